@@ -1,0 +1,495 @@
+/*
+ * Ferry: moves bytes between host memory and GPU-private buffers.
+ *
+ * This header is the manual. Read it from top to bottom. Sizes and offsets are in bytes, times in
+ * nanoseconds. Every function may be called from any thread at any time unless its comment says
+ * otherwise. Handles are opaque; a function that can fail returns a status and writes its outputs
+ * only on success; the reason, in words and with the numbers, is in ferry_last_error().
+ *
+ * The promises:
+ *   - Any size, any offset, any alignment, any overlap that fits the buffer. Overlapping ranges of
+ *     one buffer behave as memmove. Bytes outside a range are not changed.
+ *   - Operations on a buffer take effect in the order in which their calls were made, whether they
+ *     wait or not. X is before Y if X's call returned before Y's began. Two calls that overlap in
+ *     time have no order: where their bytes overlap, each byte is from one or the other.
+ *   - Nothing is silent: a fallback to a slower way is counted (ferry_device_get_stats), and an
+ *     error where the device was opened with no_fallback.
+ *   - Every driver behaves the same; it differs in speed only.
+ */
+#ifndef FERRY_FERRY_H
+#define FERRY_FERRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FERRY_VERSION_MAJOR 0
+#define FERRY_VERSION_MINOR 1
+#define FERRY_VERSION_PATCH 0
+#define FERRY_VERSION                                                                             \
+    ((FERRY_VERSION_MAJOR << 16) | (FERRY_VERSION_MINOR << 8) | FERRY_VERSION_PATCH)
+
+#if defined(__GNUC__)
+#define FERRY_API __attribute__((visibility("default")))
+#define FERRY_CHECK __attribute__((visibility("default"), warn_unused_result))
+#else
+#define FERRY_API
+#define FERRY_CHECK
+#endif
+
+/* Every buffer starts at a multiple of this: its contents pointer and its native offset. */
+#define FERRY_BUFFER_ALIGNMENT 256
+
+/* A timeout that never ends. */
+#define FERRY_FOREVER UINT64_MAX
+
+/* ---------------------------------------------------------------------------------------------
+ * Status
+ * --------------------------------------------------------------------------------------------- */
+
+/* FERRY_OK is 0, FERRY_PENDING is 1 (ferry_poll only), the rest are errors. */
+enum ferry_status {
+#define FERRY_STATUS(value, name, text) FERRY_##name = (value),
+#include <ferry/status.inc>
+#undef FERRY_STATUS
+};
+
+/* "FERRY_ERROR_OUT_OF_RANGE". A static string, never NULL: "FERRY_ERROR_UNKNOWN" for no status. */
+FERRY_API const char *ferry_status_name(enum ferry_status status);
+
+/* What a status means, in a few words. A static string, never NULL. */
+FERRY_API const char *ferry_status_text(enum ferry_status status);
+
+/*
+ * Why the last call on this thread that failed did so, in words and with the numbers; inside a
+ * callback, why that operation failed. Never NULL; "" when nothing failed yet. The string is this
+ * thread's own and lives until its next failing call.
+ */
+FERRY_API const char *ferry_last_error(void);
+
+enum ferry_log_level {
+    FERRY_LOG_NONE = 0,
+    FERRY_LOG_ERROR,
+    FERRY_LOG_WARN,
+    FERRY_LOG_INFO,
+    FERRY_LOG_DEBUG,
+};
+
+/* message is one line without a line feed and lives until the function returns. */
+typedef void (*ferry_log_fn)(enum ferry_log_level level, const char *message, void *user);
+
+/*
+ * Sends messages of this level and the more urgent ones to fn; NULL: to stderr. The default is WARN
+ * to stderr. fn may be called from any thread, also several at once, and must not call Ferry.
+ * Once this returns the function set before may still be running, but is not called anew.
+ */
+FERRY_API void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level);
+
+/* FERRY_VERSION of the library that runs, which may be another than that of this header. */
+FERRY_API uint32_t ferry_version(void);
+
+/* ---------------------------------------------------------------------------------------------
+ * Devices
+ * --------------------------------------------------------------------------------------------- */
+
+typedef struct ferry_device ferry_device;
+typedef struct ferry_buffer ferry_buffer;
+typedef struct ferry_batch ferry_batch;
+
+/*
+ * How bytes travel between host and device (docs/transfers.md). The caller may force AUTO, DIRECT,
+ * STAGED, PIPELINED or IMPORTED; the others are there to be counted.
+ */
+enum ferry_path {
+    FERRY_PATH_AUTO = 0,
+    FERRY_PATH_DIRECT,    /* the CPU copies: memory that the host can reach, nothing in flight */
+    FERRY_PATH_STAGED,    /* one piece of staging memory and one device copy */
+    FERRY_PATH_PIPELINED, /* in chunks: copying one into staging while the device copies another */
+    FERRY_PATH_IMPORTED,  /* the device reads or writes the caller's memory itself */
+    FERRY_PATH_DEVICE,    /* between buffers of one device, and fills */
+    FERRY_PATH_BRIDGED,   /* between buffers of two devices */
+    FERRY_PATH_NONE,      /* size 0: nothing to do */
+    FERRY_PATH_COUNT
+};
+
+/* "auto", "direct", ... A static string, never NULL. */
+FERRY_API const char *ferry_path_name(enum ferry_path path);
+
+/* May Ferry reach private memory by the CPU, where the device lets it? */
+enum ferry_map {
+    FERRY_MAP_AUTO = 0, /* where it is fast: coherent memory to write, cached memory to read */
+    FERRY_MAP_NEVER,    /* private buffers are reached through the device only */
+    FERRY_MAP_ALWAYS,   /* wherever it can be had; Metal: backs private buffers with shared storage */
+};
+
+enum ferry_device_kind {
+    FERRY_DEVICE_HOST = 0,   /* no GPU: host memory, a thread as the copy engine */
+    FERRY_DEVICE_SOFTWARE,   /* a GPU interface that a CPU carries out */
+    FERRY_DEVICE_INTEGRATED, /* a GPU that shares the host's memory */
+    FERRY_DEVICE_DISCRETE,   /* a GPU with memory of its own */
+    FERRY_DEVICE_VIRTUAL,    /* a virtual machine's view of a GPU */
+};
+
+struct ferry_device_params {
+    /*
+     * "host", "host:1", "vulkan" (its best device, software included), "vulkan:1", "metal", ...
+     * NULL: the environment's FERRY_DEVICE, else the best: metal, hardware vulkan, host.
+     */
+    const char *name;
+    /* Forces a path, for transfers between host and device only. AUTO: the environment's
+     * FERRY_PATH, else the planner's choice. What the forced path cannot carry takes the next one
+     * that can, and is counted as a fallback. */
+    enum ferry_path path;
+    enum ferry_map map_private;
+    uint64_t staging_budget; /* staging memory at most, per direction; 0: 64 MiB; at least 4096 */
+    uint64_t pool_budget;    /* freed memory kept for reuse at most; 0: 256 MiB; 1: none */
+    bool no_fallback;        /* a fallback to a slower way is FERRY_ERROR_UNSUPPORTED */
+    bool no_staging_wait;    /* a waiting operation returns POOL_EXHAUSTED rather than wait for
+                                staging that other operations hold */
+    uint32_t queues;         /* queues to use at most; 0: what the driver finds best */
+    uint64_t reserved[8];    /* zero */
+};
+
+struct ferry_device_info {
+    char name[32];         /* what ferry_device_open takes: "vulkan:0" */
+    char driver[16];       /* "host", "vulkan", "metal" */
+    char description[128]; /* the device's own name, and its driver's */
+    char reason[160];      /* of an open device: why this one was chosen */
+    enum ferry_device_kind kind;
+    bool unified;                /* host and device share one memory */
+    uint8_t uuid[16];            /* zero where there is none; software devices may share one */
+    uint64_t total_memory;       /* bytes of device memory */
+    uint64_t max_buffer_size;    /* the largest ferry_buffer_create can serve */
+    uint64_t max_allocation;     /* the driver's largest single allocation */
+    uint64_t import_granularity; /* host memory is imported in multiples of this; 0: never */
+    uint32_t paths;              /* bit 1 << path for each path that works on this device */
+    uint32_t queues;             /* queues in use (open device), queues there are (list) */
+    uint64_t reserved[8];
+};
+
+struct ferry_memory_info {
+    uint64_t total;              /* bytes of device memory */
+    uint64_t available;          /* bytes that can still be allocated, as far as the driver knows */
+    uint64_t in_use;             /* requested bytes of live buffers */
+    uint64_t pooled;             /* freed memory kept for reuse */
+    uint64_t peak;               /* the most in_use ever was, since the last reset */
+    uint64_t total_allocated;    /* requested bytes of all buffers made, since the last reset */
+    uint64_t total_freed;        /* requested bytes of all buffers destroyed, since the last reset */
+    uint64_t allocation_count;   /* buffers made, since the last reset */
+    uint64_t deallocation_count; /* buffers destroyed, since the last reset */
+    uint64_t reserved[8];
+};
+
+/*
+ * Lists the devices, the best first. Like snprintf: writes at most capacity entries, and the number
+ * there are to *out_count. infos may be NULL if capacity is 0. Opens nothing.
+ */
+FERRY_CHECK enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
+                                                size_t *out_count);
+
+/*
+ * Opens a device. NULL params: all zero. Opening the same one twice makes two separate worlds, each
+ * with its own memory, order and threads; a process wants one. An unknown name is NO_DEVICE, with
+ * the names there are in ferry_last_error(). After fork() the child's devices are DEVICE_LOST.
+ */
+FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params *params,
+                                                ferry_device **out_device);
+
+/*
+ * Waits for all work and its callbacks, then closes. NULL is allowed. No other call on the device
+ * may be running. Buffers that are still alive are good for ferry_buffer_destroy only; anything
+ * else on them is DEVICE_LOST. In a callback it is logged, and done after the callback returns.
+ */
+FERRY_API void ferry_device_close(ferry_device *device);
+
+FERRY_API void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info);
+
+FERRY_CHECK enum ferry_status ferry_device_get_memory(ferry_device *device,
+                                                      struct ferry_memory_info *out_info);
+
+/* Gives pooled memory and idle staging back to the device. Waits until memory of buffers destroyed
+ * while in use is free; in a callback: IN_CALLBACK. */
+FERRY_CHECK enum ferry_status ferry_device_trim(ferry_device *device);
+
+/* ---------------------------------------------------------------------------------------------
+ * Buffers
+ * --------------------------------------------------------------------------------------------- */
+
+enum ferry_storage {
+    FERRY_STORAGE_PRIVATE, /* the device's own memory; the API gives no pointer to it */
+    FERRY_STORAGE_SHARED,  /* memory that both reach; always coherent */
+};
+
+struct ferry_buffer_params {
+    size_t size; /* bytes, over 0 */
+    enum ferry_storage storage;
+    const char *label; /* for messages and debuggers; copied; NULL: none */
+    bool zeroed;       /* all bytes are 0 at first; else they are undefined */
+    uint64_t reserved[4];
+};
+
+/*
+ * Makes a buffer. Size 0 is INVALID_ARGUMENT; a size above the device's largest, or above what is
+ * free, is OUT_OF_DEVICE_MEMORY and names both. Does not wait for the device.
+ */
+FERRY_CHECK enum ferry_status ferry_buffer_create(ferry_device *device,
+                                                  const struct ferry_buffer_params *params,
+                                                  ferry_buffer **out_buffer);
+
+/* NULL is allowed. Safe while operations on it are in flight or recorded in a batch: its memory is
+ * freed after the last of them. No other call on the buffer may be running. Does not wait. */
+FERRY_API void ferry_buffer_destroy(ferry_buffer *buffer);
+
+FERRY_API size_t ferry_buffer_size(const ferry_buffer *buffer);
+FERRY_API enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer);
+FERRY_API ferry_device *ferry_buffer_device(const ferry_buffer *buffer);
+
+/*
+ * The address of a shared buffer's bytes: the same for the buffer's life. A private buffer has none:
+ * UNSUPPORTED. Waits for all operations on the buffer; call it again after the last asynchronous
+ * operation on the buffer and before touching the bytes. Fails with the status of a failed write
+ * whose bytes no later write has covered. In a callback: IN_CALLBACK.
+ */
+FERRY_CHECK enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_contents);
+
+/* Waits until all operations on the buffer that were submitted before this call are done. OK, also
+ * when they failed; TIMEOUT; in a callback IN_CALLBACK. */
+FERRY_CHECK enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t timeout_ns);
+
+/* ---------------------------------------------------------------------------------------------
+ * Operations that wait
+ *
+ * The range [offset, offset + size) must lie in the buffer, also for size 0, else OUT_OF_RANGE. A
+ * NULL host pointer is INVALID_ARGUMENT unless size is 0. In a callback: IN_CALLBACK. When an
+ * operation that writes fails, its range holds no valid data: reading it (copying it to the host,
+ * copying from it, contents) fails with the same status until a write that covers it succeeds.
+ * --------------------------------------------------------------------------------------------- */
+
+FERRY_CHECK enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
+                                                   size_t dst_offset);
+FERRY_CHECK enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size,
+                                                 size_t src_offset);
+
+/* Any pair of buffers: also the same one (as memmove), also on two devices. */
+FERRY_CHECK enum ferry_status ferry_copy_buffer(ferry_buffer *dst, ferry_buffer *src, size_t size,
+                                                size_t dst_offset, size_t src_offset);
+FERRY_CHECK enum ferry_status ferry_zero_buffer(ferry_buffer *buffer);
+
+/* Repeats a pattern of 1 to 16 bytes from offset on, cut off at the end. The pattern is copied. */
+FERRY_CHECK enum ferry_status ferry_fill_buffer(ferry_buffer *buffer, size_t size, size_t offset,
+                                                const void *pattern, size_t pattern_size);
+
+/* ---------------------------------------------------------------------------------------------
+ * Operations that do not wait
+ *
+ * Arguments are checked at the call: a call that returns an error has done nothing, has no ticket
+ * and no callback. Else the operation is done some time later, and needs no further call for it.
+ *
+ * Host memory is the caller's again when the operation is done. Until then nobody may write the
+ * source of an upload or touch the destination of a download. A fill's pattern is copied at the
+ * call. What comes of the operation reaches the ticket and the callback: OK, OUT_OF_HOST_MEMORY,
+ * OUT_OF_DEVICE_MEMORY, DEVICE_LOST, EXECUTION_FAILED, IO or INTERNAL. A failure with neither
+ * ticket nor callback is logged at ERROR.
+ * --------------------------------------------------------------------------------------------- */
+
+/* A number that stands for an operation: nothing to destroy. 0 is always done. */
+typedef uint64_t ferry_ticket;
+
+/*
+ * Called exactly once for an operation that was submitted with it, when it is done: on a thread of
+ * the device's own, never the caller's; one at a time per device; after the callbacks of what the
+ * operation depended on. ferry_last_error() holds the reason of a failure. All functions but those
+ * that wait may be called; those return IN_CALLBACK.
+ */
+typedef void (*ferry_callback)(enum ferry_status status, ferry_ticket ticket, void *user);
+
+/* cb and out_ticket may be NULL. */
+FERRY_CHECK enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src,
+                                                         size_t size, size_t dst_offset,
+                                                         ferry_callback cb, void *user,
+                                                         ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_to_host_async(ferry_buffer *src, void *dst, size_t size,
+                                                       size_t src_offset, ferry_callback cb,
+                                                       void *user, ferry_ticket *out_ticket);
+/* Between two devices: the ticket and the callback are of dst's device. */
+FERRY_CHECK enum ferry_status ferry_copy_buffer_async(ferry_buffer *dst, ferry_buffer *src,
+                                                      size_t size, size_t dst_offset,
+                                                      size_t src_offset, ferry_callback cb,
+                                                      void *user, ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_zero_buffer_async(ferry_buffer *buffer, ferry_callback cb,
+                                                      void *user, ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size_t size,
+                                                      size_t offset, const void *pattern,
+                                                      size_t pattern_size, ferry_callback cb,
+                                                      void *user, ferry_ticket *out_ticket);
+
+/*
+ * Waits until the operation is done: its bytes are at their destination and host memory is the
+ * caller's again. Returns the operation's own status, however often and however late it is asked;
+ * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or never given. Its callback may still
+ * be to run (see ferry_wait_idle). In a callback: IN_CALLBACK, unless timeout_ns is 0.
+ */
+FERRY_CHECK enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket,
+                                         uint64_t timeout_ns);
+
+/* OK, PENDING, the operation's error, or INVALID_ARGUMENT. Never waits. */
+FERRY_CHECK enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket);
+
+/* Waits until all operations submitted before this call are done and their callbacks have returned.
+ * Failures are told by their tickets, not here. In a callback: IN_CALLBACK. */
+FERRY_CHECK enum ferry_status ferry_wait_idle(ferry_device *device);
+
+/* ---------------------------------------------------------------------------------------------
+ * Batches: many operations, one submission, one ticket
+ *
+ * Effects are as if the operations were done one after another in the order added. A batch holds
+ * buffers of one device, and takes its place in the order when it is submitted. Uploads may read
+ * their source any time from submit until done; downloads are there when it is done. One batch is
+ * used by one thread at a time. An operation that is refused leaves the batch as it was. A buffer
+ * in a batch may be destroyed; the batch keeps what it needs.
+ * --------------------------------------------------------------------------------------------- */
+
+FERRY_CHECK enum ferry_status ferry_batch_create(ferry_device *device, ferry_batch **out_batch);
+FERRY_API void ferry_batch_destroy(ferry_batch *batch); /* NULL allowed; submitted work goes on */
+FERRY_CHECK enum ferry_status ferry_batch_copy_from_host(ferry_batch *batch, ferry_buffer *dst,
+                                                         const void *src, size_t size,
+                                                         size_t dst_offset);
+FERRY_CHECK enum ferry_status ferry_batch_copy_to_host(ferry_batch *batch, ferry_buffer *src,
+                                                       void *dst, size_t size, size_t src_offset);
+FERRY_CHECK enum ferry_status ferry_batch_copy_buffer(ferry_batch *batch, ferry_buffer *dst,
+                                                      ferry_buffer *src, size_t size,
+                                                      size_t dst_offset, size_t src_offset);
+FERRY_CHECK enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buffer);
+FERRY_CHECK enum ferry_status ferry_batch_fill_buffer(ferry_batch *batch, ferry_buffer *buffer,
+                                                      size_t size, size_t offset,
+                                                      const void *pattern, size_t pattern_size);
+
+/* Submits, and leaves the batch empty, ready for reuse; on failure it keeps its operations. An
+ * empty batch is done at once. Does not wait. */
+FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void *user,
+                                                 ferry_ticket *out_ticket);
+
+/* ---------------------------------------------------------------------------------------------
+ * Host memory that the device can reach at full speed
+ * --------------------------------------------------------------------------------------------- */
+
+/* Page-aligned, cached, coherent host memory. Transfers from and to it need no staging. */
+FERRY_CHECK enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory);
+
+/* NULL is allowed. Memory that operations still use is freed after them. */
+FERRY_API void ferry_host_free(ferry_device *device, void *memory);
+
+enum ferry_host_flag {
+    FERRY_HOST_READ_ONLY = 1, /* the memory may not be written: it is a source of uploads only */
+};
+
+/*
+ * Tells the device of host memory that many transfers will use, so that they need no staging. Any
+ * address and size. Where the device cannot import it this succeeds all the same, is counted as a
+ * fallback, and transfers are staged. Ranges that overlap a registered one are INVALID_ARGUMENT.
+ */
+FERRY_CHECK enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t size,
+                                                  unsigned flags);
+
+/* memory: the exact address that was registered. Waits for the operations on it; in a callback
+ * IN_CALLBACK. Not before this has returned may the memory be freed. */
+FERRY_CHECK enum ferry_status ferry_host_unregister(ferry_device *device, void *memory);
+
+/* ---------------------------------------------------------------------------------------------
+ * External work: your own GPU work on Ferry's buffers, as one more operation in Ferry's order
+ *
+ *   begin  ->  your queue waits for each of waits, works, signals signal  ->  end, once submitted
+ *
+ * Where the driver has no events (signal.event is 0): ferry_wait(ready), work, then end, when the
+ * work is done. Later operations on those buffers wait for it, on the device where that is possible.
+ * If your work failed or is never submitted, end it with the error: Ferry signals the event itself,
+ * and what reads a buffer that it writes fails.
+ * --------------------------------------------------------------------------------------------- */
+
+enum ferry_access { FERRY_ACCESS_READ = 1, FERRY_ACCESS_WRITE = 2 };
+
+struct ferry_use {
+    ferry_buffer *buffer;
+    unsigned access; /* FERRY_ACCESS_READ, FERRY_ACCESS_WRITE or both */
+};
+
+/* Metal: id<MTLSharedEvent>; Vulkan: a timeline VkSemaphore; host: event 0. Borrowed until the
+ * external work's ticket is done. */
+struct ferry_sync {
+    uint64_t event, value;
+};
+
+struct ferry_external {
+    ferry_ticket ready;  /* done when all that the work depends on is done; its failure, if so */
+    ferry_ticket ticket; /* done when the work is done */
+    size_t wait_count;
+    struct ferry_sync waits[4], signal;
+};
+
+/*
+ * Begins external work on these buffers. Returns once all that it depends on has been handed to the
+ * device; in a callback IN_CALLBACK. Until it has ended the buffers are busy.
+ */
+FERRY_CHECK enum ferry_status ferry_external_begin(ferry_device *device,
+                                                   const struct ferry_use *uses, size_t count,
+                                                   struct ferry_external *out_external);
+
+/* Ends it: ticket as begin gave it, status OK or the error. A second end is INVALID_ARGUMENT. */
+FERRY_CHECK enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
+                                                 enum ferry_status status);
+
+/* ---------------------------------------------------------------------------------------------
+ * Metrics
+ * --------------------------------------------------------------------------------------------- */
+
+enum ferry_operation {
+    FERRY_OPERATION_UPLOAD,
+    FERRY_OPERATION_DOWNLOAD,
+    FERRY_OPERATION_COPY,
+    FERRY_OPERATION_FILL,
+    FERRY_OPERATION_COUNT
+};
+
+/* Bucket i counts the operations that took at most FERRY_TIME_BUCKET_NS << (2 * i), the last all. */
+#define FERRY_TIME_BUCKETS 12
+#define FERRY_TIME_BUCKET_NS 1000
+
+/* One operation on one path. Direct operations below 64 KiB are counted but not timed. */
+struct ferry_operation_stats {
+    uint64_t operations, bytes, errors;
+    uint64_t timed, time_ns;                 /* how many were timed, and their time together */
+    uint64_t buckets[FERRY_TIME_BUCKETS];    /* of the timed ones; not cumulative */
+};
+
+/* Grows at its end only: pass sizeof *out to ferry_device_get_stats. docs/metrics.md lists it. */
+struct ferry_stats {
+    struct ferry_operation_stats operations[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT];
+#define FERRY_STAT(field, kind, unit, help) uint64_t field;
+#include <ferry/stats.inc>
+#undef FERRY_STAT
+};
+
+/* Copies at most size bytes: a program built against an older header gets what it knows. */
+FERRY_API void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats,
+                                      size_t size);
+
+/* Counters start from 0 again, peaks from the value now. */
+FERRY_API void ferry_device_reset_stats(ferry_device *device);
+
+enum ferry_stats_format { FERRY_STATS_PROMETHEUS, FERRY_STATS_JSON };
+
+/* Like snprintf: writes at most capacity bytes with the closing 0, and the length without it to
+ * *out_size. out may be NULL if capacity is 0. */
+FERRY_CHECK enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
+                                                 enum ferry_stats_format format, char *out,
+                                                 size_t capacity, size_t *out_size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,169 @@
+/*
+ * What a driver does: gets memory, runs lists of copies and fills, says how each submission ended.
+ * docs/drivers.md tells how to write one. A driver checks no arguments, counts nothing, stages
+ * nothing, tracks no hazards: the layers above have done all that once.
+ *
+ * Threads: open, close and list run alone. submit is called by one thread at a time for each queue,
+ * for different queues at once. All else may be called from any thread at any time.
+ */
+#ifndef FERRY_DRIVER_H
+#define FERRY_DRIVER_H
+
+#include <ferry/ferry.h>
+
+enum { FERRY__QUEUES_MAX = 8, FERRY__PATTERN_MAX = 16, FERRY__WHY_MAX = 160 };
+
+/* What memory is for. */
+enum ferry__use {
+    FERRY__USE_PRIVATE,  /* fastest for the device */
+    FERRY__USE_SHARED,   /* host pointer, coherent; cached where there is a choice */
+    FERRY__USE_UPLOAD,   /* host pointer, written by the host; need not be cached */
+    FERRY__USE_READBACK, /* host pointer, read by the host: cached */
+    FERRY__USE_COUNT
+};
+
+/* One native allocation, or an import of the caller's memory. */
+struct ferry__memory {
+    void *native;        /* the driver's own */
+    uint64_t offset;     /* where it starts in the native object (imports: page rounding is the
+                            engine's work, so 0 there); a multiple of FERRY_BUFFER_ALIGNMENT */
+    uint64_t size;
+    unsigned char *host; /* where the CPU reaches it, for its whole life; NULL: it cannot */
+    bool coherent;       /* no flush or invalidate needed */
+    bool cached;         /* the CPU reads it at full speed */
+    bool zeroed;         /* it is known to hold zeros */
+};
+
+/* What a queue is for. Every queue can copy and fill; the engine picks the first with the role. */
+enum ferry__role {
+    FERRY__ROLE_UPLOAD = 1,
+    FERRY__ROLE_DOWNLOAD = 2,
+    FERRY__ROLE_COPY = 4,   /* copies between buffers, and fills */
+    FERRY__ROLE_KERNEL = 8, /* runs FERRY__ENGINE_KERNEL commands */
+};
+
+/* What carries out a command. */
+enum ferry__engine {
+    FERRY__ENGINE_COPY,   /* the copy or fill command: copy_alignment, fill_alignment, fill_pattern */
+    FERRY__ENGINE_KERNEL, /* a compute kernel: any alignment, any pattern; only if has_kernel */
+};
+
+struct ferry__limits {
+    uint32_t copy_alignment; /* offsets and size of a copy are multiples of it; a power of 2 */
+    uint32_t fill_alignment; /* likewise of a fill */
+    uint32_t fill_pattern;   /* longest pattern of a fill: a power of 2; shorter ones that divide it
+                                are fine. 0: no fill command */
+    uint64_t max_copy;       /* longest single copy or fill: a multiple of both alignments */
+    uint64_t max_allocation; /* longest single allocation, as far as is known */
+    uint64_t total_memory;
+    uint64_t import_granularity; /* 0: no imports */
+    bool import_cheap;           /* importing for a single transfer pays (no page locking) */
+    bool has_kernel;
+    uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
+    uint32_t atom;             /* flush and invalidate ranges are multiples of it */
+    bool has_events;           /* queue and event handles mean something to the user's own API */
+    uint32_t queue_count;
+    struct {
+        uint64_t event; /* the handle whose value each submission raises */
+        unsigned roles;
+    } queues[FERRY__QUEUES_MAX];
+};
+
+enum ferry__command_kind { FERRY__COPY, FERRY__FILL };
+
+/* One copy or fill: in bounds, within the limits of its engine, never overlapping itself. */
+struct ferry__command {
+    enum ferry__command_kind kind;
+    enum ferry__engine engine;
+    bool barrier; /* sees all that commands before it wrote, and they have read what it writes;
+                     commands without a barrier between them touch nothing of each other's */
+    uint8_t pattern_size;
+    uint8_t pattern[FERRY__PATTERN_MAX]; /* begins at dst_offset */
+    const struct ferry__memory *dst, *src;
+    uint64_t dst_offset, src_offset; /* in the ferry__memory, whose own offset is to be added */
+    uint64_t size;
+};
+
+/* How a submission ended. The driver writes it before the queue's event reaches the value. */
+struct ferry__record {
+    enum ferry_status status; /* OK, OUT_OF_*_MEMORY, DEVICE_LOST, EXECUTION_FAILED, INTERNAL */
+    uint64_t device_ns;       /* time the device worked on it; 0: not known */
+    char why[FERRY__WHY_MAX]; /* the reason of a failure */
+};
+
+struct ferry__submission_info {
+    unsigned queue;
+    const struct ferry__command *commands; /* live until submit returns */
+    size_t count;                          /* over 0 */
+    const struct ferry_sync *waits;        /* to be reached before the first command; each has been
+                                              submitted or will be signalled by the user */
+    size_t wait_count;
+    uint64_t value;               /* to raise the queue's event to, when done or failed; grows by 1 */
+    struct ferry__record *record; /* lives until the value is reached, or close */
+};
+
+struct ferry__open_params {
+    unsigned index; /* in the driver's list */
+    enum ferry_map map_private;
+    uint32_t queues;    /* at most; 0: the driver's choice */
+    const void *wrapped; /* the user's own device (ferry/vulkan.h, ferry/metal.h); NULL: none */
+};
+
+/* Failing functions write the reason to why, of FERRY__WHY_MAX bytes. state is what open gave. */
+struct ferry__driver {
+    const char *name;
+
+    /* Writes at most capacity entries, the driver's best first; returns how many there are. None:
+     * why says the reason. Fills in everything but name, reason and paths. */
+    size_t (*list)(struct ferry_device_info *infos, size_t capacity, char *why);
+
+    enum ferry_status (*open)(const struct ferry__open_params *params, void **out_state,
+                              struct ferry__limits *out_limits, char *why);
+    void (*close)(void *state); /* all is done, all memory is freed */
+
+    /* OK, or DEVICE_LOST for ever. After a loss every submission counts as ended. */
+    enum ferry_status (*status)(void *state);
+
+    /* out_memory->size is at least size. OUT_OF_DEVICE_MEMORY and OUT_OF_HOST_MEMORY are normal. */
+    enum ferry_status (*memory_alloc)(void *state, enum ferry__use use, uint64_t size,
+                                      const char *label, struct ferry__memory *out_memory,
+                                      char *why);
+    void (*memory_free)(void *state, struct ferry__memory *memory); /* imports too */
+
+    /* host and size are multiples of import_granularity. Every refusal is a normal outcome.
+     * Optional: NULL if import_granularity is 0. */
+    enum ferry_status (*host_import)(void *state, void *host, uint64_t size, bool read_only,
+                                     struct ferry__memory *out_memory, char *why);
+
+    /* For memory that is not coherent; offset and size are multiples of atom. Optional. */
+    enum ferry_status (*flush)(void *state, const struct ferry__memory *memory, uint64_t offset,
+                               uint64_t size);
+    enum ferry_status (*invalidate)(void *state, const struct ferry__memory *memory,
+                                    uint64_t offset, uint64_t size);
+
+    /* Runs after all earlier submissions of the queue, as if in order. Does not wait. On an error
+     * nothing was submitted and the value is not used up. */
+    enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
+
+    /* The value that the event has reached. Cheap: no waiting. */
+    uint64_t (*completed)(void *state, uint64_t event);
+
+    /* Waits until one of the points is reached, the device is lost, wake was called (since the last
+     * return), or the time is over. May return early for no reason. count may be 0. */
+    void (*wait_any)(void *state, const struct ferry_sync *points, size_t count,
+                     uint64_t timeout_ns);
+    void (*wake)(void *state);
+
+    /* Events for external work, starting at 0. event_signal raises one from the host. */
+    enum ferry_status (*event_create)(void *state, uint64_t *out_event, char *why);
+    void (*event_destroy)(void *state, uint64_t event);
+    void (*event_signal)(void *state, uint64_t event, uint64_t value);
+
+    /* Bytes that can still be allocated. Optional. */
+    uint64_t (*memory_available)(void *state);
+};
+
+/* The drivers of this build, the best first; NULL ends it. CMake picks which. */
+extern const struct ferry__driver *const ferry__drivers[];
+
+#endif
