@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 
-#define FERRY__PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define FERRY__PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define FERRY__COLD __attribute__((cold, noinline))
 #define FERRY__LIKELY(x) __builtin_expect(!!(x), 1)
 

@@ -1,0 +1,457 @@
+/* The library's own structures: what a device, a buffer, an operation and a submission are made of.
+ *
+ * Locks, in the order in which they may be taken: device->lock (of two devices: the one with the
+ * lower id first), then staging->lock, memory->lock or host_lock, which are leaves. None is held
+ * across a driver's wait, a submission, a copy of bytes or a callback.
+ */
+#ifndef FERRY_INTERNAL_H
+#define FERRY_INTERNAL_H
+
+#include "base.h"
+#include "driver.h"
+#include "plan.h"
+
+struct ferry__op;
+struct ferry__sub;
+
+enum {
+    FERRY__IN_FLIGHT_MAX = 2,       /* submissions on a queue before more work is parked (R7) */
+    FERRY__COMMANDS_MAX = 8192,     /* commands of one submission */
+    FERRY__SMALL_DIRECT = 64 << 10, /* direct operations below this are not timed */
+    FERRY__STAGING_MIN = 4096,      /* the smallest staging budget and chunk */
+};
+
+/* --- native memory (memory.c) ----------------------------------------------------------------- */
+
+/* One native allocation that buffers live in. */
+struct ferry__block {
+    struct ferry__memory memory;
+    struct ferry__arena *arena; /* NULL: of one buffer alone */
+    enum ferry__use use;
+    bool fresh;        /* no buffer has lived here yet */
+    uint64_t idle_ns;  /* since when it has been empty */
+    struct ferry__block *next, *previous;
+};
+
+struct ferry__memory_pool {
+    pthread_mutex_t lock; /* guards all below */
+    struct ferry__block *blocks[2]; /* with arenas, by storage */
+    struct ferry__block *idle, *idle_last; /* empty ones, the latest first */
+    uint64_t idle_bytes, budget;
+    uint64_t next_block[2]; /* size of the next arena block, by storage */
+    uint64_t allocated;     /* bytes asked of the driver and not given back */
+};
+
+struct ferry__place {
+    struct ferry__block *block;
+    void *range; /* in its arena */
+    uint64_t offset;
+    bool zeroed; /* known to hold zeros */
+};
+
+void ferry__memory_init(struct ferry_device *device, uint64_t budget);
+void ferry__memory_finish(struct ferry_device *device);
+enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_storage storage,
+                                     uint64_t size, const char *label,
+                                     struct ferry__place *out_place);
+void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place);
+void ferry__memory_trim(struct ferry_device *device);
+
+/* --- staging (staging.c) ---------------------------------------------------------------------- */
+
+struct ferry__chunk {
+    struct ferry__memory memory;
+    uint64_t used;
+    unsigned slices;
+    struct ferry__chunk *next;
+};
+
+struct ferry__staging {
+    pthread_mutex_t lock; /* guards all below */
+    struct ferry__chunk *chunks;
+    enum ferry__use use;
+    uint64_t budget, chunk_size, allocated, in_use;
+};
+
+struct ferry__slice {
+    struct ferry__chunk *chunk;
+    uint64_t offset, size; /* as asked for, in chunk->memory */
+    uint64_t taken;        /* with padding */
+};
+
+int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget);
+void ferry__staging_finish(struct ferry_device *device, struct ferry__staging *staging);
+/* A slice of min to want bytes whose offset is phase modulo copy_alignment. POOL_EXHAUSTED: nothing
+ * is free now. Anything else but OK: none can be had at all. */
+enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
+                                      uint64_t want, uint64_t min, uint64_t phase,
+                                      struct ferry__slice *out_slice);
+void ferry__staging_give(struct ferry_device *device, struct ferry__staging *staging,
+                         const struct ferry__slice *slice);
+void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging);
+
+static inline unsigned char *ferry__slice_host(const struct ferry__slice *slice) {
+    return slice->chunk->memory.host + slice->offset;
+}
+
+/* --- host memory (host.c) --------------------------------------------------------------------- */
+
+/* Host memory that is registered, or imported for one transfer. */
+struct ferry__region {
+    _Atomic unsigned refs; /* the table's one, and one for each operation in flight */
+    unsigned char *base;
+    uint64_t size;
+    bool imported, read_only, allocated;
+    struct ferry__memory memory; /* if imported */
+    unsigned char *memory_base;  /* the address that memory begins at */
+};
+
+/* The registered region that holds all of [host, host + size), with a reference; NULL: none. */
+struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
+                                         uint64_t size);
+/* Imports the pages of a range for one transfer. */
+enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
+                                       bool read_only, struct ferry__region **out_region);
+void ferry__region_unref(struct ferry_device *device, struct ferry__region *region);
+void ferry__host_finish(struct ferry_device *device);
+
+/* --- buffers ---------------------------------------------------------------------------------- */
+
+#define FERRY__BUFFER_FAILED (UINT64_C(1) << 62)
+
+struct ferry__failure { /* R9: the hull of the failed writes since a write covered it */
+    uint64_t begin, end;
+    enum ferry_status status;
+    char why[FERRY__WHY_MAX];
+};
+
+struct ferry_buffer {
+    /* Operations in flight, plus FERRY__BUFFER_FAILED. Zero: the direct path may be taken. Written
+     * under device->lock. */
+    _Atomic uint64_t word;
+    unsigned char *host; /* where the CPU reaches it, NULL: nowhere */
+    bool direct_write, direct_read;
+    size_t size;
+    struct ferry_device *device;
+    const struct ferry__memory *memory;
+    uint64_t offset; /* in memory */
+    enum ferry_storage storage;
+    _Atomic unsigned refs;
+    struct ferry__place place;
+    char *label;
+    /* Under device->lock: */
+    struct ferry__op *last_write;
+    struct ferry__use_node *reads; /* since last_write */
+    struct ferry__failure *failure;
+    struct ferry_buffer *next, *previous; /* of the device */
+    bool zombie;                          /* the device is closed: good for destroy only */
+    void (*release)(void *user);          /* of a wrapped native buffer */
+    void *release_user;
+};
+
+const char *ferry__label(const struct ferry_buffer *buffer);
+void ferry__buffer_ref(struct ferry_buffer *buffer);
+void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock */
+
+/* --- operations ------------------------------------------------------------------------------- */
+
+/* One operation of the API: an op has one, or a batch's many. */
+struct ferry__item {
+    enum ferry_operation operation;
+    enum ferry_path path;
+    enum ferry_status status;  /* of its own device work */
+    uint8_t pattern_size;      /* its period */
+    uint8_t pattern[FERRY__PATTERN_MAX];
+    struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
+    uint64_t dst_offset, src_offset, size;
+    unsigned char *host;
+    struct ferry__region *region; /* that holds host; NULL: none */
+};
+
+/* One buffer that an op uses. In buffer->reads while the op only reads it. */
+struct ferry__use_node {
+    struct ferry_buffer *buffer;
+    struct ferry__op *op;
+    unsigned access;
+    bool linked;
+    struct ferry__use_node *next, *previous;
+};
+
+/* op depends on from. */
+struct ferry__edge {
+    struct ferry__op *op, *from;
+    struct ferry__edge *next; /* of from->dependents */
+    bool open;                /* counted in op->unhanded */
+};
+
+enum ferry__op_kind {
+    FERRY__OP_ITEMS,
+    FERRY__OP_EXTERNAL,     /* the user's own work */
+    FERRY__OP_READY,        /* done when all that external work depends on is done */
+    FERRY__OP_BRIDGE_READ,  /* the half of a bridged copy on the source's device */
+    FERRY__OP_BRIDGE_WRITE, /* the half on the destination's */
+};
+
+/*
+ * parked -> handed over -> device done -> copied out -> done. An op is parked while unhanded > 0 or
+ * its queue is full; handed over when gathered into submissions that were all submitted; done when
+ * pending and undone are 0.
+ */
+struct ferry__op {
+    struct ferry_device *device;
+    ferry_ticket ticket;
+    _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
+    enum ferry__op_kind kind;
+    unsigned queue;
+    struct ferry__item *items, one;
+    size_t count;
+    struct ferry__use_node *uses, one_use[2];
+    size_t use_count;
+    struct ferry__edge *edges;
+    size_t edge_count;
+    uint64_t start_ns;
+    ferry_callback callback;
+    void *user;
+    bool keep;    /* its ticket was given out: a failure is remembered */
+    bool waiting; /* a thread waits inside the call that made it */
+    bool batch;
+
+    /* The cursor: owned by whoever builds its queue. */
+    size_t next_item;
+    uint64_t item_done;
+    bool bounce_ready; /* the chunk that was read is merged, and to be written */
+    struct ferry__slice bounce;
+    bool begun; /* its waits are in a submission */
+
+    /* Under device->lock: */
+    struct ferry__edge *dependents;
+    unsigned unhanded, undone, pending, submissions;
+    bool in_ready, gathered, handed;
+    uint64_t value; /* the queue's, or the external event's, that its last submission raises */
+    uint64_t event;
+    uint64_t mark;
+    bool ended; /* external work */
+    struct ferry__bridge *bridge;
+    struct ferry__op *ready_next, *ready_previous;
+    struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
+    struct ferry__op *hash_next;
+    struct ferry__op *work_next;
+    enum ferry_status status;
+    _Atomic bool done;
+    char why[FERRY__WHY_MAX];
+};
+
+/* One submission: commands of one or more ops. */
+struct ferry__part {
+    struct ferry__op *op;
+    size_t first, last; /* items, both included */
+    bool blocks;        /* a bounce: the op goes on when this is copied out */
+};
+
+struct ferry__copy_out { /* when the device is done: staging to host, or the step of a bridge */
+    unsigned char *dst;
+    struct ferry__slice slice;
+    uint64_t skip; /* bytes of the slice before those wanted */
+    uint64_t size;
+    struct ferry__op *bounce; /* merge instead of copying out */
+};
+
+struct ferry__sub {
+    struct ferry__sub *next;
+    unsigned queue;
+    uint64_t value;
+    struct ferry__record record;
+    struct ferry__command *commands;
+    size_t command_count, command_capacity;
+    struct ferry__part *parts;
+    size_t part_count, part_capacity;
+    struct ferry_sync *waits;
+    size_t wait_count, wait_capacity;
+    struct ferry__slice *uploads; /* to give back */
+    size_t upload_count, upload_capacity;
+    struct ferry__copy_out *outs;
+    size_t out_count, out_capacity;
+    uint64_t staged;        /* bytes of upload and readback staging */
+    bool barrier;           /* the next command needs one */
+    size_t run;             /* commands since the last barrier begin here */
+    uint64_t items;
+};
+
+struct ferry__queue {
+    uint64_t event, value;
+    struct ferry__op *ready_first, *ready_last; /* may be built, by ticket */
+    struct ferry__sub *flying_first, *flying_last;
+    unsigned in_flight;
+    bool building, starved;
+    bool lost_value;
+};
+
+/* --- callbacks and tickets (completion.c) ----------------------------------------------------- */
+
+struct ferry__call {
+    struct ferry__call *next;
+    ferry_callback callback;
+    void *user;
+    ferry_ticket ticket;
+    enum ferry_status status;
+    char why[FERRY__WHY_MAX];
+};
+
+struct ferry__caller { /* the thread that runs the user's functions, and its list */
+    pthread_t thread;
+    pthread_cond_t work, idle;
+    bool started, stop;
+    struct ferry__call *first, *last;
+    uint64_t pushed, returned;
+};
+
+/* The device id is in a ticket's low bits, a process-wide counter above it. */
+enum { FERRY__DEVICE_BITS = 12 };
+
+/* --- device ----------------------------------------------------------------------------------- */
+
+struct ferry_device {
+    const struct ferry__driver *driver;
+    void *state;
+    struct ferry__limits limits;
+    struct ferry_device_info info;
+    struct ferry__metrics metrics;
+    unsigned id;
+    _Atomic unsigned refs; /* the user's, and one for each buffer */
+    _Atomic int dead;      /* an enum ferry_status: lost, closed or forked; 0: alive */
+    enum ferry_path path;
+    enum ferry_map map;
+    bool no_fallback, no_staging_wait;
+    uint64_t direct_max, direct_copy_max; /* the CPU copies at most this much; above it the queue */
+    uint64_t import_from;                 /* imports for one transfer pay from here on */
+    struct ferry__memory_pool memory;
+    struct ferry__staging upload, readback;
+
+    pthread_mutex_t lock; /* guards all below, and what says so above */
+    pthread_cond_t changed;      /* something is done, or a waiter must take over */
+    pthread_cond_t engine_work;  /* wakes the engine thread */
+    struct ferry__queue queues[FERRY__QUEUES_MAX];
+    unsigned role_queue[4]; /* by log2 of the role */
+    struct ferry__op *live_first, *live_last;
+    struct ferry__op **table; /* in flight and failed, by ticket */
+    size_t table_size, table_count;
+    ferry_ticket first_ticket, last_ticket;
+    struct ferry_buffer *buffers;
+    pthread_t engine;
+    bool engine_started, engine_stop, polling;
+    uint32_t polled; /* a bit for each queue that the poller waits for */
+    unsigned waiters;
+    unsigned externals; /* begun, handed over, and not done */
+    struct ferry__caller caller;
+
+    pthread_mutex_t host_lock; /* guards the regions */
+    struct ferry__region **regions;
+    size_t region_count, region_capacity;
+    _Atomic size_t regions_any;
+    pthread_cond_t region_freed;
+
+    struct ferry_device *all_next; /* of the process */
+};
+
+/* Why may nothing be done with this device? OK: it is alive. */
+enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what);
+void ferry__device_ref(struct ferry_device *device);
+void ferry__device_unref(struct ferry_device *device);
+/* Latches the loss of the device, under device->lock or not. */
+void ferry__device_lose(struct ferry_device *device);
+enum ferry_status ferry__in_callback(const char *what); /* OK outside one */
+enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *name, uint64_t offset,
+                               uint64_t size);
+/* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
+enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
+                                  const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
+
+/* --- from operations to items (transfer.c) ---------------------------------------------------- */
+
+/* Checks and fills an item: takes references to buffers. The checks are those of the API. */
+enum ferry_status ferry__item_upload(struct ferry__item *item, ferry_buffer *dst, const void *src,
+                                     uint64_t size, uint64_t dst_offset);
+enum ferry_status ferry__item_download(struct ferry__item *item, ferry_buffer *src, void *dst,
+                                       uint64_t size, uint64_t src_offset);
+enum ferry_status ferry__item_copy(struct ferry__item *item, ferry_buffer *dst, ferry_buffer *src,
+                                   uint64_t size, uint64_t dst_offset, uint64_t src_offset);
+enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, uint64_t size,
+                                   uint64_t offset, const void *pattern, size_t pattern_size);
+/* May the CPU do it now, inside the call? */
+bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max);
+void ferry__item_direct(const struct ferry__item *item); /* copies, and counts */
+/* Chooses the path; takes a region where there is one. */
+enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);
+void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
+
+/* --- hazards (hazard.c): all under device->lock ------------------------------------------------ */
+
+/* Gathers the distinct buffers of an op's items into op->uses. Not under the lock. */
+enum ferry_status ferry__uses_gather(struct ferry__op *op);
+/* Gives the ticket, finds what op depends on, and takes its place on all its buffers. On failure
+ * (OUT_OF_HOST_MEMORY) nothing has changed. */
+enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
+/* op is wholly in the submission being built: what depends on it may follow in the same queue. */
+void ferry__op_gathered(struct ferry__op *op);
+/* op is wholly handed to the device. */
+void ferry__op_handed(struct ferry__op *op);
+/* Completes op, and whatever that completes, if nothing is outstanding. */
+void ferry__op_try_done(struct ferry__op *op);
+/* Is [begin, begin + size) failed in buffer? */
+bool ferry__failed_touch(const struct ferry_buffer *buffer, uint64_t begin, uint64_t size);
+void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t size,
+                       enum ferry_status status, const char *why);
+void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t size);
+
+/* --- the engine (engine.c, build.c) ------------------------------------------------------------ */
+
+struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind);
+void ferry__op_ref(struct ferry__op *op);
+void ferry__op_unref(struct ferry__op *op); /* not under device->lock */
+ferry_ticket ferry__ticket_next(const struct ferry_device *device);
+
+/* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */
+enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
+/* Submits, waits, returns the op's status, with its reason. Eats the reference. */
+enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
+enum ferry_status ferry__engine_start(struct ferry_device *device);
+void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
+/* Puts an op that may be built on its queue's list. Under device->lock. */
+void ferry__ready_push(struct ferry__op *op);
+void ferry__ready_remove(struct ferry__op *op);
+/* Somebody must look: work came in that no thread waits for. Under device->lock. */
+void ferry__kick(struct ferry_device *device);
+/* Runs one step, under device->lock, which it gives up on the way. False: nothing to do now. */
+bool ferry__step(struct ferry_device *device);
+/* Waits, helping, until done(arg) under device->lock. False: the deadline came first. */
+bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
+                       uint64_t deadline_ns);
+/* Builds and submits one submission of a queue. Under device->lock; gives it up on the way. */
+bool ferry__build(struct ferry_device *device, unsigned queue);
+/* After the device is done with a submission: copies out, gives back. Not under device->lock. */
+void ferry__sub_copy_out(struct ferry_device *device, struct ferry__sub *sub);
+void ferry__sub_free(struct ferry__sub *sub);
+
+/* --- completion.c ------------------------------------------------------------------------------ */
+
+enum ferry_status ferry__caller_start(struct ferry_device *device); /* the callback thread */
+void ferry__caller_finish(struct ferry_device *device);
+void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
+bool ferry__inside_callback(void);
+/* Closes the device after the callback that runs on this thread. */
+void ferry__close_later(struct ferry_device *device);
+void ferry__device_close_now(struct ferry_device *device);
+
+/* The table of tickets, under device->lock. */
+bool ferry__table_add(struct ferry_device *device, struct ferry__op *op);
+void ferry__table_remove(struct ferry_device *device, struct ferry__op *op);
+struct ferry__op *ferry__table_find(struct ferry_device *device, ferry_ticket ticket);
+
+/* --- bridge.c ---------------------------------------------------------------------------------- */
+
+/* A copy between two devices; as ferry__submit. Takes over the item. */
+enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, ferry_callback cb,
+                                       void *user, ferry_ticket *out_ticket);
+struct ferry__bridge;
+
+#endif
