@@ -130,7 +130,8 @@ struct ferry_buffer {
      * under device->lock. */
     _Atomic uint64_t word;
     unsigned char *host; /* where the CPU reaches it, NULL: nowhere */
-    bool direct_write, direct_read;
+    bool direct_write, direct_read; /* transfers may take the direct path */
+    bool cpu;                       /* copies and fills may */
     size_t size;
     struct ferry_device *device;
     const struct ferry__memory *memory;
@@ -142,7 +143,7 @@ struct ferry_buffer {
     /* Under device->lock: */
     struct ferry__op *last_write;
     struct ferry__use_node *reads; /* since last_write */
-    struct ferry__failure *failure;
+    struct ferry__failure failure; /* status OK: none */
     struct ferry_buffer *next, *previous; /* of the device */
     bool zombie;                          /* the device is closed: good for destroy only */
     void (*release)(void *user);          /* of a wrapped native buffer */
@@ -236,6 +237,8 @@ struct ferry__op {
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
     struct ferry__op *work_next;
+    bool in_work;
+    struct ferry__call *call; /* made with the op, for its callback */
     enum ferry_status status;
     _Atomic bool done;
     char why[FERRY__WHY_MAX];
@@ -271,9 +274,8 @@ struct ferry__sub {
     size_t upload_count, upload_capacity;
     struct ferry__copy_out *outs;
     size_t out_count, out_capacity;
-    uint64_t staged;        /* bytes of upload and readback staging */
-    bool barrier;           /* the next command needs one */
-    size_t run;             /* commands since the last barrier begin here */
+    uint64_t staged; /* bytes of upload and readback staging */
+    size_t run;      /* the commands since the last barrier begin here */
     uint64_t items;
 };
 
@@ -282,8 +284,8 @@ struct ferry__queue {
     struct ferry__op *ready_first, *ready_last; /* may be built, by ticket */
     struct ferry__sub *flying_first, *flying_last;
     unsigned in_flight;
-    bool building, starved;
-    bool lost_value;
+    bool building; /* a thread is filling or handing over a submission */
+    bool starved;  /* the first op waits for staging */
 };
 
 /* --- callbacks and tickets (completion.c) ----------------------------------------------------- */
@@ -318,7 +320,7 @@ struct ferry_device {
     struct ferry__metrics metrics;
     unsigned id;
     _Atomic unsigned refs; /* the user's, and one for each buffer */
-    _Atomic int dead;      /* an enum ferry_status: lost, closed or forked; 0: alive */
+    _Atomic int dead;      /* FERRY__ALIVE, or why not */
     enum ferry_path path;
     enum ferry_map map;
     bool no_fallback, no_staging_wait;
@@ -341,7 +343,9 @@ struct ferry_device {
     bool engine_started, engine_stop, polling;
     uint32_t polled; /* a bit for each queue that the poller waits for */
     unsigned waiters;
-    unsigned externals; /* begun, handed over, and not done */
+    unsigned externals;          /* ended by the user, and not done: their events are waited for */
+    struct ferry__op *dead_ops;  /* done, to be let go without the lock */
+    unsigned reaping;            /* threads that are letting ops go */
     struct ferry__caller caller;
 
     pthread_mutex_t host_lock; /* guards the regions */
@@ -353,7 +357,10 @@ struct ferry_device {
     struct ferry_device *all_next; /* of the process */
 };
 
-/* Why may nothing be done with this device? OK: it is alive. */
+/* device->dead: later ones replace earlier ones. */
+enum { FERRY__ALIVE, FERRY__LOST, FERRY__CLOSED, FERRY__FORKED };
+
+/* DEVICE_LOST, in words, unless the device is alive. */
 enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what);
 void ferry__device_ref(struct ferry_device *device);
 void ferry__device_unref(struct ferry_device *device);
@@ -410,6 +417,8 @@ void ferry__op_ref(struct ferry__op *op);
 void ferry__op_unref(struct ferry__op *op); /* not under device->lock */
 ferry_ticket ferry__ticket_next(const struct ferry_device *device);
 
+/* Lets go what finished ops hold. Under device->lock, which it gives up on the way. */
+void ferry__reap(struct ferry_device *device);
 /* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
 /* Submits, waits, returns the op's status, with its reason. Eats the reference. */

@@ -1,0 +1,239 @@
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *ferry__label(const struct ferry_buffer *buffer) {
+    return buffer->label ? buffer->label : "buffer";
+}
+
+/* The label is kept as it will stand in messages: buffer "weights". */
+static enum ferry_status set_label(struct ferry_buffer *buffer, const char *label) {
+    if (!label) return FERRY_OK;
+    const size_t size = strlen(label) + sizeof "buffer \"\"";
+    buffer->label = ferry__alloc(size);
+    if (!buffer->label)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a label of %zu bytes",
+                           size);
+    snprintf(buffer->label, size, "buffer \"%s\"", label);
+    return FERRY_OK;
+}
+
+/* Which direct paths a buffer has: design.md section 4, mapped memory. */
+static void set_reach(struct ferry_buffer *buffer) {
+    const struct ferry_device *device = buffer->device;
+    const struct ferry__memory *memory = buffer->memory;
+    const bool may = buffer->storage == FERRY_STORAGE_SHARED || device->map != FERRY_MAP_NEVER;
+    const bool transfers =
+        device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
+    buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
+    const bool reach = buffer->host && memory->coherent;
+    buffer->direct_write = reach && transfers;
+    buffer->direct_read = reach && transfers && memory->cached;
+    buffer->cpu = reach && memory->cached;
+}
+
+static void link_buffer(struct ferry_buffer *buffer) {
+    struct ferry_device *device = buffer->device;
+    pthread_mutex_lock(&device->lock);
+    buffer->next = device->buffers;
+    if (buffer->next) buffer->next->previous = buffer;
+    device->buffers = buffer;
+    pthread_mutex_unlock(&device->lock);
+}
+
+static void unlink_buffer(struct ferry_buffer *buffer) {
+    struct ferry_device *device = buffer->device;
+    pthread_mutex_lock(&device->lock);
+    *(buffer->previous ? &buffer->previous->next : &device->buffers) = buffer->next;
+    if (buffer->next) buffer->next->previous = buffer->previous;
+    pthread_mutex_unlock(&device->lock);
+}
+
+static void count_made(struct ferry_device *device, uint64_t size) {
+    struct ferry__scalars *now = &device->metrics.now;
+    FERRY__ADD(&device->metrics, allocations, 1);
+    FERRY__ADD(&device->metrics, memory_allocated_bytes, size);
+    const uint64_t in_use = atomic_fetch_add(&now->memory_in_use_bytes, size) + size;
+    ferry__raise(&now->memory_peak_bytes, in_use);
+}
+
+static enum ferry_status fill_new(struct ferry_buffer *buffer) {
+    struct ferry__item item;
+    enum ferry_status status = ferry__item_fill(&item, buffer, buffer->size, 0, "", 1);
+    if (status) return status;
+    if (buffer->cpu) {
+        memset(buffer->host, 0, buffer->size);
+        return FERRY_OK;
+    }
+    return ferry_zero_buffer_async(buffer, NULL, NULL, NULL);
+}
+
+static enum ferry_status check_params(ferry_device *device,
+                                      const struct ferry_buffer_params *params,
+                                      ferry_buffer **out_buffer) {
+    if (!device || !params || !out_buffer)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: %s is NULL",
+                           !device ? "device" : !params ? "params" : "out_buffer");
+    const enum ferry_status status = ferry__device_dead(device, "ferry_buffer_create");
+    if (status) return status;
+    if (!params->size)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: size is 0");
+    if (params->storage != FERRY_STORAGE_PRIVATE && params->storage != FERRY_STORAGE_SHARED)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: storage is %d",
+                           (int)params->storage);
+    if (params->size > device->info.max_buffer_size)
+        return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
+                           "ferry_buffer_create: size %zu exceeds the device's largest, %llu",
+                           params->size, (unsigned long long)device->info.max_buffer_size);
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_buffer_create(ferry_device *device,
+                                      const struct ferry_buffer_params *params,
+                                      ferry_buffer **out_buffer) {
+    enum ferry_status status = check_params(device, params, out_buffer);
+    if (status) return status;
+    struct ferry_buffer *buffer = ferry__alloc(sizeof *buffer);
+    if (!buffer)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *buffer);
+    buffer->device = device;
+    buffer->size = params->size;
+    buffer->storage = params->storage;
+    atomic_init(&buffer->refs, 1);
+    if ((status = set_label(buffer, params->label))) goto free_buffer;
+    status = ferry__memory_take(device, params->storage, params->size, params->label,
+                                &buffer->place);
+    if (status) goto free_label;
+    buffer->memory = &buffer->place.block->memory;
+    buffer->offset = buffer->place.offset;
+    set_reach(buffer);
+    ferry__device_ref(device);
+    link_buffer(buffer);
+    count_made(device, buffer->size);
+    if (params->zeroed && !buffer->place.zeroed && (status = fill_new(buffer))) {
+        ferry_buffer_destroy(buffer);
+        return status;
+    }
+    *out_buffer = buffer;
+    return FERRY_OK;
+free_label:
+    ferry__free(buffer->label);
+free_buffer:
+    ferry__free(buffer);
+    return status;
+}
+
+void ferry__buffer_ref(struct ferry_buffer *buffer) {
+    atomic_fetch_add_explicit(&buffer->refs, 1, memory_order_relaxed);
+}
+
+void ferry__buffer_unref(struct ferry_buffer *buffer) {
+    if (atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1) return;
+    struct ferry_device *device = buffer->device;
+    unlink_buffer(buffer);
+    if (buffer->release) buffer->release(buffer->release_user);
+    else if (!buffer->zombie) ferry__memory_give(device, &buffer->place);
+    ferry__free(buffer->label);
+    ferry__free(buffer);
+    ferry__device_unref(device);
+}
+
+void ferry_buffer_destroy(ferry_buffer *buffer) {
+    if (!buffer) return;
+    struct ferry_device *device = buffer->device;
+    if (atomic_load(&device->dead) == FERRY__FORKED) { /* the parent's locks: host memory only */
+        ferry__free(buffer->label);
+        ferry__free(buffer);
+        return;
+    }
+    struct ferry__scalars *now = &device->metrics.now;
+    FERRY__ADD(&device->metrics, deallocations, 1);
+    FERRY__ADD(&device->metrics, memory_freed_bytes, buffer->size);
+    atomic_fetch_sub(&now->memory_in_use_bytes, buffer->size);
+    ferry__buffer_unref(buffer);
+}
+
+size_t ferry_buffer_size(const ferry_buffer *buffer) { return buffer ? buffer->size : 0; }
+
+enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer) {
+    return buffer ? buffer->storage : FERRY_STORAGE_PRIVATE;
+}
+
+ferry_device *ferry_buffer_device(const ferry_buffer *buffer) {
+    return buffer ? buffer->device : NULL;
+}
+
+/* --- waiting for a buffer --------------------------------------------------------------------- */
+
+struct idle_question {
+    const struct ferry_buffer *buffer;
+    ferry_ticket last; /* later ones do not count */
+    const struct ferry__op *blocking;
+};
+
+static bool is_idle(void *arg) {
+    struct idle_question *question = arg;
+    const struct ferry_buffer *buffer = question->buffer;
+    question->blocking = buffer->last_write;
+    if (buffer->last_write && buffer->last_write->ticket <= question->last) return false;
+    for (const struct ferry__use_node *read = buffer->reads; read; read = read->next) {
+        question->blocking = read->op;
+        if (read->op->ticket <= question->last) return false;
+    }
+    return true;
+}
+
+static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what) {
+    struct ferry_device *device = buffer->device;
+    struct idle_question question = {.buffer = buffer};
+    enum ferry_status status = FERRY_OK;
+    if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
+        return FERRY_OK;
+    pthread_mutex_lock(&device->lock);
+    question.last = device->last_ticket;
+    if (!ferry__wait_until(device, is_idle, &question, ferry__deadline(timeout_ns))) {
+        const struct ferry__op *op = question.blocking;
+        status = ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use by %s %llu after %llu ns", what,
+                             ferry__label(buffer),
+                             op->kind == FERRY__OP_EXTERNAL ? "external work" : "operation",
+                             (unsigned long long)op->ticket, (unsigned long long)timeout_ns);
+    }
+    pthread_mutex_unlock(&device->lock);
+    return status;
+}
+
+static enum ferry_status check_wait(ferry_buffer *buffer, const char *what) {
+    const enum ferry_status status = ferry__in_callback(what);
+    if (status) return status;
+    if (!buffer) return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: buffer is NULL", what);
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t timeout_ns) {
+    enum ferry_status status = check_wait(buffer, "ferry_buffer_wait");
+    if (status) return status;
+    /* Of a device that is lost everything ends; of one that is closed nothing is in flight. */
+    if (atomic_load(&buffer->device->dead) > FERRY__LOST)
+        return ferry__device_dead(buffer->device, "ferry_buffer_wait");
+    return wait_idle(buffer, timeout_ns, "ferry_buffer_wait");
+}
+
+enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_contents) {
+    enum ferry_status status = check_wait(buffer, "ferry_buffer_contents");
+    if (status) return status;
+    if (!out_contents)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_contents: out_contents is NULL");
+    if (buffer->storage != FERRY_STORAGE_SHARED || !buffer->host)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "ferry_buffer_contents: %s is private",
+                           ferry__label(buffer));
+    if ((status = ferry__device_dead(buffer->device, "ferry_buffer_contents"))) return status;
+    if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents"))) return status;
+    pthread_mutex_lock(&buffer->device->lock);
+    if ((status = buffer->failure.status)) ferry__set_error(buffer->failure.why);
+    pthread_mutex_unlock(&buffer->device->lock);
+    if (!status) *out_contents = buffer->host;
+    return status;
+}

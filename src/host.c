@@ -1,0 +1,275 @@
+#include "internal.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/*
+ * Host memory that the device can reach: registered by the user, handed out by us, or imported for
+ * one transfer. The table is sorted by address and its ranges do not overlap.
+ */
+
+static size_t table_position(const struct ferry_device *device, const unsigned char *address) {
+    size_t low = 0, high = device->region_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (device->regions[middle]->base <= address) low = middle + 1;
+        else high = middle;
+    }
+    return low; /* the first that begins above address */
+}
+
+struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
+                                         uint64_t size) {
+    if (!atomic_load_explicit(&device->regions_any, memory_order_acquire)) return NULL;
+    const unsigned char *address = host;
+    struct ferry__region *found = NULL;
+    pthread_mutex_lock(&device->host_lock);
+    const size_t position = table_position(device, address);
+    if (position) {
+        struct ferry__region *region = device->regions[position - 1];
+        if (ferry__in_range((uint64_t)(address - region->base), size, region->size)) {
+            atomic_fetch_add(&region->refs, 1);
+            found = region;
+        }
+    }
+    pthread_mutex_unlock(&device->host_lock);
+    return found;
+}
+
+static void region_release(struct ferry_device *device, struct ferry__region *region) {
+    if (region->imported || region->allocated)
+        if (region->memory.size) device->driver->memory_free(device->state, &region->memory);
+    ferry__free(region);
+}
+
+void ferry__region_unref(struct ferry_device *device, struct ferry__region *region) {
+    if (!region) return;
+    const unsigned before = atomic_fetch_sub(&region->refs, 1);
+    if (before == 1) {
+        if (region->allocated && !region->memory.size) munmap(region->base, region->size);
+        region_release(device, region);
+    } else if (before == 2) {
+        /* host_unregister may wait for the table's reference to be the only one. */
+        pthread_mutex_lock(&device->host_lock);
+        pthread_cond_broadcast(&device->region_freed);
+        pthread_mutex_unlock(&device->host_lock);
+    }
+}
+
+/* Imports the pages around a range. */
+static enum ferry_status import_pages(struct ferry_device *device, struct ferry__region *region,
+                                      const void *host, uint64_t size, char *why) {
+    const uint64_t grain = device->limits.import_granularity;
+    const uintptr_t begin = (uintptr_t)host & ~(uintptr_t)(grain - 1);
+    const uint64_t end = ferry__round_up((uint64_t)(uintptr_t)host + size, grain);
+    region->memory_base = (unsigned char *)begin;
+    const enum ferry_status status =
+        device->driver->host_import(device->state, region->memory_base, end - begin,
+                                    region->read_only, &region->memory, why);
+    region->imported = status == FERRY_OK;
+    if (region->imported) FERRY__ADD(&device->metrics, imports, 1);
+    else FERRY__ADD(&device->metrics, import_failures, 1);
+    return status;
+}
+
+enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
+                                       bool read_only, struct ferry__region **out_region) {
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__region *region = ferry__alloc(sizeof *region);
+    if (!region) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    region->base = (unsigned char *)(uintptr_t)host;
+    region->size = size;
+    region->read_only = read_only;
+    atomic_init(&region->refs, 1);
+    const enum ferry_status status = import_pages(device, region, host, size, why);
+    if (status) {
+        ferry__free(region);
+        return ferry__fail(status, "importing %llu bytes at %p: %s", (unsigned long long)size, host,
+                           why);
+    }
+    *out_region = region;
+    return FERRY_OK;
+}
+
+/* Puts a region in the table. */
+static enum ferry_status table_add(struct ferry_device *device, struct ferry__region *region) {
+    enum ferry_status status = FERRY_OK;
+    pthread_mutex_lock(&device->host_lock);
+    const size_t position = table_position(device, region->base);
+    const struct ferry__region *below = position ? device->regions[position - 1] : NULL;
+    const struct ferry__region *above =
+        position < device->region_count ? device->regions[position] : NULL;
+    if ((below && (uint64_t)(region->base - below->base) < below->size) ||
+        (above && (uint64_t)(above->base - region->base) < region->size)) {
+        const struct ferry__region *other =
+            below && (uint64_t)(region->base - below->base) < below->size ? below : above;
+        status = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                             "%llu bytes at %p overlap registered memory (%llu bytes at %p)",
+                             (unsigned long long)region->size, (void *)region->base,
+                             (unsigned long long)other->size, (void *)other->base);
+        goto unlock;
+    }
+    if (device->region_count == device->region_capacity) {
+        const size_t capacity = device->region_capacity ? device->region_capacity * 2 : 8;
+        void *grown = ferry__realloc(device->regions, capacity * sizeof *device->regions);
+        if (!grown) {
+            status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu regions",
+                                 capacity);
+            goto unlock;
+        }
+        device->regions = grown;
+        device->region_capacity = capacity;
+    }
+    memmove(device->regions + position + 1, device->regions + position,
+            (device->region_count - position) * sizeof *device->regions);
+    device->regions[position] = region;
+    atomic_store_explicit(&device->regions_any, ++device->region_count, memory_order_release);
+unlock:
+    pthread_mutex_unlock(&device->host_lock);
+    return status;
+}
+
+/* Under host_lock: the region that begins exactly at memory; NULL: none. */
+static struct ferry__region *table_exact(struct ferry_device *device, const void *memory) {
+    const size_t position = table_position(device, memory);
+    if (!position || device->regions[position - 1]->base != memory) return NULL;
+    return device->regions[position - 1];
+}
+
+static void table_remove(struct ferry_device *device, const struct ferry__region *region) {
+    const size_t position = table_position(device, region->base) - 1;
+    device->region_count--;
+    memmove(device->regions + position, device->regions + position + 1,
+            (device->region_count - position) * sizeof *device->regions);
+    atomic_store_explicit(&device->regions_any, device->region_count, memory_order_release);
+}
+
+static enum ferry_status check(struct ferry_device *device, const char *what) {
+    if (!device) return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device is NULL", what);
+    return ferry__device_dead(device, what);
+}
+
+/* Memory that the device can reach: its own shared memory, or our pages, imported. */
+static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry__region *region,
+                                      uint64_t size) {
+    char why[FERRY__WHY_MAX] = "";
+    enum ferry_status status = device->driver->memory_alloc(
+        device->state, FERRY__USE_SHARED, size, "ferry_host_alloc", &region->memory, why);
+    if (!status && region->memory.cached && region->memory.coherent && region->memory.host) {
+        region->base = region->memory_base = region->memory.host;
+        region->imported = true;
+        return FERRY_OK;
+    }
+    if (!status) device->driver->memory_free(device->state, &region->memory);
+    region->memory = (struct ferry__memory){0};
+    void *pages =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %llu bytes",
+                           (unsigned long long)size);
+    region->base = pages;
+    if (device->limits.import_granularity && !import_pages(device, region, pages, size, why))
+        return FERRY_OK;
+    status = ferry__fallback(device, &device->metrics.now.fallback_host_alloc,
+                             "ferry_host_alloc of %llu bytes is staged: %s",
+                             (unsigned long long)size, why[0] ? why : "the device cannot import");
+    if (status) munmap(pages, size);
+    return status;
+}
+
+enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory) {
+    enum ferry_status status = check(device, "ferry_host_alloc");
+    if (status) return status;
+    if (!out_memory || !size)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_alloc: %s",
+                           size ? "out_memory is NULL" : "size is 0");
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (size > SIZE_MAX - page || size > INT64_MAX)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes", size);
+    struct ferry__region *region = ferry__alloc(sizeof *region);
+    if (!region)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *region);
+    region->size = ferry__round_up(size, page);
+    region->allocated = true;
+    atomic_init(&region->refs, 1);
+    status = alloc_memory(device, region, region->size);
+    if (status) {
+        ferry__free(region);
+        return status;
+    }
+    unsigned char *base = region->base;
+    status = table_add(device, region);
+    if (status) ferry__region_unref(device, region);
+    else *out_memory = base;
+    return status;
+}
+
+void ferry_host_free(ferry_device *device, void *memory) {
+    if (!memory) return;
+    if (check(device, "ferry_host_free")) return;
+    pthread_mutex_lock(&device->host_lock);
+    struct ferry__region *region = table_exact(device, memory);
+    if (region && region->allocated) table_remove(device, region);
+    else region = NULL;
+    pthread_mutex_unlock(&device->host_lock);
+    if (!region) ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
+    ferry__region_unref(device, region);
+}
+
+enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t size,
+                                      unsigned flags) {
+    enum ferry_status status = check(device, "ferry_host_register");
+    if (status) return status;
+    if (!memory || !size || (flags & ~(unsigned)FERRY_HOST_READ_ONLY) ||
+        (uintptr_t)memory > UINTPTR_MAX - size)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_host_register: memory %p, size %zu, flags 0x%x", memory, size,
+                           flags);
+    struct ferry__region *region = ferry__alloc(sizeof *region);
+    if (!region)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *region);
+    char why[FERRY__WHY_MAX] = "the device cannot import";
+    region->base = memory;
+    region->size = size;
+    region->read_only = flags & FERRY_HOST_READ_ONLY;
+    atomic_init(&region->refs, 1);
+    if (!device->limits.import_granularity || import_pages(device, region, memory, size, why))
+        status = ferry__fallback(device, &device->metrics.now.fallback_register,
+                                 "registered memory (%zu bytes at %p) is staged: %s", size, memory,
+                                 why);
+    if (!status) status = table_add(device, region);
+    if (status) ferry__region_unref(device, region);
+    return status;
+}
+
+enum ferry_status ferry_host_unregister(ferry_device *device, void *memory) {
+    enum ferry_status status = ferry__in_callback("ferry_host_unregister");
+    if (status) return status;
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_unregister: device is NULL");
+    pthread_mutex_lock(&device->host_lock);
+    struct ferry__region *region = table_exact(device, memory);
+    if (!region || region->allocated) {
+        pthread_mutex_unlock(&device->host_lock);
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_host_unregister: %p is not the start of registered memory",
+                           memory);
+    }
+    table_remove(device, region); /* no operation finds it from now on */
+    while (atomic_load(&region->refs) > 1)
+        pthread_cond_wait(&device->region_freed, &device->host_lock);
+    pthread_mutex_unlock(&device->host_lock);
+    ferry__region_unref(device, region);
+    return FERRY_OK;
+}
+
+void ferry__host_finish(struct ferry_device *device) {
+    for (size_t i = 0; i < device->region_count; i++)
+        ferry__region_unref(device, device->regions[i]);
+    ferry__free(device->regions);
+    device->regions = NULL;
+    device->region_count = device->region_capacity = 0;
+}

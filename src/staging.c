@@ -1,0 +1,149 @@
+#include "internal.h"
+
+/*
+ * Staging memory: chunks of native memory that slices are cut from, one after another; a chunk is
+ * used anew when all its slices are back. Slices never share an atom or a cache line.
+ */
+
+enum { CHUNK_MAX = 2 << 20, CHUNKS_WANTED = 4, LINE = 64 };
+
+int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget) {
+    uint64_t chunk = ferry__round_down(budget / CHUNKS_WANTED, FERRY__STAGING_MIN);
+    if (chunk < FERRY__STAGING_MIN) chunk = FERRY__STAGING_MIN;
+    if (chunk > CHUNK_MAX) chunk = CHUNK_MAX;
+    staging->use = use;
+    staging->chunk_size = chunk;
+    staging->budget = budget < chunk ? chunk : budget;
+    return pthread_mutex_init(&staging->lock, NULL);
+}
+
+static void free_chunks(struct ferry_device *device, struct ferry__staging *staging) {
+    struct ferry__chunk **link = &staging->chunks;
+    while (*link) {
+        struct ferry__chunk *chunk = *link;
+        if (chunk->slices) {
+            link = &chunk->next;
+            continue;
+        }
+        *link = chunk->next;
+        staging->allocated -= staging->chunk_size;
+        device->driver->memory_free(device->state, &chunk->memory);
+        FERRY__ADD(&device->metrics, device_frees, 1);
+        ferry__free(chunk);
+    }
+}
+
+void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging) {
+    pthread_mutex_lock(&staging->lock);
+    free_chunks(device, staging);
+    pthread_mutex_unlock(&staging->lock);
+}
+
+void ferry__staging_finish(struct ferry_device *device, struct ferry__staging *staging) {
+    free_chunks(device, staging);
+    pthread_mutex_destroy(&staging->lock);
+}
+
+static enum ferry_status add_chunk(struct ferry_device *device, struct ferry__staging *staging) {
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__chunk *chunk = ferry__alloc(sizeof *chunk);
+    if (!chunk)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *chunk);
+    const char *label = staging->use == FERRY__USE_UPLOAD ? "ferry upload" : "ferry readback";
+    const enum ferry_status status = device->driver->memory_alloc(
+        device->state, staging->use, staging->chunk_size, label, &chunk->memory, why);
+    if (status) {
+        ferry__free(chunk);
+        return ferry__fail(status, "no staging memory of %llu bytes: %s",
+                           (unsigned long long)staging->chunk_size, why);
+    }
+    FERRY__ADD(&device->metrics, device_allocations, 1);
+    chunk->next = staging->chunks;
+    staging->chunks = chunk;
+    staging->allocated += staging->chunk_size;
+    return FERRY_OK;
+}
+
+/* Where a slice would begin in a chunk. */
+static uint64_t slice_start(const struct ferry_device *device, const struct ferry__chunk *chunk,
+                            uint64_t phase) {
+    const uint64_t grain = device->limits.atom > LINE ? device->limits.atom : LINE;
+    return ferry__round_up(chunk->used, grain) + (phase & (device->limits.copy_alignment - 1));
+}
+
+static uint64_t chunk_room(const struct ferry_device *device, const struct ferry__chunk *chunk,
+                           uint64_t phase, uint64_t chunk_size) {
+    const uint64_t start = slice_start(device, chunk, phase);
+    return start < chunk_size ? chunk_size - start : 0;
+}
+
+static struct ferry__chunk *roomiest(const struct ferry_device *device,
+                                     const struct ferry__staging *staging, uint64_t want,
+                                     uint64_t phase, uint64_t *out_room) {
+    struct ferry__chunk *best = NULL;
+    *out_room = 0;
+    for (struct ferry__chunk *chunk = staging->chunks; chunk; chunk = chunk->next) {
+        const uint64_t room = chunk_room(device, chunk, phase, staging->chunk_size);
+        if (room <= *out_room) continue;
+        best = chunk;
+        *out_room = room;
+        if (room >= want) break;
+    }
+    return best;
+}
+
+static void take_from(struct ferry_device *device, struct ferry__staging *staging,
+                      struct ferry__chunk *chunk, uint64_t size, uint64_t phase,
+                      struct ferry__slice *out) {
+    const uint64_t start = slice_start(device, chunk, phase);
+    *out = (struct ferry__slice){chunk, start, size, start + size - chunk->used};
+    chunk->used = start + size;
+    chunk->slices++;
+    staging->in_use += out->taken;
+    struct ferry__scalars *now = &device->metrics.now;
+    const bool upload = staging->use == FERRY__USE_UPLOAD;
+    atomic_store_explicit(upload ? &now->staging_upload_bytes : &now->staging_readback_bytes,
+                          staging->in_use, memory_order_relaxed);
+    ferry__raise(upload ? &now->staging_upload_peak_bytes : &now->staging_readback_peak_bytes,
+                 staging->in_use);
+}
+
+enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
+                                      uint64_t want, uint64_t min, uint64_t phase,
+                                      struct ferry__slice *out_slice) {
+    enum ferry_status status = FERRY_OK;
+    uint64_t room;
+    if (want > staging->chunk_size) want = staging->chunk_size;
+    pthread_mutex_lock(&staging->lock);
+    struct ferry__chunk *chunk = roomiest(device, staging, want, phase, &room);
+    if (room < want && staging->allocated + staging->chunk_size <= staging->budget) {
+        status = add_chunk(device, staging);
+        if (!status) chunk = roomiest(device, staging, want, phase, &room);
+    }
+    if (status && staging->allocated) {
+        /* There is some: smaller than asked for, and enough to go on with. */
+        status = ferry__fallback(device, &device->metrics.now.fallback_staging,
+                                 "staging stays at %llu of %llu bytes: %s",
+                                 (unsigned long long)staging->allocated,
+                                 (unsigned long long)staging->budget, ferry_last_error());
+        if (!status) staging->budget = staging->allocated;
+    }
+    if (!status && room < min) status = FERRY_ERROR_POOL_EXHAUSTED;
+    if (!status) take_from(device, staging, chunk, want < room ? want : room, phase, out_slice);
+    pthread_mutex_unlock(&staging->lock);
+    return status;
+}
+
+void ferry__staging_give(struct ferry_device *device, struct ferry__staging *staging,
+                         const struct ferry__slice *slice) {
+    pthread_mutex_lock(&staging->lock);
+    struct ferry__chunk *chunk = slice->chunk;
+    if (--chunk->slices == 0) chunk->used = 0;
+    staging->in_use -= slice->taken;
+    atomic_store_explicit(staging->use == FERRY__USE_UPLOAD
+                              ? &device->metrics.now.staging_upload_bytes
+                              : &device->metrics.now.staging_readback_bytes,
+                          staging->in_use, memory_order_relaxed);
+    pthread_mutex_unlock(&staging->lock);
+}
