@@ -1,0 +1,225 @@
+/* What driver.h promises to a driver, checked. Every other driver may rely on it without looking. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ULL(x) ((unsigned long long)(x))
+
+/* One side of a command: the words of a breach say which. */
+struct side {
+    const char *name;
+    const struct ferry__memory *handle;
+    uint64_t offset;
+};
+
+static const char *kind_name(const struct ferry__command *command)
+{
+    return command->kind == FERRY__FILL ? "fill" : "copy";
+}
+
+/* Checks bounds; gives the address that the device reaches. */
+static bool locate(const struct side *side, uint64_t size, size_t index, unsigned char **out_bytes,
+                   char *why)
+{
+    const struct ferry__memory *handle = side->handle;
+    if (!handle || !handle->native) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu has no %s", index, side->name);
+        return false;
+    }
+    const struct host_memory *memory = handle->native;
+    if (side->offset > handle->size || size > handle->size - side->offset) {
+        snprintf(why, FERRY__WHY_MAX,
+                 "command %zu: %s of %llu bytes at %llu exceeds \"%s\" of %llu", index, side->name,
+                 ULL(size), ULL(side->offset), memory->label, ULL(handle->size));
+        return false;
+    }
+    if (handle->offset % FERRY_BUFFER_ALIGNMENT != 0 || handle->offset > memory->size ||
+        handle->size > memory->size - handle->offset) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: %s is %llu bytes at %llu of \"%s\" of %llu",
+                 index, side->name, ULL(handle->size), ULL(handle->offset), memory->label,
+                 ULL(memory->size));
+        return false;
+    }
+    *out_bytes = memory->bytes + handle->offset + side->offset;
+    return true;
+}
+
+/* The rules of what carries it out. */
+static bool check_engine(const struct host_queue *queue, const struct ferry__command *command,
+                         size_t index, char *why)
+{
+    const struct ferry__limits *limits = &queue->device->limits;
+    bool fill = command->kind == FERRY__FILL;
+    if (command->engine == FERRY__ENGINE_KERNEL) {
+        if (!limits->has_kernel || !(queue->roles & FERRY__ROLE_KERNEL)) {
+            snprintf(why, FERRY__WHY_MAX, "command %zu: a kernel on a queue that runs none", index);
+            return false;
+        }
+        return true;
+    }
+    uint64_t align = fill ? limits->fill_alignment : limits->copy_alignment;
+    uint64_t src_offset = fill ? 0 : command->src_offset;
+    if ((command->dst_offset | src_offset | command->size) % align != 0) {
+        snprintf(why, FERRY__WHY_MAX,
+                 "command %zu: %s of %llu bytes from %llu to %llu: not multiples of %llu", index,
+                 kind_name(command), ULL(command->size), ULL(src_offset), ULL(command->dst_offset),
+                 ULL(align));
+        return false;
+    }
+    if (fill && (limits->fill_pattern == 0 || limits->fill_pattern % command->pattern_size != 0)) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: a pattern of %u bytes, where %u is native",
+                 index, command->pattern_size, limits->fill_pattern);
+        return false;
+    }
+    return true;
+}
+
+static bool check_shape(const struct host_queue *queue, const struct ferry__command *command,
+                        size_t index, char *why)
+{
+    if ((command->kind != FERRY__COPY && command->kind != FERRY__FILL) ||
+        (command->engine != FERRY__ENGINE_COPY && command->engine != FERRY__ENGINE_KERNEL)) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu is of kind %d and engine %d", index,
+                 (int)command->kind, (int)command->engine);
+        return false;
+    }
+    uint64_t max = queue->device->limits.max_copy;
+    if (command->size == 0 || command->size > max) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: %s of %llu bytes, not from 1 to %llu", index,
+                 kind_name(command), ULL(command->size), ULL(max));
+        return false;
+    }
+    if (command->kind == FERRY__FILL &&
+        (command->pattern_size == 0 || command->pattern_size > FERRY__PATTERN_MAX)) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: a pattern of %u bytes", index,
+                 command->pattern_size);
+        return false;
+    }
+    return true;
+}
+
+static bool look_up(const struct host_queue *queue, const struct ferry__command *command,
+                    size_t index, struct host_command *out, char *why)
+{
+    bool fill = command->kind == FERRY__FILL;
+    struct side dst = {"destination", command->dst, command->dst_offset};
+    struct side src = {"source", command->src, command->src_offset};
+    unsigned char *from = NULL;
+    if (!check_shape(queue, command, index, why) ||
+        !locate(&dst, command->size, index, &out->to, why) ||
+        (!fill && !locate(&src, command->size, index, &from, why)) ||
+        !check_engine(queue, command, index, why)) {
+        return false;
+    }
+    out->dst = command->dst->native;
+    out->src = fill ? NULL : command->src->native;
+    out->from = from;
+    out->size = command->size;
+    out->barrier = command->barrier;
+    out->pattern_size = fill ? command->pattern_size : 1;
+    memcpy(out->pattern, command->pattern, sizeof out->pattern);
+    if (out->dst->read_only) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu writes an import that is read-only", index);
+        return false;
+    }
+    if (!fill && out->to < from + out->size && from < out->to + out->size) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: copy of %llu bytes overlaps itself", index,
+                 ULL(out->size));
+        return false;
+    }
+    return true;
+}
+
+/* --- commands that touch each other's ranges without a barrier between ------------------------- */
+
+struct touch {
+    uintptr_t begin, end;
+    size_t command;
+    bool writes;
+};
+
+static int by_begin(const void *a, const void *b)
+{
+    uintptr_t x = ((const struct touch *)a)->begin;
+    uintptr_t y = ((const struct touch *)b)->begin;
+    return (x > y) - (x < y);
+}
+
+/* Sorted by where they begin, a touch meets an earlier one if that ends behind its begin: it is
+ * enough to keep the one that ends last, of all and of the writing ones. */
+static bool check_apart(struct touch *touches, size_t count, char *why)
+{
+    qsort(touches, count, sizeof *touches, by_begin);
+    const struct touch *last = NULL;
+    const struct touch *last_write = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct touch *touch = &touches[i];
+        const struct touch *met = touch->writes ? last : last_write;
+        if (met && met->end > touch->begin) {
+            snprintf(why, FERRY__WHY_MAX,
+                     "commands %zu and %zu touch the same bytes without a barrier between",
+                     met->command < touch->command ? met->command : touch->command,
+                     met->command < touch->command ? touch->command : met->command);
+            return false;
+        }
+        if (!last || touch->end > last->end) {
+            last = touch;
+        }
+        if (touch->writes && (!last_write || touch->end > last_write->end)) {
+            last_write = touch;
+        }
+    }
+    return true;
+}
+
+static bool check_barriers(const struct host_command *commands, size_t count,
+                           struct touch *touches, char *why)
+{
+    for (size_t first = 0; first < count;) {
+        size_t used = 0;
+        size_t i = first;
+        do {
+            const struct host_command *command = &commands[i];
+            uintptr_t to = (uintptr_t)command->to;
+            uintptr_t from = (uintptr_t)command->from;
+            touches[used++] = (struct touch){to, to + command->size, i, true};
+            if (command->from) {
+                touches[used++] = (struct touch){from, from + command->size, i, false};
+            }
+            i++;
+        } while (i < count && !commands[i].barrier);
+        if (!check_apart(touches, used, why)) {
+            return false;
+        }
+        first = i;
+    }
+    return true;
+}
+
+enum ferry_status ferry__host_check(const struct host_queue *queue,
+                                    const struct ferry__submission_info *info,
+                                    struct host_command *commands, char *why)
+{
+    if (!info->commands) {
+        snprintf(why, FERRY__WHY_MAX, "%zu commands at NULL", info->count);
+        return FERRY_ERROR_INTERNAL;
+    }
+    for (size_t i = 0; i < info->count; i++) {
+        if (!look_up(queue, &info->commands[i], i, &commands[i], why)) {
+            return FERRY_ERROR_INTERNAL;
+        }
+    }
+    if (info->count == 1) {
+        return FERRY_OK;
+    }
+    struct touch *touches = ferry__alloc(2 * info->count * sizeof *touches);
+    if (!touches) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory to check %zu commands", info->count);
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    bool apart = check_barriers(commands, info->count, touches, why);
+    ferry__free(touches);
+    return apart ? FERRY_OK : FERRY_ERROR_INTERNAL;
+}

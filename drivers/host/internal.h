@@ -1,0 +1,197 @@
+/* What the files of the host driver share. */
+#ifndef FERRY_HOST_INTERNAL_H
+#define FERRY_HOST_INTERNAL_H
+
+#include "base.h"
+#include "host.h"
+
+/* --- knobs (knobs.c) --------------------------------------------------------------------------- */
+
+enum host_knob {
+    HOST_ALIGN,
+    HOST_FILL_PATTERN,
+    HOST_KERNEL,
+    HOST_KERNEL_FROM,
+    HOST_MAX_COPY,
+    HOST_MAX_ALLOCATION,
+    HOST_NO_IMPORT,
+    HOST_IMPORT_COSTLY,
+    HOST_IMPORT_FAIL,
+    HOST_NO_MAP,
+    HOST_NONCOHERENT,
+    HOST_ZERO_OFF,
+    HOST_MEMORY,
+    HOST_QUEUES,
+    HOST_DELAY_US,
+    HOST_OUT_OF_ORDER,
+    HOST_FAIL_ALLOC,
+    HOST_FAIL_SUBMIT,
+    HOST_FAIL_EXEC,
+    HOST_FAIL_EVERY,
+    HOST_LOSE_AT,
+    HOST_SEED,
+    HOST_DEVICES,
+    HOST_EVENTS,
+    HOST_KNOB_COUNT
+};
+
+/* Those that count may be changed on an open device. */
+struct host_knobs {
+    _Atomic uint64_t value[HOST_KNOB_COUNT];
+};
+
+void ferry__host_knobs_default(struct host_knobs *knobs);
+
+/* Reads a list such as "align=4,no_map"; NULL: nothing. false: why says what is wrong with it. */
+bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *why);
+
+/* The number of a knob that may change on an open device; HOST_KNOB_COUNT: there is none. */
+enum host_knob ferry__host_knob_live(const char *name);
+
+/* --- objects ----------------------------------------------------------------------------------- */
+
+/* A value that only grows. Its handle is its address. */
+struct host_event {
+    struct host_event *next;
+    struct host_device *device;
+    _Atomic uint64_t value; /* written under the device's lock */
+    uint64_t submitted;     /* of a queue: the value of its last submission */
+    bool of_queue;
+    bool dead; /* destroyed while a submission waited for it: freed at close */
+};
+
+struct host_memory {
+    struct host_memory *next, *previous;
+    unsigned char *bytes; /* what the device reads and writes */
+    unsigned char *view;  /* what the host reads and writes, where that is not bytes; else NULL */
+    uint64_t size;
+    uint64_t mapped;     /* bytes of each mapping */
+    uint64_t references; /* its owner and the commands in flight */
+    bool imported;
+    bool read_only; /* an import that no command may write */
+    bool budgeted;  /* counts against the device's memory */
+    char label[32];
+};
+
+/* A command with its addresses looked up. */
+struct host_command {
+    struct host_memory *dst, *src; /* src: NULL for a fill */
+    unsigned char *to;
+    const unsigned char *from; /* NULL for a fill */
+    uint64_t size;
+    bool barrier;
+    uint8_t pattern_size;
+    uint8_t pattern[FERRY__PATTERN_MAX];
+};
+
+struct host_submission {
+    struct host_submission *next; /* in its queue */
+    uint64_t number;              /* counts the submissions of the device, from 1 on */
+    uint64_t value;
+    struct ferry__record *record;
+    uint64_t delay_ns;
+    uint64_t stop_after; /* bytes; then it has failed, or the device is lost */
+    enum ferry_status outcome;
+    char why[FERRY__WHY_MAX];
+    struct ferry_sync *waits; /* behind the commands, in the same allocation */
+    size_t wait_count;
+    size_t count;
+    struct host_command commands[];
+};
+
+struct host_queue {
+    struct host_device *device;
+    struct host_event event;
+    unsigned roles;
+    uint64_t random; /* of the thread that submits */
+    struct host_submission *head, **tail; /* head is the one at work */
+    pthread_cond_t work;                  /* there is a head, or the thread is to end */
+    pthread_t thread;
+    bool started;
+};
+
+struct host_device {
+    struct host_knobs knobs;
+    struct ferry__limits limits;
+    bool map_private;
+    unsigned process; /* that opened it: a forked child has no threads to join */
+    _Atomic uint64_t random;
+
+    pthread_mutex_t lock;   /* guards all below, the queues' lists, and the values of events */
+    pthread_cond_t changed; /* an event, a loss, a wake; with out_of_order also a submission */
+    struct host_event *events;
+    struct host_memory *memories;
+    uint64_t used;        /* bytes of budgeted memory */
+    uint64_t submissions; /* how many there were */
+    unsigned running;     /* queues that copy now, without the lock */
+    uint64_t wakes, wakes_seen;
+    bool closing;
+    atomic_bool losing; /* copies stop as soon as they notice */
+    atomic_bool lost;   /* none runs any more, all submissions have ended */
+    struct host_queue queues[FERRY__QUEUES_MAX];
+};
+
+/* --- failures and luck (driver.c) -------------------------------------------------------------- */
+
+/* Counts a call: is it the one that this knob makes fail? */
+bool ferry__host_fires(struct host_device *device, enum host_knob knob);
+uint64_t ferry__host_random(uint64_t *seed);
+
+/* Logs a breach of the contract. Returns INTERNAL. */
+enum ferry_status ferry__host_breach(const char *why);
+
+/* --- entries of the driver, by file ------------------------------------------------------------ */
+
+/* memory.c */
+enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+                                           const char *label, struct ferry__memory *out_memory,
+                                           char *why);
+void ferry__host_memory_free(void *state, struct ferry__memory *memory);
+enum ferry_status ferry__host_import(void *state, void *host, uint64_t size, bool read_only,
+                                     struct ferry__memory *out_memory, char *why);
+enum ferry_status ferry__host_flush(void *state, const struct ferry__memory *memory,
+                                    uint64_t offset, uint64_t size);
+enum ferry_status ferry__host_invalidate(void *state, const struct ferry__memory *memory,
+                                         uint64_t offset, uint64_t size);
+uint64_t ferry__host_memory_available(void *state);
+
+/* Gives up a reference; the lock is held. */
+void ferry__host_memory_drop(struct host_device *device, struct host_memory *memory);
+void ferry__host_memory_finish(struct host_device *device); /* frees what was forgotten */
+
+/* event.c */
+uint64_t ferry__host_completed(void *state, uint64_t event);
+void ferry__host_wait_any(void *state, const struct ferry_sync *points, size_t count,
+                          uint64_t timeout_ns);
+void ferry__host_wake(void *state);
+enum ferry_status ferry__host_event_create(void *state, uint64_t *out_event, char *why);
+void ferry__host_event_destroy(void *state, uint64_t event);
+void ferry__host_event_raise(void *state, uint64_t event, uint64_t value);
+void ferry__host_events_finish(struct host_device *device);
+
+static inline struct host_event *ferry__host_event(uint64_t event)
+{
+    return (struct host_event *)(uintptr_t)event;
+}
+
+/* The event of this handle, or NULL; the lock is held. */
+struct host_event *ferry__host_event_find(struct host_device *device, uint64_t event);
+
+/* Have all been reached? The lock is held. */
+bool ferry__host_reached(const struct ferry_sync *points, size_t count);
+
+/* queue.c: a queue's submissions and its thread */
+enum ferry_status ferry__host_submit(void *state, const struct ferry__submission_info *info,
+                                     char *why);
+void ferry__host_queues_finish(struct host_device *device); /* ends the threads */
+
+/* Begins the loss; the lock is held. */
+void ferry__host_lose_locked(struct host_device *device);
+
+/* contract.c: looks a submission's commands up and checks them. OK; INTERNAL, with words in why; or
+ * OUT_OF_HOST_MEMORY. */
+enum ferry_status ferry__host_check(const struct host_queue *queue,
+                                    const struct ferry__submission_info *info,
+                                    struct host_command *commands, char *why);
+
+#endif
