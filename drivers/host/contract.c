@@ -1,5 +1,5 @@
 /* What driver.h promises to a driver, checked. Every other driver may rely on it without looking. */
-#include "internal.h"
+#include "host_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

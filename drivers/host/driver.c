@@ -1,4 +1,4 @@
-#include "internal.h"
+#include "host_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

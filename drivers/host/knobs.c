@@ -1,5 +1,5 @@
 /* The knobs: one table. docs/host-driver.md tells what each does. */
-#include "internal.h"
+#include "host_internal.h"
 
 #include <stdio.h>
 #include <string.h>

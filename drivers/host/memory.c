@@ -1,5 +1,5 @@
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS, MAP_NORESERVE */
-#include "internal.h"
+#include "host_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

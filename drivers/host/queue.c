@@ -3,7 +3,7 @@
  * work; it leaves the list when it has ended. A loss ends all submissions, but not before every
  * thread has stopped copying: what the commands use may be freed then.
  */
-#include "internal.h"
+#include "host_internal.h"
 
 #include <stdio.h>
 #include <string.h>
