@@ -132,7 +132,7 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
     return true;
 }
 
-/* --- commands that touch each other's ranges without a barrier between ------------------------- */
+/* --- commands that touch each other's ranges without a barrier between ------------------------ */
 
 struct touch {
     uintptr_t begin, end;

@@ -5,7 +5,7 @@
 #include "base.h"
 #include "host.h"
 
-/* --- knobs (knobs.c) --------------------------------------------------------------------------- */
+/* --- knobs (knobs.c) -------------------------------------------------------------------------- */
 
 enum host_knob {
     HOST_ALIGN,
@@ -48,7 +48,7 @@ bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *w
 /* The number of a knob that may change on an open device; HOST_KNOB_COUNT: there is none. */
 enum host_knob ferry__host_knob_live(const char *name);
 
-/* --- objects ----------------------------------------------------------------------------------- */
+/* --- objects ---------------------------------------------------------------------------------- */
 
 /* A value that only grows. Its handle is its address. */
 struct host_event {
@@ -131,7 +131,7 @@ struct host_device {
     struct host_queue queues[FERRY__QUEUES_MAX];
 };
 
-/* --- failures and luck (driver.c) -------------------------------------------------------------- */
+/* --- failures and luck (driver.c) ------------------------------------------------------------- */
 
 /* Counts a call: is it the one that this knob makes fail? */
 bool ferry__host_fires(struct host_device *device, enum host_knob knob);
@@ -140,7 +140,7 @@ uint64_t ferry__host_random(uint64_t *seed);
 /* Logs a breach of the contract. Returns INTERNAL. */
 enum ferry_status ferry__host_breach(const char *why);
 
-/* --- entries of the driver, by file ------------------------------------------------------------ */
+/* --- entries of the driver, by file ----------------------------------------------------------- */
 
 /* memory.c */
 enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uint64_t size,

@@ -20,7 +20,7 @@ static uint64_t knob(const struct host_device *device, enum host_knob which)
     return atomic_load(&device->knobs.value[which]);
 }
 
-/* --- the end of a submission ------------------------------------------------------------------- */
+/* --- the end of a submission ------------------------------------------------------------------ */
 
 /* Takes the head off its queue; its record is written, but for the close of a device. */
 static void end_head(struct host_queue *queue, enum ferry_status status, uint64_t device_ns,
@@ -80,7 +80,7 @@ void ferry__host_lose(void *state)
     pthread_mutex_unlock(&device->lock);
 }
 
-/* --- carrying out ------------------------------------------------------------------------------ */
+/* --- carrying out ----------------------------------------------------------------------------- */
 
 /* Each step copies what is there already: a multiple of the pattern, so that its phase is kept. */
 static void fill(unsigned char *to, uint64_t size, const uint8_t *pattern, uint64_t period)
@@ -229,7 +229,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* --- submitting -------------------------------------------------------------------------------- */
+/* --- submitting ------------------------------------------------------------------------------- */
 
 static struct host_submission *make(const struct ferry__submission_info *info)
 {
