@@ -41,6 +41,31 @@ static void test_failing_calls(void **state)
     close_world(&world);
 }
 
+/* Half of two fills is one of them: now the first, now the second. */
+static void test_order_is_random(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, "fail_exec=all");
+    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 64);
+    int first = 0;
+    for (int round = 0; round < 32; round++) {
+        memset(memory.host, 0, 64);
+        struct ferry__command commands[] = {fill(&memory, 0, 32, 1), fill(&memory, 32, 32, 1)};
+        assert_int_equal(run(&world, commands, 2).status, FERRY_ERROR_EXECUTION_FAILED);
+        assert_int_equal(memory.host[0] + memory.host[32], 0x31);
+        first += memory.host[0] != 0;
+        commands[1].barrier = true;
+        memset(memory.host, 0, 64);
+        assert_int_equal(run(&world, commands, 2).status, FERRY_ERROR_EXECUTION_FAILED);
+        assert_int_equal(memory.host[0], 0x31);
+        assert_int_equal(memory.host[32], 0);
+    }
+    assert_in_range(first, 1, 31);
+    driver->memory_free(world.state, &memory);
+    close_world(&world);
+}
+
 /* The same seed fails the same calls; not all of them, and not none. */
 static void test_fail_every(void **state)
 {
@@ -392,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_order_is_random),
         cmocka_unit_test(test_fail_every),
         cmocka_unit_test(test_host_memory_runs_out),
         cmocka_unit_test(test_loss),

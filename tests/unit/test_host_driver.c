@@ -244,18 +244,19 @@ static void test_wake(void **state)
     close_world(&world);
 }
 
-/* Both wait for the same event, so that both are ready at once: the newer one goes first. */
+/* Both wait for the same event, so that both are ready at once: the newer one goes first,
+ * though it takes longer. */
 static void test_out_of_order(void **state)
 {
     (void)state;
     struct world world;
     open_world(&world, "queues=2,out_of_order");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 8 << 20);
     struct ferry_sync gate = {0, 1};
     assert_int_equal(driver->event_create(world.state, &gate.event, world.why), FERRY_OK);
     struct ferry__record records[2];
     struct ferry__command older = fill(&memory, 0, 4096, 1);
-    struct ferry__command newer = fill(&memory, 0, 4096, 2);
+    struct ferry__command newer = fill(&memory, 0, 8 << 20, 2);
     assert_int_equal(submit(&world, 0, &older, 1, &gate, 1, &records[0]), FERRY_OK);
     assert_int_equal(submit(&world, 1, &newer, 1, &gate, 1, &records[1]), FERRY_OK);
     driver->event_signal(world.state, gate.event, 1);
