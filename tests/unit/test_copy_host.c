@@ -93,11 +93,13 @@ static void copies_large(void **state)
     }
 }
 
-/* Long enough for whole halves. */
+/* From 32 MiB on stores go round the cache: lines that begin anywhere, and ends of lines. */
 static void copies_very_large(void **state)
 {
     (void)state;
-    assert_true(copy_is_right((size_t)203 * MIB + 12345, 3, 17, 1));
+    for (size_t o = 0; o < COUNT(offsets); o++)
+        assert_true(copy_is_right((size_t)32 * MIB + 12345 * o, offsets[o], 17, 1));
+    assert_true(copy_is_right((size_t)67 * MIB + 63, 63, 1, 1));
 }
 
 static bool move_is_right(size_t size, size_t dst_offset, size_t src_offset)
@@ -188,6 +190,8 @@ static void fills_large(void **state)
         assert_true(fill_is_right(size, pattern_size, equal, pattern_size, 2));
     }
     assert_true(fill_is_right((size_t)3 * MIB + 5, 1, mixed, 11, 30));
+    assert_true(fill_is_right((size_t)16 * MIB + 5, 31, equal, 1, 0)); /* in shares */
+    assert_true(fill_is_right((size_t)40 * MIB + 33, 7, mixed, 13, 5)); /* round the cache */
 }
 
 enum { CALLERS = 12, ROUNDS = 4 }; /* more than the pool has jobs */
