@@ -12,7 +12,6 @@
 #define PARALLEL_MIN (4 * MIB)
 #define STREAM_MIN (32 * MIB)
 #define PIECE (MIB / 4)
-#define SET_MIN (16 * MIB) /* one memset is twice as fast as one memcpy, and best in one run */
 #define PAGE ((size_t)4096)
 #define WINDOW ((size_t)32 << 10)
 
@@ -225,9 +224,9 @@ static void wait_done(struct job *job, uint32_t count)
 }
 
 /* In parts that begin with a page of dst, so that no two threads write to one. */
-static void cut(struct work *work, size_t part)
+static void cut(struct work *work)
 {
-    size_t skew = (uintptr_t)work->dst & (PAGE - 1);
+    size_t part = PIECE, skew = (uintptr_t)work->dst & (PAGE - 1);
     while ((work->size + skew) / part >= UINT32_MAX)
         part *= 2;
     work->part = part;
@@ -235,17 +234,17 @@ static void cut(struct work *work, size_t part)
     work->count = (uint32_t)((work->size + skew + part - 1) / part);
 }
 
-/* Does the work, by helpers too from parallel_min bytes on: in pieces, or in a share for each. */
-static void run(struct work *work, size_t parallel_min, bool in_shares)
+/* Does the work, with helpers where that pays. */
+static void run(struct work *work)
 {
     work->copy = work->size < STREAM_MIN ? copy_cached : copy_stream;
-    unsigned helpers = work->size < parallel_min ? 0 : helper_count();
-    struct job *job = helpers == 0 ? NULL : take_job();
+    bool alone = work->size < PARALLEL_MIN || helper_count() == 0;
+    struct job *job = alone ? NULL : take_job();
     if (job == NULL) {
         work->run(work, 0, work->size);
         return;
     }
-    cut(work, in_shares ? (work->size / (helpers + 1) + PAGE) & ~(PAGE - 1) : PIECE);
+    cut(work);
     publish(job, work);
     while (run_one(job))
         continue;
@@ -268,7 +267,7 @@ void ferry__copy_host(void *dst, const void *src, size_t size)
         return;
     }
     struct work work = {.run = copy_part, .dst = dst, .src = src, .size = size};
-    run(&work, PARALLEL_MIN, false);
+    run(&work);
 }
 
 void ferry__move_host(void *dst, const void *src, size_t size)
@@ -282,11 +281,6 @@ void ferry__move_host(void *dst, const void *src, size_t size)
 }
 
 /* --- fills -------------------------------------------------------------------------------------- */
-
-static void set_part(const struct work *work, size_t begin, size_t end)
-{
-    memset(work->dst + begin, work->src[0], end - begin);
-}
 
 /* Repeats the window that lies before dst; part starts may be anywhere in it. */
 static void repeat_part(const struct work *work, size_t begin, size_t end)
@@ -324,18 +318,18 @@ static void fill_pattern(unsigned char *dst, size_t size, const unsigned char *p
         return;
     struct work work = {
         .run = repeat_part, .dst = dst + done, .size = size - done, .window = window};
-    run(&work, PARALLEL_MIN, false);
+    run(&work);
 }
 
+/* One memset runs at four times the speed of one memcpy: two threads were slower at every size. */
 void ferry__fill_host(void *dst, size_t size, const void *pattern, size_t pattern_size,
                       size_t phase)
 {
+    const unsigned char *bytes = pattern;
     if (size == 0)
         return;
-    if (!all_equal(pattern, pattern_size)) {
-        fill_pattern(dst, size, pattern, pattern_size, phase % pattern_size);
-        return;
-    }
-    struct work work = {.run = set_part, .dst = dst, .src = pattern, .size = size};
-    run(&work, SET_MIN, true);
+    if (all_equal(bytes, pattern_size))
+        memset(dst, bytes[0], size);
+    else
+        fill_pattern(dst, size, bytes, pattern_size, phase % pattern_size);
 }

@@ -190,7 +190,6 @@ static void fills_large(void **state)
         assert_true(fill_is_right(size, pattern_size, equal, pattern_size, 2));
     }
     assert_true(fill_is_right((size_t)3 * MIB + 5, 1, mixed, 11, 30));
-    assert_true(fill_is_right((size_t)16 * MIB + 5, 31, equal, 1, 0)); /* in shares */
     assert_true(fill_is_right((size_t)40 * MIB + 33, 7, mixed, 13, 5)); /* round the cache */
 }
 

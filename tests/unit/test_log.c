@@ -1,4 +1,5 @@
 /* The log: levels, where messages go, one write for each, and user functions at the same time. */
+#include "barrier.h"
 #include "base.h"
 
 #include <errno.h>
@@ -117,7 +118,7 @@ static void meet(enum ferry_log_level level, const char *message, void *user)
 {
     (void)level;
     (void)message;
-    pthread_barrier_wait(user);
+    barrier_wait(user);
 }
 
 static void *log_once(void *arg)
@@ -131,15 +132,14 @@ static void no_lock_round_the_function(void **state)
 {
     (void)state;
     alarm(60);
-    pthread_barrier_t barrier;
-    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+    struct barrier barrier;
+    barrier_init(&barrier, 2);
     ferry_set_log(meet, &barrier, FERRY_LOG_ERROR);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, log_once, NULL), 0);
     log_once(NULL);
     assert_int_equal(pthread_join(thread, NULL), 0);
     ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
-    pthread_barrier_destroy(&barrier);
     alarm(0);
 }
 
