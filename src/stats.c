@@ -71,20 +71,27 @@ static inline void add_shared(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static inline struct ferry__shard *own_shard(struct ferry__metrics *metrics)
+/* This thread's shard; is_own: nobody else writes it. */
+static inline struct ferry__shard *find_shard(struct ferry__metrics *metrics, bool *is_own)
 {
     unsigned number = ferry__thread_number();
     struct ferry__shard *shard =
         atomic_load_explicit(&metrics->shards[number], memory_order_relaxed);
-    return FERRY__LIKELY(shard != NULL) ? shard : make_shard(metrics, number);
+    *is_own = true;
+    if (FERRY__LIKELY(shard != NULL && number < FERRY__THREADS_MAX))
+        return shard;
+    if (shard == NULL)
+        shard = make_shard(metrics, number);
+    *is_own = shard != shared_shard(metrics);
+    return shard;
 }
 
 void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation,
                   enum ferry_path path, uint64_t bytes)
 {
-    struct ferry__shard *shard = own_shard(metrics);
-    struct counts *counts = &shard->counts[operation][path];
-    if (FERRY__LIKELY(shard != shared_shard(metrics))) {
+    bool is_own;
+    struct counts *counts = &find_shard(metrics, &is_own)->counts[operation][path];
+    if (FERRY__LIKELY(is_own)) {
         add_own(&counts->operations, 1);
         add_own(&counts->bytes, bytes);
     } else {
@@ -105,10 +112,9 @@ void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation ope
                         enum ferry_path path, uint64_t bytes, enum ferry_status status,
                         uint64_t time_ns)
 {
-    struct ferry__shard *shard = own_shard(metrics);
-    struct counts *counts = &shard->counts[operation][path];
-    void (*add)(_Atomic uint64_t *, uint64_t) =
-        shard != shared_shard(metrics) ? add_own : add_shared;
+    bool is_own;
+    struct counts *counts = &find_shard(metrics, &is_own)->counts[operation][path];
+    void (*add)(_Atomic uint64_t *, uint64_t) = is_own ? add_own : add_shared;
     bool failed = status != FERRY_OK;
     add(&counts->operations, 1);
     add(&counts->bytes, failed ? 0 : bytes);
