@@ -114,15 +114,15 @@ static void good_fit(void **state)
     (void)state;
     struct ferry__arena *arena = ferry__arena_create(10000 * GRANULE);
     assert_non_null(arena);
-    struct range hole = take(arena, 37 * GRANULE);
+    struct range hole = take(arena, 36 * GRANULE);
     struct range fence = take(arena, GRANULE);
-    struct range larger = take(arena, 38 * GRANULE); /* the same size class */
+    struct range larger = take(arena, 37 * GRANULE); /* the same size class */
     struct range end = take(arena, GRANULE);
     ferry__arena_give(arena, hole.handle);
     ferry__arena_give(arena, larger.handle);
-    struct range again = take(arena, 37 * GRANULE);
+    struct range again = take(arena, 36 * GRANULE);
     assert_int_equal(again.offset, hole.offset);
-    struct range again_larger = take(arena, 38 * GRANULE);
+    struct range again_larger = take(arena, 37 * GRANULE);
     assert_int_equal(again_larger.offset, larger.offset);
     (void)fence;
     (void)end;
