@@ -17,7 +17,7 @@
 
 enum { JOBS = 8, HELPERS_MAX = 3, YIELDS_MAX = 200, NAP_NS = 20000 };
 
-/* --- copying round the cache ------------------------------------------------------------------- */
+/* --- copying round the cache ------------------------------------------------------------------ */
 
 /* The C library does so by itself from a size on that differs wildly between machines (100 and 288
  * MiB were seen), and is asked for each part alone. */
@@ -60,7 +60,7 @@ static void copy_cached(unsigned char *dst, const unsigned char *src, size_t siz
     memcpy(dst, src, size);
 }
 
-/* --- work: a range cut in parts ---------------------------------------------------------------- */
+/* --- work: a range cut in parts --------------------------------------------------------------- */
 
 /* Part i is [i * part - skew, (i + 1) * part - skew) of [0, size). Constant while it is shared. */
 struct work {
@@ -80,7 +80,7 @@ static void run_part(const struct work *work, uint32_t i)
     work->run(work, begin, end);
 }
 
-/* --- the jobs that helpers may join -------------------------------------------------------------
+/* --- the jobs that helpers may join ------------------------------------------------------------
  *
  * A helper touches a caller's work only after it has claimed a part of it, and the caller waits for
  * claimed parts only. So a helper that sleeps between finding a job and claiming a part holds up
@@ -189,7 +189,7 @@ static unsigned helper_count(void)
     return atomic_load_explicit(&pool.helpers, memory_order_relaxed);
 }
 
-/* --- the caller's side -------------------------------------------------------------------------- */
+/* --- the caller's side ------------------------------------------------------------------------ */
 
 static struct job *take_job(void)
 {
@@ -252,7 +252,7 @@ static void run(struct work *work)
     atomic_store_explicit(&job->taken, false, memory_order_release);
 }
 
-/* --- copies ------------------------------------------------------------------------------------- */
+/* --- copies ----------------------------------------------------------------------------------- */
 
 static void copy_part(const struct work *work, size_t begin, size_t end)
 {
@@ -280,7 +280,7 @@ void ferry__move_host(void *dst, const void *src, size_t size)
         memmove(dst, src, size);
 }
 
-/* --- fills -------------------------------------------------------------------------------------- */
+/* --- fills ------------------------------------------------------------------------------------ */
 
 /* Repeats the window that lies before dst; part starts may be anywhere in it. */
 static void repeat_part(const struct work *work, size_t begin, size_t end)

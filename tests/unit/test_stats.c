@@ -300,7 +300,8 @@ static void bad_arguments(void **state)
 static bool is_name(const char *from, const char *to)
 {
     for (const char *at = from; at < to; at++) {
-        if (!islower((unsigned char)*at) && *at != '_' && (at == from || !isdigit((unsigned char)*at)))
+        bool digit = isdigit((unsigned char)*at) && at > from;
+        if (!islower((unsigned char)*at) && *at != '_' && !digit)
             return false;
     }
     return to > from;

@@ -143,8 +143,8 @@ static void threads_start_with_signals_blocked(void **state)
     pthread_t thread;
     bool blocked = false;
     void *result = NULL;
-    assert_int_equal(ferry__thread_start(&thread, "a name that is too long", look_at_mask, &blocked),
-                     0);
+    int error = ferry__thread_start(&thread, "a name that is too long", look_at_mask, &blocked);
+    assert_int_equal(error, 0);
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_ptr_equal(result, &blocked);
     assert_true(blocked);
