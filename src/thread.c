@@ -1,0 +1,118 @@
+#include "base.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+uint64_t ferry__now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t ferry__deadline(uint64_t timeout_ns)
+{
+    uint64_t now = ferry__now_ns();
+    return timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
+}
+
+/* --- starting --------------------------------------------------------------------------------- */
+
+struct start {
+    void *(*run)(void *);
+    void *arg;
+    char name[16];
+};
+
+static void *begin(void *memory)
+{
+    struct start start = *(struct start *)memory;
+    ferry__free(memory);
+    ferry__thread_set_name(start.name);
+    return start.run(start.arg);
+}
+
+int ferry__thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
+{
+    struct start *start = ferry__alloc(sizeof *start);
+    if (start == NULL)
+        return ENOMEM;
+    start->run = run;
+    start->arg = arg;
+    snprintf(start->name, sizeof start->name, "%s", name);
+    /* The new thread inherits the mask, so that it never runs with signals open. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, begin, start);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0)
+        ferry__free(start);
+    return error;
+}
+
+/* --- numbers ---------------------------------------------------------------------------------- */
+
+enum { WORDS = FERRY__THREADS_MAX / 64 };
+
+/* Bits of the numbers in use. Taking acquires what giving released: the owner before is done. */
+static _Atomic uint64_t numbers[WORDS];
+static _Thread_local unsigned own_number; /* plus 1; 0: none yet */
+static pthread_key_t number_key;
+static pthread_once_t number_once = PTHREAD_ONCE_INIT;
+static bool have_key;
+
+/* Runs as the thread ends. Destructors that run after it count in the shared shard. */
+static void give_number(void *value)
+{
+    unsigned number = (unsigned)(uintptr_t)value - 1;
+    own_number = FERRY__THREADS_MAX + 1;
+    atomic_fetch_and_explicit(&numbers[number / 64], ~(UINT64_C(1) << number % 64),
+                              memory_order_release);
+}
+
+static void make_key(void)
+{
+    have_key = pthread_key_create(&number_key, give_number) == 0;
+}
+
+static unsigned lowest_free(uint64_t word)
+{
+    return (unsigned)__builtin_ctzll(~word);
+}
+
+static unsigned take_number(void)
+{
+    for (unsigned i = 0; i < WORDS; i++) {
+        uint64_t word = atomic_load_explicit(&numbers[i], memory_order_relaxed);
+        while (word != UINT64_MAX) {
+            unsigned bit = lowest_free(word);
+            if (atomic_compare_exchange_weak_explicit(&numbers[i], &word, word | UINT64_C(1) << bit,
+                                                      memory_order_acquire, memory_order_relaxed))
+                return i * 64 + bit;
+        }
+    }
+    return FERRY__THREADS_MAX;
+}
+
+static FERRY__COLD unsigned first_number(void)
+{
+    pthread_once(&number_once, make_key);
+    unsigned number = have_key ? take_number() : FERRY__THREADS_MAX;
+    if (number < FERRY__THREADS_MAX &&
+        pthread_setspecific(number_key, (void *)(uintptr_t)(number + 1)) != 0) {
+        give_number((void *)(uintptr_t)(number + 1));
+        number = FERRY__THREADS_MAX;
+    }
+    own_number = number + 1;
+    return number;
+}
+
+unsigned ferry__thread_number(void)
+{
+    unsigned number = own_number;
+    return FERRY__LIKELY(number != 0) ? number - 1 : first_number();
+}

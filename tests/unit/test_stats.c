@@ -1,0 +1,551 @@
+/* Metrics: shards of many threads, resets, and both texts. */
+#include "base.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* --- counting --------------------------------------------------------------------------------- */
+
+static struct ferry__metrics metrics;
+static struct ferry_stats stats;
+
+static int set_up(void **state)
+{
+    (void)state;
+    return ferry__metrics_init(&metrics);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ferry__metrics_finish(&metrics);
+    return 0;
+}
+
+static bool all_zero(const void *memory, size_t size)
+{
+    const unsigned char *bytes = memory;
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != 0)
+            return false;
+    }
+    return true;
+}
+
+static void counts_land_where_they_belong(void **state)
+{
+    (void)state;
+    memset(&stats, 0xA5, sizeof stats);
+    ferry__metrics_read(&metrics, &stats);
+    assert_true(all_zero(&stats, sizeof stats));
+    for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++) {
+        for (unsigned p = 0; p < FERRY_PATH_COUNT; p++)
+            ferry__count(&metrics, (enum ferry_operation)o, (enum ferry_path)p, 100 * o + p + 1);
+    }
+    ferry__metrics_read(&metrics, &stats);
+    for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++) {
+        for (unsigned p = 0; p < FERRY_PATH_COUNT; p++) {
+            struct ferry_operation_stats expected = {.operations = 1, .bytes = 100 * o + p + 1};
+            assert_memory_equal(&stats.operations[o][p], &expected, sizeof expected);
+        }
+    }
+}
+
+static void times_land_in_their_buckets(void **state)
+{
+    (void)state;
+    struct ferry_operation_stats expected = {0};
+    for (unsigned i = 0; i < FERRY_TIME_BUCKETS; i++) {
+        uint64_t limit = (uint64_t)FERRY_TIME_BUCKET_NS << (2 * i);
+        for (int more = 0; more <= 1; more++) { /* at the limit, and one beyond it */
+            ferry__count_timed(&metrics, FERRY_OPERATION_COPY, FERRY_PATH_DEVICE, 10, FERRY_OK,
+                               limit + (unsigned)more);
+            unsigned bucket = i + (unsigned)more;
+            expected.buckets[bucket < FERRY_TIME_BUCKETS ? bucket : FERRY_TIME_BUCKETS - 1]++;
+            expected.operations++;
+            expected.timed++;
+            expected.bytes += 10;
+            expected.time_ns += limit + (unsigned)more;
+        }
+    }
+    ferry__count_timed(&metrics, FERRY_OPERATION_COPY, FERRY_PATH_DEVICE, 10, FERRY_ERROR_IO, 0);
+    expected.operations++;
+    expected.errors++;
+    expected.timed++;
+    expected.buckets[0]++;
+    ferry__metrics_read(&metrics, &stats);
+    assert_memory_equal(&stats.operations[FERRY_OPERATION_COPY][FERRY_PATH_DEVICE], &expected,
+                        sizeof expected);
+}
+
+enum { THREADS = 16, COUNTS = 5000 };
+
+static void *count_many(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < COUNTS; i++) {
+        ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 3);
+        ferry__count_timed(&metrics, FERRY_OPERATION_FILL, FERRY_PATH_DEVICE, 5, FERRY_OK, 7);
+        FERRY__ADD(&metrics, submissions, 2);
+        ferry__raise(&metrics.now.memory_peak_bytes, i);
+    }
+    return NULL;
+}
+
+static void run_threads(unsigned count, void *(*run)(void *), void *arg)
+{
+    pthread_t threads[THREADS];
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run, arg), 0);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
+static void expect_many(uint64_t threads)
+{
+    ferry__metrics_read(&metrics, &stats);
+    const struct ferry_operation_stats *upload =
+        &stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT];
+    const struct ferry_operation_stats *fill =
+        &stats.operations[FERRY_OPERATION_FILL][FERRY_PATH_DEVICE];
+    assert_int_equal(upload->operations, threads * COUNTS);
+    assert_int_equal(upload->bytes, threads * COUNTS * 3);
+    assert_int_equal(fill->timed, threads * COUNTS);
+    assert_int_equal(fill->time_ns, threads * COUNTS * 7);
+    assert_int_equal(fill->buckets[0], threads * COUNTS);
+    assert_int_equal(stats.submissions, threads * COUNTS * 2);
+    assert_int_equal(stats.memory_peak_bytes, COUNTS - 1);
+}
+
+static void many_threads(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= 3; i++) { /* the shards of ended threads are taken over */
+        run_threads(THREADS, count_many, NULL);
+        expect_many(i * THREADS);
+    }
+}
+
+/* Without memory for shards all threads count in the shared one. */
+static void *count_without_memory(void *arg)
+{
+    for (unsigned i = 0; i < COUNTS; i++) {
+        ferry__alloc_fail_at(1);
+        ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 3);
+    }
+    return arg;
+}
+
+static void no_memory_for_a_shard(void **state)
+{
+    (void)state;
+    count_without_memory(NULL);
+    ferry__alloc_fail_at(0);
+    unsigned number = ferry__thread_number();
+    assert_true(number < FERRY__THREADS_MAX);
+    assert_null(metrics.shards[number]);
+    ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 3);
+    assert_non_null(metrics.shards[number]);
+    ferry__metrics_read(&metrics, &stats);
+    assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations,
+                     COUNTS + 1);
+    assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].bytes,
+                     (COUNTS + 1) * 3);
+    struct ferry__metrics none;
+    ferry__alloc_fail_at(1);
+    assert_int_equal(ferry__metrics_init(&none), ENOMEM);
+    ferry__alloc_fail_at(0);
+}
+
+/* --- resets ----------------------------------------------------------------------------------- */
+
+static void reset(void **state)
+{
+    (void)state;
+    ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 3);
+    FERRY__ADD(&metrics, submissions, 5);
+    FERRY__ADD(&metrics, operations_in_flight, 4);
+    FERRY__ADD(&metrics, staging_upload_bytes, 10);
+    FERRY__ADD(&metrics, staging_readback_bytes, 20);
+    FERRY__ADD(&metrics, memory_in_use_bytes, 30);
+    ferry__raise(&metrics.now.staging_upload_peak_bytes, 100);
+    ferry__raise(&metrics.now.staging_readback_peak_bytes, 200);
+    ferry__raise(&metrics.now.memory_peak_bytes, 300);
+    ferry__raise(&metrics.now.memory_peak_bytes, 299);
+    ferry__metrics_read(&metrics, &stats);
+    assert_int_equal(stats.memory_peak_bytes, 300);
+    ferry__metrics_reset(&metrics);
+    ferry__metrics_read(&metrics, &stats);
+    struct ferry_stats expected = {.operations_in_flight = 4,
+                                   .staging_upload_bytes = 10,
+                                   .staging_upload_peak_bytes = 10,
+                                   .staging_readback_bytes = 20,
+                                   .staging_readback_peak_bytes = 20,
+                                   .memory_in_use_bytes = 30,
+                                   .memory_peak_bytes = 30};
+    assert_memory_equal(&stats, &expected, sizeof stats);
+    FERRY__ADD(&metrics, submissions, 1);
+    FERRY__ADD(&metrics, operations_in_flight, -1);
+    ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 4);
+    ferry__metrics_read(&metrics, &stats);
+    assert_int_equal(stats.submissions, 1);
+    assert_int_equal(stats.operations_in_flight, 3);
+    assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations, 1);
+    assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].bytes, 4);
+}
+
+/* What is read after a reset never exceeds what was counted: nothing is taken off twice. */
+static void *reset_many(void *arg)
+{
+    bool *right = arg;
+    struct ferry_stats now;
+    for (unsigned i = 0; i < 200; i++) {
+        ferry__metrics_reset(&metrics);
+        ferry__metrics_read(&metrics, &now);
+        *right = *right && now.submissions <= 4 * COUNTS * 2 &&
+                 now.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations <=
+                     4 * COUNTS;
+    }
+    return NULL;
+}
+
+static void reset_while_counting(void **state)
+{
+    (void)state;
+    bool right = true;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, reset_many, &right), 0);
+    run_threads(4, count_many, NULL);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(right);
+    ferry__metrics_reset(&metrics);
+    ferry__metrics_read(&metrics, &stats);
+    stats.memory_peak_bytes = 0;
+    assert_true(all_zero(&stats, sizeof stats));
+}
+
+/* --- the texts -------------------------------------------------------------------------------- */
+
+static char *format(enum ferry_stats_format which)
+{
+    size_t size = 0, again = 0;
+    assert_int_equal(ferry_stats_format(&stats, which, NULL, 0, &size), FERRY_OK);
+    char *text = malloc(size + 1);
+    assert_non_null(text);
+    assert_int_equal(ferry_stats_format(&stats, which, text, size + 1, &again), FERRY_OK);
+    assert_int_equal(again, size);
+    assert_int_equal(strlen(text), size);
+    return text;
+}
+
+static void fill_stats(void)
+{
+    memset(&stats, 0, sizeof stats);
+    uint64_t *numbers = (uint64_t *)&stats;
+    for (size_t i = 0; i < sizeof stats / sizeof *numbers; i++)
+        numbers[i] = i + 1;
+}
+
+static void contract_of_snprintf(void **state)
+{
+    (void)state;
+    fill_stats();
+    for (int which = FERRY_STATS_PROMETHEUS; which <= FERRY_STATS_JSON; which++) {
+        char *whole = format((enum ferry_stats_format)which);
+        size_t length = strlen(whole);
+        char *part = malloc(length + 10);
+        assert_non_null(part);
+        for (size_t capacity = 0; capacity <= length + 2; capacity += capacity < 300 ? 1 : 997) {
+            size_t size = 0;
+            memset(part, 0x5A, length + 10);
+            assert_int_equal(ferry_stats_format(&stats, (enum ferry_stats_format)which, part,
+                                                capacity, &size),
+                             FERRY_OK);
+            assert_int_equal(size, length);
+            size_t kept = capacity == 0 ? 0 : capacity - 1 < length ? capacity - 1 : length;
+            assert_memory_equal(part, whole, kept);
+            if (capacity > 0)
+                assert_int_equal(part[kept], '\0');
+            assert_int_equal(part[kept + (capacity > 0)], 0x5A);
+        }
+        free(part);
+        free(whole);
+    }
+}
+
+static void bad_arguments(void **state)
+{
+    (void)state;
+    char out[10];
+    size_t size = 7;
+    assert_int_equal(ferry_stats_format(NULL, FERRY_STATS_JSON, out, 10, &size),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(ferry_stats_format(&stats, FERRY_STATS_JSON, NULL, 10, &size),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(ferry_stats_format(&stats, FERRY_STATS_JSON, out, 10, NULL),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(ferry_stats_format(&stats, (enum ferry_stats_format)2, out, 10, &size),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(size, 7);
+}
+
+/* A checker of the Prometheus text format: families in one piece, HELP and TYPE before the samples,
+ * names, labels and values well formed, no sample twice. Returns how many samples there are. */
+static bool is_name(const char *from, const char *to)
+{
+    for (const char *at = from; at < to; at++) {
+        bool digit = isdigit((unsigned char)*at) && at > from;
+        if (!islower((unsigned char)*at) && *at != '_' && !digit)
+            return false;
+    }
+    return to > from;
+}
+
+static const char *check_labels(const char *at)
+{
+    if (*at != '{')
+        return at;
+    do {
+        const char *equals = strchr(++at, '=');
+        assert_non_null(equals);
+        assert_true(is_name(at, equals));
+        assert_int_equal(equals[1], '"');
+        const char *end = strchr(equals + 2, '"');
+        assert_non_null(end);
+        assert_null(memchr(equals, '\\', (size_t)(end - equals)));
+        at = end + 1;
+    } while (*at == ',');
+    assert_int_equal(*at, '}');
+    return at + 1;
+}
+
+static void check_sample(const char *line, const char *family, const char *type)
+{
+    size_t length = strcspn(line, "{ ");
+    assert_true(is_name(line, line + length));
+    assert_memory_equal(line, family, strlen(family));
+    const char *suffix = line + strlen(family);
+    size_t suffix_length = length - strlen(family);
+    if (strcmp(type, "histogram") == 0)
+        assert_true((suffix_length == 7 && memcmp(suffix, "_bucket", 7) == 0) ||
+                    (suffix_length == 4 && memcmp(suffix, "_sum", 4) == 0) ||
+                    (suffix_length == 6 && memcmp(suffix, "_count", 6) == 0));
+    else
+        assert_int_equal(suffix_length, 0);
+    const char *value = check_labels(line + length);
+    assert_int_equal(*value, ' ');
+    assert_true(isdigit((unsigned char)value[1]));
+    char *end;
+    (void)strtod(value + 1, &end);
+    assert_int_equal(*end, '\0');
+}
+
+static unsigned check_prometheus(const char *text)
+{
+    static char families[100][80];
+    char family[80] = "", type[20] = "", help[80];
+    unsigned samples = 0, family_count = 0;
+    char *copy = strdup(text), *rest = NULL;
+    assert_non_null(copy);
+    assert_int_equal(text[strlen(text) - 1], '\n');
+    for (char *line = strtok_r(copy, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (strncmp(line, "# HELP ", 7) == 0) {
+            assert_int_equal(sscanf(line, "# HELP %79s", help), 1);
+            assert_true(strlen(line) > 7 + strlen(help) + 1);
+        } else if (strncmp(line, "# TYPE ", 7) == 0) {
+            assert_int_equal(sscanf(line, "# TYPE %79s %19s", family, type), 2);
+            assert_string_equal(help, family);
+            assert_memory_equal(family, "ferry_", 6);
+            bool total = strlen(family) > 6 && strcmp(family + strlen(family) - 6, "_total") == 0;
+            assert_int_equal(total, strcmp(type, "counter") == 0);
+            for (unsigned i = 0; i < family_count; i++)
+                assert_string_not_equal(families[i], family);
+            strcpy(families[family_count++], family);
+        } else {
+            check_sample(line, family, type);
+            samples++;
+        }
+    }
+    free(copy);
+    return samples;
+}
+
+static void expect_line(const char *text, const char *line)
+{
+    const char *at = text;
+    size_t length = strlen(line);
+    while ((at = strstr(at, line)) != NULL) {
+        if ((at == text || at[-1] == '\n') && at[length] == '\n')
+            return;
+        at++;
+    }
+    fail_msg("there is no line '%s' in:\n%s", line, text);
+}
+
+enum {
+    SCALARS = 0
+#define FERRY_STAT(field, kind, unit, help) +1
+#include <ferry/stats.inc>
+#undef FERRY_STAT
+    ,
+    COMBINATIONS = FERRY_OPERATION_COUNT * FERRY_PATH_COUNT,
+    SAMPLES_EACH = 3 + FERRY_TIME_BUCKETS + 2
+};
+
+static void prometheus(void **state)
+{
+    (void)state;
+    memset(&stats, 0, sizeof stats);
+    char *text = format(FERRY_STATS_PROMETHEUS);
+    assert_int_equal(check_prometheus(text), SCALARS);
+    free(text);
+    fill_stats();
+    text = format(FERRY_STATS_PROMETHEUS);
+    assert_int_equal(check_prometheus(text), SCALARS + COMBINATIONS * SAMPLES_EACH);
+    free(text);
+    memset(&stats, 0xFF, sizeof stats); /* the longest numbers */
+    text = format(FERRY_STATS_PROMETHEUS);
+    assert_int_equal(check_prometheus(text), SCALARS + COMBINATIONS * SAMPLES_EACH);
+    free(text);
+}
+
+static void prometheus_values(void **state)
+{
+    (void)state;
+    memset(&stats, 0, sizeof stats);
+    stats.operations[FERRY_OPERATION_DOWNLOAD][FERRY_PATH_PIPELINED] =
+        (struct ferry_operation_stats){.operations = 9,
+                                       .bytes = 12345678901,
+                                       .errors = 2,
+                                       .timed = 6,
+                                       .time_ns = 2000000003,
+                                       .buckets = {1, 0, 2, [FERRY_TIME_BUCKETS - 1] = 3}};
+    stats.device_time_ns = 1500000000;
+    stats.memory_in_use_bytes = 77;
+    stats.batches = 5;
+    char *text = format(FERRY_STATS_PROMETHEUS);
+    assert_int_equal(check_prometheus(text), SCALARS + SAMPLES_EACH);
+    static const char *const lines[] = {
+#define LABELS "operation=\"download\",path=\"pipelined\""
+#define DURATION "ferry_operation_duration_seconds"
+        "ferry_operations_total{" LABELS "} 9",
+        "ferry_operation_bytes_total{" LABELS "} 12345678901",
+        "ferry_operation_errors_total{" LABELS "} 2",
+        "# TYPE " DURATION " histogram",
+        DURATION "_bucket{" LABELS ",le=\"0.000001000\"} 1",
+        DURATION "_bucket{" LABELS ",le=\"0.000004000\"} 1",
+        DURATION "_bucket{" LABELS ",le=\"0.000016000\"} 3",
+        DURATION "_bucket{" LABELS ",le=\"1.048576000\"} 3",
+        DURATION "_bucket{" LABELS ",le=\"+Inf\"} 6",
+        DURATION "_sum{" LABELS "} 2.000000003",
+        DURATION "_count{" LABELS "} 6",
+        "# TYPE ferry_device_time_seconds_total counter",
+        "ferry_device_time_seconds_total 1.500000000",
+        "# TYPE ferry_memory_in_use_bytes gauge",
+        "ferry_memory_in_use_bytes 77",
+        "ferry_batches_total 5",
+        "ferry_memory_allocated_bytes_total 0",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        expect_line(text, lines[i]);
+    free(text);
+}
+
+/* A reader of the JSON that there is: objects, arrays, strings without escapes, whole numbers. */
+static const char *check_json(const char *at);
+
+static const char *check_json_string(const char *at)
+{
+    assert_int_equal(*at, '"');
+    const char *end = strchr(at + 1, '"');
+    assert_non_null(end);
+    assert_null(memchr(at, '\\', (size_t)(end - at)));
+    return end + 1;
+}
+
+static const char *check_json_list(const char *at, char close)
+{
+    if (*++at == close)
+        return at + 1;
+    for (;;) {
+        if (close == '}') {
+            at = check_json_string(at);
+            assert_int_equal(*at, ':');
+            at++;
+        }
+        at = check_json(at);
+        if (*at == close)
+            return at + 1;
+        assert_int_equal(*at, ',');
+        at++;
+    }
+}
+
+static const char *check_json(const char *at)
+{
+    if (*at == '{' || *at == '[')
+        return check_json_list(at, *at == '{' ? '}' : ']');
+    if (*at == '"')
+        return check_json_string(at);
+    assert_true(isdigit((unsigned char)*at));
+    assert_true(*at != '0' || !isdigit((unsigned char)at[1]));
+    return at + strspn(at, "0123456789");
+}
+
+static unsigned occurrences(const char *text, const char *part)
+{
+    unsigned count = 0;
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void json(void **state)
+{
+    (void)state;
+    memset(&stats, 0, sizeof stats);
+    char *text = format(FERRY_STATS_JSON);
+    assert_string_equal(check_json(text), "\n");
+    assert_non_null(strstr(text, "\"operations\":[],"));
+    assert_int_equal(occurrences(text, "\":"), 1 + SCALARS);
+    free(text);
+    stats.operations[FERRY_OPERATION_FILL][FERRY_PATH_BRIDGED].bytes = UINT64_MAX;
+    stats.deallocations = 8;
+    text = format(FERRY_STATS_JSON);
+    assert_string_equal(check_json(text), "\n");
+    assert_non_null(strstr(text, "\"operation\":\"fill\",\"path\":\"bridged\",\"operations\":0,"
+                                 "\"bytes\":18446744073709551615,"));
+    assert_non_null(strstr(text, "\"deallocations\":8}"));
+    free(text);
+    fill_stats();
+    text = format(FERRY_STATS_JSON);
+    assert_string_equal(check_json(text), "\n");
+    assert_int_equal(occurrences(text, "\"path\":"), COMBINATIONS);
+    assert_int_equal(occurrences(text, "\"submissions\":"), 1);
+    free(text);
+}
+
+int main(void)
+{
+#define WITH_METRICS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_METRICS(counts_land_where_they_belong),
+        WITH_METRICS(times_land_in_their_buckets),
+        WITH_METRICS(many_threads),
+        WITH_METRICS(no_memory_for_a_shard),
+        WITH_METRICS(reset),
+        WITH_METRICS(reset_while_counting),
+        cmocka_unit_test(contract_of_snprintf),
+        cmocka_unit_test(bad_arguments),
+        cmocka_unit_test(prometheus),
+        cmocka_unit_test(prometheus_values),
+        cmocka_unit_test(json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
