@@ -1,0 +1,30 @@
+# make         builds the library and the command
+# make run     moves a real file through private memory and proves every byte (FILE=, DEVICE=)
+# make test    builds and runs all tests: optimised, then under the sanitizers
+# make install PREFIX=/usr/local
+# Each of the first three installs what is missing (scripts/setup.sh).
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+PREFIX ?= /usr/local
+FILE ?=
+DEVICE ?=
+
+all: setup
+	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS)
+
+setup:
+	scripts/setup.sh
+
+run: all
+	FILE='$(FILE)' DEVICE='$(DEVICE)' scripts/run.sh
+
+test: setup
+	JOBS=$(JOBS) scripts/test.sh
+
+install:
+	cmake --install build/release --prefix '$(PREFIX)'
+
+clean:
+	rm -rf build
+
+.PHONY: all setup run test install clean

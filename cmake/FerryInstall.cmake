@@ -1,0 +1,30 @@
+# cmake --install: libraries, headers, ferry.pc, find_package(Ferry).
+include(CMakePackageConfigHelpers)
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/Ferry)
+
+install(TARGETS ferry ferry_static EXPORT FerryTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ferry DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT FerryTargets NAMESPACE Ferry:: DESTINATION ${package})
+
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/FerryConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/generated/FerryConfig.cmake INSTALL_DESTINATION ${package})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/generated/FerryConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/generated/FerryConfig.cmake
+              ${PROJECT_BINARY_DIR}/generated/FerryConfigVersion.cmake
+  DESTINATION ${package})
+
+# ferry.pc finds its prefix from its own place, so that the installed tree can be moved.
+set(root /ferry)
+file(RELATIVE_PATH FERRY_PC_PREFIX ${root}/${CMAKE_INSTALL_LIBDIR}/pkgconfig ${root})
+string(REGEX REPLACE "/$" "" FERRY_PC_PREFIX "${FERRY_PC_PREFIX}")
+set(FERRY_PC_LIBS_PRIVATE "${CMAKE_THREAD_LIBS_INIT}")
+foreach(library IN LISTS CMAKE_DL_LIBS)
+  string(APPEND FERRY_PC_LIBS_PRIVATE " -l${library}")
+endforeach()
+configure_file(${PROJECT_SOURCE_DIR}/cmake/ferry.pc.in
+  ${PROJECT_BINARY_DIR}/generated/ferry.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/generated/ferry.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

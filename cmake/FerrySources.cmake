@@ -1,0 +1,52 @@
+# Which sources make the library, and which drivers are in it.
+#
+# Globbed, with CONFIGURE_DEPENDS: a folder is a layer, every .c in it belongs to the library, and a
+# new noun is a new file, not a new line here as well. What is for one system only says so in its
+# name: x_linux.c, x_macos.c. Everything else is for both.
+function(ferry_sources out)
+  file(GLOB sources CONFIGURE_DEPENDS LIST_DIRECTORIES false ${ARGN})
+  if(APPLE)
+    list(FILTER sources EXCLUDE REGEX "_linux\\.c$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_macos\\.c$")
+  endif()
+  set(${out} ${sources} PARENT_SCOPE)
+endfunction()
+
+# The drivers there are, the best first. The one for Metal needs macOS. A folder without sources is
+# a driver that is not there, and has no option.
+set(FERRY_DRIVERS metal vulkan host)
+set(FERRY_DRIVER_DEFAULT_metal ${APPLE})
+set(FERRY_DRIVER_DEFAULT_vulkan ON)
+set(FERRY_DRIVER_DEFAULT_host ON)
+
+ferry_sources(FERRY_LIBRARY_SOURCES ${PROJECT_SOURCE_DIR}/src/*.c)
+set(FERRY_DRIVERS_IN "")
+set(declarations "")
+set(entries "")
+foreach(driver IN LISTS FERRY_DRIVERS)
+  string(TOUPPER ${driver} upper)
+  ferry_sources(sources ${PROJECT_SOURCE_DIR}/drivers/${driver}/*.c)
+  if(NOT sources)
+    if(FERRY_DRIVER_${upper})
+      message(FATAL_ERROR "FERRY_DRIVER_${upper}: there is no such driver in this source tree")
+    endif()
+    continue()
+  endif()
+  if(FERRY_DRIVER_DEFAULT_${driver})
+    option(FERRY_DRIVER_${upper} "Build the ${driver} driver" ON)
+  else()
+    option(FERRY_DRIVER_${upper} "Build the ${driver} driver" OFF)
+  endif()
+  if(FERRY_DRIVER_${upper})
+    list(APPEND FERRY_DRIVERS_IN ${driver})
+    list(APPEND FERRY_LIBRARY_SOURCES ${sources})
+    string(APPEND declarations "extern const struct ferry__driver ferry__${driver}_driver;\n")
+    string(APPEND entries "    &ferry__${driver}_driver,\n")
+  endif()
+endforeach()
+
+configure_file(${PROJECT_SOURCE_DIR}/cmake/drivers.c.in ${PROJECT_BINARY_DIR}/generated/drivers.c)
+list(APPEND FERRY_LIBRARY_SOURCES ${PROJECT_BINARY_DIR}/generated/drivers.c)
+list(JOIN FERRY_DRIVERS_IN " " names)
+message(STATUS "Ferry ${PROJECT_VERSION}, drivers: ${names}")

@@ -1,0 +1,51 @@
+# ferry_add_test(NAME SOURCES file... [LIBRARIES target...])
+#   One cmocka program, one CTest test of the same name. It links the library's objects, so it sees
+#   the internals.
+# ferry_test_configuration(TARGET CONFIGURATION [argument...])
+#   Runs a program once more on a configuration: the CTest test is TARGET.CONFIGURATION, labelled
+#   CONFIGURATION. The arguments default to the configuration's name. scripts/test.sh says how many
+#   tests ran on each, and fails if one ran none.
+# ferry_test_configurations(TARGET FILE)
+#   Does so for every configuration that FILE, a table in C, names: `{.name = "host", ...`.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
+if(NOT CMOCKA_FOUND)
+  message(FATAL_ERROR "The tests need cmocka: run scripts/setup.sh, or configure with "
+                      "-DFERRY_TESTS=OFF")
+endif()
+
+# No test takes a quarter of this on a slow machine; one that does hangs.
+set(FERRY_TEST_TIMEOUT 300)
+
+function(ferry_test_program name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  ferry_compile(${name})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ferry_objects PkgConfig::CMOCKA ${arg_LIBRARIES})
+endfunction()
+
+function(ferry_add_test name)
+  ferry_test_program(${name} ${ARGN})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${FERRY_TEST_TIMEOUT})
+endfunction()
+
+function(ferry_test_configuration target configuration)
+  set(arguments ${ARGN})
+  if(NOT arguments)
+    set(arguments ${configuration})
+  endif()
+  add_test(NAME ${target}.${configuration} COMMAND ${target} ${arguments})
+  set_tests_properties(${target}.${configuration} PROPERTIES
+    TIMEOUT ${FERRY_TEST_TIMEOUT} LABELS ${configuration})
+endfunction()
+
+function(ferry_test_configurations target file)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+  file(STRINGS ${file} lines REGEX "{\\.name = \"")
+  foreach(line IN LISTS lines)
+    string(REGEX MATCH "{\\.name = \"([^\"]+)\"" ignored "${line}")
+    ferry_test_configuration(${target} ${CMAKE_MATCH_1})
+  endforeach()
+endfunction()

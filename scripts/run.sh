@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# make run: `ferry transfer` on FILE, or on a real model file that the package manager installed,
+# on DEVICE, or on the best device.
+set -eu
+cd "$(dirname "$0")/.."
+
+# tesseract's trained model of English, 4 MB: Debian's tesseract-ocr-eng, Homebrew's tesseract.
+model_file() {
+    if command -v dpkg >/dev/null; then
+        dpkg -L tesseract-ocr-eng | grep '/eng\.traineddata$'
+    else
+        echo "$(brew --prefix tesseract)/share/tessdata/eng.traineddata"
+    fi
+}
+
+file=${FILE:-$(model_file)}
+exec build/release/cli/ferry transfer ${DEVICE:+--device "$DEVICE"} -- "$file"

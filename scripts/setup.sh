@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs what Ferry needs to be built, run and tested: the one place that lists it. Says nothing
+# and touches nothing when nothing is missing. Asks no questions.
+set -eu
+
+# gcc, g++: the library; the test that its headers are good C++.  pkg-config, cmocka: the tests.
+# python3: the tests check the command's JSON.  tesseract: its trained model is `make run`'s file.
+debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng"
+homebrew="cmake pkg-config cmocka tesseract"
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        env DEBIAN_FRONTEND=noninteractive "$@"
+    elif ! sudo -n env DEBIAN_FRONTEND=noninteractive "$@"; then
+        echo "setup: this needs root; run it yourself, then again: sudo $*" >&2
+        exit 1
+    fi
+}
+
+setup_debian() {
+    missing=""
+    for package in $debian; do
+        status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+        [ "$status" = "install ok installed" ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    echo "setup: installing$missing"
+    as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    as_root apt-get install -y -qq --no-install-recommends $missing
+}
+
+setup_homebrew() {
+    missing=""
+    for formula in $homebrew; do
+        brew list --versions "$formula" >/dev/null 2>&1 || missing="$missing $formula"
+    done
+    [ -n "$missing" ] || return 0
+    echo "setup: installing$missing"
+    # shellcheck disable=SC2086
+    HOMEBREW_NO_AUTO_UPDATE=1 NONINTERACTIVE=1 brew install $missing
+}
+
+if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+    setup_debian
+elif command -v brew >/dev/null; then
+    setup_homebrew
+else
+    for tool in cc c++ make cmake pkg-config python3; do
+        command -v "$tool" >/dev/null || missing="${missing-} $tool"
+    done
+    pkg-config --exists cmocka 2>/dev/null || missing="${missing-} cmocka"
+    if [ -n "${missing-}" ]; then
+        echo "setup: neither apt-get nor brew is here; please install:$missing" >&2
+        exit 1
+    fi
+fi
