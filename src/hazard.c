@@ -223,7 +223,7 @@ static void judge_items(struct ferry__op *op) {
         }
         if (item->status) {
             fail_op(op, item->status, why);
-            if (item->dst)
+            if (item->dst && !item->untouched)
                 ferry__failed_add(item->dst, item->dst_offset, item->size, item->status, why);
         } else if (item->dst) {
             ferry__failed_cover(item->dst, item->dst_offset, item->size);
@@ -293,7 +293,8 @@ static void finish(struct ferry__op *op) {
     leave_place(op);
     live_remove(op);
     count_op(op);
-    if (!op->status || !(op->keep || op->callback)) ferry__table_remove(device, op);
+    if (op->status && (op->keep || op->callback)) ferry__op_ref(op); /* the table keeps it */
+    else ferry__table_remove(device, op);
     call_back(op);
     op->handed = op->gathered = true;
     atomic_store_explicit(&op->done, true, memory_order_release);

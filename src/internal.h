@@ -161,6 +161,7 @@ struct ferry__item {
     enum ferry_operation operation;
     enum ferry_path path;
     enum ferry_status status;  /* of its own device work */
+    bool untouched;            /* it failed before it could write anything */
     uint8_t pattern_size;      /* its period */
     uint8_t pattern[FERRY__PATTERN_MAX];
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
@@ -222,6 +223,7 @@ struct ferry__op {
     uint64_t item_done;
     bool bounce_ready; /* the chunk that was read is merged, and to be written */
     struct ferry__slice bounce;
+    struct ferry__piece bounce_piece;
     bool begun; /* its waits are in a submission */
 
     /* Under device->lock: */
@@ -231,8 +233,10 @@ struct ferry__op {
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
     uint64_t mark;
-    bool ended; /* external work */
+    bool ended, owns_event; /* external work */
     struct ferry__bridge *bridge;
+    bool poked; /* a bridge's half: there is something to do since it was last looked at */
+    struct ferry__op *poke_next;
     struct ferry__op *ready_next, *ready_previous;
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
@@ -259,6 +263,8 @@ struct ferry__copy_out { /* when the device is done: staging to host, or the ste
     struct ferry__op *bounce; /* merge instead of copying out */
 };
 
+enum { FERRY__HULLS_MAX = 8 };
+
 struct ferry__sub {
     struct ferry__sub *next;
     unsigned queue;
@@ -275,8 +281,15 @@ struct ferry__sub {
     struct ferry__copy_out *outs;
     size_t out_count, out_capacity;
     uint64_t staged; /* bytes of upload and readback staging */
-    size_t run;      /* the commands since the last barrier begin here */
     uint64_t items;
+    bool bridges; /* a part is a bridge's half */
+    /* The commands since the last barrier: where they begin, and what they touch at most. */
+    size_t run;
+    struct ferry__hull {
+        const void *native;
+        uint64_t write_begin, write_end, read_begin, read_end;
+    } hulls[FERRY__HULLS_MAX];
+    size_t hull_count;
 };
 
 struct ferry__queue {
@@ -345,7 +358,10 @@ struct ferry_device {
     unsigned waiters;
     unsigned externals;          /* ended by the user, and not done: their events are waited for */
     struct ferry__op *dead_ops;  /* done, to be let go without the lock */
+    struct ferry__op *pokes;     /* halves of bridges on other devices, likewise */
     unsigned reaping;            /* threads that are letting ops go */
+    struct ferry__sub *free_subs;
+    uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__caller caller;
 
     pthread_mutex_t host_lock; /* guards the regions */
@@ -354,7 +370,8 @@ struct ferry_device {
     _Atomic size_t regions_any;
     pthread_cond_t region_freed;
 
-    struct ferry_device *all_next; /* of the process */
+    struct ferry_device *all_next;   /* of the process */
+    struct ferry_device *close_next; /* to be closed after a callback */
 };
 
 /* device->dead: later ones replace earlier ones. */
@@ -362,6 +379,12 @@ enum { FERRY__ALIVE, FERRY__LOST, FERRY__CLOSED, FERRY__FORKED };
 
 /* DEVICE_LOST, in words, unless the device is alive. */
 enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what);
+/* Opens a driver's device, or the user's own (open_params->wrapped). */
+enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
+                                        const struct ferry__open_params *open_params,
+                                        const struct ferry_device_info *info,
+                                        const struct ferry_device_params *params,
+                                        ferry_device **out_device);
 void ferry__device_ref(struct ferry_device *device);
 void ferry__device_unref(struct ferry_device *device);
 /* Latches the loss of the device, under device->lock or not. */
@@ -415,18 +438,24 @@ void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t s
 struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind);
 void ferry__op_ref(struct ferry__op *op);
 void ferry__op_unref(struct ferry__op *op); /* not under device->lock */
+void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */
 ferry_ticket ferry__ticket_next(const struct ferry_device *device);
 
 /* Lets go what finished ops hold. Under device->lock, which it gives up on the way. */
 void ferry__reap(struct ferry_device *device);
+/* Registers op; if it depends on nothing that is not handed over it may be built. Under the lock. */
+enum ferry_status ferry__enter(struct ferry__op *op);
 /* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
 /* Submits, waits, returns the op's status, with its reason. Eats the reference. */
 enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
 enum ferry_status ferry__engine_start(struct ferry_device *device);
+bool ferry__op_is_done(void *op); /* for ferry__wait_until */
+/* Is ticket one of this device's that was given out? */
+bool ferry__ticket_issued(const struct ferry_device *device, ferry_ticket ticket);
 void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
 /* Puts an op that may be built on its queue's list. Under device->lock. */
-void ferry__ready_push(struct ferry__op *op);
+void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
 void ferry__ready_remove(struct ferry__op *op);
 /* Somebody must look: work came in that no thread waits for. Under device->lock. */
 void ferry__kick(struct ferry_device *device);
@@ -437,27 +466,72 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
                        uint64_t deadline_ns);
 /* Builds and submits one submission of a queue. Under device->lock; gives it up on the way. */
 bool ferry__build(struct ferry_device *device, unsigned queue);
-/* After the device is done with a submission: copies out, gives back. Not under device->lock. */
-void ferry__sub_copy_out(struct ferry_device *device, struct ferry__sub *sub);
-void ferry__sub_free(struct ferry__sub *sub);
+/* The device is done with a submission: copies out, gives back, completes. Under device->lock;
+ * gives it up on the way. Eats the submission. */
+void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub);
+void ferry__subs_free(struct ferry_device *device);
+
+/* --- one submission's commands (emit.c): by the thread that builds it, without device->lock ---- */
+
+enum ferry__emitted {
+    FERRY__EMIT_DONE,    /* all of the op is in submissions */
+    FERRY__EMIT_MORE,    /* the submission is full */
+    FERRY__EMIT_STARVED, /* no staging is free */
+    FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done (or, a bridge, is told to) */
+    FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
+};
+/* On FAILED *out_status says why. */
+enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *sub,
+                                struct ferry__op *op, enum ferry_status *out_status);
+/* The host's part of a bounce: what was read and what is to be written, in op->bounce. */
+void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op);
+/* Adds the commands of a copy whose ranges do not overlap. */
+enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
+                                   const struct ferry__memory *dst, uint64_t dst_offset,
+                                   const struct ferry__memory *src, uint64_t src_offset,
+                                   uint64_t size);
+/* Grows an array to hold one more. False: no host memory. */
+bool ferry__reserve(void **array, size_t *capacity, size_t count, size_t size);
+
+/* Ends external work. Under device->lock, which it gives up on the way. */
+void ferry__external_end(struct ferry__op *work, enum ferry_status status, const char *why);
 
 /* --- completion.c ------------------------------------------------------------------------------ */
 
 enum ferry_status ferry__caller_start(struct ferry_device *device); /* the callback thread */
 void ferry__caller_finish(struct ferry_device *device);
 void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
+/* What can fail before an operation that is done inside its call; NULL callback: *out_call stays. */
+enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callback callback,
+                                      void *user, struct ferry__call **out_call);
+/* Gives it a ticket, and the callback its turn. */
+void ferry__call_done(struct ferry_device *device, struct ferry__call *call,
+                      ferry_ticket *out_ticket);
 bool ferry__inside_callback(void);
 /* Closes the device after the callback that runs on this thread. */
 void ferry__close_later(struct ferry_device *device);
 void ferry__device_close_now(struct ferry_device *device);
 
 /* The table of tickets, under device->lock. */
-bool ferry__table_add(struct ferry_device *device, struct ferry__op *op);
+void ferry__table_add(struct ferry_device *device, struct ferry__op *op);
+void ferry__table_finish(struct ferry_device *device);
 void ferry__table_remove(struct ferry_device *device, struct ferry__op *op);
 struct ferry__op *ferry__table_find(struct ferry_device *device, ferry_ticket ticket);
 
 /* --- bridge.c ---------------------------------------------------------------------------------- */
 
+enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry__sub *sub,
+                                       struct ferry__op *op, enum ferry_status *out_status);
+/* A submission of a bridge's half is done on the device. Under no lock. */
+void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub);
+/* The half is done. Under no lock. */
+void ferry__bridge_half_done(struct ferry__op *half);
+/* The half will not be carried out: its partner is put on the device's list to be poked. Under the
+ * half's device's lock. */
+void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why);
+void ferry__bridge_poke_all(struct ferry__op *list); /* under no lock */
+/* A half has let go of the bridge. */
+void ferry__bridge_unref(struct ferry__bridge *bridge);
 /* A copy between two devices; as ferry__submit. Takes over the item. */
 enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, ferry_callback cb,
                                        void *user, ferry_ticket *out_ticket);

@@ -317,25 +317,12 @@ static enum ferry_status run_inside_call(const struct ferry__item *item,
                                          const struct reply *reply) {
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     struct ferry__call *call = NULL;
-    if (reply->callback) { /* first what can fail */
-        enum ferry_status status = ferry__caller_start(device);
-        if (status) return status;
-        if (!(call = ferry__alloc(sizeof *call)))
-            return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
-                               sizeof *call);
-    }
+    const enum ferry_status status =
+        ferry__call_prepare(device, reply->callback, reply->user, &call);
+    if (status) return status;
     if (item->size) ferry__item_direct(item);
     else ferry__count(&device->metrics, item->operation, FERRY_PATH_NONE, 0);
-    const ferry_ticket ticket = ferry__ticket_next(device);
-    if (reply->out_ticket) *reply->out_ticket = ticket;
-    if (call) {
-        call->callback = reply->callback;
-        call->user = reply->user;
-        call->ticket = ticket;
-        pthread_mutex_lock(&device->lock);
-        ferry__caller_push(device, call);
-        pthread_mutex_unlock(&device->lock);
-    }
+    if (call || reply->out_ticket) ferry__call_done(device, call, reply->out_ticket);
     return FERRY_OK;
 }
 

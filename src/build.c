@@ -1,0 +1,322 @@
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * Submissions: gathered from the ops that are ready, handed to the driver, and, when the device is
+ * done with them, copied out and taken apart.
+ */
+
+/* --- their memory ------------------------------------------------------------------------------ */
+
+static void sub_free(struct ferry__sub *sub) {
+    ferry__free(sub->commands);
+    ferry__free(sub->parts);
+    ferry__free(sub->waits);
+    ferry__free(sub->uploads);
+    ferry__free(sub->outs);
+    ferry__free(sub);
+}
+
+void ferry__subs_free(struct ferry_device *device) {
+    while (device->free_subs) {
+        struct ferry__sub *sub = device->free_subs;
+        device->free_subs = sub->next;
+        sub_free(sub);
+    }
+}
+
+static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) {
+    struct ferry__sub *sub = device->free_subs;
+    if (sub) device->free_subs = sub->next;
+    else if (!(sub = ferry__alloc(sizeof *sub))) return NULL;
+    sub->next = NULL;
+    sub->queue = queue;
+    sub->record = (struct ferry__record){.status = FERRY_OK};
+    sub->command_count = sub->part_count = sub->wait_count = 0;
+    sub->upload_count = sub->out_count = sub->hull_count = sub->run = 0;
+    sub->staged = sub->items = 0;
+    sub->bridges = false;
+    return sub;
+}
+
+static void sub_give(struct ferry_device *device, struct ferry__sub *sub) {
+    sub->next = device->free_subs;
+    device->free_subs = sub;
+}
+
+/* --- failures ---------------------------------------------------------------------------------- */
+
+static void fail_items(struct ferry__op *op, size_t first, size_t last, enum ferry_status status,
+                       const char *why) {
+    if (!op->why[0]) snprintf(op->why, sizeof op->why, "%s", why);
+    for (size_t i = first; i <= last && i < op->count; i++)
+        if (!op->items[i].status) op->items[i].status = status;
+}
+
+/* The rest of op will not be carried out. */
+static void give_up(struct ferry__op *op, enum ferry_status status, const char *why) {
+    ferry__ready_remove(op);
+    if (op->bridge) ferry__bridge_give_up(op, status, why);
+    if (op->count) fail_items(op, op->next_item, op->count - 1, status, why);
+    op->next_item = op->count;
+    ferry__op_handed(op);
+    ferry__op_try_done(op);
+}
+
+/* --- done -------------------------------------------------------------------------------------- */
+
+static enum ferry_status invalidate(struct ferry_device *device, const struct ferry__slice *slice) {
+    const struct ferry__memory *memory = &slice->chunk->memory;
+    if (memory->coherent) return FERRY_OK;
+    const uint64_t atom = device->limits.atom;
+    const uint64_t begin = ferry__round_down(slice->offset, atom);
+    const uint64_t end = ferry__round_up(slice->offset + slice->size, atom);
+    return device->driver->invalidate(device->state, memory, begin, end - begin);
+}
+
+/* Lets the host see what the device wrote; if that fails, the submission has failed. */
+static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub) {
+    for (size_t i = 0; i < sub->out_count && !sub->record.status; i++) {
+        if (!sub->outs[i].size && !sub->outs[i].bounce) continue;
+        sub->record.status = invalidate(device, &sub->outs[i].slice);
+        if (sub->record.status)
+            snprintf(sub->record.why, sizeof sub->record.why, "reading staging memory back failed");
+    }
+}
+
+static void copy_out(struct ferry_device *device, struct ferry__sub *sub) {
+    invalidate_all(device, sub);
+    const bool good = !sub->record.status;
+    for (size_t i = 0; i < sub->out_count; i++) {
+        const struct ferry__copy_out *out = &sub->outs[i];
+        if (good && out->size)
+            ferry__copy_host(out->dst, ferry__slice_host(&out->slice) + out->skip, out->size);
+        if (good && out->bounce) ferry__bounce_merge(device, out->bounce);
+        else ferry__staging_give(device, &device->readback, &out->slice);
+    }
+    for (size_t i = 0; i < sub->upload_count; i++)
+        ferry__staging_give(device, &device->upload, &sub->uploads[i]);
+    for (size_t i = 0; i < sub->part_count && sub->bridges; i++)
+        if (sub->parts[i].op->bridge) ferry__bridge_copy_out(sub->parts[i].op, sub);
+}
+
+/* An op that waited for this submission goes on, or skips the item that failed. */
+static void unblock(struct ferry__op *op, enum ferry_status status) {
+    if (status) {
+        op->next_item++;
+        op->item_done = 0;
+    } else {
+        op->bounce_ready = true;
+    }
+    ferry__ready_push(op);
+}
+
+void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
+    struct ferry__metrics *metrics = &device->metrics;
+    if (sub->out_count || sub->upload_count || sub->bridges) {
+        pthread_mutex_unlock(&device->lock);
+        copy_out(device, sub);
+        pthread_mutex_lock(&device->lock);
+        device->staging_returns++;
+        for (unsigned q = 0; q < device->limits.queue_count; q++) device->queues[q].starved = false;
+    }
+    const enum ferry_status status = sub->record.status;
+    if (status == FERRY_ERROR_DEVICE_LOST) ferry__device_lose(device);
+    if (status) FERRY__ADD(metrics, submission_failures, 1);
+    FERRY__ADD(metrics, device_time_ns, sub->record.device_ns);
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__part *part = &sub->parts[i];
+        struct ferry__op *op = part->op;
+        if (status) fail_items(op, part->first, part->last, status, sub->record.why);
+        op->pending--;
+        if (part->blocks) unblock(op, status);
+        ferry__op_try_done(op);
+        ferry__op_unref_locked(op);
+    }
+    sub_give(device, sub);
+}
+
+/* --- building ---------------------------------------------------------------------------------- */
+
+static bool add_wait(struct ferry__sub *sub, uint64_t event, uint64_t value) {
+    for (size_t i = 0; i < sub->wait_count; i++) {
+        if (sub->waits[i].event != event) continue;
+        if (sub->waits[i].value < value) sub->waits[i].value = value;
+        return true;
+    }
+    if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
+                        sizeof *sub->waits))
+        return false;
+    sub->waits[sub->wait_count++] = (struct ferry_sync){event, value};
+    return true;
+}
+
+/* What op depends on in other queues, and of the user's, is waited for on the device. */
+static bool add_waits(struct ferry__sub *sub, struct ferry__op *op) {
+    if (op->begun) return true;
+    for (size_t i = 0; i < op->edge_count; i++) {
+        const struct ferry__op *from = op->edges[i].from;
+        const bool external = from->kind == FERRY__OP_EXTERNAL;
+        if (atomic_load(&from->done) || (!external && from->queue == op->queue) || !from->value)
+            continue;
+        if (!add_wait(sub, from->event, from->value)) return false;
+    }
+    op->begun = true;
+    return true;
+}
+
+/* Makes op a part of the submission, with its waits. */
+static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
+    if (!add_waits(sub, op) ||
+        !ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
+                        sizeof *sub->parts))
+        return false;
+    sub->parts[sub->part_count++] =
+        (struct ferry__part){.op = op, .first = op->next_item, .last = op->next_item};
+    ferry__op_ref(op);
+    op->pending++;
+    return true;
+}
+
+/* Staging is short. A waiting operation that must not wait for it is refused, and changes nothing. */
+static bool refuse(struct ferry_device *device, struct ferry__op *op) {
+    if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions) return false;
+    op->items[0].untouched = true;
+    FERRY__ADD(&device->metrics, staging_exhaustions, 1);
+    give_up(op, FERRY_ERROR_POOL_EXHAUSTED, "all staging memory is in use by other operations");
+    return true;
+}
+
+/* What emitting op came to. True: the next op may follow in this submission. */
+static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct ferry__op *op,
+                   enum ferry__emitted result, enum ferry_status status, uint64_t returns) {
+    struct ferry__queue *queue = &device->queues[sub->queue];
+    struct ferry__part *part = &sub->parts[sub->part_count - 1];
+    part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
+    switch (result) {
+    case FERRY__EMIT_DONE:
+        ferry__ready_remove(op);
+        ferry__op_gathered(op);
+        return sub->staged < device->upload.chunk_size &&
+               sub->command_count < FERRY__COMMANDS_MAX;
+    case FERRY__EMIT_MORE:
+        return false;
+    case FERRY__EMIT_STARVED:
+        if (sub->command_count || refuse(device, op)) return false;
+        FERRY__ADD(&device->metrics, staging_waits, 1);
+        queue->starved = returns == device->staging_returns;
+        return false;
+    case FERRY__EMIT_BLOCKED:
+        part->blocks = !op->bridge;
+        if (op->poked) return false; /* a bridge: meanwhile there is something to do */
+        ferry__ready_remove(op);
+        return true;
+    case FERRY__EMIT_FAILED:
+        fail_items(op, op->next_item, op->next_item, status, ferry_last_error());
+        op->next_item++;
+        op->item_done = 0;
+        if (op->next_item < op->count) return true; /* the batch goes on behind it */
+        ferry__ready_remove(op);
+        ferry__op_gathered(op);
+        return true;
+    }
+    return false;
+}
+
+/* Fills a submission with what is ready. */
+static void gather(struct ferry_device *device, struct ferry__sub *sub) {
+    struct ferry__queue *queue = &device->queues[sub->queue];
+    struct ferry__op *op;
+    while ((op = queue->ready_first)) {
+        if (atomic_load(&device->dead)) {
+            give_up(op, FERRY_ERROR_DEVICE_LOST, "the device is lost");
+            continue;
+        }
+        const bool again = sub->part_count && sub->parts[sub->part_count - 1].op == op;
+        if (!again && !add_part(sub, op)) {
+            give_up(op, FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
+            continue;
+        }
+        enum ferry_status status = FERRY_OK;
+        const uint64_t returns = device->staging_returns;
+        op->poked = false;
+        pthread_mutex_unlock(&device->lock);
+        const enum ferry__emitted result = ferry__emit(device, sub, op, &status);
+        pthread_mutex_lock(&device->lock);
+        if (!settle(device, sub, op, result, status, returns)) break;
+    }
+}
+
+static void note_submitted(struct ferry_device *device, struct ferry__sub *sub) {
+    struct ferry__queue *queue = &device->queues[sub->queue];
+    queue->value = sub->value;
+    queue->in_flight++;
+    sub->next = NULL;
+    *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
+    queue->flying_last = sub;
+    FERRY__ADD(&device->metrics, submissions, 1);
+    FERRY__ADD(&device->metrics, submitted_operations, sub->items);
+    FERRY__ADD(&device->metrics, submitted_commands, sub->command_count);
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__op *op = sub->parts[i].op;
+        op->event = queue->event;
+        op->value = sub->value;
+        if (op->submissions++ && op->batch) FERRY__ADD(&device->metrics, batch_splits, 1);
+        if (op->gathered && !op->handed) ferry__op_handed(op);
+    }
+    if (device->polling && !(device->polled & (1u << sub->queue)))
+        device->driver->wake(device->state);
+}
+
+static void hand_over(struct ferry_device *device, struct ferry__sub *sub) {
+    char why[FERRY__WHY_MAX] = "";
+    sub->value = device->queues[sub->queue].value + 1;
+    const struct ferry__submission_info info = {.queue = sub->queue,
+                                                .commands = sub->commands,
+                                                .count = sub->command_count,
+                                                .waits = sub->waits,
+                                                .wait_count = sub->wait_count,
+                                                .value = sub->value,
+                                                .record = &sub->record};
+    pthread_mutex_unlock(&device->lock);
+    const enum ferry_status status = device->driver->submit(device->state, &info, why);
+    pthread_mutex_lock(&device->lock);
+    if (!status) {
+        note_submitted(device, sub);
+        return;
+    }
+    ferry__log(FERRY_LOG_INFO, "a submission was refused: %s", why);
+    sub->record.status = status;
+    memcpy(sub->record.why, why, sizeof why);
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__op *op = sub->parts[i].op;
+        if (op->gathered && !op->handed) ferry__op_handed(op);
+    }
+    ferry__sub_done(device, sub);
+}
+
+bool ferry__build(struct ferry_device *device, unsigned q) {
+    struct ferry__queue *queue = &device->queues[q];
+    if (queue->building || queue->starved || !queue->ready_first ||
+        queue->in_flight >= FERRY__IN_FLIGHT_MAX)
+        return false;
+    struct ferry__sub *sub = sub_take(device, q);
+    if (!sub) {
+        give_up(queue->ready_first, FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                "no host memory for a submission");
+        return true;
+    }
+    queue->building = true;
+    gather(device, sub);
+    if (sub->command_count) {
+        hand_over(device, sub);
+    } else { /* all that was gathered needs nothing of the device */
+        for (size_t i = 0; i < sub->part_count; i++)
+            if (sub->parts[i].op->gathered) ferry__op_handed(sub->parts[i].op);
+        ferry__sub_done(device, sub);
+    }
+    queue->building = false;
+    return true;
+}

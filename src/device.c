@@ -1,0 +1,510 @@
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Devices: which there are, which is the best, opening and closing one. */
+
+enum { TABLE_SIZE = 256, NAMES_MAX = 1024, LISTED_MAX = 64 };
+static const uint64_t STAGING_BUDGET = 64 << 20, POOL_BUDGET = 256 << 20;
+
+/* --- all devices of the process: for fork ------------------------------------------------------- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
+static struct ferry_device *all_devices;
+static unsigned last_id;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void) { pthread_mutex_lock(&all_lock); }
+static void after_fork(void) { pthread_mutex_unlock(&all_lock); }
+
+/* In the child the devices' threads are gone and their locks as they were: nothing is touched. */
+static void after_fork_in_child(void) {
+    for (struct ferry_device *device = all_devices; device; device = device->all_next)
+        atomic_store(&device->dead, FERRY__FORKED);
+    all_devices = NULL;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
+
+static void all_add(struct ferry_device *device) {
+    pthread_once(&fork_once, watch_forks);
+    pthread_mutex_lock(&all_lock);
+    last_id = last_id % ((1u << FERRY__DEVICE_BITS) - 1) + 1;
+    device->id = last_id;
+    device->all_next = all_devices;
+    all_devices = device;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void all_remove(struct ferry_device *device) {
+    pthread_mutex_lock(&all_lock);
+    struct ferry_device **link = &all_devices;
+    while (*link && *link != device) link = &(*link)->all_next;
+    if (*link) *link = device->all_next;
+    pthread_mutex_unlock(&all_lock);
+}
+
+/* --- states ------------------------------------------------------------------------------------ */
+
+enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what) {
+    static const char *const why[] = {
+        [FERRY__LOST] = "is lost",
+        [FERRY__CLOSED] = "is closed",
+        [FERRY__FORKED] = "belongs to the process before fork()",
+    };
+    const int dead = atomic_load(&device->dead);
+    if (FERRY__LIKELY(dead == FERRY__ALIVE)) return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_DEVICE_LOST, "%s: device %s %s", what, device->info.name,
+                       why[dead]);
+}
+
+void ferry__device_lose(struct ferry_device *device) {
+    int alive = FERRY__ALIVE;
+    if (!atomic_compare_exchange_strong(&device->dead, &alive, FERRY__LOST)) return;
+    ferry__log(FERRY_LOG_ERROR, "device %s (%s) is lost", device->info.name,
+               device->info.description);
+}
+
+enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
+                                  const char *format, ...) {
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const uint64_t before = atomic_fetch_add(count, 1);
+    if (device->no_fallback)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "fallbacks are forbidden: %s", text);
+    if (!before)
+        ferry__log(FERRY_LOG_WARN, "%s: %s (said once; counted in the metrics)", device->info.name,
+                   text);
+    return FERRY_OK;
+}
+
+void ferry__device_ref(struct ferry_device *device) { atomic_fetch_add(&device->refs, 1); }
+
+void ferry__device_unref(struct ferry_device *device) {
+    if (atomic_fetch_sub(&device->refs, 1) != 1) return;
+    pthread_mutex_destroy(&device->lock);
+    pthread_mutex_destroy(&device->host_lock);
+    pthread_cond_destroy(&device->changed);
+    pthread_cond_destroy(&device->engine_work);
+    pthread_cond_destroy(&device->caller.work);
+    pthread_cond_destroy(&device->caller.idle);
+    pthread_cond_destroy(&device->region_freed);
+    ferry__metrics_finish(&device->metrics);
+    ferry__free(device);
+}
+
+/* --- the list ---------------------------------------------------------------------------------- */
+
+struct entry {
+    const struct ferry__driver *driver;
+    unsigned index; /* in the driver's list */
+    struct ferry_device_info info;
+};
+
+/* A better device has a lower rank: hardware, then the host, then software that plays a GPU. */
+static int rank(const struct entry *entry) {
+    if (entry->info.kind == FERRY_DEVICE_HOST) return 1;
+    return entry->info.kind == FERRY_DEVICE_SOFTWARE ? 2 : 0;
+}
+
+static void name_entry(struct entry *entry) {
+    struct ferry_device_info *info = &entry->info;
+    if (entry->index || entry->driver->list != NULL)
+        snprintf(info->name, sizeof info->name, "%s:%u", entry->driver->name, entry->index);
+    snprintf(info->driver, sizeof info->driver, "%s", entry->driver->name);
+    info->paths = 1u << FERRY_PATH_STAGED | 1u << FERRY_PATH_PIPELINED | 1u << FERRY_PATH_DEVICE |
+                  1u << FERRY_PATH_BRIDGED | 1u << FERRY_PATH_NONE | 1u << FERRY_PATH_DIRECT;
+    if (info->import_granularity) info->paths |= 1u << FERRY_PATH_IMPORTED;
+}
+
+/* All devices of all drivers, the best first; within a rank in the drivers' order. */
+static size_t list_all(struct entry *entries, size_t capacity) {
+    struct ferry_device_info infos[LISTED_MAX];
+    size_t count = 0;
+    for (int wanted = 0; wanted < 3; wanted++) {
+        for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
+            char why[FERRY__WHY_MAX] = "";
+            memset(infos, 0, sizeof infos);
+            size_t found = (*driver)->list(infos, LISTED_MAX, why);
+            if (found > LISTED_MAX) found = LISTED_MAX;
+            if (!found && !wanted) ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
+            for (size_t i = 0; i < found && count < capacity; i++) {
+                struct entry entry = {*driver, (unsigned)i, infos[i]};
+                if (rank(&entry) != wanted) continue;
+                name_entry(&entry);
+                entries[count++] = entry;
+            }
+        }
+    }
+    return count;
+}
+
+static struct entry *list_entries(size_t *out_count) {
+    struct entry *entries = ferry__alloc(LISTED_MAX * sizeof *entries);
+    if (!entries) {
+        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to list devices");
+        return NULL;
+    }
+    *out_count = list_all(entries, LISTED_MAX);
+    return entries;
+}
+
+enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
+                                    size_t *out_count) {
+    size_t count;
+    if (!out_count || (!infos && capacity))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_list: %s is NULL",
+                           out_count ? "infos" : "out_count");
+    struct entry *entries = list_entries(&count);
+    if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    for (size_t i = 0; i < count && i < capacity; i++) infos[i] = entries[i].info;
+    *out_count = count;
+    ferry__free(entries);
+    return FERRY_OK;
+}
+
+/* --- choosing one ------------------------------------------------------------------------------ */
+
+static bool matches(const struct entry *entry, const char *name) {
+    return strcmp(entry->info.name, name) == 0 || strcmp(entry->driver->name, name) == 0;
+}
+
+/* The first in the list that has this name; NULL: none. */
+static const struct entry *find_entry(const struct entry *entries, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (matches(&entries[i], name)) return &entries[i];
+    return NULL;
+}
+
+static enum ferry_status no_such_device(const struct entry *entries, size_t count,
+                                        const char *name) {
+    char names[NAMES_MAX] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < count && length < sizeof names; i++)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s",
+                                   i ? ", " : "", entries[i].info.name);
+    for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
+        struct ferry_device_info info;
+        char why[FERRY__WHY_MAX] = "";
+        if (strncmp(name, (*driver)->name, strlen((*driver)->name))) continue;
+        if (!(*driver)->list(&info, 1, why) && why[0])
+            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%s\": %s; there are: %s", name,
+                               why, names);
+    }
+    return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%s\"; there are: %s", name, names);
+}
+
+static enum ferry_status choose(const struct entry *entries, size_t count, const char *asked,
+                                const struct entry **out_entry, char *reason) {
+    enum { REASON_MAX = sizeof((struct ferry_device_info *)0)->reason };
+    const char *environment = getenv("FERRY_DEVICE");
+    const char *name = asked ? asked : environment && environment[0] ? environment : NULL;
+    if (name) {
+        *out_entry = find_entry(entries, count, name);
+        if (!*out_entry) return no_such_device(entries, count, name);
+        snprintf(reason, REASON_MAX, asked ? "asked for as \"%s\"" : "FERRY_DEVICE is \"%s\"",
+                 name);
+        return FERRY_OK;
+    }
+    if (!count || rank(&entries[0]) == 2)
+        return ferry__fail(FERRY_ERROR_NO_DEVICE, "there is no device but software ones");
+    *out_entry = &entries[0];
+    snprintf(reason, REASON_MAX, rank(&entries[0]) ? "no GPU was found" : "the best of %zu devices",
+             count);
+    return FERRY_OK;
+}
+
+/* --- opening ----------------------------------------------------------------------------------- */
+
+static enum ferry_status forced_path(const struct ferry_device_params *params,
+                                     enum ferry_path *out_path) {
+    const char *name = getenv("FERRY_PATH");
+    *out_path = params->path;
+    if ((unsigned)params->path > FERRY_PATH_IMPORTED)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_device_open: path %s cannot be forced",
+                           ferry_path_name(params->path));
+    if (params->path != FERRY_PATH_AUTO || !name || !name[0]) return FERRY_OK;
+    for (int path = FERRY_PATH_AUTO; path <= FERRY_PATH_IMPORTED; path++) {
+        if (strcmp(name, ferry_path_name((enum ferry_path)path))) continue;
+        *out_path = (enum ferry_path)path;
+        return FERRY_OK;
+    }
+    return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                       "FERRY_PATH is \"%s\", not auto, direct, staged, pipelined or imported",
+                       name);
+}
+
+static void pick_queues(struct ferry_device *device) {
+    static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY};
+    for (size_t role = 0; role < sizeof roles / sizeof *roles; role++) {
+        for (unsigned q = device->limits.queue_count; q--;)
+            if (device->limits.queues[q].roles & roles[role]) device->role_queue[role] = q;
+    }
+    for (unsigned q = 0; q < device->limits.queue_count; q++)
+        device->queues[q].event = device->limits.queues[q].event;
+}
+
+/* What the planner asks; performance.md tells where the numbers come from. */
+static void set_thresholds(struct ferry_device *device) {
+    const bool cpu = device->info.kind == FERRY_DEVICE_HOST ||
+                     device->info.kind == FERRY_DEVICE_SOFTWARE;
+    device->direct_max = UINT64_MAX;
+    device->direct_copy_max = cpu ? UINT64_MAX : 64 << 10;
+    device->import_from = 256 << 10;
+}
+
+static int init_locks(struct ferry_device *device) {
+    int error = pthread_mutex_init(&device->lock, NULL);
+    if (!error) error = pthread_mutex_init(&device->host_lock, NULL);
+    if (!error) error = ferry__cond_init(&device->changed);
+    if (!error) error = ferry__cond_init(&device->engine_work);
+    if (!error) error = ferry__cond_init(&device->caller.work);
+    if (!error) error = ferry__cond_init(&device->caller.idle);
+    if (!error) error = ferry__cond_init(&device->region_freed);
+    return error;
+}
+
+static struct ferry_device *make_device(const struct ferry_device_params *params,
+                                        enum ferry_path path) {
+    struct ferry_device *device = ferry__alloc(sizeof *device);
+    if (!device) return NULL;
+    device->table_size = TABLE_SIZE;
+    if (!(device->table = ferry__alloc(TABLE_SIZE * sizeof(struct ferry__op *)))) goto free_device;
+    if (ferry__metrics_init(&device->metrics)) goto free_table;
+    if (init_locks(device)) goto free_metrics;
+    atomic_init(&device->refs, 1);
+    device->path = path;
+    device->map = params->map_private;
+    device->no_fallback = params->no_fallback;
+    device->no_staging_wait = params->no_staging_wait;
+    const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
+    ferry__memory_init(device, params->pool_budget ? params->pool_budget : POOL_BUDGET);
+    ferry__staging_init(&device->upload, FERRY__USE_UPLOAD, staging);
+    ferry__staging_init(&device->readback, FERRY__USE_READBACK, staging);
+    return device;
+free_metrics:
+    ferry__metrics_finish(&device->metrics);
+free_table:
+    ferry__free(device->table);
+free_device:
+    ferry__free(device);
+    return NULL;
+}
+
+static void discard_device(struct ferry_device *device) {
+    ferry__staging_finish(device, &device->upload);
+    ferry__staging_finish(device, &device->readback);
+    ferry__memory_finish(device);
+    ferry__free(device->table);
+    ferry__device_unref(device);
+}
+
+enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
+                                        const struct ferry__open_params *open_params,
+                                        const struct ferry_device_info *info,
+                                        const struct ferry_device_params *params,
+                                        ferry_device **out_device) {
+    char why[FERRY__WHY_MAX] = "";
+    enum ferry_path path;
+    enum ferry_status status = forced_path(params, &path);
+    if (status) return status;
+    struct ferry_device *device = make_device(params, path);
+    if (!device)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a device");
+    device->driver = driver;
+    device->info = *info;
+    status = driver->open(open_params, &device->state, &device->limits, why);
+    if (status) {
+        discard_device(device);
+        return ferry__fail(status, "opening %s: %s", info->name, why);
+    }
+    device->info.queues = device->limits.queue_count;
+    device->info.total_memory = device->limits.total_memory;
+    device->info.max_allocation = device->limits.max_allocation;
+    device->info.max_buffer_size =
+        ferry__round_down(device->limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
+    if (device->info.max_buffer_size > SIZE_MAX / 2) device->info.max_buffer_size = SIZE_MAX / 2;
+    device->info.import_granularity = device->limits.import_granularity;
+    if (!device->limits.atom) device->limits.atom = 1;
+    pick_queues(device);
+    set_thresholds(device);
+    all_add(device);
+    device->first_ticket = ferry__ticket_next(device);
+    ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->info.name, device->info.description,
+               device->info.reason);
+    *out_device = device;
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_device_open(const struct ferry_device_params *params,
+                                    ferry_device **out_device) {
+    static const struct ferry_device_params defaults;
+    const struct entry *entry = NULL;
+    size_t count;
+    if (!params) params = &defaults;
+    if (!out_device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: out_device is NULL");
+    if ((unsigned)params->map_private > FERRY_MAP_ALWAYS)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: map_private is %d",
+                           (int)params->map_private);
+    if (params->staging_budget && params->staging_budget < FERRY__STAGING_MIN)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_device_open: staging_budget %llu is under %d",
+                           (unsigned long long)params->staging_budget, FERRY__STAGING_MIN);
+    struct entry *entries = list_entries(&count);
+    if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    struct ferry_device_info info;
+    char reason[sizeof info.reason];
+    enum ferry_status status = choose(entries, count, params->name, &entry, reason);
+    if (!status) {
+        info = entry->info;
+        memcpy(info.reason, reason, sizeof info.reason);
+        status = ferry__device_open_as(entry->driver,
+                                       &(struct ferry__open_params){.index = entry->index,
+                                                                    .map_private =
+                                                                        params->map_private,
+                                                                    .queues = params->queues},
+                                       &info, params, out_device);
+    }
+    ferry__free(entries);
+    return status;
+}
+
+/* --- closing ----------------------------------------------------------------------------------- */
+
+/* Nobody can end external work any more. */
+static void end_externals(struct ferry_device *device) {
+    pthread_mutex_lock(&device->lock);
+    struct ferry__op *op = device->live_first;
+    while (op) {
+        if (op->kind != FERRY__OP_EXTERNAL || op->ended) {
+            op = op->live_next;
+            continue;
+        }
+        ferry__log(FERRY_LOG_ERROR, "%s is closed while external work %llu was not ended",
+                   device->info.name, (unsigned long long)op->ticket);
+        ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");
+        op = device->live_first;
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
+/* What is still alive is good for destroy only: its memory goes with the device. */
+static void orphan_buffers(struct ferry_device *device) {
+    pthread_mutex_lock(&device->lock);
+    for (struct ferry_buffer *buffer = device->buffers; buffer; buffer = buffer->next) {
+        if (!buffer->release) ferry__memory_give(device, &buffer->place);
+        buffer->zombie = true;
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
+void ferry__device_close_now(struct ferry_device *device) {
+    end_externals(device);
+    ferry__engine_finish(device);
+    ferry__caller_finish(device);
+    all_remove(device);
+    orphan_buffers(device);
+    atomic_store(&device->dead, FERRY__CLOSED);
+    ferry__host_finish(device);
+    ferry__table_finish(device);
+    ferry__subs_free(device);
+    ferry__staging_finish(device, &device->upload);
+    ferry__staging_finish(device, &device->readback);
+    ferry__memory_finish(device);
+    device->driver->close(device->state);
+    ferry__device_unref(device);
+}
+
+void ferry_device_close(ferry_device *device) {
+    if (!device) return;
+    if (atomic_load(&device->dead) == FERRY__FORKED) return; /* the parent's threads and locks */
+    if (ferry__inside_callback()) ferry__close_later(device);
+    else ferry__device_close_now(device);
+}
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info) {
+    if (device && out_info) *out_info = device->info;
+}
+
+enum ferry_status ferry_device_get_memory(ferry_device *device,
+                                          struct ferry_memory_info *out_info) {
+    if (!device || !out_info)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_get_memory: %s is NULL",
+                           device ? "out_info" : "device");
+    const enum ferry_status status = ferry__device_dead(device, "ferry_device_get_memory");
+    if (status) return status;
+    struct ferry_stats stats;
+    ferry__metrics_read(&device->metrics, &stats);
+    pthread_mutex_lock(&device->memory.lock);
+    const uint64_t allocated = device->memory.allocated, total = device->info.total_memory;
+    pthread_mutex_unlock(&device->memory.lock);
+    uint64_t available = allocated < total ? total - allocated : 0;
+    if (device->driver->memory_available)
+        available = device->driver->memory_available(device->state);
+    *out_info = (struct ferry_memory_info){
+        .total = total,
+        .available = available,
+        .in_use = stats.memory_in_use_bytes,
+        .pooled = stats.memory_pooled_bytes,
+        .peak = stats.memory_peak_bytes,
+        .total_allocated = stats.memory_allocated_bytes,
+        .total_freed = stats.memory_freed_bytes,
+        .allocation_count = stats.allocations,
+        .deallocation_count = stats.deallocations,
+    };
+    return FERRY_OK;
+}
+
+struct trim_question {
+    const struct ferry_device *device;
+    ferry_ticket last;
+};
+
+static bool all_let_go(void *arg) {
+    const struct trim_question *question = arg;
+    const struct ferry_device *device = question->device;
+    return (!device->live_first || device->live_first->ticket > question->last) &&
+           !device->dead_ops && !device->reaping;
+}
+
+enum ferry_status ferry_device_trim(ferry_device *device) {
+    enum ferry_status status = ferry__in_callback("ferry_device_trim");
+    if (status) return status;
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_trim: device is NULL");
+    if ((status = ferry__device_dead(device, "ferry_device_trim"))) return status;
+    pthread_mutex_lock(&device->lock);
+    struct trim_question question = {device, device->last_ticket};
+    (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
+    pthread_mutex_unlock(&device->lock);
+    ferry__memory_trim(device);
+    ferry__staging_trim(device, &device->upload);
+    ferry__staging_trim(device, &device->readback);
+    return FERRY_OK;
+}
+
+void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats, size_t size) {
+    struct ferry_stats stats;
+    if (!device || !out_stats) return;
+    if (atomic_load(&device->dead) == FERRY__FORKED) memset(&stats, 0, sizeof stats);
+    else ferry__metrics_read(&device->metrics, &stats);
+    if (size > sizeof stats) memset((char *)out_stats + sizeof stats, 0, size - sizeof stats);
+    memcpy(out_stats, &stats, size < sizeof stats ? size : sizeof stats);
+}
+
+void ferry_device_reset_stats(ferry_device *device) {
+    if (device && atomic_load(&device->dead) != FERRY__FORKED)
+        ferry__metrics_reset(&device->metrics);
+}
