@@ -1,0 +1,93 @@
+/* What the subcommands share: exit codes, options, words. */
+#ifndef FERRY_CLI_H
+#define FERRY_CLI_H
+
+#include <ferry/ferry.h>
+#include <stdio.h>
+
+#define CLI_COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* What the command exits with. */
+enum cli_exit {
+    CLI_DONE = 0,
+    CLI_CHECK = 1,  /* bytes differ */
+    CLI_USAGE = 2,  /* the command line is wrong */
+    CLI_DEVICE = 3, /* a device, a file or the output failed */
+};
+
+/* Of two ends the worse one: differing bytes, then a failed device or file, then usage. */
+enum cli_exit cli_worse(enum cli_exit a, enum cli_exit b);
+
+/* A reason in words; functions that fail write it, their callers complain. */
+enum { CLI_WHY_MAX = 1024 };
+
+/* "ferry: ..." and a line feed to stderr. */
+void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Writes "WHAT: ferry_last_error()" to why. */
+void cli_why(char *why, const char *what);
+
+uint64_t cli_now_ns(void);
+
+/* --- subcommands (main.c lists them) ---------------------------------------------------------- */
+
+enum cli_exit cli_transfer(int argc, char **argv);
+enum cli_exit cli_devices(int argc, char **argv);
+enum cli_exit cli_verify(int argc, char **argv);
+
+/* --- options (options.c) ---------------------------------------------------------------------- */
+
+enum cli_option_type {
+    CLI_FLAG,    /* bool */
+    CLI_TEXT,    /* const char * */
+    CLI_NUMBER,  /* uint64_t, over 0 */
+    CLI_SEED,    /* uint64_t */
+    CLI_SECONDS, /* uint64_t, in nanoseconds; over 0; a decimal fraction is allowed */
+    CLI_PATH,    /* enum ferry_path */
+};
+
+struct cli_option {
+    const char *name;  /* without the dashes */
+    enum cli_option_type type;
+    void *out;         /* left alone if the option is not given */
+    const char *value; /* its name in the help; NULL for a flag */
+    const char *help;
+};
+
+struct cli_manual {
+    const char *name, *operands; /* operands: "FILE..."; NULL: none are allowed */
+    const char *text;            /* what it does */
+    const char *examples;        /* whole lines */
+    const struct cli_option *options;
+    size_t option_count;
+};
+
+/*
+ * Reads options; --help is always among them. True: go on, the operands begin at argv[*out_first].
+ * False: exit with *out_exit; the help or the complaint was printed.
+ */
+bool cli_options(const struct cli_manual *manual, int argc, char **argv, int *out_first,
+                 enum cli_exit *out_exit);
+
+/* --- words (text.c) --------------------------------------------------------------------------- */
+
+enum { CLI_TEXT_MAX = 32 };
+
+/* "4.0 KiB", "17 bytes": into text, of CLI_TEXT_MAX bytes; returns it. */
+const char *cli_size(char *text, uint64_t bytes);
+
+/* "12.3 us", "4.56 s" */
+const char *cli_time(char *text, uint64_t ns);
+
+/* GB/s: 10^9 bytes a second; 0 if there is no time or no byte to tell it from. */
+double cli_rate(uint64_t bytes, uint64_t ns);
+
+/* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD. */
+void cli_json_string(FILE *out, const char *text);
+
+const char *cli_kind_name(enum ferry_device_kind kind);
+
+/* The middle one; sorts values. 0 of none. */
+uint64_t cli_median(uint64_t *values, size_t count);
+
+#endif

@@ -1,0 +1,104 @@
+/* ferry devices: what there is, the best first. */
+#include "cli.h"
+
+#include <stdlib.h>
+
+static void print_paths(FILE *out, uint32_t paths, const char *before, const char *between,
+                        const char *after)
+{
+    const char *separator = "";
+    for (enum ferry_path path = FERRY_PATH_DIRECT; path < FERRY_PATH_NONE; path++) {
+        if ((paths >> path & 1) == 0)
+            continue;
+        fprintf(out, "%s%s%s%s", separator, before, ferry_path_name(path), after);
+        separator = between;
+    }
+}
+
+static void print_table(const struct ferry_device_info *infos, size_t count)
+{
+    char memory[CLI_TEXT_MAX], largest[CLI_TEXT_MAX];
+    printf("%-12s %-10s %10s %14s %6s  %s\n", "name", "kind", "memory", "largest buffer", "queues",
+           "description");
+    for (size_t i = 0; i < count; i++)
+        printf("%-12s %-10s %10s %14s %6u  %s\n", infos[i].name, cli_kind_name(infos[i].kind),
+               cli_size(memory, infos[i].total_memory), cli_size(largest, infos[i].max_buffer_size),
+               infos[i].queues, infos[i].description);
+}
+
+static void print_json(const struct ferry_device_info *infos, size_t count)
+{
+    fputs("[", stdout);
+    for (size_t i = 0; i < count; i++) {
+        const struct ferry_device_info *info = &infos[i];
+        printf("%s\n  {\"name\": ", i == 0 ? "" : ",");
+        cli_json_string(stdout, info->name);
+        fputs(", \"driver\": ", stdout);
+        cli_json_string(stdout, info->driver);
+        fputs(", \"description\": ", stdout);
+        cli_json_string(stdout, info->description);
+        printf(", \"kind\": \"%s\", \"unified\": %s,\n", cli_kind_name(info->kind),
+               info->unified ? "true" : "false");
+        printf("   \"total_memory\": %llu, \"max_buffer_size\": %llu, \"max_allocation\": %llu,\n",
+               (unsigned long long)info->total_memory, (unsigned long long)info->max_buffer_size,
+               (unsigned long long)info->max_allocation);
+        printf("   \"import_granularity\": %llu, \"queues\": %u, \"paths\": [",
+               (unsigned long long)info->import_granularity, info->queues);
+        print_paths(stdout, info->paths, "\"", ", ", "\"");
+        fputs("]}", stdout);
+    }
+    fputs("\n]\n", stdout);
+}
+
+/* The list may grow between the two calls: a device was plugged in. */
+static enum ferry_status list_all(struct ferry_device_info **out_infos, size_t *out_count)
+{
+    size_t capacity = 0, count = 8;
+    struct ferry_device_info *infos = NULL;
+    enum ferry_status status = FERRY_OK;
+    while (status == FERRY_OK && count > capacity) {
+        capacity = count;
+        free(infos);
+        infos = calloc(capacity, sizeof *infos);
+        if (infos == NULL)
+            return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+        status = ferry_device_list(infos, capacity, &count);
+    }
+    *out_infos = infos;
+    *out_count = count;
+    return status;
+}
+
+enum cli_exit cli_devices(int argc, char **argv)
+{
+    bool json = false;
+    const struct cli_option options[] = {
+        {"json", CLI_FLAG, &json, NULL, "print JSON instead of a table"},
+    };
+    const struct cli_manual manual = {
+        .name = "devices",
+        .text = "Lists the devices that --device takes, the best first. Opens none.",
+        .examples = "  ferry devices\n"
+                    "  ferry devices --json | python3 -m json.tool\n",
+        .options = options,
+        .option_count = CLI_COUNT(options),
+    };
+    int first = 0;
+    enum cli_exit end = CLI_DONE;
+    if (!cli_options(&manual, argc, argv, &first, &end))
+        return end;
+
+    struct ferry_device_info *infos = NULL;
+    size_t count = 0;
+    enum ferry_status status = list_all(&infos, &count);
+    if (status != FERRY_OK) {
+        cli_complain("devices: %s: %s", ferry_status_text(status), ferry_last_error());
+        end = CLI_DEVICE;
+    } else if (json) {
+        print_json(infos, count);
+    } else {
+        print_table(infos, count);
+    }
+    free(infos);
+    return end;
+}

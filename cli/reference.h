@@ -1,0 +1,27 @@
+/* An upload of a given size against memcpy and against the seed's design. */
+#ifndef FERRY_CLI_REFERENCE_H
+#define FERRY_CLI_REFERENCE_H
+
+#include "cli.h"
+
+struct reference {
+    size_t size;
+    uint64_t ferry_ns, memcpy_ns, seed_ns; /* medians */
+    char why[CLI_WHY_MAX];                 /* why there are no figures, or why the check failed */
+    bool measured;
+};
+
+/*
+ * Measures uploads of reference->size bytes, the three in turn, for a good tenth of a second.
+ * plain: a device opened as the seed's design has it (reference_open_plain). What arrived is
+ * compared: CLI_CHECK if it differs. Memory that the device does not have leaves it unmeasured,
+ * with a reason.
+ */
+enum cli_exit reference_measure(ferry_device *device, ferry_device *plain,
+                                struct reference *reference);
+
+/* Opens the same device once more, to work as the seed's design does; close it with
+ * ferry_device_close. */
+enum ferry_status reference_open_plain(ferry_device *device, ferry_device **out_device);
+
+#endif
