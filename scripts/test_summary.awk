@@ -7,8 +7,12 @@
 #   3: [  SKIPPED ] 1 test(s), listed below:
 #   3/9 Test  #3: suite.host ....   Passed    0.12 sec
 
-function number(text) {
-    sub(/^[^0-9]*/, "", text)
+# The number that follows "[  WORD  ]" in the line; -1: it is not there. cmocka writes to two streams,
+# so the words may follow others on their line.
+function counted(word) {
+    if (!match($0, "\\[ +" word " +\\] [0-9]+ test")) return -1
+    text = substr($0, RSTART, RLENGTH)
+    sub(/.*\] /, "", text)
     return text + 0
 }
 
@@ -21,10 +25,13 @@ function number(text) {
     name[id] = line
 }
 
-/^[0-9]+: \[==========\].*Running/ { cmocka[$0 + 0] = 1 }
-/^[0-9]+: \[ +PASSED +\] [0-9]+ test/ { split($0, part, "]"); ran[$0 + 0] += number(part[2]) }
-/^[0-9]+: \[ +FAILED +\] [0-9]+ test/ { split($0, part, "]"); ran[$0 + 0] += number(part[2]) }
-/^[0-9]+: \[ +SKIPPED +\] [0-9]+ test/ { split($0, part, "]"); skipped[$0 + 0] += number(part[2]) }
+/^[0-9]+: / {
+    id = $0 + 0
+    if (/\[==========\].*Running/) cmocka[id] = 1
+    if (counted("PASSED") > 0) ran[id] += counted("PASSED")
+    if (counted("FAILED") > 0) ran[id] += counted("FAILED")
+    if (counted("SKIPPED") > 0) skipped[id] += counted("SKIPPED")
+}
 
 END {
     printf "\n%-8s  %-40s %6s %8s\n", "build", "configuration", "tests", "skipped"

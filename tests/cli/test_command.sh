@@ -1,0 +1,187 @@
+#!/usr/bin/env bash
+# test_command.sh FERRY: the command as its users run it. Prints a line per check, and cmocka's
+# closing lines, which scripts/test_summary.awk counts.
+set -u
+ferry=$1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+unset FERRY_DEVICE FERRY_PATH FERRY_HOST
+passed=0
+failed=0
+
+# run NAME EXIT COMMAND...: its output goes to $dir/out and $dir/err.
+run() {
+    name=$1 expected=$2
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+    if [ "$code" = "$expected" ]; then good "$name"; else bad "$name: exit $code, not $expected"; fi
+}
+
+good() {
+    echo "[       OK ] $1"
+    passed=$((passed + 1))
+}
+
+bad() {
+    echo "[  FAILED  ] $1"
+    sed 's/^/    /' "$dir/out" "$dir/err"
+    failed=$((failed + 1))
+}
+
+# says STREAM PATTERN: what the last command printed there.
+says() {
+    if grep -qE -- "$2" "$dir/$1"; then good "$name says: $2"; else bad "$name: $1 lacks: $2"; fi
+}
+
+silent() {
+    if [ ! -s "$dir/$1" ]; then good "$name: nothing on $1"; else bad "$name: words on $1"; fi
+}
+
+# json EXPRESSION: of the last output, parsed, in Python; j is the value.
+json() {
+    if python3 -c "import json, sys; j = json.load(open(sys.argv[1])); sys.exit(not ($1))" \
+        "$dir/out" 2>>"$dir/err"; then good "$name: $1"; else bad "$name: not so: $1"; fi
+}
+
+echo "[==========] Running the command's tests"
+: >"$dir/empty"
+printf x >"$dir/one"
+head -c 100003 /dev/urandom >"$dir/small"
+head -c 9000001 /dev/urandom >"$dir/big"
+odd="$dir/odd \"name\" $(printf '\xff')"
+cp "$dir/small" "$odd" 2>/dev/null || odd="$dir/small" # some file systems take UTF-8 only
+
+run "help" 0 "$ferry" --help
+says out "exit codes: 0 done, 1"
+silent err
+run "version" 0 "$ferry" --version
+says out "^ferry [0-9]+\.[0-9]+\.[0-9]+$"
+run "nothing" 2 "$ferry"
+says err "usage: ferry"
+run "unknown command" 2 "$ferry" swim
+says err 'no command "swim".*transfer, devices and verify'
+for command in transfer devices verify; do
+    run "$command help" 0 "$ferry" "$command" --help
+    says out "^usage: ferry $command"
+    says out "^examples:"
+    run "$command unknown option" 2 "$ferry" "$command" --wings
+    says err "no option --wings"
+done
+
+run "no file" 2 "$ferry" transfer
+says err "no file is named"
+run "no value" 2 "$ferry" transfer --device
+says err "--device needs a value"
+run "bad path" 2 "$ferry" transfer --path sideways "$dir/one"
+says err 'auto, direct, staged, pipelined or imported, not "sideways"'
+for number in 0 -1 1x "" " 1" 99999999999999999999; do
+    run "bad number '$number'" 2 "$ferry" transfer --repeat "$number" "$dir/one"
+    says err "whole number over 0"
+done
+for seconds in 0 -1 nan 1e99 s; do
+    run "bad seconds '$seconds'" 2 "$ferry" verify --seconds "$seconds"
+    says err "number of seconds"
+done
+run "too many words" 2 "$ferry" devices now
+says err 'takes no "now"'
+run "unknown device" 3 "$ferry" transfer --device submarine "$dir/one"
+says err "submarine"
+says err "host"
+
+run "missing file" 3 "$ferry" transfer --device host "$dir/missing"
+says err "$dir/missing: .*No such file"
+run "directory" 3 "$ferry" transfer --device host "$dir"
+says err "$dir: it is a directory"
+run "a missing file among others" 3 "$ferry" transfer --device host "$dir/missing" "$dir/one"
+says out "one: 1 bytes"
+if [ -r /proc/self/mem ]; then
+    run "unreadable" 3 "$ferry" transfer --device host /proc/self/mem
+    says err "/proc/self/mem: cannot read it"
+fi
+if [ -w /dev/full ]; then
+    run "full disk" 3 sh -c '"$1" devices >/dev/full' sh "$ferry"
+    says err "cannot write the output"
+fi
+
+run "empty file" 0 "$ferry" transfer --device host "$dir/empty"
+says out "empty: 0 bytes"
+says out "every byte came back"
+run "small file" 0 "$ferry" transfer --device host "$dir/small"
+says out "^device: host"
+says out "^why: "
+says out "small: 100003 bytes, [0-9]+ passes"
+says out "host to private +100003 .* %  [a-z]+"
+says out "private to private +100003 .* %  [a-z]+"
+says out "private to host +100003 .* %  [a-z]+"
+says out "64.0 KiB Ferry .*memcpy .*seed"
+says out "64.0 MiB Ferry .*memcpy .*seed"
+run "repeat" 0 "$ferry" transfer --device host --repeat 3 "$dir/small"
+says out "small: 100003 bytes, 3 passes"
+run "quiet" 0 "$ferry" transfer --device host --quiet --repeat 1 "$dir/small" "$dir/empty"
+silent out
+silent err
+run "environment's device" 3 env FERRY_DEVICE=submarine "$ferry" transfer "$dir/one"
+says err "submarine"
+for path in direct staged pipelined imported; do
+    run "path $path" 0 "$ferry" transfer --device host --path "$path" --repeat 1 "$dir/small"
+    says out "host to private +100003 .* %  $path"
+done
+
+run "pipe" 0 sh -c 'cat "$2" | "$1" transfer --device host --repeat 2 -' sh "$ferry" "$dir/big"
+says out "^-: 9000001 bytes, 2 passes"
+mkfifo "$dir/fifo"
+(cat "$dir/big" >"$dir/fifo") &
+run "named pipe" 0 "$ferry" transfer --device host --repeat 1 "$dir/fifo"
+says out "fifo: 9000001 bytes"
+wait $!
+
+# A device of 8 MiB: windows.
+run "windows" 0 env FERRY_HOST=memory=8388608 "$ferry" transfer --device host --repeat 2 "$dir/big"
+says out "big: 9000001 bytes, in [0-9]+ windows of .*, 2 passes"
+says out "64.0 MiB not measured: out of device memory"
+run "windows of a pipe" 0 env FERRY_HOST=memory=8388608 sh -c \
+    'cat "$2" | "$1" transfer --device host --repeat 2 --json -' sh "$ferry" "$dir/big"
+json 'j["files"][0]["bytes"] == 9000001 and j["files"][0]["windows"] > 1'
+json 'j["files"][0]["passes"] == 1'
+
+run "JSON" 0 "$ferry" transfer --device host --json --repeat 2 "$dir/small" "$dir/empty" "$odd"
+json 'j["device"]["name"].startswith("host") and j["device"]["reason"] != ""'
+json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
+json '[s["step"] for s in j["files"][0]["steps"]][1:4] == ["upload", "copy", "download"]'
+json 'all(s["path"] != "" and s["of_memcpy"] > 0 for s in j["files"][0]["steps"][1:4])'
+json '[u["bytes"] for u in j["uploads"]] == [65536, 67108864]'
+run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 "$dir/missing" "$dir/one"
+json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"]'
+json 'j["files"][1]["exit"] == 0'
+
+run "devices" 0 "$ferry" devices
+says out "^host"
+run "devices JSON" 0 "$ferry" devices --json
+json 'any(d["name"].startswith("host") and d["kind"] == "host" for d in j)'
+json 'all(d["max_buffer_size"] > 0 for d in j)'
+
+run "verify" 0 "$ferry" verify --device host --operations 300 --seed 7
+says out "300 operations on .* \(seed 7\)"
+run "verify JSON" 0 "$ferry" verify --device host --operations 300 --seed 7 --json
+json 'j["operations"] == 300 and j["seed"] == 7 and j["exit"] == 0'
+bytes=$(python3 -c "import json; print(json.load(open('$dir/out'))['bytes'])")
+run "verify again" 0 "$ferry" verify --device host --operations 300 --seed 7 --json
+json "j['bytes'] == $bytes"
+run "verify by time" 0 "$ferry" verify --device host --seconds 0.05 --quiet
+silent out
+run "verify after a failure" 3 env FERRY_HOST=fail_submit=5 "$ferry" verify --device host \
+    --path staged --operations 300 --seed 7
+says err "replay with: ferry verify --device host.* --path staged --seed 7 --operations [0-9]+"
+
+# The bar is for a terminal, which Python's pty is; and for nothing else.
+run "bar" 0 python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
+    "$ferry" verify --device host --seconds 1.5
+says out "operations/s +[0-9]+ s left"
+run "no bar" 0 "$ferry" verify --device host --seconds 1.5
+silent err
+
+echo "[==========] $((passed + failed)) test(s) run."
+echo "[  PASSED  ] $passed test(s)."
+[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
+[ "$failed" = 0 ]
