@@ -1,5 +1,7 @@
-# ferry_objects: the objects, internals visible, for unit tests.
-# ferry, ferry_static: the two libraries made of them, public functions only.
+# ferry_objects: the objects, compiled once.
+# ferry, ferry_static: the two libraries made of them. The shared one shows public functions only.
+# ferry_internals: for tests, the static one with the headers of src/. From an archive a program
+# takes what it uses, so a unit test is small, and stands while another part is in pieces.
 add_library(ferry_objects OBJECT ${FERRY_LIBRARY_SOURCES})
 ferry_compile(ferry_objects)
 set_target_properties(ferry_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
@@ -9,6 +11,7 @@ target_link_libraries(ferry_objects PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
 
 # What a driver needs beyond that (definitions, headers, libraries) stands in its own folder.
 foreach(driver IN LISTS FERRY_DRIVERS_IN)
+  target_include_directories(ferry_objects PUBLIC ${PROJECT_SOURCE_DIR}/drivers/${driver})
   include(${PROJECT_SOURCE_DIR}/drivers/${driver}/driver.cmake OPTIONAL)
 endforeach()
 
@@ -24,6 +27,11 @@ foreach(library ferry ferry_static)
   set_target_properties(${library} PROPERTIES LINKER_LANGUAGE C OUTPUT_NAME ferry)
 endforeach()
 set_target_properties(ferry PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${FERRY_ABI})
+
+add_library(ferry_internals INTERFACE)
+target_link_libraries(ferry_internals INTERFACE ferry_static)
+target_include_directories(ferry_internals INTERFACE
+  $<TARGET_PROPERTY:ferry_objects,INTERFACE_INCLUDE_DIRECTORIES>)
 
 # Visibility is hidden already; the list also keeps out what other objects bring along.
 if(APPLE)

@@ -1,6 +1,5 @@
 # ferry_add_test(NAME SOURCES file... [LIBRARIES target...])
-#   One cmocka program, one CTest test of the same name. It links the library's objects, so it sees
-#   the internals.
+#   One cmocka program, one CTest test of the same name. It sees the library's internals.
 # ferry_test_configuration(TARGET CONFIGURATION [argument...])
 #   Runs a program once more on a configuration: the CTest test is TARGET.CONFIGURATION, labelled
 #   CONFIGURATION. The arguments default to the configuration's name. scripts/test.sh says how many
@@ -22,7 +21,7 @@ function(ferry_test_program name)
   add_executable(${name} ${arg_SOURCES})
   ferry_compile(${name})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(${name} PRIVATE ferry_objects PkgConfig::CMOCKA ${arg_LIBRARIES})
+  target_link_libraries(${name} PRIVATE ferry_internals Threads::Threads PkgConfig::CMOCKA ${arg_LIBRARIES})
 endfunction()
 
 function(ferry_add_test name)

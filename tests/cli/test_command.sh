@@ -3,6 +3,7 @@
 # closing lines, which scripts/test_summary.awk counts.
 set -u
 ferry=$1
+[ -x "$ferry" ] || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 unset FERRY_DEVICE FERRY_PATH FERRY_HOST
@@ -131,10 +132,12 @@ done
 run "pipe" 0 sh -c 'cat "$2" | "$1" transfer --device host --repeat 2 -' sh "$ferry" "$dir/big"
 says out "^-: 9000001 bytes, 2 passes"
 mkfifo "$dir/fifo"
-(cat "$dir/big" >"$dir/fifo") &
+cat "$dir/big" >"$dir/fifo" &
+writer=$!
 run "named pipe" 0 "$ferry" transfer --device host --repeat 1 "$dir/fifo"
 says out "fifo: 9000001 bytes"
-wait $!
+kill $writer 2>/dev/null
+wait $writer 2>/dev/null
 
 # A device of 8 MiB: windows.
 run "windows" 0 env FERRY_HOST=memory=8388608 "$ferry" transfer --device host --repeat 2 "$dir/big"
