@@ -1,6 +1,8 @@
 /* The configurations: name, environment, parameters. A driver joins by adding lines. */
 #include "suite.h"
 
+#include "drivers/host/host.h"
+
 #define HOST .knobs_variable = "FERRY_HOST", .params.name = "host"
 #define QUEUED .params.map_private = FERRY_MAP_NEVER
 
@@ -18,6 +20,10 @@ const struct suite_config suite_configs[] = {
      .knobs = "noncoherent,align=4,fill_pattern=4"},
     {.name = "host-disorder", HOST, QUEUED, .knobs = "queues=3,out_of_order,delay_us=20",
      .params.queues = 3},
+    {.name = "host-events", HOST, .knobs = "events", .event_signal = ferry__host_event_signal,
+     .event_wait = ferry__host_event_wait},
+    {.name = "host-events-queued", HOST, QUEUED, .knobs = "events,delay_us=20",
+     .event_signal = ferry__host_event_signal, .event_wait = ferry__host_event_wait},
     {.name = "path-direct", HOST, .params.path = FERRY_PATH_DIRECT},
     {.name = "path-staged", HOST, QUEUED, .params.path = FERRY_PATH_STAGED},
     {.name = "path-pipelined", HOST, QUEUED, .params.path = FERRY_PATH_PIPELINED, .big = true},

@@ -3,6 +3,17 @@
 
 #include <pthread.h>
 
+/* What the user's queue does before its work: waits for the events, or, without, for ready. */
+static void wait_for(ferry_device *device, const struct ferry_external *work, bool by_events)
+{
+    if (work->signal.event == 0 || !by_events) {
+        OK(ferry_wait(device, work->ready, FERRY_FOREVER));
+        return;
+    }
+    for (size_t i = 0; i < work->wait_count; i++)
+        assert_true(suite->event_wait(work->waits[i].event, work->waits[i].value));
+}
+
 static void test_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -18,12 +29,12 @@ static void test_order(void **state)
             fixture->device,
             &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE}, 1, &work));
         OK(ferry_fill_buffer_async(mirror.buffer, 10, 3000 + i, "z", 1, NULL, NULL, NULL));
-        OK(ferry_wait(fixture->device, work.ready, FERRY_FOREVER));
+        wait_for(fixture->device, &work, i % 2);
         /* The work: here the CPU, which reads what came before and writes. */
         expect_bytes(contents, mirror.bytes, 2000, "what the external work sees");
         memset(contents + 2000, (int)i, 1500);
         memset(mirror.bytes + 2000, (int)i, 1500);
-        OK(ferry_external_end(fixture->device, work.ticket, FERRY_OK));
+        release(fixture->device, &work);
         model_fill(mirror.bytes, 10, 3000 + i, "z", 1);
         OK(ferry_wait(fixture->device, work.ticket, FERRY_FOREVER));
         expect_mirror(&mirror);
@@ -37,7 +48,6 @@ static void test_tickets(void **state)
     require_hold(fixture->device);
     struct mirror mirror = make_mirror(fixture->device, 100, FERRY_STORAGE_PRIVATE, 2);
     struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
-    assert_int_equal(held.wait_count, 0);
     OK(ferry_poll(fixture->device, held.ready));
     IS(FERRY_PENDING, ferry_poll(fixture->device, held.ticket));
     release(fixture->device, &held);
@@ -124,7 +134,7 @@ static void test_several_buffers(void **state)
         model_fill(mirrors[i].bytes, 50, i, "m", 1);
         IS(FERRY_PENDING, ferry_poll(fixture->device, tickets[i]));
     }
-    OK(ferry_external_end(fixture->device, work.ticket, FERRY_OK));
+    release(fixture->device, &work);
     for (unsigned i = 0; i < MANY; i++) {
         OK(ferry_wait(fixture->device, tickets[i], FERRY_FOREVER));
         expect_mirror(&mirrors[i]);
@@ -166,6 +176,38 @@ static void test_timeout_names_it(void **state)
     release(fixture->device, &held);
     OK(ferry_wait(fixture->device, ticket, FERRY_FOREVER));
     drop_mirror(&mirror);
+}
+
+/* With events: ended means submitted, and done only when the signal comes. */
+static void test_done_by_signal(void **state)
+{
+    struct fixture *fixture = *state;
+    require_hold(fixture->device);
+    struct mirror mirror = make_mirror(fixture->device, 5000, FERRY_STORAGE_PRIVATE, 14);
+    struct mirror other = make_mirror(fixture->device, 5000, FERRY_STORAGE_PRIVATE, 15);
+    ferry_ticket ticket = 0;
+    struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
+    if (held.signal.event == 0) {
+        release(fixture->device, &held);
+        drop_mirror(&mirror);
+        drop_mirror(&other);
+        suite_skip("this driver has no events");
+    }
+    OK(ferry_external_end(fixture->device, held.ticket, FERRY_OK));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_end(fixture->device, held.ticket, FERRY_OK));
+    OK(ferry_fill_buffer_async(mirror.buffer, 100, 7, "s", 1, NULL, NULL, &ticket));
+    model_fill(mirror.bytes, 100, 7, "s", 1);
+    OK(ferry_copy_buffer_async(other.buffer, mirror.buffer, 500, 0, 0, NULL, NULL, NULL));
+    memcpy(other.bytes, mirror.bytes, 500);
+    IS(FERRY_PENDING, ferry_poll(fixture->device, held.ticket));
+    IS(FERRY_ERROR_TIMEOUT, ferry_wait(fixture->device, ticket, 2000000));
+    suite->event_signal(held.signal.event, held.signal.value);
+    OK(ferry_wait(fixture->device, held.ticket, FERRY_FOREVER));
+    OK(ferry_wait(fixture->device, ticket, FERRY_FOREVER));
+    expect_mirror(&mirror);
+    expect_mirror(&other);
+    drop_mirror(&mirror);
+    drop_mirror(&other);
 }
 
 static void test_bad_input(void **state)
@@ -213,6 +255,8 @@ static void *end_from_thread(void *arg)
 {
     struct ender *ender = arg;
     ender->status = ferry_external_end(ender->device, ender->held.ticket, FERRY_OK);
+    if (ender->held.signal.event != 0)
+        suite->event_signal(ender->held.signal.event, ender->held.signal.value);
     return NULL;
 }
 
@@ -231,7 +275,7 @@ static void test_ended_by_another_thread(void **state)
     OK(ferry_external_begin(fixture->device,
                             &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ}, 1, &next));
     OK(ferry_wait(fixture->device, next.ready, FERRY_FOREVER));
-    OK(ferry_external_end(fixture->device, next.ticket, FERRY_OK));
+    release(fixture->device, &next);
     pthread_join(thread, NULL);
     OK(ender.status);
     expect_mirror(&mirror);
@@ -247,6 +291,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_several_buffers),
     SUITE_TEST(test_destroyed_meanwhile),
     SUITE_TEST(test_timeout_names_it),
+    SUITE_TEST(test_done_by_signal),
     SUITE_TEST(test_bad_input),
     SUITE_TEST(test_ended_by_another_thread),
 };

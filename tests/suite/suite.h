@@ -28,6 +28,10 @@ struct suite_config {
     const char *knobs;          /* its value for this configuration; NULL: none */
     const char *second;         /* the device of tests with two; NULL: the first one once more */
     const char *second_knobs;
+    /* Where the driver has events: what the user's own GPU interface would do with one. NULL: tests
+     * that end external work by hand are skipped on a driver with events. */
+    void (*event_signal)(uint64_t event, uint64_t value);
+    bool (*event_wait)(uint64_t event, uint64_t value);
     struct ferry_device_params params;
     bool big;                   /* also transfers over 4 GiB, which commit that much memory */
 };
@@ -140,8 +144,8 @@ void note_callback(enum ferry_status status, ferry_ticket ticket, void *user);
 
 /* --- holding a buffer busy ----------------------------------------------------------------------- */
 
-/* Skips the test where the driver has events, for then only the user's signal ends external work.
- * First in a test that holds. */
+/* Skips the test where only the user's own GPU interface could end external work, and the
+ * configuration has no such thing. First in a test that holds. */
 void require_hold(ferry_device *device);
 
 /* External work that the test ends by hand: until then what follows on the buffer is pending. */
@@ -157,7 +161,11 @@ struct ferry_stats read_stats(ferry_device *device);
 uint64_t count_operations(const struct ferry_stats *stats, enum ferry_operation operation);
 uint64_t count_bytes(const struct ferry_stats *stats, enum ferry_operation operation);
 
-/* True where AddressSanitizer, ThreadSanitizer or another slows memory down. */
+/* True under AddressSanitizer or ThreadSanitizer: memory is slow, and more of it is needed. */
 bool suite_sanitised(void);
+
+/* True under ThreadSanitizer, to which two threads that copy to the same bytes are always wrong,
+ * though the promise allows it. */
+bool suite_watches_races(void);
 
 #endif

@@ -4,12 +4,20 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITISED true
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITISED_ADDRESS true
 #elif defined(__has_feature)
-#define SANITISED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#define SANITISED_ADDRESS __has_feature(address_sanitizer)
 #else
-#define SANITISED false
+#define SANITISED_ADDRESS false
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define SANITISED_THREAD true
+#elif defined(__has_feature)
+#define SANITISED_THREAD __has_feature(thread_sanitizer)
+#else
+#define SANITISED_THREAD false
 #endif
 
 enum { WATCHDOG_S = 120 };
@@ -81,7 +89,12 @@ void expect_words(const char *text)
 
 bool suite_sanitised(void)
 {
-    return SANITISED;
+    return SANITISED_ADDRESS || SANITISED_THREAD;
+}
+
+bool suite_watches_races(void)
+{
+    return SANITISED_THREAD;
 }
 
 /* --- devices ---------------------------------------------------------------------------------- */
@@ -249,8 +262,8 @@ void require_hold(ferry_device *device)
     OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1, &held));
     OK(ferry_external_end(device, held.ticket, FERRY_ERROR_EXECUTION_FAILED));
     ferry_buffer_destroy(buffer);
-    suite_skip_unless(held.signal.event == 0, "this driver has events: only the user's own signal "
-                                              "ends external work");
+    suite_skip_unless(held.signal.event == 0 || suite->event_signal != NULL,
+                      "only the user's own signal ends external work here");
 }
 
 struct ferry_external hold(ferry_device *device, ferry_buffer *buffer, unsigned access)
@@ -264,6 +277,8 @@ struct ferry_external hold(ferry_device *device, ferry_buffer *buffer, unsigned 
 void release(ferry_device *device, const struct ferry_external *held)
 {
     OK(ferry_external_end(device, held->ticket, FERRY_OK));
+    if (held->signal.event != 0)
+        suite->event_signal(held->signal.event, held->signal.value);
 }
 
 void release_failed(ferry_device *device, const struct ferry_external *held)
