@@ -1,0 +1,45 @@
+/* The configurations of the schedule checker. */
+#include "schedule.h"
+
+#define NEVER .params.map_private = FERRY_MAP_NEVER
+#define TINY NEVER, .params.staging_budget = 4096
+#define DISORDER "queues=3,out_of_order,delay_us=100"
+
+const struct config configs[] = {
+    {.name = "mapped", .knobs = ""},
+    {.name = "queued", .knobs = "", NEVER},
+    {.name = "delayed", .knobs = "delay_us=50", NEVER},
+    {.name = "disorder", .knobs = DISORDER, NEVER, .params.queues = 3},
+    {.name = "tiny", .knobs = "delay_us=20", TINY},
+    {.name = "nomap", .knobs = "no_map"},
+    {.name = "noncoherent", .knobs = "noncoherent", .params.staging_budget = 8192},
+    {.name = "align4", .knobs = "align=4,fill_pattern=1,max_copy=4K", NEVER},
+    {.name = "kernel", .knobs = "align=4,fill_pattern=1,kernel,max_copy=4K", TINY},
+    {.name = "imported", .knobs = "", NEVER, .params.path = FERRY_PATH_IMPORTED},
+    {.name = "pipelined", .knobs = "delay_us=20", TINY, .params.path = FERRY_PATH_PIPELINED},
+    {.name = "failing", .knobs = "fail_every=7", NEVER, .failing = true},
+    {.name = "failing-mapped", .knobs = "fail_every=3", .failing = true},
+    {.name = "failing-tiny", .knobs = "fail_every=9,delay_us=20", TINY, .failing = true},
+    {.name = "failing-disorder", .knobs = "fail_every=5," DISORDER, NEVER, .params.queues = 3,
+     .failing = true},
+    {.name = "failing-align4", .knobs = "fail_every=6,align=4,fill_pattern=1", TINY,
+     .failing = true},
+    {.name = "lost", .knobs = "lose_at=60,delay_us=20", NEVER, .failing = true, .losing = true},
+    {.name = "two", .knobs = "", .second_knobs = ""},
+    {.name = "two-queued", .knobs = DISORDER, .second_knobs = "delay_us=20", NEVER},
+    {.name = "two-unlike", .knobs = "align=4,fill_pattern=1", .second_knobs = "noncoherent", TINY},
+    {.name = "two-failing", .knobs = "fail_every=7", .second_knobs = "fail_every=5", NEVER,
+     .failing = true},
+    {.name = "threads", .knobs = "", .threads = 4},
+    {.name = "threads-tiny", .knobs = "delay_us=20", TINY, .threads = 4},
+    {.name = "threads-disorder", .knobs = DISORDER, NEVER, .params.queues = 3, .threads = 4},
+    {.name = "threads-failing", .knobs = "fail_every=6", NEVER, .threads = 4, .failing = true},
+    {.name = "threads-two", .knobs = "", .second_knobs = "align=4", NEVER, .threads = 4},
+    {.name = "shared", .knobs = "", .threads = 4, .shared = true},
+    {.name = "shared-queued", .knobs = "delay_us=20", NEVER, .threads = 4, .shared = true},
+    {.name = "shared-tiny", .knobs = DISORDER, TINY, .threads = 4, .shared = true},
+    {.name = "shared-align4", .knobs = "align=4,fill_pattern=1", TINY, .threads = 4,
+     .shared = true},
+};
+
+const size_t config_count = sizeof configs / sizeof configs[0];

@@ -1,0 +1,91 @@
+/*
+ * Failures in turn: the same schedule again and again, with the first, the second, ... allocation of
+ * host memory failing, or the driver's n-th allocation, import, submission or execution, or the
+ * device lost at the n-th; until none is left that fails. Each time the model checks what was said
+ * to be done and to have failed, and then that later work is right.
+ */
+#include "schedule.h"
+
+#include "src/base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Two devices, little staging, three queues: everything the engine has is used. */
+static const struct config scenario = {
+    .name = "inject", .knobs = "queues=2", .second_knobs = "align=4,fill_pattern=1",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true,
+};
+
+static const struct config losing = {
+    .name = "inject", .knobs = "queues=2", .second_knobs = "",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true, .losing = true,
+};
+
+static const char *const knobs[] = {"fail_alloc", "import_fail", "fail_submit", "fail_exec",
+                                    "lose_at"};
+
+enum { LATER_STEPS = 20 };
+
+/* false: the n-th allocation was not reached, so none failed. */
+static bool one_allocation(struct run *run, uint64_t n, size_t steps)
+{
+    ferry__alloc_fail_at(n);
+    bool open = run_open(run, NULL);
+    struct lanes *lanes = open ? lanes_create(run) : NULL;
+    if (open)
+        lanes_rounds(run, lanes, steps);
+    bool failed = ferry__alloc_fail_at(0) >= n;
+    if (open) {
+        lanes_rounds(run, lanes, LATER_STEPS);
+        lanes_destroy(run, lanes);
+        run_close(run);
+    }
+    return failed;
+}
+
+/* false: nothing failed. */
+static bool one_knob(struct run *run, const char *knob, uint64_t n, size_t steps)
+{
+    char more[64];
+    snprintf(more, sizeof more, "%s=%llu", knob, (unsigned long long)n);
+    if (!run_open(run, more))
+        return true;
+    struct lanes *lanes = lanes_create(run);
+    lanes_rounds(run, lanes, steps);
+    struct ferry_stats stats;
+    ferry_device_get_stats(run->devices[0], &stats, sizeof stats);
+    uint64_t reached = strcmp(knob, "fail_alloc") == 0    ? stats.device_allocations
+                       : strcmp(knob, "import_fail") == 0 ? stats.imports + stats.import_failures
+                                                          : stats.submissions;
+    lanes_rounds(run, lanes, LATER_STEPS);
+    lanes_destroy(run, lanes);
+    run_close(run);
+    return reached >= n;
+}
+
+bool inject(const char *what, uint64_t seed, size_t steps)
+{
+    bool allocations = strcmp(what, "allocations") == 0;
+    const char *knob = NULL;
+    for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++) {
+        if (strcmp(what, knobs[i]) == 0)
+            knob = knobs[i];
+    }
+    if (!allocations && knob == NULL)
+        return false;
+    uint64_t n = 0;
+    bool failed = true;
+    while (failed) {
+        n++;
+        struct run run = {.config = knob != NULL && strcmp(knob, "lose_at") == 0 ? &losing
+                                                                                 : &scenario,
+                          .seed = seed, .steps = steps, .refusing = true, .injected = what,
+                          .injected_at = n};
+        failed = allocations ? one_allocation(&run, n, steps) : one_knob(&run, knob, n, steps);
+    }
+    printf("schedule: %s: %llu failed in turn\n", what, (unsigned long long)n - 1);
+    return true;
+}

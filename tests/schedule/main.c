@@ -1,0 +1,71 @@
+/* schedule [--config NAME] [--seed N] [--seeds N] [--steps N] [--inject WHAT]: random schedules of
+ * operations against a model. Whatever goes wrong is told with the arguments that show it again. */
+#include "schedule.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    const char *config, *inject;
+    uint64_t seed, seeds;
+    size_t steps;
+};
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: schedule [--config NAME] [--seed N] [--seeds N] [--steps N]\n"
+                    "       schedule --inject allocations|KNOB [--seed N] [--steps N]\n"
+                    "configurations:\n");
+    for (size_t i = 0; i < config_count; i++)
+        fprintf(stderr, "  %s\n", configs[i].name);
+    return 2;
+}
+
+static bool parse(int argc, char **argv, struct options *options)
+{
+    for (int i = 1; i < argc; i += 2) {
+        if (i + 1 == argc)
+            return false;
+        if (strcmp(argv[i], "--config") == 0)
+            options->config = argv[i + 1];
+        else if (strcmp(argv[i], "--inject") == 0)
+            options->inject = argv[i + 1];
+        else if (strcmp(argv[i], "--seed") == 0)
+            options->seed = strtoull(argv[i + 1], NULL, 0);
+        else if (strcmp(argv[i], "--seeds") == 0)
+            options->seeds = strtoull(argv[i + 1], NULL, 0);
+        else if (strcmp(argv[i], "--steps") == 0)
+            options->steps = strtoull(argv[i + 1], NULL, 0);
+        else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.seed = 1, .seeds = 1, .steps = 400};
+    bool found = false;
+    if (!parse(argc, argv, &options))
+        return usage();
+    signal(SIGALRM, hung);
+    setvbuf(stdout, NULL, _IONBF, 0);
+    ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
+    if (options.inject != NULL)
+        return inject(options.inject, options.seed, options.steps) ? 0 : usage();
+    for (size_t i = 0; i < config_count; i++) {
+        if (options.config != NULL && strcmp(options.config, configs[i].name) != 0)
+            continue;
+        found = true;
+        for (uint64_t n = 0; n < options.seeds; n++) {
+            struct run run = {.config = &configs[i], .seed = options.seed + n,
+                              .steps = options.steps};
+            printf("schedule --config %s --seed %llu --steps %zu\n", run.config->name,
+                   (unsigned long long)run.seed, run.steps);
+            run_all(&run);
+        }
+    }
+    return found ? 0 : usage();
+}

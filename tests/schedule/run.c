@@ -1,0 +1,215 @@
+/* A run: its luck, its rounds, its devices, and what is said when something is wrong. */
+#include "schedule.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WATCHDOG_S = 120, STEPS_A_ROUND = 40 };
+
+static const struct run *running;
+
+/* --- luck ------------------------------------------------------------------------------------- */
+
+uint64_t next_random(uint64_t *state)
+{
+    uint64_t x = *state += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+size_t below(uint64_t *state, size_t limit)
+{
+    return limit == 0 ? 0 : (size_t)(next_random(state) % limit);
+}
+
+bool one_in(uint64_t *state, size_t n)
+{
+    return below(state, n) == 0;
+}
+
+void scribble(void *memory, size_t size, uint64_t seed)
+{
+    unsigned char *bytes = memory;
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word = next_random(&seed);
+        memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
+    }
+}
+
+/* --- what is wrong ---------------------------------------------------------------------------- */
+
+void wrong(const struct run *run, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "schedule: ");
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\nschedule: round %u of: schedule --config %s --seed %llu --steps %zu\n",
+            run->round, run->config->name, (unsigned long long)run->seed, run->steps);
+    if (run->injected != NULL)
+        fprintf(stderr, "schedule: with --inject %s, at number %llu\n", run->injected,
+                (unsigned long long)run->injected_at);
+    va_end(arguments);
+    fflush(NULL);
+    _exit(1);
+}
+
+void hung(int signal_number)
+{
+    (void)signal_number;
+    wrong(running, "nothing moves any more");
+}
+
+/* --- rounds ----------------------------------------------------------------------------------- */
+
+struct lanes {
+    struct lane lanes[LANES_MAX], nests[DEVICES_MAX];
+    unsigned count;
+};
+
+static void *thread_steps(void *arg)
+{
+    lane_steps(arg, STEPS_A_ROUND);
+    return NULL;
+}
+
+static void take_steps(struct run *run, struct lanes *all, size_t steps)
+{
+    pthread_t threads[LANES_MAX];
+    if (run->config->threads == 0) {
+        lane_steps(&all->lanes[0], steps);
+        return;
+    }
+    for (unsigned i = 0; i < all->count; i++) {
+        if (pthread_create(&threads[i], NULL, thread_steps, &all->lanes[i]) != 0)
+            wrong(run, "pthread_create failed");
+    }
+    for (unsigned i = 0; i < all->count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* All is done: also what callbacks have submitted, and their callbacks in turn. */
+static void settle(struct run *run)
+{
+    unsigned before;
+    do {
+        before = run->nested;
+        for (unsigned i = 0; i < run->device_count; i++) {
+            enum ferry_status status = ferry_wait_idle(run->devices[i]);
+            if (status != FERRY_OK && !run->config->losing)
+                wrong(run, "ferry_wait_idle: %s: %s", ferry_status_name(status),
+                      ferry_last_error());
+        }
+    } while (run->nested != before);
+}
+
+static void check_all(struct run *run, struct lanes *all)
+{
+    settle(run);
+    for (unsigned i = 0; i < all->count; i++)
+        lane_check(&all->lanes[i]);
+    for (unsigned i = 0; i < run->device_count; i++)
+        lane_check(&all->nests[i]);
+}
+
+struct lanes *lanes_create(struct run *run)
+{
+    struct lanes *all = calloc(1, sizeof *all);
+    all->count = run->config->threads != 0 ? run->config->threads : 1;
+    for (unsigned i = 0; i < all->count; i++) {
+        lane_init(&all->lanes[i], run, i, false);
+        all->lanes[i].nests = all->nests;
+    }
+    for (unsigned i = 0; i < run->device_count; i++) {
+        lane_init(&all->nests[i], run, 90 + i, true);
+        all->nests[i].nests = all->nests;
+    }
+    return all;
+}
+
+void lanes_rounds(struct run *run, struct lanes *all, size_t steps)
+{
+    uint64_t luck = run->seed;
+    for (size_t done = 0; done < steps; run->round++) {
+        size_t now = 1 + below(&luck, STEPS_A_ROUND);
+        alarm(WATCHDOG_S);
+        take_steps(run, all, now);
+        check_all(run, all);
+        for (unsigned i = 0; i < all->count; i++)
+            lane_verify(&all->lanes[i]);
+        for (unsigned i = 0; i < run->device_count; i++)
+            lane_verify(&all->nests[i]);
+        check_all(run, all);
+        done += now;
+    }
+}
+
+void lanes_destroy(struct run *run, struct lanes *all)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        lane_finish(&all->lanes[i]);
+    for (unsigned i = 0; i < run->device_count; i++)
+        lane_finish(&all->nests[i]);
+    free(all);
+}
+
+/* --- devices ---------------------------------------------------------------------------------- */
+
+static void set_knobs(const struct run *run, const char *knobs, const char *more)
+{
+    char value[256];
+    snprintf(value, sizeof value, "%s%s%s%sseed=%llu", knobs, knobs[0] ? "," : "",
+             more != NULL ? more : "", more != NULL ? "," : "", (unsigned long long)run->seed);
+    setenv("FERRY_HOST", value, 1);
+}
+
+bool run_open(struct run *run, const char *more_knobs)
+{
+    const char *const knobs[DEVICES_MAX] = {run->config->knobs, run->config->second_knobs};
+    static const char *const names[DEVICES_MAX] = {"host", "host:1"};
+    running = run;
+    alarm(WATCHDOG_S);
+    for (unsigned i = 0; i < DEVICES_MAX && knobs[i] != NULL; i++) {
+        struct ferry_device_params params = run->config->params;
+        set_knobs(run, knobs[i], i == 0 ? more_knobs : NULL);
+        params.name = names[i];
+        enum ferry_status status = ferry_device_open(&params, &run->devices[i]);
+        if (status != FERRY_OK && !may_refuse(run, status))
+            wrong(run, "ferry_device_open(%s): %s: %s", names[i], ferry_status_name(status),
+                  ferry_last_error());
+        if (status != FERRY_OK && run->devices[i] != NULL)
+            wrong(run, "ferry_device_open failed and wrote its output");
+        if (status != FERRY_OK) {
+            run_close(run);
+            return false;
+        }
+        run->device_count++;
+    }
+    return true;
+}
+
+void run_close(struct run *run)
+{
+    alarm(WATCHDOG_S);
+    for (unsigned i = 0; i < run->device_count; i++)
+        ferry_device_close(run->devices[i]);
+    run->device_count = 0;
+    alarm(0);
+}
+
+void run_all(struct run *run)
+{
+    run_open(run, NULL);
+    if (run->config->shared) {
+        shared_rounds(run);
+    } else {
+        struct lanes *lanes = lanes_create(run);
+        lanes_rounds(run, lanes, run->steps);
+        lanes_destroy(run, lanes);
+    }
+    run_close(run);
+}

@@ -1,0 +1,215 @@
+/*
+ * The schedule checker: random schedules of operations against a model of the engine's promises
+ * about order and failure (docs/ordering.md).
+ *
+ * A lane is one thread's own buffers and the list of what it did with them, in the order of its
+ * calls. Nothing is compared while the schedule runs: each operation that reads does so into memory
+ * of its own. When all is done the model does the same operations one after another, takes from each
+ * ticket whether it was done or failed, and checks that this and every byte agree.
+ */
+#ifndef FERRY_TESTS_SCHEDULE_H
+#define FERRY_TESTS_SCHEDULE_H
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    DEVICES_MAX = 2,
+    LANES_MAX = 8,
+    LANE_BUFFERS = 6,
+    BATCH_MAX = 12,
+    PATTERN_MAX = 16,
+    OLD_MAX = 64,
+};
+
+/* --- configurations (configs.c) --------------------------------------------------------------- */
+
+struct config {
+    const char *name;
+    const char *knobs;        /* FERRY_HOST */
+    const char *second_knobs; /* of the second device; NULL: there is none */
+    struct ferry_device_params params;
+    unsigned threads; /* 0: one, the main thread */
+    bool failing;     /* submissions fail by knobs: any operation may */
+    bool losing;      /* the device is lost some time */
+    bool shared;      /* the threads write the same buffers: shared.c */
+};
+
+extern const struct config configs[];
+extern const size_t config_count;
+
+/* --- luck (run.c) ---------------------------------------------------------------------------- */
+
+uint64_t next_random(uint64_t *state);
+size_t below(uint64_t *state, size_t limit); /* 0 where limit is 0 */
+bool one_in(uint64_t *state, size_t n);
+void scribble(void *memory, size_t size, uint64_t seed);
+
+/* --- the run (run.c) ------------------------------------------------------------------------- */
+
+struct run {
+    const struct config *config;
+    uint64_t seed;
+    size_t steps;
+    ferry_device *devices[DEVICES_MAX];
+    unsigned device_count;
+    unsigned round;
+    bool refusing;        /* calls may be refused for want of memory (inject.c) */
+    const char *injected; /* what fails, for wrong(); NULL: nothing */
+    uint64_t injected_at;
+    _Atomic unsigned nested; /* steps taken in callbacks */
+};
+
+/* Says what is wrong, and how to see it again; ends the program. */
+void wrong(const struct run *run, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+
+/* SIGALRM: says that the run hangs. */
+void hung(int signal_number);
+
+/* Opens the devices, takes about run->steps steps in rounds, compares after each, closes. */
+void run_all(struct run *run);
+
+/* Opens with more knobs for the first device (NULL: none). false: refused for want of memory. */
+bool run_open(struct run *run, const char *more_knobs);
+void run_close(struct run *run);
+
+/* Lanes for every thread and device; rounds of steps until as many were taken. */
+struct lanes;
+struct lanes *lanes_create(struct run *run);
+void lanes_rounds(struct run *run, struct lanes *lanes, size_t steps);
+void lanes_destroy(struct run *run, struct lanes *lanes);
+
+/* --- failures in turn (inject.c) -------------------------------------------------------------- */
+
+/* what: "allocations", or a knob that counts: "fail_exec". false: no such thing. */
+bool inject(const char *what, uint64_t seed, size_t steps);
+
+/* --- the model (model.c) ---------------------------------------------------------------------- */
+
+/* What a buffer holds. Bytes that are not known are not compared. Reading [sure_from, sure_to) must
+ * fail; reading the rest of [from, to) may. */
+struct model {
+    ferry_buffer *buffer; /* NULL: destroyed */
+    unsigned device;
+    enum ferry_storage storage;
+    size_t size;
+    unsigned char *bytes, *known;
+    size_t sure_from, sure_to, from, to;
+    unsigned statuses; /* bit 1 << status: how reading it may fail */
+    unsigned number;
+};
+
+enum kind { UPLOAD, DOWNLOAD, COPY, FILL, ZERO, CONTENTS, POKE, EXTERNAL, KIND_COUNT };
+
+struct op {
+    enum kind kind;
+    struct model *dst, *src; /* NULL: none */
+    size_t size, dst_offset, src_offset;
+    unsigned char *host; /* what was uploaded, or read */
+    unsigned char *given; /* a read's host memory with a guard at both ends */
+    size_t pattern_size;
+    unsigned char pattern[PATTERN_MAX];
+};
+
+/* One call: one operation, or a batch of them. */
+struct task {
+    struct op ops[BATCH_MAX];
+    unsigned count;
+    bool batch, waited, refused; /* refused: the call itself failed, and nothing was done */
+    bool with_callback;
+    bool asked;                 /* answered: what ferry_wait said */
+    enum ferry_status answered, status;
+    enum ferry_status ended;    /* of external work: what it was ended with */
+    ferry_device *device;
+    ferry_ticket ticket;
+    _Atomic unsigned calls; /* of the callback */
+    _Atomic int called_status;
+    struct lane *nest; /* the lane that the callback may go on with; NULL: none */
+};
+
+enum { GUARD = 16, GUARD_BYTE = 0xC7 };
+
+struct model *model_create(const struct run *run, unsigned device, size_t size,
+                           enum ferry_storage storage, bool zeroed);
+void model_free(struct model *model);
+
+/* Does the task on the model, and checks its status and what it read. */
+void model_do(const struct run *run, const struct task *task);
+
+/* --- lanes (lane.c, steps.c) ------------------------------------------------------------------ */
+
+/* Host memory of one operation: malloc'ed, registered too, or of a device. */
+struct memory {
+    void *bytes;
+    ferry_device *device;
+    bool registered;
+};
+
+/* A ticket of an earlier round: asked again and again, it says the same. */
+struct old {
+    ferry_device *device;
+    ferry_ticket ticket;
+    enum ferry_status status;
+};
+
+struct lane {
+    struct run *run;
+    unsigned number;
+    uint64_t random;
+    struct model *models[LANE_BUFFERS];
+    struct model **gone; /* destroyed in this round */
+    size_t gone_count;
+    struct task **tasks;
+    size_t count, capacity;
+    struct memory *memory; /* host memory of this round */
+    size_t memory_count;
+    bool quiet;        /* its callbacks submit nothing */
+    bool in_callbacks; /* its calls are made in callbacks: none may wait */
+    struct lane *nests; /* by device: what callbacks on it may go on with */
+    struct old old[OLD_MAX];
+    size_t old_next;
+    struct task *held; /* external work that has not ended */
+    unsigned held_for; /* steps until it ends */
+    unsigned made; /* models made so far */
+};
+
+void lane_init(struct lane *lane, struct run *run, unsigned number, bool in_callbacks);
+void lane_finish(struct lane *lane);
+
+/* After all is done: asks every ticket, does all on the model, frees this round's memory. */
+void lane_check(struct lane *lane);
+
+/* Reads all that can be read, and that what cannot says so; mends some of it. */
+void lane_verify(struct lane *lane);
+
+struct task *lane_add(struct lane *lane);
+void lane_drop_last(struct lane *lane);
+void *lane_memory(struct lane *lane, size_t size);
+void lane_replace(struct lane *lane, size_t index);
+
+/* Issues the task that was added last: its operation, or all in a batch. */
+void lane_issue(struct lane *lane, struct task *task, bool waiting);
+
+/* May a call be refused with this status? */
+bool may_refuse(const struct run *run, enum ferry_status status);
+
+/* An operation's ranges and host memory. */
+void op_read_into(struct lane *lane, struct op *op);
+void op_write_from(struct lane *lane, struct op *op);
+
+/* Some random steps (steps.c), external work that is still going on ended at last. */
+void lane_steps(struct lane *lane, size_t steps);
+
+/* One more operation, made in a callback. */
+void lane_nested_step(struct lane *lane);
+
+/* --- threads on the same buffers (shared.c) --------------------------------------------------- */
+
+void shared_rounds(struct run *run);
+
+#endif

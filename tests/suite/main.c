@@ -1,0 +1,73 @@
+/* suite CONFIGURATION [FILTER]: runs every group on one configuration. */
+#include "suite.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#define SUITE_GROUPS(X)                                                                            \
+    X(devices) X(arguments) X(buffers) X(ranges) X(fills) X(overlap) X(large) X(async) X(tickets)  \
+    X(callbacks) X(batches) X(external) X(hostmem) X(failures) X(lifetime) X(stats) X(memory)      \
+    X(threads) X(bridge)
+
+#define DECLARE(noun) extern const struct suite_group suite_##noun;
+SUITE_GROUPS(DECLARE)
+#undef DECLARE
+
+#define POINT(noun) &suite_##noun,
+static const struct suite_group *const groups[] = {SUITE_GROUPS(POINT)};
+#undef POINT
+
+const struct suite_config *suite;
+
+static void hung(int signal_number)
+{
+    static const char words[] = "suite: the test above hangs\n";
+    (void)signal_number;
+    (void)!write(STDERR_FILENO, words, sizeof words - 1);
+    _exit(124);
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: suite CONFIGURATION [FILTER]\nconfigurations:\n");
+    for (size_t i = 0; i < suite_config_count; i++)
+        fprintf(stderr, "  %s\n", suite_configs[i].name);
+    return 2;
+}
+
+static void set_environment(void)
+{
+    unsetenv("FERRY_DEVICE");
+    unsetenv("FERRY_PATH");
+    if (suite->knobs_variable == NULL)
+        return;
+    if (suite->knobs != NULL)
+        setenv(suite->knobs_variable, suite->knobs, 1);
+    else
+        unsetenv(suite->knobs_variable);
+}
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < suite_config_count; i++) {
+        if (strcmp(suite_configs[i].name, argv[1]) == 0)
+            suite = &suite_configs[i];
+    }
+    if (suite == NULL || argc > 3)
+        return usage();
+    if (argc == 3)
+        cmocka_set_test_filter(argv[2]);
+    set_environment();
+    signal(SIGALRM, hung);
+    setvbuf(stdout, NULL, _IONBF, 0);
+    ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
+
+    printf("suite: configuration %s\n", suite->name);
+    int failed = 0;
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        failed += _cmocka_run_group_tests(groups[i]->name, groups[i]->tests, groups[i]->count, NULL,
+                                          NULL);
+    printf("suite: configuration %s: %u tests ran, %u skipped, %d failed\n", suite->name,
+           suite_ran - suite_skipped, suite_skipped, failed);
+    return failed != 0 || (argc < 3 && suite_ran == suite_skipped);
+}
