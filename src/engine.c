@@ -289,7 +289,8 @@ static void *run_engine(void *arg) {
             ferry__reap(device);
             continue;
         }
-        /* Threads that wait do its work; the last of them to leave wakes it. */
+        /* Threads that wait do its work, one of them in the driver; the last to leave wakes it. */
+        if (device->waiters) pthread_cond_broadcast(&device->changed);
         if (device->waiters || !poll_driver(device, FERRY_FOREVER))
             pthread_cond_wait(&device->engine_work, &device->lock);
     }

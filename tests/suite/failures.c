@@ -37,6 +37,7 @@ static struct attempt attempt_failing(const char *knob, enum ferry_storage stora
                 return attempt;
         }
         attempt_close(&attempt);
+        attempt = (struct attempt){0};
     }
     fail_msg("with %s=1 to %d the operation never failed", knob, ATTEMPTS);
     return attempt;
