@@ -100,13 +100,16 @@ void ferry__ready_push(struct ferry__op *op) {
         if (op->kind == FERRY__OP_EXTERNAL) pthread_cond_broadcast(&op->device->changed);
         return;
     }
-    struct ferry__op *before = queue->ready_last; /* mostly the last: tickets grow */
-    while (before && before->ticket > op->ticket) before = before->ready_previous;
+    /* By ticket, mostly the last; but what holds staging goes first, since others wait for that. */
+    struct ferry__op *before = op->bounce_ready ? NULL : queue->ready_last;
+    while (before && before->ticket > op->ticket && !before->bounce_ready)
+        before = before->ready_previous;
     op->ready_previous = before;
     op->ready_next = before ? before->ready_next : queue->ready_first;
     *(before ? &before->ready_next : &queue->ready_first) = op;
     *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op;
     op->in_ready = true;
+    if (op->bounce_ready) queue->starved = false;
 }
 
 void ferry__ready_remove(struct ferry__op *op) {

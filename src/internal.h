@@ -224,7 +224,6 @@ struct ferry__op {
     bool bounce_ready; /* the chunk that was read is merged, and to be written */
     struct ferry__slice bounce;
     struct ferry__piece bounce_piece;
-    bool begun; /* its waits are in a submission */
 
     /* Under device->lock: */
     struct ferry__edge *dependents;
@@ -232,7 +231,7 @@ struct ferry__op {
     bool in_ready, gathered, handed;
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
-    uint64_t mark;
+    uint64_t mark, epoch; /* seen already, by the walk that has this number */
     bool ended, owns_event; /* external work */
     struct ferry__bridge *bridge;
     bool poked; /* a bridge's half: there is something to do since it was last looked at */
@@ -351,6 +350,7 @@ struct ferry_device {
     struct ferry__op **table; /* in flight and failed, by ticket */
     size_t table_size, table_count;
     ferry_ticket first_ticket, last_ticket;
+    uint64_t epoch; /* numbers the walks over what ops depend on */
     struct ferry_buffer *buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;
