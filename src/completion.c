@@ -90,12 +90,18 @@ enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket) {
     return status;
 }
 
-static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns) {
-    const struct ferry__op *external = op->kind == FERRY__OP_EXTERNAL ? op : NULL;
-    for (size_t i = 0; i < op->edge_count && !external; i++) {
-        const struct ferry__op *from = op->edges[i].from;
-        if (from->kind == FERRY__OP_EXTERNAL && !atomic_load(&from->done)) external = from;
+const struct ferry__op *ferry__blocking_external(const struct ferry__op *op) {
+    while (op && op->kind != FERRY__OP_EXTERNAL) {
+        const struct ferry__op *next = NULL;
+        for (size_t i = 0; i < op->edge_count && !next; i++)
+            if (!atomic_load(&op->edges[i].from->done)) next = op->edges[i].from;
+        op = next;
     }
+    return op;
+}
+
+static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns) {
+    const struct ferry__op *external = ferry__blocking_external(op);
     if (external)
         return ferry__fail(FERRY_ERROR_TIMEOUT,
                            "ferry_wait: operation %llu is not done after %llu ns: external work "
@@ -200,8 +206,15 @@ static void *run_caller(void *arg) {
     pthread_mutex_lock(&device->lock);
     for (;;) {
         struct ferry__call *call = caller->first;
+        if (!call && close_own) { /* what is in flight has callbacks too, and no other thread */
+            pthread_mutex_unlock(&device->lock);
+            ferry__device_quiesce(device);
+            pthread_mutex_lock(&device->lock);
+            if (!caller->first) break;
+            continue;
+        }
         if (!call) {
-            if (caller->stop || close_own) break;
+            if (caller->stop) break;
             pthread_cond_wait(&caller->work, &device->lock);
             continue;
         }

@@ -285,7 +285,7 @@ struct ferry__sub {
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {
-        const void *native;
+        const void *space; /* the host's addresses, or a native allocation */
         uint64_t write_begin, write_end, read_begin, read_end;
     } hulls[FERRY__HULLS_MAX];
     size_t hull_count;
@@ -392,6 +392,13 @@ void ferry__device_lose(struct ferry_device *device);
 enum ferry_status ferry__in_callback(const char *what); /* OK outside one */
 enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *name, uint64_t offset,
                                uint64_t size);
+/* Reserved words of a parameter struct are zero, so that they may mean something some day. */
+static inline bool ferry__all_zero(const uint64_t *words, size_t size) {
+    uint64_t any = 0;
+    for (size_t i = 0; i < size / sizeof *words; i++) any |= words[i];
+    return !any;
+}
+
 /* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
 enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
                                   const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
@@ -451,9 +458,12 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
 enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
 enum ferry_status ferry__engine_start(struct ferry_device *device);
 bool ferry__op_is_done(void *op); /* for ferry__wait_until */
+/* External work that keeps op from being done; NULL: none. Under device->lock. */
+const struct ferry__op *ferry__blocking_external(const struct ferry__op *op);
 /* Is ticket one of this device's that was given out? */
 bool ferry__ticket_issued(const struct ferry_device *device, ferry_ticket ticket);
-void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
+void ferry__engine_quiesce(struct ferry_device *device); /* waits for all */
+void ferry__engine_finish(struct ferry_device *device);  /* stops the thread */
 /* Puts an op that may be built on its queue's list. Under device->lock. */
 void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
 void ferry__ready_remove(struct ferry__op *op);
@@ -511,6 +521,7 @@ bool ferry__inside_callback(void);
 /* Closes the device after the callback that runs on this thread. */
 void ferry__close_later(struct ferry_device *device);
 void ferry__device_close_now(struct ferry_device *device);
+void ferry__device_quiesce(struct ferry_device *device); /* all is done; callbacks may be to run */
 
 /* The table of tickets, under device->lock. */
 void ferry__table_add(struct ferry_device *device, struct ferry__op *op);
