@@ -125,6 +125,7 @@ static enum ferry_status submit_direct(ferry_batch *batch, ferry_callback cb, vo
         else ferry__count(&batch->device->metrics, item->operation, FERRY_PATH_NONE, 0);
     }
     ferry__call_done(batch->device, call, out_ticket);
+    FERRY__ADD(&batch->device->metrics, batches, 1);
     empty(batch);
     return FERRY_OK;
 }
