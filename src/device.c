@@ -196,10 +196,10 @@ static enum ferry_status no_such_device(const struct entry *entries, size_t coun
         char why[FERRY__WHY_MAX] = "";
         if (strncmp(name, (*driver)->name, strlen((*driver)->name))) continue;
         if (!(*driver)->list(&info, 1, why) && why[0])
-            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%s\": %s; there are: %s", name,
+            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.40s\": %s; there are: %s", name,
                                why, names);
     }
-    return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%s\"; there are: %s", name, names);
+    return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.40s\"; there are: %s", name, names);
 }
 
 static enum ferry_status choose(const struct entry *entries, size_t count, const char *asked,
