@@ -165,7 +165,10 @@ static enum ferry_status place_shared(struct ferry_device *device, enum ferry_st
         if (wanted > device->limits.max_allocation) wanted = device->limits.max_allocation;
         enum ferry_status status = block_get(device, storage, wanted, true, NULL, &block);
         if (status) return status;
-        if (pool->next_block[storage] < LAST_BLOCK) pool->next_block[storage] *= 2;
+        /* Of a small device a block for the one storage must leave room for the other. */
+        const uint64_t next = pool->next_block[storage] * 2;
+        if (next <= LAST_BLOCK && next <= device->limits.total_memory / 16)
+            pool->next_block[storage] = next;
     }
     block->previous = NULL;
     block->next = pool->blocks[storage];
