@@ -82,6 +82,10 @@ static enum ferry_status check_params(ferry_device *device,
     if (params->storage != FERRY_STORAGE_PRIVATE && params->storage != FERRY_STORAGE_SHARED)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: storage is %d",
                            (int)params->storage);
+    for (size_t i = 0; i < sizeof params->reserved / sizeof *params->reserved; i++)
+        if (params->reserved[i])
+            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                               "ferry_buffer_create: reserved[%zu] is not 0", i);
     if (params->size > device->info.max_buffer_size)
         return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
                            "ferry_buffer_create: size %zu exceeds the device's largest, %llu",

@@ -360,6 +360,10 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_device_open: staging_budget %llu is under %d",
                            (unsigned long long)params->staging_budget, FERRY__STAGING_MIN);
+    for (size_t i = 0; i < sizeof params->reserved / sizeof *params->reserved; i++)
+        if (params->reserved[i])
+            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                               "ferry_device_open: reserved[%zu] is not 0", i);
     struct entry *entries = list_entries(&count);
     if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry_device_info info;
