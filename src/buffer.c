@@ -177,6 +177,12 @@ struct idle_question {
     const struct ferry__op *blocking;
 };
 
+static bool uses(const struct ferry__op *op, const struct ferry_buffer *buffer) {
+    for (size_t i = 0; i < op->use_count; i++)
+        if (op->uses[i].buffer == buffer) return op->kind != FERRY__OP_READY;
+    return false;
+}
+
 static bool is_idle(void *arg) {
     struct idle_question *question = arg;
     const struct ferry_buffer *buffer = question->buffer;
@@ -185,6 +191,13 @@ static bool is_idle(void *arg) {
     for (const struct ferry__use_node *read = buffer->reads; read; read = read->next) {
         question->blocking = read->op;
         if (read->op->ticket <= question->last) return false;
+    }
+    if (!buffer->last_write) return true;
+    /* A later write stands in the place of the operations before it, which need not be done. */
+    for (const struct ferry__op *op = buffer->device->live_first;
+         op && op->ticket <= question->last; op = op->live_next) {
+        question->blocking = op;
+        if (uses(op, buffer)) return false;
     }
     return true;
 }
