@@ -211,10 +211,10 @@ static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, co
     pthread_mutex_lock(&device->lock);
     question.last = device->last_ticket;
     if (!ferry__wait_until(device, is_idle, &question, ferry__deadline(timeout_ns))) {
-        const struct ferry__op *op = question.blocking;
-        status = ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use by %s %llu after %llu ns", what,
-                             ferry__label(buffer),
-                             op->kind == FERRY__OP_EXTERNAL ? "external work" : "operation",
+        const struct ferry__op *external = ferry__external_before(question.blocking);
+        const struct ferry__op *op = external ? external : question.blocking;
+        status = ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s waits for %s %llu after %llu ns", what,
+                             ferry__label(buffer), external ? "external work" : "operation",
                              (unsigned long long)op->ticket, (unsigned long long)timeout_ns);
     }
     pthread_mutex_unlock(&device->lock);

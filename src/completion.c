@@ -90,12 +90,21 @@ enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket) {
     return status;
 }
 
-static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns) {
-    const struct ferry__op *external = op->kind == FERRY__OP_EXTERNAL ? op : NULL;
-    for (size_t i = 0; i < op->edge_count && !external; i++) {
-        const struct ferry__op *from = op->edges[i].from;
-        if (from->kind == FERRY__OP_EXTERNAL && !atomic_load(&from->done)) external = from;
+const struct ferry__op *ferry__external_before(const struct ferry__op *op) {
+    while (op && op->kind != FERRY__OP_EXTERNAL) {
+        const struct ferry__op *undone = NULL;
+        for (size_t i = 0; i < op->edge_count; i++) {
+            const struct ferry__op *from = op->edges[i].from;
+            if (atomic_load(&from->done)) continue;
+            if (!undone || from->kind == FERRY__OP_EXTERNAL) undone = from;
+        }
+        op = undone;
     }
+    return op;
+}
+
+static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns) {
+    const struct ferry__op *external = ferry__external_before(op);
     if (external)
         return ferry__fail(FERRY_ERROR_TIMEOUT,
                            "ferry_wait: operation %llu is not done after %llu ns: external work "

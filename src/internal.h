@@ -512,6 +512,9 @@ bool ferry__inside_callback(void);
 void ferry__close_later(struct ferry_device *device);
 void ferry__device_close_now(struct ferry_device *device);
 
+/* External work that op, which is not done, waits for or is; NULL: none. Under device->lock. */
+const struct ferry__op *ferry__external_before(const struct ferry__op *op);
+
 /* The table of tickets, under device->lock. */
 void ferry__table_add(struct ferry_device *device, struct ferry__op *op);
 void ferry__table_finish(struct ferry_device *device);
