@@ -320,10 +320,9 @@ static bool nothing_lives(void *arg) {
 
 void ferry__engine_finish(struct ferry_device *device) {
     pthread_mutex_lock(&device->lock);
-    for (;;) {
+    do { /* what callbacks submit is done, and calls back, too */
         (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
-        if (nothing_lives(device)) break;
-    }
+    } while (ferry__caller_drain(device) || !nothing_lives(device));
     device->engine_stop = true;
     pthread_cond_broadcast(&device->engine_work);
     const bool started = device->engine_started;

@@ -315,6 +315,7 @@ struct ferry__caller { /* the thread that runs the user's functions, and its lis
     pthread_t thread;
     pthread_cond_t work, idle;
     bool started, stop;
+    bool closing; /* a callback closed the device: the thread has left its list, and does so */
     struct ferry__call *first, *last;
     uint64_t pushed, returned;
 };
@@ -500,6 +501,9 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
 
 enum ferry_status ferry__caller_start(struct ferry_device *device); /* the callback thread */
 void ferry__caller_finish(struct ferry_device *device);
+/* Waits until all callbacks have returned, or runs them, on their own thread. False: there were
+ * none. Under device->lock, which it gives up on the way. */
+bool ferry__caller_drain(struct ferry_device *device);
 void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
 /* What can fail before an operation that is done inside its call; NULL callback: *out_call stays. */
 enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callback callback,
