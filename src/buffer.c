@@ -188,7 +188,7 @@ static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, co
     enum ferry_status status = ferry__enter(marker);
     if (!status && !ferry__wait_until(device, ferry__op_is_done, marker,
                                       ferry__deadline(timeout_ns))) {
-        const struct ferry__op *external = ferry__blocking_external(marker);
+        const struct ferry__op *external = ferry__external_before(marker);
         status = external ? ferry__fail(FERRY_ERROR_TIMEOUT,
                                         "%s: %s is in use after %llu ns, by external work %llu",
                                         what, ferry__label(buffer), (unsigned long long)timeout_ns,

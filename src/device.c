@@ -411,13 +411,8 @@ static void orphan_buffers(struct ferry_device *device) {
     pthread_mutex_unlock(&device->lock);
 }
 
-void ferry__device_quiesce(struct ferry_device *device) {
-    end_externals(device);
-    ferry__engine_quiesce(device);
-}
-
 void ferry__device_close_now(struct ferry_device *device) {
-    ferry__device_quiesce(device);
+    end_externals(device);
     ferry__engine_finish(device);
     ferry__caller_finish(device);
     all_remove(device);

@@ -318,14 +318,11 @@ static bool nothing_lives(void *arg) {
     return !device->live_first && !device->reaping && !device->dead_ops;
 }
 
-void ferry__engine_quiesce(struct ferry_device *device) {
-    pthread_mutex_lock(&device->lock);
-    (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
-    pthread_mutex_unlock(&device->lock);
-}
-
 void ferry__engine_finish(struct ferry_device *device) {
     pthread_mutex_lock(&device->lock);
+    do { /* what callbacks submit is done, and calls back, too */
+        (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
+    } while (ferry__caller_drain(device) || !nothing_lives(device));
     device->engine_stop = true;
     pthread_cond_broadcast(&device->engine_work);
     const bool started = device->engine_started;

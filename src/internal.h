@@ -315,6 +315,7 @@ struct ferry__caller { /* the thread that runs the user's functions, and its lis
     pthread_t thread;
     pthread_cond_t work, idle;
     bool started, stop;
+    bool closing; /* a callback closed the device: the thread has left its list, and does so */
     struct ferry__call *first, *last;
     uint64_t pushed, returned;
 };
@@ -458,12 +459,9 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
 enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
 enum ferry_status ferry__engine_start(struct ferry_device *device);
 bool ferry__op_is_done(void *op); /* for ferry__wait_until */
-/* External work that keeps op from being done; NULL: none. Under device->lock. */
-const struct ferry__op *ferry__blocking_external(const struct ferry__op *op);
 /* Is ticket one of this device's that was given out? */
 bool ferry__ticket_issued(const struct ferry_device *device, ferry_ticket ticket);
-void ferry__engine_quiesce(struct ferry_device *device); /* waits for all */
-void ferry__engine_finish(struct ferry_device *device);  /* stops the thread */
+void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
 /* Puts an op that may be built on its queue's list. Under device->lock. */
 void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
 void ferry__ready_remove(struct ferry__op *op);
@@ -510,6 +508,9 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
 
 enum ferry_status ferry__caller_start(struct ferry_device *device); /* the callback thread */
 void ferry__caller_finish(struct ferry_device *device);
+/* Waits until all callbacks have returned, or runs them, on their own thread. False: there were
+ * none. Under device->lock, which it gives up on the way. */
+bool ferry__caller_drain(struct ferry_device *device);
 void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
 /* What can fail before an operation that is done inside its call; NULL callback: *out_call stays. */
 enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callback callback,
@@ -521,7 +522,9 @@ bool ferry__inside_callback(void);
 /* Closes the device after the callback that runs on this thread. */
 void ferry__close_later(struct ferry_device *device);
 void ferry__device_close_now(struct ferry_device *device);
-void ferry__device_quiesce(struct ferry_device *device); /* all is done; callbacks may be to run */
+
+/* External work that op, which is not done, waits for or is; NULL: none. Under device->lock. */
+const struct ferry__op *ferry__external_before(const struct ferry__op *op);
 
 /* The table of tickets, under device->lock. */
 void ferry__table_add(struct ferry_device *device, struct ferry__op *op);
