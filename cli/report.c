@@ -31,8 +31,8 @@ void report_device(struct report *report, const struct ferry_device_info *info)
     } else if (!report->quiet) {
         printf("device: %s (%s)\n", info->name, info->description);
         printf("why:    %s%s\n", info->reason,
-               info->kind == FERRY_DEVICE_HOST
-                   ? "; it has a GPU's semantics, and not a GPU's speed" : "");
+               info->kind == FERRY_DEVICE_HOST ? "; it has a GPU's semantics, and not a GPU's speed"
+                                               : "");
     }
 }
 

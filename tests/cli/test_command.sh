@@ -154,7 +154,8 @@ json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
 json '[s["step"] for s in j["files"][0]["steps"]][1:4] == ["upload", "copy", "download"]'
 json 'all(s["path"] != "" and s["of_memcpy"] > 0 for s in j["files"][0]["steps"][1:4])'
 json '[u["bytes"] for u in j["uploads"]] == [65536, 67108864]'
-run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 "$dir/missing" "$dir/one"
+run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 \
+    "$dir/missing" "$dir/one"
 json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"]'
 json 'j["files"][1]["exit"] == 0'
 
