@@ -95,7 +95,7 @@ says err "$dir/missing: .*No such file"
 run "directory" 3 "$ferry" transfer --device host "$dir"
 says err "$dir: it is a directory"
 run "a missing file among others" 3 "$ferry" transfer --device host "$dir/missing" "$dir/one"
-says out "one: 1 bytes"
+says out "one: 1 byte,"
 if [ -r /proc/self/mem ]; then
     run "unreadable" 3 "$ferry" transfer --device host /proc/self/mem
     says err "/proc/self/mem: cannot read it"
