@@ -209,7 +209,10 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     case FERRY__EMIT_STARVED:
         if (sub->command_count || refuse(device, op)) return false;
         FERRY__ADD(&device->metrics, staging_waits, 1);
-        queue->starved = returns == device->staging_returns;
+        ferry__ready_remove(op); /* behind those that hold staging */
+        ferry__ready_push(op);
+        queue->starved =
+            returns == device->staging_returns && !queue->ready_first->bounce_ready;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;

@@ -285,7 +285,7 @@ struct ferry__sub {
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {
-        const void *native;
+        const void *space; /* the host's addresses, or a native allocation */
         uint64_t write_begin, write_end, read_begin, read_end;
     } hulls[FERRY__HULLS_MAX];
     size_t hull_count;
@@ -393,6 +393,13 @@ void ferry__device_lose(struct ferry_device *device);
 enum ferry_status ferry__in_callback(const char *what); /* OK outside one */
 enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *name, uint64_t offset,
                                uint64_t size);
+/* Reserved words of a parameter struct are zero, so that they may mean something some day. */
+static inline bool ferry__all_zero(const uint64_t *words, size_t size) {
+    uint64_t any = 0;
+    for (size_t i = 0; i < size / sizeof *words; i++) any |= words[i];
+    return !any;
+}
+
 /* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
 enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
                                   const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;

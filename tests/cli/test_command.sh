@@ -95,7 +95,7 @@ says err "$dir/missing: .*No such file"
 run "directory" 3 "$ferry" transfer --device host "$dir"
 says err "$dir: it is a directory"
 run "a missing file among others" 3 "$ferry" transfer --device host "$dir/missing" "$dir/one"
-says out "one: 1 bytes"
+says out "one: 1 byte,"
 if [ -r /proc/self/mem ]; then
     run "unreadable" 3 "$ferry" transfer --device host /proc/self/mem
     says err "/proc/self/mem: cannot read it"
@@ -154,7 +154,8 @@ json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
 json '[s["step"] for s in j["files"][0]["steps"]][1:4] == ["upload", "copy", "download"]'
 json 'all(s["path"] != "" and s["of_memcpy"] > 0 for s in j["files"][0]["steps"][1:4])'
 json '[u["bytes"] for u in j["uploads"]] == [65536, 67108864]'
-run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 "$dir/missing" "$dir/one"
+run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 \
+    "$dir/missing" "$dir/one"
 json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"]'
 json 'j["files"][1]["exit"] == 0'
 
