@@ -229,7 +229,7 @@ static void do_batch(const struct run *run, const struct task *task)
             apply(run, task, op);
             continue;
         }
-        unsigned statuses = must != 0 ? must : may;
+        unsigned statuses = must | may;
         first |= statuses;
         mark(op->dst, op->dst_offset, op->size, statuses, must != 0);
     }
