@@ -95,19 +95,9 @@ static void slot_free(struct ferry__bridge *bridge, struct slot *slot) {
     if (slot->near.size) bridge->source->driver->memory_free(bridge->source->state, &slot->near);
 }
 
-/* A device is not closed while a bridge holds memory of it. */
-static void count_bridge(struct ferry_device *device, int change) {
-    pthread_mutex_lock(&device->lock);
-    device->bridges += (unsigned)change;
-    pthread_cond_broadcast(&device->changed);
-    pthread_mutex_unlock(&device->lock);
-}
-
 void ferry__bridge_unref(struct ferry__bridge *bridge) {
     if (atomic_fetch_sub(&bridge->refs, 1) != 1) return;
     for (size_t i = 0; i < 2; i++) slot_free(bridge, &bridge->slots[i]);
-    count_bridge(bridge->source, -1);
-    count_bridge(bridge->destination, -1);
     if (bridge->held) {
         ferry__op_unref(bridge->read);
         ferry__op_unref(bridge->write);
@@ -160,7 +150,7 @@ failed:
 
 /* Both slots, or none. */
 static enum ferry_status slots_alloc(struct ferry__bridge *bridge) {
-    bool first = false, second = false;
+    bool first, second;
     enum ferry_status status = slot_alloc(bridge, &bridge->slots[0], true, &first);
     if (!status) status = slot_alloc(bridge, &bridge->slots[1], first, &second);
     if (!status && first && !second) { /* an import refused after one that was not: copy both */
@@ -459,8 +449,6 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item) {
     bridge->destination = item->dst->device;
     ferry__device_ref(bridge->source);
     ferry__device_ref(bridge->destination);
-    count_bridge(bridge->source, 1);
-    count_bridge(bridge->destination, 1);
     bridge->src = item->src->offset + item->src_offset;
     bridge->dst = item->dst->offset + item->dst_offset;
     bridge->size = item->size;
