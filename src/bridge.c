@@ -143,7 +143,7 @@ failed:
 
 /* Both slots, or none. */
 static enum ferry_status slots_alloc(struct ferry__bridge *bridge) {
-    bool first, second;
+    bool first = false, second = false;
     enum ferry_status status = slot_alloc(bridge, &bridge->slots[0], true, &first);
     if (!status) status = slot_alloc(bridge, &bridge->slots[1], first, &second);
     if (!status && first && !second) { /* an import refused after one that was not: copy both */
