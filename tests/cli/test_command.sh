@@ -6,7 +6,9 @@ ferry=$1
 [ -x "$ferry" ] || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-unset FERRY_DEVICE FERRY_PATH FERRY_HOST
+unset FERRY_DEVICE FERRY_PATH
+# On a device of 60 MiB the upload of 64 MiB is not measured, which saves its time.
+export FERRY_HOST=memory=60M
 passed=0
 failed=0
 
@@ -108,7 +110,7 @@ fi
 run "empty file" 0 "$ferry" transfer --device host "$dir/empty"
 says out "empty: 0 bytes"
 says out "every byte came back"
-run "small file" 0 "$ferry" transfer --device host "$dir/small"
+run "small file" 0 env FERRY_HOST= "$ferry" transfer --device host "$dir/small"
 says out "^device: host"
 says out "^why: "
 says out "small: 100003 bytes, [0-9]+ passes"
