@@ -315,7 +315,7 @@ enum ferry_status ferry__engine_start(struct ferry_device *device) {
 
 static bool nothing_lives(void *arg) {
     const struct ferry_device *device = arg;
-    return !device->live_first && !device->reaping && !device->dead_ops;
+    return !device->live_first && !device->reaping && !device->dead_ops && !device->bridges;
 }
 
 void ferry__engine_finish(struct ferry_device *device) {

@@ -360,6 +360,7 @@ struct ferry_device {
     unsigned externals;          /* ended by the user, and not done: their events are waited for */
     struct ferry__op *dead_ops;  /* done, to be let go without the lock */
     struct ferry__op *pokes;     /* halves of bridges on other devices, likewise */
+    unsigned bridges;            /* that hold memory of this device and of another */
     unsigned reaping;            /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
