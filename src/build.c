@@ -65,7 +65,7 @@ static void staging_returned(struct ferry_device *device) {
 static void drop_bounce(struct ferry__op *op) {
     struct ferry_device *device = op->device;
     if (!op->bounce_ready) return;
-    op->bounce_ready = false;
+    op->bounce_ready = op->holds = false;
     ferry__staging_give(device, &device->readback, &op->bounce);
     staging_returned(device);
 }
@@ -124,7 +124,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status) {
         op->next_item++;
         op->item_done = 0;
     } else {
-        op->bounce_ready = true;
+        op->bounce_ready = op->holds = true;
     }
     ferry__ready_push(op);
 }
@@ -212,6 +212,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
                    enum ferry__emitted result, enum ferry_status status, uint64_t returns) {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
+    op->holds = op->bounce_ready;
     part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
     switch (result) {
     case FERRY__EMIT_DONE:
@@ -227,7 +228,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         ferry__ready_remove(op); /* behind those that hold staging */
         ferry__ready_push(op);
         queue->starved =
-            returns == device->staging_returns && !queue->ready_first->bounce_ready;
+            returns == device->staging_returns && !queue->ready_first->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;

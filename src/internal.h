@@ -229,6 +229,7 @@ struct ferry__op {
     struct ferry__edge *dependents;
     unsigned unhanded, undone, pending, submissions;
     bool in_ready, gathered, handed;
+    bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
     uint64_t mark, epoch; /* seen already, by the walk that has this number */
