@@ -229,6 +229,7 @@ struct ferry__op {
     struct ferry__edge *dependents;
     unsigned unhanded, undone, pending, submissions;
     bool in_ready, gathered, handed;
+    bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
     uint64_t mark, epoch; /* seen already, by the walk that has this number */
@@ -360,6 +361,7 @@ struct ferry_device {
     unsigned externals;          /* ended by the user, and not done: their events are waited for */
     struct ferry__op *dead_ops;  /* done, to be let go without the lock */
     struct ferry__op *pokes;     /* halves of bridges on other devices, likewise */
+    unsigned bridges;            /* that hold memory of this device and of another */
     unsigned reaping;            /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
