@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { SOFTWARE_TIMED_FROM = 8 << 20 };
+
 /* --- loss ------------------------------------------------------------------------------------- */
 
 void ferry__vulkan_lose(struct vulkan *v) {
@@ -25,10 +27,10 @@ enum ferry_status ferry__vulkan_status(void *state) {
 
 /* --- making the device ------------------------------------------------------------------------ */
 
-static enum ferry_status choose(struct vulkan *v, unsigned index, uint32_t version, char *why) {
+static enum ferry_status choose(struct vulkan *v, const struct vulkan_instance *instance,
+                                unsigned index, char *why) {
     size_t count;
-    struct vulkan_physical *all =
-        ferry__vulkan_physical_all(&v->vk, v->instance, version, &count, why);
+    struct vulkan_physical *all = ferry__vulkan_physical_all(instance, &count, why);
     if (!all)
         return FERRY_ERROR_NO_DEVICE;
     if (index < count)
@@ -119,11 +121,13 @@ static enum ferry_status make_queues(struct vulkan *v, const struct vulkan_queue
 
 static enum ferry_status open_own(struct vulkan *v, const struct ferry__open_params *params,
                                   char *why) {
-    uint32_t version;
-    enum ferry_status status = ferry__vulkan_instance(&v->vk, &v->instance, &version, why);
+    struct vulkan_instance instance;
+    enum ferry_status status = ferry__vulkan_instance(&instance, why);
     if (status != FERRY_OK)
         return status;
-    status = choose(v, params->index, version, why);
+    v->vk = instance.vk;
+    v->instance = instance.handle;
+    status = choose(v, &instance, params->index, why);
     if (status != FERRY_OK)
         return status;
     struct vulkan_queue_plan plan[VULKAN__QUEUES_MAX];
@@ -296,8 +300,10 @@ enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, vo
         ferry__vulkan_close(v);
         return status;
     }
-    /* Software devices wait for any of several semaphores by asking in a loop. */
+    /* Software devices wait for any of several semaphores by asking in a loop, and a timestamp
+     * costs them more (50 us, Mesa 22.3) than all else of a small submission. */
     v->any_blocks = v->physical.kind != FERRY_DEVICE_SOFTWARE;
+    v->timed_from = v->physical.kind == FERRY_DEVICE_SOFTWARE ? SOFTWARE_TIMED_FROM : 0;
     describe_limits(v, out_limits);
     *out_state = v;
     return FERRY_OK;
@@ -310,7 +316,5 @@ void ferry__vulkan_close(void *state) {
     ferry__vulkan_wake_finish(v);
     if (!v->borrowed && v->device)
         v->vk.DestroyDevice(v->device, NULL);
-    if (!v->borrowed && v->instance)
-        v->vk.DestroyInstance(v->instance, NULL);
     ferry__free(v);
 }

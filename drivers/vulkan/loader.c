@@ -80,10 +80,13 @@ static enum ferry_status load(struct vulkan_functions *vk, enum kind kind, VkIns
     return FERRY_OK;
 }
 
-enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why) {
+static const char *library_name(void) {
     const char *name = getenv("FERRY_VULKAN_LIBRARY");
-    if (!name || !*name)
-        name = "libvulkan.so.1";
+    return name && *name ? name : "libvulkan.so.1";
+}
+
+enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why) {
+    const char *name = library_name();
     /* Never closed: drivers and layers leave threads and exit handlers behind. */
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
@@ -110,11 +113,10 @@ enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevic
     return status == FERRY_OK ? load(vk, KIND_OPTIONAL, NULL, device, why) : status;
 }
 
-enum ferry_status ferry__vulkan_instance(struct vulkan_functions *vk, VkInstance *out_instance,
-                                         uint32_t *out_api_version, char *why) {
-    enum ferry_status status = ferry__vulkan_load(vk, why);
-    if (status != FERRY_OK)
-        return status;
+/* --- the instance ----------------------------------------------------------------------------- */
+
+static enum ferry_status instance_version(const struct vulkan_functions *vk, uint32_t *out_version,
+                                          char *why) {
     uint32_t version = VK_API_VERSION_1_0;
     VkResult result = vk->EnumerateInstanceVersion(&version);
     if (result != VK_SUCCESS)
@@ -124,27 +126,49 @@ enum ferry_status ferry__vulkan_instance(struct vulkan_functions *vk, VkInstance
                  VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
         return FERRY_ERROR_UNSUPPORTED;
     }
-    *out_api_version = version < VK_API_VERSION_1_3 ? VK_API_VERSION_1_2 : VK_API_VERSION_1_3;
+    *out_version = version < VK_API_VERSION_1_3 ? VK_API_VERSION_1_2 : VK_API_VERSION_1_3;
+    return FERRY_OK;
+}
+
+static enum ferry_status make_instance(struct vulkan_instance *out, char *why) {
+    enum ferry_status status = ferry__vulkan_load(&out->vk, why);
+    if (status == FERRY_OK)
+        status = instance_version(&out->vk, &out->version, why);
+    if (status != FERRY_OK)
+        return status;
     const VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pEngineName = "ferry",
         .engineVersion = FERRY_VERSION,
-        .apiVersion = *out_api_version,
+        .apiVersion = out->version,
     };
     const VkInstanceCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
         .pApplicationInfo = &application,
     };
-    VkInstance instance;
-    result = vk->CreateInstance(&create, NULL, &instance);
+    VkResult result = out->vk.CreateInstance(&create, NULL, &out->handle);
     if (result != VK_SUCCESS)
         return ferry__vulkan_result(result, "vkCreateInstance", why);
-    status = ferry__vulkan_load_instance(vk, instance, why);
-    if (status != FERRY_OK) {
-        if (vk->DestroyInstance)
-            vk->DestroyInstance(instance, NULL);
-        return status;
+    status = ferry__vulkan_load_instance(&out->vk, out->handle, why);
+    if (status != FERRY_OK && out->vk.DestroyInstance)
+        out->vk.DestroyInstance(out->handle, NULL);
+    return status;
+}
+
+enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, char *why) {
+    /* One for the process, never destroyed: that would unload the drivers, which leave threads and
+     * exit handlers behind. No lock: list and open run alone. */
+    static struct vulkan_instance kept;
+    static char kept_library[256];
+    const char *name = library_name();
+    if (!kept.handle || strcmp(kept_library, name)) {
+        struct vulkan_instance fresh = {0};
+        enum ferry_status status = make_instance(&fresh, why);
+        if (status != FERRY_OK)
+            return status;
+        kept = fresh;
+        snprintf(kept_library, sizeof kept_library, "%s", name);
     }
-    *out_instance = instance;
+    *out_instance = kept;
     return FERRY_OK;
 }

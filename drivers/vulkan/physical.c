@@ -243,9 +243,9 @@ static void sort(struct vulkan_physical *all, size_t count) {
         }
 }
 
-static struct vulkan_physical *read_all(const struct vulkan_functions *vk,
+static struct vulkan_physical *read_all(const struct vulkan_instance *instance,
                                         const VkPhysicalDevice *handles, uint32_t found,
-                                        uint32_t instance_version, size_t *out_count, char *why) {
+                                        size_t *out_count, char *why) {
     struct vulkan_physical *all = ferry__alloc(found * sizeof *all);
     if (!all) {
         snprintf(why, FERRY__WHY_MAX, "no host memory for the list of devices");
@@ -253,7 +253,7 @@ static struct vulkan_physical *read_all(const struct vulkan_functions *vk,
     }
     size_t count = 0;
     for (uint32_t i = 0; i < found; i++) {
-        ferry__vulkan_physical_read(vk, handles[i], instance_version, &all[count]);
+        ferry__vulkan_physical_read(&instance->vk, handles[i], instance->version, &all[count]);
         const char *refusal = ferry__vulkan_physical_refusal(&all[count]);
         if (refusal)
             snprintf(why, FERRY__WHY_MAX, "%.80s: %s", all[count].name, refusal);
@@ -269,12 +269,11 @@ static struct vulkan_physical *read_all(const struct vulkan_functions *vk,
     return all;
 }
 
-struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_functions *vk,
-                                                   VkInstance instance, uint32_t instance_version,
+struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
                                                    size_t *out_count, char *why) {
     *out_count = 0;
     uint32_t found = 0;
-    VkResult result = vk->EnumeratePhysicalDevices(instance, &found, NULL);
+    VkResult result = instance->vk.EnumeratePhysicalDevices(instance->handle, &found, NULL);
     if (result != VK_SUCCESS) {
         ferry__vulkan_result(result, "vkEnumeratePhysicalDevices", why);
         return NULL;
@@ -289,9 +288,9 @@ struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_functions
         return NULL;
     }
     struct vulkan_physical *all = NULL;
-    result = vk->EnumeratePhysicalDevices(instance, &found, handles);
+    result = instance->vk.EnumeratePhysicalDevices(instance->handle, &found, handles);
     if (result == VK_SUCCESS || result == VK_INCOMPLETE)
-        all = read_all(vk, handles, found, instance_version, out_count, why);
+        all = read_all(instance, handles, found, out_count, why);
     else
         ferry__vulkan_result(result, "vkEnumeratePhysicalDevices", why);
     ferry__free(handles);
@@ -316,16 +315,13 @@ static void describe(const struct vulkan_physical *physical, struct ferry_device
 }
 
 size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why) {
-    struct vulkan_functions vk = {0};
-    VkInstance instance;
-    uint32_t version;
-    if (ferry__vulkan_instance(&vk, &instance, &version, why) != FERRY_OK)
+    struct vulkan_instance instance;
+    if (ferry__vulkan_instance(&instance, why) != FERRY_OK)
         return 0;
     size_t count;
-    struct vulkan_physical *all = ferry__vulkan_physical_all(&vk, instance, version, &count, why);
+    struct vulkan_physical *all = ferry__vulkan_physical_all(&instance, &count, why);
     for (size_t i = 0; i < count && i < capacity; i++)
         describe(&all[i], &infos[i]);
     ferry__free(all);
-    vk.DestroyInstance(instance, NULL);
     return count;
 }

@@ -202,6 +202,13 @@ static void put_commands(const struct vulkan *v, VkCommandBuffer to,
     }
 }
 
+static uint64_t bytes_of(const struct ferry__submission_info *info) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < info->count; i++)
+        bytes += info->commands[i].size;
+    return bytes;
+}
+
 static enum ferry_status record(struct vulkan *v, struct vulkan_slot *slot,
                                 const struct ferry__submission_info *info, char *why) {
     VkResult result = v->vk.ResetCommandPool(v->device, slot->pool, 0);
@@ -214,14 +221,15 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_slot *slot,
     result = v->vk.BeginCommandBuffer(slot->commands, &begin);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkBeginCommandBuffer", why);
-    if (slot->times)
+    slot->timed = slot->times && bytes_of(info) >= v->timed_from;
+    if (slot->timed)
         v->vk.ResetQueryPool(v->device, slot->times, 0, 2);
     put_barrier(v, slot->commands, &before_first);
     /* After the barrier, so that the time of earlier submissions does not count. */
-    if (slot->times)
+    if (slot->timed)
         v->vk.CmdWriteTimestamp(slot->commands, TRANSFER, slot->times, 0);
     put_commands(v, slot->commands, info->commands, info->count);
-    if (slot->times)
+    if (slot->timed)
         v->vk.CmdWriteTimestamp(slot->commands, TRANSFER, slot->times, 1);
     put_barrier(v, slot->commands, &after_last);
     result = v->vk.EndCommandBuffer(slot->commands);
@@ -376,7 +384,7 @@ void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue) {
 static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
                           const struct vulkan_slot *slot) {
     uint64_t ticks[2];
-    if (!slot->times || v->vk.GetQueryPoolResults(v->device, slot->times, 0, 2, sizeof ticks, ticks,
+    if (!slot->timed || v->vk.GetQueryPoolResults(v->device, slot->times, 0, 2, sizeof ticks, ticks,
                                                   sizeof *ticks, VK_QUERY_RESULT_64_BIT))
         return 0;
     uint64_t mask = queue->timestamp_bits < 64 ? ((uint64_t)1 << queue->timestamp_bits) - 1

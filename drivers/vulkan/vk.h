@@ -2,7 +2,7 @@
  * What the files of the Vulkan driver share. The loader is opened at run time, so every call goes
  * through one table of functions; nothing links to libvulkan.
  *
- * loader.c   finds the functions, makes instances, puts results into words
+ * loader.c   finds the functions, makes the instance, puts results into words
  * physical.c what a physical device can do; the list of devices
  * device.c   open and close, queues chosen, the user's own device
  * memory.c   allocations, imports, flush and invalidate
@@ -43,15 +43,21 @@ struct vulkan_functions {
 #undef FUNCTION
 };
 
+struct vulkan_instance {
+    struct vulkan_functions vk;
+    VkInstance handle;
+    uint32_t version; /* that it was made for */
+};
+
 /* Opens the loader, never closes it. FERRY_VULKAN_LIBRARY names another one. */
 enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why);
-/* GetInstanceProcAddr is set; api_version: what the instance was made for. */
+/* GetInstanceProcAddr is set. */
 enum ferry_status ferry__vulkan_load_instance(struct vulkan_functions *vk, VkInstance instance,
                                               char *why);
 enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevice device,
                                             char *why);
-enum ferry_status ferry__vulkan_instance(struct vulkan_functions *vk, VkInstance *out_instance,
-                                         uint32_t *out_api_version, char *why);
+/* The process's own instance. */
+enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, char *why);
 
 /* The status that a result amounts to; why: "vkX: VK_ERROR_Y". why may be NULL. */
 enum ferry_status ferry__vulkan_result(VkResult result, const char *call, char *why);
@@ -90,8 +96,7 @@ void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDe
 /* NULL, or the reason why the driver cannot use it. */
 const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physical);
 /* Those the driver can use, the best first: an array for ferry__free; NULL: none, with the reason. */
-struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_functions *vk,
-                                                   VkInstance instance, uint32_t instance_version,
+struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
                                                    size_t *out_count, char *why);
 /* Bytes of the largest device-local heap; the sum of them. */
 uint64_t ferry__vulkan_heap_largest(const struct vulkan_physical *physical);
@@ -111,6 +116,7 @@ struct vulkan_slot {
     VkCommandPool pool;
     VkCommandBuffer commands;
     VkQueryPool times; /* VK_NULL_HANDLE: no timestamps */
+    bool timed;
     uint64_t value;
     struct ferry__record *record;
 };
@@ -136,12 +142,13 @@ struct vulkan {
     struct vulkan_physical physical;
     VkInstance instance;
     VkDevice device;
-    bool borrowed; /* instance and device are the user's */
+    bool borrowed; /* the device is the user's */
     struct ferry_vulkan_device user; /* a wrapped device's lock functions, else zero */
 
     enum ferry_map map_private;
     bool address; /* buffers have device addresses */
     bool query_reset;
+    uint64_t timed_from; /* submissions of this many bytes get timestamps */
     bool any_blocks; /* waiting for any of several semaphores sleeps */
     uint32_t family_count; /* distinct families that share buffers */
     uint32_t families[VULKAN__SHARING_MAX];
