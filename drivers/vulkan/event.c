@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum {
+    SIGNAL_TRIES = 3,        /* when memory is short */
     SPIN_NS = 100000,        /* asked in a loop this long, then asleep */
     NAP_MAX_NS = 1000000,    /* between two questions, where only asking tells */
     SLEEP_MAX_NS = 1000000000, /* a driver that does not notice its device's loss */
@@ -77,27 +78,32 @@ void ferry__vulkan_wake_finish(struct vulkan *v) {
     pthread_mutex_destroy(&v->wake.lock);
 }
 
-static void signal_to(struct vulkan *v, VkSemaphore semaphore, uint64_t value) {
+static bool signal_to(struct vulkan *v, VkSemaphore semaphore, uint64_t value) {
     const VkSemaphoreSignalInfo signal = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO,
         .semaphore = semaphore,
         .value = value,
     };
-    VkResult result = v->vk.SignalSemaphore(v->device, &signal);
-    if (result == VK_SUCCESS)
-        return;
-    /* Nobody would ever hear of it: whoever waits for the event must not wait for ever. */
+    VkResult result = VK_SUCCESS;
+    for (int tries = 0; tries < SIGNAL_TRIES; tries++) {
+        result = v->vk.SignalSemaphore(v->device, &signal);
+        if (result == VK_SUCCESS)
+            return true;
+        if (result == VK_ERROR_DEVICE_LOST)
+            break;
+    }
+    /* Whoever waits for it must not wait for ever. */
     ferry__log(FERRY_LOG_ERROR, "vulkan: vkSignalSemaphore gave VkResult %d; the device counts as "
                "lost", (int)result);
-    atomic_store(&v->lost, true);
+    return false;
 }
 
 void ferry__vulkan_wake(void *state) {
     struct vulkan *v = state;
     pthread_mutex_lock(&v->wake.lock);
     v->wake.calls++;
-    if (v->wake.on_semaphore)
-        signal_to(v, v->wake.semaphore, ++v->wake.value);
+    if (v->wake.on_semaphore && !signal_to(v, v->wake.semaphore, ++v->wake.value))
+        atomic_store(&v->lost, true); /* those asleep look again within SLEEP_MAX_NS */
     pthread_cond_broadcast(&v->wake.cond);
     pthread_mutex_unlock(&v->wake.lock);
 }
@@ -219,7 +225,10 @@ void ferry__vulkan_event_signal(void *state, uint64_t event, uint64_t value) {
     VkSemaphore semaphore = ferry_vulkan_semaphore((struct ferry_sync){.event = event});
     uint64_t now;
     pthread_mutex_lock(&v->signal_lock);
-    if (ferry__vulkan_counter(v, semaphore, &now) && now < value)
-        signal_to(v, semaphore, value);
+    /* Where the value cannot be read, raising it is the lesser evil. */
+    bool passed = ferry__vulkan_counter(v, semaphore, &now) && now >= value;
+    bool signalled = passed || atomic_load(&v->lost) || signal_to(v, semaphore, value);
     pthread_mutex_unlock(&v->signal_lock);
+    if (!signalled)
+        ferry__vulkan_lose(v);
 }
