@@ -415,6 +415,26 @@ static void test_barriers(void **state) {
     release(f, &b);
 }
 
+/* The same two buffers throughout: a barrier keeps commands from becoming one. */
+static void test_barriers_in_one_buffer(void **state) {
+    enum { SIZE = 512, STEPS = 40 };
+    struct fixture *f = *state;
+    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, SIZE * (STEPS + 1));
+    unsigned char *model = calloc(1, SIZE * (STEPS + 1));
+    for (size_t i = 0; i < SIZE; i++)
+        model[i] = byte_at(i);
+    put(f, &memory, model, SIZE * (STEPS + 1));
+    struct ferry__command commands[STEPS];
+    for (size_t i = 0; i < STEPS; i++) {
+        commands[i] = after(copy(&memory, (i + 1) * SIZE, &memory, i * SIZE, SIZE));
+        memcpy(model + (i + 1) * SIZE, model, SIZE);
+    }
+    run(f, FERRY__ROLE_COPY, commands, STEPS);
+    assert_bytes(f, &memory, model, SIZE * (STEPS + 1));
+    free(model);
+    release(f, &memory);
+}
+
 /* Submissions of one queue run in order without waits; of other queues by waits. */
 static void test_submissions_in_order(void **state) {
     enum { STEPS = 48, SIZE = 1024 };
@@ -717,6 +737,7 @@ int main(void) {
         ON_DEVICE(test_fills),
         ON_DEVICE(test_many_regions),
         UNMAPPED(test_barriers),
+        ON_DEVICE(test_barriers_in_one_buffer),
         ON_DEVICE(test_submissions_in_order),
         ON_DEVICE(test_device_time),
         ON_DEVICE(test_import),
