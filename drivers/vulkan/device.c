@@ -174,17 +174,21 @@ static bool user_has(const struct ferry_vulkan_device *user, const char *name) {
     return false;
 }
 
-static enum ferry_status check_user(const struct vulkan *v, const struct ferry_vulkan_device *user,
-                                    struct enabled on, char *why) {
-    const struct vulkan_physical *physical = &v->physical;
+/* What was made without an extension does not have what it brings. */
+static void forget_extensions(const struct ferry_vulkan_device *user,
+                              struct vulkan_physical *physical) {
+    if (!user_has(user, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME))
+        physical->import_granularity = 0;
+    if (!user_has(user, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
+        physical->budget = false;
+}
+
+static enum ferry_status check_physical(const struct ferry_vulkan_device *user,
+                                        const struct vulkan_physical *physical, char *why) {
     if (physical->api_version < VK_API_VERSION_1_2) {
         snprintf(why, FERRY__WHY_MAX, "the wrapped device is of Vulkan %u.%u; 1.2 is needed",
                  VK_API_VERSION_MAJOR(physical->api_version),
                  VK_API_VERSION_MINOR(physical->api_version));
-        return FERRY_ERROR_UNSUPPORTED;
-    }
-    if (!on.timeline) {
-        snprintf(why, FERRY__WHY_MAX, "the wrapped device was made without timelineSemaphore");
         return FERRY_ERROR_UNSUPPORTED;
     }
     if (user->queue_family >= physical->family_count ||
@@ -202,40 +206,50 @@ static enum ferry_status check_user(const struct vulkan *v, const struct ferry_v
     return FERRY_OK;
 }
 
+enum ferry_status ferry__vulkan_read_user(const struct ferry_vulkan_device *user,
+                                          struct vulkan_functions *out_vk,
+                                          struct vulkan_physical *out_physical, char *why) {
+    if (!user->instance || !user->physical_device || !user->device ||
+        !user->lock_queue != !user->unlock_queue ||
+        user->sharing_family_count >= VULKAN__SHARING_MAX) {
+        snprintf(why, FERRY__WHY_MAX,
+                 "the wrapped device lacks its instance, physical device, device, or one of "
+                 "lock_queue and unlock_queue, or shares with over %d families",
+                 VULKAN__SHARING_MAX - 1);
+        return FERRY_ERROR_INVALID_ARGUMENT;
+    }
+    if (!read_enabled(user->features).timeline) {
+        snprintf(why, FERRY__WHY_MAX, "the wrapped device was made without timelineSemaphore");
+        return FERRY_ERROR_UNSUPPORTED;
+    }
+    enum ferry_status status = FERRY_OK;
+    out_vk->GetInstanceProcAddr = user->get_instance_proc_addr;
+    if (!out_vk->GetInstanceProcAddr)
+        status = ferry__vulkan_load(out_vk, why);
+    if (status == FERRY_OK)
+        status = ferry__vulkan_load_instance(out_vk, user->instance, why);
+    if (status == FERRY_OK)
+        status = ferry__vulkan_load_device(out_vk, user->device, why);
+    if (status != FERRY_OK)
+        return status;
+    ferry__vulkan_physical_read(out_vk, user->physical_device, user->api_version, out_physical);
+    forget_extensions(user, out_physical);
+    return check_physical(user, out_physical, why);
+}
+
 static enum ferry_status open_wrapped(struct vulkan *v, const struct ferry_vulkan_device *user,
                                       char *why) {
     v->borrowed = true;
-    if (!user->instance || !user->physical_device || !user->device ||
-        !user->lock_queue != !user->unlock_queue) {
-        snprintf(why, FERRY__WHY_MAX, "the wrapped device lacks its instance, physical device, "
-                                      "device, or one of lock_queue and unlock_queue");
-        return FERRY_ERROR_INVALID_ARGUMENT;
-    }
+    enum ferry_status status = ferry__vulkan_read_user(user, &v->vk, &v->physical, why);
+    if (status != FERRY_OK)
+        return status;
+    const struct enabled on = read_enabled(user->features);
     v->user = (struct ferry_vulkan_device){
         .lock_queue = user->lock_queue, .unlock_queue = user->unlock_queue, .user = user->user};
     v->instance = user->instance;
-    v->vk.GetInstanceProcAddr = user->get_instance_proc_addr;
-    enum ferry_status status = FERRY_OK;
-    if (!v->vk.GetInstanceProcAddr)
-        status = ferry__vulkan_load(&v->vk, why);
-    if (status == FERRY_OK)
-        status = ferry__vulkan_load_instance(&v->vk, user->instance, why);
-    if (status == FERRY_OK)
-        status = ferry__vulkan_load_device(&v->vk, user->device, why);
-    if (status != FERRY_OK)
-        return status;
-    ferry__vulkan_physical_read(&v->vk, user->physical_device, user->api_version, &v->physical);
-    struct enabled on = read_enabled(user->features);
-    status = check_user(v, user, on, why);
-    if (status != FERRY_OK)
-        return status;
     v->device = user->device;
     v->address = on.address;
     v->query_reset = on.query_reset;
-    if (!user_has(user, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME))
-        v->physical.import_granularity = 0;
-    if (!user_has(user, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
-        v->physical.budget = false;
     for (uint32_t i = 0; i < user->sharing_family_count; i++)
         add_family(v, user->sharing_families[i]);
     const struct vulkan_queue_plan plan = {
@@ -305,6 +319,8 @@ enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, vo
     v->any_blocks = v->physical.kind != FERRY_DEVICE_SOFTWARE;
     v->timed_from = v->physical.kind == FERRY_DEVICE_SOFTWARE ? SOFTWARE_TIMED_FROM : 0;
     describe_limits(v, out_limits);
+    if (params->wrapped) /* not before: a device that could not be wrapped was not borrowed */
+        v->user.release = ((const struct ferry_vulkan_device *)params->wrapped)->release;
     *out_state = v;
     return FERRY_OK;
 }
@@ -316,5 +332,7 @@ void ferry__vulkan_close(void *state) {
     ferry__vulkan_wake_finish(v);
     if (!v->borrowed && v->device)
         v->vk.DestroyDevice(v->device, NULL);
+    if (v->user.release)
+        v->user.release(v->user.user);
     ferry__free(v);
 }

@@ -23,7 +23,7 @@ enum ferry_status ferry__vulkan_semaphore(struct vulkan *v, VkSemaphore *out_sem
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
         .pNext = &type,
     };
-    VkSemaphore semaphore;
+    VkSemaphore semaphore = VK_NULL_HANDLE;
     VkResult result = v->vk.CreateSemaphore(v->device, &create, NULL, &semaphore);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkCreateSemaphore", why);
@@ -207,7 +207,7 @@ void ferry__vulkan_wait_any(void *state, const struct ferry_sync *points, size_t
 /* --- events for external work ----------------------------------------------------------------- */
 
 enum ferry_status ferry__vulkan_event_create(void *state, uint64_t *out_event, char *why) {
-    VkSemaphore semaphore;
+    VkSemaphore semaphore = VK_NULL_HANDLE;
     enum ferry_status status = ferry__vulkan_semaphore(state, &semaphore, why);
     if (status == FERRY_OK)
         *out_event = vulkan_event(semaphore);

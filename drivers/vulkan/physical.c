@@ -297,8 +297,9 @@ struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance 
     return all;
 }
 
-static void describe(const struct vulkan_physical *physical, struct ferry_device_info *out) {
-    *out = (struct ferry_device_info){
+void ferry__vulkan_describe(const struct vulkan_physical *physical,
+                            struct ferry_device_info *out_info) {
+    *out_info = (struct ferry_device_info){
         .driver = "vulkan",
         .kind = physical->kind,
         .unified = physical->unified,
@@ -307,11 +308,11 @@ static void describe(const struct vulkan_physical *physical, struct ferry_device
         .max_allocation = physical->max_memory_allocation,
         .import_granularity = physical->import_granularity,
     };
-    snprintf(out->description, sizeof out->description, "%.70s, %.50s", physical->name,
+    snprintf(out_info->description, sizeof out_info->description, "%.70s, %.50s", physical->name,
              physical->driver);
-    memcpy(out->uuid, physical->uuid, sizeof out->uuid);
+    memcpy(out_info->uuid, physical->uuid, sizeof out_info->uuid);
     struct vulkan_queue_plan plan[VULKAN__QUEUES_MAX];
-    out->queues = ferry__vulkan_plan_queues(physical, 0, plan);
+    out_info->queues = ferry__vulkan_plan_queues(physical, 0, plan);
 }
 
 size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why) {
@@ -321,7 +322,7 @@ size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char
     size_t count;
     struct vulkan_physical *all = ferry__vulkan_physical_all(&instance, &count, why);
     for (size_t i = 0; i < count && i < capacity; i++)
-        describe(&all[i], &infos[i]);
+        ferry__vulkan_describe(&all[i], &infos[i]);
     ferry__free(all);
     return count;
 }

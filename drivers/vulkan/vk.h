@@ -8,6 +8,7 @@
  * memory.c   allocations, imports, flush and invalidate
  * queue.c    recording, submitting, seeing that a submission has ended
  * event.c    waiting, waking, events for external work
+ * handout.c  ferry/vulkan.h
  */
 #ifndef FERRY_DRIVERS_VULKAN_VK_H
 #define FERRY_DRIVERS_VULKAN_VK_H
@@ -106,6 +107,8 @@ uint64_t ferry__vulkan_buffer_max(const struct vulkan_physical *physical);
 /* At most VULKAN__QUEUES_MAX entries; limit 0: as many as pay. */
 uint32_t ferry__vulkan_plan_queues(const struct vulkan_physical *physical, uint32_t limit,
                                    struct vulkan_queue_plan *out_plan);
+void ferry__vulkan_describe(const struct vulkan_physical *physical,
+                            struct ferry_device_info *out_info);
 size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why);
 
 /* --- device.c --------------------------------------------------------------------------------- */
@@ -143,7 +146,7 @@ struct vulkan {
     VkInstance instance;
     VkDevice device;
     bool borrowed; /* the device is the user's */
-    struct ferry_vulkan_device user; /* a wrapped device's lock functions, else zero */
+    struct ferry_vulkan_device user; /* a wrapped device's functions and user, else zero */
 
     enum ferry_map map_private;
     bool address; /* buffers have device addresses */
@@ -174,6 +177,11 @@ enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, vo
                                      struct ferry__limits *out_limits, char *why);
 void ferry__vulkan_close(void *state);
 enum ferry_status ferry__vulkan_status(void *state);
+
+/* The functions and the facts of the user's own device; the user's structure is checked. */
+enum ferry_status ferry__vulkan_read_user(const struct ferry_vulkan_device *user,
+                                          struct vulkan_functions *out_vk,
+                                          struct vulkan_physical *out_physical, char *why);
 
 /* As ferry__vulkan_result; a device that is lost stays lost, and whoever waits is woken. */
 enum ferry_status ferry__vulkan_fail(struct vulkan *v, VkResult result, const char *call,
