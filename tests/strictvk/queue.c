@@ -299,14 +299,56 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_QueueWaitIdle(VkQueue handle) {
 
 /* --- semaphores ------------------------------------------------------------------------------- */
 
+struct semaphore {
+    VkSemaphore handle;
+    VkDevice device;
+    struct semaphore *next;
+};
+
+static struct semaphore *semaphores; /* guarded by lock */
+
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateSemaphore(VkDevice device,
                                                       const VkSemaphoreCreateInfo *info,
                                                       const VkAllocationCallbacks *allocator,
                                                       VkSemaphore *semaphore) {
     VkResult result;
-    return fails("vkCreateSemaphore", &result)
-               ? result
-               : real.CreateSemaphore(device, info, allocator, semaphore);
+    if (fails("vkCreateSemaphore", &result))
+        return result;
+    result = real.CreateSemaphore(device, info, allocator, semaphore);
+    if (result != VK_SUCCESS)
+        return result;
+    struct semaphore *s = calloc(1, sizeof *s);
+    *s = (struct semaphore){.handle = *semaphore, .device = device};
+    pthread_mutex_lock(&lock);
+    s->next = semaphores;
+    semaphores = s;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+VKAPI_ATTR void VKAPI_CALL strict_DestroySemaphore(VkDevice device, VkSemaphore semaphore,
+                                                   const VkAllocationCallbacks *allocator) {
+    pthread_mutex_lock(&lock);
+    struct semaphore **at = &semaphores;
+    while (*at && (*at)->handle != semaphore)
+        at = &(*at)->next;
+    struct semaphore *s = *at;
+    if (s)
+        *at = s->next;
+    pthread_mutex_unlock(&lock);
+    free(s);
+    real.DestroySemaphore(device, semaphore, allocator);
+}
+
+static bool find_semaphore(uint64_t event, struct semaphore *out) {
+    pthread_mutex_lock(&lock);
+    struct semaphore *s = semaphores;
+    while (s && (uint64_t)(uintptr_t)s->handle != event)
+        s = s->next;
+    if (s)
+        *out = *s;
+    pthread_mutex_unlock(&lock);
+    return s != NULL;
 }
 
 static VkResult look(VkDevice device, VkSemaphore semaphore, uint64_t *value) {
@@ -405,4 +447,31 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_GetQueryPoolResults(VkDevice device, VkQue
     return fails("vkGetQueryPoolResults", &result)
                ? result
                : real.GetQueryPoolResults(device, pool, first, count, size, data, stride, flags);
+}
+
+/* --- the user's own Vulkan -------------------------------------------------------------------- */
+
+EXPORT bool strictvk_event_signal(uint64_t event, uint64_t value) {
+    struct semaphore semaphore;
+    if (!find_semaphore(event, &semaphore))
+        return false;
+    const VkSemaphoreSignalInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO,
+        .semaphore = semaphore.handle,
+        .value = value,
+    };
+    return strict_SignalSemaphore(semaphore.device, &info) == VK_SUCCESS;
+}
+
+EXPORT bool strictvk_event_wait(uint64_t event, uint64_t value) {
+    struct semaphore semaphore;
+    if (!find_semaphore(event, &semaphore))
+        return false;
+    const VkSemaphoreWaitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+        .semaphoreCount = 1,
+        .pSemaphores = &semaphore.handle,
+        .pValues = &value,
+    };
+    return strict_WaitSemaphores(semaphore.device, &info, UINT64_MAX) == VK_SUCCESS;
 }

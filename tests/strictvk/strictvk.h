@@ -28,6 +28,9 @@
 #ifndef STRICTVK_H
 #define STRICTVK_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* Rules that a report names. */
 #define STRICTVK_RULES(RULE)                                                                       \
     RULE(BARRIER, "barrier: a command touches what one before it wrote, or writes what it read")   \
@@ -58,5 +61,9 @@ typedef unsigned (*strictvk_reports_fn)(enum strictvk_rule rule);
 
 /* How many calls that can fail there were since strictvk_set. */
 typedef unsigned (*strictvk_calls_fn)(void);
+
+/* strictvk_event_signal, strictvk_event_wait: what the user's own Vulkan would do with a semaphore,
+ * by its number in Ferry; false: there is none, or its device is lost. */
+typedef bool (*strictvk_event_fn)(uint64_t event, uint64_t value);
 
 #endif

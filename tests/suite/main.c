@@ -39,6 +39,8 @@ static void set_environment(void)
 {
     unsetenv("FERRY_DEVICE");
     unsetenv("FERRY_PATH");
+    if (suite->strict != NULL)
+        setenv("STRICTVK", suite->strict, 1);
     if (suite->knobs_variable == NULL)
         return;
     if (suite->knobs != NULL)
