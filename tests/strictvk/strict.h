@@ -13,7 +13,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { QUEUES_MAX = 16, REAL_FAMILY = 0 };
+enum { QUEUES_MAX = 64, REAL_FAMILY = 0 };
 
 /* --- config.c --------------------------------------------------------------------------------- */
 
