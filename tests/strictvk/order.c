@@ -218,8 +218,8 @@ static void judge(const struct queue *queue, const struct access *now) {
         if (!conflict(before, now))
             continue;
         bool same = before->queue == queue->id;
-        bool ordered =
-            same ? before->fenced : queue->clock[before->queue] >= before->submission;
+        bool ordered = (same && before->fenced) ||
+                       queue->waited[before->queue] >= before->submission;
         if (!ordered)
             report(same ? STRICTVK_BARRIER : STRICTVK_QUEUE,
                    "bytes %llu to %llu %s by submission %llu of queue %u, then %s by %llu of %u",
@@ -340,9 +340,10 @@ static void add_signal(VkSemaphore semaphore, uint64_t value, const uint64_t *cl
 void order_submit(struct queue *queue, const VkSubmitInfo *info) {
     const VkTimelineSemaphoreSubmitInfo *values = values_of(info);
     queue->submitted++;
-    take_maximum(queue->clock, host_clock);
+    take_maximum(queue->waited, host_clock);
     for (uint32_t i = 0; values && i < info->waitSemaphoreCount; i++)
-        add_clock_of(queue->clock, info->pWaitSemaphores[i], values->pWaitSemaphoreValues[i]);
+        add_clock_of(queue->waited, info->pWaitSemaphores[i], values->pWaitSemaphoreValues[i]);
+    take_maximum(queue->clock, queue->waited);
     queue->clock[queue->id] = queue->submitted;
     for (uint32_t i = 0; i < info->commandBufferCount; i++) {
         struct commands *c = find_commands(info->pCommandBuffers[i]);

@@ -75,6 +75,7 @@ struct queue {
     unsigned id;
     uint64_t submitted; /* submissions so far */
     uint64_t clock[QUEUES_MAX]; /* of the last one: which of each queue came before it */
+    uint64_t waited[QUEUES_MAX]; /* of those, which are done before it begins */
     struct held *first, **last;
 };
 
