@@ -96,7 +96,8 @@ void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDe
                                  uint32_t instance_version, struct vulkan_physical *out_physical);
 /* NULL, or the reason why the driver cannot use it. */
 const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physical);
-/* Those the driver can use, the best first: an array for ferry__free; NULL: none, with the reason. */
+/* Those the driver can use, the best first: an array for ferry__free; NULL: none, why says the
+ * reason. */
 struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
                                                    size_t *out_count, char *why);
 /* Bytes of the largest device-local heap; the sum of them. */

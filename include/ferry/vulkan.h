@@ -1,6 +1,6 @@
 /*
- * Ferry and your own Vulkan: hands out what Ferry's buffers are made of, and wraps a device, a queue
- * and buffers that are yours. Read ferry/ferry.h first; docs/vulkan.md shows the whole.
+ * Ferry and your own Vulkan: hands out what Ferry's buffers are made of, and wraps a device, a
+ * queue and buffers that are yours. Read ferry/ferry.h first; docs/vulkan.md shows the whole.
  *
  * Needs Vulkan's headers to build, and nothing more to link: Ferry opens the loader when it runs.
  * Handles that Ferry gives are borrowed: valid as long as the Ferry object that gave them.
@@ -30,13 +30,13 @@ struct ferry_vulkan_device {
     PFN_vkGetInstanceProcAddr get_instance_proc_addr;
     uint32_t api_version; /* of VkApplicationInfo: VK_API_VERSION_1_2 at least */
     /* What the device was made with: extensions by name, and the chain of features that went into
-     * VkDeviceCreateInfo. Ferry needs timelineSemaphore; it uses bufferDeviceAddress, hostQueryReset,
-     * VK_EXT_external_memory_host and VK_EXT_memory_budget where they are. */
+     * VkDeviceCreateInfo. Ferry needs timelineSemaphore; it uses bufferDeviceAddress,
+     * hostQueryReset, VK_EXT_external_memory_host and VK_EXT_memory_budget where they are. */
     const char *const *extensions;
     uint32_t extension_count;
     const VkPhysicalDeviceFeatures2 *features;
-    /* The queue that Ferry shall use: its family can do compute or graphics, and it was made without
-     * flags. Ferry's buffers are shared concurrently with the families listed here as well. */
+    /* The queue that Ferry shall use: its family can do compute or graphics, and it was made
+     * without flags. Ferry's buffers are shared concurrently with the families listed here as well. */
     uint32_t queue_family, queue_index;
     const uint32_t *sharing_families;
     uint32_t sharing_family_count;
@@ -61,8 +61,8 @@ FERRY_CHECK enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan
 /*
  * What a Ferry device is made of: instance, physical device, device, loader, the version, and the
  * family and index of the queue that copies between buffers. lock_queue and unlock_queue, called
- * with user, take the lock that Ferry holds while it submits to that queue, so that it can be shared.
- * extensions, features, sharing_families and release are left zero. UNSUPPORTED on another driver's
+ * with user, take the lock that Ferry holds while it submits to that queue, so that it can be
+ * shared. extensions, features, sharing_families and release are left zero. UNSUPPORTED on another driver's
  * device.
  */
 FERRY_CHECK enum ferry_status ferry_vulkan_device_get(ferry_device *device,

@@ -30,6 +30,7 @@ struct access {
 struct signal {
     VkSemaphore semaphore;
     uint64_t value, clock[QUEUES_MAX];
+    bool observed; /* by the host */
     struct signal *next;
 };
 
@@ -314,13 +315,6 @@ static void judge_commands(const struct queue *queue, const struct commands *c) 
     }
 }
 
-static const VkTimelineSemaphoreSubmitInfo *values_of(const VkSubmitInfo *info) {
-    const VkBaseInStructure *next = info->pNext;
-    while (next && next->sType != VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO)
-        next = next->pNext;
-    return (const VkTimelineSemaphoreSubmitInfo *)next;
-}
-
 /* All that is known to be done once the semaphore has reached the value. */
 static void add_clock_of(uint64_t *clock, VkSemaphore semaphore, uint64_t value) {
     for (struct signal *s = signals; s; s = s->next)
@@ -337,21 +331,36 @@ static void add_signal(VkSemaphore semaphore, uint64_t value, const uint64_t *cl
     signals = s;
 }
 
-void order_submit(struct queue *queue, const VkSubmitInfo *info) {
-    const VkTimelineSemaphoreSubmitInfo *values = values_of(info);
+void order_host_clock(uint64_t *out_clock) { memcpy(out_clock, host_clock, sizeof host_clock); }
+
+/* What the host has seen to be done is done before it signals. */
+void order_host_signal(VkSemaphore semaphore, uint64_t value) {
+    add_signal(semaphore, value, host_clock);
+}
+
+void order_run(struct queue *queue, const struct held *held) {
     queue->submitted++;
-    take_maximum(queue->waited, host_clock);
-    for (uint32_t i = 0; values && i < info->waitSemaphoreCount; i++)
-        add_clock_of(queue->waited, info->pWaitSemaphores[i], values->pWaitSemaphoreValues[i]);
+    take_maximum(queue->waited, held->host_clock);
+    for (uint32_t i = 0; i < held->wait_count; i++)
+        add_clock_of(queue->waited, held->waits[i], held->wait_values[i]);
     take_maximum(queue->clock, queue->waited);
     queue->clock[queue->id] = queue->submitted;
-    for (uint32_t i = 0; i < info->commandBufferCount; i++) {
-        struct commands *c = find_commands(info->pCommandBuffers[i]);
+    for (uint32_t i = 0; i < held->command_count; i++) {
+        struct commands *c = find_commands(held->commands[i]);
         if (c)
             judge_commands(queue, c);
     }
-    for (uint32_t i = 0; values && i < info->signalSemaphoreCount; i++)
-        add_signal(info->pSignalSemaphores[i], values->pSignalSemaphoreValues[i], queue->clock);
+    for (uint32_t i = 0; i < held->signal_count; i++)
+        add_signal(held->signals[i], held->signal_values[i], queue->clock);
+}
+
+bool order_uses(VkCommandBuffer handle, VkBuffer buffer) {
+    struct commands *c = find_commands(handle);
+    for (size_t i = 0; c && i < c->count; i++)
+        if (c->list[i].kind != RECORDED_BARRIER &&
+            (c->list[i].dst == buffer || c->list[i].src == buffer))
+            return true;
+    return false;
 }
 
 /* --- what is over ----------------------------------------------------------------------------- */
@@ -369,21 +378,32 @@ static bool is_over(const struct access *access, const void *unused) {
     return access->submission <= host_clock[access->queue];
 }
 
-void order_observed(VkSemaphore semaphore, uint64_t value) {
-    bool any = false;
+/* Submissions that wait their turn are judged by what the host had seen when it submitted them: as
+ * long as there are any, nothing is forgotten. */
+static void forget_what_is_over(void) {
+    if (queue_holds(VK_NULL_HANDLE))
+        return;
     for (struct signal **at = &signals; *at;) {
         struct signal *s = *at;
-        if (s->semaphore != semaphore || s->value > value) {
+        if (!s->observed) {
             at = &s->next;
             continue;
         }
-        take_maximum(host_clock, s->clock);
-        any = true;
         *at = s->next;
         free(s);
     }
+    forget(is_over, NULL);
+}
+
+void order_observed(VkSemaphore semaphore, uint64_t value) {
+    bool any = false;
+    for (struct signal *s = signals; s; s = s->next)
+        if (s->semaphore == semaphore && s->value <= value && !s->observed) {
+            take_maximum(host_clock, s->clock);
+            s->observed = any = true;
+        }
     if (any)
-        forget(is_over, NULL);
+        forget_what_is_over();
 }
 
 static bool is_of_queue(const struct access *access, const void *id) {
@@ -402,8 +422,10 @@ static bool is_of_buffer(const struct access *access, const void *buffer) {
 }
 
 void order_buffer_gone(VkBuffer buffer, const char *what) {
+    if (!device_lost() && queue_holds(buffer))
+        report(STRICTVK_IN_USE, "%s: a submission that uses it has not begun", what);
     for (size_t i = 0; i < access_count && !device_lost(); i++)
-        if (accesses[i].buffer == buffer) {
+        if (accesses[i].buffer == buffer && !is_over(&accesses[i], NULL)) {
             report(STRICTVK_IN_USE, "%s: submission %llu of queue %u has not been seen to end",
                    what, (unsigned long long)accesses[i].submission, accesses[i].queue);
             break;

@@ -5,17 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-/* A submission that waits its turn: a copy of the driver's. */
-struct held {
-    struct held *next;
-    uint64_t looks; /* to be held back still */
-    uint32_t wait_count, command_count, signal_count;
-    VkSemaphore *waits, *signals;
-    uint64_t *wait_values, *signal_values;
-    VkCommandBuffer *commands;
-    VkFence fence;
-};
-
 static struct queue *queues[QUEUES_MAX]; /* guarded by lock, like all below */
 static uint64_t submissions, random_state;
 static _Atomic bool lost;
@@ -151,6 +140,15 @@ VKAPI_ATTR void VKAPI_CALL strict_GetDeviceQueue(VkDevice device, uint32_t famil
     pthread_mutex_unlock(&lock);
 }
 
+bool queue_holds(VkBuffer buffer) {
+    for (unsigned i = 0; i < QUEUES_MAX; i++)
+        for (struct held *held = queues[i] ? queues[i]->first : NULL; held; held = held->next)
+            for (uint32_t k = 0; k < held->command_count; k++)
+                if (!buffer || order_uses(held->commands[k], buffer))
+                    return true;
+    return false;
+}
+
 /* --- submitting ------------------------------------------------------------------------------- */
 
 static const VkTimelineSemaphoreSubmitInfo *values_of(const VkSubmitInfo *info) {
@@ -181,6 +179,7 @@ static void hold(struct queue *queue, const VkSubmitInfo *info, VkFence fence) {
     held->signal_values = copy_of(values ? values->pSignalSemaphoreValues : NULL,
                                   held->signal_count * sizeof *held->signal_values);
     held->fence = fence;
+    order_host_clock(held->host_clock);
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     held->looks = config.delay ? (random_state >> 33) % (config.delay + 1) : 0;
     *queue->last = held;
@@ -188,6 +187,7 @@ static void hold(struct queue *queue, const VkSubmitInfo *info, VkFence fence) {
 }
 
 static void hand_over(struct queue *queue, const struct held *held) {
+    order_run(queue, held);
     const VkTimelineSemaphoreSubmitInfo values = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
         .signalSemaphoreValueCount = held->signal_count,
@@ -240,10 +240,8 @@ static VkResult submit(struct queue *queue, uint32_t count, const VkSubmitInfo *
         lose_device();
     if (lost)
         return VK_ERROR_DEVICE_LOST;
-    for (uint32_t i = 0; i < count; i++) {
-        order_submit(queue, &infos[i]);
+    for (uint32_t i = 0; i < count; i++)
         hold(queue, &infos[i], i + 1 == count ? fence : VK_NULL_HANDLE);
-    }
     if (config.drop && submissions == config.drop)
         lose_device();
     pump();
@@ -419,8 +417,10 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_SignalSemaphore(VkDevice device,
     if (result == VK_SUCCESS && value >= info->value)
         report(STRICTVK_VALUE, "signalled to %llu, at %llu", (unsigned long long)info->value,
                (unsigned long long)value);
-    if (result == VK_SUCCESS)
+    if (result == VK_SUCCESS) {
+        order_host_signal(info->semaphore, info->value);
         result = real.SignalSemaphore(device, info);
+    }
     pump();
     pthread_mutex_unlock(&lock);
     return result;

@@ -79,12 +79,27 @@ struct queue {
     struct held *first, **last;
 };
 
+/* A submission that waits its turn: a copy of the driver's. */
+struct held {
+    struct held *next;
+    uint64_t looks; /* to be held back still */
+    uint64_t host_clock[QUEUES_MAX]; /* what the host had seen to be done when it submitted */
+    uint32_t wait_count, command_count, signal_count;
+    VkSemaphore *waits, *signals;
+    uint64_t *wait_values, *signal_values;
+    VkCommandBuffer *commands;
+    VkFence fence;
+};
+
 bool device_lost(void);
+/* Is there a submission that waits its turn, and uses the buffer (VK_NULL_HANDLE: any)? Under the
+ * lock. */
+bool queue_holds(VkBuffer buffer);
 void lose_device(void);
 /* Hands over what may run now. Under the lock. */
 void pump(void);
 
-/* --- order.c: which command comes after which -------------------------------------------------- */
+/* --- order.c: which command comes after which ------------------------------------------------- */
 
 enum kind { RECORDED_COPY, RECORDED_FILL, RECORDED_BARRIER };
 
@@ -98,7 +113,10 @@ struct recorded {
 };
 
 /* All under the lock. */
-void order_submit(struct queue *queue, const VkSubmitInfo *info);
+void order_host_clock(uint64_t *out_clock);
+void order_run(struct queue *queue, const struct held *held);
+void order_host_signal(VkSemaphore semaphore, uint64_t value);
+bool order_uses(VkCommandBuffer commands, VkBuffer buffer);
 void order_observed(VkSemaphore semaphore, uint64_t value);
 void order_queue_gone(unsigned id);
 void order_buffer_gone(VkBuffer buffer, const char *what);

@@ -8,8 +8,8 @@
  *
  *   kind=cpu|discrete|integrated|virtual   what the device calls itself
  *   memory=plain|private|noncoherent|bar   plain: as the real device. private: the host maps no
- *                   device-local memory. noncoherent: as private, and cached memory is not coherent.
- *                   bar: all device-local memory can be mapped, and is not cached
+ *                   device-local memory. noncoherent: as private, and cached memory is not
+ *                   coherent. bar: all device-local memory can be mapped, and is not cached
  *   coherent=BYTES  size of the heap of coherent host memory (noncoherent only)
  *   heap=BYTES      size of the device-local heap, which is kept to
  *   allocation=BYTES, count=N              the largest allocation, the most at a time
@@ -52,8 +52,8 @@ enum strictvk_rule {
     STRICTVK_RULE_COUNT
 };
 
-/* Found by dlsym: all options anew, counters and reports from 0. NULL: the environment's. Only while
- * no device is open. Returns 0, or -1 for an option it does not know. */
+/* Found by dlsym: all options anew, counters and reports from 0. NULL: the environment's. Only
+ * while no device is open. Returns 0, or -1 for an option it does not know. */
 typedef int (*strictvk_set_fn)(const char *options);
 
 /* How often a rule was broken since strictvk_set. */

@@ -343,6 +343,15 @@ static void submit(struct user *u, const struct work *work, const struct ferry_e
     assert_int_equal(u->vk.QueueSubmit(u->queue, 1, &info, VK_NULL_HANDLE), VK_SUCCESS);
 }
 
+static void signal_from_host(struct user *u, struct ferry_sync sync) {
+    const VkSemaphoreSignalInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO,
+        .semaphore = ferry_vulkan_semaphore(sync),
+        .value = sync.value,
+    };
+    assert_int_equal(u->vk.SignalSemaphore(u->device, &info), VK_SUCCESS);
+}
+
 /* Upload, the user's work, readback, with no wait of the host's between. True: every byte is right
  * and no rule was broken. */
 static bool in_order(const char *options, bool wait) {
@@ -355,12 +364,17 @@ static bool in_order(const char *options, bool wait) {
     unsigned char *up = malloc(SIZE), *down = calloc(1, SIZE);
     memset(up, 5, SIZE);
     struct work work = record(&u, &native);
-    struct ferry_external external;
+    struct ferry_external first, external;
+    const struct ferry_use use = {buffer, FERRY_ACCESS_WRITE};
+    /* Other work of the user's, still going on: the upload is handed over, and waits for it. */
+    OK(ferry_external_begin(device, &use, 1, &first));
+    OK(ferry_external_end(device, first.ticket, FERRY_OK));
     OK(ferry_copy_from_host_async(buffer, up, SIZE, 0, NULL, NULL, NULL));
-    OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1,
-                            &external));
+    OK(ferry_external_begin(device, &use, 1, &external));
     assert_int_not_equal(external.signal.event, 0);
+    assert_true(external.wait_count > 0);
     submit(&u, &work, &external, wait);
+    signal_from_host(&u, first.signal);
     OK(ferry_external_end(device, external.ticket, FERRY_OK));
     ferry_ticket ticket;
     OK(ferry_copy_to_host_async(buffer, down, SIZE, 0, NULL, NULL, &ticket));
