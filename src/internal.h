@@ -239,6 +239,7 @@ struct ferry__op {
     uint64_t event;
     uint64_t mark, epoch; /* seen already, by the walk that has this number */
     bool ended, owns_event; /* external work */
+    bool unsignalled;       /* it failed: its event is Ferry's to raise */
     struct ferry__bridge *bridge;
     bool poked; /* a bridge's half: there is something to do since it was last looked at */
     struct ferry__op *poke_next;
