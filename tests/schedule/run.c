@@ -171,12 +171,15 @@ bool run_open(struct run *run, const char *more_knobs)
 {
     const char *const knobs[DEVICES_MAX] = {run->config->knobs, run->config->second_knobs};
     static const char *const names[DEVICES_MAX] = {"host", "host:1"};
+    static const char *const vulkan_names[DEVICES_MAX] = {"vulkan", "vulkan"};
     running = run;
     alarm(WATCHDOG_S);
+    if (run->config->strict != NULL)
+        vulkan_set(run->config->strict);
     for (unsigned i = 0; i < DEVICES_MAX && knobs[i] != NULL; i++) {
         struct ferry_device_params params = run->config->params;
         set_knobs(run, knobs[i], i == 0 ? more_knobs : NULL);
-        params.name = names[i];
+        params.name = run->config->strict != NULL ? vulkan_names[i] : names[i];
         enum ferry_status status = ferry_device_open(&params, &run->devices[i]);
         if (status != FERRY_OK && !may_refuse(run, status))
             wrong(run, "ferry_device_open(%s): %s: %s", names[i], ferry_status_name(status),
