@@ -299,7 +299,7 @@ static enum ferry_status metal_open(const struct ferry__open_params *params, voi
 {
     if (!ferry__mtl_load())
         return ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl.why);
-    struct metal_state *state;
+    struct metal_state *state = NULL;
     enum ferry_status status = make_state(&state, why);
     if (status)
         return status;

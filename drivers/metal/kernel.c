@@ -1,5 +1,6 @@
 #include "state.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* What makes Metal's language of kernels.inc. */

@@ -2,8 +2,8 @@
 #ifndef FERRY_METAL_STATE_H
 #define FERRY_METAL_STATE_H
 
-#include "../../src/base.h"
-#include "../../src/driver.h"
+#include "base.h"
+#include "driver.h"
 #include "objc.h"
 
 /* What kind of GPU it is: decided once, at open. */

@@ -17,10 +17,12 @@ void *sim_block_copy(mtl_block block, const char *signature)
         sim_breach(METALSIM_BLOCK, "a global block, which captures nothing");
         return NULL;
     }
+    /* Without copy and dispose the signature follows the size. */
+    size_t at = block->flags & MTL_BLOCK_HAS_COPY_DISPOSE
+                    ? offsetof(struct mtl_block_description, signature)
+                    : offsetof(struct mtl_block_description, copy);
     if (block->flags & MTL_BLOCK_HAS_SIGNATURE)
-        words = block->flags & MTL_BLOCK_HAS_COPY_DISPOSE
-                    ? description->signature
-                    : *(const char *const *)(const void *)&description->copy;
+        memcpy(&words, (const char *)description + at, sizeof words);
     if (!words || strcmp(words, signature)) {
         sim_breach(METALSIM_BLOCK, "a block with the signature %s, not %s", words ? words : "none",
                    signature);
