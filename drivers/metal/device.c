@@ -207,6 +207,16 @@ static void metal_close(void *opened)
     ferry__metal_state_release(state);
 }
 
+static enum ferry_status check_buffers(struct metal_state *state, char *why)
+{
+    mtl_id buffer = mtl_new_buffer(state->device, FERRY_BUFFER_ALIGNMENT, MTL_OPTION_PRIVATE);
+    if (!buffer)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no buffer");
+    bool right = ferry__mtl_check(buffer, MTL_ON_BUFFER, why, FERRY__WHY_MAX);
+    mtl_release(buffer);
+    return right ? FERRY_OK : FERRY_ERROR_UNSUPPORTED;
+}
+
 static enum ferry_status open_objects(struct metal_state *state,
                                       const struct ferry__open_params *params, char *why)
 {
@@ -219,7 +229,7 @@ static enum ferry_status open_objects(struct metal_state *state,
         return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
                                 "Metal gave no shared event listener");
     unsigned queues = params->queues ? params->queues : 1;
-    enum ferry_status status = FERRY_OK;
+    enum ferry_status status = check_buffers(state, why);
     for (unsigned i = 0; i < queues && i < METAL_QUEUES_MAX && !status; i++)
         status = ferry__metal_queue_open(state, NULL, why);
     char reason[FERRY__WHY_MAX] = "";

@@ -94,6 +94,10 @@ METALSIM_API void metalsim_fail_commands(uint64_t n, int code, unsigned victims)
 /* Writes a line for each live object to stderr. */
 METALSIM_API void metalsim_print_live(void);
 
+/* As if a thread were inside a method of this command buffer or encoder, until leave. */
+METALSIM_API void metalsim_enter(void *object);
+METALSIM_API void metalsim_leave(void *object);
+
 /* The GPU's own view of a buffer, to look at private memory in tests. Call close after it. */
 METALSIM_API unsigned char *metalsim_open(void *buffer);
 METALSIM_API void metalsim_close(void *buffer);

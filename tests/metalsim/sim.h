@@ -49,7 +49,6 @@ struct sim_class {
     const struct sim_method *class_methods;
     void (*dealloc)(struct sim_object *object); /* frees what it holds, not itself */
     size_t size;
-    bool single_threaded;
 };
 
 /* The prototypes that the list demands: SIM_METHOD does not compile with another. */
@@ -87,7 +86,7 @@ void sim_breach(enum metalsim_rule rule, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Round each method of a single-threaded object. */
-bool sim_enter(void *object);
+void sim_enter(void *object);
 void sim_leave(void *object);
 
 /* --- the one state (sim_device.c); lock guards all of it, changed is signalled for any change - */

@@ -197,32 +197,31 @@ static const struct sim_method root_methods[] = {
 
 const struct sim_class sim_classes[SIM_KINDS] = {
     [SIM_STRING] = {"NSString", sim_string_methods, sim_string_class_methods, sim_string_dealloc,
-                    sizeof(struct sim_string), false},
-    [SIM_ARRAY] = {"NSArray", sim_array_methods, NULL, sim_array_dealloc, sizeof(struct sim_array),
-                   false},
-    [SIM_ERROR] = {"NSError", sim_error_methods, NULL, NULL, sizeof(struct sim_error), false},
+                    sizeof(struct sim_string)},
+    [SIM_ARRAY] = {"NSArray", sim_array_methods, NULL, sim_array_dealloc, sizeof(struct sim_array)},
+    [SIM_ERROR] = {"NSError", sim_error_methods, NULL, NULL, sizeof(struct sim_error)},
     [SIM_DEVICE] = {"MetalSimDevice", sim_device_methods, NULL, sim_device_dealloc,
-                    sizeof(struct sim_device), false},
+                    sizeof(struct sim_device)},
     [SIM_BUFFER] = {"MetalSimBuffer", sim_buffer_methods, NULL, sim_buffer_dealloc,
-                    sizeof(struct sim_buffer), false},
+                    sizeof(struct sim_buffer)},
     [SIM_QUEUE] = {"MetalSimCommandQueue", sim_queue_methods, NULL, sim_queue_dealloc,
-                   sizeof(struct sim_queue), false},
+                   sizeof(struct sim_queue)},
     [SIM_COMMANDS] = {"MetalSimCommandBuffer", sim_commands_methods, NULL, sim_commands_dealloc,
-                      sizeof(struct sim_commands), true},
+                      sizeof(struct sim_commands)},
     [SIM_BLIT] = {"MetalSimBlitCommandEncoder", sim_blit_methods, NULL, sim_encoder_dealloc,
-                  sizeof(struct sim_encoder), true},
+                  sizeof(struct sim_encoder)},
     [SIM_COMPUTE] = {"MetalSimComputeCommandEncoder", sim_compute_methods, NULL,
-                     sim_encoder_dealloc, sizeof(struct sim_encoder), true},
+                     sim_encoder_dealloc, sizeof(struct sim_encoder)},
     [SIM_EVENT] = {"MetalSimSharedEvent", sim_event_methods, NULL, sim_event_dealloc,
-                   sizeof(struct sim_event), false},
+                   sizeof(struct sim_event)},
     [SIM_LISTENER] = {"MTLSharedEventListener", NULL, sim_listener_class_methods, NULL,
-                      sizeof(struct sim_object), false},
+                      sizeof(struct sim_object)},
     [SIM_LIBRARY] = {"MetalSimLibrary", sim_library_methods, NULL, sim_owned_dealloc,
-                     sizeof(struct sim_pipeline), false},
+                     sizeof(struct sim_pipeline)},
     [SIM_FUNCTION] = {"MetalSimFunction", NULL, NULL, sim_owned_dealloc,
-                      sizeof(struct sim_pipeline), false},
+                      sizeof(struct sim_pipeline)},
     [SIM_PIPELINE] = {"MetalSimComputePipelineState", sim_pipeline_methods, NULL, sim_owned_dealloc,
-                      sizeof(struct sim_pipeline), false},
+                      sizeof(struct sim_pipeline)},
 };
 
 static void add_methods(Class class, const struct sim_method *methods)
@@ -350,18 +349,26 @@ void sim_count_live(uint64_t *objects, uint64_t *buffers)
     }
 }
 
-bool sim_enter(void *object)
+void sim_enter(void *object)
 {
-    if (atomic_fetch_add(&((struct sim_object *)object)->users, 1) == 0)
-        return true;
-    sim_breach(METALSIM_THREADS, "two threads at once in a %s",
-               sim_classes[((struct sim_object *)object)->kind].name);
-    return true;
+    if (atomic_fetch_add(&((struct sim_object *)object)->users, 1))
+        sim_breach(METALSIM_THREADS, "two threads at once in a %s",
+                   sim_classes[((struct sim_object *)object)->kind].name);
 }
 
 void sim_leave(void *object)
 {
     atomic_fetch_sub(&((struct sim_object *)object)->users, 1);
+}
+
+METALSIM_API void metalsim_enter(void *object)
+{
+    sim_enter(object);
+}
+
+METALSIM_API void metalsim_leave(void *object)
+{
+    sim_leave(object);
 }
 
 /* --- pools: a stack of objects for each thread, with NULL where a pool begins ------------------ */
