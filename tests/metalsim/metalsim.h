@@ -5,8 +5,8 @@
  * driver loads it in their place. It carries out the work for real, late and on its own threads, and
  * calls every breach of Metal's rules by its number in the list below.
  *
- * A program that only names it configures it by the environment: METALSIM_MACHINE (apple, intel,
- * amd, paravirtual), METALSIM_SEED, METALSIM_DELAY_US. At its end live objects are an error.
+ * A program that only names it configures it by the environment variable METALSIM, a list like
+ * "amd,disorder,fail_exec=3" (sim_knobs.c has the names). At its end live objects are an error.
  */
 #ifndef METALSIM_H
 #define METALSIM_H

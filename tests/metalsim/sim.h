@@ -99,6 +99,7 @@ struct sim_state {
     struct sim_device *devices[4];
     unsigned device_count;
     uint64_t fail_constructor, fail_commands;
+    uint64_t fail_buffer, fail_new_commands, fail_import, fail_every; /* METALSIM only */
     int fail_code;
     unsigned fail_victims;
     uint64_t random;
@@ -114,6 +115,11 @@ void sim_unlock(void);
 uint64_t sim_random_locked(void);
 bool sim_constructor_fails(void); /* counts it */
 void sim_start(void);             /* the state from the environment, once */
+
+/* The environment variable METALSIM (sim_knobs.c). */
+void sim_knobs_machine(struct metalsim_config *out);
+void sim_knobs_faults(void);
+bool sim_counts_down(uint64_t *count); /* true once, when it reaches 0; always for UINT64_MAX */
 
 /* --- strings, arrays, errors (sim_foundation.c) ----------------------------------------------- */
 

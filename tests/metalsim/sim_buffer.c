@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { POISONED = 1 << 20 }; /* new memory holds no zeros, up to here */
 
@@ -79,7 +80,8 @@ mtl_id sim_buffer_new(struct sim_device *device, uint64_t length, uint64_t optio
 {
     if (!length)
         sim_breach(METALSIM_RANGE, "a buffer of length 0");
-    if (sim_constructor_fails() || !options_allowed(options) || !length ||
+    if (sim_constructor_fails() || sim_counts_down(&sim.fail_buffer) ||
+        !options_allowed(options) || !length ||
         length > sim.config.max_buffer || !account(device, length))
         return NULL;
     struct sim_buffer *buffer = buffer_object(device, length, options);
@@ -93,9 +95,26 @@ mtl_id sim_buffer_new(struct sim_device *device, uint64_t length, uint64_t optio
 /* --- imports ---------------------------------------------------------------------------------- */
 
 /* msync says ENOMEM where nothing is mapped, and changes nothing. */
+static bool is_range_mapped(unsigned char *start, uint64_t size)
+{
+    return msync(start, size, MS_ASYNC) == 0 || errno != ENOMEM;
+}
+
+/* Of a simulated page that is larger than this system's, a part may well be missing: the caller's
+ * memory begins or ends in it. */
 static bool is_mapped(const struct sim_buffer *buffer)
 {
-    return msync(buffer->gpu, buffer->length, MS_ASYNC) == 0 || errno != ENOMEM;
+    uint64_t own = (uint64_t)sysconf(_SC_PAGESIZE), page = sim_page_size();
+    if (is_range_mapped(buffer->gpu, buffer->length))
+        return true;
+    for (uint64_t at = 0; at < buffer->length; at += page) {
+        bool some = false;
+        for (uint64_t part = 0; part < page && !some; part += own)
+            some = is_range_mapped(buffer->gpu + at + part, own);
+        if (!some)
+            return false;
+    }
+    return true;
 }
 
 mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length, uint64_t options,
@@ -109,6 +128,8 @@ mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length
     }
     bool refuses = sim.config.machine == METALSIM_PARAVIRTUAL ||
                    (sim.config.machine == METALSIM_AMD && !(options & MTL_OPTION_MANAGED));
+    /* A single page is the driver's own question whether imports work at all. */
+    refuses |= length > page && sim_counts_down(&sim.fail_import);
     if (sim_constructor_fails() || refuses || sim.config.import == METALSIM_IMPORT_NIL ||
         length > sim.config.max_buffer || !account(device, length))
         return NULL;

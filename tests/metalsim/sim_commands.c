@@ -73,7 +73,7 @@ static bool take_slot(struct sim_queue *queue)
 static mtl_id make_commands(mtl_id self, bool retains)
 {
     struct sim_queue *queue = (struct sim_queue *)self;
-    if (sim_constructor_fails())
+    if (sim_constructor_fails() || sim_counts_down(&sim.fail_new_commands))
         return NULL;
     if (!take_slot(queue)) {
         sim_breach(METALSIM_QUEUE_FULL, "all %lu command buffers are out and none is committed",

@@ -11,14 +11,14 @@ struct sim_state sim = {.lock = PTHREAD_MUTEX_INITIALIZER,
                         .random = 1};
 
 static const struct machine {
-    const char *id, *name;
+    const char *name;
     bool unified, low_power, apple;
     uint64_t page;
 } machines[METALSIM_MACHINES] = {
-    [METALSIM_APPLE] = {"apple", "Apple M2 (simulated)", true, false, true, 16384},
-    [METALSIM_INTEL] = {"intel", "Intel(R) UHD Graphics 630 (simulated)", true, true, false, 4096},
-    [METALSIM_AMD] = {"amd", "AMD Radeon Pro 5500M (simulated)", false, false, false, 4096},
-    [METALSIM_PARAVIRTUAL] = {"paravirtual", "Apple Paravirtual device", true, false, true, 16384},
+    [METALSIM_APPLE] = {"Apple M2 (simulated)", true, false, true, 16384},
+    [METALSIM_INTEL] = {"Intel(R) UHD Graphics 630 (simulated)", true, true, false, 4096},
+    [METALSIM_AMD] = {"AMD Radeon Pro 5500M (simulated)", false, false, false, 4096},
+    [METALSIM_PARAVIRTUAL] = {"Apple Paravirtual device", true, false, true, 16384},
 };
 
 static const struct machine *machine(void)
@@ -69,6 +69,7 @@ static void configure(const struct metalsim_config *config)
     sim.random = config->seed ? config->seed : 1;
     sim.counts = (struct metalsim_counts){0};
     sim.fail_constructor = sim.fail_commands = 0;
+    sim.fail_buffer = sim.fail_new_commands = sim.fail_import = sim.fail_every = 0;
     atomic_store(&sim_messages, 0);
     for (sim.device_count = 0; sim.device_count < sim.config.devices; sim.device_count++) {
         struct sim_device *device = sim_make(SIM_DEVICE);
@@ -79,15 +80,8 @@ static void configure(const struct metalsim_config *config)
 
 static void start_from_environment(void)
 {
-    struct metalsim_config config = {.machine = METALSIM_APPLE};
-    const char *name = getenv("METALSIM_MACHINE");
-    const char *seed = getenv("METALSIM_SEED");
-    const char *delay = getenv("METALSIM_DELAY_US");
-    for (int i = 0; name && i < METALSIM_MACHINES; i++)
-        if (!strcmp(name, machines[i].id))
-            config.machine = (enum metalsim_machine)i;
-    config.seed = seed ? strtoull(seed, NULL, 0) : 0;
-    config.delay_us = delay ? (unsigned)strtoul(delay, NULL, 0) : 0;
+    struct metalsim_config config;
+    sim_knobs_machine(&config);
     configure(&config);
 }
 

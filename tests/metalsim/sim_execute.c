@@ -407,6 +407,8 @@ void sim_stop_threads(void)
 /* Is this the one to fail? Locked. */
 static int injected_failure_locked(void)
 {
+    if (sim.fail_every && sim.counts.commits % sim.fail_every == 0)
+        return sim.fail_code;
     if (sim.fail_commands > 1) {
         sim.fail_commands--;
         return 0;
@@ -427,9 +429,9 @@ void sim_commit(struct sim_commands *commands)
     start_threads_locked();
     commands->status = SIM_COMMITTED;
     commands->queue->uncommitted--;
+    sim.counts.commits++;
     commands->fail_code = injected_failure_locked();
     commands->next = NULL;
-    sim.counts.commits++;
     struct sim_worker *worker = commands->queue->worker;
     struct sim_commands **link = &worker->first;
     while (*link)

@@ -6,6 +6,11 @@
 #define HOST .knobs_variable = "FERRY_HOST", .params.name = "host"
 #define QUEUED .params.map_private = FERRY_MAP_NEVER
 
+#ifdef SUITE_METAL
+void suite_metal_signal(uint64_t event, uint64_t value);
+bool suite_metal_wait(uint64_t event, uint64_t value);
+#endif
+
 const struct suite_config suite_configs[] = {
     {.name = "host", HOST, .big = true},
     {.name = "host-never", HOST, QUEUED},
@@ -37,6 +42,9 @@ const struct suite_config suite_configs[] = {
     {.name = "two-devices", HOST, .second = "host:1"},
     {.name = "two-unlike-devices", HOST, QUEUED, .knobs = "align=4,fill_pattern=1",
      .second = "host:1", .second_knobs = "noncoherent,max_copy=64K"},
+#ifdef SUITE_METAL
+#include "configs_metal.inc"
+#endif
 };
 
 const size_t suite_config_count = sizeof suite_configs / sizeof suite_configs[0];
