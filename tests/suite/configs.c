@@ -6,7 +6,7 @@
 #define HOST .knobs_variable = "FERRY_HOST", .params.name = "host"
 #define QUEUED .params.map_private = FERRY_MAP_NEVER
 
-#ifdef SUITE_METAL
+#if defined(SUITE_METAL) || defined(SUITE_METALSIM)
 void suite_metal_signal(uint64_t event, uint64_t value);
 bool suite_metal_wait(uint64_t event, uint64_t value);
 #endif
@@ -44,6 +44,9 @@ const struct suite_config suite_configs[] = {
      .second = "host:1", .second_knobs = "noncoherent,max_copy=64K"},
 #ifdef SUITE_METAL
 #include "configs_metal.inc"
+#endif
+#ifdef SUITE_METALSIM
+#include "configs_metalsim.inc"
 #endif
 };
 
