@@ -4,10 +4,10 @@
 set -eu
 
 # gcc, g++: the library; the test that its headers are good C++.  pkg-config, cmocka: the tests.
-# libobjc4, libblocksruntime0: the Metal driver's tests, on simulated Metal (x86-64 only).
+# libobjc4, libblocksruntime-dev: the Metal driver's tests, on simulated Metal (x86-64 only).
 # python3: the tests check the command's JSON.  tesseract: its trained model is `make run`'s file.
-debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng
-debian="$debian libobjc4 libblocksruntime0"
+debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng"
+debian="$debian libobjc4 libblocksruntime-dev"
 homebrew="cmake pkg-config cmocka tesseract"
 
 as_root() {

@@ -118,7 +118,7 @@ void sim_start(void);             /* the state from the environment, once */
 
 /* The environment variable METALSIM (sim_knobs.c). */
 void sim_knobs_machine(struct metalsim_config *out);
-void sim_knobs_faults(void);
+void sim_knobs_faults(bool armed);
 bool sim_counts_down(uint64_t *count); /* true once, when it reaches 0; always for UINT64_MAX */
 
 /* --- strings, arrays, errors (sim_foundation.c) ----------------------------------------------- */

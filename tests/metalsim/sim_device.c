@@ -164,6 +164,7 @@ METALSIM_API void metalsim_fail_commands(uint64_t n, int code, unsigned victims)
 METALSIM_API mtl_id MTLCopyAllDevices(void)
 {
     sim_start();
+    sim_knobs_faults(false);
     if (sim_constructor_fails())
         return NULL;
     struct sim_array *array = sim_make(SIM_ARRAY);

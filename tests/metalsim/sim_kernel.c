@@ -42,7 +42,7 @@ static mtl_id refuse(mtl_id *error, const char *why)
 mtl_id sim_library_new(struct sim_device *owner, mtl_id source, mtl_id *error)
 {
     struct sim_string *text = sim_check(source, SIM_STRING);
-    sim_knobs_faults();
+    sim_knobs_faults(true);
     if (sim_constructor_fails() || sim.config.bad_kernels)
         return refuse(error, "program_source:1:1: error: simulated");
     if (!text || !strstr(text->text, kernels_text))

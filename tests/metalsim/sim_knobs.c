@@ -96,13 +96,15 @@ void sim_knobs_machine(struct metalsim_config *out)
     };
 }
 
-/* What is to fail: read each time a device has been opened, and counted from there on. */
-void sim_knobs_faults(void)
+/* What is to fail: read each time a device has been opened, and counted from there on. While one is
+ * being opened (not armed) nothing fails. */
+void sim_knobs_faults(bool armed)
 {
-    uint64_t values[KNOB_COUNT];
+    uint64_t values[KNOB_COUNT] = {0};
     if (!getenv("METALSIM"))
         return;
-    read_knobs(values);
+    if (armed)
+        read_knobs(values);
     sim_lock();
     sim.config.delay_us = values[KNOB_DELAY_US] ? (unsigned)values[KNOB_DELAY_US] : 50;
     sim.fail_buffer = values[KNOB_FAIL_ALLOC];
