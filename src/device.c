@@ -334,6 +334,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
         ferry__round_down(device->limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
     if (device->info.max_buffer_size > SIZE_MAX / 2) device->info.max_buffer_size = SIZE_MAX / 2;
     device->info.import_granularity = device->limits.import_granularity;
+    if (!device->info.import_granularity) device->info.paths &= ~(1u << FERRY_PATH_IMPORTED);
     if (!device->limits.atom) device->limits.atom = 1;
     pick_queues(device);
     set_thresholds(device);
