@@ -164,13 +164,15 @@ static void set_knobs(const struct run *run, const char *knobs, const char *more
     char value[256];
     snprintf(value, sizeof value, "%s%s%s%sseed=%llu", knobs, knobs[0] ? "," : "",
              more != NULL ? more : "", more != NULL ? "," : "", (unsigned long long)run->seed);
-    setenv("FERRY_HOST", value, 1);
+    setenv(run->config->metal ? "METALSIM" : "FERRY_HOST", value, 1);
 }
 
 bool run_open(struct run *run, const char *more_knobs)
 {
     const char *const knobs[DEVICES_MAX] = {run->config->knobs, run->config->second_knobs};
-    static const char *const names[DEVICES_MAX] = {"host", "host:1"};
+    static const char *const all_names[2][DEVICES_MAX] = {{"host", "host:1"},
+                                                          {"metal", "metal:1"}};
+    const char *const *names = all_names[run->config->metal];
     running = run;
     alarm(WATCHDOG_S);
     for (unsigned i = 0; i < DEVICES_MAX && knobs[i] != NULL; i++) {
