@@ -43,6 +43,9 @@ const struct config configs[] = {
 #ifdef SCHEDULE_VULKAN
 #include "vulkan.inc"
 #endif
+#ifdef SCHEDULE_METALSIM
+#include "configs_metalsim.inc"
+#endif
 };
 
 const size_t config_count = sizeof configs / sizeof configs[0];

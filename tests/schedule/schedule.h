@@ -38,6 +38,7 @@ struct config {
     bool failing;     /* submissions fail by knobs: any operation may */
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */
+    bool metal;       /* on simulated Metal; the knobs are METALSIM then, and one for both devices */
 };
 
 extern const struct config configs[];

@@ -11,6 +11,11 @@ bool vulkan_event_wait(uint64_t event, uint64_t value);
 
 #define QUEUED .params.map_private = FERRY_MAP_NEVER
 
+#if defined(SUITE_METAL) || defined(SUITE_METALSIM)
+void suite_metal_signal(uint64_t event, uint64_t value);
+bool suite_metal_wait(uint64_t event, uint64_t value);
+#endif
+
 const struct suite_config suite_configs[] = {
     {.name = "host", HOST, .big = true},
     {.name = "host-never", HOST, QUEUED},
@@ -44,6 +49,12 @@ const struct suite_config suite_configs[] = {
      .second = "host:1", .second_knobs = "noncoherent,max_copy=64K"},
 #ifdef SUITE_STRICTVK
 #include "vulkan.inc"
+#endif
+#ifdef SUITE_METAL
+#include "configs_metal.inc"
+#endif
+#ifdef SUITE_METALSIM
+#include "configs_metalsim.inc"
 #endif
 };
 
