@@ -151,6 +151,12 @@ struct ferry_buffer {
 };
 
 const char *ferry__label(const struct ferry_buffer *buffer);
+/* A private buffer of a part of the user's own native buffer: memory lives until release is called,
+ * with user, when the buffer is destroyed and idle. */
+enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
+                                     const struct ferry__memory *memory, uint64_t size,
+                                     void (*release)(void *user), void *user,
+                                     ferry_buffer **out_buffer);
 void ferry__buffer_ref(struct ferry_buffer *buffer);
 void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock */
 
@@ -234,6 +240,7 @@ struct ferry__op {
     uint64_t event;
     uint64_t mark, epoch; /* seen already, by the walk that has this number */
     bool ended, owns_event; /* external work */
+    bool unsignalled;       /* it failed: its event is Ferry's to raise */
     struct ferry__bridge *bridge;
     bool poked; /* a bridge's half: there is something to do since it was last looked at */
     struct ferry__op *poke_next;
