@@ -48,6 +48,9 @@ extern const size_t config_count;
 
 /* What the user's own Vulkan would do: waits for the waits, works, signals the signal. */
 void vulkan_work(const struct ferry_external *external);
+
+/* The same with the configuration's own interface (configs.c). */
+void user_work(const struct config *config, const struct ferry_external *external);
 /* Names the strict Vulkan, with these options, in the environment. */
 void vulkan_set(const char *options);
 

@@ -168,7 +168,7 @@ static void end_held(struct lane *lane)
         return;
     task->ended = one_in(&lane->random, 3) ? FERRY_ERROR_EXECUTION_FAILED : FERRY_OK;
     if (task->ended == FERRY_OK && lane->external.signal.event != 0)
-        vulkan_work(&lane->external);
+        user_work(lane->run->config, &lane->external);
     enum ferry_status status = ferry_external_end(task->device, task->ticket, task->ended);
     if (status != FERRY_OK && !lane->run->config->losing)
         wrong(lane->run, "ferry_external_end: %s: %s", ferry_status_name(status),
