@@ -37,6 +37,7 @@ struct metal_submission {
     struct metal_submission *next; /* in the queue's list */
     struct ferry__record *record;  /* NULL: nobody waits for it any more */
     uint64_t value;
+    uint64_t waits[METAL_QUEUES_MAX]; /* values of our queues that it waited for */
     bool done;
     atomic_int references;
 };
@@ -46,7 +47,6 @@ struct metal_queue {
     mtl_id queue, event;
     struct metal_submission *first, *last; /* in flight, in the order of their values */
     unsigned in_flight, limit;
-    uint64_t submitted;
     bool failed; /* some command buffer failed, so that the event may have to be raised by us */
     _Atomic uint64_t completed;
 };
