@@ -6,6 +6,8 @@
 #include "driver.h"
 #include "objc.h"
 
+#include <ferry/metal.h>
+
 /* What kind of GPU it is: decided once, at open. */
 enum metal_class {
     METAL_APPLE,       /* Apple's own: unified memory; kernels copy faster than the blit engine */
@@ -64,6 +66,8 @@ struct metal_state {
     enum metal_class class;
     bool unified, map_always;
     mtl_id label; /* of command buffers */
+    void (*release)(void *user); /* of what was wrapped; NULL: none */
+    void *release_user;
     mtl_id pipelines[METAL_KERNEL_COUNT];
     uint64_t group_threads;
     mtl_id listener;
@@ -84,6 +88,8 @@ struct metal_state {
 enum metal_class ferry__metal_class(mtl_id device);
 uint64_t ferry__metal_page(enum metal_class class);
 extern const char *const ferry__metal_class_names[METAL_CLASS_COUNT];
+void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info); /* in a pool */
+extern const struct ferry__driver ferry__metal_driver;
 
 /* Compiles the kernels; without them why says why not, and the device works all the same. */
 bool ferry__metal_kernels_make(struct metal_state *state, char *why);

@@ -32,7 +32,7 @@ static const struct config losing = {
 
 /* On Metal with one device: its knobs are the process's. */
 static const struct config metal_scenario = {
-    .name = "inject", METAL, .knobs = "amd,disorder",
+    .name = "inject", METAL, .knobs = "apple,disorder",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
     .failing = true,
 };
