@@ -51,6 +51,11 @@ static bool is_unified(mtl_id device)
                                             : mtl_is_low_power(device) != 0;
 }
 
+static bool is_apple(mtl_id device)
+{
+    return MTL_RESPONDS(device, supports_family) && mtl_supports_family(device, MTL_FAMILY_APPLE1);
+}
+
 static const char *device_name(mtl_id device)
 {
     const char *name = mtl_utf8(mtl_device_name(device));
@@ -65,18 +70,17 @@ enum metal_class ferry__metal_class(mtl_id device)
         return (enum metal_class)forced;
     if (strstr(device_name(device), "Paravirtual"))
         return METAL_PARAVIRTUAL;
-    if (MTL_RESPONDS(device, supports_family) && mtl_supports_family(device, MTL_FAMILY_APPLE1))
+    if (is_apple(device))
         return METAL_APPLE;
     return is_unified(device) ? METAL_INTEL : METAL_DISCRETE;
 }
 
 /* A process that Rosetta translates is told 4096, but the kernel of an Apple GPU's Mac has pages of
  * 16 KiB. */
-uint64_t ferry__metal_page(enum metal_class class)
+static uint64_t page_size(mtl_id device)
 {
-    bool apple = class == METAL_APPLE || class == METAL_PARAVIRTUAL;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    return apple && page < APPLE_PAGE ? APPLE_PAGE : page;
+    return is_apple(device) && page < APPLE_PAGE ? APPLE_PAGE : page;
 }
 
 static uint64_t max_buffer(mtl_id device)
@@ -102,7 +106,7 @@ void ferry__metal_describe(mtl_id device, struct ferry_device_info *out)
         .total_memory = mtl_working_set_size(device),
         .max_buffer_size = max_buffer(device),
         .max_allocation = max_buffer(device),
-        .import_granularity = ferry__metal_page(class),
+        .import_granularity = page_size(device),
         .queues = METAL_QUEUES_MAX,
     };
     snprintf(out->description, sizeof out->description, "%s", device_name(device));
@@ -286,7 +290,7 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         {FERRY__ROLE_UPLOAD | FERRY__ROLE_COPY, FERRY__ROLE_DOWNLOAD},
         {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
     };
-    uint64_t page = ferry__metal_page(state->class);
+    uint64_t page = page_size(state->device);
     bool has_kernel = state->pipelines[METAL_KERNEL_COPY];
     *out = (struct ferry__limits){
         .copy_alignment = 4,

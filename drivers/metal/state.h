@@ -84,9 +84,8 @@ struct metal_state {
     bool drained; /* the wait for a lost device's work was made, and is not made again */
 };
 
-/* The classes and the size of pages (device.c). */
+/* device.c */
 enum metal_class ferry__metal_class(mtl_id device);
-uint64_t ferry__metal_page(enum metal_class class);
 extern const char *const ferry__metal_class_names[METAL_CLASS_COUNT];
 void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info); /* in a pool */
 extern const struct ferry__driver ferry__metal_driver;
