@@ -245,6 +245,12 @@ static uint64_t buffer_storage(mtl_id self, mtl_sel cmd)
     return ((struct sim_buffer *)self)->storage;
 }
 
+static uint64_t buffer_hazard_tracking(mtl_id self, mtl_sel cmd)
+{
+    (void)cmd;
+    return ((struct sim_buffer *)self)->tracked ? MTL_HAZARDS_TRACKED : MTL_HAZARDS_UNTRACKED;
+}
+
 static mtl_id buffer_device(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
@@ -283,6 +289,7 @@ const struct sim_method sim_buffer_methods[] = {
     SIM_METHOD(buffer_length, buffer_length),
     SIM_METHOD(buffer_contents, buffer_contents),
     SIM_METHOD(buffer_storage, buffer_storage),
+    SIM_METHOD(hazard_tracking, buffer_hazard_tracking),
     SIM_METHOD(owner_device, buffer_device),
     SIM_METHOD(did_modify, buffer_did_modify),
     SIM_METHOD(set_label, buffer_set_label),

@@ -49,25 +49,3 @@ const struct config configs[] = {
 };
 
 const size_t config_count = sizeof configs / sizeof configs[0];
-
-#ifdef SCHEDULE_METALSIM
-void suite_metal_signal(uint64_t event, uint64_t value); /* ../suite/metal_events.c */
-bool suite_metal_wait(uint64_t event, uint64_t value);
-
-static void metal_work(const struct ferry_external *external)
-{
-    for (size_t i = 0; i < external->wait_count; i++)
-        suite_metal_wait(external->waits[i].event, external->waits[i].value);
-    suite_metal_signal(external->signal.event, external->signal.value);
-}
-#else
-static void metal_work(const struct ferry_external *external)
-{
-    (void)external; /* no configuration is on Metal */
-}
-#endif
-
-void user_work(const struct config *config, const struct ferry_external *external)
-{
-    (config->metal ? metal_work : vulkan_work)(external);
-}
