@@ -21,7 +21,7 @@ struct family {
     bool tried; /* it was made, or could not be */
 };
 
-/* A scalar of struct ferry_stats. */
+/* A number, and the metric that tells it. */
 static const struct scalar {
     const char *name, *help;
     size_t offset;
@@ -31,19 +31,17 @@ static const struct scalar {
 #define NONE 1
 #define BYTES 1
 #define SECONDS 1e-9
-#define NAME_COUNTER_NONE(field) "ferry_" #field "_total"
-#define NAME_COUNTER_BYTES(field) "ferry_" #field "_total"
-#define NAME_COUNTER_SECONDS(field) "ferry_" #field "_seconds_total"
-#define NAME_GAUGE_NONE(field) "ferry_" #field
-#define NAME_GAUGE_BYTES(field) "ferry_" #field
+#define NAME_COUNTER(field) "ferry_" #field "_total"
+#define NAME_GAUGE(field) "ferry_" #field
 #define FERRY_STAT(field, kind, unit, help)                                                        \
-    {NAME_##kind##_##unit(field), help, offsetof(struct ferry_stats, field), kind, unit},
+    {NAME_##kind(field), help, offsetof(struct ferry_stats, field), kind, unit},
 #include <ferry/stats.inc>
 #undef FERRY_STAT
 };
 enum { SCALARS = sizeof scalars / sizeof *scalars };
 
-/* Of struct ferry_operation_stats, by operation and path. */
+/* Of struct ferry_operation_stats, by operation and path. The names are those of Ferry's own text,
+ * where the last three are one histogram: Triton's histograms take no sums of others. */
 static const struct scalar operation_scalars[] = {
     {"ferry_operations_total", "Operations done",
      offsetof(struct ferry_operation_stats, operations), COUNTER, 1},
@@ -51,16 +49,16 @@ static const struct scalar operation_scalars[] = {
      offsetof(struct ferry_operation_stats, bytes), COUNTER, 1},
     {"ferry_operation_errors_total", "Operations that failed",
      offsetof(struct ferry_operation_stats, errors), COUNTER, 1},
-    {"ferry_operation_timed_total", "Operations that were timed",
+    {"ferry_operation_duration_seconds_count", "Operations that were timed",
      offsetof(struct ferry_operation_stats, timed), COUNTER, 1},
-    {"ferry_operation_seconds_total", "Time of the timed operations together",
+    {"ferry_operation_duration_seconds_sum", "Time of the operations that were timed",
      offsetof(struct ferry_operation_stats, time_ns), COUNTER, 1e-9},
 };
 enum { OPERATION_SCALARS = sizeof operation_scalars / sizeof *operation_scalars };
 
-static const char bucket_name[] = "ferry_operation_duration_total";
-static const char bucket_help[] = "Timed operations by their time: up to le seconds, more than the "
-                                  "bound below (not cumulative)";
+static const struct scalar bucket = {"ferry_operation_duration_seconds_bucket",
+                                     "Operations that were timed and took at most le seconds", 0,
+                                     COUNTER, 1};
 
 /* The layer's own. */
 static const struct scalar own_scalars[] = {
@@ -109,13 +107,24 @@ static void give_up(const char *name, TRITONSERVER_Error *error) {
     ferry__triton_delete(error);
 }
 
-static TRITONSERVER_MetricFamily *family_of(struct family *family, const char *name,
-                                            const char *help, bool gauge) {
+/* Where a field is in nanoseconds its name says so, and its metric is in seconds. */
+static void write_name(const struct scalar *scalar, char *name, size_t size) {
+    const char *unit = scalar->scale == SECONDS ? strstr(scalar->name, "_ns") : NULL;
+    if (unit)
+        snprintf(name, size, "%.*s_seconds%s", (int)(unit - scalar->name), scalar->name, unit + 3);
+    else
+        snprintf(name, size, "%s", scalar->name);
+}
+
+static TRITONSERVER_MetricFamily *family_of(struct family *family, const struct scalar *scalar) {
+    char name[96];
     if (family->tried) return family->triton;
     family->tried = true;
+    write_name(scalar, name, sizeof name);
     TRITONSERVER_Error *error = ferry__triton.TRITONSERVER_MetricFamilyNew(
-        &family->triton, gauge ? TRITONSERVER_METRIC_KIND_GAUGE : TRITONSERVER_METRIC_KIND_COUNTER,
-        name, help);
+        &family->triton,
+        scalar->kind == GAUGE ? TRITONSERVER_METRIC_KIND_GAUGE : TRITONSERVER_METRIC_KIND_COUNTER,
+        name, scalar->help);
     if (!error) return family->triton;
     family->triton = NULL;
     give_up(name, error);
@@ -157,15 +166,12 @@ static uint64_t at(const void *numbers, size_t offset) {
     return *(const uint64_t *)((const char *)numbers + offset);
 }
 
-/* Tells one number by a metric that is made when it first differs from 0. */
+/* Tells one number, by a metric that is made for it at first. */
 static void update(TRITONSERVER_Metric **metric, struct family *family,
                    const struct scalar *scalar, const struct label *labels, size_t label_count,
                    uint64_t told, uint64_t now) {
-    if (!*metric) {
-        if (!now && scalar->kind == COUNTER && label_count > 1) return;
-        *metric = make(family_of(family, scalar->name, scalar->help, scalar->kind == GAUGE),
-                       scalar->name, labels, label_count);
-    }
+    if (state.absent) return;
+    if (!*metric) *metric = make(family_of(family, scalar), scalar->name, labels, label_count);
     if (*metric) tell(*metric, scalar, told, now);
 }
 
@@ -176,26 +182,29 @@ static const char *const operation_names[] = {
     [FERRY_OPERATION_FILL] = "fill",
 };
 
+/* The counters of an operation on a path that have met. */
 static void update_operation(struct device *device, unsigned operation, unsigned path,
                              const struct ferry_operation_stats *now) {
     struct operation_metrics *metrics =
         &device->operations[operation * FERRY_PATH_COUNT + path];
-    struct ferry_operation_stats *told = &device->told.operations[operation][path];
+    const struct ferry_operation_stats *told = &device->told.operations[operation][path];
     struct label labels[LABELS_MAX] = {{"device", device->name},
                                        {"operation", operation_names[operation]},
                                        {"path", ferry_path_name((enum ferry_path)path)}};
+    uint64_t told_sum = 0, now_sum = 0;
+    if (!now->operations && !now->errors && !told->operations && !told->errors) return;
     for (size_t i = 0; i < OPERATION_SCALARS; i++)
         update(&metrics->scalars[i], &state.operations[i], &operation_scalars[i], labels, 3,
                at(told, operation_scalars[i].offset), at(now, operation_scalars[i].offset));
     for (size_t i = 0; i < FERRY_TIME_BUCKETS; i++) {
-        const struct scalar bucket = {bucket_name, bucket_help, 0, COUNTER, 1};
         char bound[32] = "+Inf";
         if (i < FERRY_TIME_BUCKETS - 1)
             snprintf(bound, sizeof bound, "%.9f",
                      (double)((uint64_t)FERRY_TIME_BUCKET_NS << (2 * i)) * 1e-9);
         labels[3] = (struct label){"le", bound};
-        update(&metrics->buckets[i], &state.buckets, &bucket, labels, 4, told->buckets[i],
-               now->buckets[i]);
+        told_sum += told->buckets[i];
+        now_sum += now->buckets[i];
+        update(&metrics->buckets[i], &state.buckets, &bucket, labels, 4, told_sum, now_sum);
     }
 }
 
