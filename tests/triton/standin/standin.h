@@ -62,7 +62,7 @@ STANDIN_API void standin_with_gpu(bool there);
 /* Requests that were given to a backend and are not released. */
 STANDIN_API unsigned standin_outstanding(void);
 
-/* The most requests that one Execute was called with since the last reset. */
+/* The most requests that one Execute was called with since this was last asked. */
 STANDIN_API unsigned standin_largest_batch(void);
 
 #endif
