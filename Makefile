@@ -8,6 +8,8 @@ PREFIX ?= /usr/local
 FILE ?=
 DEVICE ?=
 
+MAKEFLAGS += --no-print-directory
+
 all: setup
 	cmake --preset release
 	cmake --build --preset release --parallel $(JOBS)
@@ -15,7 +17,9 @@ all: setup
 setup:
 	scripts/setup.sh
 
-run: all
+run: setup
+	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS) --target ferry_command
 	FILE='$(FILE)' DEVICE='$(DEVICE)' scripts/run.sh
 
 test: setup

@@ -47,7 +47,7 @@ enum cli_option_type {
 };
 
 struct cli_option {
-    const char *name;  /* without the dashes */
+    const char *name; /* without the dashes */
     enum cli_option_type type;
     void *out;         /* left alone if the option is not given */
     const char *value; /* its name in the help; NULL for a flag */

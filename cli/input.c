@@ -18,8 +18,8 @@ bool input_open(struct input *input, const char *name, char *why)
 {
     bool standard = strcmp(name, "-") == 0;
     *input = (struct input){.name = standard ? "standard input" : name};
-    input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                         : open(name, O_RDONLY | O_CLOEXEC);
+    input->fd =
+        standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(name, O_RDONLY | O_CLOEXEC);
     if (input->fd < 0)
         return fail(input, "cannot open it", why);
 

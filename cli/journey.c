@@ -274,7 +274,7 @@ static enum cli_exit all_passes(struct journey *journey, struct input *input, st
 
 /* --- what it came to -------------------------------------------------------------------------- */
 
-/* Names the paths that an operation took between the two readings, the one with most bytes first. */
+/* Names the paths an operation took between the two readings, the one with most bytes first. */
 static void name_paths(char *out, const struct ferry_stats *before, const struct ferry_stats *after,
                        enum ferry_operation operation)
 {
@@ -322,9 +322,8 @@ enum cli_exit journey_run(struct journey *journey, struct input *input)
         for (int step = STEP_UPLOAD; step <= STEP_DOWNLOAD; step++)
             name_paths(journey->paths[step], &before, &after, moves[step]);
         for (int step = 0; step < STEP_COUNT; step++)
-            journey->ns[step] = cli_median(hold.samples[step], step == STEP_READ
-                                                                   ? hold.recorded_reads
-                                                                   : hold.recorded);
+            journey->ns[step] = cli_median(hold.samples[step],
+                                           step == STEP_READ ? hold.recorded_reads : hold.recorded);
     }
     give_back(&hold);
     return end;

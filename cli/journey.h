@@ -28,9 +28,9 @@ struct journey {
     bool quiet;
     /* out */
     uint64_t bytes, window, windows, passes;
-    uint64_t ns[STEP_COUNT];               /* a pass's time, the median */
+    uint64_t ns[STEP_COUNT];                   /* a pass's time, the median */
     char paths[STEP_COUNT][JOURNEY_PATHS_MAX]; /* "staged", "direct+pipelined"; of the moves */
-    char why[CLI_WHY_MAX];                 /* why it ended badly, with the file's name */
+    char why[CLI_WHY_MAX];                     /* why it ended badly, with the file's name */
 };
 
 enum cli_exit journey_run(struct journey *journey, struct input *input);

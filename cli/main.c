@@ -20,16 +20,17 @@ static void print_help(FILE *out)
                  "Ferry moves bytes between host memory and GPU-private buffers.\n\n");
     for (size_t i = 0; i < CLI_COUNT(commands); i++)
         fprintf(out, "  ferry %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(out, "  ferry --version   print the version\n"
-                 "  ferry COMMAND --help\n\n"
-                 "examples:\n"
-                 "  ferry transfer model.bin\n"
-                 "  ferry transfer --device host --json model.bin\n"
-                 "  ferry devices\n"
-                 "  ferry verify --seconds 10\n\n"
-                 "exit codes: 0 done, 1 bytes differ, 2 bad usage, 3 device, file or output failed\n"
-                 "environment: FERRY_DEVICE names the device, FERRY_PATH the path, where no option "
-                 "does\n");
+    fprintf(out,
+            "  ferry --version   print the version\n"
+            "  ferry COMMAND --help\n\n"
+            "examples:\n"
+            "  ferry transfer model.bin\n"
+            "  ferry transfer --device host --json model.bin\n"
+            "  ferry devices\n"
+            "  ferry verify --seconds 10\n\n"
+            "exit codes: 0 done, 1 bytes differ, 2 bad usage, 3 device, file or output failed\n"
+            "environment: FERRY_DEVICE names the device, FERRY_PATH the path, where no option "
+            "does\n");
 }
 
 static void print_version(void)
@@ -57,7 +58,8 @@ static enum cli_exit dispatch(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
     }
     cli_complain("there is no command \"%s\"; there are transfer, devices and verify "
-                 "(ferry --help)", argv[1]);
+                 "(ferry --help)",
+                 argv[1]);
     return CLI_USAGE;
 }
 

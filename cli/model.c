@@ -80,7 +80,8 @@ static void any_range(struct model *model, size_t limit, size_t *out_size, size_
 {
     static const size_t sizes[] = {0, 1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537};
     static const size_t offsets[] = {0, 1, 3, 4, 7, 17, 31};
-    size_t size = one_in(model, 2) ? sizes[below(model, CLI_COUNT(sizes))] : below(model, limit + 1);
+    size_t size =
+        one_in(model, 2) ? sizes[below(model, CLI_COUNT(sizes))] : below(model, limit + 1);
     if (size > limit)
         size = limit;
     size_t room = limit - size;
@@ -191,10 +192,10 @@ static enum cli_exit upload(struct model *model)
     bool async = one_in(model, 2);
     struct pending pending = {.memory = memory, .size = size};
     model->doing = async ? "upload_async" : "upload";
-    enum ferry_status status =
-        async ? ferry_copy_from_host_async(cell->buffer, memory, size, offset, NULL, NULL,
-                                           &pending.ticket)
-              : ferry_copy_from_host(cell->buffer, memory, size, offset);
+    enum ferry_status status = async
+                                   ? ferry_copy_from_host_async(cell->buffer, memory, size, offset,
+                                                                NULL, NULL, &pending.ticket)
+                                   : ferry_copy_from_host(cell->buffer, memory, size, offset);
     if (status == FERRY_OK) {
         memcpy(cell->bytes + offset, memory, size);
         model->bytes += size;
@@ -226,10 +227,9 @@ static enum cli_exit download(struct model *model)
     model->bytes += size;
     if (status == FERRY_OK && async)
         return keep(model, pending);
-    enum cli_exit end = status != FERRY_OK
-                            ? failed(model, "copying to the host")
-                            : look(model, pending.memory, pending.expected, size,
-                                   model->operations);
+    enum cli_exit end =
+        status != FERRY_OK ? failed(model, "copying to the host")
+                           : look(model, pending.memory, pending.expected, size, model->operations);
     free(pending.memory);
     free(pending.expected);
     return end;
@@ -350,7 +350,8 @@ static enum cli_exit contents(struct model *model)
     model->doing = "contents";
     if (ferry_buffer_storage(cell->buffer) == FERRY_STORAGE_PRIVATE)
         return ferry_buffer_wait(cell->buffer, FERRY_FOREVER) == FERRY_OK
-                   ? CLI_DONE : failed(model, "waiting for a buffer");
+                   ? CLI_DONE
+                   : failed(model, "waiting for a buffer");
     if (ferry_buffer_contents(cell->buffer, &bytes) != FERRY_OK)
         return failed(model, "looking at a shared buffer");
     size_t wrong = compare_bytes(cell->bytes, bytes, cell->size);
@@ -367,9 +368,10 @@ static enum cli_exit contents(struct model *model)
 static enum cli_exit renew_cell(struct model *model, struct cell *cell)
 {
     size_t size = 1 + below(model, one_in(model, 4) ? LARGE_MAX : SMALL_MAX);
-    struct ferry_buffer_params params = {
-        .storage = one_in(model, 3) ? FERRY_STORAGE_SHARED : FERRY_STORAGE_PRIVATE,
-        .label = "verify", .zeroed = true};
+    struct ferry_buffer_params params = {.storage = one_in(model, 3) ? FERRY_STORAGE_SHARED
+                                                                     : FERRY_STORAGE_PRIVATE,
+                                         .label = "verify",
+                                         .zeroed = true};
     enum ferry_status status = FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     model->doing = "create";
     ferry_buffer_destroy(cell->buffer);
@@ -408,8 +410,8 @@ static const struct {
     enum cli_exit (*run)(struct model *model);
     unsigned weight;
 } choices[] = {
-    {upload, 24}, {download, 24}, {copy, 24}, {fill, 12}, {zero, 2}, {batch, 8},
-    {contents, 4}, {renew, 4}, {wait, 16}, {idle, 1},
+    {upload, 24}, {download, 24}, {copy, 24}, {fill, 12}, {zero, 2},
+    {batch, 8},   {contents, 4},  {renew, 4}, {wait, 16}, {idle, 1},
 };
 
 struct model *model_create(ferry_device *device, uint64_t seed)

@@ -132,5 +132,6 @@ bool cli_options(const struct cli_manual *manual, int argc, char **argv, int *ou
         return false;
     }
     *out_first = optind;
+    *out_exit = CLI_DONE;
     return true;
 }

@@ -12,8 +12,8 @@ enum { BAR = 24 };
 
 void progress_start(struct progress *progress, bool quiet)
 {
-    *progress = (struct progress){.on = !quiet && isatty(STDERR_FILENO) == 1,
-                                  .began_ns = cli_now_ns()};
+    *progress =
+        (struct progress){.on = !quiet && isatty(STDERR_FILENO) == 1, .began_ns = cli_now_ns()};
 }
 
 static bool is_due(struct progress *progress, uint64_t *out_elapsed)

@@ -24,11 +24,10 @@ enum ferry_status reference_open_plain(ferry_device *device, ferry_device **out_
 {
     struct ferry_device_info info;
     ferry_device_get_info(device, &info);
-    return ferry_device_open(&(struct ferry_device_params){.name = info.name,
-                                                           .map_private = FERRY_MAP_NEVER,
-                                                           .pool_budget = 1,
-                                                           .queues = 1},
-                             out_device);
+    return ferry_device_open(
+        &(struct ferry_device_params){
+            .name = info.name, .map_private = FERRY_MAP_NEVER, .pool_budget = 1, .queues = 1},
+        out_device);
 }
 
 static enum ferry_status copy_by_memcpy(struct bench *bench)
@@ -47,9 +46,9 @@ static enum ferry_status copy_by_ferry(struct bench *bench)
  * The seed's CopyFromHost: makes a shared staging buffer that holds the bytes, has the device copy
  * it to the private buffer, waits, and throws the staging buffer away.
  *
- * Made anew in each call: the staging buffer, its memory (the plain device keeps no freed memory, so
- * each is an allocation of the driver's, with the page faults of fresh memory), the submission and
- * its wait. The private buffer is out of the CPU's reach, so the device copies, as the seed's blit
+ * Made anew in each call: the staging buffer, its memory (the plain device keeps no freed memory,
+ * so each is an allocation of the driver's, with the page faults of fresh memory), the submission
+ * and its wait. The private buffer is out of the CPU's reach, so the device copies, as the seed's blit
  * does. Not made anew, because the public interface hides it: the command queue. So the seed's
  * design is dearer than this says, never cheaper.
  */
@@ -108,8 +107,7 @@ static enum ferry_status take_memory(ferry_device *device, struct bench *bench)
     for (size_t i = 0; i < bench->size; i++)
         bench->source[i] = (unsigned char)(i * 2654435761u >> 13);
     enum ferry_status status = ferry_buffer_create(device, &params, &bench->private);
-    return status != FERRY_OK ? status
-                              : ferry_buffer_create(bench->plain, &params, &bench->seeded);
+    return status != FERRY_OK ? status : ferry_buffer_create(bench->plain, &params, &bench->seeded);
 }
 
 /* What was measured has to have happened. */

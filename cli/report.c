@@ -31,8 +31,8 @@ void report_device(struct report *report, const struct ferry_device_info *info)
     } else if (!report->quiet) {
         printf("device: %s (%s)\n", info->name, info->description);
         printf("why:    %s%s\n", info->reason,
-               info->kind == FERRY_DEVICE_HOST
-                   ? "; it has a GPU's semantics, and not a GPU's speed" : "");
+               info->kind == FERRY_DEVICE_HOST ? "; it has a GPU's semantics, and not a GPU's speed"
+                                               : "");
     }
 }
 
@@ -56,7 +56,7 @@ static void print_step(const struct journey *journey, enum step step)
 static void print_table(const char *name, const struct journey *journey)
 {
     char window[CLI_TEXT_MAX];
-    printf("\n%s: %llu bytes", name, number(journey->bytes));
+    printf("\n%s: %llu byte%s", name, number(journey->bytes), journey->bytes == 1 ? "" : "s");
     if (journey->windows > 1)
         printf(", in %llu windows of %s", number(journey->windows),
                cli_size(window, journey->window));

@@ -6,8 +6,7 @@
 
 enum cli_exit cli_worse(enum cli_exit a, enum cli_exit b)
 {
-    static const int rank[] = {
-        [CLI_DONE] = 0, [CLI_USAGE] = 1, [CLI_DEVICE] = 2, [CLI_CHECK] = 3};
+    static const int rank[] = {[CLI_DONE] = 0, [CLI_USAGE] = 1, [CLI_DEVICE] = 2, [CLI_CHECK] = 3};
     return rank[a] >= rank[b] ? a : b;
 }
 

@@ -85,8 +85,7 @@ enum cli_exit cli_transfer(int argc, char **argv)
     struct transfer transfer = {.device_name = NULL};
     const struct cli_option options[] = {
         {"device", CLI_TEXT, &transfer.device_name, "NAME", "the device (ferry devices)"},
-        {"path", CLI_PATH, &transfer.path, "PATH",
-         "auto, direct, staged, pipelined or imported"},
+        {"path", CLI_PATH, &transfer.path, "PATH", "auto, direct, staged, pipelined or imported"},
         {"repeat", CLI_NUMBER, &transfer.repeat, "N", "pass N times, however long it takes"},
         {"json", CLI_FLAG, &transfer.report.json, NULL, "print JSON instead of tables"},
         {"quiet", CLI_FLAG, &transfer.report.quiet, NULL, "print errors, and JSON, only"},

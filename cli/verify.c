@@ -59,8 +59,7 @@ static void tell(const struct verify *verify, ferry_device *device, const struct
         cli_complain("verify: %s\nreplay with: ferry verify --device %s --path %s --seed %llu "
                      "--operations %llu",
                      why, info.name, ferry_path_name(verify->path),
-                     (unsigned long long)verify->seed,
-                     (unsigned long long)model_operations(model));
+                     (unsigned long long)verify->seed, (unsigned long long)model_operations(model));
     if (verify->json)
         print_json(verify, &info, model, end, why);
     else if (end == CLI_DONE && !verify->quiet)
@@ -102,8 +101,8 @@ static const char examples[] = "  ferry verify\n"
 
 enum cli_exit cli_verify(int argc, char **argv)
 {
-    struct verify verify = {
-        .seed = (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid(), .seconds_ns = 5000000000u};
+    struct verify verify = {.seed = (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid(),
+                            .seconds_ns = 5000000000u};
     const struct cli_option options[] = {
         {"device", CLI_TEXT, &verify.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &verify.path, "PATH", "auto, direct, staged, pipelined or imported"},

@@ -21,7 +21,8 @@ function(ferry_test_program name)
   add_executable(${name} ${arg_SOURCES})
   ferry_compile(${name})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(${name} PRIVATE ferry_internals Threads::Threads PkgConfig::CMOCKA ${arg_LIBRARIES})
+  target_link_libraries(${name} PRIVATE ferry_internals Threads::Threads PkgConfig::CMOCKA
+                        ${arg_LIBRARIES})
 endfunction()
 
 function(ferry_add_test name)

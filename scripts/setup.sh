@@ -11,9 +11,8 @@ homebrew="cmake pkg-config cmocka tesseract"
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         env DEBIAN_FRONTEND=noninteractive "$@"
-    elif ! sudo -n env DEBIAN_FRONTEND=noninteractive "$@"; then
-        echo "setup: this needs root; run it yourself, then again: sudo $*" >&2
-        exit 1
+    else
+        sudo -n env DEBIAN_FRONTEND=noninteractive "$@"
     fi
 }
 
@@ -25,9 +24,12 @@ setup_debian() {
     done
     [ -n "$missing" ] || return 0
     echo "setup: installing$missing"
-    as_root apt-get update -qq
     # shellcheck disable=SC2086
-    as_root apt-get install -y -qq --no-install-recommends $missing
+    if ! as_root apt-get update -qq ||
+        ! as_root apt-get install -y -qq --no-install-recommends $missing; then
+        echo "setup: could not; run this yourself, then again: apt-get install$missing" >&2
+        exit 1
+    fi
 }
 
 setup_homebrew() {

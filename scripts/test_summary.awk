@@ -7,8 +7,8 @@
 #   3: [  SKIPPED ] 1 test(s), listed below:
 #   3/9 Test  #3: suite.host ....   Passed    0.12 sec
 
-# The number that follows "[  WORD  ]" in the line; -1: it is not there. cmocka writes to two streams,
-# so the words may follow others on their line.
+# The number that follows "[  WORD  ]" in the line; -1: it is not there. cmocka writes to two
+# streams, so the words may follow others on their line.
 function counted(word) {
     if (!match($0, "\\[ +" word " +\\] [0-9]+ test")) return -1
     text = substr($0, RSTART, RLENGTH)

@@ -124,6 +124,7 @@ static enum ferry_status submit_direct(ferry_batch *batch, ferry_callback cb, vo
         if (item->size) ferry__item_direct(item);
         else ferry__count(&batch->device->metrics, item->operation, FERRY_PATH_NONE, 0);
     }
+    FERRY__ADD(&batch->device->metrics, batches, 1);
     ferry__call_done(batch->device, call, out_ticket);
     empty(batch);
     return FERRY_OK;

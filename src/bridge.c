@@ -32,7 +32,7 @@ struct ferry__bridge {
     uint64_t edge;                  /* where the words at the ends lie in far */
     bool shared, merges;
     bool held;  /* read and write are, by the bridge */
-    bool alone; /* the destination's half could not be registered */
+    _Atomic bool alone; /* the destination's half could not be registered */
     struct slot slots[2];
     pthread_mutex_t lock; /* guards the slots' states and all below; a leaf */
     uint64_t read_at, write_at;
@@ -59,13 +59,20 @@ static void poke(struct ferry__op *half) {
     pthread_mutex_unlock(&device->lock);
 }
 
-static struct ferry__op *partner(const struct ferry__op *half) {
-    return half == half->bridge->read ? half->bridge->write : half->bridge->read;
+static void poke_write(struct ferry__bridge *bridge) {
+    if (!atomic_load(&bridge->alone)) poke(bridge->write);
+}
+
+static void poke_partner(const struct ferry__op *half) {
+    if (half == half->bridge->read) poke_write(half->bridge);
+    else poke(half->bridge->read);
 }
 
 void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why) {
-    struct ferry__op *other = partner(half);
-    fail(half->bridge, status, why);
+    struct ferry__bridge *bridge = half->bridge;
+    struct ferry__op *other = half == bridge->read ? bridge->write : bridge->read;
+    fail(bridge, status, why);
+    if (atomic_load(&bridge->alone)) return;
     other->poke_next = half->device->pokes;
     half->device->pokes = other;
     ferry__op_ref(other);
@@ -332,7 +339,7 @@ enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry
                                            : emit_write(device, sub, bridge, out_status);
     if (result == FERRY__EMIT_FAILED) {
         fail(bridge, *out_status, ferry_last_error());
-        poke(partner(op));
+        poke_partner(op);
     }
     return result;
 }
@@ -377,12 +384,13 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
         pthread_mutex_unlock(&bridge->lock);
     }
     poke(bridge->read);
-    poke(bridge->write);
+    poke_write(bridge);
 }
 
 /* The source's half is done, and what became of it is known: the other may be judged. */
 void ferry__bridge_half_done(struct ferry__op *half) {
-    if (half->kind != FERRY__OP_BRIDGE_READ || half->bridge->alone) return;
+    if (half->kind != FERRY__OP_BRIDGE_READ || atomic_load(&half->bridge->alone))
+        return;
     struct ferry__op *write = half->bridge->write;
     struct ferry_device *device = write->device;
     if (half->status) {
@@ -471,7 +479,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
         status = ferry__enter(write);
         if (status) { /* the source's half ends at once */
             fail(bridge, status, "the other half could not be made");
-            bridge->alone = true;
+            atomic_store(&bridge->alone, true);
             write->bridge = NULL;
             atomic_fetch_sub(&bridge->refs, 1);
         }

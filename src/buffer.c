@@ -82,6 +82,9 @@ static enum ferry_status check_params(ferry_device *device,
     if (params->storage != FERRY_STORAGE_PRIVATE && params->storage != FERRY_STORAGE_SHARED)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: storage is %d",
                            (int)params->storage);
+    if (!ferry__all_zero(params->reserved, sizeof params->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_create: reserved words are not 0");
     if (params->size > device->info.max_buffer_size)
         return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
                            "ferry_buffer_create: size %zu exceeds the device's largest, %llu",
@@ -105,7 +108,11 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
     if ((status = set_label(buffer, params->label))) goto free_buffer;
     status = ferry__memory_take(device, params->storage, params->size, params->label,
                                 &buffer->place);
-    if (status) goto free_label;
+    if (status) {
+        status = ferry__fail(status, "ferry_buffer_create: size %zu: %s", params->size,
+                             ferry_last_error());
+        goto free_label;
+    }
     buffer->memory = &buffer->place.block->memory;
     buffer->offset = buffer->place.offset;
     set_reach(buffer);
@@ -167,40 +174,30 @@ ferry_device *ferry_buffer_device(const ferry_buffer *buffer) {
 
 /* --- waiting for a buffer --------------------------------------------------------------------- */
 
-struct idle_question {
-    const struct ferry_buffer *buffer;
-    ferry_ticket last; /* later ones do not count */
-    const struct ferry__op *blocking;
-};
-
-static bool is_idle(void *arg) {
-    struct idle_question *question = arg;
-    const struct ferry_buffer *buffer = question->buffer;
-    question->blocking = buffer->last_write;
-    if (buffer->last_write && buffer->last_write->ticket <= question->last) return false;
-    for (const struct ferry__use_node *read = buffer->reads; read; read = read->next) {
-        question->blocking = read->op;
-        if (read->op->ticket <= question->last) return false;
-    }
-    return true;
-}
-
+/* A marker that depends on all operations on the buffer, and is done when they are. */
 static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what) {
     struct ferry_device *device = buffer->device;
-    struct idle_question question = {.buffer = buffer};
-    enum ferry_status status = FERRY_OK;
     if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
         return FERRY_OK;
+    struct ferry__op *marker = ferry__op_create(device, FERRY__OP_READY);
+    if (!marker) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    marker->uses[0] =
+        (struct ferry__use_node){.buffer = buffer, .op = marker, .access = FERRY_ACCESS_WRITE};
+    marker->use_count = 1;
     pthread_mutex_lock(&device->lock);
-    question.last = device->last_ticket;
-    if (!ferry__wait_until(device, is_idle, &question, ferry__deadline(timeout_ns))) {
-        const struct ferry__op *op = question.blocking;
-        status = ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use by %s %llu after %llu ns", what,
-                             ferry__label(buffer),
-                             op->kind == FERRY__OP_EXTERNAL ? "external work" : "operation",
-                             (unsigned long long)op->ticket, (unsigned long long)timeout_ns);
+    enum ferry_status status = ferry__enter(marker);
+    if (!status && !ferry__wait_until(device, ferry__op_is_done, marker,
+                                      ferry__deadline(timeout_ns))) {
+        const struct ferry__op *external = ferry__external_before(marker);
+        status = external ? ferry__fail(FERRY_ERROR_TIMEOUT,
+                                        "%s: %s is in use after %llu ns, by external work %llu",
+                                        what, ferry__label(buffer), (unsigned long long)timeout_ns,
+                                        (unsigned long long)external->ticket)
+                          : ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use after %llu ns", what,
+                                        ferry__label(buffer), (unsigned long long)timeout_ns);
     }
     pthread_mutex_unlock(&device->lock);
+    ferry__op_unref(marker);
     return status;
 }
 

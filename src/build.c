@@ -153,24 +153,27 @@ static bool add_wait(struct ferry__sub *sub, uint64_t event, uint64_t value) {
     return true;
 }
 
-/* What op depends on in other queues, and of the user's, is waited for on the device. */
-static bool add_waits(struct ferry__sub *sub, struct ferry__op *op) {
-    if (op->begun) return true;
+/* What op depends on in other queues, and of the user's, is waited for on the device. What never
+ * came to the device (it failed, or there was nothing to do) hands on what itself depends on. */
+static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epoch) {
     for (size_t i = 0; i < op->edge_count; i++) {
-        const struct ferry__op *from = op->edges[i].from;
+        struct ferry__op *from = op->edges[i].from;
         const bool external = from->kind == FERRY__OP_EXTERNAL;
-        if (atomic_load(&from->done) || (!external && from->queue == op->queue) || !from->value)
-            continue;
-        if (!add_wait(sub, from->event, from->value)) return false;
+        if (atomic_load(&from->done) || from->epoch == epoch) continue;
+        from->epoch = epoch;
+        if (!external && !from->submissions) {
+            if (!add_waits(sub, from, epoch)) return false;
+        } else if ((external || from->queue != sub->queue) && from->value) {
+            if (!add_wait(sub, from->event, from->value)) return false;
+        }
     }
-    op->begun = true;
     return true;
 }
 
 /* Makes op a part of the submission, with its waits. */
 static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
-    if (!add_waits(sub, op) ||
-        !ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
+    if (!op->submissions && !add_waits(sub, op, ++op->device->epoch)) return false;
+    if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
         return false;
     sub->parts[sub->part_count++] =
@@ -206,7 +209,10 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     case FERRY__EMIT_STARVED:
         if (sub->command_count || refuse(device, op)) return false;
         FERRY__ADD(&device->metrics, staging_waits, 1);
-        queue->starved = returns == device->staging_returns;
+        ferry__ready_remove(op); /* behind those that hold staging */
+        ferry__ready_push(op);
+        queue->starved =
+            returns == device->staging_returns && !queue->ready_first->bounce_ready;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;

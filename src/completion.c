@@ -90,12 +90,21 @@ enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket) {
     return status;
 }
 
-static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns) {
-    const struct ferry__op *external = op->kind == FERRY__OP_EXTERNAL ? op : NULL;
-    for (size_t i = 0; i < op->edge_count && !external; i++) {
-        const struct ferry__op *from = op->edges[i].from;
-        if (from->kind == FERRY__OP_EXTERNAL && !atomic_load(&from->done)) external = from;
+const struct ferry__op *ferry__external_before(const struct ferry__op *op) {
+    while (op && op->kind != FERRY__OP_EXTERNAL) {
+        const struct ferry__op *undone = NULL;
+        for (size_t i = 0; i < op->edge_count; i++) {
+            const struct ferry__op *from = op->edges[i].from;
+            if (atomic_load(&from->done)) continue;
+            if (!undone || from->kind == FERRY__OP_EXTERNAL) undone = from;
+        }
+        op = undone;
     }
+    return op;
+}
+
+static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns) {
+    const struct ferry__op *external = ferry__external_before(op);
     if (external)
         return ferry__fail(FERRY_ERROR_TIMEOUT,
                            "ferry_wait: operation %llu is not done after %llu ns: external work "
@@ -193,34 +202,47 @@ static bool close_asked(struct ferry_device *own) {
     return own_too;
 }
 
+/* Runs the first call in the list, without the lock; true: it asked to close this device. */
+static bool run_first(struct ferry_device *device) {
+    struct ferry__caller *caller = &device->caller;
+    struct ferry__call *call = caller->first;
+    caller->first = call->next;
+    if (!caller->first) caller->last = NULL;
+    pthread_mutex_unlock(&device->lock);
+    run_call(device, call);
+    const bool close_own = close_asked(device);
+    pthread_mutex_lock(&device->lock);
+    caller->returned++;
+    pthread_cond_broadcast(&caller->idle);
+    return close_own;
+}
+
 static void *run_caller(void *arg) {
     struct ferry_device *device = arg;
     struct ferry__caller *caller = &device->caller;
-    bool close_own = false;
     pthread_mutex_lock(&device->lock);
-    for (;;) {
-        struct ferry__call *call = caller->first;
-        if (!call) {
-            if (caller->stop || close_own) break;
-            pthread_cond_wait(&caller->work, &device->lock);
-            continue;
-        }
-        caller->first = call->next;
-        if (!caller->first) caller->last = NULL;
-        pthread_mutex_unlock(&device->lock);
-        run_call(device, call);
-        close_own |= close_asked(device);
-        pthread_mutex_lock(&device->lock);
-        caller->returned++;
-        pthread_cond_broadcast(&caller->idle);
+    while (!caller->closing) {
+        if (caller->first) caller->closing = run_first(device);
+        else if (caller->stop) break;
+        else pthread_cond_wait(&caller->work, &device->lock);
     }
-    if (close_own) { /* nobody joins this thread; it ends with the device */
-        caller->started = false;
-        pthread_detach(pthread_self());
-    }
+    const bool closing_own = caller->closing;
     pthread_mutex_unlock(&device->lock);
-    if (close_own) ferry__device_close_now(device);
+    if (closing_own) { /* nobody joins this thread; it ends with the device */
+        pthread_detach(pthread_self());
+        ferry__device_close_now(device);
+    }
     return NULL;
+}
+
+bool ferry__caller_drain(struct ferry_device *device) {
+    struct ferry__caller *caller = &device->caller;
+    const bool any = caller->returned < caller->pushed;
+    while (caller->returned < caller->pushed) {
+        if (caller->closing) run_first(device); /* this is the thread that runs them */
+        else pthread_cond_wait(&caller->idle, &device->lock);
+    }
+    return any;
 }
 
 enum ferry_status ferry__caller_start(struct ferry_device *device) {
@@ -276,7 +298,7 @@ void ferry__caller_finish(struct ferry_device *device) {
     pthread_mutex_lock(&device->lock);
     caller->stop = true;
     pthread_cond_broadcast(&caller->work);
-    const bool started = caller->started;
+    const bool join = caller->started && !caller->closing;
     pthread_mutex_unlock(&device->lock);
-    if (started) pthread_join(caller->thread, NULL); /* it runs what is left first */
+    if (join) pthread_join(caller->thread, NULL);
 }

@@ -196,10 +196,10 @@ static enum ferry_status no_such_device(const struct entry *entries, size_t coun
         char why[FERRY__WHY_MAX] = "";
         if (strncmp(name, (*driver)->name, strlen((*driver)->name))) continue;
         if (!(*driver)->list(&info, 1, why) && why[0])
-            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%s\": %s; there are: %s", name,
+            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\": %s; there are: %s", name,
                                why, names);
     }
-    return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%s\"; there are: %s", name, names);
+    return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\"; there are: %s", name, names);
 }
 
 static enum ferry_status choose(const struct entry *entries, size_t count, const char *asked,
@@ -356,6 +356,9 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
     if ((unsigned)params->map_private > FERRY_MAP_ALWAYS)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: map_private is %d",
                            (int)params->map_private);
+    if (!ferry__all_zero(params->reserved, sizeof params->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_device_open: reserved words are not 0");
     if (params->staging_budget && params->staging_budget < FERRY__STAGING_MIN)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_device_open: staging_budget %llu is under %d",

@@ -100,13 +100,16 @@ void ferry__ready_push(struct ferry__op *op) {
         if (op->kind == FERRY__OP_EXTERNAL) pthread_cond_broadcast(&op->device->changed);
         return;
     }
-    struct ferry__op *before = queue->ready_last; /* mostly the last: tickets grow */
-    while (before && before->ticket > op->ticket) before = before->ready_previous;
+    /* By ticket, mostly the last; but what holds staging goes first, since others wait for that. */
+    struct ferry__op *before = op->bounce_ready ? NULL : queue->ready_last;
+    while (before && before->ticket > op->ticket && !before->bounce_ready)
+        before = before->ready_previous;
     op->ready_previous = before;
     op->ready_next = before ? before->ready_next : queue->ready_first;
     *(before ? &before->ready_next : &queue->ready_first) = op;
     *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op;
     op->in_ready = true;
+    if (op->bounce_ready) queue->starved = false;
 }
 
 void ferry__ready_remove(struct ferry__op *op) {
@@ -289,7 +292,8 @@ static void *run_engine(void *arg) {
             ferry__reap(device);
             continue;
         }
-        /* Threads that wait do its work; the last of them to leave wakes it. */
+        /* Threads that wait do its work, one of them in the driver; the last to leave wakes it. */
+        if (device->waiters) pthread_cond_broadcast(&device->changed);
         if (device->waiters || !poll_driver(device, FERRY_FOREVER))
             pthread_cond_wait(&device->engine_work, &device->lock);
     }
@@ -316,10 +320,9 @@ static bool nothing_lives(void *arg) {
 
 void ferry__engine_finish(struct ferry_device *device) {
     pthread_mutex_lock(&device->lock);
-    for (;;) {
+    do { /* what callbacks submit is done, and calls back, too */
         (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
-        if (nothing_lives(device)) break;
-    }
+    } while (ferry__caller_drain(device) || !nothing_lives(device));
     device->engine_stop = true;
     pthread_cond_broadcast(&device->engine_work);
     const bool started = device->engine_started;

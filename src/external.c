@@ -60,13 +60,15 @@ fail:
 static bool is_handed(void *arg) { return ((struct ferry__op *)arg)->unhanded == 0; }
 static bool is_ready(void *arg) { return ((struct ferry__op *)arg)->undone == 0; }
 
-/* What the user's queue has to wait for. False: there are more events than fit. */
+/* What the user's queue has to wait for. False: more events than fit, or something that never came
+ * to the device, but depends on what did. */
 static bool list_waits(const struct ferry__op *work, struct ferry_external *out) {
     out->wait_count = 0;
     for (size_t i = 0; i < work->edge_count; i++) {
         const struct ferry__op *from = work->edges[i].from;
         size_t at = 0;
-        if (atomic_load(&from->done) || !from->value) continue;
+        if (atomic_load(&from->done)) continue;
+        if (!from->value) return false;
         while (at < out->wait_count && out->waits[at].event != from->event) at++;
         if (at == sizeof out->waits / sizeof *out->waits) return false;
         if (at == out->wait_count) out->waits[out->wait_count++].value = 0;

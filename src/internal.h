@@ -224,7 +224,6 @@ struct ferry__op {
     bool bounce_ready; /* the chunk that was read is merged, and to be written */
     struct ferry__slice bounce;
     struct ferry__piece bounce_piece;
-    bool begun; /* its waits are in a submission */
 
     /* Under device->lock: */
     struct ferry__edge *dependents;
@@ -232,7 +231,7 @@ struct ferry__op {
     bool in_ready, gathered, handed;
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
-    uint64_t mark;
+    uint64_t mark, epoch; /* seen already, by the walk that has this number */
     bool ended, owns_event; /* external work */
     struct ferry__bridge *bridge;
     bool poked; /* a bridge's half: there is something to do since it was last looked at */
@@ -286,7 +285,7 @@ struct ferry__sub {
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {
-        const void *native;
+        const void *space; /* the host's addresses, or a native allocation */
         uint64_t write_begin, write_end, read_begin, read_end;
     } hulls[FERRY__HULLS_MAX];
     size_t hull_count;
@@ -316,6 +315,7 @@ struct ferry__caller { /* the thread that runs the user's functions, and its lis
     pthread_t thread;
     pthread_cond_t work, idle;
     bool started, stop;
+    bool closing; /* a callback closed the device: the thread has left its list, and does so */
     struct ferry__call *first, *last;
     uint64_t pushed, returned;
 };
@@ -351,6 +351,7 @@ struct ferry_device {
     struct ferry__op **table; /* in flight and failed, by ticket */
     size_t table_size, table_count;
     ferry_ticket first_ticket, last_ticket;
+    uint64_t epoch; /* numbers the walks over what ops depend on */
     struct ferry_buffer *buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;
@@ -392,6 +393,13 @@ void ferry__device_lose(struct ferry_device *device);
 enum ferry_status ferry__in_callback(const char *what); /* OK outside one */
 enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *name, uint64_t offset,
                                uint64_t size);
+/* Reserved words of a parameter struct are zero, so that they may mean something some day. */
+static inline bool ferry__all_zero(const uint64_t *words, size_t size) {
+    uint64_t any = 0;
+    for (size_t i = 0; i < size / sizeof *words; i++) any |= words[i];
+    return !any;
+}
+
 /* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
 enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
                                   const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
@@ -500,6 +508,9 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
 
 enum ferry_status ferry__caller_start(struct ferry_device *device); /* the callback thread */
 void ferry__caller_finish(struct ferry_device *device);
+/* Waits until all callbacks have returned, or runs them, on their own thread. False: there were
+ * none. Under device->lock, which it gives up on the way. */
+bool ferry__caller_drain(struct ferry_device *device);
 void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
 /* What can fail before an operation that is done inside its call; NULL callback: *out_call stays. */
 enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callback callback,
@@ -511,6 +522,9 @@ bool ferry__inside_callback(void);
 /* Closes the device after the callback that runs on this thread. */
 void ferry__close_later(struct ferry_device *device);
 void ferry__device_close_now(struct ferry_device *device);
+
+/* External work that op, which is not done, waits for or is; NULL: none. Under device->lock. */
+const struct ferry__op *ferry__external_before(const struct ferry__op *op);
 
 /* The table of tickets, under device->lock. */
 void ferry__table_add(struct ferry_device *device, struct ferry__op *op);

@@ -6,7 +6,8 @@
  * they are old.
  */
 
-enum { FIRST_BLOCK = 1 << 20, LAST_BLOCK = 64 << 20 };
+enum { FIRST_BLOCK = 1 << 20, LAST_BLOCK = 64 << 20, SMALLEST_BLOCK = 64 << 10 };
+enum { BLOCKS_PER_DEVICE = 64 }; /* a block is at most this part of the device's memory */
 static const uint64_t KEEP_NS = UINT64_C(10) * 1000 * 1000 * 1000;
 
 void ferry__memory_init(struct ferry_device *device, uint64_t budget) {
@@ -14,6 +15,15 @@ void ferry__memory_init(struct ferry_device *device, uint64_t budget) {
     pthread_mutex_init(&pool->lock, NULL);
     pool->budget = budget;
     pool->next_block[0] = pool->next_block[1] = FIRST_BLOCK;
+}
+
+static uint64_t block_size(const struct ferry_device *device, enum ferry_storage storage) {
+    uint64_t size = device->memory.next_block[storage];
+    const uint64_t most =
+        ferry__round_down(device->limits.total_memory / BLOCKS_PER_DEVICE, SMALLEST_BLOCK);
+    if (size > most) size = most;
+    if (size < SMALLEST_BLOCK) size = SMALLEST_BLOCK;
+    return size < device->limits.max_allocation ? size : device->limits.max_allocation;
 }
 
 static void publish(struct ferry_device *device) {
@@ -161,9 +171,8 @@ static enum ferry_status place_shared(struct ferry_device *device, enum ferry_st
     struct ferry__block *block = idle_take(pool, storage, size, true);
     if (!block) {
         *out_hit = false;
-        uint64_t wanted = pool->next_block[storage];
-        if (wanted > device->limits.max_allocation) wanted = device->limits.max_allocation;
-        enum ferry_status status = block_get(device, storage, wanted, true, NULL, &block);
+        const enum ferry_status status =
+            block_get(device, storage, block_size(device, storage), true, NULL, &block);
         if (status) return status;
         if (pool->next_block[storage] < LAST_BLOCK) pool->next_block[storage] *= 2;
     }
@@ -197,7 +206,7 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
     enum ferry_status status;
     const uint64_t rounded = ferry__round_up(size, FERRY_BUFFER_ALIGNMENT);
     pthread_mutex_lock(&pool->lock);
-    const bool shared = rounded < pool->next_block[storage] / 2;
+    const bool shared = rounded < block_size(device, storage) / 2;
     status = shared ? place_shared(device, storage, rounded, &hit, out_place)
                     : place_alone(device, storage, rounded, label, &hit, out_place);
     /* A whole block may be too much where the buffer alone is not. */

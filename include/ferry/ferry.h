@@ -264,8 +264,9 @@ FERRY_CHECK enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t t
  * Operations that wait
  *
  * The range [offset, offset + size) must lie in the buffer, also for size 0, else OUT_OF_RANGE. A
- * NULL host pointer is INVALID_ARGUMENT unless size is 0. In a callback: IN_CALLBACK. When an
- * operation that writes fails, its range holds no valid data: reading it (copying it to the host,
+ * NULL host pointer is INVALID_ARGUMENT unless size is 0. In a callback: IN_CALLBACK. One that
+ * could not be begun (its arguments, no host memory, no staging) has changed nothing. When one that
+ * writes fails on its way, its range holds no valid data: reading it (copying it to the host,
  * copying from it, contents) fails with the same status until a write that covers it succeeds.
  * --------------------------------------------------------------------------------------------- */
 

@@ -118,8 +118,8 @@ static void test_input_fills_windows_from_a_pipe(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        bool good = write(ends[1], "abc", 3) == 3 && usleep(20000) == 0 &&
-                    write(ends[1], "defg", 4) == 4;
+        bool good =
+            write(ends[1], "abc", 3) == 3 && usleep(20000) == 0 && write(ends[1], "defg", 4) == 4;
         _exit(!good);
     }
     close(ends[1]);

@@ -6,7 +6,9 @@ ferry=$1
 [ -x "$ferry" ] || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-unset FERRY_DEVICE FERRY_PATH FERRY_HOST
+unset FERRY_DEVICE FERRY_PATH
+# On a device of 60 MiB the upload of 64 MiB is not measured, which saves its time.
+export FERRY_HOST=memory=60M
 passed=0
 failed=0
 
@@ -95,7 +97,7 @@ says err "$dir/missing: .*No such file"
 run "directory" 3 "$ferry" transfer --device host "$dir"
 says err "$dir: it is a directory"
 run "a missing file among others" 3 "$ferry" transfer --device host "$dir/missing" "$dir/one"
-says out "one: 1 bytes"
+says out "one: 1 byte,"
 if [ -r /proc/self/mem ]; then
     run "unreadable" 3 "$ferry" transfer --device host /proc/self/mem
     says err "/proc/self/mem: cannot read it"
@@ -108,7 +110,7 @@ fi
 run "empty file" 0 "$ferry" transfer --device host "$dir/empty"
 says out "empty: 0 bytes"
 says out "every byte came back"
-run "small file" 0 "$ferry" transfer --device host "$dir/small"
+run "small file" 0 env FERRY_HOST= "$ferry" transfer --device host "$dir/small"
 says out "^device: host"
 says out "^why: "
 says out "small: 100003 bytes, [0-9]+ passes"
@@ -154,7 +156,8 @@ json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
 json '[s["step"] for s in j["files"][0]["steps"]][1:4] == ["upload", "copy", "download"]'
 json 'all(s["path"] != "" and s["of_memcpy"] > 0 for s in j["files"][0]["steps"][1:4])'
 json '[u["bytes"] for u in j["uploads"]] == [65536, 67108864]'
-run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 "$dir/missing" "$dir/one"
+run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 \
+    "$dir/missing" "$dir/one"
 json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"]'
 json 'j["files"][1]["exit"] == 0'
 

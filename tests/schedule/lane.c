@@ -230,7 +230,8 @@ bool may_refuse(const struct run *run, enum ferry_status status)
 {
     bool memory =
         status == FERRY_ERROR_OUT_OF_HOST_MEMORY || status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
-    return (run->refusing && memory && ferry_last_error()[0] != '\0') ||
+    bool refusing = run->refusing || run->config->failing; /* by knobs allocations fail too */
+    return (refusing && memory && ferry_last_error()[0] != '\0') ||
            (run->config->losing && status == FERRY_ERROR_DEVICE_LOST);
 }
 

@@ -206,10 +206,12 @@ static void do_one(const struct run *run, const struct task *task)
     if (((must | may) >> task->status & 1) == 0)
         wrong(run, "%s, ticket %llu: %s, which nothing explains", text,
               (unsigned long long)task->ticket, ferry_status_name(task->status));
+    /* For want of memory a waiting operation may not even have begun. */
+    bool sure = !(task->waited && (run->refusing || run->config->failing));
     if (must == 0 && op->kind == EXTERNAL && op->dst != NULL)
-        mark(op->dst, 0, op->dst->size, 1u << task->status, true);
+        mark(op->dst, 0, op->dst->size, 1u << task->status, sure);
     else
-        mark(op->dst, op->dst_offset, op->size, 1u << task->status, true);
+        mark(op->dst, op->dst_offset, op->size, 1u << task->status, sure);
 }
 
 /* A batch's status is the first failing operation's; only failing ones mark. Where submissions fail
@@ -227,7 +229,7 @@ static void do_batch(const struct run *run, const struct task *task)
             apply(run, task, op);
             continue;
         }
-        unsigned statuses = must != 0 ? must : may;
+        unsigned statuses = must | may;
         first |= statuses;
         mark(op->dst, op->dst_offset, op->size, statuses, must != 0);
     }

@@ -245,7 +245,7 @@ void lane_steps(struct lane *lane, size_t count)
 void lane_nested_step(struct lane *lane)
 {
     enum { PER_ROUND = 30 };
-    lane->run->nested++;
     if (lane->count < PER_ROUND)
         step(lane);
+    lane->run->nested++; /* after it: who has read this number has waited for the step */
 }

@@ -37,9 +37,10 @@ static struct attempt attempt_failing(const char *knob, enum ferry_storage stora
                 return attempt;
         }
         attempt_close(&attempt);
+        attempt = (struct attempt){0};
     }
     fail_msg("with %s=1 to %d the operation never failed", knob, ATTEMPTS);
-    return attempt;
+    return (struct attempt){0};
 }
 
 static enum ferry_status read_at(struct attempt *attempt, size_t size, size_t offset)

@@ -73,6 +73,39 @@ static void test_close_in_flight(void **state)
     ferry_device_close(NULL);
 }
 
+/* What callbacks submit while the device is being closed is done, and calls back, as well. */
+struct relay {
+    ferry_buffer *buffer;
+    _Atomic unsigned calls;
+    _Atomic int worst;
+};
+
+static void relay_callback(enum ferry_status status, ferry_ticket ticket, void *user)
+{
+    enum { RELAYS = 50 };
+    struct relay *relay = user;
+    (void)ticket;
+    if (status == FERRY_OK && ++relay->calls < RELAYS)
+        status = ferry_fill_buffer_async(relay->buffer, 1000, 0, "r", 1, relay_callback, relay,
+                                         NULL);
+    if (status != FERRY_OK)
+        relay->worst = (int)status;
+}
+
+static void test_close_with_relays(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 10; round++) {
+        ferry_device *device = open_with(NULL, &suite->params);
+        struct relay relay = {.buffer = make_buffer(device, 1000, FERRY_STORAGE_PRIVATE)};
+        OK(ferry_zero_buffer_async(relay.buffer, relay_callback, &relay, NULL));
+        ferry_device_close(device);
+        assert_int_equal(relay.calls, 50);
+        assert_int_equal(relay.worst, FERRY_OK);
+        ferry_buffer_destroy(relay.buffer);
+    }
+}
+
 static void test_buffers_after_close(void **state)
 {
     (void)state;
@@ -174,7 +207,8 @@ static void test_open_and_close(void **state)
 
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_destroy_in_flight), SUITE_TEST(test_memory_not_reused_early),
-    SUITE_TEST(test_close_in_flight),   SUITE_TEST(test_buffers_after_close),
+    SUITE_TEST(test_close_in_flight),   SUITE_TEST(test_close_with_relays),
+    SUITE_TEST(test_buffers_after_close),
     SUITE_TEST(test_fork),              SUITE_TEST(test_open_and_close),
 };
 

@@ -65,11 +65,11 @@ static void test_failed_asked_late(void **state)
     require_hold(fixture->device);
     struct mirror mirror = make_mirror(fixture->device, 100, FERRY_STORAGE_PRIVATE, 4);
     struct mirror other = make_mirror(fixture->device, 100, FERRY_STORAGE_PRIVATE, 5);
-    unsigned char got[100];
+    unsigned char got[20][100];
     ferry_ticket failed[20];
     struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
     for (unsigned i = 0; i < 20; i++)
-        OK(ferry_copy_to_host_async(mirror.buffer, got, 100, 0, NULL, NULL, &failed[i]));
+        OK(ferry_copy_to_host_async(mirror.buffer, got[i], 100, 0, NULL, NULL, &failed[i]));
     release_failed(fixture->device, &held);
     for (unsigned i = 0; i < 2000; i++)
         OK(ferry_fill_buffer_async(other.buffer, 100, 0, "f", 1, NULL, NULL, NULL));

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# test_install.sh SOURCE BUILD CMAKE CC: installs into a temporary prefix, moves it, and builds a
+# program there in each of the ways there are. Prints cmocka's closing lines, which
+# scripts/test_summary.awk counts.
+set -u
+source=$1 build=$2 cmake=$3 cc=$4
+here=$source/tests/install
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+passed=0
+failed=0
+
+# check NAME COMMAND...
+check() {
+    name=$1
+    shift
+    if "$@" >"$dir/out" 2>&1; then
+        echo "[       OK ] $name"
+        passed=$((passed + 1))
+    else
+        echo "[  FAILED  ] $name"
+        sed 's/^/    /' "$dir/out"
+        failed=$((failed + 1))
+    fi
+}
+
+# A prefix that was moved after the installation must work: nothing in it may know its place.
+install_and_move() {
+    "$cmake" --install "$build" --prefix "$dir/first" && mv "$dir/first" "$dir/prefix"
+}
+
+with_pkg_config() {
+    # shellcheck disable=SC2046
+    "$cc" "$here/program.c" -o "$dir/shared" $(pkg-config --cflags --libs ferry) \
+        "-Wl,-rpath,$(pkg-config --variable=libdir ferry)" && "$dir/shared"
+}
+
+with_pkg_config_static() {
+    # shellcheck disable=SC2046
+    "$cc" "$here/program.c" -o "$dir/static" $(pkg-config --cflags ferry) \
+        "$(pkg-config --variable=libdir ferry)/libferry.a" \
+        $(pkg-config --static --libs-only-other ferry) $(pkg-config --static --libs-only-l ferry |
+            sed 's/-lferry//') && "$dir/static"
+}
+
+# with_cmake FOLDER ARGUMENT...
+with_cmake() {
+    folder=$1
+    shift
+    "$cmake" -S "$here/$folder" -B "$dir/$folder" -DCMAKE_C_COMPILER="$cc" "$@" &&
+        "$cmake" --build "$dir/$folder" --parallel 2 &&
+        "$dir/$folder/shared" && "$dir/$folder/static"
+}
+
+# What the shared library shows is what the public headers declare.
+exports() {
+    library=$(ls "$dir"/prefix/lib*/libferry.*[0-9].dylib "$dir"/prefix/lib*/libferry.so \
+        "$dir"/prefix/lib*/*/libferry.so 2>/dev/null | head -n 1)
+    case $library in
+    *.dylib) nm -gU "$library" | awk '{print substr($NF, 2)}' ;;
+    *) nm -D --defined-only "$library" | awk '{sub(/@.*/, "", $NF); print $NF}' ;;
+    esac | grep -v '^FERRY_' | sort >"$dir/shown"
+    cat "$dir"/prefix/include/ferry/ferry.h | tr '\n' ' ' |
+        grep -oE 'FERRY_(API|CHECK) [^(;]*\(' | grep -oE 'ferry_[a-z0-9_]+\($' | tr -d '(' |
+        sort >"$dir/declared"
+    [ -s "$dir/declared" ] && comm -23 "$dir/declared" "$dir/shown" >"$dir/lacking" &&
+        grep -vE '^ferry_[a-z]' "$dir/shown" >"$dir/foreign"
+    sed 's/^/not exported: /' "$dir/lacking"
+    sed 's/^/exported, and not public: /' "$dir/foreign"
+    [ -s "$dir/shown" ] && [ -s "$dir/declared" ] && [ ! -s "$dir/lacking" ] && [ ! -s "$dir/foreign" ]
+}
+
+echo "[==========] Running the installation's tests"
+check "install" install_and_move
+pc=$(find "$dir/prefix" -name ferry.pc)
+export PKG_CONFIG_PATH=${pc%/*}
+check "the installed command" "$dir/prefix/bin/ferry" --version
+check "pkg-config" with_pkg_config
+check "pkg-config, static" with_pkg_config_static
+check "find_package" with_cmake find_package -DCMAKE_PREFIX_PATH="$dir/prefix"
+check "add_subdirectory" with_cmake subdirectory -DFERRY_SOURCE="$source"
+check "exports" exports
+
+echo "[==========] $((passed + failed)) test(s) run."
+echo "[  PASSED  ] $passed test(s)."
+[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
+[ "$failed" = 0 ]
