@@ -27,11 +27,13 @@ struct triton_host_calls {
 
 /* --- the server (triton_server.c) ------------------------------------------------------------- */
 
+enum { REPOSITORY_MAX = 512 };
+
 struct triton_server {
     struct triton_host_calls calls;
     TRITONSERVER_Server *server;
     uint32_t major, minor;         /* of the TRITONSERVER API */
-    char repository[64];           /* "": none was made */
+    char repository[REPOSITORY_MAX]; /* a folder in TMPDIR or /tmp; "": none was made */
     bool loaded;
 };
 

@@ -84,8 +84,13 @@ static bool write_config(const char *path, const struct triton_options *options)
 static bool write_repository(struct triton_server *server, const struct triton_options *options,
                              char *why)
 {
-    char name[64] = "/tmp/ferry-triton-XXXXXX", path[160];
-    if (mkdtemp(name) != NULL) {
+    const char *folder = getenv("TMPDIR");
+    char name[REPOSITORY_MAX], path[REPOSITORY_MAX + 64];
+    int length = snprintf(name, sizeof name, "%s/ferry-triton-XXXXXX",
+                          folder != NULL && folder[0] != 0 ? folder : "/tmp");
+    if ((size_t)length >= sizeof name)
+        errno = ENAMETOOLONG;
+    else if (mkdtemp(name) != NULL) {
         memcpy(server->repository, name, sizeof name);
         snprintf(path, sizeof path, "%s/" TRITON_MODEL, name);
         if (mkdir(path, 0755) == 0) {
@@ -106,7 +111,7 @@ static void remove_repository(const struct triton_server *server)
 {
     static const char *const names[] = {"/" TRITON_MODEL "/config.pbtxt", "/" TRITON_MODEL "/1",
                                         "/" TRITON_MODEL, ""};
-    char path[160];
+    char path[REPOSITORY_MAX + 64];
     for (size_t i = 0; i < CLI_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s%s", server->repository, names[i]);
         remove(path);
