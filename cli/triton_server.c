@@ -110,7 +110,8 @@ static bool write_repository(struct triton_server *server, const struct triton_o
 static void remove_repository(const struct triton_server *server)
 {
     static const char *const names[] = {"/" TRITON_MODEL "/config.pbtxt", "/" TRITON_MODEL "/1",
-                                        "/" TRITON_MODEL, ""};
+                                        /* clang takes two pieces for a missing comma */
+                                        ("/" TRITON_MODEL), ""};
     char path[REPOSITORY_MAX + 64];
     for (size_t i = 0; i < CLI_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s%s", server->repository, names[i]);

@@ -109,7 +109,7 @@ static void on_response(TRITONSERVER_InferenceResponse *response, const uint32_t
 /* In two pieces of which one may be empty: as a server's network side gives them. */
 static void add_copy(struct call *call, const struct tensor_data *input) {
     uint8_t *copy = malloc(input->size ? input->size : 1);
-    memcpy(copy, input->bytes, input->size);
+    if (input->size) memcpy(copy, input->bytes, input->size);
     call->copies[call->copy_count++] = copy;
     add_data(call->request, input->name, copy, input->size / 3);
     add_data(call->request, input->name, copy + input->size / 3, input->size - input->size / 3);

@@ -72,6 +72,23 @@ static void identity(void **state) {
     assert_true(triton_stats().gathers - before.gathers < 3 * COUNT(sizes));
 }
 
+/* Requests without a byte: responses with outputs without a byte. */
+static void empty_requests(void **state) {
+    static struct call calls[5];
+    const struct tensor_data inputs[] = {tensor("A", NULL, 0), tensor("B", NULL, 0)};
+    (void)state;
+    succeed(load("m", model_text, ""));
+    for (size_t i = 0; i < COUNT(calls); i++)
+        call_start(&calls[i], &host, "m", inputs, 2, both, NULL, NULL);
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        call_wait(&calls[i]);
+        call_expect(&calls[i], "X", NULL, 0, (int64_t[]){1, 0}, 2);
+        call_expect(&calls[i], "Y", NULL, 0, (int64_t[]){1, 0}, 2);
+        call_finish(&calls[i]);
+    }
+    host_unload(&host, "m");
+}
+
 /* The external work comes after the gather and before the scatter, or the bytes would differ. */
 static void work_on_the_device(void **state) {
     (void)state;
@@ -408,7 +425,8 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(identity),          TEST(work_on_the_device),         TEST(few_submissions),
+        TEST(identity),          TEST(empty_requests),             TEST(work_on_the_device),
+        TEST(few_submissions),
         TEST(kinds_of_instances), TEST(refusals_at_load),          TEST(partly_failed_batches),
         TEST(failed_batches),    TEST(no_memory),                  TEST(private_memory_all_the_way),
         TEST(unload_in_flight),  TEST(many_instances_and_models),  TEST(statistics),
