@@ -11,9 +11,12 @@ struct scatter {
     uint64_t bytes; /* of the responses that go on */
 };
 
+/* Without a request all are: it was released, and the caller knows what it wanted. */
 static TRITONSERVER_Error *is_asked_for(TRITONBACKEND_Request *request, const char *name,
                                         bool *out_asked) {
     uint32_t count = 0;
+    *out_asked = true;
+    if (!request) return NULL;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestOutputCount(request, &count);
     *out_asked = false;
     for (uint32_t i = 0; i < count && !error && !*out_asked; i++) {
@@ -29,6 +32,7 @@ static void ask_preference(TRITONBACKEND_Request *request, const char *name, siz
                            TRITONSERVER_MemoryType *out_type, int64_t *out_id) {
     *out_type = TRITONSERVER_MEMORY_CPU;
     *out_id = 0;
+    if (!request) return;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestOutputBufferProperties(
         request, name, &size, out_type, out_id);
     if (!error) return;
@@ -117,19 +121,18 @@ static TRITONSERVER_Error *add_response(struct scatter *scatter, TRITONBACKEND_R
     return error;
 }
 
-static TRITONSERVER_Error *check(const ferry_device *device, const void *requests,
-                                 const void *responses, uint32_t count,
+static TRITONSERVER_Error *check(const ferry_device *device, const void *responses, uint32_t count,
                                  const struct ferry_triton_output *outputs, size_t output_count,
                                  const void *errors_out) {
     TRITONSERVER_Error *error = ferry__triton_need();
     if (error) return error;
-    if (!device || (count && (!requests || !responses || !errors_out)) ||
+    if (!device || (count && (!responses || !errors_out)) ||
         (output_count && !outputs))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                                  "ferry_triton_scatter: device %p, requests %p, responses %p, "
-                                  "count %u, outputs %p, output_count %zu, errors_out %p",
-                                  (const void *)device, requests, responses, count,
-                                  (const void *)outputs, output_count, errors_out);
+                                  "ferry_triton_scatter: device %p, responses %p, count %u, "
+                                  "outputs %p, output_count %zu, errors_out %p",
+                                  (const void *)device, responses, count, (const void *)outputs,
+                                  output_count, errors_out);
     for (size_t i = 0; i < output_count; i++) {
         const struct ferry_triton_output *output = &outputs[i];
         if (!output->name || (count && !output->parts))
@@ -158,13 +161,13 @@ TRITONSERVER_Error *ferry_triton_scatter(ferry_device *device,
                               .plan = {.device = device}};
     uint32_t going_on = 0;
     TRITONSERVER_Error *error =
-        check(device, requests, responses, count, outputs, output_count, errors_out);
+        check(device, responses, count, outputs, output_count, errors_out);
     if (error) return error;
     for (uint32_t i = 0; i < count; i++) {
-        errors_out[i] = requests[i] && responses[i]
-                            ? add_response(&scatter, requests[i], responses[i], i)
-                            : NULL;
-        going_on += requests[i] && responses[i] && !errors_out[i];
+        const bool there = responses[i] && (!requests || requests[i]);
+        errors_out[i] = there ? add_response(&scatter, requests ? requests[i] : NULL, responses[i], i)
+                              : NULL;
+        going_on += there && !errors_out[i];
     }
     error = ferry__triton_plan_submit(&scatter.plan, cb, user, out_ticket);
     for (uint32_t i = 0; i < count && error; i++) {

@@ -123,8 +123,8 @@ ferry_triton_gather_size(struct TRITONBACKEND_Request *const *requests, uint32_t
  * fit, or lacks an input; CANCELLED; UNSUPPORTED if an input is GPU memory that is not Ferry's. A
  * request that does not go on takes no place in any input. Both arrays are the caller's, of
  * input_count * count and count entries; the errors in it are the caller's to delete. A NULL
- * request is skipped. If the call itself fails all errors_out are NULL, no ticket and no callback
- * come of it, and no byte that Ferry knows of is moved any more once its buffers are idle.
+ * request is skipped. If the call itself fails, all errors_out are NULL and there is neither ticket
+ * nor callback. Copies from other devices may have begun then; they are in the order of their buffers.
  *
  * The requests must not be released before the ticket is done: their memory is read until then.
  * Releasing, responding and statistics are the caller's. cb and out_ticket may be NULL; both belong
@@ -163,7 +163,9 @@ struct ferry_triton_output {
  * given: CPU memory; a handle of Ferry's, also on another device. errors_out[response] is NULL or
  * why that response has not all its outputs: what the server's allocator said, UNSUPPORTED if it
  * gave GPU memory that is not Ferry's, INVALID_ARG for a part outside src. The others go on.
- * requests[i] is that of responses[i]; a NULL of either is skipped. If the call itself fails, all
+ * requests[i] is that of responses[i]; a NULL of either is skipped. requests itself may be NULL, for
+ * requests that were released (a ResponseFactory made the responses): then all outputs are made, in
+ * CPU memory if the host has it. If the call itself fails, all
  * errors_out are NULL and there is neither ticket nor callback; responses may have outputs then,
  * and want an error.
  *

@@ -231,6 +231,31 @@ static void makes_what_is_asked_for(void **state) {
     ferry_buffer_destroy(src);
 }
 
+/* Responses whose requests were released: all outputs are made, and no request is touched. */
+static void without_requests(void **state) {
+    struct place place = {.wants_gpu = true};
+    TRITONBACKEND_Request *request;
+    TRITONBACKEND_Response *response;
+    TRITONSERVER_Error *error;
+    ferry_ticket ticket;
+    (void)state;
+    make_pair(&place, only_y, &request, &response);
+    ferry_buffer *src = make_buffer(device, 16);
+    fill(src, 0x5a);
+    const struct ferry_triton_part part = {shape, 2, 3, 13};
+    const struct ferry_triton_output output = {.name = "y", .src = src, .parts = &part};
+    const uint64_t other = triton_stats().other_memory;
+    succeed(ferry_triton_scatter(device, NULL, &response, 1, &output, 1, &error, NULL, NULL,
+                                 &ticket));
+    wait_for(ticket);
+    assert_null(error);
+    assert_int_equal(place.size, 13);
+    assert_int_equal(place.memory[GUARD], 0x5a);
+    assert_int_equal(triton_stats().other_memory, other); /* CPU was asked for, and given */
+    finish_pair(request, response);
+    ferry_buffer_destroy(src);
+}
+
 /* Into handles: of this device by a copy there, of another one bridged; both joined in the ticket. */
 static void into_handles(void **state) {
     ferry_device *other = NULL;
@@ -372,6 +397,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(unpacks_all_sizes), TEST(leaves_out_what_fails), TEST(makes_what_is_asked_for),
         TEST(into_handles),      TEST(bridge_that_fails),     TEST(refuses_bad_calls),
+        TEST(without_requests),
         TEST(planted_violations_are_seen),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
