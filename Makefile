@@ -1,6 +1,7 @@
 # make         builds the library and the command
 # make run     moves a real file through private memory and proves every byte (FILE=, DEVICE=)
 # make test    builds and runs all tests: optimised, then under the sanitizers
+# make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
 # make install PREFIX=/usr/local
 # Each of the first three installs what is missing (scripts/setup.sh).
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -25,10 +26,13 @@ run: setup
 test: setup
 	JOBS=$(JOBS) scripts/test.sh
 
+macos-cross:
+	JOBS=$(JOBS) scripts/macos_cross.sh
+
 install:
 	cmake --install build/release --prefix '$(PREFIX)'
 
 clean:
 	rm -rf build
 
-.PHONY: all setup run test install clean
+.PHONY: all setup run test macos-cross install clean

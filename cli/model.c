@@ -398,7 +398,7 @@ static enum cli_exit idle(struct model *model)
     return ferry_wait_idle(model->device) == FERRY_OK ? CLI_DONE : failed(model, "waiting");
 }
 
-static enum cli_exit wait(struct model *model)
+static enum cli_exit wait_one(struct model *model)
 {
     model->doing = "wait";
     return model->pending_count == 0 ? CLI_DONE : settle(model, below(model, model->pending_count));
@@ -411,7 +411,7 @@ static const struct {
     unsigned weight;
 } choices[] = {
     {upload, 24}, {download, 24}, {copy, 24}, {fill, 12}, {zero, 2},
-    {batch, 8},   {contents, 4},  {renew, 4}, {wait, 16}, {idle, 1},
+    {batch, 8},   {contents, 4},  {renew, 4}, {wait_one, 16}, {idle, 1},
 };
 
 struct model *model_create(ferry_device *device, uint64_t seed)

@@ -49,3 +49,20 @@ function(ferry_test_configurations target file)
     ferry_test_configuration(${target} ${CMAKE_MATCH_1})
   endforeach()
 endfunction()
+
+# Vulkan is tested through the strict Vulkan (tests/strictvk). Mesa's software driver is not
+# instrumented: ThreadSanitizer sees its copies but not its locks.
+set(FERRY_VULKAN_TEST_ENVIRONMENT
+  FERRY_VULKAN_LIBRARY=$<TARGET_FILE:strictvk>
+  TSAN_OPTIONS=ignore_noninstrumented_modules=1)
+
+# ferry_vulkan_environment(TARGET FILE): the tests of the configurations that FILE names see Vulkan
+# through the strict one.
+function(ferry_vulkan_environment target file)
+  file(STRINGS ${file} lines REGEX "{\\.name = \"")
+  foreach(line IN LISTS lines)
+    string(REGEX MATCH "{\\.name = \"([^\"]+)\"" ignored "${line}")
+    set_tests_properties(${target}.${CMAKE_MATCH_1} PROPERTIES
+      ENVIRONMENT "${FERRY_VULKAN_TEST_ENVIRONMENT}")
+  endforeach()
+endfunction()

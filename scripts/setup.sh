@@ -4,8 +4,11 @@
 set -eu
 
 # gcc, g++: the library; the test that its headers are good C++.  pkg-config, cmocka: the tests.
+# vulkan: headers for its driver; a software device and the validation layers for its tests.
+# libobjc4, libblocksruntime-dev: the Metal driver's tests, on simulated Metal (x86-64 only).
 # python3: the tests check the command's JSON.  tesseract: its trained model is `make run`'s file.
-debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng"
+debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng
+    libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers libobjc4 libblocksruntime-dev"
 homebrew="cmake pkg-config cmocka tesseract"
 
 as_root() {

@@ -95,9 +95,31 @@ static void slot_free(struct ferry__bridge *bridge, struct slot *slot) {
     if (slot->near.size) bridge->source->driver->memory_free(bridge->source->state, &slot->near);
 }
 
+static void lock_both(struct ferry__bridge *bridge) {
+    const bool first = bridge->source->id < bridge->destination->id;
+    pthread_mutex_lock(first ? &bridge->source->lock : &bridge->destination->lock);
+    pthread_mutex_lock(first ? &bridge->destination->lock : &bridge->source->lock);
+}
+
+static void unlock_both(struct ferry__bridge *bridge) {
+    pthread_mutex_unlock(&bridge->source->lock);
+    pthread_mutex_unlock(&bridge->destination->lock);
+}
+
+/* Either device may be closed now: it waits for the chunks of its memory. */
+static void let_close(struct ferry__bridge *bridge) {
+    lock_both(bridge);
+    bridge->source->bridges--;
+    bridge->destination->bridges--;
+    pthread_cond_broadcast(&bridge->source->changed);
+    pthread_cond_broadcast(&bridge->destination->changed);
+    unlock_both(bridge);
+}
+
 void ferry__bridge_unref(struct ferry__bridge *bridge) {
     if (atomic_fetch_sub(&bridge->refs, 1) != 1) return;
     for (size_t i = 0; i < 2; i++) slot_free(bridge, &bridge->slots[i]);
+    if (bridge->held) let_close(bridge);
     if (bridge->held) {
         ferry__op_unref(bridge->read);
         ferry__op_unref(bridge->write);
@@ -150,7 +172,7 @@ failed:
 
 /* Both slots, or none. */
 static enum ferry_status slots_alloc(struct ferry__bridge *bridge) {
-    bool first, second;
+    bool first = false, second = false;
     enum ferry_status status = slot_alloc(bridge, &bridge->slots[0], true, &first);
     if (!status) status = slot_alloc(bridge, &bridge->slots[1], first, &second);
     if (!status && first && !second) { /* an import refused after one that was not: copy both */
@@ -460,12 +482,6 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item) {
     return bridge;
 }
 
-static void lock_both(struct ferry__bridge *bridge) {
-    const bool first = bridge->source->id < bridge->destination->id;
-    pthread_mutex_lock(first ? &bridge->source->lock : &bridge->destination->lock);
-    pthread_mutex_lock(first ? &bridge->destination->lock : &bridge->source->lock);
-}
-
 /* Registers both halves in one step. */
 static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket) {
     struct ferry__op *read = bridge->read, *write = bridge->write;
@@ -473,6 +489,8 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
     enum ferry_status status = ferry__enter(read);
     if (!status) {
         bridge->held = true;
+        bridge->source->bridges++;
+        bridge->destination->bridges++;
         ferry__op_ref(read);
         ferry__op_ref(write);
         write->undone++; /* it is judged after the other */
@@ -487,8 +505,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
     if (!status && out_ticket) *out_ticket = write->ticket;
     ferry__kick(bridge->source);
     ferry__kick(bridge->destination);
-    pthread_mutex_unlock(&bridge->source->lock);
-    pthread_mutex_unlock(&bridge->destination->lock);
+    unlock_both(bridge);
     return status;
 }
 

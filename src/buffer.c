@@ -92,19 +92,50 @@ static enum ferry_status check_params(ferry_device *device,
     return FERRY_OK;
 }
 
+static struct ferry_buffer *new_buffer(struct ferry_device *device, uint64_t size,
+                                       enum ferry_storage storage) {
+    struct ferry_buffer *buffer = ferry__alloc(sizeof *buffer);
+    if (!buffer) {
+        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *buffer);
+        return NULL;
+    }
+    buffer->device = device;
+    buffer->size = (size_t)size;
+    buffer->storage = storage;
+    atomic_init(&buffer->refs, 1);
+    return buffer;
+}
+
+/* It has its memory: from here on it is the device's. */
+static void enter_buffer(struct ferry_buffer *buffer) {
+    set_reach(buffer);
+    ferry__device_ref(buffer->device);
+    link_buffer(buffer);
+    count_made(buffer->device, buffer->size);
+}
+
+enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
+                                     const struct ferry__memory *memory, uint64_t size,
+                                     void (*release)(void *user), void *user,
+                                     ferry_buffer **out_buffer) {
+    struct ferry_buffer *buffer = new_buffer(device, size, FERRY_STORAGE_PRIVATE);
+    if (!buffer) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    buffer->memory = memory;
+    buffer->release = release;
+    buffer->release_user = user;
+    enter_buffer(buffer);
+    *out_buffer = buffer;
+    return FERRY_OK;
+}
+
 enum ferry_status ferry_buffer_create(ferry_device *device,
                                       const struct ferry_buffer_params *params,
                                       ferry_buffer **out_buffer) {
     enum ferry_status status = check_params(device, params, out_buffer);
     if (status) return status;
-    struct ferry_buffer *buffer = ferry__alloc(sizeof *buffer);
-    if (!buffer)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
-                           sizeof *buffer);
-    buffer->device = device;
-    buffer->size = params->size;
-    buffer->storage = params->storage;
-    atomic_init(&buffer->refs, 1);
+    struct ferry_buffer *buffer = new_buffer(device, params->size, params->storage);
+    if (!buffer) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if ((status = set_label(buffer, params->label))) goto free_buffer;
     status = ferry__memory_take(device, params->storage, params->size, params->label,
                                 &buffer->place);
@@ -115,10 +146,7 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
     }
     buffer->memory = &buffer->place.block->memory;
     buffer->offset = buffer->place.offset;
-    set_reach(buffer);
-    ferry__device_ref(device);
-    link_buffer(buffer);
-    count_made(device, buffer->size);
+    enter_buffer(buffer);
     if (params->zeroed && !buffer->place.zeroed && (status = fill_new(buffer))) {
         ferry_buffer_destroy(buffer);
         return status;

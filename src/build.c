@@ -55,9 +55,25 @@ static void fail_items(struct ferry__op *op, size_t first, size_t last, enum fer
         if (!op->items[i].status) op->items[i].status = status;
 }
 
+/* Staging is free again: what waits for it may try. */
+static void staging_returned(struct ferry_device *device) {
+    device->staging_returns++;
+    for (unsigned q = 0; q < device->limits.queue_count; q++) device->queues[q].starved = false;
+}
+
+/* What a bounce has read will not be written: the item has failed. */
+static void drop_bounce(struct ferry__op *op) {
+    struct ferry_device *device = op->device;
+    if (!op->bounce_ready) return;
+    op->bounce_ready = op->holds = false;
+    ferry__staging_give(device, &device->readback, &op->bounce);
+    staging_returned(device);
+}
+
 /* The rest of op will not be carried out. */
 static void give_up(struct ferry__op *op, enum ferry_status status, const char *why) {
     ferry__ready_remove(op);
+    drop_bounce(op);
     if (op->bridge) ferry__bridge_give_up(op, status, why);
     if (op->count) fail_items(op, op->next_item, op->count - 1, status, why);
     op->next_item = op->count;
@@ -108,7 +124,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status) {
         op->next_item++;
         op->item_done = 0;
     } else {
-        op->bounce_ready = true;
+        op->bounce_ready = op->holds = true;
     }
     ferry__ready_push(op);
 }
@@ -119,8 +135,7 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
         pthread_mutex_unlock(&device->lock);
         copy_out(device, sub);
         pthread_mutex_lock(&device->lock);
-        device->staging_returns++;
-        for (unsigned q = 0; q < device->limits.queue_count; q++) device->queues[q].starved = false;
+        staging_returned(device);
     }
     const enum ferry_status status = sub->record.status;
     if (status == FERRY_ERROR_DEVICE_LOST) ferry__device_lose(device);
@@ -197,6 +212,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
                    enum ferry__emitted result, enum ferry_status status, uint64_t returns) {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
+    op->holds = op->bounce_ready;
     part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
     switch (result) {
     case FERRY__EMIT_DONE:
@@ -212,7 +228,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         ferry__ready_remove(op); /* behind those that hold staging */
         ferry__ready_push(op);
         queue->starved =
-            returns == device->staging_returns && !queue->ready_first->bounce_ready;
+            returns == device->staging_returns && !queue->ready_first->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;
@@ -221,6 +237,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         return true;
     case FERRY__EMIT_FAILED:
         fail_items(op, op->next_item, op->next_item, status, ferry_last_error());
+        drop_bounce(op);
         op->next_item++;
         op->item_done = 0;
         if (op->next_item < op->count) return true; /* the batch goes on behind it */

@@ -115,14 +115,19 @@ static int rank(const struct entry *entry) {
     return entry->info.kind == FERRY_DEVICE_SOFTWARE ? 2 : 0;
 }
 
+static uint32_t paths_of(uint64_t import_granularity) {
+    const uint32_t paths = 1u << FERRY_PATH_STAGED | 1u << FERRY_PATH_PIPELINED |
+                           1u << FERRY_PATH_DEVICE | 1u << FERRY_PATH_BRIDGED |
+                           1u << FERRY_PATH_NONE | 1u << FERRY_PATH_DIRECT;
+    return import_granularity ? paths | 1u << FERRY_PATH_IMPORTED : paths;
+}
+
 static void name_entry(struct entry *entry) {
     struct ferry_device_info *info = &entry->info;
     if (entry->index || entry->driver->list != NULL)
         snprintf(info->name, sizeof info->name, "%s:%u", entry->driver->name, entry->index);
     snprintf(info->driver, sizeof info->driver, "%s", entry->driver->name);
-    info->paths = 1u << FERRY_PATH_STAGED | 1u << FERRY_PATH_PIPELINED | 1u << FERRY_PATH_DEVICE |
-                  1u << FERRY_PATH_BRIDGED | 1u << FERRY_PATH_NONE | 1u << FERRY_PATH_DIRECT;
-    if (info->import_granularity) info->paths |= 1u << FERRY_PATH_IMPORTED;
+    info->paths = paths_of(info->import_granularity);
 }
 
 /* All devices of all drivers, the best first; within a rank in the drivers' order. */
@@ -308,6 +313,20 @@ static void discard_device(struct ferry_device *device) {
     ferry__device_unref(device);
 }
 
+static enum ferry_status check_params(const struct ferry_device_params *params) {
+    if ((unsigned)params->map_private > FERRY_MAP_ALWAYS)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: map_private is %d",
+                           (int)params->map_private);
+    if (!ferry__all_zero(params->reserved, sizeof params->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_device_open: reserved words are not 0");
+    if (params->staging_budget && params->staging_budget < FERRY__STAGING_MIN)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_device_open: staging_budget %llu is under %d",
+                           (unsigned long long)params->staging_budget, FERRY__STAGING_MIN);
+    return FERRY_OK;
+}
+
 enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                                         const struct ferry__open_params *open_params,
                                         const struct ferry_device_info *info,
@@ -315,8 +334,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                                         ferry_device **out_device) {
     char why[FERRY__WHY_MAX] = "";
     enum ferry_path path;
-    enum ferry_status status = forced_path(params, &path);
-    if (status) return status;
+    enum ferry_status status = check_params(params);
+    if (status || (status = forced_path(params, &path))) return status;
     struct ferry_device *device = make_device(params, path);
     if (!device)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a device");
@@ -334,6 +353,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
         ferry__round_down(device->limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
     if (device->info.max_buffer_size > SIZE_MAX / 2) device->info.max_buffer_size = SIZE_MAX / 2;
     device->info.import_granularity = device->limits.import_granularity;
+    device->info.paths = paths_of(device->limits.import_granularity);
     if (!device->limits.atom) device->limits.atom = 1;
     pick_queues(device);
     set_thresholds(device);
@@ -353,16 +373,8 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
     if (!params) params = &defaults;
     if (!out_device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: out_device is NULL");
-    if ((unsigned)params->map_private > FERRY_MAP_ALWAYS)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: map_private is %d",
-                           (int)params->map_private);
-    if (!ferry__all_zero(params->reserved, sizeof params->reserved))
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_device_open: reserved words are not 0");
-    if (params->staging_budget && params->staging_budget < FERRY__STAGING_MIN)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_device_open: staging_budget %llu is under %d",
-                           (unsigned long long)params->staging_budget, FERRY__STAGING_MIN);
+    const enum ferry_status checked = check_params(params);
+    if (checked) return checked;
     struct entry *entries = list_entries(&count);
     if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry_device_info info;

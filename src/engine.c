@@ -101,15 +101,15 @@ void ferry__ready_push(struct ferry__op *op) {
         return;
     }
     /* By ticket, mostly the last; but what holds staging goes first, since others wait for that. */
-    struct ferry__op *before = op->bounce_ready ? NULL : queue->ready_last;
-    while (before && before->ticket > op->ticket && !before->bounce_ready)
+    struct ferry__op *before = op->holds ? NULL : queue->ready_last;
+    while (before && before->ticket > op->ticket && !before->holds)
         before = before->ready_previous;
     op->ready_previous = before;
     op->ready_next = before ? before->ready_next : queue->ready_first;
     *(before ? &before->ready_next : &queue->ready_first) = op;
     *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op;
     op->in_ready = true;
-    if (op->bounce_ready) queue->starved = false;
+    if (op->holds) queue->starved = false;
 }
 
 void ferry__ready_remove(struct ferry__op *op) {
@@ -315,7 +315,7 @@ enum ferry_status ferry__engine_start(struct ferry_device *device) {
 
 static bool nothing_lives(void *arg) {
     const struct ferry_device *device = arg;
-    return !device->live_first && !device->reaping && !device->dead_ops;
+    return !device->live_first && !device->reaping && !device->dead_ops && !device->bridges;
 }
 
 void ferry__engine_finish(struct ferry_device *device) {

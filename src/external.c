@@ -138,7 +138,8 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
         work->status = status;
         snprintf(work->why, sizeof work->why, "external work %llu: %s",
                  (unsigned long long)work->ticket, why);
-        if (work->owns_event) device->driver->event_signal(device->state, work->event, work->value);
+        /* What follows waits for this alone: the event is raised once all before it is done. */
+        work->unsignalled = work->owns_event;
     } else if (work->owns_event) {
         work->pending = 1;
         device->externals++;

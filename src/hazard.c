@@ -290,6 +290,7 @@ static void finish(struct ferry__op *op) {
     struct ferry_device *device = op->device;
     if (op->kind == FERRY__OP_EXTERNAL || op->kind == FERRY__OP_READY) judge_uses(op);
     else judge_items(op);
+    if (op->unsignalled) device->driver->event_signal(device->state, op->event, op->value);
     leave_place(op);
     live_remove(op);
     count_op(op);

@@ -151,6 +151,12 @@ struct ferry_buffer {
 };
 
 const char *ferry__label(const struct ferry_buffer *buffer);
+/* A private buffer of a part of the user's own native buffer: memory lives until release is called,
+ * with user, when the buffer is destroyed and idle. */
+enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
+                                     const struct ferry__memory *memory, uint64_t size,
+                                     void (*release)(void *user), void *user,
+                                     ferry_buffer **out_buffer);
 void ferry__buffer_ref(struct ferry_buffer *buffer);
 void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock */
 
@@ -229,10 +235,12 @@ struct ferry__op {
     struct ferry__edge *dependents;
     unsigned unhanded, undone, pending, submissions;
     bool in_ready, gathered, handed;
+    bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
     uint64_t mark, epoch; /* seen already, by the walk that has this number */
     bool ended, owns_event; /* external work */
+    bool unsignalled;       /* it failed: its event is Ferry's to raise */
     struct ferry__bridge *bridge;
     bool poked; /* a bridge's half: there is something to do since it was last looked at */
     struct ferry__op *poke_next;
@@ -360,6 +368,7 @@ struct ferry_device {
     unsigned externals;          /* ended by the user, and not done: their events are waited for */
     struct ferry__op *dead_ops;  /* done, to be let go without the lock */
     struct ferry__op *pokes;     /* halves of bridges on other devices, likewise */
+    unsigned bridges;            /* that hold memory of this device and of another */
     unsigned reaping;            /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */

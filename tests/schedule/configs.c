@@ -40,6 +40,12 @@ const struct config configs[] = {
     {.name = "shared-tiny", .knobs = DISORDER, TINY, .threads = 4, .shared = true},
     {.name = "shared-align4", .knobs = "align=4,fill_pattern=1", TINY, .threads = 4,
      .shared = true},
+#ifdef SCHEDULE_VULKAN
+#include "vulkan.inc"
+#endif
+#ifdef SCHEDULE_METALSIM
+#include "configs_metalsim.inc"
+#endif
 };
 
 const size_t config_count = sizeof configs / sizeof configs[0];

@@ -24,6 +24,23 @@ static const struct config losing = {
     .failing = true, .losing = true,
 };
 
+/* On Metal with one device: its knobs are the process's. */
+static const struct config metal_scenario = {
+    .name = "inject", .metal = true, .knobs = "amd,disorder",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true,
+};
+
+static const struct config metal_losing = {
+    .name = "inject", .metal = true, .knobs = "apple",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true, .losing = true,
+};
+
+/* By whether it is on Metal, and whether the device is lost. */
+static const struct config *const scenarios[2][2] = {{&scenario, &losing},
+                                                     {&metal_scenario, &metal_losing}};
+
 static const char *const knobs[] = {"fail_alloc", "import_fail", "fail_submit", "fail_exec",
                                     "lose_at"};
 
@@ -68,10 +85,11 @@ static bool one_knob(struct run *run, const char *knob, uint64_t n, size_t steps
 
 bool inject(const char *what, uint64_t seed, size_t steps)
 {
-    bool allocations = strcmp(what, "allocations") == 0;
-    const char *knob = NULL;
+    bool metal = strncmp(what, "metal.", 6) == 0;
+    const char *name = metal ? what + 6 : what, *knob = NULL;
+    bool allocations = strcmp(name, "allocations") == 0;
     for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++) {
-        if (strcmp(what, knobs[i]) == 0)
+        if (strcmp(name, knobs[i]) == 0)
             knob = knobs[i];
     }
     if (!allocations && knob == NULL)
@@ -80,8 +98,8 @@ bool inject(const char *what, uint64_t seed, size_t steps)
     bool failed = true;
     while (failed) {
         n++;
-        struct run run = {.config = knob != NULL && strcmp(knob, "lose_at") == 0 ? &losing
-                                                                                 : &scenario,
+        bool loses = strcmp(name, "lose_at") == 0;
+        struct run run = {.config = scenarios[metal][loses],
                           .seed = seed, .steps = steps, .refusing = true, .injected = what,
                           .injected_at = n};
         failed = allocations ? one_allocation(&run, n, steps) : one_knob(&run, knob, n, steps);

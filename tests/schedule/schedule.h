@@ -32,15 +32,24 @@ struct config {
     const char *name;
     const char *knobs;        /* FERRY_HOST */
     const char *second_knobs; /* of the second device; NULL: there is none */
+    const char *strict;       /* Vulkan seen through the strict one with these options, instead */
     struct ferry_device_params params;
     unsigned threads; /* 0: one, the main thread */
     bool failing;     /* submissions fail by knobs: any operation may */
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */
+    bool metal;       /* on simulated Metal; the knobs are METALSIM then, and one for both devices */
 };
 
 extern const struct config configs[];
 extern const size_t config_count;
+
+/* --- events (vulkan.c) ------------------------------------------------------------------------ */
+
+/* What the user's own Vulkan would do: waits for the waits, works, signals the signal. */
+void vulkan_work(const struct ferry_external *external);
+/* Names the strict Vulkan, with these options, in the environment. */
+void vulkan_set(const char *options);
 
 /* --- luck (run.c) ---------------------------------------------------------------------------- */
 
@@ -174,6 +183,7 @@ struct lane {
     struct old old[OLD_MAX];
     size_t old_next;
     struct task *held; /* external work that has not ended */
+    struct ferry_external external; /* that held stands for */
     unsigned held_for; /* steps until it ends */
     unsigned made; /* models made so far */
 };

@@ -157,6 +157,7 @@ static void step_hold(struct lane *lane)
     }
     task->ticket = external.ticket;
     lane->held = task;
+    lane->external = external;
     lane->held_for = (unsigned)below(&lane->random, 12);
 }
 
@@ -166,6 +167,8 @@ static void end_held(struct lane *lane)
     if (task == NULL)
         return;
     task->ended = one_in(&lane->random, 3) ? FERRY_ERROR_EXECUTION_FAILED : FERRY_OK;
+    if (task->ended == FERRY_OK && lane->external.signal.event != 0)
+        vulkan_work(&lane->external);
     enum ferry_status status = ferry_external_end(task->device, task->ticket, task->ended);
     if (status != FERRY_OK && !lane->run->config->losing)
         wrong(lane->run, "ferry_external_end: %s: %s", ferry_status_name(status),

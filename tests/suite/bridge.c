@@ -198,22 +198,48 @@ static void test_failed_source(void **state)
 }
 
 /* Buffers destroyed, and the destination's device closed, with the copy in flight. */
-static void test_close_in_flight(void **state)
+static void test_close_destination(void **state)
 {
-    struct pair pair = pair_of(state);
-    struct mirror src = make_mirror(pair.a, 300000, FERRY_STORAGE_PRIVATE, 10);
-    ferry_buffer *dst = make_buffer(pair.b, 300000, FERRY_STORAGE_PRIVATE);
-    struct note note;
-    note_init(&note);
-    for (unsigned i = 0; i < 5; i++)
-        OK(ferry_copy_buffer_async(dst, src.buffer, 300000, 0, 0, i == 4 ? note_callback : NULL,
-                                   &note, NULL));
-    ferry_buffer_destroy(dst);
-    ferry_device_close(pair.b);
-    assert_int_equal(note.calls, 1);
-    assert_int_equal(note.status, FERRY_OK);
+    struct fixture *fixture = *state;
+    struct mirror src = make_mirror(fixture->device, 300000, FERRY_STORAGE_PRIVATE, 10);
+    for (unsigned round = 0; round < 10; round++) {
+        ferry_device *second = open_second();
+        ferry_buffer *dst = make_buffer(second, 300000, FERRY_STORAGE_PRIVATE);
+        struct note note;
+        note_init(&note);
+        for (unsigned i = 0; i < 5; i++)
+            OK(ferry_copy_buffer_async(dst, src.buffer, 300000 - round, round, 0,
+                                       i == 4 ? note_callback : NULL, &note, NULL));
+        ferry_buffer_destroy(dst);
+        ferry_device_close(second);
+        assert_int_equal(note.calls, 1);
+        assert_int_equal(note.status, FERRY_OK);
+    }
     expect_mirror(&src);
     drop_mirror(&src);
+}
+
+/* The same with the source's device: what it gave arrives all the same. */
+static void test_close_source(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mirror dst = make_mirror(fixture->device, 300000, FERRY_STORAGE_PRIVATE, 11);
+    for (unsigned round = 0; round < 10; round++) {
+        ferry_device *second = open_second();
+        struct mirror src = make_mirror(second, 300000, FERRY_STORAGE_PRIVATE, 12 + round);
+        OK(ferry_copy_buffer_async(dst.buffer, src.buffer, 300000 - round, round, 0, NULL, NULL,
+                                   NULL));
+        memcpy(dst.bytes + round, src.bytes, 300000 - round);
+        if (round % 2) {
+            drop_mirror(&src);
+            ferry_device_close(second);
+        } else {
+            ferry_device_close(second);
+            drop_mirror(&src);
+        }
+        expect_mirror(&dst);
+    }
+    drop_mirror(&dst);
 }
 
 static void test_counts(void **state)
@@ -238,8 +264,8 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_ranges),          SUITE_TEST(test_ticket_is_of_destination),
     SUITE_TEST(test_chain),           SUITE_TEST(test_both_directions),
     SUITE_TEST(test_constant_memory), SUITE_TEST(test_parked),
-    SUITE_TEST(test_failed_source),   SUITE_TEST(test_close_in_flight),
-    SUITE_TEST(test_counts),
+    SUITE_TEST(test_failed_source),   SUITE_TEST(test_close_destination),
+    SUITE_TEST(test_close_source),    SUITE_TEST(test_counts),
 };
 
 SUITE_GROUP(bridge);

@@ -4,7 +4,17 @@
 #include "drivers/host/host.h"
 
 #define HOST .knobs_variable = "FERRY_HOST", .params.name = "host"
+#ifdef SUITE_STRICTVK
+void vulkan_event_signal(uint64_t event, uint64_t value);
+bool vulkan_event_wait(uint64_t event, uint64_t value);
+#endif
+
 #define QUEUED .params.map_private = FERRY_MAP_NEVER
+
+#if defined(SUITE_METAL) || defined(SUITE_METALSIM)
+void suite_metal_signal(uint64_t event, uint64_t value);
+bool suite_metal_wait(uint64_t event, uint64_t value);
+#endif
 
 const struct suite_config suite_configs[] = {
     {.name = "host", HOST, .big = true},
@@ -37,6 +47,15 @@ const struct suite_config suite_configs[] = {
     {.name = "two-devices", HOST, .second = "host:1"},
     {.name = "two-unlike-devices", HOST, QUEUED, .knobs = "align=4,fill_pattern=1",
      .second = "host:1", .second_knobs = "noncoherent,max_copy=64K"},
+#ifdef SUITE_STRICTVK
+#include "vulkan.inc"
+#endif
+#ifdef SUITE_METAL
+#include "configs_metal.inc"
+#endif
+#ifdef SUITE_METALSIM
+#include "configs_metalsim.inc"
+#endif
 };
 
 const size_t suite_config_count = sizeof suite_configs / sizeof suite_configs[0];

@@ -39,6 +39,10 @@ static void set_environment(void)
 {
     unsetenv("FERRY_DEVICE");
     unsetenv("FERRY_PATH");
+    if (suite->strict_library != NULL) {
+        setenv("FERRY_VULKAN_LIBRARY", suite->strict_library, 1);
+        setenv("STRICTVK", suite->strict, 1);
+    }
     if (suite->knobs_variable == NULL)
         return;
     if (suite->knobs != NULL)

@@ -32,6 +32,9 @@ struct suite_config {
      * that end external work by hand are skipped on a driver with events. */
     void (*event_signal)(uint64_t event, uint64_t value);
     bool (*event_wait)(uint64_t event, uint64_t value);
+    const char *strict_library; /* the strict Vulkan (tests/strictvk) that the device is seen
+                                   through; NULL: it is no Vulkan device */
+    const char *strict;         /* its options */
     struct ferry_device_params params;
     bool big;                   /* also transfers over 4 GiB, which commit that much memory */
 };

@@ -178,7 +178,8 @@ static void *waiter(void *arg)
     struct worker *w = arg;
     for (unsigned i = 0; i < ROUNDS; i++) {
         ferry_ticket ticket = 0;
-        keep(w, ferry_fill_buffer_async(w->buffer, PART, 0, &w->number, 1, NULL, NULL, &ticket));
+        keep(w, ferry_fill_buffer_async(w->buffer, PART, (size_t)w->number * PART, &w->number, 1,
+                                        NULL, NULL, &ticket));
         if (i % 4 == 0)
             keep(w, ferry_wait_idle(w->device));
         else if (i % 4 == 1)
@@ -193,7 +194,8 @@ static void *waiter(void *arg)
 static void test_waiting_together(void **state)
 {
     struct fixture *fixture = *state;
-    ferry_buffer *buffer = make_buffer(fixture->device, PART, FERRY_STORAGE_PRIVATE);
+    ferry_buffer *buffer =
+        make_buffer(fixture->device, (size_t)PART * THREADS, FERRY_STORAGE_PRIVATE);
     struct worker workers[THREADS];
     for (unsigned i = 0; i < THREADS; i++)
         workers[i] = (struct worker){.device = fixture->device, .buffer = buffer, .number = i};

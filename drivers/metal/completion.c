@@ -1,0 +1,226 @@
+#include "state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { DRAIN_SECONDS = 5 };
+
+/* --- lifetime --------------------------------------------------------------------------------- */
+
+void ferry__metal_state_release(struct metal_state *state)
+{
+    if (atomic_fetch_sub(&state->references, 1) != 1)
+        return;
+    pthread_cond_destroy(&state->changed);
+    pthread_mutex_destroy(&state->lock);
+    ferry__free(state);
+}
+
+void ferry__metal_submission_release(struct metal_submission *submission)
+{
+    if (atomic_fetch_sub(&submission->references, 1) != 1)
+        return;
+    ferry__metal_state_release(submission->queue->state);
+    ferry__free(submission);
+}
+
+/* The block holds its submission: from when Metal copies it until Metal lets go of it. */
+static void copy_block(void *to, const void *from)
+{
+    (void)from;
+    struct metal_submission *submission = ((struct mtl_closure *)to)->captured;
+    atomic_fetch_add(&submission->references, 1);
+}
+
+static void dispose_block(const void *block)
+{
+    ferry__metal_submission_release(((const struct mtl_closure *)block)->captured);
+}
+
+/* --- how a command buffer ended --------------------------------------------------------------- */
+
+static const enum ferry_status statuses[] = {
+    [MTL_ERROR_INTERNAL] = FERRY_ERROR_INTERNAL,
+    [MTL_ERROR_TIMEOUT] = FERRY_ERROR_EXECUTION_FAILED,
+    [MTL_ERROR_PAGE_FAULT] = FERRY_ERROR_EXECUTION_FAILED,
+    [MTL_ERROR_ACCESS_REVOKED] = FERRY_ERROR_DEVICE_LOST,
+    [MTL_ERROR_NOT_PERMITTED] = FERRY_ERROR_EXECUTION_FAILED,
+    [MTL_ERROR_OUT_OF_MEMORY] = FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
+    [MTL_ERROR_INVALID_RESOURCE] = FERRY_ERROR_EXECUTION_FAILED,
+    [MTL_ERROR_MEMORYLESS] = FERRY_ERROR_EXECUTION_FAILED,
+    [MTL_ERROR_DEVICE_REMOVED] = FERRY_ERROR_DEVICE_LOST,
+    [MTL_ERROR_STACK_OVERFLOW] = FERRY_ERROR_EXECUTION_FAILED,
+};
+
+static void read_failure(mtl_id commands, struct ferry__record *out)
+{
+    mtl_id error = mtl_commands_error(commands);
+    int64_t code = error ? mtl_error_code(error) : 0;
+    const char *text = error ? mtl_utf8(mtl_error_text(error)) : NULL;
+    bool known = code > 0 && code < (int64_t)(sizeof statuses / sizeof *statuses);
+    out->status = known && statuses[code] ? statuses[code] : FERRY_ERROR_EXECUTION_FAILED;
+    snprintf(out->why, sizeof out->why, "the command buffer failed with Metal's error %lld: %s",
+             (long long)code, text ? text : "no reason given");
+}
+
+static void read_result(mtl_id commands, struct ferry__record *out)
+{
+    *out = (struct ferry__record){.status = FERRY_OK};
+    if (mtl_commands_status(commands) != MTL_COMMANDS_COMPLETED)
+        read_failure(commands, out);
+    if (MTL_RESPONDS(commands, gpu_start) && MTL_RESPONDS(commands, gpu_end)) {
+        double seconds = mtl_gpu_end(commands) - mtl_gpu_start(commands);
+        out->device_ns = seconds > 0 && seconds < 1e6 ? (uint64_t)(seconds * 1e9) : 0;
+    }
+}
+
+/* --- in the order of values, whatever the order of completion ----------------------------------- */
+
+/* Takes the submissions at the head of the list that are done off it; the last one's value, or 0. */
+static uint64_t take_done_locked(struct metal_queue *queue, struct metal_submission **out_taken)
+{
+    uint64_t value = 0;
+    struct metal_submission **end = out_taken;
+    while (queue->first && queue->first->done) {
+        struct metal_submission *submission = queue->first;
+        queue->first = submission->next;
+        submission->next = NULL;
+        value = submission->value;
+        *end = submission;
+        end = &submission->next;
+    }
+    if (!queue->first)
+        queue->last = NULL;
+    return value;
+}
+
+/* All that was submitted counts as ended: nobody waits for it any more, and its records may go. */
+static void lose_locked(struct metal_state *state, const char *why)
+{
+    atomic_store(&state->lost, true);
+    for (unsigned i = 0; i < state->queue_count; i++)
+        for (struct metal_submission *s = state->queues[i].first; s; s = s->next) {
+            if (s->record && !s->done) {
+                s->record->status = FERRY_ERROR_DEVICE_LOST;
+                snprintf(s->record->why, sizeof s->record->why, "%s", why);
+            }
+            s->record = NULL;
+            s->done = true;
+        }
+}
+
+static void raise_completed(struct metal_queue *queue, uint64_t value)
+{
+    uint64_t before = atomic_load(&queue->completed);
+    while (before < value && !atomic_compare_exchange_weak(&queue->completed, &before, value))
+        ;
+}
+
+/*
+ * Metal does not signal the events of a command buffer that failed: we do, or whoever waits would
+ * hang. The value may be set while a later command buffer signals a higher one; should that lower
+ * it, the later one's handler raises it again.
+ */
+static void raise_event(mtl_id event, uint64_t value)
+{
+    if (event && mtl_event_value(event) < value)
+        mtl_event_set(event, value);
+}
+
+/* The value that the queue has now reached, and what it took off the list. */
+struct reached {
+    uint64_t value;
+    mtl_id event; /* to be raised by us; retained */
+    struct metal_submission *taken;
+};
+
+static void reach_locked(struct metal_queue *queue, struct reached *out)
+{
+    out->value = take_done_locked(queue, &out->taken);
+    out->event = out->value && queue->failed ? mtl_retain(queue->event) : NULL;
+}
+
+/* The records are written: now the values may be seen. After this the state may be closed. */
+static void publish(struct metal_state *state, struct reached *reached)
+{
+    for (unsigned i = 0; i < state->queue_count; i++)
+        raise_event(reached[i].event, reached[i].value);
+    pthread_mutex_lock(&state->lock);
+    for (unsigned i = 0; i < state->queue_count; i++)
+        raise_completed(&state->queues[i], reached[i].value);
+    ferry__metal_changed_locked(state);
+    pthread_mutex_unlock(&state->lock);
+    for (unsigned i = 0; i < METAL_QUEUES_MAX; i++) {
+        mtl_release(reached[i].event);
+        while (reached[i].taken) {
+            struct metal_submission *next = reached[i].taken->next;
+            ferry__metal_submission_release(reached[i].taken);
+            reached[i].taken = next;
+        }
+    }
+}
+
+/* On a thread of Metal's. */
+static void complete(struct metal_submission *submission, mtl_id commands)
+{
+    struct metal_queue *queue = submission->queue;
+    struct metal_state *state = queue->state;
+    struct ferry__record result;
+    struct reached reached[METAL_QUEUES_MAX] = {{0}};
+    read_result(commands, &result);
+
+    pthread_mutex_lock(&state->lock);
+    queue->in_flight--;
+    if (submission->record)
+        *submission->record = result;
+    submission->done = true;
+    queue->failed |= result.status != FERRY_OK;
+    bool lose = result.status == FERRY_ERROR_DEVICE_LOST && !atomic_load(&state->lost);
+    if (lose)
+        lose_locked(state, result.why);
+    for (unsigned i = 0; i < state->queue_count; i++) {
+        state->queues[i].failed |= lose;
+        reach_locked(&state->queues[i], &reached[i]);
+    }
+    pthread_mutex_unlock(&state->lock);
+    publish(state, reached);
+}
+
+static void completed(const struct mtl_closure *block, mtl_id commands)
+{
+    void *pool = mtl_pool_push();
+    complete(block->captured, commands);
+    mtl_pool_pop(pool);
+}
+
+struct mtl_closure ferry__metal_completed_closure(struct metal_submission *submission)
+{
+    static const struct mtl_block_description description = {
+        .size = sizeof(struct mtl_closure),
+        .copy = copy_block,
+        .dispose = dispose_block,
+        .signature = "v16@?0@8",
+    };
+    return mtl_closure((void (*)(void))completed, &description, submission);
+}
+
+/* --- after a loss ----------------------------------------------------------------------------- */
+
+static bool is_busy(const struct metal_state *state)
+{
+    for (unsigned i = 0; i < state->queue_count; i++)
+        if (state->queues[i].in_flight)
+            return true;
+    return false;
+}
+
+void ferry__metal_drain(struct metal_state *state)
+{
+    if (!atomic_load(&state->lost))
+        return;
+    pthread_mutex_lock(&state->lock);
+    uint64_t deadline = ferry__deadline(DRAIN_SECONDS * UINT64_C(1000000000));
+    while (!state->drained && is_busy(state))
+        state->drained = !ferry__cond_wait_until(&state->changed, &state->lock, deadline);
+    pthread_mutex_unlock(&state->lock);
+}

@@ -1,0 +1,358 @@
+#include "state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    APPLE_PAGE = 16384,
+    DEVICES_MAX = 16,
+    MAX_COPY = 1u << 31,         /* Metal cuts a copy of 4 GiB or more to 32 bits, without a word */
+    KERNEL_COPY_FROM = 1u << 20, /* on Apple GPUs the kernel is faster from about here */
+};
+
+const char *const ferry__metal_class_names[METAL_CLASS_COUNT] = {
+    [METAL_APPLE] = "apple",
+    [METAL_INTEL] = "intel",
+    [METAL_DISCRETE] = "discrete",
+    [METAL_PARAVIRTUAL] = "paravirtual",
+};
+
+enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(why, FERRY__WHY_MAX, format, list);
+    va_end(list);
+    return status;
+}
+
+/* The index of the environment variable's value among names; count: it is unset, or none of them. */
+static int choice(const char *variable, const char *const *names, int count)
+{
+    const char *value = getenv(variable);
+    if (!value || !*value)
+        return count;
+    for (int i = 0; i < count; i++)
+        if (!strcmp(value, names[i]))
+            return i;
+    ferry__log(FERRY_LOG_WARN, "metal: %s=%s is not known, and is ignored", variable, value);
+    return count;
+}
+
+/* --- what a device is ------------------------------------------------------------------------- */
+
+static bool is_unified(mtl_id device)
+{
+    return MTL_RESPONDS(device, is_unified) ? mtl_is_unified(device) != 0
+                                            : mtl_is_low_power(device) != 0;
+}
+
+static const char *device_name(mtl_id device)
+{
+    const char *name = mtl_utf8(mtl_device_name(device));
+    return name ? name : "";
+}
+
+/* A Mac's Apple GPU is of the Mac families too, and a virtual one of the Apple families. */
+enum metal_class ferry__metal_class(mtl_id device)
+{
+    int forced = choice("FERRY_METAL_CLASS", ferry__metal_class_names, METAL_CLASS_COUNT);
+    if (forced < METAL_CLASS_COUNT)
+        return (enum metal_class)forced;
+    if (strstr(device_name(device), "Paravirtual"))
+        return METAL_PARAVIRTUAL;
+    if (MTL_RESPONDS(device, supports_family) && mtl_supports_family(device, MTL_FAMILY_APPLE1))
+        return METAL_APPLE;
+    return is_unified(device) ? METAL_INTEL : METAL_DISCRETE;
+}
+
+/* A process that Rosetta translates is told 4096, but the kernel of an Apple GPU's Mac has pages of
+ * 16 KiB. */
+uint64_t ferry__metal_page(enum metal_class class)
+{
+    bool apple = class == METAL_APPLE || class == METAL_PARAVIRTUAL;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return apple && page < APPLE_PAGE ? APPLE_PAGE : page;
+}
+
+static uint64_t max_buffer(mtl_id device)
+{
+    return MTL_RESPONDS(device, max_buffer_length) ? mtl_max_buffer_length(device)
+                                                   : UINT64_C(256) << 20;
+}
+
+static void describe(mtl_id device, struct ferry_device_info *out)
+{
+    static const enum ferry_device_kind kinds[METAL_CLASS_COUNT] = {
+        [METAL_APPLE] = FERRY_DEVICE_INTEGRATED,
+        [METAL_INTEL] = FERRY_DEVICE_INTEGRATED,
+        [METAL_DISCRETE] = FERRY_DEVICE_DISCRETE,
+        [METAL_PARAVIRTUAL] = FERRY_DEVICE_VIRTUAL,
+    };
+    enum metal_class class = ferry__metal_class(device);
+    uint64_t id = MTL_RESPONDS(device, registry_id) ? mtl_registry_id(device) : 0;
+    *out = (struct ferry_device_info){
+        .driver = "metal",
+        .kind = kinds[class],
+        .unified = is_unified(device),
+        .total_memory = mtl_working_set_size(device),
+        .max_buffer_size = max_buffer(device),
+        .max_allocation = max_buffer(device),
+        .import_granularity = ferry__metal_page(class),
+        .queues = METAL_QUEUES_MAX,
+    };
+    snprintf(out->description, sizeof out->description, "%s", device_name(device));
+    memcpy(out->uuid, &id, sizeof id);
+    memcpy(out->uuid + sizeof id, id ? "registry" : "\0\0\0\0\0\0\0", 8);
+}
+
+/* --- listing ---------------------------------------------------------------------------------- */
+
+/* The devices, the best first: at most DEVICES_MAX, each retained. Inside a pool. */
+static size_t copy_devices(mtl_id *out_devices, char *why)
+{
+    static const int ranks[METAL_CLASS_COUNT] = {
+        [METAL_APPLE] = 0, [METAL_DISCRETE] = 1, [METAL_INTEL] = 2, [METAL_PARAVIRTUAL] = 3};
+    size_t count = 0;
+    mtl_id array = ferry__mtl.copy_all_devices();
+    bool right = array && ferry__mtl_check(array, MTL_ON_ARRAY, why, FERRY__WHY_MAX);
+    uint64_t all = right ? mtl_array_count(array) : 0;
+    for (int rank = 0; rank < METAL_CLASS_COUNT; rank++)
+        for (uint64_t i = 0; i < all && count < DEVICES_MAX; i++) {
+            mtl_id device = mtl_array_at(array, i);
+            if (ranks[ferry__metal_class(device)] == rank)
+                out_devices[count++] = mtl_retain(device);
+        }
+    mtl_release(array);
+    if (!count && (right || !array))
+        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "Metal has no device");
+    return count;
+}
+
+static size_t metal_list(struct ferry_device_info *infos, size_t capacity, char *why)
+{
+    if (!ferry__mtl_load()) {
+        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl.why);
+        return 0;
+    }
+    void *pool = mtl_pool_push();
+    mtl_id devices[DEVICES_MAX];
+    size_t count = copy_devices(devices, why);
+    for (size_t i = 0; i < count; i++) {
+        if (i < capacity)
+            describe(devices[i], &infos[i]);
+        mtl_release(devices[i]);
+    }
+    mtl_pool_pop(pool);
+    return count;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static enum ferry_status pick_device(const struct ferry__open_params *params, mtl_id *out_device,
+                                     char *why)
+{
+    mtl_id devices[DEVICES_MAX];
+    size_t count = copy_devices(devices, why);
+    *out_device = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (i == params->index)
+            *out_device = mtl_retain(devices[i]);
+        mtl_release(devices[i]);
+    }
+    if (*out_device)
+        return FERRY_OK;
+    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "Metal has %zu devices, no number %u",
+                                    count, params->index)
+                 : FERRY_ERROR_NO_DEVICE;
+}
+
+static enum ferry_status make_state(struct metal_state **out_state, char *why)
+{
+    struct metal_state *state = ferry__alloc(sizeof *state);
+    if (!state)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "out of host memory");
+    int error = pthread_mutex_init(&state->lock, NULL);
+    if (!error && (error = ferry__cond_init(&state->changed)))
+        pthread_mutex_destroy(&state->lock);
+    if (error) {
+        ferry__free(state);
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "no lock: %s",
+                                strerror(error));
+    }
+    atomic_init(&state->references, 1);
+    *out_state = state;
+    return FERRY_OK;
+}
+
+static void metal_close(void *opened)
+{
+    struct metal_state *state = opened;
+    ferry__metal_drain(state);
+    void *pool = mtl_pool_push();
+    while (state->events)
+        ferry__metal_event_destroy(state, (uint64_t)(uintptr_t)state->events->event);
+    for (unsigned i = 0; i < state->queue_count; i++)
+        ferry__metal_queue_close(&state->queues[i]);
+    for (int i = 0; i < METAL_KERNEL_COUNT; i++)
+        mtl_release(state->pipelines[i]);
+    mtl_release(state->listener);
+    mtl_release(state->label);
+    mtl_release(state->device);
+    mtl_pool_pop(pool);
+    ferry__metal_state_release(state);
+}
+
+static enum ferry_status check_buffers(struct metal_state *state, char *why)
+{
+    mtl_id buffer = mtl_new_buffer(state->device, FERRY_BUFFER_ALIGNMENT, MTL_OPTION_PRIVATE);
+    if (!buffer)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no buffer");
+    bool right = ferry__mtl_check(buffer, MTL_ON_BUFFER, why, FERRY__WHY_MAX);
+    mtl_release(buffer);
+    return right ? FERRY_OK : FERRY_ERROR_UNSUPPORTED;
+}
+
+static enum ferry_status open_objects(struct metal_state *state,
+                                      const struct ferry__open_params *params, char *why)
+{
+    state->class = ferry__metal_class(state->device);
+    state->unified = is_unified(state->device);
+    state->map_always = params->map_private == FERRY_MAP_ALWAYS;
+    state->label = mtl_retain(mtl_string("ferry"));
+    state->listener = mtl_class_new(ferry__mtl.listener_class);
+    if (!state->listener)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
+                                "Metal gave no shared event listener");
+    unsigned queues = params->queues ? params->queues : 1;
+    enum ferry_status status = check_buffers(state, why);
+    for (unsigned i = 0; i < queues && i < METAL_QUEUES_MAX && !status; i++)
+        status = ferry__metal_queue_open(state, NULL, why);
+    char reason[FERRY__WHY_MAX] = "";
+    if (!status && !ferry__metal_kernels_make(state, reason))
+        ferry__log(FERRY_LOG_WARN, "metal: unaligned work goes through the host: %s", reason);
+    return status;
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+/* Whether imports work here is found out, not assumed: one page is imported. */
+static bool can_import(struct metal_state *state, uint64_t page)
+{
+    void *memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    void *start = (void *)(((uintptr_t)memory + page - 1) / page * page);
+    struct ferry__memory imported;
+    char why[FERRY__WHY_MAX];
+    enum ferry_status status =
+        ferry__metal_host_import(state, start, page, false, &imported, why);
+    if (!status)
+        ferry__metal_memory_free(state, &imported);
+    munmap(memory, 2 * page);
+    return !status;
+}
+
+static uint64_t kernel_copy_from(const struct metal_state *state)
+{
+    static const char *const engines[] = {"auto", "blit", "kernel"};
+    if (!state->pipelines[METAL_KERNEL_COPY])
+        return 0;
+    switch (choice("FERRY_METAL_ENGINE", engines, 3)) {
+    case 1:
+        return 0;
+    case 2:
+        return 1;
+    default:
+        return state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
+    }
+}
+
+static void fill_limits(struct metal_state *state, struct ferry__limits *out)
+{
+    static const unsigned roles[METAL_QUEUES_MAX][METAL_QUEUES_MAX] = {
+        {FERRY__ROLE_UPLOAD | FERRY__ROLE_DOWNLOAD | FERRY__ROLE_COPY},
+        {FERRY__ROLE_UPLOAD | FERRY__ROLE_COPY, FERRY__ROLE_DOWNLOAD},
+        {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
+    };
+    uint64_t page = ferry__metal_page(state->class);
+    bool has_kernel = state->pipelines[METAL_KERNEL_COPY];
+    *out = (struct ferry__limits){
+        .copy_alignment = 4,
+        .fill_alignment = 4,
+        .fill_pattern = 1,
+        .max_copy = MAX_COPY,
+        .max_allocation = max_buffer(state->device),
+        .total_memory = mtl_working_set_size(state->device),
+        .import_granularity = can_import(state, page) ? page : 0,
+        .has_kernel = has_kernel,
+        .kernel_copy_from = kernel_copy_from(state),
+        .atom = state->unified ? 1 : 4,
+        .has_events = true,
+        .queue_count = state->queue_count,
+    };
+    out->import_cheap =
+        out->import_granularity && (state->class == METAL_APPLE || state->class == METAL_INTEL);
+    for (unsigned i = 0; i < state->queue_count; i++) {
+        out->queues[i].event = (uint64_t)(uintptr_t)state->queues[i].event;
+        out->queues[i].roles =
+            roles[state->queue_count - 1][i] | (has_kernel ? FERRY__ROLE_KERNEL : 0u);
+    }
+}
+
+static enum ferry_status metal_open(const struct ferry__open_params *params, void **out_state,
+                                    struct ferry__limits *out_limits, char *why)
+{
+    if (!ferry__mtl_load())
+        return ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl.why);
+    struct metal_state *state = NULL;
+    enum ferry_status status = make_state(&state, why);
+    if (status)
+        return status;
+    void *pool = mtl_pool_push();
+    status = pick_device(params, &state->device, why);
+    if (!status && !ferry__mtl_check(state->device, MTL_ON_DEVICE, why, FERRY__WHY_MAX))
+        status = FERRY_ERROR_UNSUPPORTED;
+    if (!status)
+        status = open_objects(state, params, why);
+    if (!status)
+        fill_limits(state, out_limits);
+    mtl_pool_pop(pool);
+    if (status) {
+        metal_close(state);
+        return status;
+    }
+    *out_state = state;
+    return FERRY_OK;
+}
+
+static enum ferry_status metal_status(void *opened)
+{
+    struct metal_state *state = opened;
+    return atomic_load(&state->lost) ? FERRY_ERROR_DEVICE_LOST : FERRY_OK;
+}
+
+const struct ferry__driver ferry__metal_driver = {
+    .name = "metal",
+    .list = metal_list,
+    .open = metal_open,
+    .close = metal_close,
+    .status = metal_status,
+    .memory_alloc = ferry__metal_memory_alloc,
+    .memory_free = ferry__metal_memory_free,
+    .host_import = ferry__metal_host_import,
+    .flush = ferry__metal_flush,
+    .invalidate = ferry__metal_invalidate,
+    .submit = ferry__metal_submit,
+    .completed = ferry__metal_completed,
+    .wait_any = ferry__metal_wait_any,
+    .wake = ferry__metal_wake,
+    .event_create = ferry__metal_event_create,
+    .event_destroy = ferry__metal_event_destroy,
+    .event_signal = ferry__metal_event_signal,
+    .memory_available = ferry__metal_memory_available,
+};

@@ -1,0 +1,216 @@
+#include "objc.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mtl_runtime ferry__mtl;
+
+/* Nothing of these is on the disk of a Mac since macOS 11: dlopen serves them all the same.
+ * CoreGraphics is there because without it a command-line program may see no device. */
+static const char default_libraries[] =
+    "/usr/lib/libobjc.A.dylib:"
+    "/System/Library/Frameworks/Foundation.framework/Foundation:"
+    "/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics:"
+    "/System/Library/Frameworks/Metal.framework/Metal";
+
+enum { LIBRARIES_MAX = 8 };
+
+struct libraries {
+    void *handle[LIBRARIES_MAX];
+    size_t count;
+};
+
+static const struct {
+    const char *selector, *encoding;
+    unsigned receivers;
+    bool must;
+} rows[MTL_SEL_COUNT] = {
+#define MTL_MUST true
+#define MTL_MAY false
+#define MTL_ROW(on, name, s, e, n) [MTL_SEL_##name] = {s, e, on, MTL_##n},
+#define SEND0(on, name, s, e, o, v, n, ...) MTL_ROW(on, name, s, e, n)
+#define SEND1(on, name, s, e, o, v, n, ...) MTL_ROW(on, name, s, e, n)
+#define SEND2(on, name, s, e, o, v, n, ...) MTL_ROW(on, name, s, e, n)
+#define SEND3(on, name, s, e, o, v, n, ...) MTL_ROW(on, name, s, e, n)
+#define SEND4(on, name, s, e, o, v, n, ...) MTL_ROW(on, name, s, e, n)
+#define SEND5(on, name, s, e, o, v, n, ...) MTL_ROW(on, name, s, e, n)
+#include "selectors.inc"
+#include "selectors_end.inc"
+};
+
+/* --- loading ---------------------------------------------------------------------------------- */
+
+static bool open_libraries(const char *paths, struct libraries *libraries)
+{
+    char path[1024];
+    while (*paths && libraries->count < LIBRARIES_MAX) {
+        size_t length = strcspn(paths, ":");
+        if (length && length < sizeof path) {
+            memcpy(path, paths, length);
+            path[length] = 0;
+            void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+            if (!handle) {
+                snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not here: %s", dlerror());
+                return false;
+            }
+            libraries->handle[libraries->count++] = handle;
+        }
+        paths += length + (paths[length] == ':');
+    }
+    return true;
+}
+
+static void *find(const struct libraries *libraries, const char *name)
+{
+    for (size_t i = 0; i < libraries->count; i++) {
+        void *symbol = dlsym(libraries->handle[i], name);
+        if (symbol)
+            return symbol;
+    }
+    return dlsym(RTLD_DEFAULT, name);
+}
+
+/* Stores a found symbol in a function pointer, whatever its type. */
+static bool find_into(const struct libraries *libraries, const char *name, void *out, bool must)
+{
+    void *symbol = find(libraries, name);
+    if (!symbol && must) {
+        snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no %s", name);
+        return false;
+    }
+    memcpy(out, &symbol, sizeof symbol);
+    return true;
+}
+
+static bool find_functions(const struct libraries *libraries)
+{
+    struct mtl_runtime *m = &ferry__mtl;
+    const struct {
+        const char *name;
+        void *out;
+        bool must;
+    } wanted[] = {
+        {"objc_msgSend", &m->msg_send, true},
+        {"sel_registerName", &m->register_selector, true},
+        {"objc_getClass", &m->get_class, true},
+        {"object_getClass", &m->class_of, true},
+        {"class_getInstanceMethod", &m->instance_method, true},
+        {"method_getTypeEncoding", &m->method_encoding, true},
+        {"objc_autoreleasePoolPush", &m->pool_push, true},
+        {"objc_autoreleasePoolPop", &m->pool_pop, true},
+        {"objc_retain", &m->retain, true},
+        {"objc_release", &m->release, true},
+        {"_NSConcreteStackBlock", &m->stack_block_class, true},
+        {"MTLCopyAllDevices", &m->copy_all_devices, true},
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (!find_into(libraries, wanted[i].name, wanted[i].out, wanted[i].must))
+            return false;
+    return true;
+}
+
+static void load(void)
+{
+    struct libraries libraries = {.count = 0};
+    const char *paths = getenv("FERRY_METAL_LIBRARIES");
+    if (!open_libraries(paths && *paths ? paths : default_libraries, &libraries) ||
+        !find_functions(&libraries))
+        return;
+    for (int i = 0; i < MTL_SEL_COUNT; i++)
+        ferry__mtl.sel[i] = ferry__mtl.register_selector(rows[i].selector);
+    ferry__mtl.string_class = ferry__mtl.get_class("NSString");
+    ferry__mtl.listener_class = ferry__mtl.get_class("MTLSharedEventListener");
+    if (!ferry__mtl.string_class || !ferry__mtl.listener_class)
+        snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no class %s",
+                 ferry__mtl.string_class ? "MTLSharedEventListener" : "NSString");
+}
+
+bool ferry__mtl_load(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, load);
+    return !ferry__mtl.why[0];
+}
+
+/* --- the check of encodings ------------------------------------------------------------------- */
+
+/* Moves past what open begins, nested pairs included. */
+static const char *skip_pair(const char *p, char open, char close)
+{
+    int depth = 0;
+    do {
+        depth += (*p == open) - (*p == close);
+        p += *p != 0;
+    } while (depth && *p);
+    return p;
+}
+
+/* What follows the letter of a pointer, a block or an object says nothing about registers. */
+static const char *skip_pointee(const char *p)
+{
+    while (*p == '^' || *p == 'r')
+        p++;
+    if (*p == '{' || *p == '(' || *p == '[')
+        return skip_pair(p, *p, *p == '(' ? ')' : (char)(*p + 2));
+    return p + (*p != 0);
+}
+
+/* The class of one type: what decides the registers that carry it. Moves past it; 0 at the end. */
+static char next_type(const char **encoding)
+{
+    const char *p = *encoding;
+    while (*p && strchr("0123456789+-rnNoORVA", *p))
+        p++;
+    char c = *p ? *p++ : 0;
+    if (c == '^')
+        p = skip_pointee(p);
+    if (c == '@' && *p == '?')
+        p++;
+    if (c == '@' && *p == '<')
+        p = skip_pair(p, '<', '>');
+    if (c == '@' && *p == '"')
+        p += 1 + strcspn(p + 1, "\""), p += *p == '"';
+    if (c == '{' && strchr(p, '='))
+        p = strchr(p, '=') + 1;
+    *encoding = p;
+    static const char classes[128] = {['q'] = 'Q', ['i'] = 'I', ['c'] = 'B', ['*'] = '@',
+                                      ['^'] = '@', ['#'] = '@', [':'] = '@'};
+    return c > 0 && classes[(unsigned char)c] ? classes[(unsigned char)c] : c;
+}
+
+bool ferry__mtl_same_encoding(const char *a, const char *b)
+{
+    char x, y;
+    do {
+        x = next_type(&a);
+        y = next_type(&b);
+    } while (x && x == y);
+    return x == y;
+}
+
+bool ferry__mtl_check(mtl_id object, unsigned receivers, char *why, size_t size)
+{
+    mtl_id class = ferry__mtl.class_of(object);
+    for (int i = 0; i < MTL_SEL_COUNT; i++) {
+        if (!(rows[i].receivers & receivers))
+            continue;
+        if (!mtl_responds(object, ferry__mtl.sel[i])) {
+            if (!rows[i].must)
+                continue;
+            snprintf(why, size, "this Metal has no %s", rows[i].selector);
+            return false;
+        }
+        void *method = ferry__mtl.instance_method(class, ferry__mtl.sel[i]);
+        /* No method although it responds: it is forwarded, and its encoding cannot be known. */
+        const char *encoding = method ? ferry__mtl.method_encoding(method) : NULL;
+        if (encoding && !ferry__mtl_same_encoding(encoding, rows[i].encoding)) {
+            snprintf(why, size, "this Metal's %s has the types %s, not %s", rows[i].selector,
+                     encoding, rows[i].encoding);
+            return false;
+        }
+    }
+    return true;
+}

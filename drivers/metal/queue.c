@@ -1,0 +1,223 @@
+#include "state.h"
+
+#include <string.h>
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+/* A command buffer with both encoders, dropped unused: are their methods what we take them for? */
+static bool check_commands(struct metal_queue *queue, char *why)
+{
+    mtl_id commands = mtl_new_commands(queue->queue);
+    mtl_id blit = commands ? mtl_new_blit(commands) : NULL;
+    bool right = blit && ferry__mtl_check(commands, MTL_ON_COMMANDS, why, FERRY__WHY_MAX) &&
+                 ferry__mtl_check(blit, MTL_ON_BLIT, why, FERRY__WHY_MAX);
+    if (!blit)
+        ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no %s",
+                         commands ? "blit encoder" : "command buffer");
+    else
+        mtl_end_encoding(blit);
+    if (!right)
+        return false;
+    mtl_id compute = mtl_new_compute(commands);
+    right = compute && ferry__mtl_check(compute, MTL_ON_COMPUTE, why, FERRY__WHY_MAX);
+    if (compute)
+        mtl_end_encoding(compute);
+    else
+        ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no compute encoder");
+    return right;
+}
+
+enum ferry_status ferry__metal_queue_open(struct metal_state *state, mtl_id wrapped, char *why)
+{
+    struct metal_queue *queue = &state->queues[state->queue_count++];
+    queue->state = state;
+    queue->limit = wrapped ? METAL_COMMANDS_WRAPPED : METAL_COMMANDS_OURS;
+    queue->queue =
+        wrapped ? mtl_retain(wrapped) : mtl_new_queue(state->device, METAL_COMMANDS_MAX);
+    queue->event = mtl_new_shared_event(state->device);
+    if (!queue->queue || !queue->event)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no %s",
+                                queue->queue ? "shared event" : "command queue");
+    if (!ferry__mtl_check(queue->queue, MTL_ON_QUEUE, why, FERRY__WHY_MAX) ||
+        !ferry__mtl_check(queue->event, MTL_ON_EVENT, why, FERRY__WHY_MAX) ||
+        !check_commands(queue, why))
+        return FERRY_ERROR_UNSUPPORTED;
+    if (!wrapped)
+        mtl_set_label(queue->queue, state->label);
+    mtl_set_label(queue->event, state->label);
+    return FERRY_OK;
+}
+
+void ferry__metal_queue_close(struct metal_queue *queue)
+{
+    mtl_release(queue->event);
+    mtl_release(queue->queue);
+}
+
+/* --- encoding --------------------------------------------------------------------------------- */
+
+struct encoding {
+    struct metal_state *state;
+    mtl_id commands;
+    mtl_id encoder; /* NULL: none is open */
+    enum ferry__engine engine;
+    uint64_t number;
+};
+
+static void end_encoder(struct encoding *encoding)
+{
+    if (encoding->encoder)
+        mtl_end_encoding(encoding->encoder);
+    encoding->encoder = NULL;
+}
+
+static bool open_encoder(struct encoding *encoding, enum ferry__engine engine)
+{
+    if (encoding->encoder && encoding->engine == engine)
+        return true;
+    end_encoder(encoding);
+    encoding->engine = engine;
+    encoding->encoder = engine == FERRY__ENGINE_KERNEL ? mtl_new_compute(encoding->commands)
+                                                       : mtl_new_blit(encoding->commands);
+    return encoding->encoder != NULL;
+}
+
+static void blit_copy(const struct metal_state *state, mtl_id encoder,
+                      const struct ferry__command *command)
+{
+    (void)state;
+    const struct metal_memory *dst = command->dst->native, *src = command->src->native;
+    mtl_blit_copy(encoder, src->buffer, command->src->offset + command->src_offset, dst->buffer,
+                  command->dst->offset + command->dst_offset, command->size);
+}
+
+static void blit_fill(const struct metal_state *state, mtl_id encoder,
+                      const struct ferry__command *command)
+{
+    (void)state;
+    const struct metal_memory *dst = command->dst->native;
+    struct mtl_range range = {command->dst->offset + command->dst_offset, command->size};
+    mtl_blit_fill(encoder, dst->buffer, range, command->pattern[0]);
+}
+
+/* No barriers: Metal itself keeps the order of commands that touch the same tracked buffer, within
+ * an encoder and across them. */
+static bool encode_commands(struct encoding *encoding, const struct ferry__submission_info *info)
+{
+    static void (*const encode[2][2])(const struct metal_state *, mtl_id,
+                                      const struct ferry__command *) = {
+        [FERRY__ENGINE_COPY] = {[FERRY__COPY] = blit_copy, [FERRY__FILL] = blit_fill},
+        [FERRY__ENGINE_KERNEL] = {[FERRY__COPY] = ferry__metal_kernel_copy,
+                                  [FERRY__FILL] = ferry__metal_kernel_fill},
+    };
+    for (size_t i = 0; i < info->count; i++) {
+        const struct ferry__command *command = &info->commands[i];
+        if (!open_encoder(encoding, command->engine))
+            return false;
+        encode[command->engine][command->kind](encoding->state, encoding->encoder, command);
+    }
+    return true;
+}
+
+/* The CPU sees what the device wrote to managed memory only after this. Once for each buffer. */
+static bool encode_synchronize(struct encoding *encoding, const struct ferry__submission_info *info)
+{
+    for (size_t i = 0; i < info->count; i++) {
+        struct metal_memory *memory = info->commands[i].dst->native;
+        if (!memory->managed ||
+            atomic_exchange(&memory->synchronized, encoding->number) == encoding->number)
+            continue;
+        if (!open_encoder(encoding, FERRY__ENGINE_COPY))
+            return false;
+        mtl_blit_synchronize(encoding->encoder, memory->buffer);
+    }
+    return true;
+}
+
+static bool encode(struct encoding *encoding, struct metal_queue *queue,
+                   const struct ferry__submission_info *info)
+{
+    for (size_t i = 0; i < info->wait_count; i++)
+        mtl_encode_wait(encoding->commands, (mtl_id)(uintptr_t)info->waits[i].event,
+                        info->waits[i].value);
+    bool encoded = encode_commands(encoding, info) && encode_synchronize(encoding, info);
+    end_encoder(encoding);
+    if (encoded)
+        mtl_encode_signal(encoding->commands, queue->event, info->value);
+    return encoded;
+}
+
+/* --- submitting ------------------------------------------------------------------------------- */
+
+/* Waits for room, so that Metal itself never blocks. */
+static bool take_place(struct metal_queue *queue, struct metal_submission *submission)
+{
+    struct metal_state *state = queue->state;
+    pthread_mutex_lock(&state->lock);
+    while (queue->in_flight >= queue->limit && !atomic_load(&state->lost))
+        ferry__cond_wait_until(&state->changed, &state->lock, UINT64_MAX);
+    bool lost = atomic_load(&state->lost);
+    if (!lost) {
+        queue->in_flight++;
+        queue->submitted = submission->value;
+        *(queue->last ? &queue->last->next : &queue->first) = submission;
+        queue->last = submission;
+        atomic_fetch_add(&submission->references, 1);
+    }
+    pthread_mutex_unlock(&state->lock);
+    return !lost;
+}
+
+static struct metal_submission *make_submission(struct metal_queue *queue,
+                                                const struct ferry__submission_info *info)
+{
+    struct metal_submission *submission = ferry__alloc(sizeof *submission);
+    if (!submission)
+        return NULL;
+    submission->queue = queue;
+    submission->record = info->record;
+    submission->value = info->value;
+    atomic_init(&submission->references, 1);
+    atomic_fetch_add(&queue->state->references, 1);
+    return submission;
+}
+
+/* Inside a pool: the command buffer is Metal's from commit on. */
+static enum ferry_status encode_and_commit(struct metal_queue *queue,
+                                           struct metal_submission *submission,
+                                           const struct ferry__submission_info *info, char *why)
+{
+    struct metal_state *state = queue->state;
+    struct encoding encoding = {.state = state,
+                                .commands = mtl_new_commands(queue->queue),
+                                .number = 1 + atomic_fetch_add(&state->submissions, 1)};
+    if (!encoding.commands)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
+                                "Metal gave no command buffer");
+    mtl_set_label(encoding.commands, state->label);
+    if (!encode(&encoding, queue, info))
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no encoder");
+    struct mtl_closure handler = ferry__metal_completed_closure(submission);
+    mtl_add_completed(encoding.commands, &handler.head);
+    if (!take_place(queue, submission))
+        return ferry__metal_why(FERRY_ERROR_DEVICE_LOST, why, "the device is lost");
+    mtl_commit(encoding.commands);
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__metal_submit(void *opened, const struct ferry__submission_info *info,
+                                      char *why)
+{
+    struct metal_state *state = opened;
+    struct metal_queue *queue = &state->queues[info->queue];
+    if (atomic_load(&state->lost))
+        return ferry__metal_why(FERRY_ERROR_DEVICE_LOST, why, "the device is lost");
+    struct metal_submission *submission = make_submission(queue, info);
+    if (!submission)
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "out of host memory");
+    void *pool = mtl_pool_push();
+    enum ferry_status status = encode_and_commit(queue, submission, info, why);
+    mtl_pool_pop(pool);
+    ferry__metal_submission_release(submission);
+    return status;
+}

@@ -1,0 +1,136 @@
+/* What the files of the Metal driver share. docs/metal.md tells how it works. */
+#ifndef FERRY_METAL_STATE_H
+#define FERRY_METAL_STATE_H
+
+#include "base.h"
+#include "driver.h"
+#include "objc.h"
+
+/* What kind of GPU it is: decided once, at open. */
+enum metal_class {
+    METAL_APPLE,       /* Apple's own: unified memory; kernels copy faster than the blit engine */
+    METAL_INTEL,       /* integrated: unified memory */
+    METAL_DISCRETE,    /* with memory of its own; host-visible memory may have to be managed */
+    METAL_PARAVIRTUAL, /* a virtual machine's view of an Apple GPU */
+    METAL_CLASS_COUNT
+};
+
+enum {
+    METAL_QUEUES_MAX = 3,
+    METAL_COMMANDS_MAX = 256,  /* command buffers of a queue; commandBuffer blocks at that number */
+    METAL_COMMANDS_OURS = 240, /* how many we let be in flight: less, so that it never blocks */
+    METAL_COMMANDS_WRAPPED = 32, /* in the user's queue, which others use too */
+};
+
+enum metal_kernel { METAL_KERNEL_COPY, METAL_KERNEL_FILL, METAL_KERNEL_COUNT };
+
+/* One buffer: ferry__memory.native. */
+struct metal_memory {
+    mtl_id buffer;
+    bool managed;
+    _Atomic uint64_t synchronized; /* the number of the last submission that synchronizes it */
+};
+
+/* One command buffer on its way. Alive as long as submit, the queue's list or a block holds it. */
+struct metal_submission {
+    struct metal_queue *queue;
+    struct metal_submission *next; /* in the queue's list */
+    struct ferry__record *record;  /* NULL: nobody waits for it any more */
+    uint64_t value;
+    bool done;
+    atomic_int references;
+};
+
+struct metal_queue {
+    struct metal_state *state;
+    mtl_id queue, event;
+    struct metal_submission *first, *last; /* in flight, in the order of their values */
+    unsigned in_flight, limit;
+    uint64_t submitted;
+    bool failed; /* some command buffer failed, so that the event may have to be raised by us */
+    _Atomic uint64_t completed;
+};
+
+/* An event for external work. */
+struct metal_event {
+    mtl_id event;
+    uint64_t notified; /* the value that we asked to be told of last */
+    struct metal_event *next;
+};
+
+struct metal_state {
+    atomic_int references; /* open's own, and one for each live submission and notification */
+    mtl_id device;
+    enum metal_class class;
+    bool unified, map_always;
+    mtl_id label; /* of command buffers */
+    mtl_id pipelines[METAL_KERNEL_COUNT];
+    uint64_t group_threads;
+    mtl_id listener;
+    unsigned queue_count;
+    struct metal_queue queues[METAL_QUEUES_MAX];
+    _Atomic uint64_t submissions; /* numbers for metal_memory.synchronized */
+    atomic_bool lost;
+
+    pthread_mutex_t lock; /* the queues' lists and counts, the events, all below */
+    pthread_cond_t changed;
+    struct metal_event *events;
+    uint64_t changes; /* grows with everything that a wait may be waiting for */
+    bool woken;
+    bool drained; /* the wait for a lost device's work was made, and is not made again */
+};
+
+/* The classes and the size of pages (device.c). */
+enum metal_class ferry__metal_class(mtl_id device);
+uint64_t ferry__metal_page(enum metal_class class);
+extern const char *const ferry__metal_class_names[METAL_CLASS_COUNT];
+
+/* Compiles the kernels; without them why says why not, and the device works all the same. */
+bool ferry__metal_kernels_make(struct metal_state *state, char *why);
+void ferry__metal_kernel_copy(const struct metal_state *state, mtl_id encoder,
+                              const struct ferry__command *command);
+void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
+                              const struct ferry__command *command);
+
+/* memory.c */
+enum ferry_status ferry__metal_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+                                            const char *label, struct ferry__memory *out_memory,
+                                            char *why);
+void ferry__metal_memory_free(void *state, struct ferry__memory *memory);
+enum ferry_status ferry__metal_host_import(void *state, void *host, uint64_t size, bool read_only,
+                                           struct ferry__memory *out_memory, char *why);
+enum ferry_status ferry__metal_flush(void *state, const struct ferry__memory *memory,
+                                     uint64_t offset, uint64_t size);
+enum ferry_status ferry__metal_invalidate(void *state, const struct ferry__memory *memory,
+                                          uint64_t offset, uint64_t size);
+uint64_t ferry__metal_memory_available(void *state);
+
+/* queue.c */
+enum ferry_status ferry__metal_queue_open(struct metal_state *state, mtl_id wrapped, char *why);
+void ferry__metal_queue_close(struct metal_queue *queue);
+enum ferry_status ferry__metal_submit(void *state, const struct ferry__submission_info *info,
+                                      char *why);
+
+/* completion.c */
+void ferry__metal_submission_release(struct metal_submission *submission);
+struct mtl_closure ferry__metal_completed_closure(struct metal_submission *submission);
+/* After a loss: waits a few seconds for what is still running to end. */
+void ferry__metal_drain(struct metal_state *state);
+
+/* event.c */
+uint64_t ferry__metal_completed(void *state, uint64_t event);
+void ferry__metal_wait_any(void *state, const struct ferry_sync *points, size_t count,
+                           uint64_t timeout_ns);
+void ferry__metal_wake(void *state);
+enum ferry_status ferry__metal_event_create(void *state, uint64_t *out_event, char *why);
+void ferry__metal_event_destroy(void *state, uint64_t event);
+void ferry__metal_event_signal(void *state, uint64_t event, uint64_t value);
+void ferry__metal_changed_locked(struct metal_state *state);
+
+void ferry__metal_state_release(struct metal_state *state);
+
+/* Writes to why, in FERRY__WHY_MAX bytes, and returns status. */
+enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const char *format, ...)
+    FERRY__PRINTF(3, 4) FERRY__COLD;
+
+#endif

@@ -1,0 +1,174 @@
+#include "vk.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    VkResult result;
+    enum ferry_status status;
+    const char *name;
+} results[] = {
+#define RESULT(name, status) {name, FERRY_ERROR_##status, #name}
+    RESULT(VK_ERROR_OUT_OF_HOST_MEMORY, OUT_OF_HOST_MEMORY),
+    RESULT(VK_ERROR_OUT_OF_DEVICE_MEMORY, OUT_OF_DEVICE_MEMORY),
+    RESULT(VK_ERROR_OUT_OF_POOL_MEMORY, OUT_OF_DEVICE_MEMORY),
+    RESULT(VK_ERROR_TOO_MANY_OBJECTS, OUT_OF_DEVICE_MEMORY),
+    RESULT(VK_ERROR_FRAGMENTATION, OUT_OF_DEVICE_MEMORY),
+    RESULT(VK_ERROR_INVALID_OPAQUE_CAPTURE_ADDRESS, OUT_OF_DEVICE_MEMORY),
+    RESULT(VK_ERROR_MEMORY_MAP_FAILED, OUT_OF_HOST_MEMORY),
+    RESULT(VK_ERROR_DEVICE_LOST, DEVICE_LOST),
+    RESULT(VK_ERROR_INITIALIZATION_FAILED, NO_DEVICE),
+    RESULT(VK_ERROR_INCOMPATIBLE_DRIVER, NO_DEVICE),
+    RESULT(VK_ERROR_LAYER_NOT_PRESENT, UNSUPPORTED),
+    RESULT(VK_ERROR_EXTENSION_NOT_PRESENT, UNSUPPORTED),
+    RESULT(VK_ERROR_FEATURE_NOT_PRESENT, UNSUPPORTED),
+    RESULT(VK_ERROR_INVALID_EXTERNAL_HANDLE, UNSUPPORTED),
+    RESULT(VK_ERROR_UNKNOWN, INTERNAL),
+#undef RESULT
+};
+
+enum ferry_status ferry__vulkan_result(VkResult result, const char *call, char *why) {
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+        if (results[i].result != result)
+            continue;
+        if (why)
+            snprintf(why, FERRY__WHY_MAX, "%s: %s", call, results[i].name);
+        return results[i].status;
+    }
+    if (why)
+        snprintf(why, FERRY__WHY_MAX, "%s: VkResult %d", call, (int)result);
+    return FERRY_ERROR_INTERNAL;
+}
+
+/* How a function is to be found, and where it goes in the table. */
+enum kind { KIND_GLOBAL, KIND_INSTANCE, KIND_DEVICE, KIND_OPTIONAL };
+
+static const struct {
+    const char *name;
+    size_t offset;
+    enum kind kind;
+} functions[] = {
+#define FUNCTION(name, kind) {"vk" #name, offsetof(struct vulkan_functions, name), kind},
+#define GLOBAL(name) FUNCTION(name, KIND_GLOBAL)
+#define INSTANCE(name) FUNCTION(name, KIND_INSTANCE)
+#define DEVICE(name) FUNCTION(name, KIND_DEVICE)
+#define OPTIONAL(name) FUNCTION(name, KIND_OPTIONAL)
+#include "functions.inc"
+#undef GLOBAL
+#undef INSTANCE
+#undef DEVICE
+#undef OPTIONAL
+#undef FUNCTION
+};
+
+static enum ferry_status load(struct vulkan_functions *vk, enum kind kind, VkInstance instance,
+                              VkDevice device, char *why) {
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        if (functions[i].kind != kind)
+            continue;
+        PFN_vkVoidFunction found = device ? vk->GetDeviceProcAddr(device, functions[i].name)
+                                          : vk->GetInstanceProcAddr(instance, functions[i].name);
+        if (!found && kind != KIND_OPTIONAL) {
+            snprintf(why, FERRY__WHY_MAX, "the Vulkan driver has no %s (Vulkan 1.2 is needed)",
+                     functions[i].name);
+            return FERRY_ERROR_UNSUPPORTED;
+        }
+        memcpy((char *)vk + functions[i].offset, &found, sizeof found);
+    }
+    return FERRY_OK;
+}
+
+static const char *library_name(void) {
+    const char *name = getenv("FERRY_VULKAN_LIBRARY");
+    return name && *name ? name : "libvulkan.so.1";
+}
+
+enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why) {
+    const char *name = library_name();
+    /* Never closed: drivers and layers leave threads and exit handlers behind. */
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        snprintf(why, FERRY__WHY_MAX, "no Vulkan loader: %s", dlerror());
+        return FERRY_ERROR_NO_DEVICE;
+    }
+    void *symbol = dlsym(library, "vkGetInstanceProcAddr");
+    if (!symbol) {
+        snprintf(why, FERRY__WHY_MAX, "%s has no vkGetInstanceProcAddr", name);
+        return FERRY_ERROR_NO_DEVICE;
+    }
+    memcpy(&vk->GetInstanceProcAddr, &symbol, sizeof symbol);
+    return load(vk, KIND_GLOBAL, NULL, NULL, why);
+}
+
+enum ferry_status ferry__vulkan_load_instance(struct vulkan_functions *vk, VkInstance instance,
+                                              char *why) {
+    return load(vk, KIND_INSTANCE, instance, NULL, why);
+}
+
+enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevice device,
+                                            char *why) {
+    enum ferry_status status = load(vk, KIND_DEVICE, NULL, device, why);
+    return status == FERRY_OK ? load(vk, KIND_OPTIONAL, NULL, device, why) : status;
+}
+
+/* --- the instance ----------------------------------------------------------------------------- */
+
+static enum ferry_status instance_version(const struct vulkan_functions *vk, uint32_t *out_version,
+                                          char *why) {
+    uint32_t version = VK_API_VERSION_1_0;
+    VkResult result = vk->EnumerateInstanceVersion(&version);
+    if (result != VK_SUCCESS)
+        return ferry__vulkan_result(result, "vkEnumerateInstanceVersion", why);
+    if (version < VK_API_VERSION_1_2) {
+        snprintf(why, FERRY__WHY_MAX, "the Vulkan loader is version %u.%u; 1.2 is needed",
+                 VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
+        return FERRY_ERROR_UNSUPPORTED;
+    }
+    *out_version = version < VK_API_VERSION_1_3 ? VK_API_VERSION_1_2 : VK_API_VERSION_1_3;
+    return FERRY_OK;
+}
+
+static enum ferry_status make_instance(struct vulkan_instance *out, char *why) {
+    enum ferry_status status = ferry__vulkan_load(&out->vk, why);
+    if (status == FERRY_OK)
+        status = instance_version(&out->vk, &out->version, why);
+    if (status != FERRY_OK)
+        return status;
+    const VkApplicationInfo application = {
+        .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+        .pEngineName = "ferry",
+        .engineVersion = FERRY_VERSION,
+        .apiVersion = out->version,
+    };
+    const VkInstanceCreateInfo create = {
+        .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+        .pApplicationInfo = &application,
+    };
+    VkResult result = out->vk.CreateInstance(&create, NULL, &out->handle);
+    if (result != VK_SUCCESS)
+        return ferry__vulkan_result(result, "vkCreateInstance", why);
+    status = ferry__vulkan_load_instance(&out->vk, out->handle, why);
+    if (status != FERRY_OK && out->vk.DestroyInstance)
+        out->vk.DestroyInstance(out->handle, NULL);
+    return status;
+}
+
+enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, char *why) {
+    /* One for the process, never destroyed: that would unload the drivers, which leave threads and
+     * exit handlers behind. No lock: list and open run alone. */
+    static struct vulkan_instance kept;
+    static char kept_library[256];
+    const char *name = library_name();
+    if (!kept.handle || strcmp(kept_library, name)) {
+        struct vulkan_instance fresh = {0};
+        enum ferry_status status = make_instance(&fresh, why);
+        if (status != FERRY_OK)
+            return status;
+        kept = fresh;
+        snprintf(kept_library, sizeof kept_library, "%s", name);
+    }
+    *out_instance = kept;
+    return FERRY_OK;
+}

@@ -1,0 +1,368 @@
+#include "vk.h"
+
+#include <stdio.h>
+
+/* --- which memory type ------------------------------------------------------------------------ */
+
+enum {
+    LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+    VISIBLE = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
+    COHERENT = VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+    CACHED = VK_MEMORY_PROPERTY_HOST_CACHED_BIT,
+    /* Lazily allocated, protected, AMD's uncached and NVIDIA's RDMA memory serve other ends. */
+    STRANGE = 0x10 | 0x20 | 0x40 | 0x80 | 0x100,
+};
+
+/* needed: without it a type is out. wish, first and second: better with. spare: better without. */
+struct choice {
+    VkMemoryPropertyFlags needed, wish, second, spare;
+};
+
+static const struct choice choices[FERRY__USE_COUNT] = {
+    [FERRY__USE_PRIVATE] = {LOCAL, 0, 0, VISIBLE},
+    [FERRY__USE_SHARED] = {VISIBLE | COHERENT, CACHED, 0, 0},
+    [FERRY__USE_UPLOAD] = {VISIBLE, COHERENT, 0, LOCAL},
+    [FERRY__USE_READBACK] = {VISIBLE, CACHED, COHERENT, LOCAL},
+};
+
+static const struct choice mapped_private = {LOCAL, VISIBLE | COHERENT, CACHED, 0};
+static const struct choice imported = {VISIBLE | COHERENT, CACHED, 0, 0};
+
+/* Mapping all private memory pays only where the host sees all of it: a small window into the
+ * device's memory would be full at once. */
+static bool sees_all(const struct vulkan *v) {
+    const VkPhysicalDeviceMemoryProperties *memory = &v->physical.memory;
+    uint64_t largest = ferry__vulkan_heap_largest(&v->physical);
+    for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
+        const VkMemoryType *type = &memory->memoryTypes[i];
+        const VkMemoryPropertyFlags flags = LOCAL | VISIBLE | COHERENT;
+        if ((type->propertyFlags & flags) == flags && !(type->propertyFlags & STRANGE) &&
+            memory->memoryHeaps[type->heapIndex].size >= largest)
+            return true;
+    }
+    return false;
+}
+
+static struct choice choice_for(const struct vulkan *v, enum ferry__use use) {
+    if (use == FERRY__USE_PRIVATE && v->map_private != FERRY_MAP_NEVER &&
+        (v->map_private == FERRY_MAP_ALWAYS || sees_all(v)))
+        return mapped_private;
+    struct choice choice = choices[use];
+    if (use == FERRY__USE_SHARED && v->physical.unified)
+        choice.second = LOCAL;
+    return choice;
+}
+
+/* The lower the better; above all: out. */
+static unsigned cost_of(const struct choice *choice, VkMemoryPropertyFlags flags) {
+    if ((flags & choice->needed) != choice->needed || (flags & STRANGE))
+        return UINT32_MAX;
+    return 4 * ((flags & choice->wish) != choice->wish) +
+           2 * ((flags & choice->second) != choice->second) + ((flags & choice->spare) != 0);
+}
+
+/* The best type of those in *bits, which loses that bit; false: none is left. */
+static bool next_type(const struct vulkan *v, const struct choice *choice, uint32_t *bits,
+                      uint32_t *out_type) {
+    unsigned best = UINT32_MAX;
+    for (uint32_t i = 0; i < v->physical.memory.memoryTypeCount; i++) {
+        if (!(*bits & 1u << i))
+            continue;
+        unsigned cost = cost_of(choice, v->physical.memory.memoryTypes[i].propertyFlags);
+        if (cost < best) {
+            best = cost;
+            *out_type = i;
+        }
+    }
+    if (best == UINT32_MAX)
+        return false;
+    *bits &= ~(1u << *out_type);
+    return true;
+}
+
+/* --- allocating ------------------------------------------------------------------------------- */
+
+/* What is being made; undone as a whole when a step fails. */
+struct making {
+    struct vulkan_memory *native;
+    VkMemoryRequirements needs;
+    uint32_t type;
+    uint64_t size;    /* of the device memory */
+    const void *next; /* of VkMemoryAllocateInfo */
+};
+
+static enum ferry_status make_buffer(struct vulkan *v, uint64_t size, VkBufferUsageFlags usage,
+                                     const void *next, struct making *m, char *why) {
+    m->native = ferry__alloc(sizeof *m->native);
+    if (!m->native) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for a native buffer");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    const VkBufferCreateInfo create = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .pNext = next,
+        .size = size,
+        .usage = usage,
+        .sharingMode =
+            v->family_count > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE,
+        .queueFamilyIndexCount = v->family_count > 1 ? v->family_count : 0,
+        .pQueueFamilyIndices = v->families,
+    };
+    VkResult result = v->vk.CreateBuffer(v->device, &create, NULL, &m->native->buffer);
+    if (result != VK_SUCCESS) {
+        ferry__free(m->native);
+        return ferry__vulkan_fail(v, result, "vkCreateBuffer", why);
+    }
+    v->vk.GetBufferMemoryRequirements(v->device, m->native->buffer, &m->needs);
+    return FERRY_OK;
+}
+
+static void unmake(struct vulkan *v, struct vulkan_memory *native) {
+    if (!native->borrowed)
+        v->vk.DestroyBuffer(v->device, native->buffer, NULL);
+    if (native->memory) {
+        v->vk.FreeMemory(v->device, native->memory, NULL);
+        atomic_fetch_sub(&v->allocation_count, 1);
+        atomic_fetch_sub(&v->allocated, native->counted);
+    }
+    ferry__free(native);
+}
+
+/* Takes m->size bytes of m->type, and binds the buffer to them. */
+static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why) {
+    const VkMemoryType *type = &v->physical.memory.memoryTypes[m->type];
+    uint64_t heap = v->physical.memory.memoryHeaps[type->heapIndex].size;
+    if (m->size > heap) {
+        snprintf(why, FERRY__WHY_MAX, "%llu bytes are more than the heap of %llu has",
+                 (unsigned long long)m->size, (unsigned long long)heap);
+        return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+    if (atomic_fetch_add(&v->allocation_count, 1) >= v->physical.max_allocation_count) {
+        atomic_fetch_sub(&v->allocation_count, 1);
+        snprintf(why, FERRY__WHY_MAX, "the device allows %llu allocations at a time",
+                 (unsigned long long)v->physical.max_allocation_count);
+        return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+    const VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .pNext = m->next,
+        .allocationSize = m->size,
+        .memoryTypeIndex = m->type,
+    };
+    VkResult result = v->vk.AllocateMemory(v->device, &info, NULL, &m->native->memory);
+    if (result != VK_SUCCESS) {
+        m->native->memory = VK_NULL_HANDLE;
+        atomic_fetch_sub(&v->allocation_count, 1);
+        enum ferry_status status = ferry__vulkan_fail(v, result, "vkAllocateMemory", why);
+        if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+            snprintf(why, FERRY__WHY_MAX,
+                     "the device has no %llu bytes of memory type %u left (its heap has %llu)",
+                     (unsigned long long)m->size, m->type, (unsigned long long)heap);
+        return status;
+    }
+    m->native->counted = type->propertyFlags & LOCAL ? m->size : 0;
+    atomic_fetch_add(&v->allocated, m->native->counted);
+    result = v->vk.BindBufferMemory(v->device, m->native->buffer, m->native->memory, 0);
+    return result == VK_SUCCESS ? FERRY_OK
+                                : ferry__vulkan_fail(v, result, "vkBindBufferMemory", why);
+}
+
+/* Tries one memory type after the other, the best first, as long as it is memory that is short. */
+static enum ferry_status allocate_best(struct vulkan *v, const struct choice *choice,
+                                       uint32_t bits, struct making *m, char *why) {
+    enum ferry_status status = FERRY_ERROR_UNSUPPORTED;
+    snprintf(why, FERRY__WHY_MAX, "no memory type of 0x%x serves this use", bits);
+    while (next_type(v, choice, &bits, &m->type)) {
+        status = allocate(v, m, why);
+        if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
+            break;
+        if (m->native->memory)
+            break; /* binding failed: no other type mends that */
+    }
+    return status;
+}
+
+static enum ferry_status map(struct vulkan *v, const struct making *m, unsigned char **out_host,
+                             char *why) {
+    void *host;
+    VkResult result =
+        v->vk.MapMemory(v->device, m->native->memory, 0, VK_WHOLE_SIZE, 0, &host);
+    if (result != VK_SUCCESS)
+        return ferry__vulkan_fail(v, result, "vkMapMemory", why);
+    if ((uintptr_t)host % FERRY_BUFFER_ALIGNMENT) {
+        snprintf(why, FERRY__WHY_MAX, "the device maps memory at %p, not at a multiple of %d",
+                 host, FERRY_BUFFER_ALIGNMENT);
+        return FERRY_ERROR_UNSUPPORTED;
+    }
+    *out_host = host;
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+                                             const char *label, struct ferry__memory *out_memory,
+                                             char *why) {
+    (void)label; /* one native object holds many buffers */
+    struct vulkan *v = state;
+    if (size > ferry__vulkan_buffer_max(&v->physical)) {
+        snprintf(why, FERRY__WHY_MAX, "%llu bytes are more than the device's largest buffer, %llu",
+                 (unsigned long long)size,
+                 (unsigned long long)ferry__vulkan_buffer_max(&v->physical));
+        return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+    const VkBufferUsageFlags usage =
+        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+        VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
+        (v->address ? VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : 0);
+    const VkMemoryAllocateFlagsInfo flags = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
+    };
+    struct making m = {.next = v->address ? &flags : NULL};
+    enum ferry_status status = make_buffer(v, size, usage, NULL, &m, why);
+    if (status != FERRY_OK)
+        return status;
+    /* Whole atoms, so that flushing the last bytes stays inside. */
+    m.size = (m.needs.size + v->physical.atom - 1) / v->physical.atom * v->physical.atom;
+    struct choice choice = choice_for(v, use);
+    status = allocate_best(v, &choice, m.needs.memoryTypeBits, &m, why);
+    VkMemoryPropertyFlags has = v->physical.memory.memoryTypes[m.type].propertyFlags;
+    bool mapped = status == FERRY_OK && (has & VISIBLE) &&
+                  (use != FERRY__USE_PRIVATE || v->map_private != FERRY_MAP_NEVER);
+    struct ferry__memory memory = {.native = m.native, .size = size};
+    if (mapped) {
+        status = map(v, &m, &memory.host, why);
+        memory.coherent = has & COHERENT;
+        memory.cached = has & CACHED;
+    }
+    if (status == FERRY_OK)
+        *out_memory = memory;
+    else
+        unmake(v, m.native);
+    return status;
+}
+
+void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory) {
+    unmake(state, memory->native);
+}
+
+enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, uint64_t size,
+                                            struct ferry__memory *out_memory, char *why) {
+    struct vulkan_memory *native = ferry__alloc(sizeof *native);
+    if (!native) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for a wrapped buffer");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    *native = (struct vulkan_memory){.buffer = buffer, .borrowed = true};
+    *out_memory = (struct ferry__memory){.native = native, .offset = offset, .size = size};
+    return FERRY_OK;
+}
+
+/* --- the caller's memory ---------------------------------------------------------------------- */
+
+enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t size, bool read_only,
+                                            struct ferry__memory *out_memory, char *why) {
+    struct vulkan *v = state;
+    const VkExternalMemoryHandleTypeFlagBits handle =
+        VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    VkMemoryHostPointerPropertiesEXT properties = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT,
+    };
+    VkResult result =
+        v->vk.GetMemoryHostPointerPropertiesEXT(v->device, handle, host, &properties);
+    if (result != VK_SUCCESS)
+        return ferry__vulkan_fail(v, result, "vkGetMemoryHostPointerPropertiesEXT", why);
+    if (size > ferry__vulkan_buffer_max(&v->physical)) {
+        snprintf(why, FERRY__WHY_MAX, "%llu bytes are too many to import",
+                 (unsigned long long)size);
+        return FERRY_ERROR_UNSUPPORTED;
+    }
+    const VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
+        .handleTypes = handle,
+    };
+    const VkImportMemoryHostPointerInfoEXT import = {
+        .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
+        .handleType = handle,
+        .pHostPointer = host,
+    };
+    struct making m = {.next = &import, .size = size};
+    const VkBufferUsageFlags usage =
+        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | (read_only ? 0 : VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    enum ferry_status status = make_buffer(v, size, usage, &external, &m, why);
+    if (status != FERRY_OK)
+        return status;
+    if (m.needs.size > size) {
+        snprintf(why, FERRY__WHY_MAX, "a buffer on %llu imported bytes would need %llu",
+                 (unsigned long long)size, (unsigned long long)m.needs.size);
+        status = FERRY_ERROR_UNSUPPORTED;
+    } else {
+        status = allocate_best(v, &imported, properties.memoryTypeBits & m.needs.memoryTypeBits,
+                               &m, why);
+    }
+    if (status != FERRY_OK) {
+        unmake(v, m.native);
+        return status;
+    }
+    atomic_fetch_sub(&v->allocated, m.native->counted); /* the host's, not the device's */
+    m.native->counted = 0;
+    *out_memory = (struct ferry__memory){
+        .native = m.native, .size = size, .host = host, .coherent = true, .cached = true};
+    return FERRY_OK;
+}
+
+/* --- memory that is not coherent -------------------------------------------------------------- */
+
+static VkMappedMemoryRange range_of(const struct ferry__memory *memory, uint64_t offset,
+                                    uint64_t size) {
+    const struct vulkan_memory *native = memory->native;
+    return (VkMappedMemoryRange){
+        .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE,
+        .memory = native->memory,
+        .offset = memory->offset + offset,
+        .size = size,
+    };
+}
+
+enum ferry_status ferry__vulkan_flush(void *state, const struct ferry__memory *memory,
+                                      uint64_t offset, uint64_t size) {
+    struct vulkan *v = state;
+    const VkMappedMemoryRange range = range_of(memory, offset, size);
+    VkResult result = v->vk.FlushMappedMemoryRanges(v->device, 1, &range);
+    return result == VK_SUCCESS
+               ? FERRY_OK
+               : ferry__vulkan_fail(v, result, "vkFlushMappedMemoryRanges", NULL);
+}
+
+enum ferry_status ferry__vulkan_invalidate(void *state, const struct ferry__memory *memory,
+                                           uint64_t offset, uint64_t size) {
+    struct vulkan *v = state;
+    const VkMappedMemoryRange range = range_of(memory, offset, size);
+    VkResult result = v->vk.InvalidateMappedMemoryRanges(v->device, 1, &range);
+    return result == VK_SUCCESS
+               ? FERRY_OK
+               : ferry__vulkan_fail(v, result, "vkInvalidateMappedMemoryRanges", NULL);
+}
+
+/* --- how much is left ------------------------------------------------------------------------- */
+
+uint64_t ferry__vulkan_memory_available(void *state) {
+    struct vulkan *v = state;
+    uint64_t total = ferry__vulkan_heap_total(&v->physical);
+    uint64_t used = atomic_load(&v->allocated);
+    if (!v->physical.budget)
+        return used < total ? total - used : 0;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT,
+    };
+    VkPhysicalDeviceMemoryProperties2 memory = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+        .pNext = &budget,
+    };
+    v->vk.GetPhysicalDeviceMemoryProperties2(v->physical.handle, &memory);
+    uint64_t available = 0;
+    for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; i++)
+        if ((memory.memoryProperties.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) &&
+            budget.heapBudget[i] > budget.heapUsage[i])
+            available += budget.heapBudget[i] - budget.heapUsage[i];
+    return available;
+}

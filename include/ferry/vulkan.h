@@ -1,0 +1,119 @@
+/*
+ * Ferry and your own Vulkan: hands out what Ferry's buffers are made of, and wraps a device, a
+ * queue and buffers that are yours. Read ferry/ferry.h first; docs/vulkan.md shows the whole.
+ *
+ * Needs Vulkan's headers to build, and nothing more to link: Ferry opens the loader when it runs.
+ * Handles that Ferry gives are borrowed: valid as long as the Ferry object that gave them.
+ */
+#ifndef FERRY_VULKAN_H
+#define FERRY_VULKAN_H
+
+#include <ferry/ferry.h>
+#include <vulkan/vulkan_core.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------------------------------------
+ * Devices
+ * --------------------------------------------------------------------------------------------- */
+
+/* Called round every use of the queue; may be called from any thread, and must not call Ferry. */
+typedef void (*ferry_vulkan_lock_fn)(void *user, uint32_t queue_family, uint32_t queue_index);
+
+struct ferry_vulkan_device {
+    VkInstance instance;
+    VkPhysicalDevice physical_device;
+    VkDevice device;
+    /* NULL: that of libvulkan.so.1, opened at run time. */
+    PFN_vkGetInstanceProcAddr get_instance_proc_addr;
+    uint32_t api_version; /* of VkApplicationInfo: VK_API_VERSION_1_2 at least */
+    /* What the device was made with: extensions by name, and the chain of features that went into
+     * VkDeviceCreateInfo. Ferry needs timelineSemaphore; it uses bufferDeviceAddress,
+     * hostQueryReset, VK_EXT_external_memory_host and VK_EXT_memory_budget where they are. */
+    const char *const *extensions;
+    uint32_t extension_count;
+    const VkPhysicalDeviceFeatures2 *features;
+    /* The queue that Ferry shall use: its family can do compute or graphics, and it was made
+     * without flags. Ferry's buffers are shared concurrently with the families listed here as well. */
+    uint32_t queue_family, queue_index;
+    const uint32_t *sharing_families;
+    uint32_t sharing_family_count;
+    /* Both or neither. Neither: nobody else uses the queue while Ferry has it. */
+    ferry_vulkan_lock_fn lock_queue, unlock_queue;
+    /* NULL, or: called once when Ferry, having closed, is done with all of the above. */
+    void (*release)(void *user);
+    void *user;
+    uint64_t reserved[8]; /* zero */
+};
+
+/*
+ * Opens a Ferry device on your own Vulkan device, which is borrowed until ferry_device_close has
+ * returned (release says so as well). The structure and what it points to are read during the call.
+ * params: as for ferry_device_open; its name is ignored; NULL: all zero. Without timelineSemaphore,
+ * or with an older Vulkan than 1.2: UNSUPPORTED, in words.
+ */
+FERRY_CHECK enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan_device *wrapped,
+                                                       const struct ferry_device_params *params,
+                                                       ferry_device **out_device);
+
+/*
+ * What a Ferry device is made of: instance, physical device, device, loader, the version, and the
+ * family and index of the queue that copies between buffers. lock_queue and unlock_queue, called
+ * with user, take the lock that Ferry holds while it submits to that queue, so that it can be
+ * shared. extensions, features, sharing_families and release are left zero. UNSUPPORTED on another driver's
+ * device.
+ */
+FERRY_CHECK enum ferry_status ferry_vulkan_device_get(ferry_device *device,
+                                                      struct ferry_vulkan_device *out_device);
+
+/* ---------------------------------------------------------------------------------------------
+ * Buffers
+ * --------------------------------------------------------------------------------------------- */
+
+struct ferry_vulkan_buffer {
+    VkBuffer buffer;
+    VkDeviceSize offset; /* handed out: a multiple of FERRY_BUFFER_ALIGNMENT */
+    VkDeviceSize size;
+    uint64_t reserved[4];
+};
+
+/*
+ * The native buffer of a Ferry buffer, valid until the Ferry buffer is destroyed. Other Ferry
+ * buffers may live in the same VkBuffer: keep to [offset, offset + size). Its usage is transfer,
+ * storage, uniform, and device address where the device has that. Take your place in Ferry's order
+ * with ferry_external_begin before your work touches it. UNSUPPORTED on another driver's buffer.
+ */
+FERRY_CHECK enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
+                                                      struct ferry_vulkan_buffer *out_buffer);
+
+/*
+ * Makes a private Ferry buffer of a part of your own VkBuffer: bound to memory, with both transfer
+ * usages, shared concurrently over the families used or with Ferry's family alone. offset is a
+ * multiple of FERRY_BUFFER_ALIGNMENT. Borrowed until the Ferry buffer is destroyed and idle: then
+ * release, if any, is called once, with user; it must not call Ferry.
+ */
+FERRY_CHECK enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
+                                                       const struct ferry_vulkan_buffer *wrapped,
+                                                       void (*release)(void *user), void *user,
+                                                       ferry_buffer **out_buffer);
+
+/* ---------------------------------------------------------------------------------------------
+ * External work
+ * --------------------------------------------------------------------------------------------- */
+
+/* The timeline semaphore of a wait or a signal that ferry_external_begin gave. */
+static inline VkSemaphore ferry_vulkan_semaphore(struct ferry_sync sync) {
+#if defined(VK_USE_64_BIT_PTR_DEFINES) && VK_USE_64_BIT_PTR_DEFINES
+    return (VkSemaphore)(uintptr_t)sync.event;
+#else
+    return (VkSemaphore)sync.event;
+#endif
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

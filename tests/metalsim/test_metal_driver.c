@@ -1,0 +1,501 @@
+/* The Metal driver through struct ferry__driver alone, on each of the simulated machines. */
+#include "metal_world.h"
+
+#include <sys/mman.h>
+
+static const uint64_t sizes[] = {1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537, 3 << 20};
+static const uint64_t offsets[] = {0, 1, 3, 4, 7, 17, 31};
+enum { SIZES = sizeof sizes / sizeof *sizes, OFFSETS = sizeof offsets / sizeof *offsets };
+enum { ROOM = (3 << 20) + 256 };
+
+/* Each test runs on all machines, in order and with command buffers completing in disorder. */
+struct machine {
+    struct metalsim_config config;
+    bool imports;
+};
+
+static const struct machine machines[] = {
+    {{.machine = METALSIM_APPLE, .disorder = true}, true},
+    {{.machine = METALSIM_INTEL}, true},
+    {{.machine = METALSIM_AMD}, false},
+    {{.machine = METALSIM_PARAVIRTUAL, .disorder = true}, false},
+};
+enum { MACHINES = sizeof machines / sizeof *machines };
+
+static void on_machines(void (*test)(struct world *world, const struct machine *machine))
+{
+    for (int i = 0; i < MACHINES; i++) {
+        struct world world;
+        open_world(&world, machines[i].config);
+        test(&world, &machines[i]);
+        close_world(&world);
+    }
+}
+
+/* --- devices ---------------------------------------------------------------------------------- */
+
+static void test_list(void **unused)
+{
+    (void)unused;
+    static const enum ferry_device_kind kinds[MACHINES] = {
+        FERRY_DEVICE_INTEGRATED, FERRY_DEVICE_INTEGRATED, FERRY_DEVICE_DISCRETE,
+        FERRY_DEVICE_VIRTUAL};
+    for (int i = 0; i < MACHINES; i++) {
+        struct metalsim_config config = machines[i].config;
+        config.devices = 2;
+        start_machine(&config);
+        struct ferry_device_info infos[3];
+        memset(infos, 0, sizeof infos);
+        char why[FERRY__WHY_MAX] = "";
+        assert_int_equal(driver->list(NULL, 0, why), 2);
+        assert_int_equal(driver->list(infos, 1, why), 2);
+        assert_string_equal(infos[1].driver, "");
+        assert_int_equal(driver->list(infos, 3, why), 2);
+        assert_string_equal(infos[1].driver, "metal");
+        assert_int_equal(infos[0].kind, kinds[i]);
+        assert_int_equal(infos[0].unified, config.machine != METALSIM_AMD);
+        assert_true(infos[0].total_memory == 8ull << 30);
+        assert_true(infos[0].max_allocation == 4ull << 30);
+        assert_memory_not_equal(infos[0].uuid, infos[1].uuid, 16);
+        assert_non_null(strstr(infos[0].description, i == 3 ? "Paravirtual" : "simulated"));
+    }
+}
+
+static void limits(struct world *world, const struct machine *machine)
+{
+    const struct ferry__limits *l = &world->limits;
+    bool apple = machine->config.machine == METALSIM_APPLE;
+    assert_int_equal(l->copy_alignment, 4);
+    assert_int_equal(l->fill_pattern, 1);
+    assert_true(l->max_copy == 1u << 31);
+    assert_true(l->has_kernel && l->has_events);
+    assert_int_equal(l->kernel_copy_from, apple ? 1 << 20 : 0);
+    assert_int_equal(l->import_granularity != 0, machine->imports);
+    assert_int_equal(l->import_cheap, machine->imports);
+    assert_int_equal(l->queue_count, 1);
+    assert_int_equal(l->queues[0].roles, 15);
+    assert_int_equal(driver->status(world->state), FERRY_OK);
+}
+
+static void test_limits(void **unused)
+{
+    (void)unused;
+    on_machines(limits);
+}
+
+static void test_no_such_device(void **unused)
+{
+    (void)unused;
+    start_machine(&(struct metalsim_config){.devices = 2});
+    struct ferry__limits l;
+    void *opened = NULL;
+    char why[FERRY__WHY_MAX] = "";
+    assert_int_equal(driver->open(&(struct ferry__open_params){.index = 2}, &opened, &l, why),
+                     FERRY_ERROR_NO_DEVICE);
+    assert_string_equal(why, "Metal has 2 devices, no number 2");
+    assert_null(opened);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+static void memory(struct world *world, const struct machine *machine)
+{
+    bool discrete = machine->config.machine == METALSIM_AMD;
+    for (int use = 0; use < FERRY__USE_COUNT; use++) {
+        struct ferry__memory m = alloc(world, (enum ferry__use)use, 1000);
+        assert_int_equal(m.host != NULL, use != FERRY__USE_PRIVATE);
+        assert_int_equal(m.coherent, !(use == FERRY__USE_READBACK && discrete));
+        assert_true(m.cached || use == FERRY__USE_UPLOAD);
+        assert_false(m.zeroed);
+        assert_true(driver->memory_available(world->state) < 8ull << 30);
+        give(world, &m);
+    }
+    assert_true(driver->memory_available(world->state) == 8ull << 30);
+    struct ferry__memory none;
+    assert_int_equal(driver->memory_alloc(world->state, FERRY__USE_PRIVATE, 5ull << 30, NULL, &none,
+                                          world->why),
+                     FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_string_equal(world->why, "Metal gave no buffer of 5368709120 bytes");
+}
+
+static void test_memory(void **unused)
+{
+    (void)unused;
+    on_machines(memory);
+}
+
+/* A discrete GPU that has no shared memory: upload memory is managed then. */
+static void test_no_shared_memory(void **unused)
+{
+    (void)unused;
+    struct world world;
+    open_world(&world, (struct metalsim_config){.machine = METALSIM_AMD, .no_shared = true});
+    struct ferry__memory up = alloc(&world, FERRY__USE_UPLOAD, 4096);
+    struct ferry__memory down = alloc(&world, FERRY__USE_READBACK, 4096);
+    assert_false(up.coherent || down.coherent);
+    number_bytes(up.host, 4096);
+    struct ferry__command command = copy(&down, 0, &up, 0, 4096);
+    assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
+    assert_memory_not_equal(down.host, up.host, 4096); /* not flushed */
+    flush(&world, &up);
+    assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
+    assert_memory_equal(down.host, up.host, 4096);
+    struct ferry__memory none;
+    assert_int_equal(
+        driver->memory_alloc(world.state, FERRY__USE_SHARED, 4096, NULL, &none, world.why),
+        FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
+    give(&world, &up);
+    give(&world, &down);
+    close_world(&world);
+}
+
+static void test_private_backed_by_shared(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < MACHINES; i++) {
+        struct world world;
+        start_machine(&machines[i].config);
+        open_with(&world, (struct ferry__open_params){.map_private = FERRY_MAP_ALWAYS});
+        struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+        assert_int_equal(m.host != NULL, machines[i].config.machine != METALSIM_AMD);
+        give(&world, &m);
+        close_world(&world);
+    }
+}
+
+/* --- copies and fills ------------------------------------------------------------------------- */
+
+/* Every size at every offset, up, across and down; the bytes round the range stay. */
+static void copies(struct world *world, const struct machine *machine)
+{
+    (void)machine;
+    struct ferry__memory up = alloc(world, FERRY__USE_UPLOAD, ROOM);
+    struct ferry__memory middle = alloc(world, FERRY__USE_PRIVATE, ROOM);
+    struct ferry__memory down = alloc(world, FERRY__USE_READBACK, ROOM);
+    unsigned char *want = test_malloc(ROOM), *numbers = test_malloc(ROOM);
+    number_bytes(numbers, ROOM);
+    memcpy(up.host, numbers, ROOM);
+    flush(world, &up);
+    for (size_t s = 0; s < SIZES; s++) {
+        for (size_t o = 0; o < OFFSETS; o++) {
+            uint64_t to = 32 + offsets[o], from = offsets[(o + s) % OFFSETS], size = sizes[s];
+            struct ferry__command commands[] = {
+                fill(&middle, 0, ROOM, 1),
+                by_kernel(copy(&middle, to, &up, from, size)),
+                copy(&down, 0, &middle, 0, ROOM),
+            };
+            memset(want, 0x31, ROOM);
+            memcpy(want + to, numbers + from, size);
+            assert_int_equal(run(world, commands, 3).status, FERRY_OK);
+            invalidate(world, &down);
+            assert_memory_equal(down.host, want, ROOM);
+        }
+    }
+    test_free(want);
+    test_free(numbers);
+    give(world, &up);
+    give(world, &middle);
+    give(world, &down);
+}
+
+static void test_copies(void **unused)
+{
+    (void)unused;
+    on_machines(copies);
+}
+
+static void fills(struct world *world, const struct machine *machine)
+{
+    (void)machine;
+    enum { SMALL = 8192 };
+    struct ferry__memory dst = alloc(world, FERRY__USE_PRIVATE, SMALL);
+    unsigned char want[SMALL], got[SMALL];
+    for (uint8_t pattern = 1; pattern <= 16; pattern++) {
+        for (size_t s = 0; s < SIZES - 2; s++) {
+            uint64_t to = 32 + offsets[s % OFFSETS];
+            struct ferry__command commands[] = {fill(&dst, 0, SMALL, 1),
+                                                by_kernel(fill(&dst, to, sizes[s], pattern))};
+            commands[0].pattern[0] = 0xEE;
+            memset(want, 0xEE, SMALL);
+            for (uint64_t i = 0; i < sizes[s]; i++)
+                want[to + i] = commands[1].pattern[i % pattern];
+            assert_int_equal(run(world, commands, 2).status, FERRY_OK);
+            peek(&dst, 0, got, SMALL);
+            assert_memory_equal(got, want, SMALL);
+        }
+    }
+    give(world, &dst);
+}
+
+static void test_fills(void **unused)
+{
+    (void)unused;
+    on_machines(fills);
+}
+
+/* The memory's own offset is added to a command's. */
+static void parts(struct world *world, const struct machine *machine)
+{
+    (void)machine;
+    struct ferry__memory all = alloc(world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory part = {.native = all.native, .offset = 512, .size = 1024};
+    struct ferry__command commands[] = {
+        fill(&all, 0, 4096, 1),
+        fill(&part, 0, 100, 1),
+        copy(&part, 200, &part, 0, 100),
+        by_kernel(copy(&part, 401, &part, 200, 100)),
+        by_kernel(fill(&part, 0, 100, 2)),
+    };
+    commands[0].pattern[0] = 0;
+    unsigned char got[4096];
+    assert_int_equal(run(world, commands, 5).status, FERRY_OK);
+    peek(&all, 0, got, sizeof got);
+    assert_int_equal(got[511], 0);
+    assert_int_equal(got[512 + 1], 0x38);
+    assert_int_equal(got[512 + 200], 0x31);
+    assert_int_equal(got[512 + 400], 0);
+    assert_int_equal(got[512 + 500], 0x31);
+    assert_int_equal(got[512 + 501], 0);
+    give(world, &all);
+}
+
+static void test_parts(void **unused)
+{
+    (void)unused;
+    on_machines(parts);
+}
+
+/* --- imports ---------------------------------------------------------------------------------- */
+
+static void imports(struct world *world, const struct machine *machine)
+{
+    size_t page = 16384;
+    unsigned char *space =
+        mmap(NULL, 5 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *host = space + page - (uintptr_t)space % page;
+    struct ferry__memory m = {0};
+    enum ferry_status status =
+        driver->host_import(world->state, host, 3 * page, false, &m, world->why);
+    assert_int_equal(status, machine->imports ? FERRY_OK : FERRY_ERROR_UNSUPPORTED);
+    if (!status) {
+        number_bytes(host, page);
+        assert_true(m.host == host && m.coherent && m.cached && m.size == 3 * page);
+        struct ferry__command command = by_kernel(copy(&m, 2 * page - 5, &m, 3, 4097));
+        assert_int_equal(run(world, &command, 1).status, FERRY_OK);
+        assert_memory_equal(host + 2 * page - 5, host + 3, 4097);
+        give(world, &m);
+    } else {
+        assert_non_null(strstr(world->why, "refused"));
+    }
+    munmap(space, 5 * page);
+}
+
+static void test_imports(void **unused)
+{
+    (void)unused;
+    on_machines(imports);
+}
+
+/* A device that gives a buffer of another length: refused as well. */
+static void test_import_of_wrong_length(void **unused)
+{
+    (void)unused;
+    struct world world;
+    open_world(&world, (struct metalsim_config){.import = METALSIM_IMPORT_LENGTH_0});
+    assert_int_equal(world.limits.import_granularity, 0);
+    close_world(&world);
+    open_world(&world, (struct metalsim_config){.import = METALSIM_IMPORT_NIL});
+    assert_int_equal(world.limits.import_granularity, 0);
+    close_world(&world);
+}
+
+/* --- submissions ------------------------------------------------------------------------------ */
+
+enum { MANY = 1000 };
+
+/* More than the queue has command buffers; each result is there when its value is. */
+static void many(struct world *world, const struct machine *machine)
+{
+    (void)machine;
+    struct ferry__memory m = alloc(world, FERRY__USE_PRIVATE, 4096);
+    static struct ferry__record records[MANY];
+    uint64_t event = world->limits.queues[0].event, seen = 0;
+    struct ferry__command command = fill(&m, 0, 4096, 1);
+    for (int i = 0; i < MANY; i++) {
+        records[i].status = FERRY_PENDING;
+        assert_int_equal(submit(world, 0, &command, 1, NULL, 0, &records[i]), FERRY_OK);
+    }
+    while (seen < MANY) {
+        driver->wait_any(world->state, &(struct ferry_sync){event, seen + 1}, 1, UINT64_MAX);
+        uint64_t now = driver->completed(world->state, event);
+        for (; seen < now; seen++)
+            assert_int_equal(records[seen].status, FERRY_OK);
+    }
+    assert_true(records[0].device_ns > 0);
+    give(world, &m);
+}
+
+static void test_many(void **unused)
+{
+    (void)unused;
+    on_machines(many);
+}
+
+/* What the work costs: one command buffer, one encoder for all commands of one engine. */
+static void test_costs(void **unused)
+{
+    (void)unused;
+    struct world world;
+    open_world(&world, (struct metalsim_config){.machine = METALSIM_AMD});
+    struct ferry__memory src = alloc(&world, FERRY__USE_UPLOAD, 4000);
+    struct ferry__memory dst = alloc(&world, FERRY__USE_READBACK, 4000);
+    static struct ferry__command commands[1000];
+    for (int i = 0; i < 1000; i++)
+        commands[i] = copy(&dst, 4 * (unsigned)i, &src, 4 * (unsigned)i, 4);
+    struct metalsim_counts before = counts();
+    assert_int_equal(run(&world, commands, 1000).status, FERRY_OK);
+    struct metalsim_counts after = counts();
+    assert_int_equal(after.commits - before.commits, 1);
+    assert_int_equal(after.blit_encoders - before.blit_encoders, 1);
+    assert_int_equal(after.compute_encoders - before.compute_encoders, 0);
+    assert_int_equal(after.copies - before.copies, 1000);
+    assert_int_equal(after.synchronizes - before.synchronizes, 1);
+    assert_int_equal(after.signals - before.signals, 1);
+    give(&world, &src);
+    give(&world, &dst);
+    close_world(&world);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void external(struct world *world, const struct machine *machine)
+{
+    (void)machine;
+    uint64_t event = 0;
+    assert_int_equal(driver->event_create(world->state, &event, world->why), FERRY_OK);
+    assert_true(event != 0);
+    assert_int_equal(driver->completed(world->state, event), 0);
+    struct ferry__memory m = alloc(world, FERRY__USE_SHARED, 64);
+    struct ferry__record record = {.status = FERRY_PENDING};
+    struct ferry__command command = fill(&m, 0, 64, 1);
+    memset(m.host, 0, 64);
+    struct ferry_sync point = {event, 5};
+    assert_int_equal(submit(world, 0, &command, 1, &point, 1, &record), FERRY_OK);
+    driver->wait_any(world->state, &point, 1, 1000000);
+    assert_int_equal(driver->completed(world->state, world->limits.queues[0].event), 0);
+    driver->event_signal(world->state, event, 4);
+    driver->wait_any(world->state, &point, 1, 1000000);
+    assert_int_equal(m.host[0], 0);
+    driver->event_signal(world->state, event, 5);
+    while (driver->completed(world->state, event) < 5)
+        driver->wait_any(world->state, &point, 1, UINT64_MAX);
+    wait_value(world, 0, 1);
+    assert_int_equal(record.status, FERRY_OK);
+    assert_int_equal(m.host[63], 0x31);
+    driver->event_destroy(world->state, event);
+    give(world, &m);
+}
+
+static void test_external_events(void **unused)
+{
+    (void)unused;
+    on_machines(external);
+}
+
+/* wait_any is told of an event that another thread raises; one that is never raised leaks nothing. */
+static void *raise_event(void *argument)
+{
+    struct world *world = argument;
+    driver->event_signal(world->state, world->values[1], 7);
+    return NULL;
+}
+
+static void test_waiting_for_events(void **unused)
+{
+    (void)unused;
+    struct world world;
+    open_world(&world, (struct metalsim_config){0});
+    uint64_t never = 0;
+    assert_int_equal(driver->event_create(world.state, &world.values[1], world.why), FERRY_OK);
+    assert_int_equal(driver->event_create(world.state, &never, world.why), FERRY_OK);
+    struct ferry_sync points[] = {{never, 1}, {world.values[1], 7}};
+    pthread_t thread;
+    pthread_create(&thread, NULL, raise_event, &world);
+    while (driver->completed(world.state, world.values[1]) < 7)
+        driver->wait_any(world.state, points, 2, UINT64_MAX);
+    pthread_join(thread, NULL);
+    driver->event_destroy(world.state, world.values[1]);
+    close_world(&world); /* destroys never */
+}
+
+static void *wake(void *argument)
+{
+    driver->wake(((struct world *)argument)->state);
+    return NULL;
+}
+
+static void test_wake(void **unused)
+{
+    (void)unused;
+    struct world world;
+    open_world(&world, (struct metalsim_config){0});
+    driver->wake(world.state);
+    driver->wait_any(world.state, NULL, 0, UINT64_MAX); /* woken before */
+    pthread_t thread;
+    pthread_create(&thread, NULL, wake, &world);
+    driver->wait_any(world.state, NULL, 0, UINT64_MAX); /* woken meanwhile */
+    pthread_join(thread, NULL);
+    driver->wait_any(world.state, NULL, 0, 1000); /* the time is over */
+    close_world(&world);
+}
+
+/* Three queues, each with its roles; one waits for another on the device. */
+static void test_queues(void **unused)
+{
+    (void)unused;
+    struct world world;
+    start_machine(&(struct metalsim_config){.disorder = true});
+    open_with(&world, (struct ferry__open_params){.queues = 9});
+    assert_int_equal(world.limits.queue_count, 3);
+    struct ferry__memory m = alloc(&world, FERRY__USE_SHARED, 4096);
+    for (uint64_t round = 1; round <= 50; round++) {
+        struct ferry__record records[3] = {{0}};
+        for (unsigned q = 0; q < 3; q++) {
+            struct ferry__command command = q ? copy(&m, 512 * q, &m, 512 * (q - 1), 512)
+                                              : fill(&m, 0, 512, 1);
+            command.pattern[0] = (uint8_t)round;
+            struct ferry_sync wait = {world.limits.queues[(q + 2) % 3].event, q ? round : round - 1};
+            assert_int_equal(submit(&world, q, &command, 1, &wait, 1, &records[q]), FERRY_OK);
+        }
+        wait_value(&world, 2, round);
+        wait_value(&world, 1, round);
+        wait_value(&world, 0, round);
+        assert_int_equal(m.host[2 * 512 + 511], round);
+    }
+    give(&world, &m);
+    close_world(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_no_such_device),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_no_shared_memory),
+        cmocka_unit_test(test_private_backed_by_shared),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_fills),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_imports),
+        cmocka_unit_test(test_import_of_wrong_length),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_external_events),
+        cmocka_unit_test(test_waiting_for_events),
+        cmocka_unit_test(test_wake),
+        cmocka_unit_test(test_queues),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+/* What the files of the strict Vulkan share. One lock guards everything. */
+#ifndef STRICTVK_STRICT_H
+#define STRICTVK_STRICT_H
+
+#define VK_NO_PROTOTYPES
+#include "strictvk.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vulkan/vulkan_core.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum { QUEUES_MAX = 64, REAL_FAMILY = 0 };
+
+/* --- config.c --------------------------------------------------------------------------------- */
+
+enum memory_kind { MEMORY_PLAIN, MEMORY_PRIVATE, MEMORY_NONCOHERENT, MEMORY_BAR };
+enum import_kind { IMPORT_AS_IS, IMPORT_STRICT, IMPORT_NONE };
+
+struct config {
+    int kind; /* VkPhysicalDeviceType, -1: as it is */
+    int memory, import;
+    uint64_t coherent, heap, allocation, count, atom, granularity;
+    uint64_t queues, transfer, delay, budget, validate, collect;
+    char fail_call[64];
+    uint64_t fail_at;
+    int fail_result;
+    uint64_t lose, drop;
+};
+
+extern struct config config;
+extern pthread_mutex_t lock;
+
+void report(enum strictvk_rule rule, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void config_init(void); /* from the environment, once */
+/* Is this call to fail? Counts it. Not under the lock. */
+bool fails(const char *call, VkResult *out_result);
+
+/* --- entry.c ---------------------------------------------------------------------------------- */
+
+/* The real functions: the loader's own, which find the device by its handle. */
+struct real {
+    PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
+#define REAL(name) PFN_vk##name name;
+#include "real.inc"
+#undef REAL
+};
+extern struct real real;
+
+/* --- memory.c, queue.c, order.c: the functions that stand in for Vulkan's --------------------- */
+
+#define WRAPPED(name) __typeof__(*(PFN_vk##name)NULL) strict_##name;
+#include "wrapped.inc"
+#undef WRAPPED
+
+void memory_reset(void);
+void queue_reset(void);
+void order_reset(void);
+
+/* --- memory.c --------------------------------------------------------------------------------- */
+
+bool buffer_host_visible(VkBuffer buffer);
+bool buffer_shared_with(VkBuffer buffer, uint32_t family);
+
+/* --- queue.c ---------------------------------------------------------------------------------- */
+
+struct queue {
+    VkDevice device;
+    VkQueue handle; /* the real one */
+    uint32_t family, index;
+    unsigned id;
+    uint64_t submitted; /* submissions so far */
+    uint64_t clock[QUEUES_MAX]; /* of the last one: which of each queue came before it */
+    uint64_t waited[QUEUES_MAX]; /* of those, which are done before it begins */
+    struct held *first, **last;
+};
+
+/* A submission that waits its turn: a copy of the driver's. */
+struct held {
+    struct held *next;
+    uint64_t looks; /* to be held back still */
+    uint64_t host_clock[QUEUES_MAX]; /* what the host had seen to be done when it submitted */
+    uint32_t wait_count, command_count, signal_count;
+    VkSemaphore *waits, *signals;
+    uint64_t *wait_values, *signal_values;
+    VkCommandBuffer *commands;
+    VkFence fence;
+};
+
+bool device_lost(void);
+/* Is there a submission that waits its turn, and uses the buffer (VK_NULL_HANDLE: any)? Under the
+ * lock. */
+bool queue_holds(VkBuffer buffer);
+void lose_device(void);
+/* Hands over what may run now. Under the lock. */
+void pump(void);
+
+/* --- order.c: which command comes after which ------------------------------------------------- */
+
+enum kind { RECORDED_COPY, RECORDED_FILL, RECORDED_BARRIER };
+
+struct recorded {
+    enum kind kind;
+    VkBuffer src, dst;
+    uint64_t src_offset, dst_offset, size; /* of one region */
+    uint32_t call;                         /* regions of one command have the same */
+    VkPipelineStageFlags src_stages, dst_stages;
+    VkAccessFlags src_access, dst_access;
+};
+
+/* All under the lock. */
+void order_host_clock(uint64_t *out_clock);
+void order_run(struct queue *queue, const struct held *held);
+void order_host_signal(VkSemaphore semaphore, uint64_t value);
+bool order_uses(VkCommandBuffer commands, VkBuffer buffer);
+void order_observed(VkSemaphore semaphore, uint64_t value);
+void order_queue_gone(unsigned id);
+void order_buffer_gone(VkBuffer buffer, const char *what);
+
+#endif
