@@ -161,9 +161,9 @@ static enum cli_exit run(const struct triton_options *options)
 }
 
 static const char text[] =
-    "Starts a Triton server in this process, loads the backend \"ferry\" with a model whose output\n"
-    "is its input, sends requests, compares every byte that comes back, and tells the throughput,\n"
-    "Triton's statistics and Ferry's metrics.";
+    "Starts a Triton server in this process, loads the backend \"ferry\" with a model whose\n"
+    "output is its input, sends requests, compares every byte that comes back, and tells the\n"
+    "throughput, Triton's statistics and Ferry's metrics.";
 
 static const char examples[] =
     "  ferry triton --server /opt/tritonserver/lib/libtritonserver.so --backends build/backends\n"

@@ -33,7 +33,7 @@ struct drive {
     pthread_cond_t changed;
 };
 
-/* --- callbacks, on the server's threads: in either order --------------------------------------- */
+/* --- callbacks, on the server's threads: in either order -------------------------------------- */
 
 static void on_release(TRITONSERVER_InferenceRequest *request, const uint32_t flags, void *user)
 {
@@ -172,13 +172,15 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
                                                                 &id, &user), "an output",
                      drive->why))
         return CLI_DEVICE;
-    const uint8_t *got = size == drive->options->bytes ? fetch(drive, lane, base, size, type) : NULL;
-    if (size == drive->options->bytes && got == NULL)
+    const bool fits = size == drive->options->bytes;
+    const uint8_t *got = fits ? fetch(drive, lane, base, size, type) : NULL;
+    if (fits && got == NULL)
         return CLI_DEVICE;
     if (got != NULL && memcmp(got, lane->bytes, size) == 0)
         return CLI_DONE;
-    snprintf(drive->why, CLI_WHY_MAX, "request %llu: %zu bytes came back, which differ from the %llu "
-             "that were sent", (unsigned long long)lane->number, size,
+    snprintf(drive->why, CLI_WHY_MAX,
+             "request %llu: %zu bytes came back, which differ from the %llu that were sent",
+             (unsigned long long)lane->number, size,
              (unsigned long long)drive->options->bytes);
     return CLI_CHECK;
 }
@@ -270,7 +272,8 @@ enum cli_exit triton_drive(const struct triton_server *server, const struct trit
     const struct ferry_triton_allocator_params params = {
         .device = device, .private_models = models,
         .private_model_count = options->private_outputs ? 1 : 0};
-    if (!triton_good(ferry_triton_allocator_create(&params, &drive.allocator), "the allocator", why))
+    if (!triton_good(ferry_triton_allocator_create(&params, &drive.allocator), "the allocator",
+                     why))
         return CLI_DEVICE;
     if (make_lanes(&drive)) {
         run(&drive);

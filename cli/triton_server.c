@@ -25,7 +25,8 @@ bool triton_good(TRITONSERVER_Error *error, const char *what, char *why)
 {
     if (error == NULL)
         return true;
-    snprintf(why, CLI_WHY_MAX, "%s: %s: %s", what, ferry__triton.TRITONSERVER_ErrorCodeString(error),
+    snprintf(why, CLI_WHY_MAX, "%s: %s: %s", what,
+             ferry__triton.TRITONSERVER_ErrorCodeString(error),
              ferry__triton.TRITONSERVER_ErrorMessage(error));
     ferry__triton.TRITONSERVER_ErrorDelete(error);
     return false;
@@ -158,7 +159,8 @@ static bool start(struct triton_server *server, const struct triton_options *giv
                               "loading the model", why))
         return false;
     server->loaded = true;
-    if (!triton_good(host->TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1, &ready),
+    if (!triton_good(host->TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1,
+                                                           &ready),
                      "the model", why))
         return false;
     if (!ready)

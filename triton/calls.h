@@ -16,13 +16,13 @@ struct ferry__triton_calls {
 extern struct ferry__triton_calls ferry__triton;
 
 /*
- * Finds the server's functions: among the symbols that all see, else in each library of the process,
- * for a host that loaded the server for itself alone. NULL, or why not, in words, in a static string
- * or in thread's own memory. At the first success it is settled for the life of the process.
+ * Finds the server's functions: among the symbols that all see, else in each library of the
+ * process, for a host that loaded the server for itself alone. NULL, or why not, in words that live
+ * until this thread's next call. The first success settles it for the life of the process.
  */
 const char *ferry__triton_find(void);
 
-/* calls_linux.c, calls_macos.c: asks visit for each library of the process, until it returns true. */
+/* calls_linux.c, calls_macos.c: calls visit for each library of the process, until it is true. */
 void ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user);
 
 #endif

@@ -256,9 +256,8 @@ TRITONSERVER_Error *ferry_triton_gather(ferry_device *device,
     gather.alone = there == 1;
     if (input_count) memset(spans_out, 0, input_count * count * sizeof *spans_out);
     for (uint32_t i = 0; i < count; i++) {
-        errors_out[i] =
-            requests[i] ? add_request(&gather, requests[i], spans_out + (input_count ? i : 0), count)
-                        : NULL;
+        struct ferry_triton_span *spans = input_count ? &spans_out[i] : NULL;
+        errors_out[i] = requests[i] ? add_request(&gather, requests[i], spans, count) : NULL;
         going_on += requests[i] && !errors_out[i];
     }
     error = ferry__triton_plan_submit(&gather.plan, cb, user, out_ticket);

@@ -5,8 +5,8 @@
 /*
  * A copy between two devices is an operation of its own, which no batch can hold. It is joined into
  * the batch by reading one byte of what it writes: the read is ordered behind it and fails if it
- * failed, and so does the batch. Where the copy's destination is on the other device that byte comes
- * back by a second copy, into scratch memory of ours, and is read from there.
+ * failed, and so does the batch. Where the copy's destination is on the other device that byte
+ * comes back by a second copy, into scratch memory of ours, and is read from there.
  */
 
 /* What must live until the batch is done. */
@@ -64,7 +64,7 @@ static void joined(enum ferry_status status, ferry_ticket ticket, void *user) {
 static enum ferry_status add_between(const struct ferry__triton_plan *plan, ferry_batch *batch,
                                      const struct ferry__triton_move *move, ferry_buffer *scratch,
                                      size_t slot, uint8_t *byte) {
-    ferry_ticket ticket; /* asked for, so that a failure is not logged as one that nobody hears of */
+    ferry_ticket ticket; /* asked for: else a failure is logged as one that nobody hears of */
     enum ferry_status status = ferry_copy_buffer_async(move->dst, move->src, move->size,
                                                        move->dst_offset, move->src_offset, NULL,
                                                        NULL, &ticket);

@@ -165,8 +165,8 @@ TRITONSERVER_Error *ferry_triton_scatter(ferry_device *device,
     if (error) return error;
     for (uint32_t i = 0; i < count; i++) {
         const bool there = responses[i] && (!requests || requests[i]);
-        errors_out[i] = there ? add_response(&scatter, requests ? requests[i] : NULL, responses[i], i)
-                              : NULL;
+        TRITONBACKEND_Request *request = requests ? requests[i] : NULL;
+        errors_out[i] = there ? add_response(&scatter, request, responses[i], i) : NULL;
         going_on += there && !errors_out[i];
     }
     error = ferry__triton_plan_submit(&scatter.plan, cb, user, out_ticket);

@@ -1,7 +1,8 @@
 /*
  * Ferry in the Triton Inference Server: gathers the inputs of a batch of requests into private
  * buffers, scatters outputs back into responses, and allocates response memory. For backends and
- * for hosts of the server, in C and in C++; docs/triton.md is the guide, triton/backend/ the example.
+ * for hosts of the server, in C and in C++. docs/triton.md is the guide, triton/backend/ the
+ * example.
  *
  * Stock servers only. The server's functions are found in the running process; nothing is linked.
  * Triton's handles are passed through as they are: include its headers or not, as you like.
@@ -124,7 +125,7 @@ ferry_triton_gather_size(struct TRITONBACKEND_Request *const *requests, uint32_t
  * request that does not go on takes no place in any input. Both arrays are the caller's, of
  * input_count * count and count entries; the errors in it are the caller's to delete. A NULL
  * request is skipped. If the call itself fails, all errors_out are NULL and there is neither ticket
- * nor callback. Copies from other devices may have begun then; they are in the order of their buffers.
+ * nor callback. Copies from other devices may have begun then, in the order of their buffers.
  *
  * The requests must not be released before the ticket is done: their memory is read until then.
  * Releasing, responding and statistics are the caller's. cb and out_ticket may be NULL; both belong
@@ -163,9 +164,9 @@ struct ferry_triton_output {
  * given: CPU memory; a handle of Ferry's, also on another device. errors_out[response] is NULL or
  * why that response has not all its outputs: what the server's allocator said, UNSUPPORTED if it
  * gave GPU memory that is not Ferry's, INVALID_ARG for a part outside src. The others go on.
- * requests[i] is that of responses[i]; a NULL of either is skipped. requests itself may be NULL, for
- * requests that were released (a ResponseFactory made the responses): then all outputs are made, in
- * CPU memory if the host has it. If the call itself fails, all
+ * requests[i] is that of responses[i]; a NULL of either is skipped. requests itself may be NULL,
+ * for requests that were released (a ResponseFactory made the responses): then all outputs are
+ * made, in CPU memory if the host has it. If the call itself fails, all
  * errors_out are NULL and there is neither ticket nor callback; responses may have outputs then,
  * and want an error.
  *
@@ -190,9 +191,10 @@ struct ferry_triton_allocator_params {
      * what to do with one (ferry_triton_scatter). All others get shared memory, as CPU pointers. */
     const char *const *private_models;
     size_t private_model_count;
-    uint64_t limit;   /* bytes given out at a time, at most; 0: what the device has */
-    bool fallback;    /* exhausted private memory: shared, exhausted shared memory: plain host memory;
-                         counted. Else exhausted is UNAVAILABLE */
+    uint64_t limit; /* bytes given out at a time, at most; 0: what the device has */
+    /* Exhausted private memory: shared; exhausted shared memory: plain host memory; counted. Else
+     * exhausted memory is UNAVAILABLE. */
+    bool fallback;
     uint64_t reserved[4];
 };
 

@@ -19,7 +19,7 @@ void host_close(struct host *host);
 TRITONSERVER_Error *host_load(struct host *host, const char *name, const char *config);
 void host_unload(struct host *host, const char *name);
 
-/* A tensor of a call. The bytes are copied for the input, and freed when the request is released. */
+/* A tensor of a call. The bytes are copied, and the copy is freed when the request is released. */
 struct tensor_data {
     const char *name;
     const uint8_t *bytes;

@@ -105,7 +105,8 @@ static void few_submissions(void **state) {
     uint8_t *bytes = make_bytes(8192, 2);
     static struct call calls[8];
     (void)state;
-    succeed(load("m", model_text, "parameters { key: \"device\" value: { string_value: \"host\" } }"));
+    succeed(load("m", model_text,
+                 "parameters { key: \"device\" value: { string_value: \"host\" } }"));
     (void)standin_largest_batch();
     const uint64_t before = submissions(device), gathers = triton_stats().gathers;
     for (size_t i = 0; i < COUNT(calls); i++) {
@@ -358,7 +359,7 @@ static void unload_in_flight(void **state) {
     free(bytes);
 }
 
-/* --- many at once ------------------------------------------------------------------------------ */
+/* --- many at once ----------------------------------------------------------------------------- */
 
 static void *send_some(void *arg) {
     const char *model = arg;

@@ -256,7 +256,7 @@ static void without_requests(void **state) {
     ferry_buffer_destroy(src);
 }
 
-/* Into handles: of this device by a copy there, of another one bridged; both joined in the ticket. */
+/* Into handles: of this device by a copy there, of another one bridged; one ticket for both. */
 static void into_handles(void **state) {
     ferry_device *other = NULL;
     void *near_base = NULL, *far_base = NULL;

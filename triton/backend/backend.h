@@ -115,7 +115,7 @@ void instance_destroy(struct instance *instance);
 struct slot *instance_take_slot(struct instance *instance);
 void instance_give_slot(struct slot *slot);
 
-/* Sets a flag of the slot, and hands it to the sender thread if that has something to do with it. */
+/* Sets a flag of the slot, and hands it to the sender thread if that has to do with it now. */
 void instance_set(struct slot *slot, bool *flag);
 
 /* --- a batch (execute.c) ---------------------------------------------------------------------- */

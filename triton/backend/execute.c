@@ -5,9 +5,9 @@
 #include <string.h>
 
 /*
- * A batch: gather, the work, scatter. All is submitted before Execute returns; Ferry keeps the order
- * between the three. The callbacks, on Ferry's thread, only note the time and hand over; responses
- * are sent by the instance's sender thread.
+ * A batch: gather, the work, scatter. All is submitted before Execute returns; Ferry keeps the
+ * order between the three. The callbacks, on Ferry's thread, only note the time and hand over;
+ * responses are sent by the instance's sender thread.
  */
 
 void slot_fail(struct slot *slot, enum ferry_status status, const char *what) {

@@ -82,8 +82,8 @@ static bool read_word(struct reader *reader, struct json *json) {
     if (!json->text || !json->text[0]) return false;
     if (!strcmp(json->text, "null")) json->type = JSON_NULL;
     else if (!strcmp(json->text, "true") || !strcmp(json->text, "false")) json->type = JSON_BOOL;
-    else if (isdigit((unsigned char)json->text[0]) || json->text[0] == '-') json->type = JSON_NUMBER;
-    else return false;
+    else if (!isdigit((unsigned char)json->text[0]) && json->text[0] != '-') return false;
+    else json->type = JSON_NUMBER;
     return true;
 }
 

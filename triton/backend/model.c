@@ -35,8 +35,8 @@ static TRITONSERVER_Error *read_datatype(const char *tensor, const char *name,
                             "tensor \"%s\" is TYPE_STRING (BYTES): this backend takes types of a "
                             "fixed size",
                             tensor);
-    return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED, "tensor \"%s\" is %s, which is unknown here",
-                        tensor, name);
+    return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED,
+                        "tensor \"%s\" is %s, which is unknown here", tensor, name);
 }
 
 static size_t length_of(const struct json *array) {

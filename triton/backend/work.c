@@ -3,13 +3,11 @@
 #include <string.h>
 
 /*
- * What is done on the device: out becomes in, by a copy on the device, and then the model's own work
- * is done on out. On the host device that work is the CPU's, as external work: begin, wait for what
- * it depends on, work, end. On a GPU put your kernel between begin and end: your queue waits for
- * each of work.waits, runs the kernel, signals work.signal, and end follows the submission, so that
- * no thread waits.
- *
- * The buffers' native handles are in ferry/metal.h and ferry/vulkan.h.
+ * What is done on the device: out becomes in, by a copy on the device, and then the model's own
+ * work is done on out. On the host device that work is the CPU's, as external work: begin, wait for
+ * what it depends on, work, end. On a GPU put your kernel between begin and end: your queue waits
+ * for each of work.waits, runs the kernel, signals work.signal, and end follows the submission, so
+ * that no thread waits. The buffers' native handles are in ferry/metal.h and ferry/vulkan.h.
  */
 
 static bool is_host(ferry_device *device) {

@@ -2,7 +2,7 @@
 
 #include <ctype.h>
 
-/* config.pbtxt as JSON: the text form of protocol buffers, as far as model configurations use it. */
+/* config.pbtxt as JSON: the text form of protocol buffers, as far as configurations use it. */
 
 enum { FIELDS_MAX = 64 };
 
@@ -21,14 +21,16 @@ struct fields {
 
 static void skip(struct text *text) {
     for (;;) {
-        while (isspace((unsigned char)*text->at) || *text->at == ',' || *text->at == ';') text->at++;
+        while (*text->at && (isspace((unsigned char)*text->at) || strchr(",;", *text->at)))
+            text->at++;
         if (*text->at != '#') return;
         while (*text->at && *text->at != '\n') text->at++;
     }
 }
 
 static void spoil(struct text *text, const char *what) {
-    if (!text->bad) snprintf(text->why, text->why_size, "config.pbtxt: %s at \"%.20s\"", what, text->at);
+    if (!text->bad)
+        snprintf(text->why, text->why_size, "config.pbtxt: %s at \"%.20s\"", what, text->at);
     text->bad = true;
 }
 

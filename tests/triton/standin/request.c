@@ -237,7 +237,8 @@ TRITONSERVER_Error *TRITONBACKEND_RequestRelease(TRITONBACKEND_Request *backend_
 
 void refuse_request(TRITONSERVER_InferenceRequest *request, TRITONSERVER_Error *error) {
     TRITONBACKEND_Response *response = NULL;
-    TRITONSERVER_Error *none = TRITONBACKEND_ResponseNew(&response, (TRITONBACKEND_Request *)request);
+    TRITONSERVER_Error *none =
+        TRITONBACKEND_ResponseNew(&response, (TRITONBACKEND_Request *)request);
     if (!none)
         none = TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, error);
     if (!none)

@@ -274,14 +274,15 @@ static uint32_t take_batch(struct model *model, TRITONBACKEND_Request **out) {
     return count;
 }
 
-/* The array is the server's again when Execute returns: it points to a request that was released. */
+/* The array is the server's again when Execute returns: it points to a released request then. */
 static void execute(struct TRITONBACKEND_ModelInstance *instance, TRITONBACKEND_Request **requests,
                     uint32_t count) {
     static struct TRITONSERVER_InferenceRequest stale = {.owner = RELEASED};
     TRITONBACKEND_Request **array = keep(count * sizeof(TRITONBACKEND_Request *));
     memcpy(array, requests, count * sizeof(TRITONBACKEND_Request *));
     unsigned before = atomic_load(&largest_batch);
-    while (before < count && !atomic_compare_exchange_weak(&largest_batch, &before, count)) continue;
+    while (before < count && !atomic_compare_exchange_weak(&largest_batch, &before, count))
+        continue;
     TRITONSERVER_Error *error =
         instance->model->calls.TRITONBACKEND_ModelInstanceExecute(instance, array, count);
     for (uint32_t i = 0; i < count; i++) array[i] = (TRITONBACKEND_Request *)&stale;

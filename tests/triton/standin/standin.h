@@ -1,7 +1,7 @@
 /*
- * A stand-in for the Triton server: the part of its C API that Ferry uses, in this process, with the
- * API's rules enforced. A breach is written down and told by standin_violations; objects are kept
- * after their end, so that using them is a breach and no crash. Host memory that requests and
+ * A stand-in for the Triton server: the part of its C API that Ferry uses, in this process, with
+ * the API's rules enforced. A breach is written down and told by standin_violations; objects are
+ * kept after their end, so that using them is a breach and no crash. Host memory that requests and
  * responses point to is the test's and is really freed: that is for the address sanitizer.
  */
 #ifndef STANDIN_H
@@ -43,7 +43,7 @@ STANDIN_API double standin_metric(const char *family, const char *labels);
 /* Messages logged so far that contain text. */
 STANDIN_API unsigned standin_logged(const char *text);
 
-/* --- a backend's side without a server: as if Execute had been called with the request --------- */
+/* --- a backend's side without a server: as if Execute had been called with the request -------- */
 
 /* The request is with the backend now. It was made by TRITONSERVER_InferenceRequestNew with a NULL
  * server. */
