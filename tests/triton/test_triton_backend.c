@@ -95,6 +95,7 @@ static void work_on_the_device(void **state) {
     succeed(load("m", model_text,
                  "parameters { key: \"operation\" value: { string_value: \"invert\" } }\n"
                  "parameters { key: \"device\" value: { string_value: \"host:1\" } }\n"
+                 "parameters { key: \"in_flight\" value: { string_value: \"1\" } }\n"
                  "instance_group { kind: KIND_MODEL count: 2 }\n"));
     run_sizes("m", 0xff);
     host_unload(&host, "m");
