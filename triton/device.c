@@ -1,5 +1,6 @@
 #include "internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,40 @@ static struct entry *find_name(const char *name) {
     return entry;
 }
 
+/* What a device was asked for as, and turned out to be: "vulkan" is "vulkan:0". So that a device
+ * that is open need not be opened once more to see that it is. */
+struct alias {
+    struct alias *next;
+    char name[sizeof((struct entry *)0)->name];
+    char asked[];
+};
+static struct alias *aliases; /* under the lock; kept as long as the process */
+
+static const char *asked_name(const struct ferry_device_params *params) {
+    const char *environment = getenv("FERRY_DEVICE");
+    return params->name ? params->name : environment ? environment : "";
+}
+
+static struct entry *find_asked(const char *asked) {
+    const struct alias *alias = aliases;
+    while (alias && strcmp(alias->asked, asked)) alias = alias->next;
+    return find_name(alias ? alias->name : asked);
+}
+
+/* Without memory for it the next one opens the device once more. */
+static void remember(const char *asked, const char *name) {
+    struct alias *alias = aliases;
+    while (alias && strcmp(alias->asked, asked)) alias = alias->next;
+    if (!alias) {
+        alias = calloc(1, sizeof *alias + strlen(asked) + 1);
+        if (!alias) return;
+        memcpy(alias->asked, asked, strlen(asked) + 1);
+        alias->next = aliases;
+        aliases = alias;
+    }
+    snprintf(alias->name, sizeof alias->name, "%s", name);
+}
+
 static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bool exact,
                                     ferry_device **out_device) {
     struct ferry_device_info info;
@@ -81,7 +116,8 @@ static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bo
         return error;
     }
     ferry_device_get_info(entry->device, &info);
-    struct entry *same = find_name(info.name); /* by another name: "vulkan" is "vulkan:0" */
+    remember(asked_name(params), info.name);
+    struct entry *same = find_name(info.name); /* by another name */
     if (same) {
         ferry_device_close(entry->device);
         free(entry);
@@ -108,7 +144,7 @@ static TRITONSERVER_Error *open_device(const struct ferry_device_params *params,
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_device: out_device is NULL");
     pthread_mutex_lock(&lock);
-    struct entry *open = params->name ? find_name(params->name) : NULL;
+    struct entry *open = find_asked(asked_name(params));
     error = open ? join(open, params, exact, out_device) : open_new(params, exact, out_device);
     pthread_mutex_unlock(&lock);
     return error;

@@ -81,9 +81,14 @@ static void share_the_device(void **state) {
     succeed(ferry_triton_device("host", &again));
     assert_ptr_equal(again, device);
     ferry_device_get_info(device, &info);
+    setenv("FERRY_HOST", "mistaken", 1); /* nothing is opened, or it would fail */
     succeed(ferry_triton_device(info.name, &other));
     assert_ptr_equal(other, device);
     ferry_triton_device_release(other);
+    succeed(ferry_triton_device("host", &other));
+    assert_ptr_equal(other, device);
+    ferry_triton_device_release(other);
+    setenv("FERRY_HOST", "no_map", 1);
     succeed(ferry_triton_device("host:1", &other));
     assert_ptr_not_equal(other, device);
     assert_int_equal(ferry_triton_device_id(other) - ferry_triton_device_id(device), 1);
