@@ -12,6 +12,7 @@ static const struct {
     {"transfer", cli_transfer, "move files through private memory and prove every byte"},
     {"devices", cli_devices, "list the devices"},
     {"verify", cli_verify, "random operations on a device, checked against a plain array"},
+    {"triton", cli_triton, "drive the backend in a Triton server, every byte compared"},
 };
 
 static void print_help(FILE *out)
@@ -57,7 +58,7 @@ static enum cli_exit dispatch(int argc, char **argv)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }
-    cli_complain("there is no command \"%s\"; there are transfer, devices and verify "
+    cli_complain("there is no command \"%s\"; there are transfer, devices, verify and triton "
                  "(ferry --help)",
                  argv[1]);
     return CLI_USAGE;

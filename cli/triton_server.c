@@ -1,0 +1,234 @@
+#include "triton.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct call {
+    const char *name;
+    size_t offset;
+    bool optional;
+} calls[] = {
+#define TRITON_CALL(returns, name, parameters)                                                     \
+    {#name, offsetof(struct triton_host_calls, name), false},
+#define TRITON_OPTIONAL(returns, name, parameters)                                                 \
+    {#name, offsetof(struct triton_host_calls, name), true},
+#include "host.inc"
+#undef TRITON_CALL
+#undef TRITON_OPTIONAL
+};
+
+bool triton_good(TRITONSERVER_Error *error, const char *what, char *why)
+{
+    if (error == NULL)
+        return true;
+    snprintf(why, CLI_WHY_MAX, "%s: %s: %s", what,
+             ferry__triton.TRITONSERVER_ErrorCodeString(error),
+             ferry__triton.TRITONSERVER_ErrorMessage(error));
+    ferry__triton.TRITONSERVER_ErrorDelete(error);
+    return false;
+}
+
+/* The library stays open: it has threads and exit handlers of its own. */
+static bool open_library(struct triton_server *server, const char *path, char *why)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        snprintf(why, CLI_WHY_MAX, "cannot open the server library: %s", dlerror());
+        return false;
+    }
+    const char *problem = ferry__triton_find();
+    if (problem != NULL) {
+        snprintf(why, CLI_WHY_MAX, "%s: %s", path, problem);
+        return false;
+    }
+    for (size_t i = 0; i < CLI_COUNT(calls); i++) {
+        void *symbol = dlsym(library, calls[i].name);
+        if (symbol == NULL && !calls[i].optional) {
+            snprintf(why, CLI_WHY_MAX, "%s has no function %s", path, calls[i].name);
+            return false;
+        }
+        *(void **)((char *)&server->calls + calls[i].offset) = symbol;
+    }
+    return triton_good(ferry__triton.TRITONSERVER_ApiVersion(&server->major, &server->minor),
+                       "asking for the API version", why);
+}
+
+/* --- the model repository --------------------------------------------------------------------- */
+
+static const char config[] = "name: \"" TRITON_MODEL "\"\n"
+                             "backend: \"ferry\"\n"
+                             "max_batch_size: 64\n"
+                             "input { name: \"INPUT\" data_type: TYPE_UINT8 dims: [ %llu ] }\n"
+                             "output { name: \"OUTPUT\" data_type: TYPE_UINT8 dims: [ %llu ] }\n"
+                             "dynamic_batching { }\n"
+                             "instance_group { kind: KIND_CPU count: 1 }\n";
+
+static const char device_config[] =
+    "parameters { key: \"device\" value: { string_value: \"%s\" } }\n";
+
+static bool write_config(const char *path, const struct triton_options *options)
+{
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        return false;
+    fprintf(file, config, (unsigned long long)options->bytes, (unsigned long long)options->bytes);
+    if (options->device != NULL)
+        fprintf(file, device_config, options->device);
+    bool good = ferror(file) == 0;
+    return fclose(file) == 0 && good;
+}
+
+static bool write_repository(struct triton_server *server, const struct triton_options *options,
+                             char *why)
+{
+    const char *folder = getenv("TMPDIR");
+    char name[REPOSITORY_MAX], path[REPOSITORY_MAX + 64];
+    int length = snprintf(name, sizeof name, "%s/ferry-triton-XXXXXX",
+                          folder != NULL && folder[0] != 0 ? folder : "/tmp");
+    if ((size_t)length >= sizeof name)
+        errno = ENAMETOOLONG;
+    else if (mkdtemp(name) != NULL) {
+        memcpy(server->repository, name, sizeof name);
+        snprintf(path, sizeof path, "%s/" TRITON_MODEL, name);
+        if (mkdir(path, 0755) == 0) {
+            snprintf(path, sizeof path, "%s/" TRITON_MODEL "/1", name);
+            if (mkdir(path, 0755) == 0) {
+                snprintf(path, sizeof path, "%s/" TRITON_MODEL "/config.pbtxt", name);
+                if (write_config(path, options))
+                    return true;
+            }
+        }
+    }
+    snprintf(why, CLI_WHY_MAX, "writing a model repository in %s: %s", name, strerror(errno));
+    return false;
+}
+
+/* What was written, the innermost first; the server adds nothing. */
+static void remove_repository(const struct triton_server *server)
+{
+    static const char *const names[] = {"/" TRITON_MODEL "/config.pbtxt", "/" TRITON_MODEL "/1",
+                                        /* clang takes two pieces for a missing comma */
+                                        ("/" TRITON_MODEL), ""};
+    char path[REPOSITORY_MAX + 64];
+    for (size_t i = 0; i < CLI_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s%s", server->repository, names[i]);
+        remove(path);
+    }
+}
+
+/* --- the server ------------------------------------------------------------------------------- */
+
+/* Also what is uninitialised in the server's options unless it is set: how often a load is tried
+ * anew, and peer access. */
+static bool set_options(const struct triton_server *server, const struct triton_options *given,
+                        TRITONSERVER_ServerOptions *options, char *why)
+{
+    const struct triton_host_calls *host = &server->calls;
+    TRITONSERVER_Error *error =
+        host->TRITONSERVER_ServerOptionsSetModelRepositoryPath(options, server->repository);
+    if (error == NULL)
+        error = host->TRITONSERVER_ServerOptionsSetBackendDirectory(options, given->backends);
+    if (error == NULL)
+        error = host->TRITONSERVER_ServerOptionsSetModelControlMode(
+            options, TRITONSERVER_MODEL_CONTROL_EXPLICIT);
+    if (error == NULL)
+        error = host->TRITONSERVER_ServerOptionsSetStrictModelConfig(options, true);
+    if (error == NULL)
+        error = host->TRITONSERVER_ServerOptionsSetModelLoadRetryCount(options, 0);
+    if (error == NULL)
+        error = host->TRITONSERVER_ServerOptionsSetEnablePeerAccess(options, false);
+    return triton_good(error, "the server's options", why);
+}
+
+static bool start(struct triton_server *server, const struct triton_options *given, char *why)
+{
+    const struct triton_host_calls *host = &server->calls;
+    TRITONSERVER_ServerOptions *options = NULL;
+    bool ready = false;
+    if (!triton_good(host->TRITONSERVER_ServerOptionsNew(&options), "the server's options", why))
+        return false;
+    bool good = set_options(server, given, options, why) &&
+                triton_good(host->TRITONSERVER_ServerNew(&server->server, options),
+                            "starting the server", why);
+    ferry__triton.TRITONSERVER_ErrorDelete(host->TRITONSERVER_ServerOptionsDelete(options));
+    if (!good || !triton_good(host->TRITONSERVER_ServerLoadModel(server->server, TRITON_MODEL),
+                              "loading the model", why))
+        return false;
+    server->loaded = true;
+    if (!triton_good(host->TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1,
+                                                           &ready),
+                     "the model", why))
+        return false;
+    if (!ready)
+        snprintf(why, CLI_WHY_MAX, "the model is loaded but not ready");
+    return ready;
+}
+
+bool triton_server_open(struct triton_server *server, const struct triton_options *options,
+                        char *why)
+{
+    return open_library(server, options->server, why) &&
+           write_repository(server, options, why) && start(server, options, why);
+}
+
+bool triton_server_close(struct triton_server *server, char *why)
+{
+    const struct triton_host_calls *host = &server->calls;
+    bool good = true;
+    if (server->loaded)
+        good = triton_good(host->TRITONSERVER_ServerUnloadModel(server->server, TRITON_MODEL),
+                           "unloading the model", why);
+    if (server->server != NULL) {
+        good = triton_good(host->TRITONSERVER_ServerStop(server->server), "stopping the server",
+                           why) && good;
+        good = triton_good(host->TRITONSERVER_ServerDelete(server->server), "deleting the server",
+                           why) && good;
+    }
+    if (server->repository[0] != 0)
+        remove_repository(server);
+    return good;
+}
+
+/* --- what it tells ---------------------------------------------------------------------------- */
+
+char *triton_statistics(const struct triton_server *server, char *why)
+{
+    TRITONSERVER_Message *message = NULL;
+    const char *text = NULL;
+    size_t size = 0;
+    if (!triton_good(server->calls.TRITONSERVER_ServerModelStatistics(server->server, TRITON_MODEL,
+                                                                      -1, &message),
+                     "the model's statistics", why))
+        return NULL;
+    char *copy = NULL;
+    if (triton_good(ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
+                    "the model's statistics", why))
+        copy = strndup(text, size);
+    ferry__triton.TRITONSERVER_ErrorDelete(ferry__triton.TRITONSERVER_MessageDelete(message));
+    return copy;
+}
+
+char *triton_metrics(const struct triton_server *server)
+{
+    const struct triton_host_calls *host = &server->calls;
+    TRITONSERVER_Metrics *metrics = NULL;
+    const char *text = NULL;
+    char *copy = NULL;
+    char why[CLI_WHY_MAX];
+    size_t size = 0;
+    if (host->TRITONSERVER_ServerMetrics == NULL || host->TRITONSERVER_MetricsFormatted == NULL ||
+        host->TRITONSERVER_MetricsDelete == NULL)
+        return NULL;
+    if (!triton_good(ferry_triton_metrics_update(), "metrics", why) ||
+        !triton_good(host->TRITONSERVER_ServerMetrics(server->server, &metrics), "metrics", why))
+        return NULL;
+    if (triton_good(host->TRITONSERVER_MetricsFormatted(metrics, TRITONSERVER_METRIC_PROMETHEUS,
+                                                        &text, &size), "metrics", why))
+        copy = strndup(text, size);
+    ferry__triton.TRITONSERVER_ErrorDelete(host->TRITONSERVER_MetricsDelete(metrics));
+    return copy;
+}

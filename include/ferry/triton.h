@@ -1,0 +1,249 @@
+/*
+ * Ferry in the Triton Inference Server: gathers the inputs of a batch of requests into private
+ * buffers, scatters outputs back into responses, and allocates response memory. For backends and
+ * for hosts of the server, in C and in C++. docs/triton.md is the guide, triton/backend/ the
+ * example.
+ *
+ * Stock servers only. The server's functions are found in the running process; nothing is linked.
+ * Triton's handles are passed through as they are: include its headers or not, as you like.
+ *
+ * A function that can fail returns NULL, or a TRITONSERVER_Error that is the caller's to delete;
+ * outputs are written only on success. Where no Triton is in the process it returns a fixed error
+ * object that nobody need delete, and says why on stderr. Sizes and offsets are in bytes. Every
+ * function may be called from any thread; none may be called from a callback of Ferry's unless its
+ * comment allows it.
+ */
+#ifndef FERRY_TRITON_H
+#define FERRY_TRITON_H
+
+#include <ferry/ferry.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct TRITONSERVER_Error;
+struct TRITONSERVER_ResponseAllocator;
+struct TRITONBACKEND_Request;
+struct TRITONBACKEND_Response;
+
+/* ---------------------------------------------------------------------------------------------
+ * Devices
+ *
+ * One ferry_device per physical device in the whole process, shared by model instances, the
+ * response allocator and the host, and counted: each successful call wants one release.
+ * --------------------------------------------------------------------------------------------- */
+
+/* The device of this name, as ferry_device_open names them (NULL: the best); opened with the
+ * defaults unless it is open already. */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_device(const char *name,
+                                                           ferry_device **out_device);
+
+/*
+ * Likewise, opened with these parameters. INVALID_ARG, in words, if the device is open already with
+ * others: what is shared has one set of parameters, that of the first who opened it.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_device_open(const struct ferry_device_params *params, ferry_device **out_device);
+
+/* Gives back one ferry_triton_device. The last one closes the device, which waits for its work. */
+FERRY_API void ferry_triton_device_release(ferry_device *device);
+
+/* What stands for the device as Triton's memory_type_id beside the type GPU: its index in
+ * ferry_device_list. -1 for a device that is not from ferry_triton_device. Allowed in callbacks. */
+FERRY_API int64_t ferry_triton_device_id(const ferry_device *device);
+
+/* ---------------------------------------------------------------------------------------------
+ * Handles: private buffers where Triton wants an address
+ *
+ * A handle stands for a buffer as the base of GPU memory: numbers that are no addresses, never
+ * those of another live buffer, never NULL. A number inside a handle's range means that offset.
+ * Never dereferenced, so that any pointer may be asked about.
+ * --------------------------------------------------------------------------------------------- */
+
+/* Makes a handle for a buffer of a device from ferry_triton_device, for example to append it as an
+ * input: base, memory type GPU, memory_type_id ferry_triton_device_id. The buffer stays the
+ * caller's; destroy the handle first. */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_handle_create(ferry_buffer *buffer,
+                                                                  void **out_base);
+
+/* NULL is allowed. No tensor that uses the handle may be in the server. Allowed in callbacks. */
+FERRY_API void ferry_triton_handle_destroy(void *base);
+
+/*
+ * The buffer behind a handle, or behind a pointer that the response allocator gave out as CPU
+ * memory. NOT_FOUND for all other pointers. The buffer is borrowed: it lives as long as the handle
+ * or the response. Private outputs are read with ferry_copy_to_host. Allowed in callbacks.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_resolve(const void *base,
+                                                            ferry_buffer **out_buffer,
+                                                            size_t *out_offset);
+
+/* ---------------------------------------------------------------------------------------------
+ * Gather: input tensors of many requests into buffers
+ * --------------------------------------------------------------------------------------------- */
+
+/* Where the parts of one input tensor go, one for each request that goes on, in their order. */
+struct ferry_triton_input {
+    const char *name;  /* of the input tensor */
+    ferry_buffer *dst; /* may be NULL if there is no byte to put */
+    size_t offset;     /* where the first part may begin in dst */
+    size_t capacity;   /* bytes from offset on that may be used; 0: to the end of dst */
+    size_t align;      /* each part begins at a multiple of this in dst; 0: 1. The bytes between the
+                          parts are left alone */
+    size_t stride;     /* 0: packed; else fixed slots of this many bytes (a multiple of align), each
+                          filled up with zeros */
+    bool optional;     /* a request without this input has a part of 0 bytes */
+    bool pass_through; /* where there is one request only, and this input of it is one range of a
+                          Ferry buffer on this device already: hand out that range, copy nothing */
+    uint64_t reserved[4];
+};
+
+/* Where the part of one request is. NULL and 0 for a request that did not go on. */
+struct ferry_triton_span {
+    ferry_buffer *buffer; /* dst; with pass_through maybe the tensor's own: borrowed until the
+                             request is released */
+    size_t offset, size;
+};
+
+/*
+ * The bytes from `offset` on that the parts of this input take if all requests go on: what dst must
+ * hold. A request that lacks the input, or a NULL one, counts nothing.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_gather_size(struct TRITONBACKEND_Request *const *requests, uint32_t count,
+                         const struct ferry_triton_input *input, size_t *out_size);
+
+/*
+ * Copies the inputs of all requests, as one submission on device, and does not wait: what is called
+ * next on those buffers is ordered after it. Sizes are those that the server tells of its buffers,
+ * never shape times type, so strings and ragged batches are bytes like any other.
+ *
+ * spans_out[input * count + request] says where each part is; errors_out[request] is NULL, or why
+ * that request did not go on: INVALID_ARG if its buffers do not sum to its byte size, it does not
+ * fit, or lacks an input; CANCELLED; UNSUPPORTED if an input is GPU memory that is not Ferry's. A
+ * request that does not go on takes no place in any input. Both arrays are the caller's, of
+ * input_count * count and count entries; the errors in it are the caller's to delete. A NULL
+ * request is skipped. If the call itself fails, all errors_out are NULL and there is neither ticket
+ * nor callback. Copies from other devices may have begun then, in the order of their buffers.
+ *
+ * The requests must not be released before the ticket is done: their memory is read until then.
+ * Releasing, responding and statistics are the caller's. cb and out_ticket may be NULL; both belong
+ * to device, and fail if one of the copies does, also between devices.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_gather(ferry_device *device, struct TRITONBACKEND_Request *const *requests,
+                    uint32_t count, const struct ferry_triton_input *inputs, size_t input_count,
+                    struct ferry_triton_span *spans_out, struct TRITONSERVER_Error **errors_out,
+                    ferry_callback cb, void *user, ferry_ticket *out_ticket);
+
+/* ---------------------------------------------------------------------------------------------
+ * Scatter: buffers into output tensors of many responses
+ * --------------------------------------------------------------------------------------------- */
+
+/* One response's share of an output. */
+struct ferry_triton_part {
+    const int64_t *shape; /* borrowed until the call returns */
+    uint32_t dims;
+    size_t offset, size; /* in src */
+};
+
+struct ferry_triton_output {
+    const char *name;
+    int datatype;      /* a TRITONSERVER_DataType */
+    ferry_buffer *src; /* may be NULL if all parts are of 0 bytes */
+    const struct ferry_triton_part *parts; /* as many as responses */
+    uint64_t reserved[4];
+};
+
+/*
+ * Makes the outputs that each request asked for in its response, and copies their bytes there, as
+ * one submission on device. Does not wait: the responses may be sent when the ticket is done.
+ *
+ * Asks for the memory that the request's host prefers (CPU if it does not say) and takes what is
+ * given: CPU memory; a handle of Ferry's, also on another device. errors_out[response] is NULL or
+ * why that response has not all its outputs: what the server's allocator said, UNSUPPORTED if it
+ * gave GPU memory that is not Ferry's, INVALID_ARG for a part outside src. The others go on.
+ * requests[i] is that of responses[i]; a NULL of either is skipped. requests itself may be NULL,
+ * for requests that were released (a ResponseFactory made the responses): then all outputs are
+ * made, in CPU memory if the host has it. If the call itself fails, all
+ * errors_out are NULL and there is neither ticket nor callback; responses may have outputs then,
+ * and want an error.
+ *
+ * Sending, deleting and releasing are the caller's. cb and out_ticket as in ferry_triton_gather.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_scatter(ferry_device *device, struct TRITONBACKEND_Request *const *requests,
+                     struct TRITONBACKEND_Response *const *responses, uint32_t count,
+                     const struct ferry_triton_output *outputs, size_t output_count,
+                     struct TRITONSERVER_Error **errors_out, ferry_callback cb, void *user,
+                     ferry_ticket *out_ticket);
+
+/* ---------------------------------------------------------------------------------------------
+ * Response allocator: for hosts that run the server in their own process
+ * --------------------------------------------------------------------------------------------- */
+
+typedef struct ferry_triton_allocator ferry_triton_allocator;
+
+struct ferry_triton_allocator_params {
+    ferry_device *device; /* from ferry_triton_device; must outlive the allocator */
+    /* The models whose outputs are given private memory, as GPU handles: those whose backend knows
+     * what to do with one (ferry_triton_scatter). All others get shared memory, as CPU pointers. */
+    const char *const *private_models;
+    size_t private_model_count;
+    uint64_t limit; /* bytes given out at a time, at most; 0: what the device has */
+    /* Exhausted private memory: shared; exhausted shared memory: plain host memory; counted. Else
+     * exhausted memory is UNAVAILABLE. */
+    bool fallback;
+    uint64_t reserved[4];
+};
+
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_allocator_create(const struct ferry_triton_allocator_params *params,
+                              ferry_triton_allocator **out_allocator);
+
+/* UNAVAILABLE, and nothing is destroyed, while responses hold buffers of it. NULL is allowed. */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_allocator_destroy(ferry_triton_allocator *allocator);
+
+/* For TRITONSERVER_InferenceRequestSetResponseCallback: the allocator and its userp, for requests
+ * to this model. With userp NULL the model counts as not listed. */
+FERRY_API struct TRITONSERVER_ResponseAllocator *
+ferry_triton_allocator_get(const ferry_triton_allocator *allocator);
+FERRY_API void *ferry_triton_allocator_userp(const ferry_triton_allocator *allocator,
+                                             const char *model);
+
+/* ---------------------------------------------------------------------------------------------
+ * Errors, log and metrics
+ * --------------------------------------------------------------------------------------------- */
+
+/* What a status of Ferry is as an error of Triton, "WHAT: " and ferry_last_error(). NULL for
+ * FERRY_OK. Allowed in callbacks. */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_error(enum ferry_status status,
+                                                          const char *what);
+
+/* Sends Ferry's log, from this level on, to the server's. */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_log(enum ferry_log_level level);
+
+/*
+ * Brings Triton's custom metrics up to date with Ferry's: ferry_*, labelled with the device, and
+ * ferry_triton_*. They are made at first use, once per process. Call it now and then: the server
+ * has no hook for it. Success, and nothing done, on a server without metrics. Allowed in callbacks.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_metrics_update(void);
+
+/* Grows at its end only. */
+struct ferry_triton_stats {
+#define FERRY_TRITON_STAT(field, help) uint64_t field;
+#include <ferry/triton_stats.inc>
+#undef FERRY_TRITON_STAT
+};
+
+/* Copies at most size bytes. Counted since the process began. Allowed in callbacks. */
+FERRY_API void ferry_triton_get_stats(struct ferry_triton_stats *out_stats, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# test_command_triton.sh FERRY SERVER BACKENDS: `ferry triton` with the stand-in as the server library,
+# opened as a real one is. Prints a line per check, and cmocka's closing lines.
+set -u
+ferry=$1 server=$2 backends=$3
+[ -x "$ferry" ] && [ -f "$server" ] && [ -d "$backends" ] || exit 1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+unset FERRY_DEVICE FERRY_PATH FERRY_HOST STANDIN_MAJOR STANDIN_NO_METRICS
+export TMPDIR=$dir/tmp
+mkdir "$TMPDIR"
+passed=0
+failed=0
+
+# run NAME EXIT COMMAND...: its output goes to $dir/out and $dir/err.
+run() {
+    name=$1 expected=$2
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+    if [ "$code" = "$expected" ]; then good "$name"; else bad "$name: exit $code, not $expected"; fi
+}
+
+good() {
+    echo "[       OK ] $1"
+    passed=$((passed + 1))
+}
+
+bad() {
+    echo "[  FAILED  ] $1"
+    sed 's/^/    /' "$dir/out" "$dir/err"
+    failed=$((failed + 1))
+}
+
+# says STREAM PATTERN: what the last command printed there.
+says() {
+    if grep -qE -- "$2" "$dir/$1"; then good "$name says: $2"; else bad "$name: $1 lacks: $2"; fi
+}
+
+lacks() {
+    if grep -qE -- "$2" "$dir/$1"; then bad "$name: $1 has: $2"; else good "$name: no $2"; fi
+}
+
+# json EXPRESSION: of the last output, parsed, in Python; j is the value, m the metrics.
+json() {
+    if python3 -c "import json, sys; j = json.load(open(sys.argv[1])); m = j['metrics']
+sys.exit(not ($1))" "$dir/out" 2>>"$dir/err"; then good "$name: $1"; else bad "$name: not so: $1"; fi
+}
+
+drive() {
+    name=$1 expected=$2
+    shift 2
+    run "$name" "$expected" "$ferry" triton --server "$server" --backends "$backends" \
+        --device host --requests 200 "$@"
+    lacks err "broken rule"
+}
+
+echo "[==========] Running the command's tests"
+run "help" 0 "$ferry" triton --help
+says out "^usage: ferry triton"
+says out "--concurrency"
+run "no server" 2 "$ferry" triton
+says err "--server is missing"
+says err "/opt/tritonserver/lib/libtritonserver.so"
+run "no backends" 2 "$ferry" triton --server "$server"
+says err "--backends is missing"
+run "no such library" 3 "$ferry" triton --server "$dir/none.so" --backends "$backends"
+says err "cannot open the server library: .*none.so"
+run "another library" 3 "$ferry" triton --server libm.so.6 --backends "$backends"
+says err "no Triton server"
+run "another major version" 3 env STANDIN_MAJOR=2 "$ferry" triton --server "$server" \
+    --backends "$backends"
+says err "TRITONSERVER API 2 .* needs 1"
+run "no backend there" 3 "$ferry" triton --server "$server" --backends "$dir" --device host
+says err "loading the model: .*libtriton_ferry.so"
+run "no such device" 3 "$ferry" triton --server "$server" --backends "$backends" --device atlantis
+says err "no device .atlantis."
+run "no device's name" 2 "$ferry" triton --server "$server" --backends "$backends" \
+    --device 'host" }'
+says err "no device is called"
+
+drive "text" 0
+says out "^requests 200 of 64.0 KiB, 16 at a time, every byte compared"
+says out "TRITONSERVER API 1\.34"
+says out "compute_input +gather"
+says out "ferry_triton_gathered_requests_total 200"
+drive "json" 0 --json --bytes 4097 --concurrency 7
+json "j['requests'] == 200 and j['bytes'] == 4097 and j['concurrency'] == 7"
+json "j['statistics']['model_stats'][0]['inference_stats']['success']['count'] == 200"
+json "m['ferry_triton_gathered_bytes_total'] == 200 * 4097 == m['ferry_triton_scattered_bytes_total']"
+json "m['ferry_triton_gathers_total'] == m['ferry_triton_scatters_total'] <= 200"
+export FERRY_HOST=no_map
+drive "private" 0 --json --private
+json "m['ferry_triton_allocations_private_total'] == 200"
+json "m['ferry_triton_other_memory_total'] == 0 if 'ferry_triton_other_memory_total' in m else True"
+drive "one byte, one at a time" 0 --bytes 1 --concurrency 1 --json
+json "j['requests'] == 200"
+# What the device fails is told, and the server is still stopped in order.
+FERRY_HOST=no_map,fail_exec=40
+drive "a device that fails" 3
+says err "request [0-9]+: .*a knob stops a submission"
+FERRY_HOST=no_map
+STANDIN_NO_METRICS=1
+export STANDIN_NO_METRICS
+drive "no metrics" 0
+says out "this server has no metrics"
+drive "no metrics in json" 0 --json
+json "m is None"
+
+name="temporary files"
+if [ -z "$(ls "$TMPDIR")" ]; then good "$name: none is left"; else bad "$name: $(ls "$TMPDIR")"; fi
+
+echo "[==========] $((passed + failed)) test(s) run."
+echo "[  PASSED  ] $passed test(s)."
+[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
+[ "$failed" = 0 ]

@@ -1,0 +1,27 @@
+/* Reads JSON: the form in which the server gives a model's configuration. */
+#ifndef FERRY_BACKEND_JSON_H
+#define FERRY_BACKEND_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json {
+    enum json_type type;
+    char *key;  /* in an object */
+    char *text; /* of a string, without quotes and escapes; of a number or bool as it stands */
+    struct json *first, *next;
+};
+
+/* NULL: a mistake, or no memory. To be freed. */
+struct json *json_parse(const char *text, size_t size);
+void json_free(struct json *json);
+
+/* The member of an object; NULL: none, or it is no object. NULL is allowed. */
+const struct json *json_get(const struct json *object, const char *key);
+
+/* The text of a string, number or bool; otherwise if there is none. NULL is allowed. */
+const char *json_text(const struct json *json, const char *otherwise);
+
+#endif

@@ -1,0 +1,101 @@
+/* What the files of libferry_triton share. Only ferry.h of the library below it is used. */
+#ifndef FERRY_TRITON_INTERNAL_H
+#define FERRY_TRITON_INTERNAL_H
+
+#include "calls.h"
+
+#include <ferry/triton.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define FERRY_TRITON_PRINTF(text, first) __attribute__((format(printf, text, first)))
+
+/* --- errors (error.c) ------------------------------------------------------------------------- */
+
+/* An error in words; the fixed one if there is no server. Never NULL. */
+TRITONSERVER_Error *ferry__triton_fail(TRITONSERVER_Error_Code code, const char *format, ...)
+    FERRY_TRITON_PRINTF(2, 3);
+
+/* "WHAT: ferry_last_error()"; NULL for FERRY_OK. */
+TRITONSERVER_Error *ferry__triton_status(enum ferry_status status, const char *format, ...)
+    FERRY_TRITON_PRINTF(2, 3);
+
+TRITONSERVER_Error *ferry__triton_no_memory(size_t bytes);
+
+/* NULL is allowed. */
+void ferry__triton_delete(TRITONSERVER_Error *error);
+
+/* NULL, or the error that there is no server. */
+TRITONSERVER_Error *ferry__triton_need(void);
+
+/* --- metrics (stats.c, metrics.c) ------------------------------------------------------------- */
+
+struct ferry__triton_counters {
+#define FERRY_TRITON_STAT(field, help) _Atomic uint64_t field;
+#include <ferry/triton_stats.inc>
+#undef FERRY_TRITON_STAT
+};
+
+extern struct ferry__triton_counters ferry__triton_counters;
+
+#define FERRY_TRITON_ADD(field, n)                                                                 \
+    ((void)atomic_fetch_add_explicit(&ferry__triton_counters.field, (uint64_t)(n),                 \
+                                     memory_order_relaxed))
+
+/* A device's last numbers are told before it is closed; its counters begin from 0 when it is opened
+ * again. */
+void ferry__triton_metrics_close(const char *name, const struct ferry_stats *last);
+
+/* --- devices (device.c) ----------------------------------------------------------------------- */
+
+/* Calls visit for each open device. Under the registry's lock. */
+void ferry__triton_each_device(void (*visit)(const char *name, ferry_device *device, void *user),
+                               void *user);
+
+/* --- handles (table.c) ------------------------------------------------------------------------ */
+
+struct ferry__triton_range {
+    uintptr_t base;
+    size_t size;
+    ferry_buffer *buffer;
+};
+
+/* Adds a range at base, or, if base is 0, at numbers that are no addresses; the base, or 0: no
+ * memory. */
+uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer);
+bool ferry__triton_table_remove(uintptr_t base);
+
+/* The range that holds base; false: none does. */
+bool ferry__triton_table_find(uintptr_t base, struct ferry__triton_range *out);
+
+/* Is it one of the numbers that stand for buffers? */
+bool ferry__triton_is_handle(uintptr_t base);
+
+/* --- moves (plan.c): what a gather or scatter submits ----------------------------------------- */
+
+enum ferry__triton_move_kind { FERRY_TRITON_UP, FERRY_TRITON_DOWN, FERRY_TRITON_COPY,
+                               FERRY_TRITON_ZERO };
+
+struct ferry__triton_move {
+    enum ferry__triton_move_kind kind;
+    ferry_buffer *dst, *src;
+    void *host; /* of UP and DOWN; not written by UP */
+    size_t size, dst_offset, src_offset;
+};
+
+struct ferry__triton_plan {
+    ferry_device *device;
+    struct ferry__triton_move *moves;
+    size_t count, capacity;
+};
+
+/* NULL, or an error: no memory. Moves of 0 bytes are left out. */
+TRITONSERVER_Error *ferry__triton_plan_add(struct ferry__triton_plan *plan,
+                                           const struct ferry__triton_move *move);
+
+/* Submits all of it as one batch and one ticket; copies between devices are joined into that. */
+TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan, ferry_callback cb,
+                                              void *user, ferry_ticket *out_ticket);
+void ferry__triton_plan_finish(struct ferry__triton_plan *plan);
+
+#endif
