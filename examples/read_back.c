@@ -9,8 +9,7 @@ static enum ferry_status read_back(ferry_device *device, ferry_buffer *result, u
 {
     ferry_ticket ticket = 0;
     size_t looked = 0;
-    enum ferry_status status =
-        ferry_copy_to_host_async(result, host, SIZE, 0, NULL, NULL, &ticket);
+    enum ferry_status status = ferry_copy_to_host_async(result, host, SIZE, 0, NULL, NULL, &ticket);
     if (status != FERRY_OK)
         return status;
     while ((status = ferry_poll(device, ticket)) == FERRY_PENDING && looked < 1000)

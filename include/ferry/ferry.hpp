@@ -23,23 +23,29 @@
 #include <utility>
 #include <vector>
 
-namespace ferry {
+namespace ferry
+{
 
 /* What went wrong: what() has the reason in words and with the numbers. */
-class FERRY_API Error : public std::runtime_error {
-public:
+class FERRY_API Error : public std::runtime_error
+{
+  public:
     Error(enum ferry_status status, const std::string &why)
         : std::runtime_error(why), status_(status)
     {
     }
 
-    enum ferry_status status() const noexcept { return status_; }
+    enum ferry_status status() const noexcept
+    {
+        return status_;
+    }
 
-private:
+  private:
     enum ferry_status status_;
 };
 
-namespace detail {
+namespace detail
+{
 
 inline void Check(enum ferry_status status)
 {
@@ -74,18 +80,34 @@ struct MetalMemoryStats {
 };
 
 /* A device, open for the life of the process. MetalDeviceManager makes them. */
-class FERRY_API MetalDevice {
-public:
+class FERRY_API MetalDevice
+{
+  public:
     MetalDevice(const MetalDevice &) = delete;
     MetalDevice &operator=(const MetalDevice &) = delete;
 
-    const std::string &GetName() const noexcept { return name_; } /* "host:0", "metal:0" */
-    int GetDeviceId() const noexcept { return id_; }              /* index in MetalDeviceManager */
-    size_t GetTotalMemory() const { return detail::MemoryOf(device_).total; }
-    size_t GetAvailableMemory() const { return detail::MemoryOf(device_).available; }
-    ferry_device *Handle() const noexcept { return device_; }
+    const std::string &GetName() const noexcept
+    {
+        return name_;
+    } /* "host:0", "metal:0" */
+    int GetDeviceId() const noexcept
+    {
+        return id_;
+    } /* index in MetalDeviceManager */
+    size_t GetTotalMemory() const
+    {
+        return detail::MemoryOf(device_).total;
+    }
+    size_t GetAvailableMemory() const
+    {
+        return detail::MemoryOf(device_).available;
+    }
+    ferry_device *Handle() const noexcept
+    {
+        return device_;
+    }
 
-private:
+  private:
     friend class MetalDeviceManager;
 
     MetalDevice(int id, const char *name) : id_(id)
@@ -97,7 +119,10 @@ private:
         ferry_device_get_info(device_, &info);
         name_ = info.name;
     }
-    ~MetalDevice() { ferry_device_close(device_); }
+    ~MetalDevice()
+    {
+        ferry_device_close(device_);
+    }
 
     int id_;
     std::string name_;
@@ -106,8 +131,9 @@ private:
 
 /* The devices there were at first use: index 0 is the one that Ferry chooses (FERRY_DEVICE
  * respected), the rest follow as `ferry devices` lists them. Each is opened when first asked for. */
-class FERRY_API MetalDeviceManager {
-public:
+class FERRY_API MetalDeviceManager
+{
+  public:
     MetalDeviceManager(const MetalDeviceManager &) = delete;
     MetalDeviceManager &operator=(const MetalDeviceManager &) = delete;
 
@@ -117,7 +143,10 @@ public:
         return *instance;
     }
 
-    int GetDeviceCount() const noexcept { return static_cast<int>(names_.size()); }
+    int GetDeviceCount() const noexcept
+    {
+        return static_cast<int>(names_.size());
+    }
 
     /* The same object each time; nullptr if index is out of range. */
     MetalDevice *GetDevice(int index)
@@ -131,11 +160,17 @@ public:
         return devices_[i].get();
     }
 
-    MetalDevice *GetDefaultDevice() { return GetDevice(0); }
+    MetalDevice *GetDefaultDevice()
+    {
+        return GetDevice(0);
+    }
 
-private:
+  private:
     struct Close {
-        void operator()(MetalDevice *device) const { delete device; }
+        void operator()(MetalDevice *device) const
+        {
+            delete device;
+        }
     };
 
     MetalDeviceManager()
@@ -171,8 +206,9 @@ private:
 };
 
 /* Device memory. Its destructor does not wait: work in flight keeps what it needs. */
-class FERRY_API MetalBuffer {
-public:
+class FERRY_API MetalBuffer
+{
+  public:
     /* shared: memory that the host sees too; else private memory, which only the device sees. */
     static std::unique_ptr<MetalBuffer> Create(MetalDevice *device, size_t size, bool shared = true)
     {
@@ -185,12 +221,21 @@ public:
         return buffer;
     }
 
-    ~MetalBuffer() { ferry_buffer_destroy(buffer_); }
+    ~MetalBuffer()
+    {
+        ferry_buffer_destroy(buffer_);
+    }
     MetalBuffer(const MetalBuffer &) = delete;
     MetalBuffer &operator=(const MetalBuffer &) = delete;
 
-    size_t GetSize() const noexcept { return ferry_buffer_size(buffer_); }
-    MetalDevice *GetDevice() const noexcept { return device_; }
+    size_t GetSize() const noexcept
+    {
+        return ferry_buffer_size(buffer_);
+    }
+    MetalDevice *GetDevice() const noexcept
+    {
+        return device_;
+    }
     bool IsShared() const noexcept
     {
         return ferry_buffer_storage(buffer_) == FERRY_STORAGE_SHARED;
@@ -217,18 +262,24 @@ public:
     }
 
     /* For the functions of ferry.h: asynchronous operations, batches. Stays this object's. */
-    ferry_buffer *Handle() const noexcept { return buffer_; }
+    ferry_buffer *Handle() const noexcept
+    {
+        return buffer_;
+    }
 
-private:
-    explicit MetalBuffer(MetalDevice *device) : device_(device) {}
+  private:
+    explicit MetalBuffer(MetalDevice *device) : device_(device)
+    {
+    }
 
     MetalDevice *device_;
     ferry_buffer *buffer_ = nullptr;
 };
 
 /* One device's memory. MetalMemoryPool makes them. */
-class FERRY_API MetalMemoryManager {
-public:
+class FERRY_API MetalMemoryManager
+{
+  public:
     MetalMemoryManager(const MetalMemoryManager &) = delete;
     MetalMemoryManager &operator=(const MetalMemoryManager &) = delete;
 
@@ -252,23 +303,38 @@ public:
 
     /* Counts and totals become 0, the peak the usage now. Ferry's transfer statistics of the device
      * (ferry_device_get_stats) begin anew as well. */
-    void ResetStats() { ferry_device_reset_stats(device_->Handle()); }
+    void ResetStats()
+    {
+        ferry_device_reset_stats(device_->Handle());
+    }
 
-    size_t GetTotalMemory() const { return device_->GetTotalMemory(); }
-    size_t GetAvailableMemory() const { return device_->GetAvailableMemory(); }
-    MetalDevice *GetDevice() const noexcept { return device_; }
+    size_t GetTotalMemory() const
+    {
+        return device_->GetTotalMemory();
+    }
+    size_t GetAvailableMemory() const
+    {
+        return device_->GetAvailableMemory();
+    }
+    MetalDevice *GetDevice() const noexcept
+    {
+        return device_;
+    }
 
-private:
+  private:
     friend class MetalMemoryPool;
 
-    explicit MetalMemoryManager(MetalDevice *device) : device_(device) {}
+    explicit MetalMemoryManager(MetalDevice *device) : device_(device)
+    {
+    }
 
     MetalDevice *device_;
 };
 
 /* The memory of all devices. */
-class FERRY_API MetalMemoryPool {
-public:
+class FERRY_API MetalMemoryPool
+{
+  public:
     MetalMemoryPool(const MetalMemoryPool &) = delete;
     MetalMemoryPool &operator=(const MetalMemoryPool &) = delete;
 
@@ -329,7 +395,7 @@ public:
         }
     }
 
-private:
+  private:
     MetalMemoryPool()
         : managers_(static_cast<size_t>(MetalDeviceManager::Instance().GetDeviceCount()))
     {
@@ -340,7 +406,8 @@ private:
     std::vector<std::unique_ptr<MetalMemoryManager>> managers_;
 };
 
-namespace MetalMemoryUtils {
+namespace MetalMemoryUtils
+{
 
 /* Any pair of storage modes and devices; within one buffer ranges may overlap. Waits. */
 inline void CopyBuffer(MetalBuffer *dst, const MetalBuffer *src, size_t size, size_t dst_offset = 0,
@@ -375,9 +442,9 @@ constexpr size_t GetBufferAlignment() noexcept
 inline size_t AlignSize(size_t size)
 {
     if (size > SIZE_MAX - (GetBufferAlignment() - 1))
-        throw Error(FERRY_ERROR_OUT_OF_RANGE,
-                    std::to_string(size) + " bytes cannot be rounded up to a multiple of " +
-                        std::to_string(GetBufferAlignment()));
+        throw Error(FERRY_ERROR_OUT_OF_RANGE, std::to_string(size) +
+                                                  " bytes cannot be rounded up to a multiple of " +
+                                                  std::to_string(GetBufferAlignment()));
     return (size + GetBufferAlignment() - 1) / GetBufferAlignment() * GetBufferAlignment();
 }
 

@@ -10,14 +10,15 @@
 #include <thread>
 
 extern "C" {
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stddef.h>
-#include <cmocka.h>
 }
 
 using namespace ferry;
 
-namespace {
+namespace
+{
 
 std::vector<MetalDevice *> AllDevices()
 {
@@ -299,8 +300,8 @@ void test_utils_errors(void **)
 void test_alignment(void **)
 {
     static_assert(MetalMemoryUtils::GetBufferAlignment() == 256, "the seed's alignment");
-    const size_t values[][2] = {
-        {0, 0}, {1, 256}, {255, 256}, {256, 256}, {257, 512}, {SIZE_MAX - 255, SIZE_MAX - 255}};
+    const size_t values[][2] = {{0, 0},     {1, 256},   {255, 256},
+                                {256, 256}, {257, 512}, {SIZE_MAX - 255, SIZE_MAX - 255}};
     for (const auto &value : values)
         assert_int_equal(MetalMemoryUtils::AlignSize(value[0]), value[1]);
     assert_int_equal(Thrown([] { MetalMemoryUtils::AlignSize(SIZE_MAX - 254); }),
@@ -378,9 +379,9 @@ void test_handles_reach_c(void **)
     ferry_device *device = buffer->GetDevice()->Handle();
     ferry_ticket ticket = 0;
     const unsigned char seven = 7;
-    assert_int_equal(ferry_fill_buffer_async(buffer->Handle(), 64, 0, &seven, 1, nullptr, nullptr,
-                                             &ticket),
-                     FERRY_OK);
+    assert_int_equal(
+        ferry_fill_buffer_async(buffer->Handle(), 64, 0, &seven, 1, nullptr, nullptr, &ticket),
+        FERRY_OK);
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
     assert_true(Bytes(*buffer) == std::vector<unsigned char>(64, 7));
 }
