@@ -76,8 +76,8 @@ enum ferry_status ferry__tensors_settle(struct ferry__tensors *tensors, size_t f
                                         const struct ferry__source *source, uint64_t begin,
                                         bool gaps)
 {
-    struct ferry__tensor *items = tensors->items + first;
     const size_t count = tensors->count - first;
+    struct ferry__tensor *items = count > 0 ? tensors->items + first : NULL;
     uint64_t at = begin;
     if (count > 0)
         qsort(items, count, sizeof *items, compare_places);

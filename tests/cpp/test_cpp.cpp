@@ -9,11 +9,13 @@
 #include <numeric>
 #include <thread>
 
+// clang-format off
 extern "C" {
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stddef.h>
+#include <cmocka.h>
 }
+// clang-format on
 
 using namespace ferry;
 
