@@ -118,6 +118,7 @@ _functions = {
     "ferry_device_trim": (_c.c_int, [_handle]),
     "ferry_buffer_create": (_c.c_int, [_handle, _c.POINTER(BufferParams), _c.POINTER(_handle)]),
     "ferry_buffer_destroy": (None, [_handle]),
+    "ferry_buffer_size": (_size, [_handle]),
     "ferry_buffer_contents": (_c.c_int, [_handle, _c.POINTER(_c.c_void_p)]),
     "ferry_buffer_wait": (_c.c_int, [_handle, _c.c_uint64]),
     "ferry_wait": (_c.c_int, [_handle, _ticket, _c.c_uint64]),

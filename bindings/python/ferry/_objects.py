@@ -9,7 +9,7 @@ import threading
 import weakref
 from dataclasses import dataclass
 
-from . import _tickets
+from . import _dlpack, _tickets
 from ._handle import Handle
 from ._library import (BufferParams, DeviceInfoStruct, DeviceParams, Error, MemoryInfo, Status,
                        check, lib, nanoseconds)
@@ -107,15 +107,18 @@ class Device:
 
     def close(self):
         """Waits for all work, then closes. Its buffers are of no more use. BufferError while views
-        of a shared buffer's contents() live."""
-        if any(buffer._viewed() for buffer in list(self._buffers)):
-            raise BufferError("views of a shared buffer's contents are alive")
-        self._close()
-
-    def _close(self):
+        of a shared buffer's contents() live, or tensors made of it by DLPack."""
+        if self._seen():
+            raise BufferError("a shared buffer's memory is in use by a view or another library")
         _tickets.drain(self)
         self._handle.close()
         _open.discard(self)
+
+    def _seen(self):
+        with self._handle.borrow() as handle:
+            return handle is not None and (
+                any(buffer._viewed() for buffer in list(self._buffers))
+                or _dlpack.exports(handle) > 0)
 
     def buffer(self, size, *, shared=False, label=None, zeroed=False):
         """A new Buffer of size bytes: private memory, or shared with the host."""
@@ -131,6 +134,12 @@ class Device:
         finally:
             pin.release()
         return buffer
+
+    def from_dlpack(self, tensor, *, shared=False, label=None):
+        """A new Buffer with a copy of the bytes of a tensor in host memory, of whatever library has
+        __dlpack__: contiguous, and with its producer's work on it done."""
+        with self._handle.use() as handle:
+            return Buffer._of(self, _dlpack.take(handle, tensor, shared), shared, label)
 
     def batch(self):
         """A new, empty Batch."""
@@ -189,10 +198,20 @@ class Buffer:
         handle = ctypes.c_void_p()
         with device._handle.use() as owner:
             check(lib.ferry_buffer_create(owner, ctypes.byref(params), ctypes.byref(handle)))
+        self._adopt(device, handle, shared, label)
+
+    @classmethod
+    def _of(cls, device, handle, shared, label):
+        """The Buffer of a C buffer that is there already."""
+        buffer = cls.__new__(cls)
+        buffer._adopt(device, handle, shared, label)
+        return buffer
+
+    def _adopt(self, device, handle, shared, label):
         self._handle = Handle("buffer", handle, lib.ferry_buffer_destroy)
         self._views = []  # weak references: ctypes arrays have no hash for a WeakSet
         self.device = device
-        self.size = size
+        self.size = lib.ferry_buffer_size(handle)
         self.shared = bool(shared)
         self.label = label
         device._buffers.add(self)
@@ -226,6 +245,20 @@ class Buffer:
         self._views = [view for view in self._views if view() is not None]
         self._views.append(weakref.ref(window))
         return memoryview(window).cast("B")
+
+    def view(self, dtype="uint8", shape=None, offset=0):
+        """A shared buffer, or a part of it, as a tensor for other libraries:
+        ``numpy.from_dlpack(buffer.view("float32", (3, 4)))``. It is the same memory: while others
+        work on it, no operation of Ferry's may be in flight on it. shape None: all from offset on.
+        """
+        return _dlpack.View(self, dtype, shape, _whole(offset, "offset"))
+
+    def __dlpack_device__(self):
+        return self.view().__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        """All bytes, as view() gives them."""
+        return self.view().__dlpack__(**options)
 
     def wait(self, timeout=None):
         """Waits for all operations on the buffer; False if timeout seconds pass before that."""
@@ -408,9 +441,12 @@ _open = weakref.WeakSet()
 
 @atexit.register
 def _close_all():
-    """What is in flight uses memory that Python is about to free."""
+    """What is in flight uses memory that Python is about to free. A device whose memory others see
+    stays open: the process ends with it."""
     for device in list(_open):
-        device._close()
+        _tickets.drain(device)
+        if not device._seen():
+            device.close()
 
 
 if hasattr(os, "register_at_fork"):

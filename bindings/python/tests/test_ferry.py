@@ -325,6 +325,78 @@ def test_numpy(device):
     assert shared.read(4, 3996) == numpy.float32(3).tobytes()
 
 
+# --- DLPack --------------------------------------------------------------------------------------
+
+
+def test_dlpack_export(device):
+    numpy = pytest.importorskip("numpy")
+    buffer = device.buffer(4000, shared=True, zeroed=True)
+    values = numpy.arange(1000, dtype="float32")
+    buffer.copy_from_host(values)
+    tensor = numpy.from_dlpack(buffer.view("float32", (10, 99), offset=40))
+    assert tensor.dtype == "float32" and tensor.shape == (10, 99)
+    assert (tensor.ravel() == values[10:]).all()
+    assert (numpy.from_dlpack(buffer) == values.view("uint8")).all()
+    buffer.fill(1, 4, 40)  # the same memory
+    assert tensor[0, 0] == numpy.frombuffer(b"\1\1\1\1", "float32")[0]
+    buffer.destroy()
+    del buffer
+    gc.collect()
+    device.buffer(4000, shared=True).fill(7)
+    assert tensor[0, 1] == values[11]
+    with pytest.raises(BufferError):
+        device.close()
+    del tensor
+    gc.collect()
+    device.close()
+
+
+def test_dlpack_capsules(device):
+    buffer = device.buffer(100, shared=True)
+    for options in ({}, {"max_version": (1, 0)}, {"stream": None, "max_version": (0, 8)},
+                    {"dl_device": (1, 0), "copy": False}):
+        capsule = buffer.__dlpack__(**options)
+        name = "dltensor_versioned" if options.get("max_version", (0,))[0] else "dltensor"
+        assert f'"{name}"' in repr(capsule)
+        with pytest.raises(BufferError):
+            device.close()
+        del capsule  # not consumed: its destructor deletes the tensor
+    assert buffer.__dlpack_device__() == (1, 0)
+    for options in ({"dl_device": (2, 0)}, {"copy": True}):
+        with pytest.raises(BufferError):
+            buffer.__dlpack__(**options)
+    with pytest.raises(ValueError, match="dtype"):
+        buffer.view("float7")
+    with pytest.raises(ferry.Error) as caught:
+        buffer.view("float32", (26,)).__dlpack__()
+    assert caught.value.status == ferry.Status.OUT_OF_RANGE
+    with pytest.raises(ferry.Error) as caught:
+        device.buffer(100).__dlpack__()
+    assert caught.value.status == ferry.Status.UNSUPPORTED
+
+
+def test_dlpack_import(device):
+    numpy = pytest.importorskip("numpy")
+    values = numpy.arange(12, dtype="int16").reshape(3, 4)
+    watch = weakref.ref(values)
+    buffer = device.from_dlpack(values, label="imported")
+    assert (buffer.size, buffer.shared, buffer.label) == (24, False, "imported")
+    assert (buffer.to_numpy("int16", (3, 4)) == values).all()
+    with pytest.raises(ferry.Error, match="contiguous") as caught:
+        device.from_dlpack(values.T)
+    assert caught.value.status == ferry.Status.UNSUPPORTED
+    del values, caught
+    gc.collect()
+    assert watch() is None
+    shared = device.buffer(5, shared=True)
+    shared.fill(3)
+    again = device.from_dlpack(shared, shared=True)  # a versioned one
+    assert bytes(again.contents()) == b"\3" * 5
+    with pytest.raises(AttributeError):
+        device.from_dlpack(b"bytes")
+    del shared, again
+
+
 # --- tickets -------------------------------------------------------------------------------------
 
 
@@ -502,6 +574,13 @@ def test_exit_with_work_in_flight():
                       "b = d.buffer(1 << 20); t = b.copy_from_host_async(bytes(1 << 20))",
                       FERRY_HOST="delay_us=100000")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_exit_with_an_exported_tensor():
+    done = run_python("import ferry, numpy; d = ferry.Device('host')\n"
+                      "a = numpy.from_dlpack(d.buffer(100, shared=True, zeroed=True))\n"
+                      "import atexit; atexit.register(lambda: print(a.sum()))")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
 def test_fork():

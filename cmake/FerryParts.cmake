@@ -1,4 +1,4 @@
-# The reader of model files, a part of the library. safetensors have their header in JSON, which is
+# Parts of the library beside its core: DLPack, and the reader of model files. safetensors have their header in JSON, which is
 # read by jansson; without it they are UNSUPPORTED, and all else works.
 option(FERRY_JSON "Read safetensors, if jansson is there" ON)
 set(FERRY_JSON_FOUND OFF)
@@ -25,3 +25,6 @@ else()
 endif()
 set(FERRY_MODEL_SOURCES ${models})
 list(APPEND FERRY_LIBRARY_SOURCES ${models})
+
+ferry_sources(sources ${PROJECT_SOURCE_DIR}/dlpack/*.c)
+list(APPEND FERRY_LIBRARY_SOURCES ${sources})
