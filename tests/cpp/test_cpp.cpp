@@ -19,6 +19,8 @@ extern "C" {
 
 using namespace ferry;
 
+std::vector<float> round_trip(const std::vector<float> &data); /* of docs/cpp.md */
+
 namespace
 {
 
@@ -97,6 +99,12 @@ void test_seed_zero(void **)
         MetalMemoryUtils::ZeroBuffer(buffer.get());
         assert_true(Bytes(*buffer) == std::vector<unsigned char>(4096, 0));
     }
+}
+
+void test_documented_example(void **)
+{
+    const std::vector<float> values = {1.5f, -2.25f, 3.0f};
+    assert_true(round_trip(values) == values);
 }
 
 /* --- devices ----------------------------------------------------------------------------------- */
@@ -398,6 +406,7 @@ int main()
         cmocka_unit_test(test_seed_basic),
         cmocka_unit_test(test_seed_copy),
         cmocka_unit_test(test_seed_zero),
+        cmocka_unit_test(test_documented_example),
         cmocka_unit_test(test_device_order),
         cmocka_unit_test(test_device_out_of_range),
         cmocka_unit_test(test_device_numbers),

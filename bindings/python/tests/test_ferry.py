@@ -88,6 +88,16 @@ def test_documentation_examples_run():
         assert getattr(ferry, name).__doc__, name
 
 
+@pytest.mark.parametrize("page", ["docs/python.md", "docs/dlpack.md"])
+def test_snippets_of_the_documentation_run(page):
+    pytest.importorskip("numpy")
+    snippets = re.findall(r"^```python\n(.*?)^```", read_source(page), re.M | re.S)
+    assert snippets
+    for snippet in snippets:
+        done = run_python(snippet)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- devices -------------------------------------------------------------------------------------
 
 
