@@ -171,6 +171,9 @@ static void describe(struct exported *exported, const struct ferry_dlpack_view *
 static enum ferry_status check_view(ferry_buffer *buffer, const struct ferry_dlpack_view *view)
 {
     uint64_t size = 0;
+    if (!ferry__all_zero(view->reserved, sizeof view->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_dlpack_export: reserved words are not 0");
     enum ferry_status status =
         measure("ferry_dlpack_export", view->type, view->rank, view->shape, &size);
     if (status != FERRY_OK)

@@ -70,6 +70,24 @@ def _choice(value, choices, what):
     return choices.index(value)
 
 
+_orphans = []  # devices that nobody has any more, but whose memory others see
+
+
+def _close_device(handle):
+    """Memory that was exported outlives its Device: then the C device stays, until it is not seen."""
+    if _dlpack.exports(handle) > 0:
+        _orphans.append(handle)
+    else:
+        lib.ferry_device_close(handle)
+
+
+def _close_orphans():
+    handles = _orphans[:]
+    del _orphans[:]
+    for handle in handles:
+        _close_device(handle)
+
+
 class Device:
     """An open device, also a context manager. Opening the same one twice makes two separate worlds;
     a process wants one.
@@ -80,6 +98,7 @@ class Device:
 
     def __init__(self, name=None, *, path="auto", map_private="auto", staging_budget=0,
                  pool_budget=0, no_fallback=False, no_staging_wait=False, queues=0):
+        _close_orphans()
         params = DeviceParams(
             name=None if name is None else name.encode(),
             path=_choice(path, _PATHS, "path"),
@@ -91,7 +110,7 @@ class Device:
         handle, info = ctypes.c_void_p(), DeviceInfoStruct()
         check(lib.ferry_device_open(ctypes.byref(params), ctypes.byref(handle)))
         lib.ferry_device_get_info(handle, ctypes.byref(info))
-        self._handle = Handle("device", handle, lib.ferry_device_close)
+        self._handle = Handle("device", handle, _close_device)
         self._buffers = weakref.WeakSet()
         self.info = _info(info)
         _open.add(self)

@@ -361,6 +361,25 @@ def test_dlpack_export(device):
     device.close()
 
 
+def test_dlpack_outlives_its_device():
+    numpy = pytest.importorskip("numpy")
+
+    def make():
+        buffer = ferry.Device().buffer(1 << 20, shared=True)
+        buffer.fill(5)
+        return numpy.from_dlpack(buffer)
+
+    array = make()
+    gc.collect()
+    assert len(ferry._objects._orphans) == 1
+    ferry.Device().buffer(1 << 20, shared=True).fill(6)
+    assert (array == 5).all()
+    del array
+    gc.collect()
+    ferry.Device().close()
+    assert not ferry._objects._orphans
+
+
 def test_dlpack_capsules(device):
     buffer = device.buffer(100, shared=True)
     for options in ({}, {"max_version": (1, 0)}, {"stream": None, "max_version": (0, 8)},
