@@ -343,7 +343,7 @@ enum ferry_status ferry_model_find_tensor(const ferry_model *model, const char *
 enum ferry_status ferry_model_read(const ferry_model *model, size_t index, void *memory,
                                    size_t size, uint64_t offset)
 {
-    struct ferry_tensor_info info;
+    struct ferry_tensor_info info = {.size = 0};
     enum ferry_status status = ferry_model_get_tensor(model, index, &info);
     if (status != FERRY_OK)
         return status;

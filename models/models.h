@@ -6,6 +6,10 @@
 
 #include <ferry/model.h>
 
+/* --- texts (tensors.c) ------------------------------------------------------------------------ */
+
+char *ferry__copy_text(const char *text, size_t length); /* NULL: no memory */
+
 /* --- a file (source.c) ------------------------------------------------------------------------ */
 
 struct ferry__source {

@@ -77,7 +77,7 @@ enum ferry_status ferry__paths_add(struct ferry__paths *paths, const char *direc
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for the names of files");
     }
     memcpy(path, directory, directory_length);
-    strcpy(path + directory_length, name);
+    memcpy(path + directory_length, name, strlen(name)); /* the memory was zeroed */
     paths->items[paths->count++] = path;
     return FERRY_OK;
 }

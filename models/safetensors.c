@@ -213,12 +213,6 @@ static int compare_files(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static char *copy_text(const char *text)
-{
-    char *copy = ferry__alloc(strlen(text) + 1);
-    return copy == NULL ? NULL : strcpy(copy, text);
-}
-
 /* Each file once; the names are those of the entries until then. */
 static enum ferry_status collect_files(const struct ferry__source *source,
                                        struct ferry__index *index)
@@ -233,7 +227,7 @@ static enum ferry_status collect_files(const struct ferry__source *source,
     for (size_t i = 0; memory && i < index->count; i++) {
         if (i > 0 && strcmp(sorted[i], sorted[i - 1]) == 0)
             continue;
-        index->files[index->file_count] = copy_text(sorted[i]);
+        index->files[index->file_count] = ferry__copy_text(sorted[i], strlen(sorted[i]));
         memory = index->files[index->file_count] != NULL;
         index->file_count += memory;
     }
@@ -250,8 +244,8 @@ static enum ferry_status read_entry(const struct ferry__source *source, const ch
         return ferry__source_wrong(source, "tensor \"%s\" is in no file of the same directory",
                                    ferry__show(tensor).text);
     struct ferry__index_entry *entry = &index->entries[index->count];
-    entry->tensor = copy_text(tensor);
-    entry->file_name = copy_text(json_string_value(file));
+    entry->tensor = ferry__copy_text(tensor, strlen(tensor));
+    entry->file_name = ferry__copy_text(json_string_value(file), strlen(json_string_value(file)));
     index->count++;
     return entry->tensor != NULL && entry->file_name != NULL
                ? FERRY_OK

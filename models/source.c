@@ -21,12 +21,11 @@ enum ferry_status ferry__source_open(struct ferry__source *source, const char *p
         close(fd);
         return ferry__fail(FERRY_ERROR_IO, "%s is not a regular file", path);
     }
-    source->path = ferry__alloc(strlen(path) + 1);
+    source->path = ferry__copy_text(path, strlen(path));
     if (source->path == NULL) {
         close(fd);
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory to open %s", path);
     }
-    strcpy(source->path, path);
     source->fd = fd;
     source->size = (uint64_t)about.st_size;
     return FERRY_OK;

@@ -4,6 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+char *ferry__copy_text(const char *text, size_t length)
+{
+    char *copy = ferry__alloc(length + 1); /* zeroed */
+    if (copy != NULL)
+        memcpy(copy, text, length);
+    return copy;
+}
+
 struct ferry__shown ferry__show(const char *name)
 {
     struct ferry__shown shown;
@@ -12,7 +20,7 @@ struct ferry__shown ferry__show(const char *name)
         unsigned char byte = (unsigned char)name[i];
         shown.text[i] = byte < 0x20 || byte == 0x7f ? '?' : name[i];
     }
-    strcpy(&shown.text[i], name[i] != '\0' ? "..." : "");
+    memcpy(&shown.text[i], name[i] != '\0' ? "..." : "\0\0\0", 4);
     return shown;
 }
 
@@ -42,11 +50,10 @@ enum ferry_status ferry__tensors_add(struct ferry__tensors *tensors,
     enum ferry_status status = make_room(tensors, source);
     if (status != FERRY_OK)
         return status;
-    char *copy = ferry__alloc(name_length + 1);
+    char *copy = ferry__copy_text(name, name_length);
     if (copy == NULL)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for a tensor's name",
                            source->path);
-    memcpy(copy, name, name_length);
     struct ferry__tensor *item = &tensors->items[tensors->count++];
     *item = *tensor;
     item->name = copy;
