@@ -1,5 +1,5 @@
-# Parts of the library beside its core: DLPack, and the reader of model files. safetensors have their header in JSON, which is
-# read by jansson; without it they are UNSUPPORTED, and all else works.
+# Parts of the library beside its core: DLPack, and the reader of model files. safetensors have
+# their header in JSON, which is read by jansson; without it they are UNSUPPORTED, and all else works.
 option(FERRY_JSON "Read safetensors, if jansson is there" ON)
 set(FERRY_JSON_FOUND OFF)
 if(FERRY_JSON)
