@@ -30,7 +30,7 @@ enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const ch
     return status;
 }
 
-/* The index of the environment variable's value among names; count: it is unset, or none of them. */
+/* The index of the environment variable's value among names; count: unset, or none of them. */
 static int choice(const char *variable, const char *const *names, int count)
 {
     const char *value = getenv(variable);
@@ -171,8 +171,8 @@ static enum ferry_status pick_device(const struct ferry__open_params *params, mt
     }
     if (*out_device)
         return FERRY_OK;
-    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "Metal has %zu devices, no number %u",
-                                    count, params->index)
+    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why,
+                                    "Metal has %zu devices, no number %u", count, params->index)
                  : FERRY_ERROR_NO_DEVICE;
 }
 

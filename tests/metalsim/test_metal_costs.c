@@ -1,4 +1,4 @@
-/* What Ferry's operations cost on Metal, by counting: passes, imports, command buffers, messages. */
+/* What Ferry's operations cost on Metal, counted: passes, imports, command buffers, messages. */
 #include "metalsim.h"
 
 #include <ferry/ferry.h>

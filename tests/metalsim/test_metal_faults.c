@@ -173,7 +173,7 @@ static void test_no_kernels(void **unused)
     close_world(&world);
 }
 
-/* --- methods that an old Metal does not have --------------------------------------------------- */
+/* --- methods that an old Metal does not have -------------------------------------------------- */
 
 static void test_old_metal(void **unused)
 {
