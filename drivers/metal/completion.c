@@ -74,7 +74,7 @@ static void read_result(mtl_id commands, struct ferry__record *out)
     }
 }
 
-/* --- in the order of values, whatever the order of completion ----------------------------------- */
+/* --- in the order of values, whatever the order of completion --------------------------------- */
 
 /* Has all that it waited for been reported? The device may well be ahead of our handlers. */
 static bool may_be_reported(const struct metal_state *state,

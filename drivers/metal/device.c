@@ -30,7 +30,7 @@ enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const ch
     return status;
 }
 
-/* The index of the environment variable's value among names; count: it is unset, or none of them. */
+/* The index of the environment variable's value among names; count: unset, or none of them. */
 static int choice(const char *variable, const char *const *names, int count)
 {
     const char *value = getenv(variable);
@@ -171,8 +171,8 @@ static enum ferry_status pick_device(const struct ferry__open_params *params, mt
     }
     if (*out_device)
         return FERRY_OK;
-    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "Metal has %zu devices, no number %u",
-                                    count, params->index)
+    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why,
+                                    "Metal has %zu devices, no number %u", count, params->index)
                  : FERRY_ERROR_NO_DEVICE;
 }
 
@@ -268,19 +268,21 @@ static bool can_import(struct metal_state *state, uint64_t page)
     return !status;
 }
 
-static uint64_t kernel_copy_from(const struct metal_state *state)
+static uint64_t kernel_copy_from(struct metal_state *state)
 {
-    static const char *const engines[] = {"auto", "blit", "kernel"};
+    enum { AUTO, BLIT, KERNEL, CALIBRATE, ENGINES };
+    static const char *const engines[ENGINES] = {"auto", "blit", "kernel", "calibrate"};
+    uint64_t usual = state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
     if (!state->pipelines[METAL_KERNEL_COPY])
         return 0;
-    switch (choice("FERRY_METAL_ENGINE", engines, 3)) {
-    case 1:
-        return 0;
-    case 2:
-        return 1;
-    default:
-        return state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
+    int engine = choice("FERRY_METAL_ENGINE", engines, ENGINES);
+    if (engine == CALIBRATE) {
+        const uint64_t measured[] = {[METAL_FASTER_UNKNOWN] = usual,
+                                     [METAL_FASTER_BLIT] = 0,
+                                     [METAL_FASTER_KERNEL] = KERNEL_COPY_FROM};
+        return measured[ferry__metal_calibrate(state)];
     }
+    return engine == BLIT ? 0 : engine == KERNEL ? 1 : usual;
 }
 
 static void fill_limits(struct metal_state *state, struct ferry__limits *out)

@@ -61,7 +61,8 @@ enum ferry_status ferry_metal_device_wrap(const struct ferry_metal_device *wrapp
     return ferry__device_open_as(&ferry__metal_driver, &open, &info, params, out_device);
 }
 
-enum ferry_status ferry_metal_device_get(ferry_device *device, struct ferry_metal_device *out_device)
+enum ferry_status ferry_metal_device_get(ferry_device *device,
+                                         struct ferry_metal_device *out_device)
 {
     static const char function[] = "ferry_metal_device_get";
     if (!device || !out_device)
@@ -82,7 +83,8 @@ enum ferry_status ferry_metal_device_get(ferry_device *device, struct ferry_meta
 
 /* --- buffers ---------------------------------------------------------------------------------- */
 
-enum ferry_status ferry_metal_buffer_get(ferry_buffer *buffer, struct ferry_metal_buffer *out_buffer)
+enum ferry_status ferry_metal_buffer_get(ferry_buffer *buffer,
+                                         struct ferry_metal_buffer *out_buffer)
 {
     static const char function[] = "ferry_metal_buffer_get";
     if (!buffer || !out_buffer)
@@ -127,7 +129,8 @@ static void unwrap(void *user)
 
 /* In a pool. */
 static enum ferry_status check_native(const struct metal_state *state,
-                                      const struct ferry_metal_buffer *wrapped, const char *function)
+                                      const struct ferry_metal_buffer *wrapped,
+                                      const char *function)
 {
     mtl_id buffer = wrapped->buffer;
     uint64_t length = mtl_buffer_length(buffer);

@@ -97,6 +97,10 @@ void ferry__metal_kernel_copy(const struct metal_state *state, mtl_id encoder,
 void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
 
+/* calibrate.c: copies by each engine and compares their times. Waits; at open only, in a pool. */
+enum metal_faster { METAL_FASTER_UNKNOWN, METAL_FASTER_BLIT, METAL_FASTER_KERNEL };
+enum metal_faster ferry__metal_calibrate(struct metal_state *state);
+
 /* memory.c */
 enum ferry_status ferry__metal_memory_alloc(void *state, enum ferry__use use, uint64_t size,
                                             const char *label, struct ferry__memory *out_memory,

@@ -21,7 +21,7 @@ extern "C" {
 struct ferry_metal_device {
     void *device; /* id<MTLDevice> */
     void *queue;  /* id<MTLCommandQueue> of that device; to wrap: NULL makes Ferry's own */
-    /* NULL, or: called once when Ferry, having closed, is done with both. It must not call Ferry. */
+    /* NULL, or: called once when Ferry, having closed, is done with both; must not call Ferry. */
     void (*release)(void *user);
     void *user;
     uint64_t reserved[8]; /* zero */
@@ -30,8 +30,8 @@ struct ferry_metal_device {
 /*
  * Opens a Ferry device on your own MTLDevice, and your own queue if you name one: Ferry then has at
  * most 32 command buffers in it that have not completed. Both are borrowed until ferry_device_close
- * has returned. The structure is read during the call. params: as for ferry_device_open; its name is
- * ignored; NULL: all zero. NO_DEVICE where there is no Metal.
+ * has returned. The structure is read during the call. params: as for ferry_device_open; its name
+ * is ignored; NULL: all zero. NO_DEVICE where there is no Metal.
  */
 FERRY_CHECK enum ferry_status ferry_metal_device_wrap(const struct ferry_metal_device *wrapped,
                                                       const struct ferry_device_params *params,
@@ -54,9 +54,9 @@ struct ferry_metal_buffer {
 };
 
 /*
- * The MTLBuffer of a Ferry buffer, good until the Ferry buffer is destroyed. Other Ferry buffers may
- * live in the same MTLBuffer: keep to [offset, offset + size). Take your place in Ferry's order with
- * ferry_external_begin before your work touches it. UNSUPPORTED on another driver's buffer.
+ * The MTLBuffer of a Ferry buffer, good until the Ferry buffer is destroyed. Other Ferry buffers
+ * may live in the same MTLBuffer: keep to [offset, offset + size). Take your place in Ferry's order
+ * with ferry_external_begin before your work touches it. UNSUPPORTED on another driver's buffer.
  */
 FERRY_CHECK enum ferry_status ferry_metal_buffer_get(ferry_buffer *buffer,
                                                      struct ferry_metal_buffer *out_buffer);
@@ -77,8 +77,8 @@ FERRY_CHECK enum ferry_status ferry_metal_buffer_wrap(ferry_device *device,
  * External work
  * --------------------------------------------------------------------------------------------- */
 
-/* The id<MTLSharedEvent> of a wait or a signal that ferry_external_begin gave: encode each wait with
- * encodeWaitForEvent:value: before your work, and the signal with encodeSignalEvent:value: after. */
+/* The id<MTLSharedEvent> of a wait or a signal that ferry_external_begin gave: encode each wait
+ * with encodeWaitForEvent:value: before your work, the signal with encodeSignalEvent:value: after. */
 static inline void *ferry_metal_event(struct ferry_sync sync)
 {
     return (void *)(uintptr_t)sync.event;

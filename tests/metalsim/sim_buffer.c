@@ -49,8 +49,9 @@ static bool back(struct sim_buffer *buffer, uint64_t length)
 {
     buffer->mapped = round_up(length, 4096);
     buffer->gpu = map(buffer->mapped, PROT_READ | PROT_WRITE);
-    buffer->cpu = buffer->storage == MTL_STORAGE_MANAGED ? map(buffer->mapped, PROT_READ | PROT_WRITE)
-                                                         : buffer->gpu;
+    buffer->cpu = buffer->storage == MTL_STORAGE_MANAGED
+                      ? map(buffer->mapped, PROT_READ | PROT_WRITE)
+                      : buffer->gpu;
     if (!buffer->gpu || !buffer->cpu)
         return false;
     if (length <= POISONED) {
@@ -182,7 +183,8 @@ void sim_buffer_dealloc(struct sim_object *object)
 unsigned char *sim_buffer_open(struct sim_buffer *buffer)
 {
     if (buffer->imported && !is_mapped(buffer)) {
-        sim_breach(METALSIM_IMPORT, "imported pages were unmapped before the work on them was done");
+        sim_breach(METALSIM_IMPORT,
+                   "imported pages were unmapped before the work on them was done");
         return NULL;
     }
     sim_lock();

@@ -91,7 +91,7 @@ static void note(enum ferry_log_level level, const char *message, void *user)
     snprintf(warned, sizeof warned, "%s", message);
 }
 
-/* FERRY_METAL_CLASS overrides what the device looks like; a word that is none is told, and ignored. */
+/* FERRY_METAL_CLASS overrides what the device looks like; any other word is told, and ignored. */
 static void test_forced_class(void **unused)
 {
     (void)unused;
@@ -435,7 +435,7 @@ static void test_external_events(void **unused)
     on_machines(external);
 }
 
-/* wait_any is told of an event that another thread raises; one that is never raised leaks nothing. */
+/* wait_any is told of an event that another thread raises; one never raised leaks nothing. */
 static void *raise_event(void *argument)
 {
     struct world *world = argument;
@@ -497,7 +497,8 @@ static void test_queues(void **unused)
             struct ferry__command command = q ? copy(&m, 512 * q, &m, 512 * (q - 1), 512)
                                               : fill(&m, 0, 512, 1);
             command.pattern[0] = (uint8_t)round;
-            struct ferry_sync wait = {world.limits.queues[(q + 2) % 3].event, q ? round : round - 1};
+            struct ferry_sync wait = {world.limits.queues[(q + 2) % 3].event,
+                                      q ? round : round - 1};
             assert_int_equal(submit(&world, q, &command, 1, &wait, 1, &records[q]), FERRY_OK);
         }
         wait_value(&world, 2, round);

@@ -38,7 +38,7 @@ static ferry_buffer *make(ferry_device *device, size_t size)
     return buffer;
 }
 
-/* --- the user's own GPU work, between two transfers, without a host wait ------------------------ */
+/* --- the user's own GPU work, between two transfers, without a host wait ---------------------- */
 
 /* dst = src, byte for byte, on the user's queue, in Ferry's order. */
 static void own_copy(const struct ferry_metal_device *metal, const struct ferry_external *external,
@@ -95,7 +95,7 @@ static void test_external_work(void **state)
     }
 }
 
-/* --- the user's own device, queue and buffers --------------------------------------------------- */
+/* --- the user's own device, queue and buffers ------------------------------------------------- */
 
 static int released;
 
@@ -131,7 +131,8 @@ static void wrap_all(bool with_queue)
     if (queue)
         assert_ptr_equal(back.queue, queue);
     ferry_buffer *buffer = NULL;
-    const struct ferry_metal_buffer part = {.buffer = native, .offset = 256, .size = 4096 - 256 + 3};
+    const struct ferry_metal_buffer part = {
+        .buffer = native, .offset = 256, .size = 4096 - 256 + 3};
     OK(ferry_metal_buffer_wrap(device, &part, note_release, &buffer_released, &buffer));
     assert_int_equal(ferry_buffer_size(buffer), part.size);
     move_through(buffer);
@@ -166,7 +167,7 @@ static void test_wrap(void **state)
         }
 }
 
-/* --- what is refused ---------------------------------------------------------------------------- */
+/* --- what is refused -------------------------------------------------------------------------- */
 
 static void test_refused(void **state)
 {

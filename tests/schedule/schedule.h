@@ -39,7 +39,7 @@ struct config {
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */
     void (*work)(const struct ferry_external *external); /* NULL: vulkan_work */
-    bool metal;       /* on simulated Metal; the knobs are METALSIM then, and one for both devices */
+    bool metal;       /* on simulated Metal; the knobs are METALSIM, and one for both devices */
 };
 
 extern const struct config configs[];
