@@ -248,14 +248,25 @@ static enum ferry_status forced_path(const struct ferry_device_params *params,
                        name);
 }
 
+/* The first queue with these roles; -1: none. */
+static int find_queue(const struct ferry__limits *limits, unsigned roles) {
+    for (unsigned q = 0; q < limits->queue_count; q++)
+        if ((limits->queues[q].roles & roles) == roles) return (int)q;
+    return -1;
+}
+
 static void pick_queues(struct ferry_device *device) {
     static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY};
+    const struct ferry__limits *limits = &device->limits;
+    /* Where unaligned work is the kernel's, each queue in use must run it. */
+    const unsigned kernel = limits->has_kernel ? FERRY__ROLE_KERNEL : 0;
     for (size_t role = 0; role < sizeof roles / sizeof *roles; role++) {
-        for (unsigned q = device->limits.queue_count; q--;)
-            if (device->limits.queues[q].roles & roles[role]) device->role_queue[role] = q;
+        int q = find_queue(limits, roles[role] | kernel);
+        if (q < 0) q = find_queue(limits, kernel ? kernel : roles[role]);
+        device->role_queue[role] = q < 0 ? 0 : (unsigned)q;
     }
-    for (unsigned q = 0; q < device->limits.queue_count; q++)
-        device->queues[q].event = device->limits.queues[q].event;
+    for (unsigned q = 0; q < limits->queue_count; q++)
+        device->queues[q].event = limits->queues[q].event;
 }
 
 /* What the planner asks; performance.md tells where the numbers come from. */

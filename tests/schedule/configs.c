@@ -1,6 +1,15 @@
 /* The configurations of the schedule checker. */
 #include "schedule.h"
 
+#include "drivers/host/host.h"
+
+static void host_work(const struct ferry_external *external)
+{
+    for (size_t i = 0; i < external->wait_count; i++)
+        ferry__host_event_wait(external->waits[i].event, external->waits[i].value);
+    ferry__host_event_signal(external->signal.event, external->signal.value);
+}
+
 #define NEVER .params.map_private = FERRY_MAP_NEVER
 #define TINY NEVER, .params.staging_budget = 4096
 #define DISORDER "queues=3,out_of_order,delay_us=100"
@@ -15,6 +24,13 @@ const struct config configs[] = {
     {.name = "noncoherent", .knobs = "noncoherent", .params.staging_budget = 8192},
     {.name = "align4", .knobs = "align=4,fill_pattern=1,max_copy=4K", NEVER},
     {.name = "kernel", .knobs = "align=4,fill_pattern=1,kernel,max_copy=4K", TINY},
+    {.name = "kernel-queues", .knobs = "align=4,fill_pattern=1,kernel,queues=3,delay_us=50", NEVER,
+     .params.queues = 3},
+    {.name = "events", .knobs = "events,delay_us=50", NEVER, .work = host_work},
+    {.name = "events-disorder", .knobs = "events," DISORDER, NEVER, .params.queues = 3,
+     .work = host_work},
+    {.name = "events-align4", .knobs = "events,align=4,fill_pattern=1," DISORDER, NEVER,
+     .params.queues = 3, .work = host_work},
     {.name = "imported", .knobs = "", NEVER, .params.path = FERRY_PATH_IMPORTED},
     {.name = "pipelined", .knobs = "delay_us=20", TINY, .params.path = FERRY_PATH_PIPELINED},
     {.name = "failing", .knobs = "fail_every=7", NEVER, .failing = true},
