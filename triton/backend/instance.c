@@ -145,6 +145,7 @@ static TRITONSERVER_Error *open_device(struct instance *instance) {
 /* --- an instance ------------------------------------------------------------------------------ */
 
 static void free_slot(struct slot *slot) {
+    vulkan_work_finish(slot);
     ferry_buffer_destroy(slot->in);
     ferry_buffer_destroy(slot->out);
     free(slot->requests);
