@@ -82,10 +82,12 @@ struct slot {
     uint8_t probe;          /* a byte of out, read to learn when the work is done */
     void *native;           /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    bool has_work;   /* work was begun and wants an end */
-    bool submitted;  /* Execute is through with it */
-    bool copied;     /* the work may begin */
-    bool done;       /* the responses may be sent */
+    bool has_work;      /* work was begun and wants an end */
+    bool awaits_copied; /* copied will be set */
+    bool submitted;     /* Execute is through with it */
+    bool copied;        /* the CPU's work may begin; or the device's is done */
+    bool done;          /* the outputs are where they belong */
+    enum { STEP_DEVICE, STEP_WORK, STEP_SEND } step; /* with the device, or handed to the sender */
     enum ferry_status status; /* of the whole batch */
     char why[256];            /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;

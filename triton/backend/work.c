@@ -61,6 +61,7 @@ static enum ferry_status submit_copies(struct slot *slot) {
                                          copy.from_offset);
     }
     if (!status) status = ferry_batch_submit(batch, on_copied, slot, NULL);
+    slot->awaits_copied = !status;
     ferry_batch_destroy(batch);
     return status;
 }
@@ -76,9 +77,11 @@ static enum ferry_status submit_on_host(struct slot *slot) {
 
 /* A byte of out is behind the work in Ferry's order: when it is there the work is done. */
 static enum ferry_status submit_on_vulkan(struct slot *slot) {
-    const enum ferry_status status = vulkan_work_submit(slot);
+    enum ferry_status status = vulkan_work_submit(slot);
     if (status) return status;
-    return ferry_copy_to_host_async(slot->out, &slot->probe, 1, 0, on_copied, slot, NULL);
+    status = ferry_copy_to_host_async(slot->out, &slot->probe, 1, 0, on_copied, slot, NULL);
+    slot->awaits_copied = !status;
+    return status;
 }
 
 enum ferry_status work_submit(struct slot *slot) {
