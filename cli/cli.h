@@ -32,6 +32,7 @@ uint64_t cli_now_ns(void);
 /* --- subcommands (main.c lists them) ---------------------------------------------------------- */
 
 enum cli_exit cli_transfer(int argc, char **argv);
+enum cli_exit cli_load(int argc, char **argv);
 enum cli_exit cli_devices(int argc, char **argv);
 enum cli_exit cli_verify(int argc, char **argv);
 enum cli_exit cli_triton(int argc, char **argv);

@@ -10,6 +10,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"transfer", cli_transfer, "move files through private memory and prove every byte"},
+    {"load", cli_load, "load models into private memory and prove every byte"},
     {"devices", cli_devices, "list the devices"},
     {"verify", cli_verify, "random operations on a device, checked against a plain array"},
     {"triton", cli_triton, "drive the backend in a Triton server, every byte compared"},
@@ -27,6 +28,7 @@ static void print_help(FILE *out)
             "examples:\n"
             "  ferry transfer model.bin\n"
             "  ferry transfer --device host --json model.bin\n"
+            "  ferry load model.safetensors\n"
             "  ferry devices\n"
             "  ferry verify --seconds 10\n\n"
             "exit codes: 0 done, 1 bytes differ, 2 bad usage, 3 device, file or output failed\n"
@@ -58,7 +60,7 @@ static enum cli_exit dispatch(int argc, char **argv)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }
-    cli_complain("there is no command \"%s\"; there are transfer, devices, verify and triton "
+    cli_complain("there is no command \"%s\"; there are transfer, load, devices, verify and triton "
                  "(ferry --help)",
                  argv[1]);
     return CLI_USAGE;

@@ -1,12 +1,17 @@
-# cmake --install: libraries, headers, ferry.pc, find_package(Ferry).
+# cmake --install: libraries, headers, ferry.pc, find_package(Ferry), man pages. The components are
+# the packages of cmake/FerryPackage.cmake: library, development, tools.
 include(CMakePackageConfigHelpers)
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/Ferry)
 
 install(TARGETS ferry ferry_static EXPORT FerryTargets
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ferry DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(EXPORT FerryTargets NAMESPACE Ferry:: DESTINATION ${package})
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
+          NAMELINK_COMPONENT development
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ferry DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  COMPONENT development)
+install(EXPORT FerryTargets NAMESPACE Ferry:: DESTINATION ${package} COMPONENT development)
+install(FILES ${PROJECT_SOURCE_DIR}/man/ferry.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
+  COMPONENT development)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/FerryConfig.cmake.in
   ${PROJECT_BINARY_DIR}/generated/FerryConfig.cmake INSTALL_DESTINATION ${package})
@@ -14,7 +19,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/generated/FerryConfigVers
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/generated/FerryConfig.cmake
               ${PROJECT_BINARY_DIR}/generated/FerryConfigVersion.cmake
-  DESTINATION ${package})
+  DESTINATION ${package} COMPONENT development)
 
 # ferry.pc finds its prefix from its own place, so that the installed tree can be moved.
 set(root /ferry)
@@ -24,7 +29,10 @@ set(FERRY_PC_LIBS_PRIVATE "${CMAKE_THREAD_LIBS_INIT}")
 foreach(library IN LISTS CMAKE_DL_LIBS)
   string(APPEND FERRY_PC_LIBS_PRIVATE " -l${library}")
 endforeach()
+if(FERRY_JSON_FOUND)
+  string(APPEND FERRY_PC_LIBS_PRIVATE " -ljansson")
+endif()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/ferry.pc.in
   ${PROJECT_BINARY_DIR}/generated/ferry.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/generated/ferry.pc
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)

@@ -16,7 +16,6 @@ int main(void) {
     CHECK(ferry_buffer_create(device, &(struct ferry_buffer_params){.size = 4096}, &buffer));
     CHECK(ferry_vulkan_device_get(device, &vk));
     CHECK(ferry_vulkan_buffer_get(buffer, &native));
-
     VkQueue queue;
     VkCommandPool pool;
     VkCommandBuffer commands;

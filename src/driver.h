@@ -84,7 +84,7 @@ struct ferry__command {
     uint64_t size;
 };
 
-/* How a submission ended. The driver writes it before the queue's event reaches the value. */
+/* How a submission ended. The driver writes it before completed() reports the value. */
 struct ferry__record {
     enum ferry_status status; /* OK, OUT_OF_*_MEMORY, DEVICE_LOST, EXECUTION_FAILED, INTERNAL */
     uint64_t device_ns;       /* time the device worked on it; 0: not known */
@@ -121,7 +121,8 @@ struct ferry__driver {
                               struct ferry__limits *out_limits, char *why);
     void (*close)(void *state); /* all is done, all memory is freed */
 
-    /* OK, or DEVICE_LOST for ever. After a loss every submission counts as ended. */
+    /* OK, or DEVICE_LOST for ever. After a loss every submission counts as ended: no command touches
+     * memory any more. */
     enum ferry_status (*status)(void *state);
 
     /* out_memory->size is at least size. OUT_OF_DEVICE_MEMORY and OUT_OF_HOST_MEMORY are normal. */
@@ -154,7 +155,8 @@ struct ferry__driver {
                      uint64_t timeout_ns);
     void (*wake)(void *state);
 
-    /* Events for external work, starting at 0. event_signal raises one from the host. */
+    /* Events for external work, starting at 0. event_signal raises one from the host, and does
+     * nothing where it has been raised that far. */
     enum ferry_status (*event_create)(void *state, uint64_t *out_event, char *why);
     void (*event_destroy)(void *state, uint64_t event);
     void (*event_signal)(void *state, uint64_t event, uint64_t value);

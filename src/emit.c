@@ -25,112 +25,6 @@ static enum ferry_status no_memory(void) {
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
 }
 
-/* --- barriers --------------------------------------------------------------------------------- */
-
-static bool meets(uint64_t a, uint64_t a_end, uint64_t b, uint64_t b_end) {
-    return a < b_end && b < a_end;
-}
-
-/* Where a range of memory is: what the host reaches by its address, so that imports of the same
- * pages are seen to be the same, and the rest in its native allocation. */
-struct extent {
-    const void *space;
-    uint64_t begin, end;
-};
-
-static struct extent extent_of(const struct ferry__memory *memory, uint64_t offset, uint64_t size) {
-    static const char host_space;
-    if (!memory->host) return (struct extent){memory->native, offset, offset + size};
-    const uint64_t begin = (uint64_t)(uintptr_t)memory->host + offset;
-    return (struct extent){&host_space, begin, begin + size};
-}
-
-static struct extent extent_written(const struct ferry__command *command) {
-    return extent_of(command->dst, command->dst_offset, command->size);
-}
-
-static struct extent extent_read(const struct ferry__command *command) {
-    if (command->kind != FERRY__COPY) return (struct extent){0};
-    return extent_of(command->src, command->src_offset, command->size);
-}
-
-static bool extents_meet(struct extent a, struct extent b) {
-    return a.space == b.space && meets(a.begin, a.end, b.begin, b.end);
-}
-
-static bool commands_meet(const struct ferry__command *a, const struct ferry__command *b) {
-    const struct extent a_written = extent_written(a), b_written = extent_written(b);
-    return extents_meet(a_written, b_written) || extents_meet(extent_read(a), b_written) ||
-           extents_meet(extent_read(b), a_written);
-}
-
-static struct ferry__hull *find_hull(struct ferry__sub *sub, const void *space) {
-    for (size_t i = 0; i < sub->hull_count; i++)
-        if (sub->hulls[i].space == space) return &sub->hulls[i];
-    if (sub->hull_count == FERRY__HULLS_MAX) return NULL;
-    struct ferry__hull *hull = &sub->hulls[sub->hull_count++];
-    *hull = (struct ferry__hull){space, UINT64_MAX, 0, UINT64_MAX, 0};
-    return hull;
-}
-
-static void widen(uint64_t *begin, uint64_t *end, struct extent extent) {
-    if (extent.begin < *begin) *begin = extent.begin;
-    if (extent.end > *end) *end = extent.end;
-}
-
-/* Notes what a command touches. False: too many memories to keep track of. */
-static bool note(struct ferry__sub *sub, const struct ferry__command *command) {
-    const struct extent written = extent_written(command), read = extent_read(command);
-    struct ferry__hull *hull = find_hull(sub, written.space);
-    if (!hull) return false;
-    widen(&hull->write_begin, &hull->write_end, written);
-    if (!read.space) return true;
-    if (!(hull = find_hull(sub, read.space))) return false;
-    widen(&hull->read_begin, &hull->read_end, read);
-    return true;
-}
-
-static bool meets_hull(const struct ferry__hull *hull, struct extent written, struct extent read) {
-    if (hull->space == written.space &&
-        (meets(written.begin, written.end, hull->write_begin, hull->write_end) ||
-         meets(written.begin, written.end, hull->read_begin, hull->read_end)))
-        return true;
-    return hull->space == read.space &&
-           meets(read.begin, read.end, hull->write_begin, hull->write_end);
-}
-
-/* Could it touch what a command since the last barrier touches? The hulls say no quickly; where they
- * cannot, the commands themselves are asked. */
-static bool meets_run(const struct ferry__sub *sub, const struct ferry__command *command) {
-    enum { ASKED_MAX = 256 };
-    const struct extent written = extent_written(command), read = extent_read(command);
-    bool maybe = false;
-    for (size_t i = 0; i < sub->hull_count && !maybe; i++)
-        maybe = meets_hull(&sub->hulls[i], written, read);
-    if (!maybe) return false;
-    if (sub->command_count - sub->run > ASKED_MAX) return true;
-    for (size_t i = sub->run; i < sub->command_count; i++)
-        if (commands_meet(&sub->commands[i], command)) return true;
-    return false;
-}
-
-static enum ferry_status add_command(struct ferry__sub *sub, struct ferry__command command) {
-    if (!RESERVE(sub, command)) return no_memory();
-    command.barrier = sub->command_count > sub->run && meets_run(sub, &command);
-    if (command.barrier) {
-        sub->run = sub->command_count;
-        sub->hull_count = 0;
-    }
-    if (!note(sub, &command)) {
-        command.barrier = true;
-        sub->run = sub->command_count;
-        sub->hull_count = 0;
-        note(sub, &command);
-    }
-    sub->commands[sub->command_count++] = command;
-    return FERRY_OK;
-}
-
 /* --- copies and fills within the limits -------------------------------------------------------- */
 
 enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
@@ -148,7 +42,7 @@ enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__su
         const uint64_t end = spans[i].at + spans[i].size;
         for (uint64_t at = spans[i].at; at < end; at += device->limits.max_copy) {
             const uint64_t left = end - at;
-            const enum ferry_status status = add_command(
+            const enum ferry_status status = ferry__add_command(
                 sub, (struct ferry__command){
                          .kind = FERRY__COPY,
                          .engine = spans[i].engine,
@@ -179,7 +73,7 @@ static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferr
             .size = left < device->limits.max_copy ? left : device->limits.max_copy};
         for (unsigned i = 0; i < item->pattern_size; i++)
             command.pattern[i] = item->pattern[(at + i) % item->pattern_size];
-        const enum ferry_status status = add_command(sub, command);
+        const enum ferry_status status = ferry__add_command(sub, command);
         if (status) return status;
         if (left <= device->limits.max_copy) break;
     }

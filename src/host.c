@@ -207,8 +207,8 @@ enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out
 }
 
 void ferry_host_free(ferry_device *device, void *memory) {
-    if (!memory) return;
-    if (check(device, "ferry_host_free")) return;
+    if (!memory || !device) return;
+    if (atomic_load(&device->dead) >= FERRY__CLOSED) return; /* it went with the device */
     pthread_mutex_lock(&device->host_lock);
     struct ferry__region *region = table_exact(device, memory);
     if (region && region->allocated) table_remove(device, region);
@@ -250,6 +250,8 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory) {
     if (status) return status;
     if (!device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_unregister: device is NULL");
+    if (atomic_load(&device->dead) >= FERRY__CLOSED)
+        return ferry__device_dead(device, "ferry_host_unregister");
     pthread_mutex_lock(&device->host_lock);
     struct ferry__region *region = table_exact(device, memory);
     if (!region || region->allocated) {

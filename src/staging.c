@@ -109,6 +109,20 @@ static void take_from(struct ferry_device *device, struct ferry__staging *stagin
                  staging->in_use);
 }
 
+/* There is some staging, but no memory for more: smaller than asked for, and enough to go on with.
+ * Gives up the lock to say so. */
+static enum ferry_status stay_small(struct ferry_device *device, struct ferry__staging *staging) {
+    staging->budget = staging->allocated;
+    const uint64_t budget = staging->budget;
+    pthread_mutex_unlock(&staging->lock);
+    const enum ferry_status status =
+        ferry__fallback(device, &device->metrics.now.fallback_staging,
+                        "staging stays at %llu bytes: %s", (unsigned long long)budget,
+                        ferry_last_error());
+    pthread_mutex_lock(&staging->lock);
+    return status;
+}
+
 enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
                                       uint64_t want, uint64_t min, uint64_t phase,
                                       struct ferry__slice *out_slice) {
@@ -119,15 +133,8 @@ enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry_
     struct ferry__chunk *chunk = roomiest(device, staging, want, phase, &room);
     if (room < want && staging->allocated + staging->chunk_size <= staging->budget) {
         status = add_chunk(device, staging);
-        if (!status) chunk = roomiest(device, staging, want, phase, &room);
-    }
-    if (status && staging->allocated) {
-        /* There is some: smaller than asked for, and enough to go on with. */
-        status = ferry__fallback(device, &device->metrics.now.fallback_staging,
-                                 "staging stays at %llu of %llu bytes: %s",
-                                 (unsigned long long)staging->allocated,
-                                 (unsigned long long)staging->budget, ferry_last_error());
-        if (!status) staging->budget = staging->allocated;
+        if (status && staging->allocated) status = stay_small(device, staging);
+        chunk = roomiest(device, staging, want, phase, &room);
     }
     if (!status && room < min) status = FERRY_ERROR_POOL_EXHAUSTED;
     if (!status) take_from(device, staging, chunk, want < room ? want : room, phase, out_slice);

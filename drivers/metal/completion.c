@@ -74,24 +74,45 @@ static void read_result(mtl_id commands, struct ferry__record *out)
     }
 }
 
-/* --- in the order of values, whatever the order of completion ----------------------------------- */
+/* --- in the order of values, whatever the order of completion --------------------------------- */
 
-/* Takes the submissions at the head of the list that are done off it; the last one's value, or 0. */
-static uint64_t take_done_locked(struct metal_queue *queue, struct metal_submission **out_taken)
+/* Has all that it waited for been reported? The device may well be ahead of our handlers. */
+static bool may_be_reported(const struct metal_state *state,
+                            const struct metal_submission *submission)
 {
-    uint64_t value = 0;
-    struct metal_submission **end = out_taken;
-    while (queue->first && queue->first->done) {
+    for (unsigned q = 0; q < state->queue_count; q++)
+        if (atomic_load(&state->queues[q].completed) < submission->waits[q])
+            return false;
+    return submission->done;
+}
+
+/* Takes what is done off the head of the list, and reports it: its records are written. */
+static bool report_queue_locked(struct metal_queue *queue, struct metal_submission **taken)
+{
+    bool any = false;
+    while (queue->first && may_be_reported(queue->state, queue->first)) {
         struct metal_submission *submission = queue->first;
         queue->first = submission->next;
-        submission->next = NULL;
-        value = submission->value;
-        *end = submission;
-        end = &submission->next;
+        submission->next = *taken;
+        *taken = submission;
+        atomic_store(&queue->completed, submission->value);
+        any = true;
     }
     if (!queue->first)
         queue->last = NULL;
-    return value;
+    return any;
+}
+
+/* One queue's report may be what another's waits for. */
+static void report_locked(struct metal_state *state, struct metal_submission **taken)
+{
+    bool any = true;
+    while (any) {
+        any = false;
+        for (unsigned i = 0; i < state->queue_count; i++)
+            any |= report_queue_locked(&state->queues[i], taken);
+    }
+    ferry__metal_changed_locked(state);
 }
 
 /* All that was submitted counts as ended: nobody waits for it any more, and its records may go. */
@@ -106,14 +127,8 @@ static void lose_locked(struct metal_state *state, const char *why)
             }
             s->record = NULL;
             s->done = true;
+            memset(s->waits, 0, sizeof s->waits);
         }
-}
-
-static void raise_completed(struct metal_queue *queue, uint64_t value)
-{
-    uint64_t before = atomic_load(&queue->completed);
-    while (before < value && !atomic_compare_exchange_weak(&queue->completed, &before, value))
-        ;
 }
 
 /*
@@ -127,36 +142,23 @@ static void raise_event(mtl_id event, uint64_t value)
         mtl_event_set(event, value);
 }
 
-/* The value that the queue has now reached, and what it took off the list. */
-struct reached {
-    uint64_t value;
-    mtl_id event; /* to be raised by us; retained */
+/* What is to be done once the lock is free. */
+struct after {
+    mtl_id events[METAL_QUEUES_MAX]; /* to be raised by us; retained: the state may be closed */
+    uint64_t values[METAL_QUEUES_MAX];
     struct metal_submission *taken;
 };
 
-static void reach_locked(struct metal_queue *queue, struct reached *out)
+static void finish(struct after *after)
 {
-    out->value = take_done_locked(queue, &out->taken);
-    out->event = out->value && queue->failed ? mtl_retain(queue->event) : NULL;
-}
-
-/* The records are written: now the values may be seen. After this the state may be closed. */
-static void publish(struct metal_state *state, struct reached *reached)
-{
-    for (unsigned i = 0; i < state->queue_count; i++)
-        raise_event(reached[i].event, reached[i].value);
-    pthread_mutex_lock(&state->lock);
-    for (unsigned i = 0; i < state->queue_count; i++)
-        raise_completed(&state->queues[i], reached[i].value);
-    ferry__metal_changed_locked(state);
-    pthread_mutex_unlock(&state->lock);
-    for (unsigned i = 0; i < METAL_QUEUES_MAX; i++) {
-        mtl_release(reached[i].event);
-        while (reached[i].taken) {
-            struct metal_submission *next = reached[i].taken->next;
-            ferry__metal_submission_release(reached[i].taken);
-            reached[i].taken = next;
-        }
+    for (int i = 0; i < METAL_QUEUES_MAX; i++) {
+        raise_event(after->events[i], after->values[i]);
+        mtl_release(after->events[i]);
+    }
+    while (after->taken) {
+        struct metal_submission *next = after->taken->next;
+        ferry__metal_submission_release(after->taken);
+        after->taken = next;
     }
 }
 
@@ -166,7 +168,7 @@ static void complete(struct metal_submission *submission, mtl_id commands)
     struct metal_queue *queue = submission->queue;
     struct metal_state *state = queue->state;
     struct ferry__record result;
-    struct reached reached[METAL_QUEUES_MAX] = {{0}};
+    struct after after = {.taken = NULL};
     read_result(commands, &result);
 
     pthread_mutex_lock(&state->lock);
@@ -178,12 +180,14 @@ static void complete(struct metal_submission *submission, mtl_id commands)
     bool lose = result.status == FERRY_ERROR_DEVICE_LOST && !atomic_load(&state->lost);
     if (lose)
         lose_locked(state, result.why);
+    report_locked(state, &after.taken);
     for (unsigned i = 0; i < state->queue_count; i++) {
         state->queues[i].failed |= lose;
-        reach_locked(&state->queues[i], &reached[i]);
+        after.values[i] = atomic_load(&state->queues[i].completed);
+        after.events[i] = state->queues[i].failed ? mtl_retain(state->queues[i].event) : NULL;
     }
     pthread_mutex_unlock(&state->lock);
-    publish(state, reached);
+    finish(&after);
 }
 
 static void completed(const struct mtl_closure *block, mtl_id commands)

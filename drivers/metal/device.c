@@ -30,7 +30,7 @@ enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const ch
     return status;
 }
 
-/* The index of the environment variable's value among names; count: it is unset, or none of them. */
+/* The index of the environment variable's value among names; count: unset, or none of them. */
 static int choice(const char *variable, const char *const *names, int count)
 {
     const char *value = getenv(variable);
@@ -51,6 +51,11 @@ static bool is_unified(mtl_id device)
                                             : mtl_is_low_power(device) != 0;
 }
 
+static bool is_apple(mtl_id device)
+{
+    return MTL_RESPONDS(device, supports_family) && mtl_supports_family(device, MTL_FAMILY_APPLE1);
+}
+
 static const char *device_name(mtl_id device)
 {
     const char *name = mtl_utf8(mtl_device_name(device));
@@ -65,18 +70,17 @@ enum metal_class ferry__metal_class(mtl_id device)
         return (enum metal_class)forced;
     if (strstr(device_name(device), "Paravirtual"))
         return METAL_PARAVIRTUAL;
-    if (MTL_RESPONDS(device, supports_family) && mtl_supports_family(device, MTL_FAMILY_APPLE1))
+    if (is_apple(device))
         return METAL_APPLE;
     return is_unified(device) ? METAL_INTEL : METAL_DISCRETE;
 }
 
 /* A process that Rosetta translates is told 4096, but the kernel of an Apple GPU's Mac has pages of
  * 16 KiB. */
-uint64_t ferry__metal_page(enum metal_class class)
+static uint64_t page_size(mtl_id device)
 {
-    bool apple = class == METAL_APPLE || class == METAL_PARAVIRTUAL;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    return apple && page < APPLE_PAGE ? APPLE_PAGE : page;
+    return is_apple(device) && page < APPLE_PAGE ? APPLE_PAGE : page;
 }
 
 static uint64_t max_buffer(mtl_id device)
@@ -85,7 +89,7 @@ static uint64_t max_buffer(mtl_id device)
                                                    : UINT64_C(256) << 20;
 }
 
-static void describe(mtl_id device, struct ferry_device_info *out)
+void ferry__metal_describe(mtl_id device, struct ferry_device_info *out)
 {
     static const enum ferry_device_kind kinds[METAL_CLASS_COUNT] = {
         [METAL_APPLE] = FERRY_DEVICE_INTEGRATED,
@@ -102,7 +106,7 @@ static void describe(mtl_id device, struct ferry_device_info *out)
         .total_memory = mtl_working_set_size(device),
         .max_buffer_size = max_buffer(device),
         .max_allocation = max_buffer(device),
-        .import_granularity = ferry__metal_page(class),
+        .import_granularity = page_size(device),
         .queues = METAL_QUEUES_MAX,
     };
     snprintf(out->description, sizeof out->description, "%s", device_name(device));
@@ -144,7 +148,7 @@ static size_t metal_list(struct ferry_device_info *infos, size_t capacity, char 
     size_t count = copy_devices(devices, why);
     for (size_t i = 0; i < count; i++) {
         if (i < capacity)
-            describe(devices[i], &infos[i]);
+            ferry__metal_describe(devices[i], &infos[i]);
         mtl_release(devices[i]);
     }
     mtl_pool_pop(pool);
@@ -156,9 +160,10 @@ static size_t metal_list(struct ferry_device_info *infos, size_t capacity, char 
 static enum ferry_status pick_device(const struct ferry__open_params *params, mtl_id *out_device,
                                      char *why)
 {
+    const struct ferry_metal_device *wrapped = params->wrapped;
     mtl_id devices[DEVICES_MAX];
-    size_t count = copy_devices(devices, why);
-    *out_device = NULL;
+    size_t count = wrapped ? 0 : copy_devices(devices, why);
+    *out_device = wrapped ? mtl_retain(wrapped->device) : NULL;
     for (size_t i = 0; i < count; i++) {
         if (i == params->index)
             *out_device = mtl_retain(devices[i]);
@@ -166,8 +171,8 @@ static enum ferry_status pick_device(const struct ferry__open_params *params, mt
     }
     if (*out_device)
         return FERRY_OK;
-    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "Metal has %zu devices, no number %u",
-                                    count, params->index)
+    return count ? ferry__metal_why(FERRY_ERROR_NO_DEVICE, why,
+                                    "Metal has %zu devices, no number %u", count, params->index)
                  : FERRY_ERROR_NO_DEVICE;
 }
 
@@ -194,6 +199,8 @@ static void metal_close(void *opened)
     struct metal_state *state = opened;
     ferry__metal_drain(state);
     void *pool = mtl_pool_push();
+    void (*release)(void *user) = state->release;
+    void *user = state->release_user;
     while (state->events)
         ferry__metal_event_destroy(state, (uint64_t)(uintptr_t)state->events->event);
     for (unsigned i = 0; i < state->queue_count; i++)
@@ -205,6 +212,8 @@ static void metal_close(void *opened)
     mtl_release(state->device);
     mtl_pool_pop(pool);
     ferry__metal_state_release(state);
+    if (release)
+        release(user);
 }
 
 static enum ferry_status check_buffers(struct metal_state *state, char *why)
@@ -228,10 +237,12 @@ static enum ferry_status open_objects(struct metal_state *state,
     if (!state->listener)
         return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
                                 "Metal gave no shared event listener");
-    unsigned queues = params->queues ? params->queues : 1;
+    const struct ferry_metal_device *wrapped = params->wrapped;
+    mtl_id queue = wrapped ? wrapped->queue : NULL;
+    unsigned queues = params->queues && !queue ? params->queues : 1;
     enum ferry_status status = check_buffers(state, why);
     for (unsigned i = 0; i < queues && i < METAL_QUEUES_MAX && !status; i++)
-        status = ferry__metal_queue_open(state, NULL, why);
+        status = ferry__metal_queue_open(state, queue, why);
     char reason[FERRY__WHY_MAX] = "";
     if (!status && !ferry__metal_kernels_make(state, reason))
         ferry__log(FERRY_LOG_WARN, "metal: unaligned work goes through the host: %s", reason);
@@ -257,19 +268,21 @@ static bool can_import(struct metal_state *state, uint64_t page)
     return !status;
 }
 
-static uint64_t kernel_copy_from(const struct metal_state *state)
+static uint64_t kernel_copy_from(struct metal_state *state)
 {
-    static const char *const engines[] = {"auto", "blit", "kernel"};
+    enum { AUTO, BLIT, KERNEL, CALIBRATE, ENGINES };
+    static const char *const engines[ENGINES] = {"auto", "blit", "kernel", "calibrate"};
+    uint64_t usual = state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
     if (!state->pipelines[METAL_KERNEL_COPY])
         return 0;
-    switch (choice("FERRY_METAL_ENGINE", engines, 3)) {
-    case 1:
-        return 0;
-    case 2:
-        return 1;
-    default:
-        return state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
+    int engine = choice("FERRY_METAL_ENGINE", engines, ENGINES);
+    if (engine == CALIBRATE) {
+        const uint64_t measured[] = {[METAL_FASTER_UNKNOWN] = usual,
+                                     [METAL_FASTER_BLIT] = 0,
+                                     [METAL_FASTER_KERNEL] = KERNEL_COPY_FROM};
+        return measured[ferry__metal_calibrate(state)];
     }
+    return engine == BLIT ? 0 : engine == KERNEL ? 1 : usual;
 }
 
 static void fill_limits(struct metal_state *state, struct ferry__limits *out)
@@ -279,7 +292,7 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         {FERRY__ROLE_UPLOAD | FERRY__ROLE_COPY, FERRY__ROLE_DOWNLOAD},
         {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
     };
-    uint64_t page = ferry__metal_page(state->class);
+    uint64_t page = page_size(state->device);
     bool has_kernel = state->pipelines[METAL_KERNEL_COPY];
     *out = (struct ferry__limits){
         .copy_alignment = 4,
@@ -319,8 +332,12 @@ static enum ferry_status metal_open(const struct ferry__open_params *params, voi
         status = FERRY_ERROR_UNSUPPORTED;
     if (!status)
         status = open_objects(state, params, why);
-    if (!status)
+    if (!status) {
         fill_limits(state, out_limits);
+        const struct ferry_metal_device *wrapped = params->wrapped;
+        state->release = wrapped ? wrapped->release : NULL; /* of a failed open it is not called */
+        state->release_user = wrapped ? wrapped->user : NULL;
+    }
     mtl_pool_pop(pool);
     if (status) {
         metal_close(state);

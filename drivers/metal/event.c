@@ -148,7 +148,8 @@ enum ferry_status ferry__metal_event_create(void *opened, uint64_t *out_event, c
     mtl_pool_pop(pool);
     if (!entry->event) {
         ferry__free(entry);
-        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no shared event");
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
+                                "Metal gave no shared event");
     }
     pthread_mutex_lock(&state->lock);
     entry->next = state->events;

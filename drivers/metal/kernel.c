@@ -37,7 +37,8 @@ static void say(mtl_id error, const char *what, char *why)
 {
     const char *text = error ? mtl_utf8(mtl_error_text(error)) : NULL;
     text = text ? text : "no reason given";
-    ferry__metal_why(FERRY_ERROR_UNSUPPORTED, why, "%s: %.*s", what, (int)strcspn(text, "\n"), text);
+    ferry__metal_why(FERRY_ERROR_UNSUPPORTED, why, "%s: %.*s", what, (int)strcspn(text, "\n"),
+                     text);
 }
 
 static mtl_id make_pipeline(mtl_id device, mtl_id library, const char *name, char *why)

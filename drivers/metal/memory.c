@@ -68,7 +68,8 @@ enum ferry_status ferry__metal_memory_alloc(void *opened, enum ferry__use use, u
 {
     struct metal_state *state = opened;
     if (size > UINT64_MAX - FERRY_BUFFER_ALIGNMENT)
-        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "no %" PRIu64 " bytes", size);
+        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "no %" PRIu64 " bytes",
+                                size);
     size = (size + FERRY_BUFFER_ALIGNMENT - 1) / FERRY_BUFFER_ALIGNMENT * FERRY_BUFFER_ALIGNMENT;
     void *pool = mtl_pool_push();
     const uint32_t *options = storages_of(state, use);

@@ -78,7 +78,8 @@ static bool find_into(const struct libraries *libraries, const char *name, void 
 {
     void *symbol = find(libraries, name);
     if (!symbol && must) {
-        snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no %s", name);
+        snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no %s",
+                 name);
         return false;
     }
     memcpy(out, &symbol, sizeof symbol);

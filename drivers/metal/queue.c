@@ -159,7 +159,6 @@ static bool take_place(struct metal_queue *queue, struct metal_submission *submi
     bool lost = atomic_load(&state->lost);
     if (!lost) {
         queue->in_flight++;
-        queue->submitted = submission->value;
         *(queue->last ? &queue->last->next : &queue->first) = submission;
         queue->last = submission;
         atomic_fetch_add(&submission->references, 1);
@@ -177,6 +176,11 @@ static struct metal_submission *make_submission(struct metal_queue *queue,
     submission->queue = queue;
     submission->record = info->record;
     submission->value = info->value;
+    for (size_t i = 0; i < info->wait_count; i++)
+        for (unsigned q = 0; q < queue->state->queue_count; q++)
+            if (info->waits[i].event == (uint64_t)(uintptr_t)queue->state->queues[q].event &&
+                info->waits[i].value > submission->waits[q])
+                submission->waits[q] = info->waits[i].value;
     atomic_init(&submission->references, 1);
     atomic_fetch_add(&queue->state->references, 1);
     return submission;

@@ -6,6 +6,8 @@
 #include "driver.h"
 #include "objc.h"
 
+#include <ferry/metal.h>
+
 /* What kind of GPU it is: decided once, at open. */
 enum metal_class {
     METAL_APPLE,       /* Apple's own: unified memory; kernels copy faster than the blit engine */
@@ -37,6 +39,7 @@ struct metal_submission {
     struct metal_submission *next; /* in the queue's list */
     struct ferry__record *record;  /* NULL: nobody waits for it any more */
     uint64_t value;
+    uint64_t waits[METAL_QUEUES_MAX]; /* values of our queues that it waited for */
     bool done;
     atomic_int references;
 };
@@ -46,7 +49,6 @@ struct metal_queue {
     mtl_id queue, event;
     struct metal_submission *first, *last; /* in flight, in the order of their values */
     unsigned in_flight, limit;
-    uint64_t submitted;
     bool failed; /* some command buffer failed, so that the event may have to be raised by us */
     _Atomic uint64_t completed;
 };
@@ -64,6 +66,8 @@ struct metal_state {
     enum metal_class class;
     bool unified, map_always;
     mtl_id label; /* of command buffers */
+    void (*release)(void *user); /* of what was wrapped; NULL: none */
+    void *release_user;
     mtl_id pipelines[METAL_KERNEL_COUNT];
     uint64_t group_threads;
     mtl_id listener;
@@ -80,10 +84,11 @@ struct metal_state {
     bool drained; /* the wait for a lost device's work was made, and is not made again */
 };
 
-/* The classes and the size of pages (device.c). */
+/* device.c */
 enum metal_class ferry__metal_class(mtl_id device);
-uint64_t ferry__metal_page(enum metal_class class);
 extern const char *const ferry__metal_class_names[METAL_CLASS_COUNT];
+void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info); /* in a pool */
+extern const struct ferry__driver ferry__metal_driver;
 
 /* Compiles the kernels; without them why says why not, and the device works all the same. */
 bool ferry__metal_kernels_make(struct metal_state *state, char *why);
@@ -91,6 +96,10 @@ void ferry__metal_kernel_copy(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
 void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
+
+/* calibrate.c: copies by each engine and compares their times. Waits; at open only, in a pool. */
+enum metal_faster { METAL_FASTER_UNKNOWN, METAL_FASTER_BLIT, METAL_FASTER_KERNEL };
+enum metal_faster ferry__metal_calibrate(struct metal_state *state);
 
 /* memory.c */
 enum ferry_status ferry__metal_memory_alloc(void *state, enum ferry__use use, uint64_t size,

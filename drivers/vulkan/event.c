@@ -5,7 +5,7 @@
 
 enum {
     SIGNAL_TRIES = 3,        /* when memory is short */
-    SPIN_NS = 100000,        /* asked in a loop this long, then asleep */
+    SPIN_NS = 200000,        /* asked in a loop this long, then asleep */
     NAP_MAX_NS = 1000000,    /* between two questions, where only asking tells */
     SLEEP_MAX_NS = 1000000000, /* a driver that does not notice its device's loss */
     POINTS_MAX = 31,         /* waited for at once in vkWaitSemaphores */

@@ -267,6 +267,11 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
     VkMemoryHostPointerPropertiesEXT properties = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT,
     };
+    if (v->physical.kind != FERRY_DEVICE_SOFTWARE &&
+        !ferry__vulkan_may_write(host, size, read_only)) {
+        snprintf(why, FERRY__WHY_MAX, "memory that cannot be written is not imported");
+        return FERRY_ERROR_UNSUPPORTED;
+    }
     VkResult result =
         v->vk.GetMemoryHostPointerPropertiesEXT(v->device, handle, host, &properties);
     if (result != VK_SUCCESS)

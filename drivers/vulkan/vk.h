@@ -208,6 +208,8 @@ enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, ui
                                             struct ferry__memory *out_memory, char *why);
 enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t size, bool read_only,
                                             struct ferry__memory *out_memory, char *why);
+/* Can the pages be written? Where the kernel cannot tell: is the import not for reading only? */
+bool ferry__vulkan_may_write(void *host, uint64_t size, bool read_only);
 enum ferry_status ferry__vulkan_flush(void *state, const struct ferry__memory *memory,
                                       uint64_t offset, uint64_t size);
 enum ferry_status ferry__vulkan_invalidate(void *state, const struct ferry__memory *memory,

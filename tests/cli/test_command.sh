@@ -63,7 +63,7 @@ says out "^ferry [0-9]+\.[0-9]+\.[0-9]+$"
 run "nothing" 2 "$ferry"
 says err "usage: ferry"
 run "unknown command" 2 "$ferry" swim
-says err 'no command "swim".*transfer, devices, verify and triton'
+says err 'no command "swim".*transfer, load, devices, verify and triton'
 for command in transfer devices verify; do
     run "$command help" 0 "$ferry" "$command" --help
     says out "^usage: ferry $command"

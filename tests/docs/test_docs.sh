@@ -57,7 +57,7 @@ names() {
     awk -f scripts/metrics_table.awk include/ferry/stats.inc >"$dir/metrics"
     for word in $(grep -ohE '`ferry_[a-z0-9_]+' ./*.md docs/*.md | tr -d '`' | sort -u); do
         case $word in *_) end= ;; *) end='\b' ;; esac
-        grep -rqE "\\b$word$end" include src drivers cmake "$dir/metrics" && continue
+        grep -rqE "\\b$word$end" include src drivers cmake triton CMakeLists.txt "$dir/metrics" && continue
         echo "there is no $word"
         lost=$((lost + 1))
     done

@@ -60,7 +60,7 @@ exports() {
     *.dylib) nm -gU "$library" | awk '{print substr($NF, 2)}' ;;
     *) nm -D --defined-only "$library" | awk '{sub(/@.*/, "", $NF); print $NF}' ;;
     esac | grep -v '^FERRY_' | sort >"$dir/shown"
-    cat "$dir"/prefix/include/ferry/ferry.h | tr '\n' ' ' |
+    (cd "$dir/prefix/include/ferry" && cat ferry.h model.h dlpack.h) | tr '\n' ' ' |
         grep -oE 'FERRY_(API|CHECK) [^(;]*\(' | grep -oE 'ferry_[a-z0-9_]+\($' | tr -d '(' |
         sort >"$dir/declared"
     [ -s "$dir/declared" ] && comm -23 "$dir/declared" "$dir/shown" >"$dir/lacking" &&

@@ -2,7 +2,7 @@
  * A strict simulator of Metal for Linux: what tests set and ask. docs/metal.md, "The simulator".
  *
  * The library stands in for libobjc, Foundation and Metal: name it in FERRY_METAL_LIBRARIES and the
- * driver loads it in their place. It carries out the work for real, late and on its own threads, and
+ * driver loads it in their place. It does the work for real, late and on its own threads, and
  * calls every breach of Metal's rules by its number in the list below.
  *
  * A program that only names it configures it by the environment variable METALSIM, a list like
@@ -38,9 +38,9 @@ enum metalsim_rule {
     METALSIM_OBJECTS = 9,    /* retain counts, pools on every thread, no message to the dead */
     METALSIM_STATE = 10,     /* the order of calls on command buffers and encoders */
     METALSIM_QUEUE_FULL = 11, /* all command buffers of a queue are out and none is committed */
-    METALSIM_ORDER = 12,     /* late, completed in any order; untracked buffers not ordered: imitated */
+    METALSIM_ORDER = 12,     /* late, completed in any order; untracked unordered: imitated */
     METALSIM_LIFETIME = 13,  /* a buffer of an unretained command buffer died before its work */
-    METALSIM_FAILURE = 14,   /* failed command buffers: partial work, events not signalled: injected */
+    METALSIM_FAILURE = 14,   /* failed command buffers: partial work, no signal: injected */
     METALSIM_NIL = 15,       /* constructors that give nil: injected */
     METALSIM_DEVICE = 16,    /* objects of another device, methods that this Metal does not have */
     METALSIM_TYPES = 17,     /* encodings, and garbage in the unused part of registers: imitated */

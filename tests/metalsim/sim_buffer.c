@@ -49,8 +49,9 @@ static bool back(struct sim_buffer *buffer, uint64_t length)
 {
     buffer->mapped = round_up(length, 4096);
     buffer->gpu = map(buffer->mapped, PROT_READ | PROT_WRITE);
-    buffer->cpu = buffer->storage == MTL_STORAGE_MANAGED ? map(buffer->mapped, PROT_READ | PROT_WRITE)
-                                                         : buffer->gpu;
+    buffer->cpu = buffer->storage == MTL_STORAGE_MANAGED
+                      ? map(buffer->mapped, PROT_READ | PROT_WRITE)
+                      : buffer->gpu;
     if (!buffer->gpu || !buffer->cpu)
         return false;
     if (length <= POISONED) {
@@ -182,7 +183,8 @@ void sim_buffer_dealloc(struct sim_object *object)
 unsigned char *sim_buffer_open(struct sim_buffer *buffer)
 {
     if (buffer->imported && !is_mapped(buffer)) {
-        sim_breach(METALSIM_IMPORT, "imported pages were unmapped before the work on them was done");
+        sim_breach(METALSIM_IMPORT,
+                   "imported pages were unmapped before the work on them was done");
         return NULL;
     }
     sim_lock();
@@ -245,6 +247,12 @@ static uint64_t buffer_storage(mtl_id self, mtl_sel cmd)
     return ((struct sim_buffer *)self)->storage;
 }
 
+static uint64_t buffer_hazard_tracking(mtl_id self, mtl_sel cmd)
+{
+    (void)cmd;
+    return ((struct sim_buffer *)self)->tracked ? MTL_HAZARDS_TRACKED : MTL_HAZARDS_UNTRACKED;
+}
+
 static mtl_id buffer_device(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
@@ -283,6 +291,7 @@ const struct sim_method sim_buffer_methods[] = {
     SIM_METHOD(buffer_length, buffer_length),
     SIM_METHOD(buffer_contents, buffer_contents),
     SIM_METHOD(buffer_storage, buffer_storage),
+    SIM_METHOD(hazard_tracking, buffer_hazard_tracking),
     SIM_METHOD(owner_device, buffer_device),
     SIM_METHOD(did_modify, buffer_did_modify),
     SIM_METHOD(set_label, buffer_set_label),

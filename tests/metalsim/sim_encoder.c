@@ -122,7 +122,8 @@ static void blit_synchronize(mtl_id self, mtl_sel cmd, mtl_id resource)
 {
     (void)cmd;
     sim_enter(self);
-    struct sim_commands *commands = sim_encoding((struct sim_encoder *)self, "synchronizeResource:");
+    struct sim_commands *commands =
+        sim_encoding((struct sim_encoder *)self, "synchronizeResource:");
     struct sim_buffer *buffer = commands ? check_buffer(commands, resource) : NULL;
     if (buffer && buffer->storage != MTL_STORAGE_MANAGED) {
         sim_breach(METALSIM_STORAGE, "synchronizeResource: of a buffer that is not managed");

@@ -79,7 +79,8 @@ static void event_notify(mtl_id self, mtl_sel cmd, mtl_id listener, uint64_t val
 {
     (void)cmd;
     struct sim_event *event = (struct sim_event *)self;
-    mtl_block copy = sim_check(listener, SIM_LISTENER) ? sim_block_copy(block, "v24@?0@8Q16") : NULL;
+    mtl_block copy =
+        sim_check(listener, SIM_LISTENER) ? sim_block_copy(block, "v24@?0@8Q16") : NULL;
     if (!copy)
         return;
     struct sim_notification *n = malloc(sizeof *n);

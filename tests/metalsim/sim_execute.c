@@ -141,7 +141,7 @@ static void run_item(struct sim_commands *commands, const struct sim_item *item,
     }
 }
 
-/* --- order: commands of one encoder on untracked buffers have none ------------------------------ */
+/* --- order: commands of one encoder on untracked buffers have none ---------------------------- */
 
 static bool is_untracked(const struct sim_item *item)
 {

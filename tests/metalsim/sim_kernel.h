@@ -26,7 +26,8 @@ extern _Thread_local struct sim_bounds sim_bounds;
 static inline bool sim_may_read(const void *p, uint64_t size)
 {
     const uchar *at = p;
-    bool may = at >= sim_bounds.read && at + size <= sim_bounds.read_end && (uintptr_t)p % size == 0;
+    bool may =
+        at >= sim_bounds.read && at + size <= sim_bounds.read_end && (uintptr_t)p % size == 0;
     sim_bounds.broken |= !may;
     return may;
 }

@@ -371,7 +371,7 @@ METALSIM_API void metalsim_leave(void *object)
     sim_leave(object);
 }
 
-/* --- pools: a stack of objects for each thread, with NULL where a pool begins ------------------ */
+/* --- pools: a stack of objects for each thread, with NULL where a pool begins ----------------- */
 
 struct pool_stack {
     void **items;

@@ -83,6 +83,39 @@ static void test_limits(void **unused)
     on_machines(limits);
 }
 
+static char warned[256];
+
+static void note(enum ferry_log_level level, const char *message, void *user)
+{
+    (void)level, (void)user;
+    snprintf(warned, sizeof warned, "%s", message);
+}
+
+/* FERRY_METAL_CLASS overrides what the device looks like; any other word is told, and ignored. */
+static void test_forced_class(void **unused)
+{
+    (void)unused;
+    struct world world;
+    struct ferry_device_info info;
+    setenv("FERRY_METAL_CLASS", "intel", 1);
+    open_world(&world, (struct metalsim_config){.machine = METALSIM_APPLE});
+    assert_int_equal(world.limits.kernel_copy_from, 0);
+    struct ferry__memory up = alloc(&world, FERRY__USE_UPLOAD, 64);
+    assert_false(up.cached);
+    give(&world, &up);
+    setenv("FERRY_METAL_CLASS", "discrete", 1);
+    assert_int_equal(driver->list(&info, 1, world.why), 1);
+    assert_int_equal(info.kind, FERRY_DEVICE_DISCRETE);
+    setenv("FERRY_METAL_CLASS", "nvidia", 1);
+    ferry_set_log(note, NULL, FERRY_LOG_WARN);
+    assert_int_equal(driver->list(&info, 1, world.why), 1);
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+    unsetenv("FERRY_METAL_CLASS");
+    assert_int_equal(info.kind, FERRY_DEVICE_INTEGRATED);
+    assert_string_equal(warned, "metal: FERRY_METAL_CLASS=nvidia is not known, and is ignored");
+    close_world(&world);
+}
+
 static void test_no_such_device(void **unused)
 {
     (void)unused;
@@ -402,7 +435,7 @@ static void test_external_events(void **unused)
     on_machines(external);
 }
 
-/* wait_any is told of an event that another thread raises; one that is never raised leaks nothing. */
+/* wait_any is told of an event that another thread raises; one never raised leaks nothing. */
 static void *raise_event(void *argument)
 {
     struct world *world = argument;
@@ -464,7 +497,8 @@ static void test_queues(void **unused)
             struct ferry__command command = q ? copy(&m, 512 * q, &m, 512 * (q - 1), 512)
                                               : fill(&m, 0, 512, 1);
             command.pattern[0] = (uint8_t)round;
-            struct ferry_sync wait = {world.limits.queues[(q + 2) % 3].event, q ? round : round - 1};
+            struct ferry_sync wait = {world.limits.queues[(q + 2) % 3].event,
+                                      q ? round : round - 1};
             assert_int_equal(submit(&world, q, &command, 1, &wait, 1, &records[q]), FERRY_OK);
         }
         wait_value(&world, 2, round);
@@ -481,6 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_forced_class),
         cmocka_unit_test(test_no_such_device),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_no_shared_memory),

@@ -78,7 +78,7 @@ static void copy_once(struct client *c, mtl_id src, uint64_t from, mtl_id dst, u
     commit_and_wait(commands);
 }
 
-/* --- 1 to 4: copies and fills ------------------------------------------------------------------- */
+/* --- 1 to 4: copies and fills ----------------------------------------------------------------- */
 
 static void test_alignment(void **unused)
 {
@@ -119,7 +119,7 @@ static void test_range(void **unused)
     end(&c);
 }
 
-/* A copy over 4 GiB is cut to 32 bits without a word. Nothing is committed where it is not touched. */
+/* A copy over 4 GiB is cut to 32 bits without a word. Memory that is not touched costs nothing. */
 static void test_truncation(void **unused)
 {
     (void)unused;
@@ -152,7 +152,7 @@ static void test_overlap(void **unused)
     end(&c);
 }
 
-/* --- 5 to 8: memory ----------------------------------------------------------------------------- */
+/* --- 5 to 8: memory --------------------------------------------------------------------------- */
 
 static void test_storage(void **unused)
 {
@@ -245,7 +245,7 @@ static void test_import(void **unused)
     end(&c);
 }
 
-/* --- 9, 13, 16, 17: objects --------------------------------------------------------------------- */
+/* --- 9, 13, 16, 17: objects ------------------------------------------------------------------- */
 
 static void *release_without_pool(void *buffer)
 {
@@ -459,7 +459,7 @@ static void test_types(void **unused)
     assert_int_equal(metalsim_reset(&(struct metalsim_config){0}), 0);
 }
 
-/* --- 10, 11: states ----------------------------------------------------------------------------- */
+/* --- 10, 11: states --------------------------------------------------------------------------- */
 
 static void nothing_more(const struct mtl_closure *block, mtl_id commands)
 {
@@ -553,7 +553,7 @@ static void test_queue_full(void **unused)
     end(&c);
 }
 
-/* --- 12, 14, 15: order and failures ------------------------------------------------------------- */
+/* --- 12, 14, 15: order and failures ----------------------------------------------------------- */
 
 static void test_untracked(void **unused)
 {
@@ -611,7 +611,7 @@ static void test_nil(void **unused)
     end(&c);
 }
 
-/* --- 18: blocks --------------------------------------------------------------------------------- */
+/* --- 18: blocks ------------------------------------------------------------------------------- */
 
 static void test_blocks(void **unused)
 {
@@ -641,7 +641,7 @@ static void test_blocks(void **unused)
     assert_int_equal(disposed, 1);
 }
 
-/* --- 20: threads -------------------------------------------------------------------------------- */
+/* --- 20: threads ------------------------------------------------------------------------------ */
 
 /* Another thread is inside the command buffer: the simulator counts who is. */
 static void test_threads(void **unused)

@@ -24,15 +24,21 @@ static const struct config losing = {
     .failing = true, .losing = true,
 };
 
+#ifdef SCHEDULE_METALSIM
+#define METAL .metal = true, .work = metal_work
+#else
+#define METAL .metal = true
+#endif
+
 /* On Metal with one device: its knobs are the process's. */
 static const struct config metal_scenario = {
-    .name = "inject", .metal = true, .knobs = "amd,disorder",
+    .name = "inject", METAL, .knobs = "apple,disorder",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
     .failing = true,
 };
 
 static const struct config metal_losing = {
-    .name = "inject", .metal = true, .knobs = "apple",
+    .name = "inject", METAL, .knobs = "apple",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
     .failing = true, .losing = true,
 };

@@ -38,16 +38,18 @@ struct config {
     bool failing;     /* submissions fail by knobs: any operation may */
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */
-    bool metal;       /* on simulated Metal; the knobs are METALSIM then, and one for both devices */
+    void (*work)(const struct ferry_external *external); /* NULL: vulkan_work */
+    bool metal;       /* on simulated Metal; the knobs are METALSIM, and one for both devices */
 };
 
 extern const struct config configs[];
 extern const size_t config_count;
 
-/* --- events (vulkan.c) ------------------------------------------------------------------------ */
+/* --- events (vulkan.c, metal.c) --------------------------------------------------------------- */
 
-/* What the user's own Vulkan would do: waits for the waits, works, signals the signal. */
+/* What the user's own Vulkan or Metal would do: waits for the waits, works, signals the signal. */
 void vulkan_work(const struct ferry_external *external);
+void metal_work(const struct ferry_external *external); /* where there is simulated Metal */
 /* Names the strict Vulkan, with these options, in the environment. */
 void vulkan_set(const char *options);
 

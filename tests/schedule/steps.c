@@ -166,9 +166,12 @@ static void end_held(struct lane *lane)
     struct task *task = lane->held;
     if (task == NULL)
         return;
-    task->ended = one_in(&lane->random, 3) ? FERRY_ERROR_EXECUTION_FAILED : FERRY_OK;
-    if (task->ended == FERRY_OK && lane->external.signal.event != 0)
-        vulkan_work(&lane->external);
+    bool has_event = lane->external.signal.event != 0;
+    /* An event is ours until the ticket is done, and a loss may have done it. */
+    bool fails = one_in(&lane->random, 3) || (has_event && lane->run->config->losing);
+    task->ended = fails ? FERRY_ERROR_EXECUTION_FAILED : FERRY_OK;
+    if (has_event && !fails)
+        (lane->run->config->work ? lane->run->config->work : vulkan_work)(&lane->external);
     enum ferry_status status = ferry_external_end(task->device, task->ticket, task->ended);
     if (status != FERRY_OK && !lane->run->config->losing)
         wrong(lane->run, "ferry_external_end: %s: %s", ferry_status_name(status),

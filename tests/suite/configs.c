@@ -2,6 +2,7 @@
 #include "suite.h"
 
 #include "drivers/host/host.h"
+#include "metal_events.h"
 
 #define HOST .knobs_variable = "FERRY_HOST", .params.name = "host"
 #ifdef SUITE_STRICTVK
@@ -10,11 +11,6 @@ bool vulkan_event_wait(uint64_t event, uint64_t value);
 #endif
 
 #define QUEUED .params.map_private = FERRY_MAP_NEVER
-
-#if defined(SUITE_METAL) || defined(SUITE_METALSIM)
-void suite_metal_signal(uint64_t event, uint64_t value);
-bool suite_metal_wait(uint64_t event, uint64_t value);
-#endif
 
 const struct suite_config suite_configs[] = {
     {.name = "host", HOST, .big = true},

@@ -208,8 +208,9 @@ static void test_forced_path(void **state)
     upload(fixture->device, &(struct range){FERRY_STORAGE_PRIVATE, 65537, 0});
     struct ferry_stats stats = read_stats(fixture->device);
     uint64_t through = stats.operations[FERRY_OPERATION_UPLOAD][path].operations;
-    assert_int_equal(through + stats.fallback_path + stats.fallback_import,
-                     count_operations(&stats, FERRY_OPERATION_UPLOAD));
+    /* Reading back may need fallbacks too: the CPU may reach memory only to write it. */
+    assert_true(through + stats.fallback_path + stats.fallback_import >=
+                count_operations(&stats, FERRY_OPERATION_UPLOAD));
     assert_true(through > 0);
 }
 

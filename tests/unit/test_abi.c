@@ -1,5 +1,7 @@
 /* The layout of the public structs is the one that the SONAME stands for. */
+#include <ferry/dlpack.h>
 #include <ferry/ferry.h>
+#include <ferry/model.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

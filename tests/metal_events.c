@@ -1,11 +1,11 @@
 /* What a user of Metal does with the shared events of external work. */
-#include "suite.h"
+#include "metal_events.h"
 
 #include "drivers/metal/objc.h"
 
 #include <unistd.h>
 
-void suite_metal_signal(uint64_t event, uint64_t value)
+void metal_event_signal(uint64_t event, uint64_t value)
 {
     void *pool = mtl_pool_push();
     mtl_event_set((mtl_id)(uintptr_t)event, value);
@@ -13,7 +13,7 @@ void suite_metal_signal(uint64_t event, uint64_t value)
 }
 
 /* By polling: the user's GPU would do the waiting. */
-bool suite_metal_wait(uint64_t event, uint64_t value)
+bool metal_event_wait(uint64_t event, uint64_t value)
 {
     uint64_t now = 0;
     while (now < value) {

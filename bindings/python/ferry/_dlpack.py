@@ -1,0 +1,116 @@
+"""DLPack: shared buffers as CPU tensors of other libraries, and tensors in host memory into buffers."""
+
+import ctypes
+
+from ._library import check, lib
+
+_c = ctypes
+_CPU = 1
+# Types by the names that NumPy and others give them: (code, bits).
+_TYPES = {"bool": (6, 8), "bfloat16": (4, 16)}
+_TYPES.update({f"int{bits}": (0, bits) for bits in (8, 16, 32, 64)})
+_TYPES.update({f"uint{bits}": (1, bits) for bits in (8, 16, 32, 64)})
+_TYPES.update({f"float{bits}": (2, bits) for bits in (16, 32, 64)})
+_TYPES.update({f"complex{bits}": (5, bits) for bits in (64, 128)})
+
+
+class _Type(_c.Structure):
+    _fields_ = [("code", _c.c_uint8), ("bits", _c.c_uint8), ("lanes", _c.c_uint16)]
+
+
+class _View(_c.Structure):
+    _fields_ = [("offset", _c.c_size_t), ("type", _Type), ("rank", _c.c_int32),
+                ("shape", _c.POINTER(_c.c_int64)), ("reserved", _c.c_uint64 * 4)]
+
+
+_DELETER = _c.CFUNCTYPE(None, _c.c_void_p)
+# Where a managed tensor keeps its deleter: DLManagedTensor, DLManagedTensorVersioned.
+_PLAIN, _VERSIONED = b"dltensor", b"dltensor_versioned"
+_DELETER_AT = {_PLAIN: 56, _VERSIONED: 16}
+
+_export = {_PLAIN: lib.ferry_dlpack_export, _VERSIONED: lib.ferry_dlpack_export_versioned}
+_import = {_PLAIN: lib.ferry_dlpack_import, _VERSIONED: lib.ferry_dlpack_import_versioned}
+for _function in _export.values():
+    _function.restype = _c.c_int
+    _function.argtypes = [_c.c_void_p, _c.POINTER(_View), _c.POINTER(_c.c_void_p)]
+for _function in _import.values():
+    _function.restype = _c.c_int
+    _function.argtypes = [_c.c_void_p, _c.c_void_p, _c.c_int, _c.POINTER(_c.c_void_p)]
+lib.ferry_dlpack_exports.restype = _c.c_size_t
+lib.ferry_dlpack_exports.argtypes = [_c.c_void_p]
+
+_DESTRUCTOR = _c.PYFUNCTYPE(None, _c.c_void_p)
+_api = _c.pythonapi
+_api.PyCapsule_New.restype = _c.py_object
+_api.PyCapsule_New.argtypes = [_c.c_void_p, _c.c_char_p, _DESTRUCTOR]
+# The destructor has a dying object in its hands, to which no reference may be made: void pointers.
+_is_valid = _c.PYFUNCTYPE(_c.c_int, _c.c_void_p, _c.c_char_p)(("PyCapsule_IsValid", _api))
+_pointer = _c.PYFUNCTYPE(_c.c_void_p, _c.c_void_p, _c.c_char_p)(("PyCapsule_GetPointer", _api))
+_set_name = _c.PYFUNCTYPE(_c.c_int, _c.c_void_p, _c.c_char_p)(("PyCapsule_SetName", _api))
+_USED = {_PLAIN: b"used_dltensor", _VERSIONED: b"used_dltensor_versioned"}
+
+
+def _delete(name, managed):
+    deleter = _c.c_void_p.from_address(managed + _DELETER_AT[name]).value
+    _DELETER(deleter)(managed)
+
+
+@_DESTRUCTOR
+def _destroy(capsule):
+    """A capsule that nobody consumed."""
+    for name in (_PLAIN, _VERSIONED):
+        if _is_valid(capsule, name):
+            _delete(name, _pointer(capsule, name))
+
+
+def exports(handle):
+    """Tensors of a device that other libraries still hold."""
+    return lib.ferry_dlpack_exports(handle)
+
+
+class View:
+    """A shared buffer seen as a tensor, for ``numpy.from_dlpack`` and its like. It stays valid while
+    a consumer holds it, whatever becomes of the buffer."""
+
+    def __init__(self, buffer, dtype, shape, offset):
+        if str(dtype) not in _TYPES:
+            raise ValueError(f"dtype is one of {', '.join(sorted(_TYPES))}, not {dtype}")
+        self._buffer, self._offset, self._type = buffer, offset, _TYPES[str(dtype)]
+        if shape is None:
+            shape = (max(0, buffer.size - offset) // (self._type[1] // 8),)
+        self._shape = tuple(shape)
+
+    def __dlpack_device__(self):
+        return (_CPU, 0)
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """Waits for all operations on the buffer. No copy is made."""
+        if dl_device is not None and tuple(dl_device) != (_CPU, 0):
+            raise BufferError(f"the tensor lies in CPU memory, not on {tuple(dl_device)}")
+        if copy:
+            raise BufferError("the tensor is the buffer's own memory, not a copy")
+        name = _VERSIONED if max_version is not None and max_version[0] >= 1 else _PLAIN
+        shape = (_c.c_int64 * len(self._shape))(*self._shape)
+        view = _View(offset=self._offset, type=_Type(*self._type, 1), rank=len(shape), shape=shape)
+        managed = _c.c_void_p()
+        with self._buffer._handle.use() as handle:
+            check(_export[name](handle, _c.byref(view), _c.byref(managed)))
+        return _api.PyCapsule_New(managed, name, _destroy)
+
+
+def take(device_handle, tensor, shared):
+    """The handle of a new buffer with a copy of a tensor."""
+    try:
+        capsule = tensor.__dlpack__(max_version=(1, 0))
+    except TypeError:  # a producer from before versions
+        capsule = tensor.__dlpack__()
+    address = id(capsule)  # CPython: where the object is
+    for name in (_VERSIONED, _PLAIN):
+        if _is_valid(address, name):
+            break
+    else:
+        raise TypeError("__dlpack__ gave no capsule of a tensor")
+    handle = _c.c_void_p()
+    check(_import[name](device_handle, _pointer(address, name), int(shared), _c.byref(handle)))
+    _set_name(address, _USED[name])  # consumed: the capsule must not delete it once more
+    return handle

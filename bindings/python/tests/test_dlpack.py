@@ -1,0 +1,95 @@
+"""DLPack: shared buffers as tensors of NumPy, and back."""
+
+import gc
+import weakref
+
+import ferry
+import pytest
+
+
+def test_dlpack_export(device):
+    numpy = pytest.importorskip("numpy")
+    buffer = device.buffer(4000, shared=True, zeroed=True)
+    values = numpy.arange(1000, dtype="float32")
+    buffer.copy_from_host(values)
+    tensor = numpy.from_dlpack(buffer.view("float32", (10, 99), offset=40))
+    assert tensor.dtype == "float32" and tensor.shape == (10, 99)
+    assert (tensor.ravel() == values[10:]).all()
+    assert (numpy.from_dlpack(buffer) == values.view("uint8")).all()
+    buffer.fill(1, 4, 40)  # the same memory
+    assert tensor[0, 0] == numpy.frombuffer(b"\1\1\1\1", "float32")[0]
+    buffer.destroy()
+    del buffer
+    gc.collect()
+    device.buffer(4000, shared=True).fill(7)
+    assert tensor[0, 1] == values[11]
+    with pytest.raises(BufferError):
+        device.close()
+    del tensor
+    gc.collect()
+    device.close()
+
+
+def test_dlpack_outlives_its_device():
+    numpy = pytest.importorskip("numpy")
+
+    def make():
+        buffer = ferry.Device().buffer(1 << 20, shared=True)
+        buffer.fill(5)
+        return numpy.from_dlpack(buffer)
+
+    array = make()
+    gc.collect()
+    assert len(ferry._objects._orphans) == 1
+    ferry.Device().buffer(1 << 20, shared=True).fill(6)
+    assert (array == 5).all()
+    del array
+    gc.collect()
+    ferry.Device().close()
+    assert not ferry._objects._orphans
+
+
+def test_dlpack_capsules(device):
+    buffer = device.buffer(100, shared=True)
+    for options in ({}, {"max_version": (1, 0)}, {"stream": None, "max_version": (0, 8)},
+                    {"dl_device": (1, 0), "copy": False}):
+        capsule = buffer.__dlpack__(**options)
+        name = "dltensor_versioned" if options.get("max_version", (0,))[0] else "dltensor"
+        assert f'"{name}"' in repr(capsule)
+        with pytest.raises(BufferError):
+            device.close()
+        del capsule  # not consumed: its destructor deletes the tensor
+    assert buffer.__dlpack_device__() == (1, 0)
+    for options in ({"dl_device": (2, 0)}, {"copy": True}):
+        with pytest.raises(BufferError):
+            buffer.__dlpack__(**options)
+    with pytest.raises(ValueError, match="dtype"):
+        buffer.view("float7")
+    with pytest.raises(ferry.Error) as caught:
+        buffer.view("float32", (26,)).__dlpack__()
+    assert caught.value.status == ferry.Status.OUT_OF_RANGE
+    with pytest.raises(ferry.Error) as caught:
+        device.buffer(100).__dlpack__()
+    assert caught.value.status == ferry.Status.UNSUPPORTED
+
+
+def test_dlpack_import(device):
+    numpy = pytest.importorskip("numpy")
+    values = numpy.arange(12, dtype="int16").reshape(3, 4)
+    watch = weakref.ref(values)
+    buffer = device.from_dlpack(values, label="imported")
+    assert (buffer.size, buffer.shared, buffer.label) == (24, False, "imported")
+    assert (buffer.to_numpy("int16", (3, 4)) == values).all()
+    with pytest.raises(ferry.Error, match="contiguous") as caught:
+        device.from_dlpack(values.T)
+    assert caught.value.status == ferry.Status.UNSUPPORTED
+    del values, caught
+    gc.collect()
+    assert watch() is None
+    shared = device.buffer(5, shared=True)
+    shared.fill(3)
+    again = device.from_dlpack(shared, shared=True)  # a versioned one
+    assert bytes(again.contents()) == b"\3" * 5
+    with pytest.raises(AttributeError):
+        device.from_dlpack(b"bytes")
+    del shared, again

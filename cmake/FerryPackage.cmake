@@ -1,0 +1,49 @@
+# cpack: Debian packages libferry0, libferry-dev and ferry-tools, and those with debugging symbols.
+#   cmake -B build/deb -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr
+#   cmake --build build/deb && (cd build/deb && cpack)
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME ferry)
+set(CPACK_PACKAGE_VENDOR "Ferry")
+set(CPACK_PACKAGE_CONTACT "The Ferry developers <ferry@example.invalid>")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_COMPONENTS_ALL library development)
+if(FERRY_CLI)
+  list(APPEND CPACK_COMPONENTS_ALL tools)
+endif()
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
+
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR})
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libferry${FERRY_ABI})
+set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "The shared library.")
+
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libferry-dev)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
+  "Headers, the static library, and what CMake and pkg-config need.")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
+  "libferry${FERRY_ABI} (= ${PROJECT_VERSION})")
+if(FERRY_JSON_FOUND) # of programs that link the static library
+  set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS libjansson-dev)
+endif()
+
+set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME ferry-tools)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "The command ferry.")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libferry${FERRY_ABI} (= ${PROJECT_VERSION})")
+
+# Debugging symbols go to packages of their own, where the build has them; else they are dropped.
+if(CMAKE_BUILD_TYPE MATCHES "Deb")
+  set(CPACK_DEBIAN_LIBRARY_DEBUGINFO_PACKAGE ON)
+  set(CPACK_DEBIAN_TOOLS_DEBUGINFO_PACKAGE ON)
+else()
+  set(CPACK_STRIP_FILES ON)
+endif()
+include(CPack)

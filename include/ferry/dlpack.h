@@ -1,0 +1,119 @@
+/*
+ * Tensors to and from other libraries, by DLPack. The structures below have the fixed layouts of
+ * dlpack.h (DLManagedTensor and DLManagedTensorVersioned of version 1), under names of their own, so
+ * that both headers can be included: cast pointers from one to the other.
+ *
+ * Shared buffers are exported as CPU memory, without a copy. Private memory is UNSUPPORTED, in words:
+ * of Vulkan no two consumers agree what `data` is. Tensors in host memory are imported by a copy.
+ *
+ * Synchronisation: export and import wait for what Ferry has in flight on the buffer, and know
+ * nothing of what others do. As with ferry_buffer_contents: while a consumer works on an exported
+ * tensor, no Ferry operation may be in flight on its bytes, and before Ferry touches them again the
+ * consumer's work must be done. A producer's work must be done before its tensor is imported.
+ */
+#ifndef FERRY_DLPACK_H
+#define FERRY_DLPACK_H
+
+#include <ferry/ferry.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* DLDeviceType: those that are met here. */
+enum {
+    FERRY_DLPACK_CPU = 1,
+    FERRY_DLPACK_CUDA_HOST = 3, /* page-locked host memory */
+    FERRY_DLPACK_VULKAN = 7,
+    FERRY_DLPACK_METAL = 8,
+    FERRY_DLPACK_ROCM_HOST = 11, /* page-locked host memory */
+};
+
+/* DLDataTypeCode: those that are most used. */
+enum {
+    FERRY_DLPACK_INT = 0,
+    FERRY_DLPACK_UINT = 1,
+    FERRY_DLPACK_FLOAT = 2,
+    FERRY_DLPACK_BFLOAT = 4,
+    FERRY_DLPACK_COMPLEX = 5,
+    FERRY_DLPACK_BOOL = 6,
+};
+
+struct ferry_dlpack_device { /* DLDevice */
+    int32_t type, id;
+};
+
+struct ferry_dlpack_type { /* DLDataType */
+    uint8_t code, bits;
+    uint16_t lanes; /* 1, but for vectors */
+};
+
+struct ferry_dlpack_tensor { /* DLTensor */
+    void *data;
+    struct ferry_dlpack_device device;
+    int32_t rank;
+    struct ferry_dlpack_type type;
+    int64_t *shape;
+    int64_t *strides; /* in elements; NULL: row-major without gaps */
+    uint64_t byte_offset;
+};
+
+struct ferry_dlpack_managed { /* DLManagedTensor */
+    struct ferry_dlpack_tensor tensor;
+    void *manager;
+    void (*deleter)(
+        struct ferry_dlpack_managed *self); /* call it once, when done with the tensor */
+};
+
+struct ferry_dlpack_managed_versioned { /* DLManagedTensorVersioned */
+    uint32_t major, minor;
+    void *manager;
+    void (*deleter)(struct ferry_dlpack_managed_versioned *self);
+    uint64_t flags;
+    struct ferry_dlpack_tensor tensor;
+};
+
+/* Which part of a buffer, seen as what: row-major without gaps from offset on. */
+struct ferry_dlpack_view {
+    size_t offset; /* bytes */
+    struct ferry_dlpack_type type;
+    int32_t rank;
+    const int64_t *shape; /* rank many; copied */
+    uint64_t reserved[4];
+};
+
+/*
+ * Exports a shared buffer. NULL view: all of it, as bytes. Waits for all operations on the buffer
+ * and fails as ferry_buffer_contents does. The tensor keeps the memory: the buffer may be destroyed
+ * before it. Its device must stay open until the deleter has been called; the deleter itself may
+ * come later, and on any thread. A view that exceeds the buffer is OUT_OF_RANGE.
+ */
+FERRY_CHECK enum ferry_status ferry_dlpack_export(ferry_buffer *buffer,
+                                                  const struct ferry_dlpack_view *view,
+                                                  struct ferry_dlpack_managed **out_managed);
+FERRY_CHECK enum ferry_status
+ferry_dlpack_export_versioned(ferry_buffer *buffer, const struct ferry_dlpack_view *view,
+                              struct ferry_dlpack_managed_versioned **out_managed);
+
+/* How many exported tensors of a device have not been deleted yet: 0 before it may be closed. */
+FERRY_API size_t ferry_dlpack_exports(const ferry_device *device);
+
+/*
+ * Makes a buffer of the given storage that holds a copy of a tensor in host memory; waits for the
+ * copy. On success the tensor is consumed: its deleter has been called. On failure it is as before,
+ * and the caller's. UNSUPPORTED: another device than the host; strides that are not row-major
+ * without gaps; elements that are not whole bytes; a version other than 1.
+ */
+FERRY_CHECK enum ferry_status ferry_dlpack_import(ferry_device *device,
+                                                  struct ferry_dlpack_managed *managed,
+                                                  enum ferry_storage storage,
+                                                  ferry_buffer **out_buffer);
+FERRY_CHECK enum ferry_status
+ferry_dlpack_import_versioned(ferry_device *device, struct ferry_dlpack_managed_versioned *managed,
+                              enum ferry_storage storage, ferry_buffer **out_buffer);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

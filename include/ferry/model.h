@@ -1,0 +1,121 @@
+/*
+ * Models: files of tensors, straight into device memory. Reads safetensors and GGUF (versions 2 and
+ * 3), also in several files; any other file is one tensor of plain bytes.
+ *
+ * Files are not trusted: every size, offset, count and name in a header is checked before it is
+ * used, and a file that contradicts itself is refused in words. What a tensor's bytes mean is not
+ * looked at. A file must not change while its model is open.
+ */
+#ifndef FERRY_MODEL_H
+#define FERRY_MODEL_H
+
+#include <ferry/ferry.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ferry_model ferry_model;
+
+enum ferry_model_format {
+    FERRY_MODEL_BYTES = 0, /* not a model that Ferry knows: one tensor, the whole file */
+    FERRY_MODEL_SAFETENSORS,
+    FERRY_MODEL_GGUF,
+};
+
+/* "bytes", "safetensors", "gguf". A static string, never NULL. */
+FERRY_API const char *ferry_model_format_name(enum ferry_model_format format);
+
+struct ferry_model_info {
+    enum ferry_model_format format;
+    uint32_t version; /* of the format; 0 where it has none */
+    size_t files;     /* that the tensors lie in */
+    size_t tensors;
+    uint64_t bytes;      /* of all tensors */
+    uint64_t arena_size; /* of one buffer that holds them all (ferry_model_load); 0: no bytes */
+    uint64_t reserved[8];
+};
+
+enum { FERRY_TENSOR_RANK_MAX = 8 };
+
+struct ferry_tensor_info {
+    const char *name; /* lives as long as the model; no two are equal; may hold any byte but 0 */
+    const char *type; /* as the format calls it: "BF16", "Q4_K"; of plain bytes "U8" */
+    uint32_t rank;
+    uint64_t shape[FERRY_TENSOR_RANK_MAX]; /* the outermost first, in elements */
+    uint64_t size;                         /* bytes */
+    uint64_t arena_offset;                 /* a multiple of FERRY_BUFFER_ALIGNMENT */
+    size_t file;                           /* index, for ferry_model_file_name */
+    uint64_t file_offset;                  /* of its first byte */
+    uint64_t reserved[4];
+};
+
+/*
+ * Opens a model and reads its headers; blocks. path is one of
+ *   - a file of safetensors or GGUF, or any other regular file;
+ *   - NAME-00001-of-00003.gguf, or another of its parts: all of them are opened;
+ *   - model.safetensors.index.json: all files that it names, from its own directory;
+ *   - a directory that holds one of these, or safetensors files alone.
+ * IO: a file cannot be read. INVALID_ARGUMENT: a file is not what it says it is, or a part is
+ * missing. UNSUPPORTED: a version or type that Ferry does not know; more than FERRY_TENSOR_RANK_MAX
+ * dimensions; safetensors, where the library was built without its JSON library.
+ */
+FERRY_CHECK enum ferry_status ferry_model_open(const char *path, ferry_model **out_model);
+
+/* NULL is allowed. No other call on the model may be running. Buffers that were loaded stay. */
+FERRY_API void ferry_model_close(ferry_model *model);
+
+FERRY_API void ferry_model_get_info(const ferry_model *model, struct ferry_model_info *out_info);
+
+/* The path of a file; NULL if there is no such file. Lives as long as the model. */
+FERRY_API const char *ferry_model_file_name(const ferry_model *model, size_t file);
+
+/* Tensors are numbered from 0 on as they lie in the files. OUT_OF_RANGE: there is no such one. */
+FERRY_CHECK enum ferry_status ferry_model_get_tensor(const ferry_model *model, size_t index,
+                                                     struct ferry_tensor_info *out_info);
+
+/* INVALID_ARGUMENT: no tensor has this name. */
+FERRY_CHECK enum ferry_status ferry_model_find_tensor(const ferry_model *model, const char *name,
+                                                      size_t *out_index);
+
+/* Reads a part of a tensor to host memory. The range must lie in the tensor, else OUT_OF_RANGE. */
+FERRY_CHECK enum ferry_status ferry_model_read(const ferry_model *model, size_t index, void *memory,
+                                               size_t size, uint64_t offset);
+
+/* Bytes loaded so far, of total; called on the loading thread. */
+typedef void (*ferry_model_progress)(uint64_t done, uint64_t total, void *user);
+
+/*
+ * Loads all tensors into one buffer of at least offset + arena_size bytes, each to
+ * offset + arena_offset; the bytes between them stay as they are. Blocks until all is in the buffer;
+ * reads the files in order, one piece while the device takes the one before. progress may be NULL.
+ * IO: a file could not be read, or is shorter than when it was opened. After a failure some tensors
+ * may have been loaded, and some in part; bytes outside their places are never touched. In a
+ * callback: IN_CALLBACK. Several threads may load from one model at once.
+ */
+FERRY_CHECK enum ferry_status ferry_model_load(const ferry_model *model, ferry_buffer *arena,
+                                               uint64_t offset, ferry_model_progress progress,
+                                               void *user);
+
+/* Where a tensor goes. */
+struct ferry_tensor_place {
+    ferry_buffer *buffer; /* NULL: this tensor is not loaded */
+    uint64_t offset;
+};
+
+/* As ferry_model_load, but tensor i goes to places[i]: there are as many as tensors, and their
+ * buffers are of one device. A place that does not hold its tensor is OUT_OF_RANGE, and nothing is
+ * loaded. */
+FERRY_CHECK enum ferry_status ferry_model_load_into(const ferry_model *model,
+                                                    const struct ferry_tensor_place *places,
+                                                    ferry_model_progress progress, void *user);
+
+/* Loads one tensor. */
+FERRY_CHECK enum ferry_status ferry_model_load_tensor(const ferry_model *model, size_t index,
+                                                      ferry_buffer *buffer, uint64_t offset);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,47 @@
+"""make_corpus.py DIRECTORY: small files for the fuzz targets to begin with, right and wrong, in
+DIRECTORY/gguf, safetensors and index."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models"))
+from writer import GGUF_TYPES, METADATA, SAFE_BITS, gguf, pair, safetensors, write  # noqa: E402
+from wrong import WRONG_GGUF, WRONG_SAFETENSORS  # noqa: E402
+
+LARGEST = 1 << 16  # bytes; more teaches a fuzzer nothing
+
+
+def right_gguf():
+    every = [(f"t.{kind}", kind, (2, elements)) for kind, (_, elements, _) in GGUF_TYPES.items()]
+    yield gguf([])[0]
+    yield gguf(every)[0]
+    yield gguf(every[:2], METADATA[:12] + METADATA[13:], 2, 8)[0]
+    yield gguf([("x", "F32", (1, 2, 3, 4)), ("none", "I8", (0,))], [
+        pair("split.no", "u16", 0), pair("split.count", "u16", 1),
+        pair("split.tensors.count", "i32", 2)])[0]
+
+
+def right_safetensors():
+    yield safetensors([])[0]
+    yield safetensors([(f"t.{kind}", kind, (2, 4)) for kind in SAFE_BITS], {"format": "pt"}, 3)[0]
+    yield safetensors([("scalar", "I64", ()), ("none", "U8", (0, 7))])[0]
+
+
+def indexes():
+    for value in ({"weight_map": {"a": "x.safetensors", "b": "y.safetensors"}}, {}, [],
+                  {"metadata": {"total_size": 3}, "weight_map": {"a": "../x"}},
+                  {"weight_map": {"a": 1}}, {"weight_map": []}, {"weight_map": {"\u00fc": ""}}):
+        yield json.dumps(value).encode()
+
+
+def main(directory):
+    for kind, right, wrong in (("gguf", right_gguf(), WRONG_GGUF),
+                               ("safetensors", right_safetensors(), WRONG_SAFETENSORS),
+                               ("index", indexes(), {})):
+        files = list(right) + [data for data, _ in wrong.values()]
+        for i, data in enumerate(files):
+            write(f"{directory}/{kind}/{i:03}", data[:LARGEST])
+
+
+main(sys.argv[1])

@@ -1,0 +1,219 @@
+"""`ferry load` on files of another writer: every tensor is told as that wrote it, wrong files are
+refused in words. Run as: test_load.py FERRY DIRECTORY JSON (1: with safetensors)."""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+
+import writer
+from writer import METADATA, gguf, pair, raw_gguf, safetensors, write
+from wrong import WRONG_GGUF, WRONG_SAFETENSORS
+
+ferry, folder, with_json = sys.argv[1], sys.argv[2], sys.argv[3] == "1"
+environment = {key: value for key, value in os.environ.items()
+               if key not in ("FERRY_PATH", "FERRY_HOST", "FERRY_DEVICE")}
+passed, failed = 0, []
+
+
+def check(name, good, why=""):
+    global passed
+    passed += bool(good)
+    if good:
+        print(f"[       OK ] {name}")
+    else:
+        failed.append(name)
+        print(f"[  FAILED  ] {name}: {why}")
+
+
+def load(path, *options):
+    return subprocess.run([ferry, "load", "--device", "host", *options, path], env=environment,
+                          capture_output=True, text=True, timeout=250)
+
+
+# --- files that are right ------------------------------------------------------------------------
+
+
+def check_tensors(name, path, expected, *options):
+    """expected: {tensor: (type, shape, file, offset in the file, bytes)}."""
+    done = load(path, "--json", *options)
+    check(f"{name}: exit", done.returncode == 0, done.stderr)
+    if done.returncode != 0:
+        return
+    model = json.loads(done.stdout)["models"][0]
+    got = {t["name"]: (t["type"], t["shape"], os.path.basename(model["files"][t["file"]]),
+                       t["file_offset"], t["bytes"]) for t in model["tensors"]}
+    wanted = {key: (kind, list(shape), file, offset, len(data))
+              for key, (kind, shape, file, offset, data) in expected.items()}
+    check(f"{name}: tensors", got == wanted and len(model["tensors"]) == len(wanted),
+          f"{got}\nnot\n{wanted}")
+    check(f"{name}: verified", model["verified"] is True)
+    if "--separate" not in options:
+        ends = sorted((t["offset"], t["offset"] + t["bytes"]) for t in model["tensors"])
+        check(f"{name}: arena", all(offset % 256 == 0 for offset, _ in ends)
+              and all(a[1] <= b[0] for a, b in zip(ends, ends[1:])))
+
+
+def expect(tensors, places, file):
+    return {name: (kind, shape, file, *places[name]) for name, kind, shape in tensors}
+
+
+SAFE = [("embed", "F32", (7, 33)), ("layer.0", "BF16", (3, 5, 2)), ("scalar", "I64", ()),
+        ("empty", "F16", (0, 4)), ("bits", "F4", (6,)), ("six", "F6_E2M3", (4, 1)),
+        ("line\nfeed \u00fc", "U8", (1,)), ("big", "F16", (1500, 3001)), ("c", "C64", (2,))]
+GGUF = [("token_embd.weight", "Q4_K", (3, 512)), ("norm", "F32", (33,)), ("one", "I8", (1,)),
+        ("half", "F16", (2, 3, 4, 5)), ("q", "Q8_0", (1, 64)), ("mx", "MXFP4", (2, 32)),
+        ("none", "F32", (0,)), ("big", "BF16", (1501, 3000)), ("end", "Q6_K", (256,))]
+
+
+def check_right_files():
+    if with_json:
+        data, places = safetensors(SAFE, {"format": "pt"}, pad=5)
+        path = write(f"{folder}/right/model.safetensors", data)
+        check_tensors("safetensors", path, expect(SAFE, places, "model.safetensors"))
+        check_tensors("safetensors, separate", path, expect(SAFE, places, "model.safetensors"),
+                      "--separate")
+        check_tensors("safetensors, staged", path, expect(SAFE, places, "model.safetensors"),
+                      "--path", "staged")
+        path = write(f"{folder}/right/other-name.bin", data)
+        check_tensors("safetensors by content", path, expect(SAFE, places, "other-name.bin"))
+        data, places = safetensors([])
+        check_tensors("no tensors", write(f"{folder}/right/none.safetensors", data), {})
+    for version in (2, 3):
+        for alignment in (32, 8, 4096):
+            name = f"v{version}-{alignment}.gguf"
+            data, places = gguf(GGUF, METADATA, version, alignment)
+            path = write(f"{folder}/right/{name}", data)
+            check_tensors(name, path, expect(GGUF, places, name))
+    check_tensors("gguf, separate", path, expect(GGUF, places, name), "--separate")
+    check_tensors("gguf by content", write(f"{folder}/right/g", data), expect(GGUF, places, "g"))
+    check_tensors("empty gguf", write(f"{folder}/right/none.gguf", raw_gguf()), {})
+
+
+def check_plain_bytes():
+    for name, data in (("plain.bin", writer.content("plain", 9000001)), ("one", b"x"), ("empty", b""),
+                       ("magic", b"GGU"), ("length", struct.pack("<Q", 1000) + b"{}")):
+        path = write(f"{folder}/plain/{name}", data)
+        done = load(path)
+        check(f"{name} is plain bytes", done.returncode == 0
+              and "not a model: moved as plain bytes" in done.stdout, done.stdout + done.stderr)
+        check_tensors(name, path, {name: ("U8", (len(data),), name, 0, data)})
+
+
+def check_shards():
+    if with_json:
+        parts, expected, weight_map = [SAFE[:3], SAFE[3:8], SAFE[8:]], {}, {}
+        for i, part in enumerate(parts):
+            name = f"model-0000{i + 1}-of-00003.safetensors"
+            data, places = safetensors(part)
+            write(f"{folder}/shards/{name}", data)
+            expected.update(expect(part, places, name))
+            weight_map.update({tensor[0]: name for tensor in part})
+        check_tensors("shards without an index", f"{folder}/shards", expected)
+        index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+        path = write(f"{folder}/shards/model.safetensors.index.json", json.dumps(index).encode())
+        check_tensors("index", path, expected)
+        check_tensors("directory with an index", f"{folder}/shards/", expected)
+    expected, names = {}, []
+    for i, part in enumerate([GGUF[:4], GGUF[4:5], GGUF[5:]]):
+        names.append(f"m-0000{i + 1}-of-00003.gguf")
+        pairs = [pair("split.no", "u16", i), pair("split.count", "u16", 3),
+                 pair("split.tensors.count", "i32", len(GGUF))]
+        data, places = gguf(part, pairs)
+        write(f"{folder}/split/{names[i]}", data)
+        expected.update(expect(part, places, names[i]))
+    for name in names:
+        check_tensors(name, f"{folder}/split/{name}", expected)
+    check_tensors("split in a directory", f"{folder}/split", expected)
+
+
+# --- files that are wrong ------------------------------------------------------------------------
+
+
+def check_wrong(kind, table, suffix):
+    for name, (data, words) in table.items():
+        path = write(f"{folder}/wrong/{kind}{suffix}", data)
+        done = load(path)
+        check(f"{kind}, {name}", done.returncode == 3 and re.search(words, done.stderr)
+              and "\x1b" not in done.stderr and done.stdout == "",
+              f"exit {done.returncode}: {done.stderr}")
+        for cut in (len(data) // 3, len(data) * 2 // 3) if len(data) > 40 else ():
+            done = load(write(f"{folder}/wrong/{kind}{suffix}", data[:cut]))
+            check(f"{kind}, {name}, first {cut} bytes", done.returncode == 3, done.stderr)
+
+
+def check_wrong_shards():
+    def refused(name, path, words):
+        done = load(path)
+        check(name, done.returncode == 3 and re.search(words, done.stderr),
+              f"exit {done.returncode}: {done.stderr}")
+
+    os.makedirs(f"{folder}/bad/nothing", exist_ok=True)
+    refused("no model in a directory", f"{folder}/bad/nothing", "holds no safetensors")
+    refused("no such file", f"{folder}/bad/none", "No such file")
+    refused("a device", "/dev/null", "not a regular file")
+    one = gguf(GGUF[:2])[0]
+    refused("a part is missing", write(f"{folder}/bad/p/m-00001-of-00002.gguf", one),
+            "m-00002-of-00002.gguf: No such file")
+    refused("a part is missing in a directory", f"{folder}/bad/p", "1 of a model's 2 parts")
+    write(f"{folder}/bad/p/m-00002-of-00002.gguf", one)
+    refused("the same tensors in two parts", f"{folder}/bad/p", "two tensors")
+    write(f"{folder}/bad/q/m-00001-of-00002.gguf", gguf(GGUF[:1], [
+        pair("split.no", "u16", 0), pair("split.count", "u16", 3)])[0])
+    write(f"{folder}/bad/q/m-00002-of-00002.gguf", gguf(GGUF[1:2])[0])
+    refused("a part of another split", f"{folder}/bad/q", "is part 0 of 3")
+    write(f"{folder}/bad/s/m-00001-of-00002.gguf", gguf(GGUF[:1], [
+        pair("split.tensors.count", "i32", 7)])[0])
+    write(f"{folder}/bad/s/m-00002-of-00002.gguf", gguf(GGUF[1:2])[0])
+    refused("the parts lack tensors", f"{folder}/bad/s", "have 2 tensors, and it tells of 7")
+    write(f"{folder}/bad/two/a.gguf", one)
+    write(f"{folder}/bad/two/b.gguf", one)
+    refused("two models", f"{folder}/bad/two", "holds 2 models")
+    if not with_json:
+        return
+    good = safetensors(SAFE[:2])[0]
+    write(f"{folder}/bad/i/x.safetensors", good)
+    index = f"{folder}/bad/i/m.safetensors.index.json"
+    for name, weight_map, words in (
+            ("no map", None, "no weight_map"), ("an empty map", {}, "no weight_map"),
+            ("a file that is a number", {"embed": 1}, "in no file"),
+            ("a file elsewhere", {"embed": "../right/model.safetensors"}, "in no file"),
+            ("an absolute file", {"embed": "/etc/passwd"}, "in no file"),
+            ("a hidden file", {"embed": ".."}, "in no file"),
+            ("no such file", {"embed": "y.safetensors"}, "cannot open .*y.safetensors"),
+            ("a tensor that is missing", {"embed": "x.safetensors", "zzz": "x.safetensors"},
+             "tells of 2 tensors, its files hold 1")):
+        write(index, json.dumps({"weight_map": weight_map}).encode())
+        refused(f"index: {name}", index, words)
+    write(f"{folder}/bad/i/y.safetensors", safetensors(SAFE[2:3])[0])
+    write(index, json.dumps({"weight_map": {"embed": "y.safetensors",
+                                            "scalar": "x.safetensors"}}).encode())
+    refused("index: the wrong file", index, "is to be in y.safetensors")
+
+
+def check_without_json():
+    data, _ = safetensors(SAFE)
+    for name in ("m.safetensors", "other", "m.safetensors.index.json"):
+        done = load(write(f"{folder}/nojson/{name}", data))
+        check(f"no JSON library: {name}", done.returncode == 3
+              and "built without a JSON library" in done.stderr, done.stderr)
+
+
+shutil.rmtree(folder, ignore_errors=True)
+print("[==========] Running the tests of ferry load")
+check_right_files()
+check_plain_bytes()
+check_shards()
+check_wrong("gguf", WRONG_GGUF, ".gguf")
+check_wrong_shards()
+if with_json:
+    check_wrong("safetensors", WRONG_SAFETENSORS, ".safetensors")
+else:
+    check_without_json()
+print(f"[  PASSED  ] {passed} test(s).")
+if failed:
+    print(f"[  FAILED  ] {len(failed)} test(s), listed below:", *failed, sep="\n  ")
+sys.exit(bool(failed))
