@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test_command_triton.sh FERRY SERVER BACKENDS [vulkan]: `ferry triton` with the stand-in as the server
-# library, opened as a real one is. With vulkan only what differs there: the backend's work by a queue
-# of Vulkan's. Prints a line per check, and cmocka's closing lines.
+# test_command_triton.sh FERRY SERVER BACKENDS [vulkan]: `ferry triton` with the stand-in as the
+# server library, opened as a real one is. With vulkan only what differs there: the backend's work
+# by a queue of Vulkan's. Prints a line per check, and cmocka's closing lines.
 set -u
 ferry=$1 server=$2 backends=$3 device=${4-host}
 [ -x "$ferry" ] && [ -f "$server" ] && [ -d "$backends" ] || exit 1
@@ -45,7 +45,11 @@ lacks() {
 # json EXPRESSION: of the last output, parsed, in Python; j is the value, m the metrics.
 json() {
     if python3 -c "import json, sys; j = json.load(open(sys.argv[1])); m = j['metrics']
-sys.exit(not ($1))" "$dir/out" 2>>"$dir/err"; then good "$name: $1"; else bad "$name: not so: $1"; fi
+sys.exit(not ($1))" "$dir/out" 2>>"$dir/err"; then
+        good "$name: $1"
+    else
+        bad "$name: not so: $1"
+    fi
 }
 
 drive() {
@@ -109,7 +113,8 @@ says out "ferry_triton_gathered_requests_total 200"
 drive "json" 0 --json --bytes 4097 --concurrency 7
 json "j['requests'] == 200 and j['bytes'] == 4097 and j['concurrency'] == 7"
 json "j['statistics']['model_stats'][0]['inference_stats']['success']['count'] == 200"
-json "m['ferry_triton_gathered_bytes_total'] == 200 * 4097 == m['ferry_triton_scattered_bytes_total']"
+json "m['ferry_triton_gathered_bytes_total'] == 200 * 4097"
+json "m['ferry_triton_scattered_bytes_total'] == 200 * 4097"
 json "m['ferry_triton_gathers_total'] == m['ferry_triton_scatters_total'] <= 200"
 export FERRY_HOST=no_map
 drive "private" 0 --json --private

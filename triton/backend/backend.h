@@ -156,7 +156,7 @@ struct work_copy work_copy_of(const struct slot *slot, size_t input);
 /* Does the external work, and ends it. On the sender thread. */
 void work_run(struct slot *slot);
 
-/* --- on Vulkan (work_vulkan.c; work_no_vulkan.c: it is not there) ------------------------------ */
+/* --- on Vulkan (work_vulkan.c; work_no_vulkan.c: it is not there) ----------------------------- */
 
 bool vulkan_work_is_there(void);
 
