@@ -42,7 +42,8 @@ python3 "$here/make_headers.py" "$triton" "$dir/include" || exit 1
 compiles "headers that agree" yes
 plant "a parameter of another type" tritonserver.h \
     's/\(TRITONBACKEND_RequestRelease(.*\)uint32_t release_flags/\1uint64_t release_flags/'
-plant "another return type" tritonserver.h 's/^void TRITONSERVER_ErrorDelete/int TRITONSERVER_ErrorDelete/'
+plant "another return type" tritonserver.h \
+    's/^void TRITONSERVER_ErrorDelete/int TRITONSERVER_ErrorDelete/'
 plant "a function that is gone" tritonserver.h 's/TRITONSERVER_ServerStop/TRITONSERVER_ServerHalt/'
 plant "another enum value" tritonserver.h \
     's/TRITONSERVER_MEMORY_GPU = 2/TRITONSERVER_MEMORY_GPU = 3/'

@@ -7,7 +7,7 @@
  *   model.c      a model's configuration, read and checked
  *   instance.c   an instance: its slots, its sender thread
  *   execute.c    a batch on its way to the device and back
- *   work.c       what is done on the device
+ *   work.c       what is done on the device; work_vulkan.c: by a queue of Vulkan's
  */
 #ifndef FERRY_BACKEND_H
 #define FERRY_BACKEND_H
@@ -79,11 +79,15 @@ struct slot {
 
     ferry_buffer *in, *out; /* as large as the largest batch so far */
     uint8_t *out_bytes;     /* out's contents, where the work is the CPU's */
+    uint8_t probe;          /* a byte of out, read to learn when the work is done */
+    void *native;           /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    bool has_work;   /* work was begun and wants an end */
-    bool submitted;  /* Execute is through with it */
-    bool copied;     /* the work may begin */
-    bool done;       /* the responses may be sent */
+    bool has_work;      /* work was begun and wants an end */
+    bool awaits_copied; /* copied will be set */
+    bool submitted;     /* Execute is through with it */
+    bool copied;        /* the CPU's work may begin; or the device's is done */
+    bool done;          /* the outputs are where they belong */
+    enum { STEP_DEVICE, STEP_WORK, STEP_SEND } step; /* with the device, or handed to the sender */
     enum ferry_status status; /* of the whole batch */
     char why[256];            /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;
@@ -138,10 +142,28 @@ TRITONSERVER_Error *work_check(ferry_device *device, enum operation operation);
 /* How out is to be stored for it. */
 enum ferry_storage work_storage(ferry_device *device, enum operation operation);
 
-/* Submits the device-side operation from in to out, and begins the external work. */
+/* Submits the device-side operation from in to out, as external work. has_work: it is the CPU's,
+ * and wants work_run. */
 enum ferry_status work_submit(struct slot *slot);
+
+/* Where input i is copied from and to; size 0: nothing. */
+struct work_copy {
+    ferry_buffer *from;
+    size_t from_offset, to_offset, size;
+};
+struct work_copy work_copy_of(const struct slot *slot, size_t input);
 
 /* Does the external work, and ends it. On the sender thread. */
 void work_run(struct slot *slot);
+
+/* --- on Vulkan (work_vulkan.c; work_no_vulkan.c: it is not there) ----------------------------- */
+
+bool vulkan_work_is_there(void);
+
+/* Submits the copies to Ferry's queue: begins, waits, copies, signals, ends. */
+enum ferry_status vulkan_work_submit(struct slot *slot);
+
+/* Frees what the slot has. Its work is done. */
+void vulkan_work_finish(struct slot *slot);
 
 #endif

@@ -23,7 +23,9 @@ struct slot *instance_take_slot(struct instance *instance) {
     pthread_mutex_lock(&instance->lock);
     while (!instance->free) pthread_cond_wait(&instance->changed, &instance->lock);
     struct slot *slot = take_first(&instance->free);
-    slot->submitted = slot->copied = slot->done = slot->has_work = false;
+    slot->submitted = slot->copied = slot->done = false;
+    slot->has_work = slot->awaits_copied = false;
+    slot->step = STEP_DEVICE;
     instance->busy++;
     pthread_mutex_unlock(&instance->lock);
     return slot;
@@ -39,14 +41,20 @@ void instance_give_slot(struct slot *slot) {
     pthread_mutex_unlock(&instance->lock);
 }
 
-/* Whichever of the flags comes last hands the slot over. */
+/* Whichever of the flags comes last hands the slot over. A callback may be later than one of an
+ * operation that does not depend on its own: the slot is the batch's until all have come. */
 void instance_set(struct slot *slot, bool *flag) {
     struct instance *instance = slot->instance;
     pthread_mutex_lock(&instance->lock);
     *flag = true;
-    if (slot->submitted && slot->done && flag != &slot->copied) append(&instance->to_send, slot);
-    else if (slot->submitted && slot->copied && slot->has_work && flag != &slot->done)
+    if (slot->submitted && slot->copied && slot->has_work && slot->step == STEP_DEVICE) {
+        slot->step = STEP_WORK;
         append(&instance->to_work, slot);
+    } else if (slot->submitted && slot->done && (slot->copied || !slot->awaits_copied) &&
+               slot->step != STEP_SEND) {
+        slot->step = STEP_SEND;
+        append(&instance->to_send, slot);
+    }
     pthread_cond_broadcast(&instance->changed);
     pthread_mutex_unlock(&instance->lock);
 }
@@ -145,6 +153,7 @@ static TRITONSERVER_Error *open_device(struct instance *instance) {
 /* --- an instance ------------------------------------------------------------------------------ */
 
 static void free_slot(struct slot *slot) {
+    vulkan_work_finish(slot);
     ferry_buffer_destroy(slot->in);
     ferry_buffer_destroy(slot->out);
     free(slot->requests);

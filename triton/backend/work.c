@@ -3,18 +3,20 @@
 #include <string.h>
 
 /*
- * What is done on the device: out becomes in, by a copy on the device, and then the model's own
- * work is done on out. On the host device that work is the CPU's, as external work: begin, wait for
- * what it depends on, work, end. On a GPU put your kernel between begin and end: your queue waits
- * for each of work.waits, runs the kernel, signals work.signal, and end follows the submission, so
- * that no thread waits. The buffers' native handles are in ferry/metal.h and ferry/vulkan.h.
+ * What is done on the device: out becomes in, as external work on the two. This is the place for a
+ * kernel of your own. On Vulkan (work_vulkan.c) it is commands on a queue, between begin and end;
+ * all of it is submitted at once, and no thread waits. On the host device the CPU does it, on the
+ * sender thread: begin, wait for what it depends on, work, end. There the copy from private memory
+ * is Ferry's, before the work. On other devices the copy is all.
  */
 
-static bool is_host(ferry_device *device) {
+static bool is_driver(ferry_device *device, const char *driver) {
     struct ferry_device_info info;
     ferry_device_get_info(device, &info);
-    return !strcmp(info.driver, "host");
+    return !strcmp(info.driver, driver);
 }
+
+static bool is_host(ferry_device *device) { return is_driver(device, "host"); }
 
 TRITONSERVER_Error *work_check(ferry_device *device, enum operation operation) {
     struct ferry_device_info info;
@@ -30,7 +32,18 @@ enum ferry_storage work_storage(ferry_device *device, enum operation operation) 
                                                               : FERRY_STORAGE_PRIVATE;
 }
 
-/* Without a need to wait for more: the copy was the work, or the external work may begin. */
+struct work_copy work_copy_of(const struct slot *slot, size_t input) {
+    const size_t begin = slot->inputs[input].offset;
+    const size_t end = input + 1 < slot->instance->model->input_count
+                           ? slot->inputs[input + 1].offset
+                           : slot->size;
+    const struct ferry_triton_span *first = &slot->spans[input * slot->count];
+    if (first->buffer && first->buffer != slot->in) /* passed through */
+        return (struct work_copy){first->buffer, first->offset, begin, first->size};
+    return (struct work_copy){slot->in, begin, begin, end - begin};
+}
+
+/* The device is through with the copy, or with the work. */
 static void on_copied(enum ferry_status status, ferry_ticket ticket, void *user) {
     struct slot *slot = user;
     (void)status; /* the external work's ready and the scatter tell it */
@@ -39,34 +52,43 @@ static void on_copied(enum ferry_status status, ferry_ticket ticket, void *user)
     instance_set(slot, &slot->copied);
 }
 
-/* One copy for each input, from where its parts are to the same place in out. */
 static enum ferry_status submit_copies(struct slot *slot) {
-    const struct model *model = slot->instance->model;
     ferry_batch *batch = NULL;
     enum ferry_status status = ferry_batch_create(slot->instance->device, &batch);
-    for (size_t i = 0; i < model->input_count && !status; i++) {
-        const size_t begin = slot->inputs[i].offset;
-        const size_t end = i + 1 < model->input_count ? slot->inputs[i + 1].offset : slot->size;
-        const struct ferry_triton_span *first = &slot->spans[i * slot->count];
-        status = first->buffer && first->buffer != slot->in /* passed through */
-                     ? ferry_batch_copy_buffer(batch, slot->out, first->buffer, first->size, begin,
-                                               first->offset)
-                     : ferry_batch_copy_buffer(batch, slot->out, slot->in, end - begin, begin,
-                                               begin);
+    for (size_t i = 0; i < slot->instance->model->input_count && !status; i++) {
+        const struct work_copy copy = work_copy_of(slot, i);
+        status = ferry_batch_copy_buffer(batch, slot->out, copy.from, copy.size, copy.to_offset,
+                                         copy.from_offset);
     }
     if (!status) status = ferry_batch_submit(batch, on_copied, slot, NULL);
+    slot->awaits_copied = !status;
     ferry_batch_destroy(batch);
     return status;
 }
 
-enum ferry_status work_submit(struct slot *slot) {
-    const struct instance *instance = slot->instance;
-    enum ferry_status status = submit_copies(slot);
-    if (status || !is_host(instance->device)) return status;
+static enum ferry_status submit_on_host(struct slot *slot) {
     const struct ferry_use use = {slot->out, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
-    status = ferry_external_begin(instance->device, &use, 1, &slot->work);
+    enum ferry_status status = submit_copies(slot);
+    if (!status)
+        status = ferry_external_begin(slot->instance->device, &use, 1, &slot->work);
     slot->has_work = !status;
     return status;
+}
+
+/* A byte of out is behind the work in Ferry's order: when it is there the work is done. */
+static enum ferry_status submit_on_vulkan(struct slot *slot) {
+    enum ferry_status status = vulkan_work_submit(slot);
+    if (status) return status;
+    status = ferry_copy_to_host_async(slot->out, &slot->probe, 1, 0, on_copied, slot, NULL);
+    slot->awaits_copied = !status;
+    return status;
+}
+
+enum ferry_status work_submit(struct slot *slot) {
+    ferry_device *device = slot->instance->device;
+    if (is_host(device)) return submit_on_host(slot);
+    return vulkan_work_is_there() && is_driver(device, "vulkan") ? submit_on_vulkan(slot)
+                                                                 : submit_copies(slot);
 }
 
 /* The work itself. */
