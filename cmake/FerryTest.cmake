@@ -54,7 +54,8 @@ endfunction()
 # instrumented: ThreadSanitizer sees its copies but not its locks.
 set(FERRY_VULKAN_TEST_ENVIRONMENT
   FERRY_VULKAN_LIBRARY=$<TARGET_FILE:strictvk>
-  TSAN_OPTIONS=ignore_noninstrumented_modules=1)
+  TSAN_OPTIONS=ignore_noninstrumented_modules=1
+  LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/strictvk/lsan.supp:print_suppressions=0)
 
 # ferry_vulkan_environment(TARGET FILE): the tests of the configurations that FILE names see Vulkan
 # through the strict one.

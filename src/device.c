@@ -275,6 +275,8 @@ static void set_thresholds(struct ferry_device *device) {
                      device->info.kind == FERRY_DEVICE_SOFTWARE;
     device->direct_max = UINT64_MAX;
     device->direct_copy_max = cpu ? UINT64_MAX : 64 << 10;
+    /* H200: 1 MiB takes 41 us from registered memory, 49 us by the CPU; 64 KiB 20 us and 3 us. */
+    device->direct_registered_max = cpu ? UINT64_MAX : 512 << 10;
     device->import_from = 256 << 10;
 }
 

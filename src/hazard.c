@@ -261,9 +261,10 @@ static void leave_place(struct ferry__op *op) {
 static void count_op(struct ferry__op *op) {
     struct ferry__metrics *metrics = &op->device->metrics;
     const uint64_t taken = ferry__now_ns() - op->start_ns;
-    for (size_t i = 0; i < op->count; i++) {
+    /* Of a bridge the writing half counts; external work has no operations of ours. */
+    const bool counts = op->kind == FERRY__OP_ITEMS || op->kind == FERRY__OP_BRIDGE_WRITE;
+    for (size_t i = 0; i < op->count && counts; i++) {
         const struct ferry__item *item = &op->items[i];
-        if (op->kind == FERRY__OP_BRIDGE_READ) continue; /* its other half counts */
         ferry__count_timed(metrics, item->operation, item->path, item->size, item->status, taken);
     }
     atomic_fetch_sub(&metrics->now.operations_in_flight, 1);

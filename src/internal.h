@@ -346,6 +346,7 @@ struct ferry_device {
     enum ferry_map map;
     bool no_fallback, no_staging_wait;
     uint64_t direct_max, direct_copy_max; /* the CPU copies at most this much; above it the queue */
+    uint64_t direct_registered_max;       /* the same, where the host range is registered */
     uint64_t import_from;                 /* imports for one transfer pay from here on */
     struct ferry__memory_pool memory;
     struct ferry__staging upload, readback;

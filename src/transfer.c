@@ -143,6 +143,18 @@ bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max) {
     return false;
 }
 
+/* Would the device read or write registered memory sooner than the CPU copies? */
+static bool goes_imported(struct ferry_device *device, const struct ferry__item *item) {
+    if (item->operation >= FERRY_OPERATION_COPY || item->size <= device->direct_registered_max ||
+        device->path != FERRY_PATH_AUTO)
+        return false;
+    struct ferry__region *region = ferry__region_find(device, item->host, item->size);
+    const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    const bool imported = region && region->imported && (upload || !region->read_only);
+    ferry__region_unref(device, region);
+    return imported;
+}
+
 static void carry_out(const struct ferry__item *item) {
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
@@ -327,9 +339,10 @@ static enum ferry_status run_inside_call(const struct ferry__item *item,
 }
 
 static enum ferry_status run_waiting(struct ferry__item *item) {
-    const struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
+    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     enum ferry_status status;
-    if (!item->size || ferry__item_direct_ok(item, device->direct_max))
+    if (!item->size ||
+        (ferry__item_direct_ok(item, device->direct_max) && !goes_imported(device, item)))
         return run_inside_call(item, &(struct reply){0});
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, true, NULL, NULL, NULL);
@@ -341,7 +354,8 @@ static enum ferry_status run_async(struct ferry__item *item, const struct reply 
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     const uint64_t max =
         device->direct_max < ASYNC_DIRECT_MAX ? device->direct_max : ASYNC_DIRECT_MAX;
-    if (!item->size || ferry__item_direct_ok(item, max)) return run_inside_call(item, reply);
+    if (!item->size || (ferry__item_direct_ok(item, max) && !goes_imported(device, item)))
+        return run_inside_call(item, reply);
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, false, reply->callback, reply->user, reply->out_ticket);
     return submit_item(item, reply);
