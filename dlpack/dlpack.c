@@ -1,7 +1,6 @@
-#include "internal.h"
+#include "native.h"
 
 #include <assert.h>
-#include <ferry/dlpack.h>
 #include <string.h>
 
 enum { RANK_MAX = 64, VERSION_MAJOR = 1, VERSION_MINOR = 0 };
@@ -120,30 +119,43 @@ static void delete_versioned(struct ferry_dlpack_managed_versioned *self)
     release(self->manager);
 }
 
-/* Why private memory cannot be exported. */
-static enum ferry_status refuse_private(ferry_buffer *buffer)
+/* Why private memory of other drivers cannot be exported. */
+static enum ferry_status refuse_private(const ferry_buffer *buffer)
 {
-    static const struct {
-        const char *driver, *why;
-    } reasons[] = {
-        {"vulkan", "consumers do not agree what the data of a Vulkan tensor is"},
-        {"metal", "this version does not export Metal buffers"},
-    };
-    struct ferry_device_info info;
-    const char *why = "no consumer can reach it";
-    ferry_device_get_info(buffer->device, &info);
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
-        if (strcmp(reasons[i].driver, info.driver) == 0)
-            why = reasons[i].why;
+    const bool vulkan = strcmp(buffer->device->info.driver, "vulkan") == 0;
+    return ferry__fail(
+        FERRY_ERROR_UNSUPPORTED,
+        "ferry_dlpack_export: %s is private memory of %s, and %s; shared buffers are "
+        "exported as CPU memory",
+        ferry__label(buffer), buffer->device->info.name,
+        vulkan ? "consumers do not agree what the data of a Vulkan tensor is"
+               : "no consumer can reach it");
+}
+
+/* Where a buffer's bytes are, for consumers. Waits for what is in flight on them. */
+static enum ferry_status locate(ferry_buffer *buffer, struct ferry_dlpack_tensor *tensor)
+{
+    if (buffer->storage == FERRY_STORAGE_SHARED) {
+        tensor->device = (struct ferry_dlpack_device){FERRY_DLPACK_CPU, 0};
+        return ferry_buffer_contents(buffer, &tensor->data);
     }
-    return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                       "ferry_dlpack_export: %s is private memory of %s, "
-                       "and %s; shared buffers are exported as CPU memory",
-                       ferry__label(buffer), info.name, why);
+    if (strcmp(buffer->device->info.driver, "metal") != 0)
+        return refuse_private(buffer);
+    enum ferry_status status = ferry_buffer_wait(buffer, FERRY_FOREVER);
+    if (status == FERRY_OK)
+        status = ferry__dlpack_metal_export(buffer, tensor);
+    if (status != FERRY_OK)
+        return status;
+    pthread_mutex_lock(&buffer->device->lock);
+    status = buffer->failure.status;
+    if (status != FERRY_OK)
+        ferry__set_error(buffer->failure.why);
+    pthread_mutex_unlock(&buffer->device->lock);
+    return status;
 }
 
 static void describe(struct exported *exported, const struct ferry_dlpack_view *view,
-                     unsigned char *contents)
+                     struct ferry_dlpack_tensor tensor)
 {
     int64_t *shape = exported->numbers, *strides = exported->numbers + view->rank, stride = 1;
     for (int32_t i = view->rank - 1; i >= 0; i--) {
@@ -153,19 +165,17 @@ static void describe(struct exported *exported, const struct ferry_dlpack_view *
             stride = 1; /* of an empty tensor: its strides mean nothing */
     }
     /* Some consumers overlook byte_offset: for CPU memory it is not needed. */
-    exported->plain = (struct ferry_dlpack_managed){.tensor = {.data = contents + view->offset,
-                                                               .device = {FERRY_DLPACK_CPU, 0},
-                                                               .rank = view->rank,
-                                                               .type = view->type,
-                                                               .shape = shape,
-                                                               .strides = strides},
-                                                    .manager = exported,
-                                                    .deleter = delete_plain};
-    exported->versioned = (struct ferry_dlpack_managed_versioned){.major = VERSION_MAJOR,
-                                                                  .minor = VERSION_MINOR,
-                                                                  .manager = exported,
-                                                                  .deleter = delete_versioned,
-                                                                  .tensor = exported->plain.tensor};
+    if (tensor.device.type == FERRY_DLPACK_CPU)
+        tensor.data = (unsigned char *)tensor.data + view->offset;
+    else
+        tensor.byte_offset += view->offset;
+    tensor.rank = view->rank;
+    tensor.type = view->type;
+    tensor.shape = shape;
+    tensor.strides = strides;
+    exported->plain = (struct ferry_dlpack_managed){tensor, exported, delete_plain};
+    exported->versioned = (struct ferry_dlpack_managed_versioned){
+        VERSION_MAJOR, VERSION_MINOR, exported, delete_versioned, 0, tensor};
 }
 
 static enum ferry_status check_view(ferry_buffer *buffer, const struct ferry_dlpack_view *view)
@@ -187,29 +197,30 @@ static enum ferry_status check_view(ferry_buffer *buffer, const struct ferry_dlp
     return FERRY_OK;
 }
 
-static enum ferry_status export(ferry_buffer *buffer, const struct ferry_dlpack_view *view,
-                                bool has_out, struct exported **out) {
-    if (buffer == NULL || !has_out) return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                                                       "ferry_dlpack_export: %s is NULL",
-                                                       buffer == NULL ? "buffer" : "out_managed");
+static enum ferry_status make_tensor(ferry_buffer *buffer, const struct ferry_dlpack_view *view,
+                                     bool has_out, struct exported **out)
+{
+    if (buffer == NULL || !has_out)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_dlpack_export: %s is NULL",
+                           buffer == NULL ? "buffer" : "out_managed");
     const int64_t length = (int64_t)buffer->size;
-    const struct ferry_dlpack_view all = {.type = {FERRY_DLPACK_UINT, 8, 1},
-                                          .rank = 1,
-                                          .shape = &length};
-    if (view == NULL) view = &all;
-    void *contents = NULL;
+    const struct ferry_dlpack_view all = {
+        .type = {FERRY_DLPACK_UINT, 8, 1}, .rank = 1, .shape = &length};
+    struct ferry_dlpack_tensor tensor = {.data = NULL};
+    if (view == NULL)
+        view = &all;
     enum ferry_status status = check_view(buffer, view);
-    if (status != FERRY_OK) return status;
-    if (buffer->storage != FERRY_STORAGE_SHARED) return refuse_private(buffer);
-    status = ferry_buffer_contents(buffer, &contents); /* waits */
-    if (status != FERRY_OK) return status;
-    struct exported *exported = ferry__alloc(sizeof *exported +
-                                             2 * (size_t)view->rank * sizeof(int64_t));
-    if (exported == NULL) return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
-                                             "ferry_dlpack_export: no host memory");
+    if (status == FERRY_OK)
+        status = locate(buffer, &tensor);
+    if (status != FERRY_OK)
+        return status;
+    struct exported *exported =
+        ferry__alloc(sizeof *exported + 2 * (size_t)view->rank * sizeof(int64_t));
+    if (exported == NULL)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "ferry_dlpack_export: no host memory");
     ferry__buffer_ref(buffer);
     exported->buffer = buffer;
-    describe(exported, view, contents);
+    describe(exported, view, tensor);
     enlist(exported);
     *out = exported;
     return FERRY_OK;
@@ -219,7 +230,7 @@ enum ferry_status ferry_dlpack_export(ferry_buffer *buffer, const struct ferry_d
                                       struct ferry_dlpack_managed **out_managed)
 {
     struct exported *exported = NULL;
-    enum ferry_status status = export(buffer, view, out_managed != NULL, &exported);
+    enum ferry_status status = make_tensor(buffer, view, out_managed != NULL, &exported);
     if (status == FERRY_OK)
         *out_managed = &exported->plain;
     return status;
@@ -230,7 +241,7 @@ enum ferry_status ferry_dlpack_export_versioned(ferry_buffer *buffer,
                                                 struct ferry_dlpack_managed_versioned **out_managed)
 {
     struct exported *exported = NULL;
-    enum ferry_status status = export(buffer, view, out_managed != NULL, &exported);
+    enum ferry_status status = make_tensor(buffer, view, out_managed != NULL, &exported);
     if (status == FERRY_OK)
         *out_managed = &exported->versioned;
     return status;
@@ -238,20 +249,35 @@ enum ferry_status ferry_dlpack_export_versioned(ferry_buffer *buffer,
 
 /* --- import ------------------------------------------------------------------------------------ */
 
-static const char *const not_host[] = {
-    [2] = " (CUDA)", [FERRY_DLPACK_VULKAN] = " (Vulkan)", [FERRY_DLPACK_METAL] = " (Metal)"};
-
-static enum ferry_status check_device(const struct ferry_dlpack_tensor *tensor)
+static bool in_host_memory(const struct ferry_dlpack_tensor *tensor)
 {
     const int32_t type = tensor->device.type;
-    if (type == FERRY_DLPACK_CPU || type == FERRY_DLPACK_CUDA_HOST ||
-        type == FERRY_DLPACK_ROCM_HOST)
+    return type == FERRY_DLPACK_CPU || type == FERRY_DLPACK_CUDA_HOST ||
+           type == FERRY_DLPACK_ROCM_HOST;
+}
+
+/* A Metal tensor's buffer can be wrapped by a device of Metal's, as private memory. */
+static enum ferry_status check_device(const ferry_device *device,
+                                      const struct ferry_dlpack_tensor *tensor,
+                                      enum ferry_storage storage)
+{
+    static const char *const names[] = {
+        [2] = " (CUDA)", [FERRY_DLPACK_VULKAN] = " (Vulkan)", [FERRY_DLPACK_METAL] = " (Metal)"};
+    const int32_t type = tensor->device.type;
+    const bool known = type > 0 && (size_t)type < sizeof names / sizeof *names;
+    if (in_host_memory(tensor))
         return FERRY_OK;
-    const bool known = type > 0 && (size_t)type < sizeof not_host / sizeof *not_host;
+    if (type == FERRY_DLPACK_METAL && strcmp(device->info.driver, "metal") == 0)
+        return storage == FERRY_STORAGE_PRIVATE
+                   ? FERRY_OK
+                   : ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                                 "ferry_dlpack_import: a Metal tensor "
+                                 "becomes a private buffer, not a shared one");
     return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                       "ferry_dlpack_import: the tensor lies on a device of "
-                       "type %d%s, and only tensors in host memory are imported",
-                       (int)type, known && not_host[type] != NULL ? not_host[type] : "");
+                       "ferry_dlpack_import: the tensor lies on a device of type %d%s, which %s "
+                       "cannot reach",
+                       (int)type, known && names[type] != NULL ? names[type] : "",
+                       device->info.name);
 }
 
 /* Row-major without gaps. The stride of a dimension of 1 means nothing. The whole was measured, and
@@ -267,12 +293,32 @@ static bool is_compact(const struct ferry_dlpack_tensor *tensor)
     return true;
 }
 
-static enum ferry_status import(ferry_device *device, const struct ferry_dlpack_tensor *tensor,
-                                enum ferry_storage storage, ferry_buffer **out_buffer)
+static enum ferry_status copy_tensor(ferry_device *device, const struct ferry_dlpack_tensor *tensor,
+                                     size_t size, enum ferry_storage storage,
+                                     ferry_buffer **out_buffer)
+{
+    ferry_buffer *buffer = NULL;
+    const struct ferry_buffer_params params = {
+        .size = size, .storage = storage, .label = "DLPack tensor"};
+    enum ferry_status status = ferry_buffer_create(device, &params, &buffer);
+    if (status != FERRY_OK)
+        return status;
+    status = ferry_copy_from_host(buffer, (const unsigned char *)tensor->data + tensor->byte_offset,
+                                  size, 0);
+    if (status == FERRY_OK)
+        *out_buffer = buffer;
+    else
+        ferry_buffer_destroy(buffer);
+    return status;
+}
+
+/* On success release is called with self when the tensor is of no more use. */
+static enum ferry_status take(ferry_device *device, const struct ferry_dlpack_tensor *tensor,
+                              enum ferry_storage storage, void (*release)(void *self), void *self,
+                              ferry_buffer **out_buffer)
 {
     uint64_t size = 0;
-    ferry_buffer *buffer = NULL;
-    enum ferry_status status = check_device(tensor);
+    enum ferry_status status = check_device(device, tensor, storage);
     if (status == FERRY_OK)
         status = measure("ferry_dlpack_import", tensor->type, tensor->rank, tensor->shape, &size);
     if (status != FERRY_OK)
@@ -289,18 +335,26 @@ static enum ferry_status import(ferry_device *device, const struct ferry_dlpack_
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_dlpack_import: the tensor's data is "
                            "NULL");
-    const struct ferry_buffer_params params = {
-        .size = (size_t)size, .storage = storage, .label = "DLPack tensor"};
-    status = ferry_buffer_create(device, &params, &buffer);
-    if (status != FERRY_OK)
-        return status;
-    status = ferry_copy_from_host(buffer, (const unsigned char *)tensor->data + tensor->byte_offset,
-                                  (size_t)size, 0);
+    if (!in_host_memory(tensor)) /* the deleter comes when the buffer has gone */
+        return ferry__dlpack_metal_import(device, tensor, (size_t)size, release, self, out_buffer);
+    status = copy_tensor(device, tensor, (size_t)size, storage, out_buffer);
     if (status == FERRY_OK)
-        *out_buffer = buffer;
-    else
-        ferry_buffer_destroy(buffer);
+        release(self);
     return status;
+}
+
+static void release_plain(void *self)
+{
+    struct ferry_dlpack_managed *managed = self;
+    if (managed->deleter != NULL)
+        managed->deleter(managed);
+}
+
+static void release_versioned(void *self)
+{
+    struct ferry_dlpack_managed_versioned *managed = self;
+    if (managed->deleter != NULL)
+        managed->deleter(managed);
 }
 
 enum ferry_status ferry_dlpack_import(ferry_device *device, struct ferry_dlpack_managed *managed,
@@ -309,10 +363,7 @@ enum ferry_status ferry_dlpack_import(ferry_device *device, struct ferry_dlpack_
     if (device == NULL || managed == NULL || out_buffer == NULL)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_dlpack_import: an argument is NULL");
-    enum ferry_status status = import(device, &managed->tensor, storage, out_buffer);
-    if (status == FERRY_OK && managed->deleter != NULL)
-        managed->deleter(managed);
-    return status;
+    return take(device, &managed->tensor, storage, release_plain, managed, out_buffer);
 }
 
 enum ferry_status ferry_dlpack_import_versioned(ferry_device *device,
@@ -328,8 +379,5 @@ enum ferry_status ferry_dlpack_import_versioned(ferry_device *device,
                            "ferry_dlpack_import: the tensor is of DLPack "
                            "version %u.%u, not 1",
                            managed->major, managed->minor);
-    enum ferry_status status = import(device, &managed->tensor, storage, out_buffer);
-    if (status == FERRY_OK && managed->deleter != NULL)
-        managed->deleter(managed);
-    return status;
+    return take(device, &managed->tensor, storage, release_versioned, managed, out_buffer);
 }

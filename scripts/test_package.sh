@@ -40,7 +40,11 @@ ferry verify --device host --operations 100
 flags=$(pkg-config --cflags --libs ferry)
 printf 'plain bytes' >model
 for example in /ferry/examples/*.c; do
-    case $example in *load_model*) file=model ;; *) file= ;; esac
+    case $example in
+    *external_work*) continue ;; # needs a Vulkan device
+    *load_model*) file=model ;;
+    *) file= ;;
+    esac
     gcc -std=gnu11 "$example" -o example $flags -lpthread
     ./example $file
 done

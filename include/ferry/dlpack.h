@@ -1,10 +1,12 @@
 /*
  * Tensors to and from other libraries, by DLPack. The structures below have the fixed layouts of
- * dlpack.h (DLManagedTensor and DLManagedTensorVersioned of version 1), under names of their own, so
- * that both headers can be included: cast pointers from one to the other.
+ * dlpack.h (DLManagedTensor and DLManagedTensorVersioned of version 1), under names of their own,
+ * so that both headers can be included: cast pointers from one to the other.
  *
- * Shared buffers are exported as CPU memory, without a copy. Private memory is UNSUPPORTED, in words:
- * of Vulkan no two consumers agree what `data` is. Tensors in host memory are imported by a copy.
+ * Shared buffers are exported as CPU memory, private ones of Metal as Metal's: `data` is then the
+ * id<MTLBuffer>, and the place in it is in byte_offset. Neither is copied. Private memory of other
+ * drivers is UNSUPPORTED, in words: of Vulkan no two consumers agree what `data` is. Tensors in
+ * host memory are imported by a copy; a Metal device wraps the buffer of a Metal tensor.
  *
  * Synchronisation: export and import wait for what Ferry has in flight on the buffer, and know
  * nothing of what others do. As with ferry_buffer_contents: while a consumer works on an exported
@@ -83,10 +85,12 @@ struct ferry_dlpack_view {
 };
 
 /*
- * Exports a shared buffer. NULL view: all of it, as bytes. Waits for all operations on the buffer
- * and fails as ferry_buffer_contents does. The tensor keeps the memory: the buffer may be destroyed
- * before it. Its device must stay open until the deleter has been called; the deleter itself may
- * come later, and on any thread. A view that exceeds the buffer is OUT_OF_RANGE.
+ * Exports a buffer. NULL view: all of it, as bytes. Waits for all operations on the buffer, and
+ * fails, as ferry_buffer_contents does, with the status of a failed write. The tensor keeps the
+ * memory: the buffer may be destroyed before it. Its device must stay open until the deleter has
+ * been called; the deleter itself may come later, and on any thread. A view that exceeds the buffer
+ * is OUT_OF_RANGE. The work of a consumer's GPU queue takes its place in Ferry's order by
+ * ferry_external_begin, as long as the buffer is there.
  */
 FERRY_CHECK enum ferry_status ferry_dlpack_export(ferry_buffer *buffer,
                                                   const struct ferry_dlpack_view *view,
@@ -99,10 +103,12 @@ ferry_dlpack_export_versioned(ferry_buffer *buffer, const struct ferry_dlpack_vi
 FERRY_API size_t ferry_dlpack_exports(const ferry_device *device);
 
 /*
- * Makes a buffer of the given storage that holds a copy of a tensor in host memory; waits for the
- * copy. On success the tensor is consumed: its deleter has been called. On failure it is as before,
- * and the caller's. UNSUPPORTED: another device than the host; strides that are not row-major
- * without gaps; elements that are not whole bytes; a version other than 1.
+ * Makes a buffer of a tensor. One in host memory is copied, into a buffer of the given storage, and
+ * waited for; then its deleter is called. A Metal tensor is wrapped by a device of Metal's, as a
+ * private buffer (as ferry_metal_buffer_wrap does: its byte_offset must be a multiple of 256);
+ * its deleter is called when the buffer is destroyed and idle, and must not call Ferry. On failure
+ * the tensor is as before, and the caller's. UNSUPPORTED: another device; strides that are not
+ * row-major without gaps; elements that are not whole bytes; a version other than 1.
  */
 FERRY_CHECK enum ferry_status ferry_dlpack_import(ferry_device *device,
                                                   struct ferry_dlpack_managed *managed,

@@ -1,11 +1,11 @@
-"""DLPack: shared buffers as CPU tensors of other libraries, and tensors in host memory into buffers."""
+"""DLPack: shared buffers as CPU tensors of other libraries, and their tensors into buffers."""
 
 import ctypes
 
 from ._library import check, lib
 
 _c = ctypes
-_CPU = 1
+_CPU, _METAL = 1, 8
 # Types by the names that NumPy and others give them: (code, bits).
 _TYPES = {"bool": (6, 8), "bfloat16": (4, 16)}
 _TYPES.update({f"int{bits}": (0, bits) for bits in (8, 16, 32, 64)})
@@ -69,7 +69,7 @@ def exports(handle):
 
 
 class View:
-    """A shared buffer seen as a tensor, for ``numpy.from_dlpack`` and its like. It stays valid while
+    """A buffer seen as a tensor, for ``numpy.from_dlpack`` and its like. It stays valid while
     a consumer holds it, whatever becomes of the buffer."""
 
     def __init__(self, buffer, dtype, shape, offset):
@@ -81,12 +81,14 @@ class View:
         self._shape = tuple(shape)
 
     def __dlpack_device__(self):
-        return (_CPU, 0)
+        private_metal = self._buffer.device.info.driver == "metal" and not self._buffer.shared
+        return (_METAL if private_metal else _CPU, 0)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """Waits for all operations on the buffer. No copy is made."""
-        if dl_device is not None and tuple(dl_device) != (_CPU, 0):
-            raise BufferError(f"the tensor lies in CPU memory, not on {tuple(dl_device)}")
+        here = self.__dlpack_device__()
+        if dl_device is not None and tuple(dl_device) != here:
+            raise BufferError(f"the tensor lies on DLPack device {here}, not {tuple(dl_device)}")
         if copy:
             raise BufferError("the tensor is the buffer's own memory, not a copy")
         name = _VERSIONED if max_version is not None and max_version[0] >= 1 else _PLAIN
@@ -99,7 +101,7 @@ class View:
 
 
 def take(device_handle, tensor, shared):
-    """The handle of a new buffer with a copy of a tensor."""
+    """The handle of a new buffer of a tensor: a copy, or on Metal a wrapper."""
     try:
         capsule = tensor.__dlpack__(max_version=(1, 0))
     except TypeError:  # a producer from before versions

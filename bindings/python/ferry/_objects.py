@@ -74,7 +74,7 @@ _orphans = []  # devices that nobody has any more, but whose memory others see
 
 
 def _close_device(handle):
-    """Memory that was exported outlives its Device: then the C device stays, until it is not seen."""
+    """Memory that was exported outlives its Device: then the C device stays until it is unseen."""
     if _dlpack.exports(handle) > 0:
         _orphans.append(handle)
     else:
@@ -156,7 +156,8 @@ class Device:
 
     def from_dlpack(self, tensor, *, shared=False, label=None):
         """A new Buffer with a copy of the bytes of a tensor in host memory, of whatever library has
-        __dlpack__: contiguous, and with its producer's work on it done."""
+        __dlpack__: contiguous, and with its producer's work on it done. On a Metal device a Metal
+        tensor is wrapped instead."""
         with self._handle.use() as handle:
             return Buffer._of(self, _dlpack.take(handle, tensor, shared), shared, label)
 
@@ -254,8 +255,8 @@ class Buffer:
         return any(view() is not None for view in self._views)
 
     def contents(self):
-        """A writable memoryview of a shared buffer's bytes; UNSUPPORTED for a private one. Waits for
-        all operations on the buffer: call it again after the last one and before touching bytes."""
+        """A writable memoryview of a shared buffer's bytes; UNSUPPORTED for a private one. Waits
+        for all operations on the buffer: call it again after the last one and before touching bytes."""
         address = ctypes.c_void_p()
         with self._handle.use() as handle:
             check(lib.ferry_buffer_contents(handle, ctypes.byref(address)))
@@ -266,7 +267,7 @@ class Buffer:
         return memoryview(window).cast("B")
 
     def view(self, dtype="uint8", shape=None, offset=0):
-        """A shared buffer, or a part of it, as a tensor for other libraries:
+        """A buffer (shared, or private of Metal), or a part of it, as a tensor for other libraries:
         ``numpy.from_dlpack(buffer.view("float32", (3, 4)))``. It is the same memory: while others
         work on it, no operation of Ferry's may be in flight on it. shape None: all from offset on.
         """

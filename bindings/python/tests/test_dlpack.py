@@ -68,9 +68,24 @@ def test_dlpack_capsules(device):
     with pytest.raises(ferry.Error) as caught:
         buffer.view("float32", (26,)).__dlpack__()
     assert caught.value.status == ferry.Status.OUT_OF_RANGE
-    with pytest.raises(ferry.Error) as caught:
-        device.buffer(100).__dlpack__()
-    assert caught.value.status == ferry.Status.UNSUPPORTED
+
+
+def test_dlpack_of_private_memory(device):
+    private = device.upload(b"0123456789" * 100)
+    if device.info.driver != "metal":
+        with pytest.raises(ferry.Error) as caught:
+            private.__dlpack__()
+        assert caught.value.status == ferry.Status.UNSUPPORTED
+        return
+    assert private.__dlpack_device__() == (8, 0)
+    with pytest.raises(BufferError):
+        private.__dlpack__(dl_device=(1, 0))
+    wrapped = device.from_dlpack(private.view("uint8", (10,), 512))
+    private.zero()
+    assert wrapped.read() == bytes(10)  # the same memory
+    with pytest.raises(BufferError):
+        device.close()
+    wrapped.destroy()
 
 
 def test_dlpack_import(device):
