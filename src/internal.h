@@ -67,10 +67,12 @@ struct ferry__chunk {
 };
 
 struct ferry__staging {
+    enum ferry__use use;
+    uint64_t budget, chunk_size;
     pthread_mutex_t lock; /* guards all below */
     struct ferry__chunk *chunks;
-    enum ferry__use use;
-    uint64_t budget, chunk_size, allocated, in_use;
+    uint64_t limit; /* the budget, or less once memory was short */
+    uint64_t allocated, in_use;
 };
 
 struct ferry__slice {

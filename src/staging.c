@@ -13,7 +13,7 @@ int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uin
     if (chunk > CHUNK_MAX) chunk = CHUNK_MAX;
     staging->use = use;
     staging->chunk_size = chunk;
-    staging->budget = budget < chunk ? chunk : budget;
+    staging->budget = staging->limit = budget < chunk ? chunk : budget;
     return pthread_mutex_init(&staging->lock, NULL);
 }
 
@@ -112,12 +112,11 @@ static void take_from(struct ferry_device *device, struct ferry__staging *stagin
 /* There is some staging, but no memory for more: smaller than asked for, and enough to go on with.
  * Gives up the lock to say so. */
 static enum ferry_status stay_small(struct ferry_device *device, struct ferry__staging *staging) {
-    staging->budget = staging->allocated;
-    const uint64_t budget = staging->budget;
+    const uint64_t limit = staging->limit = staging->allocated;
     pthread_mutex_unlock(&staging->lock);
     const enum ferry_status status =
         ferry__fallback(device, &device->metrics.now.fallback_staging,
-                        "staging stays at %llu bytes: %s", (unsigned long long)budget,
+                        "staging stays at %llu bytes: %s", (unsigned long long)limit,
                         ferry_last_error());
     pthread_mutex_lock(&staging->lock);
     return status;
@@ -131,7 +130,7 @@ enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry_
     if (want > staging->chunk_size) want = staging->chunk_size;
     pthread_mutex_lock(&staging->lock);
     struct ferry__chunk *chunk = roomiest(device, staging, want, phase, &room);
-    if (room < want && staging->allocated + staging->chunk_size <= staging->budget) {
+    if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
         status = add_chunk(device, staging);
         if (status && staging->allocated) status = stay_small(device, staging);
         chunk = roomiest(device, staging, want, phase, &room);
