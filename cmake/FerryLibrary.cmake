@@ -41,6 +41,7 @@ if(APPLE)
   target_link_options(ferry PRIVATE -Wl,-exported_symbols_list,${exports})
 else()
   set(exports ${PROJECT_SOURCE_DIR}/cmake/ferry.map)
-  target_link_options(ferry PRIVATE -Wl,--version-script=${exports})
+  # Threads that copy live as long as the process: the library is never unloaded.
+  target_link_options(ferry PRIVATE -Wl,--version-script=${exports} -Wl,-z,nodelete)
 endif()
 set_target_properties(ferry PROPERTIES LINK_DEPENDS ${exports})
