@@ -170,6 +170,7 @@ struct ferry__item {
     enum ferry_path path;
     enum ferry_status status;  /* of its own device work */
     bool untouched;            /* it failed before it could write anything */
+    bool begun;                /* commands for it went into a submission */
     uint8_t pattern_size;      /* its period */
     uint8_t pattern[FERRY__PATTERN_MAX];
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
