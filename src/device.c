@@ -517,7 +517,7 @@ enum ferry_status ferry_device_trim(ferry_device *device) {
     struct trim_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
     pthread_mutex_unlock(&device->lock);
-    ferry__memory_trim(device);
+    (void)ferry__memory_trim(device);
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);
     return FERRY_OK;

@@ -55,7 +55,7 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
                                      uint64_t size, const char *label,
                                      struct ferry__place *out_place);
 void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place);
-void ferry__memory_trim(struct ferry_device *device);
+bool ferry__memory_trim(struct ferry_device *device); /* false: nothing lay idle */
 
 /* --- staging (staging.c) ---------------------------------------------------------------------- */
 
