@@ -12,6 +12,9 @@
  * (measured on lavapipe: docs/benchmarks). */
 static const uint64_t POLL_NS = 100 * 1000;
 
+/* How often events are looked at that are too many to wait for. */
+static const uint64_t LOOK_NS = 1000 * 1000;
+
 /* --- ops --------------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t ticket_counter;
@@ -213,10 +216,11 @@ static bool poll_driver(struct ferry_device *device, uint64_t deadline_ns) {
     if (device->polling) return false;
     list_points(device, &points);
     if (!points.count) return false;
-    uint64_t timeout = FERRY_FOREVER;
+    /* With more external work than is waited for, the rest is looked at now and then. */
+    uint64_t timeout = points.external_count < EXTERNALS_MAX ? FERRY_FOREVER : LOOK_NS;
     if (deadline_ns != FERRY_FOREVER) {
-        const uint64_t now = ferry__now_ns();
-        timeout = deadline_ns > now ? deadline_ns - now : 0;
+        const uint64_t now = ferry__now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+        if (left < timeout) timeout = left;
     }
     device->polling = true;
     device->polled = points.polled;
