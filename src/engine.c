@@ -245,7 +245,8 @@ static bool can_build(const struct ferry_device *device) {
 
 void ferry__kick(struct ferry_device *device) {
     if (device->polling) {
-        if (can_build(device)) device->driver->wake(device->state);
+        if (can_build(device) || device->dead_ops || device->pokes)
+            device->driver->wake(device->state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
     } else if (device->engine_started) {
