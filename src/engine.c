@@ -264,13 +264,15 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     bool is_done;
     device->waiters++;
     while (!(is_done = done(arg))) {
-        if (ferry__step(device)) continue;
-        if (device->dead_ops || device->pokes) {
+        bool helped = ferry__step(device);
+        if (!helped && (device->dead_ops || device->pokes)) {
             ferry__reap(device);
-            continue;
+            helped = true;
         }
+        if (helped && deadline_ns == FERRY_FOREVER) continue;
         const uint64_t now = ferry__now_ns();
-        if (now >= deadline_ns) break;
+        if (now >= deadline_ns) break; /* also where there is always something to help with */
+        if (helped) continue;
         if (!poll_until) poll_until = now + POLL_NS;
         if (now < poll_until) {
             pthread_mutex_unlock(&device->lock);
@@ -283,7 +285,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     device->waiters--;
     if (device->live_first) ferry__kick(device);
     ferry__reap(device);
-    return is_done;
+    return is_done || done(arg); /* the lock was given up since it was asked */
 }
 
 /* --- the engine's thread ------------------------------------------------------------------------ */
