@@ -55,6 +55,14 @@ static void fail_items(struct ferry__op *op, size_t first, size_t last, enum fer
         if (!op->items[i].status) op->items[i].status = status;
 }
 
+/* A waiting operation that fails before it was begun has changed nothing, and its caller knows. An
+ * asynchronous one has failed all the same for those that read its bytes. */
+static void note_untouched(struct ferry__op *op) {
+    if (op->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count) return;
+    struct ferry__item *item = &op->items[op->next_item];
+    item->untouched = !item->begun;
+}
+
 /* Staging is free again: what waits for it may try. */
 static void staging_returned(struct ferry_device *device) {
     device->staging_returns++;
@@ -75,6 +83,7 @@ static void give_up(struct ferry__op *op, enum ferry_status status, const char *
     ferry__ready_remove(op);
     drop_bounce(op);
     if (op->bridge) ferry__bridge_give_up(op, status, why);
+    note_untouched(op);
     if (op->count) fail_items(op, op->next_item, op->count - 1, status, why);
     op->next_item = op->count;
     ferry__op_handed(op);
@@ -201,7 +210,6 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
 /* Staging is short. A waiting operation that must not wait for it is refused, and changes nothing. */
 static bool refuse(struct ferry_device *device, struct ferry__op *op) {
     if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions) return false;
-    op->items[0].untouched = true;
     FERRY__ADD(&device->metrics, staging_exhaustions, 1);
     give_up(op, FERRY_ERROR_POOL_EXHAUSTED, "all staging memory is in use by other operations");
     return true;
@@ -236,6 +244,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         ferry__ready_remove(op);
         return true;
     case FERRY__EMIT_FAILED:
+        note_untouched(op);
         fail_items(op, op->next_item, op->next_item, status, ferry_last_error());
         drop_bounce(op);
         op->next_item++;

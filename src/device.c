@@ -31,14 +31,28 @@ static void after_fork_in_child(void) {
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
 
-static void all_add(struct ferry_device *device) {
+static bool id_taken(unsigned id) {
+    for (const struct ferry_device *device = all_devices; device; device = device->all_next)
+        if (device->id == id) return true;
+    return false;
+}
+
+/* Gives the device an id that no other open one has: ids come round again. False: all are taken. */
+static bool all_add(struct ferry_device *device) {
+    enum { IDS = (1 << FERRY__DEVICE_BITS) - 1 };
+    unsigned tried = 0;
     pthread_once(&fork_once, watch_forks);
     pthread_mutex_lock(&all_lock);
-    last_id = last_id % ((1u << FERRY__DEVICE_BITS) - 1) + 1;
-    device->id = last_id;
-    device->all_next = all_devices;
-    all_devices = device;
+    do last_id = last_id % IDS + 1;
+    while (id_taken(last_id) && ++tried < IDS);
+    const bool found = tried < IDS;
+    if (found) {
+        device->id = last_id;
+        device->all_next = all_devices;
+        all_devices = device;
+    }
     pthread_mutex_unlock(&all_lock);
+    return found;
 }
 
 static void all_remove(struct ferry_device *device) {
@@ -370,7 +384,12 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     if (!device->limits.atom) device->limits.atom = 1;
     pick_queues(device);
     set_thresholds(device);
-    all_add(device);
+    if (!all_add(device)) {
+        device->driver->close(device->state);
+        discard_device(device);
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "opening %s: %d devices are open", info->name,
+                           (1 << FERRY__DEVICE_BITS) - 1);
+    }
     device->first_ticket = ferry__ticket_next(device);
     ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->info.name, device->info.description,
                device->info.reason);
@@ -517,7 +536,7 @@ enum ferry_status ferry_device_trim(ferry_device *device) {
     struct trim_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
     pthread_mutex_unlock(&device->lock);
-    ferry__memory_trim(device);
+    (void)ferry__memory_trim(device);
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);
     return FERRY_OK;

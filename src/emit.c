@@ -489,7 +489,9 @@ enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *
     if (op->bridge) return ferry__bridge_emit(device, sub, op, out_status);
     while (op->next_item < op->count) {
         struct ferry__item *item = &op->items[op->next_item];
+        const size_t before = sub->command_count;
         const enum ferry__emitted result = emit_item(device, sub, op, item, out_status);
+        item->begun = item->begun || sub->command_count > before;
         if (result != FERRY__EMIT_DONE) return result;
         op->next_item++;
         op->item_done = 0;

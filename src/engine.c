@@ -12,6 +12,9 @@
  * (measured on lavapipe: docs/benchmarks). */
 static const uint64_t POLL_NS = 100 * 1000;
 
+/* How often events are looked at that are too many to wait for. */
+static const uint64_t LOOK_NS = 1000 * 1000;
+
 /* --- ops --------------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t ticket_counter;
@@ -213,10 +216,11 @@ static bool poll_driver(struct ferry_device *device, uint64_t deadline_ns) {
     if (device->polling) return false;
     list_points(device, &points);
     if (!points.count) return false;
-    uint64_t timeout = FERRY_FOREVER;
+    /* With more external work than is waited for, the rest is looked at now and then. */
+    uint64_t timeout = points.external_count < EXTERNALS_MAX ? FERRY_FOREVER : LOOK_NS;
     if (deadline_ns != FERRY_FOREVER) {
-        const uint64_t now = ferry__now_ns();
-        timeout = deadline_ns > now ? deadline_ns - now : 0;
+        const uint64_t now = ferry__now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+        if (left < timeout) timeout = left;
     }
     device->polling = true;
     device->polled = points.polled;
@@ -241,7 +245,8 @@ static bool can_build(const struct ferry_device *device) {
 
 void ferry__kick(struct ferry_device *device) {
     if (device->polling) {
-        if (can_build(device)) device->driver->wake(device->state);
+        if (can_build(device) || device->dead_ops || device->pokes)
+            device->driver->wake(device->state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
     } else if (device->engine_started) {
@@ -259,13 +264,15 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     bool is_done;
     device->waiters++;
     while (!(is_done = done(arg))) {
-        if (ferry__step(device)) continue;
-        if (device->dead_ops || device->pokes) {
+        bool helped = ferry__step(device);
+        if (!helped && (device->dead_ops || device->pokes)) {
             ferry__reap(device);
-            continue;
+            helped = true;
         }
+        if (helped && deadline_ns == FERRY_FOREVER) continue;
         const uint64_t now = ferry__now_ns();
-        if (now >= deadline_ns) break;
+        if (now >= deadline_ns) break; /* also where there is always something to help with */
+        if (helped) continue;
         if (!poll_until) poll_until = now + POLL_NS;
         if (now < poll_until) {
             pthread_mutex_unlock(&device->lock);
@@ -278,7 +285,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     device->waiters--;
     if (device->live_first) ferry__kick(device);
     ferry__reap(device);
-    return is_done;
+    return is_done || done(arg); /* the lock was given up since it was asked */
 }
 
 /* --- the engine's thread ------------------------------------------------------------------------ */

@@ -55,7 +55,7 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
                                      uint64_t size, const char *label,
                                      struct ferry__place *out_place);
 void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place);
-void ferry__memory_trim(struct ferry_device *device);
+bool ferry__memory_trim(struct ferry_device *device); /* false: nothing lay idle */
 
 /* --- staging (staging.c) ---------------------------------------------------------------------- */
 
@@ -170,6 +170,7 @@ struct ferry__item {
     enum ferry_path path;
     enum ferry_status status;  /* of its own device work */
     bool untouched;            /* it failed before it could write anything */
+    bool begun;                /* commands for it went into a submission */
     uint8_t pattern_size;      /* its period */
     uint8_t pattern[FERRY__PATTERN_MAX];
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */

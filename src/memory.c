@@ -69,10 +69,12 @@ static void idle_add(struct ferry_device *device, struct ferry__block *block) {
     idle_shrink(device, pool->budget, block->idle_ns);
 }
 
-void ferry__memory_trim(struct ferry_device *device) {
+bool ferry__memory_trim(struct ferry_device *device) {
     pthread_mutex_lock(&device->memory.lock);
+    const bool any = device->memory.idle != NULL;
     idle_shrink(device, 0, ferry__now_ns());
     pthread_mutex_unlock(&device->memory.lock);
+    return any;
 }
 
 void ferry__memory_finish(struct ferry_device *device) {

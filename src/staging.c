@@ -65,6 +65,20 @@ static enum ferry_status add_chunk(struct ferry_device *device, struct ferry__st
     return FERRY_OK;
 }
 
+/* Asks the device, and again once the buffers' memory that lies idle was given back to it. Gives up
+ * the lock for that: the buffers' memory trims staging under its own. */
+static enum ferry_status grow(struct ferry_device *device, struct ferry__staging *staging) {
+    const enum ferry_status status = add_chunk(device, staging);
+    if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY) return status;
+    pthread_mutex_unlock(&staging->lock);
+    const bool more = ferry__memory_trim(device);
+    pthread_mutex_lock(&staging->lock);
+    if (!more) return status;
+    /* Meanwhile another thread may have had the last of the budget. */
+    const bool room = staging->allocated + staging->chunk_size <= staging->limit;
+    return room ? add_chunk(device, staging) : FERRY_OK;
+}
+
 /* Where a slice would begin in a chunk. */
 static uint64_t slice_start(const struct ferry_device *device, const struct ferry__chunk *chunk,
                             uint64_t phase) {
@@ -131,7 +145,7 @@ enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry_
     pthread_mutex_lock(&staging->lock);
     struct ferry__chunk *chunk = roomiest(device, staging, want, phase, &room);
     if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
-        status = add_chunk(device, staging);
+        status = grow(device, staging);
         if (status && staging->allocated) status = stay_small(device, staging);
         chunk = roomiest(device, staging, want, phase, &room);
     }

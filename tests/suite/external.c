@@ -2,6 +2,7 @@
 #include "suite.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 /* What the user's queue does before its work: waits for the events, or, without, for ready. */
 static void wait_for(ferry_device *device, const struct ferry_external *work, bool by_events)
@@ -282,6 +283,34 @@ static void test_ended_by_another_thread(void **state)
     drop_mirror(&mirror);
 }
 
+/* More works than the engine waits for at once: the last of them to end is seen all the same, while
+ * none of the others ends and nobody waits. */
+static void test_many(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { MANY = 20 };
+    ferry_buffer *buffers[MANY];
+    struct ferry_external works[MANY] = {0};
+    suite_skip_unless(suite->event_signal != NULL, "there are no events to signal");
+    for (unsigned i = 0; i < MANY; i++) {
+        buffers[i] = make_buffer(fixture->device, 64, FERRY_STORAGE_PRIVATE);
+        OK(ferry_external_begin(fixture->device,
+                                &(struct ferry_use){buffers[i], FERRY_ACCESS_WRITE}, 1, &works[i]));
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        OK(ferry_external_end(fixture->device, works[i].ticket, FERRY_OK));
+    for (unsigned i = MANY; i-- > 0;) {
+        enum ferry_status status;
+        suite->event_signal(works[i].signal.event, works[i].signal.value);
+        do
+            status = ferry_poll(fixture->device, works[i].ticket);
+        while (status == FERRY_PENDING && sched_yield() == 0);
+        OK(status);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        ferry_buffer_destroy(buffers[i]);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_order),
     SUITE_TEST(test_tickets),
@@ -294,6 +323,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_done_by_signal),
     SUITE_TEST(test_bad_input),
     SUITE_TEST(test_ended_by_another_thread),
+    SUITE_TEST(test_many),
 };
 
 SUITE_GROUP(external);

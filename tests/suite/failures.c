@@ -325,6 +325,40 @@ static void test_allocations(void **state)
     }
 }
 
+/* One that waits and cannot be begun, for want of staging memory, has changed nothing. */
+static void test_not_begun(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    for (unsigned n = 1; n <= 12; n++) {
+        char knobs[64];
+        snprintf(knobs, sizeof knobs, "fail_alloc=%u", n);
+        ferry_device *device = open_queued(knobs);
+        ferry_buffer *buffer = NULL;
+        unsigned char before[SIZE], after[SIZE];
+        scribble(before, SIZE, n);
+        scribble(after, SIZE, n + 1);
+        struct ferry_buffer_params params = {.size = SIZE};
+        if (ferry_buffer_create(device, &params, &buffer) == FERRY_OK &&
+            ferry_copy_from_host(buffer, before, SIZE, 0) == FERRY_OK) {
+            struct mirror mirror = {buffer, before, SIZE};
+            OK(ferry_device_trim(device)); /* so that staging is asked for anew */
+            enum ferry_status status = ferry_copy_from_host(buffer, after, SIZE, 0);
+            if (status == FERRY_OK)
+                mirror.bytes = after;
+            else
+                IS(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, status);
+            refused += status != FERRY_OK;
+            if (status != FERRY_OK)
+                expect_mirror(&mirror);
+        }
+        ferry_buffer_destroy(buffer);
+        ferry_device_close(device);
+    }
+    if (suite->params.path != FERRY_PATH_IMPORTED)
+        assert_true(refused > 0);
+}
+
 /* Imports refused: staged and counted. Forbidden fallbacks: an error. */
 static void test_refused_imports(void **state)
 {
@@ -399,6 +433,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_refused_submission),
     SUITE_TEST(test_lost),
     SUITE_TEST(test_allocations),
+    SUITE_TEST(test_not_begun),
     SUITE_TEST(test_refused_imports),
     SUITE_TEST(test_no_staging_wait),
 };

@@ -146,6 +146,35 @@ static void test_full(void **state)
     }
 }
 
+/* Staging finds no memory while some lies in the pool: that is given back first. */
+static void test_pool_yields(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t size = fixture->info.total_memory < 64u << 20 ? 300000 : 3000000;
+    unsigned yielded = 0;
+    for (unsigned n = 1; n <= 6; n++) {
+        char knobs[64];
+        snprintf(knobs, sizeof knobs, "fail_alloc=%u", n);
+        ferry_device *device = open_queued(knobs);
+        struct ferry_buffer_params params = {.size = size};
+        ferry_buffer *buffers[2] = {NULL, NULL};
+        unsigned char byte = 7;
+        for (unsigned i = 0; i < 2; i++) /* it fails once only */
+            if (ferry_buffer_create(device, &params, &buffers[i]) != FERRY_OK)
+                OK(ferry_buffer_create(device, &params, &buffers[i]));
+        ferry_buffer_destroy(buffers[0]);
+        uint64_t pooled = memory_of(device).pooled;
+        if (pooled > 0) {
+            OK(ferry_copy_from_host(buffers[1], &byte, 1, 0));
+            yielded += memory_of(device).pooled < pooled;
+        }
+        ferry_buffer_destroy(buffers[1]);
+        ferry_device_close(device);
+    }
+    if (suite->params.path != FERRY_PATH_IMPORTED)
+        assert_true(yielded > 0);
+}
+
 /* Above the largest buffer: both sizes are named. */
 static void test_above_largest(void **state)
 {
@@ -167,7 +196,7 @@ static void test_above_largest(void **state)
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_numbers), SUITE_TEST(test_refused_counts_nothing), SUITE_TEST(test_pool),
     SUITE_TEST(test_no_pool), SUITE_TEST(test_trim_waits),             SUITE_TEST(test_full),
-    SUITE_TEST(test_above_largest),
+    SUITE_TEST(test_above_largest), SUITE_TEST(test_pool_yields),
 };
 
 SUITE_GROUP(memory);
