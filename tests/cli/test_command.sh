@@ -63,8 +63,8 @@ says out "^ferry [0-9]+\.[0-9]+\.[0-9]+$"
 run "nothing" 2 "$ferry"
 says err "usage: ferry"
 run "unknown command" 2 "$ferry" swim
-says err 'no command "swim".*transfer, load, devices, verify and triton'
-for command in transfer devices verify; do
+says err 'no command "swim".*transfer, load, devices, verify, bench and triton'
+for command in transfer devices verify bench; do
     run "$command help" 0 "$ferry" "$command" --help
     says out "^usage: ferry $command"
     says out "^examples:"
