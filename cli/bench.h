@@ -125,4 +125,8 @@ void bench_json_device(const struct bench_session *session);
 enum cli_exit bench_quick(struct bench_session *session, uint64_t budget_ns,
                           enum bench_format format);
 
+/* Everything, in about budget_ns; large: also 1 GiB (bench_table.c). */
+enum cli_exit bench_table(struct bench_session *session, uint64_t budget_ns, bool large,
+                          enum bench_format format);
+
 #endif

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Threads need longer than it takes a scheduler to share them out. */
+#define THREADS_SAMPLE_NS 2000000u
+
 enum { HOST_ODD = 1, PAGE = 4096, GAP = 256 };
 
 /* The host memory of a group. */
@@ -98,6 +101,7 @@ static enum cli_exit open_entry(struct bench_session *session, const struct benc
     }
     if (entry->spec.mode == BENCH_BATCH || entry->spec.mode == BENCH_THREADS)
         entry->way.items = entry->job.places;
+    entry->way.sample_ns = entry->spec.mode == BENCH_THREADS ? THREADS_SAMPLE_NS : 0;
     entry->way.run = bench_run_case;
     entry->way.state = &entry->job;
     entry->measured = true;

@@ -19,6 +19,7 @@ uint64_t bench_now_ns(void)
 /* Twice at least, so that nothing that is measured meets memory, or a pool, for the first time. */
 static bool warm(struct bench_way *way)
 {
+    const uint64_t enough_ns = way->sample_ns > 0 ? way->sample_ns : SAMPLE_NS;
     way->calls = 1;
     if (way->run(way->state, 1) == BENCH_FAILED)
         return false;
@@ -26,7 +27,7 @@ static bool warm(struct bench_way *way)
         uint64_t ns = way->run(way->state, way->calls);
         if (ns == BENCH_FAILED)
             return false;
-        if (ns >= SAMPLE_NS || way->calls >= CALLS_MAX)
+        if (ns >= enough_ns || way->calls >= CALLS_MAX)
             return true;
         way->calls *= 2;
     }

@@ -21,8 +21,9 @@ enum { BENCH_ROUNDS_MAX = 512, BENCH_ROUNDS_MIN = 3, BENCH_THREADS_MAX = 8 };
 struct bench_way {
     uint64_t (*run)(void *state, uint64_t calls);
     void *state;
-    uint64_t items; /* operations that one call does; a sample is the time of one of them */
-    uint64_t calls; /* in one sample; bench_measure finds it */
+    uint64_t items;     /* operations that one call does; a sample is the time of one of them */
+    uint64_t sample_ns; /* a sample takes this at least; 0: 100 us */
+    uint64_t calls;     /* in one sample; bench_measure finds it */
     double samples[BENCH_ROUNDS_MAX];
 };
 
@@ -55,8 +56,8 @@ struct bench_team *bench_team_create(unsigned threads);
 void bench_team_destroy(struct bench_team *team); /* NULL allowed */
 
 /*
- * Runs work(state, i) on each thread i and returns the time from when all of them stand ready, and
- * run on a CPU or would, until the last has ended. Waking them is not in it.
+ * Runs work(state, i) on each thread i and returns the time from when all of them stand ready, each
+ * on a CPU of its own as far as there are so many, until the last has ended. Waking is not in it.
  */
 uint64_t bench_team_run(struct bench_team *team, void (*work)(void *state, unsigned index),
                         void *state);
@@ -82,5 +83,9 @@ uint64_t bench_run_memcpy(void *state, uint64_t calls);
  */
 bool bench_pin(void);
 void bench_unpin(void);
+
+/* Moves this thread to the index-th CPU that it may run on, and leaves it free to be moved again: a
+ * thread that is woken often begins on the CPU of the one that woke it. */
+void bench_place(unsigned index);
 
 #endif

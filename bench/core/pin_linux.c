@@ -28,3 +28,20 @@ void bench_unpin(void)
         sched_setaffinity(0, sizeof before, &before);
     pinned = false;
 }
+
+void bench_place(unsigned index)
+{
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < 2)
+        return;
+    CPU_ZERO(&one);
+    unsigned skip = index % (unsigned)CPU_COUNT(&all);
+    for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+        if (!CPU_ISSET(i, &all) || skip-- > 0)
+            continue;
+        CPU_SET(i, &one);
+        break;
+    }
+    if (sched_setaffinity(0, sizeof one, &one) == 0)
+        sched_setaffinity(0, sizeof all, &all);
+}

@@ -9,3 +9,8 @@ bool bench_pin(void)
 void bench_unpin(void)
 {
 }
+
+void bench_place(unsigned index)
+{
+    (void)index;
+}

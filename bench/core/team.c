@@ -43,6 +43,7 @@ static void *member_main(void *argument)
         pthread_mutex_unlock(&team->lock);
         if (over)
             return NULL;
+        bench_place(member->index);
         atomic_fetch_add(&team->ready, 1);
         while (atomic_load_explicit(&team->go, memory_order_acquire) < run)
             sched_yield();
@@ -97,6 +98,7 @@ uint64_t bench_team_run(struct bench_team *team, void (*work)(void *state, unsig
     uint64_t run = ++team->run;
     pthread_cond_broadcast(&team->wake);
     pthread_mutex_unlock(&team->lock);
+    bench_place(0);
     await_count(&team->ready, team->made);
     uint64_t began = bench_now_ns();
     atomic_store_explicit(&team->go, run, memory_order_release);
