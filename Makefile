@@ -1,6 +1,7 @@
 # make         builds the library and the command
 # make run     moves a real file through private memory and proves every byte (FILE=, DEVICE=)
 # make test    builds and runs all tests: optimised, then under the sanitizers
+# make bench    measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
 # make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
 # make install PREFIX=/usr/local
 # Each of the first three installs what is missing (scripts/setup.sh).
@@ -23,6 +24,11 @@ run: setup
 	cmake --build --preset release --parallel $(JOBS) --target ferry_command
 	FILE='$(FILE)' DEVICE='$(DEVICE)' scripts/run.sh
 
+bench: setup
+	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS) --target ferry_command
+	DEVICE='$(DEVICE)' SECONDS_EACH='$(SECONDS)' scripts/bench.sh
+
 test: setup
 	JOBS=$(JOBS) scripts/test.sh
 
@@ -35,4 +41,4 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: all setup run test macos-cross install clean
+.PHONY: all setup run bench test macos-cross install clean

@@ -35,6 +35,7 @@ enum cli_exit cli_transfer(int argc, char **argv);
 enum cli_exit cli_load(int argc, char **argv);
 enum cli_exit cli_devices(int argc, char **argv);
 enum cli_exit cli_verify(int argc, char **argv);
+enum cli_exit cli_bench(int argc, char **argv);
 enum cli_exit cli_triton(int argc, char **argv);
 
 /* --- options (options.c) ---------------------------------------------------------------------- */

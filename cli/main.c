@@ -13,6 +13,7 @@ static const struct {
     {"load", cli_load, "load models into private memory and prove every byte"},
     {"devices", cli_devices, "list the devices"},
     {"verify", cli_verify, "random operations on a device, checked against a plain array"},
+    {"bench", cli_bench, "measure speed against memcpy and the targets"},
     {"triton", cli_triton, "drive the backend in a Triton server, every byte compared"},
 };
 
@@ -60,8 +61,8 @@ static enum cli_exit dispatch(int argc, char **argv)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }
-    cli_complain("there is no command \"%s\"; there are transfer, load, devices, verify and triton "
-                 "(ferry --help)",
+    cli_complain("there is no command \"%s\"; there are transfer, load, devices, verify, bench and "
+                 "triton (ferry --help)",
                  argv[1]);
     return CLI_USAGE;
 }

@@ -43,32 +43,33 @@ static enum ferry_status copy_by_ferry(struct bench *bench)
 }
 
 /*
- * The seed's CopyFromHost: makes a shared staging buffer that holds the bytes, has the device copy
- * it to the private buffer, waits, and throws the staging buffer away.
- *
  * Made anew in each call: the staging buffer, its memory (the plain device keeps no freed memory,
  * so each is an allocation of the driver's, with the page faults of fresh memory), the submission
  * and its wait. The private buffer is out of the CPU's reach, so the device copies, as the seed's blit
  * does. Not made anew, because the public interface hides it: the command queue. So the seed's
  * design is dearer than this says, never cheaper.
  */
-static enum ferry_status copy_by_seed(struct bench *bench)
+enum ferry_status reference_upload_plain(ferry_buffer *dst, const void *src, size_t size)
 {
     ferry_buffer *staging = NULL;
     void *contents = NULL;
     enum ferry_status status = ferry_buffer_create(
-        bench->plain,
-        &(struct ferry_buffer_params){.size = bench->size, .storage = FERRY_STORAGE_SHARED},
-        &staging);
+        ferry_buffer_device(dst),
+        &(struct ferry_buffer_params){.size = size, .storage = FERRY_STORAGE_SHARED}, &staging);
     if (status != FERRY_OK)
         return status;
     status = ferry_buffer_contents(staging, &contents);
     if (status == FERRY_OK) {
-        memcpy(contents, bench->source, bench->size);
-        status = ferry_copy_buffer(bench->seeded, staging, bench->size, 0, 0);
+        memcpy(contents, src, size);
+        status = ferry_copy_buffer(dst, staging, size, 0, 0);
     }
     ferry_buffer_destroy(staging);
     return status;
+}
+
+static enum ferry_status copy_by_seed(struct bench *bench)
+{
+    return reference_upload_plain(bench->seeded, bench->source, bench->size);
 }
 
 static enum ferry_status measure(struct bench *bench, size_t *out_count)

@@ -24,4 +24,10 @@ enum cli_exit reference_measure(ferry_device *device, ferry_device *plain,
  * ferry_device_close. */
 enum ferry_status reference_open_plain(ferry_device *device, ferry_device **out_device);
 
+/*
+ * The seed's CopyFromHost on such a device: makes a shared staging buffer that holds the bytes, has
+ * the device copy it to dst from its beginning on, waits, and throws the staging buffer away.
+ */
+enum ferry_status reference_upload_plain(ferry_buffer *dst, const void *src, size_t size);
+
 #endif

@@ -63,8 +63,8 @@ says out "^ferry [0-9]+\.[0-9]+\.[0-9]+$"
 run "nothing" 2 "$ferry"
 says err "usage: ferry"
 run "unknown command" 2 "$ferry" swim
-says err 'no command "swim".*transfer, load, devices, verify and triton'
-for command in transfer devices verify; do
+says err 'no command "swim".*transfer, load, devices, verify, bench and triton'
+for command in transfer devices verify bench; do
     run "$command help" 0 "$ferry" "$command" --help
     says out "^usage: ferry $command"
     says out "^examples:"
@@ -179,6 +179,54 @@ silent out
 run "verify after a failure" 3 env FERRY_HOST=fail_submit=5 "$ferry" verify --device host \
     --path staged --operations 300 --seed 7
 says err "replay with: ferry verify --device host.* --path staged --seed 7 --operations [0-9]+"
+
+run "bench formats" 2 "$ferry" bench --json --csv
+says err "two formats"
+run "bench quick csv" 2 "$ferry" bench --quick --csv
+says err "quick has no --csv"
+run "bench quick large" 2 "$ferry" bench --quick --large
+says err "quick has no --large"
+run "bench device" 3 "$ferry" bench --device submarine --quick
+says err "bench: cannot open the device: .*submarine"
+run "bench quick" 0 "$ferry" bench --device host --quick --seconds 0.05
+says out "^device: host"
+says out "^(met|missed) +direct, 64 KiB +[0-9.]+ of memcpy \([0-9.]+ to [0-9.]+\), at least 0.95"
+says out "^(met|missed) +batch of 1000 .* [0-9.]+ ns an item .*, at most 700"
+says out "^- +direct, 256 MiB +not measured: .*"
+silent err
+run "bench quick json" 0 "$ferry" bench --device host --quick --seconds 0.05 --json
+json 'len(j["targets"]) == 18 and j["device"]["name"] == "host:0"'
+json 'all(t["met"] is None and t["why"] or t["low"] <= t["measured"] <= t["high"]
+      for t in j["targets"])'
+json 'all(t["met"] is None or t["met"] == (t["measured"] <= t["at_most"] if "at_most" in t
+      else t["measured"] >= t["at_least"]) for t in j["targets"])'
+run "bench without direct" 0 env FERRY_HOST=memory=60M,no_map "$ferry" bench --device host \
+    --quick --seconds 0.05
+says out "^- +direct, 256 bytes +not measured: .*"
+says out "^(met|missed) +batch of 1000"
+run "bench that fails" 3 env FERRY_HOST=memory=60M,fail_exec=9,fail_every=9 "$ferry" bench \
+    --device host --quick --seconds 0.05
+says err "^ferry: bench: "
+run "bench csv" 0 "$ferry" bench --device host --seconds 0.05 --csv
+says out "^contestant,operation,mode,n,path,size,odd,pinned,rounds,ns,"
+cp "$dir/out" "$dir/table.csv"
+run "bench rows" 0 python3 - "$dir/table.csv" <<'END'
+import csv, json, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+assert all(None not in row and None not in row.values() for row in rows)
+ours = [row for row in rows if row["contestant"] == "ferry" and row["ns"]]
+for column, values in {
+    "operation": ["upload", "download", "copy", "fill"],
+    "mode": ["waiting", "async", "batch", "threads"],
+    "path": ["auto", "direct", "staged", "pipelined", "imported"],
+    "odd": ["0", "1"],
+}.items():
+    assert {row[column] for row in ours} == set(values), column
+print(json.dumps({"rows": len(rows)}))
+END
+json 'j["rows"] >= 288'
+run "bench json" 0 "$ferry" bench --device host --seconds 0.05 --json
+json 'all("why" in r or r["ns_low"] <= r["ns"] <= r["ns_high"] for r in j["rows"])'
 
 # The bar is for a terminal, which Python's pty is; and for nothing else.
 run "bar" 0 python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
