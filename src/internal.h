@@ -17,7 +17,7 @@ struct ferry__sub;
 enum {
     FERRY__IN_FLIGHT_MAX = 2,       /* submissions on a queue before more work is parked (R7) */
     FERRY__COMMANDS_MAX = 8192,     /* commands of one submission */
-    FERRY__SMALL_DIRECT = 64 << 10, /* direct operations below this are not timed */
+    FERRY__SMALL_DIRECT = 64 << 10, /* direct operations up to this are not timed */
     FERRY__STAGING_MIN = 4096,      /* the smallest staging budget and chunk */
 };
 

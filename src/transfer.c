@@ -178,7 +178,7 @@ static void carry_out(const struct ferry__item *item) {
 
 void ferry__item_direct(const struct ferry__item *item) {
     struct ferry__metrics *metrics = &(item->dst ? item->dst : item->src)->device->metrics;
-    if (FERRY__LIKELY(item->size < FERRY__SMALL_DIRECT)) {
+    if (FERRY__LIKELY(item->size <= FERRY__SMALL_DIRECT)) {
         carry_out(item);
         ferry__count(metrics, item->operation, FERRY_PATH_DIRECT, item->size);
         return;
@@ -366,7 +366,7 @@ static enum ferry_status run_async(struct ferry__item *item, const struct reply 
 /* A small transfer of a reachable, idle buffer: nothing but the checks, the copy and the counts. */
 static inline bool is_small_direct(const ferry_buffer *buffer, bool allowed, uint64_t size,
                                    uint64_t offset) {
-    return FERRY__LIKELY(allowed && size && size < FERRY__SMALL_DIRECT &&
+    return FERRY__LIKELY(allowed && size && size <= FERRY__SMALL_DIRECT &&
                          ferry__in_range(offset, size, buffer->size) && idle(buffer) &&
                          !atomic_load_explicit(&buffer->device->dead, memory_order_relaxed) &&
                          !ferry__inside_callback());

@@ -459,7 +459,7 @@ enum ferry_operation {
 #define FERRY_TIME_BUCKETS 12
 #define FERRY_TIME_BUCKET_NS 1000
 
-/* One operation on one path. Direct operations below 64 KiB are counted but not timed. */
+/* One operation on one path. Direct operations of at most 64 KiB are counted but not timed. */
 struct ferry_operation_stats {
     uint64_t operations, bytes, errors;
     uint64_t timed, time_ns;                 /* how many were timed, and their time together */
