@@ -228,10 +228,59 @@ static void test_counts(void **state)
     ferry_buffer_destroy(buffer);
 }
 
+/* One byte, written again and again while transfers beside it, in the same word, come and go: what
+ * was written is read back, whoever reads and merges words. */
+struct beside {
+    ferry_buffer *buffer;
+    _Atomic bool stop;
+    enum ferry_status status;
+    bool lost;
+};
+
+static void *write_beside(void *arg)
+{
+    struct beside *beside = arg;
+    for (unsigned char byte = 0; !beside->stop && !beside->status; byte++) {
+        unsigned char got = 0;
+        beside->status = ferry_copy_from_host(beside->buffer, &byte, 1, 1);
+        if (!beside->status)
+            beside->status = ferry_copy_to_host(beside->buffer, &got, 1, 1);
+        beside->lost |= got != byte && !beside->status;
+    }
+    return NULL;
+}
+
+static void test_beside(void **state)
+{
+    enum { SIZE = (2 << 20) + 64 }; /* too long to be done inside the call */
+    struct fixture *fixture = *state;
+    suite_skip_unless(!suite_watches_races(), "bytes of one word are written by two threads");
+    struct mirror mirror = make_mirror(fixture->device, SIZE, FERRY_STORAGE_SHARED, 40);
+    struct beside beside = {.buffer = mirror.buffer};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, write_beside, &beside), 0);
+    enum ferry_status status = FERRY_OK;
+    for (unsigned i = 0; i < 10 && !status; i++) {
+        status = ferry_copy_from_host_async(mirror.buffer, mirror.bytes + 2, SIZE - 5, 2, NULL,
+                                            NULL, NULL);
+        if (!status)
+            status = ferry_buffer_wait(mirror.buffer, FERRY_FOREVER);
+    }
+    beside.stop = true;
+    pthread_join(thread, NULL);
+    OK(status);
+    OK(beside.status);
+    assert_false(beside.lost);
+    OK(ferry_copy_to_host(mirror.buffer, mirror.bytes + 1, 1, 1));
+    expect_mirror(&mirror);
+    drop_mirror(&mirror);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_disjoint_private), SUITE_TEST(test_disjoint_shared),
     SUITE_TEST(test_own_buffers),      SUITE_TEST(test_same_bytes),
     SUITE_TEST(test_waiting_together), SUITE_TEST(test_counts),
+    SUITE_TEST(test_beside),
 };
 
 SUITE_GROUP(threads);
