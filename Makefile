@@ -9,6 +9,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PREFIX ?= /usr/local
 FILE ?=
 DEVICE ?=
+SECONDS ?=
 
 MAKEFLAGS += --no-print-directory
 

@@ -141,12 +141,24 @@ static enum cli_exit check(struct bench_group *group)
     return end;
 }
 
+static void leave_all_out(struct bench_group *group, const char *why)
+{
+    for (size_t i = 0; i < group->count; i++)
+        snprintf(group->entries[i].why, sizeof group->entries[i].why, "%s", why);
+}
+
 static enum cli_exit run(struct bench_session *session, struct bench_group *group,
                          struct memory *memory)
 {
+    if (group->size > session->info.max_buffer_size) {
+        char size[CLI_TEXT_MAX], largest[CLI_TEXT_MAX], why[CLI_WHY_MAX];
+        snprintf(why, sizeof why, "%s is above the device's largest buffer, %s",
+                 cli_size(size, group->size), cli_size(largest, session->info.max_buffer_size));
+        leave_all_out(group, why);
+        return CLI_DONE;
+    }
     if (!take_memory(memory, group)) {
-        for (size_t i = 0; i < group->count; i++)
-            snprintf(group->entries[i].why, CLI_WHY_MAX, "out of host memory");
+        leave_all_out(group, "out of host memory");
         return CLI_DONE;
     }
     for (size_t i = 0; i < group->count; i++) {
