@@ -3,7 +3,8 @@
  * docs/drivers.md tells how to write one. A driver checks no arguments, counts nothing, stages
  * nothing, tracks no hazards: the layers above have done all that once.
  *
- * Threads: open, close and list run alone. submit is called by one thread at a time for each queue,
+ * Threads: open and close of a device run alone; devices are opened, closed and listed by several
+ * threads at once. submit is called by one thread at a time for each queue,
  * for different queues at once. All else may be called from any thread at any time.
  */
 #ifndef FERRY_DRIVER_H

@@ -318,7 +318,9 @@ static bool direct_among_failed(const struct ferry__item *item, uint64_t max,
     ferry__item_direct(item);
     if (write) {
         pthread_mutex_lock(&device->lock);
-        ferry__failed_cover(buffer, item->dst_offset, item->size);
+        /* A write that came meanwhile may have failed: that is not for this one to clear. */
+        if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED)
+            ferry__failed_cover(buffer, item->dst_offset, item->size);
         pthread_mutex_unlock(&device->lock);
     }
     return true;

@@ -202,7 +202,7 @@ FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params
 /*
  * Waits for all work and its callbacks, then closes. NULL is allowed. No other call on the device
  * may be running. Buffers that are still alive are good for ferry_buffer_destroy only; anything
- * else on them is DEVICE_LOST. In a callback it is logged, and done after the callback returns.
+ * else on them is DEVICE_LOST. Memory of ferry_host_alloc goes with the device. In a callback it is logged, and done after the callback returns.
  */
 FERRY_API void ferry_device_close(ferry_device *device);
 
@@ -267,7 +267,8 @@ FERRY_CHECK enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t t
  * NULL host pointer is INVALID_ARGUMENT unless size is 0. In a callback: IN_CALLBACK. One that
  * could not be begun (its arguments, no host memory, no staging) has changed nothing. When one that
  * writes fails on its way, its range holds no valid data: reading it (copying it to the host,
- * copying from it, contents) fails with the same status until a write that covers it succeeds.
+ * copying from it, contents) fails with the same status until a write that covers it succeeds. A
+ * buffer keeps one such range: of several failed writes the smallest that holds them all.
  * --------------------------------------------------------------------------------------------- */
 
 FERRY_CHECK enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
@@ -378,7 +379,8 @@ FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callb
  * Host memory that the device can reach at full speed
  * --------------------------------------------------------------------------------------------- */
 
-/* Page-aligned, cached, coherent host memory. Transfers from and to it need no staging. */
+/* Page-aligned, cached, coherent host memory, until ferry_host_free or ferry_device_close. Transfers
+ * from and to it need no staging. */
 FERRY_CHECK enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory);
 
 /* NULL is allowed. Memory that operations still use is freed after them. */
