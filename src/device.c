@@ -138,8 +138,7 @@ static uint32_t paths_of(uint64_t import_granularity) {
 
 static void name_entry(struct entry *entry) {
     struct ferry_device_info *info = &entry->info;
-    if (entry->index || entry->driver->list != NULL)
-        snprintf(info->name, sizeof info->name, "%s:%u", entry->driver->name, entry->index);
+    snprintf(info->name, sizeof info->name, "%s:%u", entry->driver->name, entry->index);
     snprintf(info->driver, sizeof info->driver, "%s", entry->driver->name);
     info->paths = paths_of(info->import_granularity);
 }
