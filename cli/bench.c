@@ -60,8 +60,8 @@ static enum cli_exit bench_device(const struct options *given)
 
 static const char text[] =
     "Measures how fast bytes travel, beside memcpy by one thread and by two and beside the seed's\n"
-    "design, and compares them. Contestants take turns, so that a busy machine is as busy for all.\n"
-    "docs/benchmarks.md tells how it measures and how to read it.";
+    "design, and compares the bytes. Contestants take turns, so that what else the machine does\n"
+    "hits all alike. docs/benchmarks.md tells how it measures and how to read it.";
 
 static const char examples[] = "  ferry bench --quick\n"
                                "  ferry bench --device host --csv > table.csv\n"

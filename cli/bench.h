@@ -106,7 +106,8 @@ struct bench_group {
     size_t rounds;
 };
 
-/* What the device cannot do, or has no memory for, is left out with a reason. Otherwise complained. */
+/* What the device cannot do, or has no memory for, is left out with a reason. Any other failure is
+ * complained of. */
 enum cli_exit bench_group_run(struct bench_session *session, struct bench_group *group);
 void bench_group_free(struct bench_group *group);
 
@@ -117,7 +118,7 @@ const char *bench_operation_name(enum ferry_operation operation);
 
 enum bench_format { BENCH_TEXT, BENCH_JSON, BENCH_CSV };
 
-/* Two lines; or the members "ferry", "device" and "pinned" of an object, with a comma after each. */
+/* Two lines; or the members "ferry", "device" and "pinned" of a JSON object, a comma after each. */
 void bench_print_device(const struct bench_session *session);
 void bench_json_device(const struct bench_session *session);
 
