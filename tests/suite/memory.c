@@ -171,7 +171,7 @@ static void test_pool_yields(void **state)
         ferry_buffer_destroy(buffers[1]);
         ferry_device_close(device);
     }
-    if (suite->params.path != FERRY_PATH_IMPORTED)
+    if (suite->params.path != FERRY_PATH_IMPORTED && !suite->retries_memory)
         assert_true(yielded > 0);
 }
 

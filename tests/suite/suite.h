@@ -37,6 +37,7 @@ struct suite_config {
     const char *strict;         /* its options */
     struct ferry_device_params params;
     bool big;                   /* also transfers over 4 GiB, which commit that much memory */
+    bool retries_memory; /* its driver tries another kind of memory when one is refused */
 };
 
 extern const struct suite_config suite_configs[];
