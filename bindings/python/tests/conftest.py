@@ -14,8 +14,8 @@ def device():
 
 @pytest.fixture
 def slow():
-    """A host device whose copies take long enough to be seen in flight: 0.2 s a submission."""
-    os.environ["FERRY_HOST"] = "delay_us=200000"
+    """A host device whose copies take long enough to be seen in flight: a second a submission."""
+    os.environ["FERRY_HOST"] = "delay_us=1000000"
     try:
         device = ferry.Device("host", map_private="never")
     finally:
