@@ -15,10 +15,11 @@ finish() {
 }
 
 # What is the same in every build runs optimised only; what has one thread is not run under the
-# thread sanitizer.
+# thread sanitizer; nor is simulated managed memory (Metal on AMD), which is synchronized whole, while
+# another queue writes a part of it that nobody looks at.
 skip_release='^$'
 skip_asan='^test_(install|docs|man|reference)$'
-skip_tsan="$skip_asan|^test_(command|load|python.*)$|inject"
+skip_tsan="$skip_asan|^test_(command|load|python.*)$|inject|metal.*amd"
 
 for preset in $presets; do
     skip=skip_$preset
