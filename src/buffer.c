@@ -27,13 +27,13 @@ static void set_reach(struct ferry_buffer *buffer) {
     const bool transfers =
         device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
     buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
-    const bool reach = buffer->host && memory->coherent;
     /* Where the device writes whole words only, bytes beside a transfer are read and written back:
-     * a direct write that overlaps it in time would be undone. */
+     * a direct write that overlaps it in time would be undone, and a direct read would race. */
     const bool bytes = device->limits.copy_alignment == 1 || device->limits.has_kernel;
-    buffer->direct_write = reach && transfers && bytes;
+    const bool reach = buffer->host && memory->coherent && bytes;
+    buffer->direct_write = reach && transfers;
     buffer->direct_read = reach && transfers && memory->cached;
-    buffer->cpu = reach && memory->cached && bytes;
+    buffer->cpu = reach && memory->cached;
 }
 
 static void link_buffer(struct ferry_buffer *buffer) {
