@@ -19,7 +19,7 @@ static enum ferry_status set_label(struct ferry_buffer *buffer, const char *labe
     return FERRY_OK;
 }
 
-/* Which direct paths a buffer has: design.md section 4, mapped memory. */
+/* Which direct paths a buffer has: writing needs coherent memory, reading cached memory too. */
 static void set_reach(struct ferry_buffer *buffer) {
     const struct ferry_device *device = buffer->device;
     const struct ferry__memory *memory = buffer->memory;

@@ -282,7 +282,7 @@ static void pick_queues(struct ferry_device *device) {
         device->queues[q].event = limits->queues[q].event;
 }
 
-/* What the planner asks; performance.md tells where the numbers come from. */
+/* What the planner asks. */
 static void set_thresholds(struct ferry_device *device) {
     const bool cpu = device->info.kind == FERRY_DEVICE_HOST ||
                      device->info.kind == FERRY_DEVICE_SOFTWARE;
