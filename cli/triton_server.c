@@ -123,7 +123,7 @@ static void remove_repository(const struct triton_server *server)
 /* --- the server ------------------------------------------------------------------------------- */
 
 /* Also what is uninitialised in the server's options unless it is set: how often a load is tried
- * anew, and peer access. */
+ * anew, and peer access, which older servers do not have. */
 static bool set_options(const struct triton_server *server, const struct triton_options *given,
                         TRITONSERVER_ServerOptions *options, char *why)
 {
@@ -139,7 +139,7 @@ static bool set_options(const struct triton_server *server, const struct triton_
         error = host->TRITONSERVER_ServerOptionsSetStrictModelConfig(options, true);
     if (error == NULL)
         error = host->TRITONSERVER_ServerOptionsSetModelLoadRetryCount(options, 0);
-    if (error == NULL)
+    if (error == NULL && host->TRITONSERVER_ServerOptionsSetEnablePeerAccess != NULL)
         error = host->TRITONSERVER_ServerOptionsSetEnablePeerAccess(options, false);
     return triton_good(error, "the server's options", why);
 }

@@ -11,7 +11,8 @@
 
 #define TRITON_CALL(returns, name, parameters)                                                     \
     static_assert(_Generic(&name, returns(*) parameters : 1, default : 0), #name);
-#define TRITON_OPTIONAL TRITON_CALL
+/* A second declaration: an error where it differs from the first, harmless where there is none. */
+#define TRITON_OPTIONAL(returns, name, parameters) returns name parameters;
 #include "api.inc"
 #include "backend.inc"
 #include "host.inc"

@@ -25,7 +25,7 @@ compiles() {
     fi
 }
 
-# plant NAME FILE SED_EXPRESSION: one difference, in fresh headers.
+# plant NAME FILE SED_EXPRESSION [yes]: one difference, in fresh headers.
 plant() {
     python3 "$here/make_headers.py" "$triton" "$dir/include" || exit 1
     cp "$dir/include/triton/core/$2" "$dir/before"
@@ -34,7 +34,7 @@ plant() {
         echo "[  FAILED  ] $1: nothing was planted"
         failed=$((failed + 1))
     fi
-    compiles "$1" no
+    compiles "$1" "${4-no}"
 }
 
 echo "[==========] Running the comparison"
@@ -45,6 +45,10 @@ plant "a parameter of another type" tritonserver.h \
 plant "another return type" tritonserver.h \
     's/^void TRITONSERVER_ErrorDelete/int TRITONSERVER_ErrorDelete/'
 plant "a function that is gone" tritonserver.h 's/TRITONSERVER_ServerStop/TRITONSERVER_ServerHalt/'
+plant "an optional function of another type" tritonserver.h \
+    's/\(TRITONSERVER_MetricSet(.*\)double value/\1float value/'
+plant "an optional function that is gone" tritonserver.h \
+    's/^.*TRITONSERVER_ServerOptionsSetEnablePeerAccess.*$//' yes
 plant "another enum value" tritonserver.h \
     's/TRITONSERVER_MEMORY_GPU = 2/TRITONSERVER_MEMORY_GPU = 3/'
 plant "another major version" tritonbackend.h 's/MAJOR 1/MAJOR 2/'
