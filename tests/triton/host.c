@@ -43,6 +43,7 @@ TRITONSERVER_Error *host_load(struct host *host, const char *name, const char *c
 
 void host_unload(struct host *host, const char *name) {
     succeed(TRITONSERVER_ServerUnloadModel(host->server, name));
+    standin_wait_unloaded(host->server);
 }
 
 /* --- memory of the host's --------------------------------------------------------------------- */

@@ -17,7 +17,7 @@ void host_close(struct host *host);
 
 /* Writes the model's configuration and loads it. */
 TRITONSERVER_Error *host_load(struct host *host, const char *name, const char *config);
-void host_unload(struct host *host, const char *name);
+void host_unload(struct host *host, const char *name); /* and waits until it is gone */
 
 /* A tensor of a call. The bytes are copied, and the copy is freed when the request is released. */
 struct tensor_data {

@@ -5,10 +5,13 @@
 
 static struct host host;
 
+/* Requests of all sizes meet in a batch; one without B is the backend's to refuse. */
 static const char model_text[] = "backend: \"ferry\"\n"
                                  "max_batch_size: 16\n"
-                                 "input [ { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] },\n"
-                                 "        { name: \"B\" data_type: TYPE_UINT8 dims: [ -1 ] } ]\n"
+                                 "input [ { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ]\n"
+                                 "          allow_ragged_batch: true },\n"
+                                 "        { name: \"B\" data_type: TYPE_UINT8 dims: [ -1 ]\n"
+                                 "          allow_ragged_batch: true optional: true } ]\n"
                                  "output [ { name: \"X\" data_type: TYPE_UINT8 dims: [ -1 ] },\n"
                                  "         { name: \"Y\" data_type: TYPE_UINT8 dims: [ -1 ] } ]\n"
                                  "dynamic_batching { max_queue_delay_microseconds: 2000 }\n";

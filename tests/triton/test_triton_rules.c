@@ -21,7 +21,8 @@ static void send_one(const char *model) {
 }
 
 static void load(const char *model) {
-    succeed(host_load(&host, model, "backend: \"bad\"\nmax_batch_size: 0\n"));
+    succeed(host_load(&host, model, "backend: \"bad\"\nmax_batch_size: 0\n"
+                                 "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] }\n"));
 }
 
 static void expect_violation(const char *words) {

@@ -18,12 +18,9 @@ TRITONSERVER_Error *TRITONSERVER_InferenceRequestNew(TRITONSERVER_InferenceReque
     *request = made;
     if (!server) return NULL;
     bool ready = false;
+    snprintf(made->model_name, NAME_SIZE, "%s", model_name);
     TRITONSERVER_Error *error = TRITONSERVER_ServerModelIsReady(server, model_name, -1, &ready);
-    if (error || ready) {
-        /* The name is looked up when the request is sent. */
-        snprintf(made->outputs[OUTPUTS_MAX - 1], NAME_SIZE, "%s", model_name);
-        return error;
-    }
+    if (error || ready) return error;
     return fail(TRITONSERVER_ERROR_NOT_FOUND, "unknown model \"%s\"", model_name);
 }
 
@@ -45,6 +42,8 @@ TRITONSERVER_Error *TRITONSERVER_InferenceRequestAddInput(TRITONSERVER_Inference
                                                           const int64_t *shape,
                                                           uint64_t dim_count) {
     (void)is_of_host(request, "InferenceRequestAddInput");
+    if (find_input(request, name))
+        return fail(TRITONSERVER_ERROR_INVALID_ARG, "input \"%s\" is there already", name);
     if (request->input_count == INPUTS_MAX || dim_count > DIMS_MAX) abort();
     TRITONBACKEND_Input *input = &request->inputs[request->input_count++];
     input->request = request;
@@ -72,7 +71,7 @@ TRITONSERVER_Error *
 TRITONSERVER_InferenceRequestAddRequestedOutput(TRITONSERVER_InferenceRequest *request,
                                                 const char *name) {
     (void)is_of_host(request, "InferenceRequestAddRequestedOutput");
-    if (request->output_count == OUTPUTS_MAX - 1) abort();
+    if (request->output_count == OUTPUTS_MAX) abort();
     snprintf(request->outputs[request->output_count++], NAME_SIZE, "%s", name);
     return NULL;
 }
@@ -245,31 +244,4 @@ void refuse_request(TRITONSERVER_InferenceRequest *request, TRITONSERVER_Error *
         none = TRITONBACKEND_RequestRelease((TRITONBACKEND_Request *)request,
                                             TRITONSERVER_REQUEST_RELEASE_ALL);
     TRITONSERVER_ErrorDelete(none);
-}
-
-/* --- statistics ------------------------------------------------------------------------------- */
-
-TRITONSERVER_Error *TRITONBACKEND_ModelInstanceReportStatistics(
-    TRITONBACKEND_ModelInstance *instance, TRITONBACKEND_Request *backend_request,
-    const bool success, const uint64_t exec_start_ns, const uint64_t compute_start_ns,
-    const uint64_t compute_end_ns, const uint64_t exec_end_ns) {
-    TRITONSERVER_InferenceRequest *request = (TRITONSERVER_InferenceRequest *)backend_request;
-    if (!is_with_backend(request, "ReportStatistics")) return gone();
-    if (atomic_fetch_add(&request->reports, 1)) violate("ReportStatistics: twice for a request");
-    if (exec_start_ns > compute_start_ns || compute_start_ns > compute_end_ns ||
-        compute_end_ns > exec_end_ns || exec_end_ns > now_ns())
-        violate("ReportStatistics: the times are not in order");
-    note_report(instance, success, exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns);
-    return NULL;
-}
-
-TRITONSERVER_Error *TRITONBACKEND_ModelInstanceReportBatchStatistics(
-    TRITONBACKEND_ModelInstance *instance, const uint64_t batch_size, const uint64_t exec_start_ns,
-    const uint64_t compute_start_ns, const uint64_t compute_end_ns, const uint64_t exec_end_ns) {
-    (void)instance;
-    if (!batch_size || exec_start_ns > compute_start_ns || compute_start_ns > compute_end_ns ||
-        compute_end_ns > exec_end_ns)
-        violate("ReportBatchStatistics: batch size %llu, or times that are not in order",
-                (unsigned long long)batch_size);
-    return NULL;
 }

@@ -18,6 +18,9 @@ TRITONSERVER_Error *TRITONBACKEND_ResponseNew(TRITONBACKEND_Response **response,
     made->request = request;
     if (atomic_fetch_add(&request->responses, 1))
         violate("ResponseNew: a second response to a request of a model that is not decoupled");
+    TRITONSERVER_ResponseAllocator *allocator = request->allocator;
+    if (allocator && allocator->start)
+        TRITONSERVER_ErrorDelete(allocator->start(allocator, request->allocator_userp));
     *response = (TRITONBACKEND_Response *)made;
     return NULL;
 }
@@ -58,7 +61,10 @@ TRITONSERVER_Error *TRITONBACKEND_OutputBuffer(TRITONBACKEND_Output *output, voi
         request->allocator, output->name, buffer_byte_size, *memory_type, *memory_type_id,
         request->allocator_userp, &output->buffer, &output->buffer_userp, &output->type,
         &output->id);
-    if (error) return error;
+    if (error) {
+        output->buffer = *buffer = NULL; /* whatever the allocator wrote there */
+        return error;
+    }
     if ((unsigned)output->type > TRITONSERVER_MEMORY_GPU)
         violate("an allocator gave memory of type %d", (int)output->type);
     output->allocated = true;
@@ -149,10 +155,10 @@ TRITONSERVER_ResponseAllocatorNew(TRITONSERVER_ResponseAllocator **allocator,
                                   TRITONSERVER_ResponseAllocatorAllocFn_t alloc_fn,
                                   TRITONSERVER_ResponseAllocatorReleaseFn_t release_fn,
                                   TRITONSERVER_ResponseAllocatorStartFn_t start_fn) {
-    (void)start_fn;
     *allocator = calloc(1, sizeof **allocator);
     if (!*allocator) abort();
-    **allocator = (TRITONSERVER_ResponseAllocator){.alloc = alloc_fn, .release = release_fn};
+    **allocator = (TRITONSERVER_ResponseAllocator){
+        .alloc = alloc_fn, .release = release_fn, .start = start_fn};
     return NULL;
 }
 

@@ -56,7 +56,7 @@ STANDIN_API void standin_claim_size(TRITONBACKEND_Request *request, const char *
 
 /* --- a server --------------------------------------------------------------------------------- */
 
-/* The server takes KIND_GPU, as some cores do. */
+/* The server takes KIND_GPU, as some cores do. Or: STANDIN_GPU in the environment. */
 STANDIN_API void standin_with_gpu(bool there);
 
 /* Requests that were given to a backend and are not released. */
@@ -64,5 +64,18 @@ STANDIN_API unsigned standin_outstanding(void);
 
 /* The most requests that one Execute was called with since this was last asked. */
 STANDIN_API unsigned standin_largest_batch(void);
+
+/* How often Execute was called. */
+STANDIN_API unsigned standin_executions(void);
+
+/* The most batches of one model that were under way at a time, after their Execute had returned and
+ * before all their requests were released, since this was last asked. */
+STANDIN_API unsigned standin_most_in_flight(void);
+
+/* The next requests, so many, are cancelled when they are given to a backend. */
+STANDIN_API void standin_cancel_next(unsigned count);
+
+/* Waits until all models are gone that were unloaded. A host cannot: the server does not tell. */
+STANDIN_API void standin_wait_unloaded(TRITONSERVER_Server *server);
 
 #endif
