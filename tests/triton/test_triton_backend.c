@@ -198,6 +198,9 @@ static void refusals_at_load(void **state) {
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32") "output { name: \"X\" data_type: TYPE_FP32 "
          "dims: [ 4, 1 ] }",
          "other dims", TRITONSERVER_ERROR_INVALID_ARG},
+        {"backend: \"ferry\"\ninput { name: \"A\" data_type: TYPE_FP32 dims: [ 1 ] "
+         "reshape { shape: [ ] } }\noutput { name: \"X\" data_type: TYPE_FP32 dims: [ 1 ] }",
+         "another reshape", TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" OUTPUT("TYPE_FP32"), "0 inputs and 1 outputs",
          TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32"), "1 inputs and 0 outputs",

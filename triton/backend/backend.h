@@ -82,12 +82,8 @@ struct slot {
     uint8_t probe;          /* a byte of out, read to learn when the work is done */
     void *native;           /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    bool has_work;      /* work was begun and wants an end */
-    bool awaits_copied; /* copied will be set */
-    bool submitted;     /* Execute is through with it */
-    bool copied;        /* the CPU's work may begin; or the device's is done */
-    bool done;          /* the outputs are where they belong */
-    enum { STEP_DEVICE, STEP_WORK, STEP_SEND } step; /* with the device, or handed to the sender */
+    bool has_work; /* work was begun, and the sender thread is to do it */
+    uint32_t pending; /* Execute and callbacks that are not through with the slot */
     enum ferry_status status; /* of the whole batch */
     char why[256];            /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;
@@ -106,7 +102,9 @@ struct instance {
     struct slot *free, *to_work, *to_send; /* lists, the oldest first but for free */
     uint32_t busy;
     bool stop;
-    uint64_t metrics_ns; /* when they were last told; the sender's own */
+
+    uint64_t metrics_ns; /* when they were last told; the sender's own, like what follows */
+    bool metrics_stale;
 };
 
 TRITONSERVER_Error *instance_create(TRITONBACKEND_ModelInstance *triton, const struct model *model,
@@ -115,12 +113,17 @@ TRITONSERVER_Error *instance_create(TRITONBACKEND_ModelInstance *triton, const s
 /* Waits for all batches on their way. */
 void instance_destroy(struct instance *instance);
 
-/* Waits for a slot, that is for the in-flight bound. */
+/* Waits for a slot, that is for the in-flight bound. Execute and the scatter's callback have to do
+ * with it from then on. */
 struct slot *instance_take_slot(struct instance *instance);
 void instance_give_slot(struct slot *slot);
 
-/* Sets a flag of the slot, and hands it to the sender thread if that has to do with it now. */
-void instance_set(struct slot *slot, bool *flag);
+/* One callback more that will come. */
+void instance_expect(struct slot *slot);
+
+/* Execute or a callback is through with the slot. The sender thread does the work when only the
+ * scatter is awaited, and answers when nothing is. */
+void instance_leave(struct slot *slot);
 
 /* --- a batch (execute.c) ---------------------------------------------------------------------- */
 

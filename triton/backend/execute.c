@@ -122,6 +122,7 @@ static void on_gathered(enum ferry_status status, ferry_ticket ticket, void *use
     (void)ticket;
     slot->compute_start_ns = backend_now_ns();
     if (status) slot_fail(slot, status, "gathering the inputs");
+    instance_leave(slot);
 }
 
 static void on_scattered(enum ferry_status status, ferry_ticket ticket, void *user) {
@@ -129,7 +130,7 @@ static void on_scattered(enum ferry_status status, ferry_ticket ticket, void *us
     (void)ticket;
     slot->exec_end_ns = backend_now_ns();
     if (status) slot_fail(slot, status, "scattering the outputs");
-    instance_set(slot, &slot->done);
+    instance_leave(slot);
 }
 
 /* The part of one request in an output: where its input's bytes are in out. */
@@ -168,17 +169,23 @@ static TRITONSERVER_Error *scatter(struct slot *slot) {
     return error;
 }
 
-/* Submits all of it. If an error comes back, scatter's callback does not come. */
-static TRITONSERVER_Error *submit(struct slot *slot) {
+static TRITONSERVER_Error *gather(struct slot *slot) {
     const struct instance *instance = slot->instance;
     const size_t inputs = instance->model->input_count;
-    TRITONSERVER_Error *error = lay_out(slot);
-    if (error) return error;
-    error = ferry_triton_error(make_buffers(slot), "memory for the batch");
     for (size_t i = 0; i < inputs; i++) slot->inputs[i].dst = slot->in;
-    if (!error)
-        error = ferry_triton_gather(instance->device, slot->requests, slot->count, slot->inputs,
-                                    inputs, slot->spans, slot->fresh, on_gathered, slot, NULL);
+    instance_expect(slot);
+    TRITONSERVER_Error *error = ferry_triton_gather(
+        instance->device, slot->requests, slot->count, slot->inputs, inputs, slot->spans,
+        slot->fresh, on_gathered, slot, NULL);
+    if (error) instance_leave(slot);
+    return error;
+}
+
+/* Submits all of it. If an error comes back, scatter's callback does not come. */
+static TRITONSERVER_Error *submit(struct slot *slot) {
+    TRITONSERVER_Error *error = lay_out(slot);
+    if (!error) error = ferry_triton_error(make_buffers(slot), "memory for the batch");
+    if (!error) error = gather(slot);
     if (error) return error;
     if (keep_errors(slot) && slot->size)
         error = ferry_triton_error(work_submit(slot), "the device-side operation");
@@ -194,7 +201,7 @@ static void submit_failed(struct slot *slot, TRITONSERVER_Error *error) {
     (void)!ferry_wait_idle(device);
     fail_with(slot, error);
     slot->exec_end_ns = backend_now_ns();
-    instance_set(slot, &slot->done);
+    instance_leave(slot); /* for the scatter, which does not come */
 }
 
 static void make_responses(struct slot *slot) {
@@ -222,7 +229,7 @@ TRITONSERVER_Error *execute(struct instance *instance, TRITONBACKEND_Request **r
     make_responses(slot);
     TRITONSERVER_Error *error = submit(slot);
     if (error) submit_failed(slot, error);
-    instance_set(slot, &slot->submitted);
+    instance_leave(slot);
     return NULL;
 }
 

@@ -1,9 +1,11 @@
 #include "backend.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* --- lists, under the lock -------------------------------------------------------------------- */
 
@@ -23,9 +25,8 @@ struct slot *instance_take_slot(struct instance *instance) {
     pthread_mutex_lock(&instance->lock);
     while (!instance->free) pthread_cond_wait(&instance->changed, &instance->lock);
     struct slot *slot = take_first(&instance->free);
-    slot->submitted = slot->copied = slot->done = false;
-    slot->has_work = slot->awaits_copied = false;
-    slot->step = STEP_DEVICE;
+    slot->has_work = false;
+    slot->pending = 2;
     instance->busy++;
     pthread_mutex_unlock(&instance->lock);
     return slot;
@@ -41,54 +42,74 @@ void instance_give_slot(struct slot *slot) {
     pthread_mutex_unlock(&instance->lock);
 }
 
-/* Whichever of the flags comes last hands the slot over. A callback may be later than one of an
- * operation that does not depend on its own: the slot is the batch's until all have come. */
-void instance_set(struct slot *slot, bool *flag) {
+void instance_expect(struct slot *slot) {
     struct instance *instance = slot->instance;
     pthread_mutex_lock(&instance->lock);
-    *flag = true;
-    if (slot->submitted && slot->copied && slot->has_work && slot->step == STEP_DEVICE) {
-        slot->step = STEP_WORK;
-        append(&instance->to_work, slot);
-    } else if (slot->submitted && slot->done && (slot->copied || !slot->awaits_copied) &&
-               slot->step != STEP_SEND) {
-        slot->step = STEP_SEND;
-        append(&instance->to_send, slot);
-    }
+    slot->pending++;
+    pthread_mutex_unlock(&instance->lock);
+}
+
+/* Callbacks may come in another order than their operations were submitted in, where those do not
+ * depend on each other: the slot is the batch's until all have. */
+void instance_leave(struct slot *slot) {
+    struct instance *instance = slot->instance;
+    pthread_mutex_lock(&instance->lock);
+    slot->pending--;
+    if (!slot->pending) append(&instance->to_send, slot);
+    else if (slot->pending == 1 && slot->has_work) append(&instance->to_work, slot);
     pthread_cond_broadcast(&instance->changed);
     pthread_mutex_unlock(&instance->lock);
 }
 
 /* --- the sender thread ------------------------------------------------------------------------ */
 
-static void tell_metrics(struct instance *instance, uint64_t interval_ns) {
-    const uint64_t now = backend_now_ns();
-    if (now - instance->metrics_ns < interval_ns) return;
-    instance->metrics_ns = now;
+enum { METRICS_INTERVAL_NS = 100000000 };
+
+static void tell_metrics(struct instance *instance) {
+    instance->metrics_ns = backend_now_ns();
+    instance->metrics_stale = false;
     backend_log(TRITONSERVER_LOG_WARN, "metrics", ferry_triton_metrics_update());
 }
 
+/* Under the lock, which it gives back meanwhile. A quiet server's metrics are told in time too. */
+static void wait_for_slot(struct instance *instance) {
+    struct timespec until;
+    if (!instance->metrics_stale) {
+        pthread_cond_wait(&instance->changed, &instance->lock);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += METRICS_INTERVAL_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_cond_timedwait(&instance->changed, &instance->lock, &until) != ETIMEDOUT) return;
+    pthread_mutex_unlock(&instance->lock);
+    tell_metrics(instance);
+    pthread_mutex_lock(&instance->lock);
+}
+
+static void finish(struct slot *slot) {
+    struct instance *instance = slot->instance;
+    answer(slot);
+    instance_give_slot(slot);
+    if (backend_now_ns() - instance->metrics_ns >= METRICS_INTERVAL_NS) tell_metrics(instance);
+    else instance->metrics_stale = true;
+}
+
 static void *run_sender(void *arg) {
-    enum { METRICS_INTERVAL_NS = 100000000 };
     struct instance *instance = arg;
     pthread_mutex_lock(&instance->lock);
     for (;;) {
-        struct slot *slot = take_first(&instance->to_work);
-        const bool is_work = slot != NULL;
-        if (!slot) slot = take_first(&instance->to_send);
-        if (!slot && instance->stop) break;
-        if (!slot) {
-            pthread_cond_wait(&instance->changed, &instance->lock);
+        struct slot *work = take_first(&instance->to_work);
+        struct slot *done = work ? NULL : take_first(&instance->to_send);
+        if (!work && !done && instance->stop) break;
+        if (!work && !done) {
+            wait_for_slot(instance);
             continue;
         }
         pthread_mutex_unlock(&instance->lock);
-        if (is_work) {
-            work_run(slot);
-        } else {
-            answer(slot);
-            tell_metrics(instance, METRICS_INTERVAL_NS);
-            instance_give_slot(slot);
-        }
+        if (work) work_run(work);
+        else finish(done);
         pthread_mutex_lock(&instance->lock);
     }
     pthread_mutex_unlock(&instance->lock);
@@ -211,7 +232,7 @@ static void drain(struct instance *instance) {
 void instance_destroy(struct instance *instance) {
     if (instance->sending) {
         drain(instance);
-        tell_metrics(instance, 0);
+        tell_metrics(instance);
     }
     /* The callbacks that handed over the last batch may still be returning. */
     if (instance->device) (void)!ferry_wait_idle(instance->device);

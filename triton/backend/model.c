@@ -62,21 +62,30 @@ static TRITONSERVER_Error *read_tensors(const struct json *array, struct tensor 
     return error;
 }
 
-/* Output i is input i: it must look like it. */
+static bool is_same_list(const struct json *a, const struct json *b) {
+    for (a = a ? a->first : NULL, b = b ? b->first : NULL; a && b; a = a->next, b = b->next)
+        if (strcmp(json_text(a, ""), json_text(b, ""))) return false;
+    return !a && !b;
+}
+
+/* Output i is input i: it must look like it, to clients and to us. */
 static TRITONSERVER_Error *check_pair(const struct json *input, const struct json *output) {
-    const char *from = json_text(json_get(input, "name"), ""),
-               *to = json_text(json_get(output, "name"), "");
+    const struct json *from_reshape = json_get(input, "reshape"),
+                      *to_reshape = json_get(output, "reshape");
+    const char *other = NULL;
     if (strcmp(json_text(json_get(input, "data_type"), ""),
                json_text(json_get(output, "data_type"), "")))
-        return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                            "output \"%s\" is made of input \"%s\" but has another data_type", to,
-                            from);
-    const struct json *a = json_get(input, "dims"), *b = json_get(output, "dims");
-    for (a = a ? a->first : NULL, b = b ? b->first : NULL; a && b; a = a->next, b = b->next)
-        if (strcmp(json_text(a, ""), json_text(b, ""))) break;
-    if (!a && !b) return NULL;
+        other = "another data_type";
+    else if (!is_same_list(json_get(input, "dims"), json_get(output, "dims")))
+        other = "other dims";
+    else if (!from_reshape != !to_reshape ||
+             !is_same_list(json_get(from_reshape, "shape"), json_get(to_reshape, "shape")))
+        other = "another reshape";
+    if (!other) return NULL;
     return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                        "output \"%s\" is made of input \"%s\" but has other dims", to, from);
+                        "output \"%s\" is made of input \"%s\" but has %s",
+                        json_text(json_get(output, "name"), ""),
+                        json_text(json_get(input, "name"), ""), other);
 }
 
 static TRITONSERVER_Error *check_pairs(const struct model *model, const struct json *config) {

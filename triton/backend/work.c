@@ -49,7 +49,7 @@ static void on_copied(enum ferry_status status, ferry_ticket ticket, void *user)
     (void)status; /* the external work's ready and the scatter tell it */
     (void)ticket;
     slot->compute_end_ns = backend_now_ns();
-    instance_set(slot, &slot->copied);
+    instance_leave(slot);
 }
 
 static enum ferry_status submit_copies(struct slot *slot) {
@@ -60,8 +60,11 @@ static enum ferry_status submit_copies(struct slot *slot) {
         status = ferry_batch_copy_buffer(batch, slot->out, copy.from, copy.size, copy.to_offset,
                                          copy.from_offset);
     }
-    if (!status) status = ferry_batch_submit(batch, on_copied, slot, NULL);
-    slot->awaits_copied = !status;
+    if (!status) {
+        instance_expect(slot);
+        status = ferry_batch_submit(batch, on_copied, slot, NULL);
+        if (status) instance_leave(slot);
+    }
     ferry_batch_destroy(batch);
     return status;
 }
@@ -79,8 +82,9 @@ static enum ferry_status submit_on_host(struct slot *slot) {
 static enum ferry_status submit_on_vulkan(struct slot *slot) {
     enum ferry_status status = vulkan_work_submit(slot);
     if (status) return status;
+    instance_expect(slot);
     status = ferry_copy_to_host_async(slot->out, &slot->probe, 1, 0, on_copied, slot, NULL);
-    slot->awaits_copied = !status;
+    if (status) instance_leave(slot);
     return status;
 }
 
