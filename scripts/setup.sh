@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Ferry needs to be built, run and tested: the one place that lists it. Says nothing
-# and touches nothing when nothing is missing. Asks no questions.
+# and touches nothing when nothing is missing. Asks no questions, but for sudo's at a terminal.
 set -eu
 
 # gcc, g++: the library; the test that its headers are good C++.  pkg-config, cmocka: the tests.
@@ -17,6 +17,11 @@ homebrew="cmake pkg-config cmocka tesseract jansson groff doxygen numpy"
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         env DEBIAN_FRONTEND=noninteractive "$@"
+    elif ! command -v sudo >/dev/null; then
+        echo "setup: you are not root, and there is no sudo" >&2
+        return 1
+    elif [ -t 0 ]; then
+        sudo env DEBIAN_FRONTEND=noninteractive "$@"
     else
         sudo -n env DEBIAN_FRONTEND=noninteractive "$@"
     fi
@@ -33,7 +38,8 @@ setup_debian() {
     # shellcheck disable=SC2086
     if ! as_root apt-get update -qq ||
         ! as_root apt-get install -y -qq --no-install-recommends $missing; then
-        echo "setup: could not; run this yourself, then again: apt-get install$missing" >&2
+        echo "setup: could not. Have root run this, then try again:" >&2
+        echo "    apt-get install --no-install-recommends$missing" >&2
         exit 1
     fi
 }
