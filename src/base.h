@@ -98,6 +98,12 @@ void ferry__metrics_reset(struct ferry__metrics *metrics); /* the peaks too */
  * thread on a busy machine: the caller does whatever no helper has begun. */
 void ferry__copy_host(void *dst, const void *src, size_t size);
 
+/* The same for a chunk of a transfer through staging: by several threads sooner, since more chunks
+ * follow at once. whole: bytes of the transfer, where dst is the user's; 0: dst is staging, and read
+ * again soon. cpus_taken: CPUs that are left to the device. */
+void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole,
+                       unsigned cpus_taken);
+
 /* memmove, in the same way where the ranges do not overlap. */
 void ferry__move_host(void *dst, const void *src, size_t size);
 

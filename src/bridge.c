@@ -256,7 +256,8 @@ static enum ferry_status carry_over(struct ferry__bridge *bridge, struct slot *s
     enum ferry_status status =
         sync_range(bridge->source, &slot->near, skip, slot->size, false);
     if (status || bridge->shared) return status;
-    ferry__copy_host(slot->far.host + begin, slot->near.host + skip, slot->size);
+    ferry__copy_chunk(slot->far.host + begin, slot->near.host + skip, slot->size, 0,
+                      bridge->source->cpus_taken + bridge->destination->cpus_taken);
     return sync_range(bridge->destination, &slot->far, begin, slot->size, true);
 }
 

@@ -117,7 +117,8 @@ static void copy_out(struct ferry_device *device, struct ferry__sub *sub) {
     for (size_t i = 0; i < sub->out_count; i++) {
         const struct ferry__copy_out *out = &sub->outs[i];
         if (good && out->size)
-            ferry__copy_host(out->dst, ferry__slice_host(&out->slice) + out->skip, out->size);
+            ferry__copy_chunk(out->dst, ferry__slice_host(&out->slice) + out->skip, out->size,
+                              out->whole, device->cpus_taken);
         if (good && out->bounce) ferry__bounce_merge(device, out->bounce);
         else ferry__staging_give(device, &device->readback, &out->slice);
     }

@@ -12,10 +12,14 @@
 #define PARALLEL_MIN (4 * MIB)
 #define STREAM_MIN (32 * MIB)
 #define PIECE (MIB / 4)
+/* Chunks of a transfer follow each other closely, and each is short: helpers begin sooner, in
+ * smaller pieces, and stay awake for the next one. */
+#define CHUNK_PARALLEL_MIN (MIB / 2)
+#define CHUNK_PIECE (MIB / 8)
 #define PAGE ((size_t)4096)
 #define WINDOW ((size_t)32 << 10)
 
-enum { JOBS = 8, HELPERS_MAX = 3, YIELDS_MAX = 200, NAP_NS = 20000 };
+enum { JOBS = 8, HELPERS_MAX = 7, YIELDS_MAX = 200, NAP_NS = 20000, LINGER_NS = 100000 };
 
 /* --- copying round the cache ------------------------------------------------------------------ */
 
@@ -71,6 +75,7 @@ struct work {
     size_t size, part, skew;
     size_t window; /* fills: the repeated bytes before dst, a multiple of the pattern */
     uint32_t count;
+    bool more; /* another job is likely to follow at once */
 };
 
 static void run_part(const struct work *work, uint32_t i)
@@ -106,8 +111,8 @@ static struct {
     .wake = PTHREAD_COND_INITIALIZER,
 };
 
-/* Does one part of the job; false: there is none left to begin. */
-static bool run_one(struct job *job)
+/* Does one part of the job; false: there is none left to begin. *more is that of the work. */
+static bool run_one(struct job *job, bool *more)
 {
     uint64_t claim = atomic_load_explicit(&job->claim, memory_order_acquire);
     const struct work *work;
@@ -117,6 +122,7 @@ static bool run_one(struct job *job)
         work = atomic_load_explicit(&job->work, memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&job->claim, &claim, claim - 1,
                                                     memory_order_acquire, memory_order_acquire));
+    *more = work->more; /* after the part the work may be gone */
     run_part(work, work->count - (uint32_t)claim);
     atomic_fetch_add_explicit(&job->done, 1, memory_order_release);
     return true;
@@ -141,22 +147,41 @@ static void wake_one(void)
         pthread_cond_signal(&pool.wake);
 }
 
+/* Yields for a while, until there is a job: a wake-up takes longer than a chunk. */
+static struct job *linger(void)
+{
+    const uint64_t end = ferry__now_ns() + LINGER_NS;
+    struct job *job;
+    while ((job = open_job()) == NULL && ferry__now_ns() < end)
+        sched_yield();
+    return job;
+}
+
+static struct job *sleep_for_job(void)
+{
+    struct job *job;
+    pthread_mutex_lock(&pool.lock);
+    while ((job = open_job()) == NULL) {
+        pool.sleeping++;
+        pthread_cond_wait(&pool.wake, &pool.lock);
+        pool.sleeping--;
+    }
+    bool wake = pool.sleeping > 0;
+    pthread_mutex_unlock(&pool.lock);
+    if (wake)
+        pthread_cond_signal(&pool.wake);
+    return job;
+}
+
 static void *help(void *unused)
 {
     (void)unused;
+    bool more = false;
     for (;;) {
-        struct job *job;
-        pthread_mutex_lock(&pool.lock);
-        while ((job = open_job()) == NULL) {
-            pool.sleeping++;
-            pthread_cond_wait(&pool.wake, &pool.lock);
-            pool.sleeping--;
-        }
-        bool wake = pool.sleeping > 0;
-        pthread_mutex_unlock(&pool.lock);
-        if (wake)
-            pthread_cond_signal(&pool.wake);
-        while (run_one(job))
+        struct job *job = more ? linger() : NULL;
+        if (job == NULL)
+            job = sleep_for_job();
+        while (run_one(job, &more))
             continue;
     }
     return NULL;
@@ -168,10 +193,16 @@ static void after_fork(void)
     atomic_store(&pool.helpers, 0);
 }
 
+/* All CPUs of a small machine, about half of a large one: memory is busy before all CPUs are. */
+static unsigned helpers_wanted(unsigned cpus)
+{
+    unsigned wanted = cpus <= 4 ? cpus - 1 : cpus / 2 + 1;
+    return wanted > HELPERS_MAX ? HELPERS_MAX : wanted;
+}
+
 static void start_helpers(void)
 {
-    unsigned cpus = ferry__cpu_count();
-    unsigned wanted = (cpus > HELPERS_MAX ? HELPERS_MAX + 1 : cpus) - 1;
+    unsigned wanted = helpers_wanted(ferry__cpu_count());
     if (wanted == 0 || pthread_atfork(NULL, NULL, after_fork) != 0)
         return;
     unsigned started = 0;
@@ -226,7 +257,7 @@ static void wait_done(struct job *job, uint32_t count)
 /* In parts that begin with a page of dst, so that no two threads write to one. */
 static void cut(struct work *work)
 {
-    size_t part = PIECE, skew = (uintptr_t)work->dst & (PAGE - 1);
+    size_t part = work->part, skew = (uintptr_t)work->dst & (PAGE - 1);
     while ((work->size + skew) / part >= UINT32_MAX)
         part *= 2;
     work->part = part;
@@ -234,19 +265,18 @@ static void cut(struct work *work)
     work->count = (uint32_t)((work->size + skew + part - 1) / part);
 }
 
-/* Does the work, with helpers where that pays. */
-static void run(struct work *work)
+/* Does the work, with helpers where parallel says so and there are any. */
+static void run(struct work *work, bool parallel)
 {
-    work->copy = work->size < STREAM_MIN ? copy_cached : copy_stream;
-    bool alone = work->size < PARALLEL_MIN || helper_count() == 0;
-    struct job *job = alone ? NULL : take_job();
+    struct job *job = parallel && helper_count() > 0 ? take_job() : NULL;
+    bool more;
     if (job == NULL) {
         work->run(work, 0, work->size);
         return;
     }
     cut(work);
     publish(job, work);
-    while (run_one(job))
+    while (run_one(job, &more))
         continue;
     wait_done(job, work->count);
     atomic_store_explicit(&job->taken, false, memory_order_release);
@@ -266,8 +296,26 @@ void ferry__copy_host(void *dst, const void *src, size_t size)
             memcpy(dst, src, size);
         return;
     }
-    struct work work = {.run = copy_part, .dst = dst, .src = src, .size = size};
-    run(&work);
+    struct work work = {.run = copy_part,
+                        .copy = size < STREAM_MIN ? copy_cached : copy_stream,
+                        .dst = dst,
+                        .src = src,
+                        .size = size,
+                        .part = PIECE};
+    run(&work, true);
+}
+
+void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole,
+                       unsigned cpus_taken)
+{
+    struct work work = {.run = copy_part,
+                        .copy = whole < STREAM_MIN ? copy_cached : copy_stream,
+                        .dst = dst,
+                        .src = src,
+                        .size = size,
+                        .part = CHUNK_PIECE,
+                        .more = true};
+    run(&work, size >= CHUNK_PARALLEL_MIN && helper_count() > cpus_taken);
 }
 
 void ferry__move_host(void *dst, const void *src, size_t size)
@@ -316,9 +364,13 @@ static void fill_pattern(unsigned char *dst, size_t size, const unsigned char *p
     }
     if (size == done)
         return;
-    struct work work = {
-        .run = repeat_part, .dst = dst + done, .size = size - done, .window = window};
-    run(&work);
+    struct work work = {.run = repeat_part,
+                        .copy = size - done < STREAM_MIN ? copy_cached : copy_stream,
+                        .dst = dst + done,
+                        .size = size - done,
+                        .part = PIECE,
+                        .window = window};
+    run(&work, size - done >= PARALLEL_MIN);
 }
 
 /* One memset runs at four times the speed of one memcpy: two threads were slower at every size. */

@@ -284,8 +284,7 @@ static void pick_queues(struct ferry_device *device) {
 
 /* What the planner asks. */
 static void set_thresholds(struct ferry_device *device) {
-    const bool cpu = device->info.kind == FERRY_DEVICE_HOST ||
-                     device->info.kind == FERRY_DEVICE_SOFTWARE;
+    const bool cpu = device->cpus_taken > 0;
     device->direct_max = UINT64_MAX;
     device->direct_copy_max = cpu ? UINT64_MAX : 64 << 10;
     /* H200: 1 MiB takes 41 us from registered memory, 49 us by the CPU; 64 KiB 20 us and 3 us. */
@@ -305,7 +304,8 @@ static int init_locks(struct ferry_device *device) {
 }
 
 static struct ferry_device *make_device(const struct ferry_device_params *params,
-                                        enum ferry_path path) {
+                                        enum ferry_path path, enum ferry_device_kind kind) {
+    const bool by_cpu = kind == FERRY_DEVICE_HOST || kind == FERRY_DEVICE_SOFTWARE;
     struct ferry_device *device = ferry__alloc(sizeof *device);
     if (!device) return NULL;
     device->table_size = TABLE_SIZE;
@@ -317,10 +317,11 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->map = params->map_private;
     device->no_fallback = params->no_fallback;
     device->no_staging_wait = params->no_staging_wait;
+    device->cpus_taken = by_cpu;
     const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
     ferry__memory_init(device, params->pool_budget ? params->pool_budget : POOL_BUDGET);
-    ferry__staging_init(&device->upload, FERRY__USE_UPLOAD, staging);
-    ferry__staging_init(&device->readback, FERRY__USE_READBACK, staging);
+    ferry__staging_init(&device->upload, FERRY__USE_UPLOAD, staging, by_cpu);
+    ferry__staging_init(&device->readback, FERRY__USE_READBACK, staging, by_cpu);
     return device;
 free_metrics:
     ferry__metrics_finish(&device->metrics);
@@ -362,7 +363,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     enum ferry_path path;
     enum ferry_status status = check_params(params);
     if (status || (status = forced_path(params, &path))) return status;
-    struct ferry_device *device = make_device(params, path);
+    struct ferry_device *device = make_device(params, path, info->kind);
     if (!device)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a device");
     device->driver = driver;

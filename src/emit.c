@@ -141,7 +141,8 @@ static enum ferry__emitted emit_staged_upload(struct ferry_device *device, struc
             take_upload(device, sub, left, left < align ? left : align, offset, &slice);
         if (status) return emitted(status, out_status);
         const uint64_t n = aligned_part(offset, slice.size, left, align);
-        ferry__copy_host(ferry__slice_host(&slice), item->host + op->item_done, n);
+        ferry__copy_chunk(ferry__slice_host(&slice), item->host + op->item_done, n, 0,
+                          device->cpus_taken);
         status = flush_slice(device, &slice, n);
         if (!status)
             status = ferry__emit_copy(device, sub, item->dst->memory, offset, &slice.chunk->memory,
@@ -180,7 +181,8 @@ static enum ferry__emitted emit_staged_download(struct ferry_device *device, str
             begin = offset;
             want = left;
         }
-        struct ferry__copy_out out = {.dst = item->host + op->item_done, .skip = offset - begin};
+        struct ferry__copy_out out = {.dst = item->host + op->item_done, .skip = offset - begin,
+                                      .whole = item->size};
         enum ferry_status status = take_readback(
             device, sub, want, want < 2 * align ? want : 2 * align, begin, &out);
         if (status) return emitted(status, out_status);

@@ -149,6 +149,9 @@ static bool retire(struct ferry_device *device) {
         queue->flying_first = sub->next;
         if (!queue->flying_first) queue->flying_last = NULL;
         queue->in_flight--;
+        /* The device gets its next chunk first, to do while this one is copied out. */
+        if (sub->out_count && !sub->record.status && !device->no_staging_wait)
+            (void)ferry__build(device, q);
         ferry__sub_done(device, sub);
         return true;
     }

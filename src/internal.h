@@ -81,7 +81,8 @@ struct ferry__slice {
     uint64_t taken;        /* with padding */
 };
 
-int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget);
+int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget,
+                        bool by_cpu);
 void ferry__staging_finish(struct ferry_device *device, struct ferry__staging *staging);
 /* A slice of min to want bytes whose offset is phase modulo copy_alignment. POOL_EXHAUSTED: nothing
  * is free now. Anything else but OK: none can be had at all. */
@@ -270,6 +271,7 @@ struct ferry__copy_out { /* when the device is done: staging to host, or the ste
     struct ferry__slice slice;
     uint64_t skip; /* bytes of the slice before those wanted */
     uint64_t size;
+    uint64_t whole; /* of the transfer that this is a part of */
     struct ferry__op *bounce; /* merge instead of copying out */
 };
 
@@ -348,6 +350,7 @@ struct ferry_device {
     enum ferry_path path;
     enum ferry_map map;
     bool no_fallback, no_staging_wait;
+    unsigned cpus_taken; /* by the device itself: 1 where a CPU carries it out */
     uint64_t direct_max, direct_copy_max; /* the CPU copies at most this much; above it the queue */
     uint64_t direct_registered_max;       /* the same, where the host range is registered */
     uint64_t import_from;                 /* imports for one transfer pay from here on */

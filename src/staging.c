@@ -5,12 +5,16 @@
  * used anew when all its slices are back. Slices never share an atom or a cache line.
  */
 
-enum { CHUNK_MAX = 2 << 20, CHUNKS_WANTED = 4, LINE = 64 };
+/* A chunk stays in a CPU's cache. On a GPU, where several threads copy it, handing one over takes as
+ * long as copying 1 MiB. */
+enum { CHUNK_CPU = 2 << 20, CHUNK_GPU = 4 << 20, CHUNKS_WANTED = 4, LINE = 64 };
 
-int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget) {
+int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget,
+                        bool by_cpu) {
+    const uint64_t most = by_cpu ? CHUNK_CPU : CHUNK_GPU;
     uint64_t chunk = ferry__round_down(budget / CHUNKS_WANTED, FERRY__STAGING_MIN);
     if (chunk < FERRY__STAGING_MIN) chunk = FERRY__STAGING_MIN;
-    if (chunk > CHUNK_MAX) chunk = CHUNK_MAX;
+    if (chunk > most) chunk = most;
     staging->use = use;
     staging->chunk_size = chunk;
     staging->budget = staging->limit = budget < chunk ? chunk : budget;

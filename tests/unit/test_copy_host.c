@@ -93,6 +93,25 @@ static void copies_large(void **state)
     }
 }
 
+/* Chunks: helpers join sooner, and a transfer's size decides whether stores go round the cache. */
+static void chunks(void **state)
+{
+    (void)state;
+    static const size_t chunk_sizes[] = {0, 1, 65537, MIB / 2 - 1, MIB / 2, MIB + 4097, 2 * MIB};
+    static const uint64_t wholes[] = {0, (uint64_t)1 << 30};
+    for (size_t s = 0; s < COUNT(chunk_sizes); s++) {
+        for (size_t i = 0; i < 2 * COUNT(offsets) * COUNT(wholes); i++) {
+            struct guarded src = guarded_new(chunk_sizes[s], 3);
+            struct guarded dst = guarded_new(chunk_sizes[s], offsets[i % COUNT(offsets)]);
+            scribble(src.bytes, src.size, (unsigned)i);
+            ferry__copy_chunk(dst.bytes, src.bytes, src.size, wholes[i % COUNT(wholes)], i % 3);
+            assert_true(memcmp(dst.bytes, src.bytes, src.size) == 0 && guards_hold(&dst));
+            free(src.memory);
+            free(dst.memory);
+        }
+    }
+}
+
 /* From 32 MiB on stores go round the cache: lines that begin anywhere, and ends of lines. */
 static void copies_very_large(void **state)
 {
@@ -242,7 +261,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_small),       cmocka_unit_test(copies_large),
-        cmocka_unit_test(copies_very_large),  cmocka_unit_test(moves),
+        cmocka_unit_test(chunks),             cmocka_unit_test(copies_very_large),
+        cmocka_unit_test(moves),
         cmocka_unit_test(fills_small),        cmocka_unit_test(fills_nearly_equal),
         cmocka_unit_test(fills_large),        cmocka_unit_test(several_callers),
         cmocka_unit_test(after_fork),
