@@ -89,6 +89,8 @@ void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation ope
 /* Raises a peak. */
 void ferry__raise(_Atomic uint64_t *peak, uint64_t value);
 
+const char *ferry__operation_name(enum ferry_operation operation);
+
 void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out);
 void ferry__metrics_reset(struct ferry__metrics *metrics); /* the peaks too */
 

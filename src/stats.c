@@ -1,4 +1,5 @@
 #include "base.h"
+#include "text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -240,29 +241,6 @@ void ferry__metrics_reset(struct ferry__metrics *metrics)
 
 /* --- text ------------------------------------------------------------------------------------- */
 
-/* Counts all that is put, keeps what there is room for. */
-struct text {
-    char *out;
-    size_t capacity, length;
-};
-
-static void put(struct text *text, const char *format, ...) FERRY__PRINTF(2, 3);
-static void put(struct text *text, const char *format, ...)
-{
-    size_t left = text->length < text->capacity ? text->capacity - text->length : 0;
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(left > 0 ? text->out + text->length : NULL, left, format, args);
-    va_end(args);
-    text->length += length > 0 ? (size_t)length : 0;
-}
-
-/* By integers: the same in every locale, and exact. */
-static void put_seconds(struct text *text, uint64_t time_ns)
-{
-    put(text, "%" PRIu64 ".%09" PRIu64, time_ns / 1000000000u, time_ns % 1000000000u);
-}
-
 static const char *const operation_names[] = {
     [FERRY_OPERATION_UPLOAD] = "upload",
     [FERRY_OPERATION_DOWNLOAD] = "download",
@@ -272,6 +250,11 @@ static const char *const operation_names[] = {
 static_assert(sizeof operation_names / sizeof *operation_names == FERRY_OPERATION_COUNT,
               "an operation has no name");
 
+const char *ferry__operation_name(enum ferry_operation operation)
+{
+    return operation_names[operation];
+}
+
 static bool is_used(const struct ferry_operation_stats *stats)
 {
     static const struct ferry_operation_stats none;
@@ -279,10 +262,11 @@ static bool is_used(const struct ferry_operation_stats *stats)
 }
 
 /* Operations and paths that never met are left out of the texts. */
-typedef void (*visit_fn)(struct text *text, const struct ferry_operation_stats *stats,
+typedef void (*visit_fn)(struct ferry__text *text, const struct ferry_operation_stats *stats,
                          const char *operation, const char *path, const void *user);
 
-static void visit(struct text *text, const struct ferry_stats *stats, visit_fn fn, const void *user)
+static void visit(struct ferry__text *text, const struct ferry_stats *stats, visit_fn fn,
+                  const void *user)
 {
     for (unsigned operation = 0; operation < FERRY_OPERATION_COUNT; operation++) {
         for (unsigned path = 0; path < FERRY_PATH_COUNT; path++) {
@@ -306,97 +290,99 @@ static const struct family {
      offsetof(struct ferry_operation_stats, errors)},
 };
 
-static void prometheus_family(struct text *text, const struct ferry_operation_stats *stats,
+static void prometheus_family(struct ferry__text *text, const struct ferry_operation_stats *stats,
                               const char *operation, const char *path, const void *user)
 {
     const struct family *family = user;
-    put(text, "%s{operation=\"%s\",path=\"%s\"} %" PRIu64 "\n", family->name, operation, path,
-        *(const uint64_t *)((const char *)stats + family->offset));
+    ferry__put(text, "%s{operation=\"%s\",path=\"%s\"} %" PRIu64 "\n", family->name, operation,
+               path, *(const uint64_t *)((const char *)stats + family->offset));
 }
 
 #define DURATION "ferry_operation_duration_seconds"
 
 /* The count is that of the buckets: the two must agree also in a snapshot taken while counting. */
-static void prometheus_histogram(struct text *text, const struct ferry_operation_stats *stats,
-                                 const char *operation, const char *path, const void *user)
+static void prometheus_histogram(struct ferry__text *text,
+                                 const struct ferry_operation_stats *stats, const char *operation,
+                                 const char *path, const void *user)
 {
     (void)user;
     uint64_t sum = 0;
     for (unsigned i = 0; i < FERRY_TIME_BUCKETS; i++) {
         sum += stats->buckets[i];
-        put(text, DURATION "_bucket{operation=\"%s\",path=\"%s\",le=\"", operation, path);
+        ferry__put(text, DURATION "_bucket{operation=\"%s\",path=\"%s\",le=\"", operation, path);
         if (i < FERRY_TIME_BUCKETS - 1)
-            put_seconds(text, (uint64_t)FERRY_TIME_BUCKET_NS << (2 * i));
+            ferry__put_seconds(text, (uint64_t)FERRY_TIME_BUCKET_NS << (2 * i));
         else
-            put(text, "+Inf");
-        put(text, "\"} %" PRIu64 "\n", sum);
+            ferry__put(text, "+Inf");
+        ferry__put(text, "\"} %" PRIu64 "\n", sum);
     }
-    put(text, DURATION "_sum{operation=\"%s\",path=\"%s\"} ", operation, path);
-    put_seconds(text, stats->time_ns);
-    put(text, "\n" DURATION "_count{operation=\"%s\",path=\"%s\"} %" PRIu64 "\n", operation, path,
-        sum);
+    ferry__put(text, DURATION "_sum{operation=\"%s\",path=\"%s\"} ", operation, path);
+    ferry__put_seconds(text, stats->time_ns);
+    ferry__put(text, "\n" DURATION "_count{operation=\"%s\",path=\"%s\"} %" PRIu64 "\n", operation,
+               path, sum);
 }
 
 /* Nanoseconds become seconds in name and value; counters end in _total. */
-static void prometheus_scalar(struct text *text, const struct scalar *scalar, uint64_t value)
+static void prometheus_scalar(struct ferry__text *text, const struct scalar *scalar, uint64_t value)
 {
     int length = (int)strlen(scalar->field) - (scalar->unit == SECONDS ? (int)strlen("_ns") : 0);
     char name[80];
     snprintf(name, sizeof name, "ferry_%.*s%s%s", length, scalar->field,
              scalar->unit == SECONDS ? "_seconds" : "", scalar->kind == COUNTER ? "_total" : "");
-    put(text, "# HELP %s %s\n# TYPE %s %s\n%s ", name, scalar->help, name,
-        scalar->kind == COUNTER ? "counter" : "gauge", name);
+    ferry__put(text, "# HELP %s %s\n# TYPE %s %s\n%s ", name, scalar->help, name,
+               scalar->kind == COUNTER ? "counter" : "gauge", name);
     if (scalar->unit == SECONDS)
-        put_seconds(text, value);
+        ferry__put_seconds(text, value);
     else
-        put(text, "%" PRIu64, value);
-    put(text, "\n");
+        ferry__put(text, "%" PRIu64, value);
+    ferry__put(text, "\n");
 }
 
-static void format_prometheus(struct text *text, const struct ferry_stats *stats)
+static void format_prometheus(struct ferry__text *text, const struct ferry_stats *stats)
 {
     for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
-        put(text, "# HELP %s %s\n# TYPE %s counter\n", families[i].name, families[i].help,
-            families[i].name);
+        ferry__put(text, "# HELP %s %s\n# TYPE %s counter\n", families[i].name, families[i].help,
+                   families[i].name);
         visit(text, stats, prometheus_family, &families[i]);
     }
-    put(text, "# HELP " DURATION " Time from call to completion of the operations that were timed\n"
-              "# TYPE " DURATION " histogram\n");
+    ferry__put(text, "# HELP " DURATION
+                     " Time from call to completion of the operations that were timed\n"
+                     "# TYPE " DURATION " histogram\n");
     visit(text, stats, prometheus_histogram, NULL);
     for (unsigned i = 0; i < SCALARS; i++)
         prometheus_scalar(text, &scalars[i], value_at(stats, &scalars[i]));
 }
 
-static void json_operation(struct text *text, const struct ferry_operation_stats *stats,
+static void json_operation(struct ferry__text *text, const struct ferry_operation_stats *stats,
                            const char *operation, const char *path, const void *user)
 {
     size_t start = *(const size_t *)user;
-    put(text, "%s{\"operation\":\"%s\",\"path\":\"%s\",\"operations\":%" PRIu64,
-        text->length == start ? "" : ",", operation, path, stats->operations);
-    put(text, ",\"bytes\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%" PRIu64, stats->bytes,
-        stats->errors, stats->timed);
-    put(text, ",\"time_ns\":%" PRIu64 ",\"buckets\":[", stats->time_ns);
+    ferry__put(text, "%s{\"operation\":\"%s\",\"path\":\"%s\",\"operations\":%" PRIu64,
+               text->length == start ? "" : ",", operation, path, stats->operations);
+    ferry__put(text, ",\"bytes\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%" PRIu64,
+               stats->bytes, stats->errors, stats->timed);
+    ferry__put(text, ",\"time_ns\":%" PRIu64 ",\"buckets\":[", stats->time_ns);
     for (unsigned i = 0; i < FERRY_TIME_BUCKETS; i++)
-        put(text, "%s%" PRIu64, i == 0 ? "" : ",", stats->buckets[i]);
-    put(text, "]}");
+        ferry__put(text, "%s%" PRIu64, i == 0 ? "" : ",", stats->buckets[i]);
+    ferry__put(text, "]}");
 }
 
-static void format_json(struct text *text, const struct ferry_stats *stats)
+static void format_json(struct ferry__text *text, const struct ferry_stats *stats)
 {
-    put(text, "{\"operations\":[");
+    ferry__put(text, "{\"operations\":[");
     size_t start = text->length;
     visit(text, stats, json_operation, &start);
-    put(text, "]");
+    ferry__put(text, "]");
     for (unsigned i = 0; i < SCALARS; i++)
-        put(text, ",\"%s\":%" PRIu64, scalars[i].field, value_at(stats, &scalars[i]));
-    put(text, "}\n");
+        ferry__put(text, ",\"%s\":%" PRIu64, scalars[i].field, value_at(stats, &scalars[i]));
+    ferry__put(text, "}\n");
 }
 
 enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
                                      enum ferry_stats_format format, char *out, size_t capacity,
                                      size_t *out_size)
 {
-    static void (*const formats[])(struct text *, const struct ferry_stats *) = {
+    static void (*const formats[])(struct ferry__text *, const struct ferry_stats *) = {
         [FERRY_STATS_PROMETHEUS] = format_prometheus,
         [FERRY_STATS_JSON] = format_json,
     };
@@ -409,7 +395,7 @@ enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
     if ((size_t)format >= sizeof formats / sizeof *formats)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "there is no stats format %d",
                            (int)format);
-    struct text text = {.out = out, .capacity = capacity};
+    struct ferry__text text = {.out = out, .capacity = capacity};
     formats[format](&text, stats);
     *out_size = text.length;
     return FERRY_OK;
