@@ -119,13 +119,11 @@ static enum ferry_status submit_direct(ferry_batch *batch, ferry_callback cb, vo
     struct ferry__call *call = NULL;
     enum ferry_status status = ferry__call_prepare(batch->device, cb, user, &call);
     if (status) return status;
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct ferry__item *item = &batch->items[i];
-        if (item->size) ferry__item_direct(item);
-        else ferry__count(&batch->device->metrics, item->operation, FERRY_PATH_NONE, 0);
-    }
+    const ferry_ticket ticket = ferry__ticket_next(batch->device);
+    for (size_t i = 0; i < batch->count; i++) ferry__item_direct(&batch->items[i], ticket);
     FERRY__ADD(&batch->device->metrics, batches, 1);
-    ferry__call_done(batch->device, call, out_ticket);
+    if (out_ticket) *out_ticket = ticket;
+    ferry__call_done(batch->device, call, ticket);
     empty(batch);
     return FERRY_OK;
 }

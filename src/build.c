@@ -36,7 +36,7 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) 
     sub->record = (struct ferry__record){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
     sub->upload_count = sub->out_count = sub->hull_count = sub->run = 0;
-    sub->staged = sub->items = 0;
+    sub->staged = sub->items = sub->submitted_ns = 0;
     sub->bridges = false;
     return sub;
 }
@@ -141,6 +141,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status) {
 
 void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
     struct ferry__metrics *metrics = &device->metrics;
+    const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
     if (sub->out_count || sub->upload_count || sub->bridges) {
         pthread_mutex_unlock(&device->lock);
         copy_out(device, sub);
@@ -151,6 +152,7 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
     if (status == FERRY_ERROR_DEVICE_LOST) ferry__device_lose(device);
     if (status) FERRY__ADD(metrics, submission_failures, 1);
     FERRY__ADD(metrics, device_time_ns, sub->record.device_ns);
+    if (done_ns) ferry__trace_submission(device, sub, done_ns);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
@@ -223,6 +225,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
     op->holds = op->bounce_ready;
     part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
+    if (op->starved_ns) ferry__trace_wait(op);
     switch (result) {
     case FERRY__EMIT_DONE:
         ferry__ready_remove(op);
@@ -234,6 +237,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     case FERRY__EMIT_STARVED:
         if (sub->command_count || refuse(device, op)) return false;
         FERRY__ADD(&device->metrics, staging_waits, 1);
+        if (device->trace) op->starved_ns = ferry__now_ns();
         ferry__ready_remove(op); /* behind those that hold staging */
         ferry__ready_push(op);
         queue->starved =
@@ -313,6 +317,7 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub) {
                                                 .wait_count = sub->wait_count,
                                                 .value = sub->value,
                                                 .record = &sub->record};
+    if (device->trace) sub->submitted_ns = ferry__now_ns();
     pthread_mutex_unlock(&device->lock);
     const enum ferry_status status = device->driver->submit(device->state, &info, why);
     pthread_mutex_lock(&device->lock);

@@ -182,10 +182,12 @@ void ferry__close_later(struct ferry_device *device) {
 }
 
 static void run_call(struct ferry_device *device, struct ferry__call *call) {
+    const uint64_t begin_ns = device->trace ? ferry__now_ns() : 0;
     ferry__set_error(call->why);
     inside_callback = true;
     call->callback(call->status, call->ticket, call->user);
     inside_callback = false;
+    if (begin_ns) ferry__trace_callback(device, call, begin_ns);
     FERRY__ADD(&device->metrics, callbacks, 1);
     ferry__free(call);
 }
@@ -273,10 +275,7 @@ enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callbac
     return FERRY_OK;
 }
 
-void ferry__call_done(struct ferry_device *device, struct ferry__call *call,
-                      ferry_ticket *out_ticket) {
-    const ferry_ticket ticket = ferry__ticket_next(device);
-    if (out_ticket) *out_ticket = ticket;
+void ferry__call_done(struct ferry_device *device, struct ferry__call *call, ferry_ticket ticket) {
     if (!call) return;
     call->ticket = ticket;
     pthread_mutex_lock(&device->lock);

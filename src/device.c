@@ -391,6 +391,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                            (1 << FERRY__DEVICE_BITS) - 1);
     }
     device->first_ticket = ferry__ticket_next(device);
+    ferry__trace_open(device);
     ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->info.name, device->info.description,
                device->info.reason);
     *out_device = device;
@@ -459,6 +460,7 @@ void ferry__device_close_now(struct ferry_device *device) {
     end_externals(device);
     ferry__engine_finish(device);
     ferry__caller_finish(device);
+    ferry__trace_close(device);
     all_remove(device);
     orphan_buffers(device);
     atomic_store(&device->dead, FERRY__CLOSED);

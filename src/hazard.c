@@ -260,13 +260,14 @@ static void leave_place(struct ferry__op *op) {
 
 static void count_op(struct ferry__op *op) {
     struct ferry__metrics *metrics = &op->device->metrics;
-    const uint64_t taken = ferry__now_ns() - op->start_ns;
+    const uint64_t now = ferry__now_ns(), taken = now - op->start_ns;
     /* Of a bridge the writing half counts; external work has no operations of ours. */
     const bool counts = op->kind == FERRY__OP_ITEMS || op->kind == FERRY__OP_BRIDGE_WRITE;
     for (size_t i = 0; i < op->count && counts; i++) {
         const struct ferry__item *item = &op->items[i];
         ferry__count_timed(metrics, item->operation, item->path, item->size, item->status, taken);
     }
+    if (op->device->trace) ferry__trace_op(op, now);
     atomic_fetch_sub(&metrics->now.operations_in_flight, 1);
 }
 

@@ -1,7 +1,7 @@
 /* The library's own structures: what a device, a buffer, an operation and a submission are made of.
  *
  * Locks, in the order in which they may be taken: device->lock (of two devices: the one with the
- * lower id first), then staging->lock, memory->lock or host_lock, which are leaves. None is held
+ * lower id first), then staging->lock, memory->lock, host_lock or a trace's, which are leaves. None is held
  * across a driver's wait, a submission, a copy of bytes or a callback.
  */
 #ifndef FERRY_INTERNAL_H
@@ -222,6 +222,7 @@ struct ferry__op {
     struct ferry__edge *edges;
     size_t edge_count;
     uint64_t start_ns;
+    uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
     ferry_callback callback;
     void *user;
     bool keep;    /* its ticket was given out: a failure is remembered */
@@ -295,6 +296,7 @@ struct ferry__sub {
     uint64_t staged; /* bytes of upload and readback staging */
     uint64_t items;
     bool bridges; /* a part is a bridge's half */
+    uint64_t submitted_ns; /* traced: when it was */
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {
@@ -344,6 +346,7 @@ struct ferry_device {
     struct ferry__limits limits;
     struct ferry_device_info info;
     struct ferry__metrics metrics;
+    struct ferry__trace *trace; /* NULL: none is written */
     unsigned id;
     _Atomic unsigned refs; /* the user's, and one for each buffer */
     _Atomic int dead;      /* FERRY__ALIVE, or why not */
@@ -433,7 +436,8 @@ enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, 
                                    uint64_t offset, const void *pattern, size_t pattern_size);
 /* May the CPU do it now, inside the call? */
 bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max);
-void ferry__item_direct(const struct ferry__item *item); /* copies, and counts */
+/* Does it, and counts it; the ticket, or 0, is for the trace. */
+void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket);
 /* Chooses the path; takes a region where there is one. */
 enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);
 void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
@@ -533,9 +537,8 @@ void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); 
 /* What can fail before an operation that is done inside its call; NULL callback: *out_call stays. */
 enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callback callback,
                                       void *user, struct ferry__call **out_call);
-/* Gives it a ticket, and the callback its turn. */
-void ferry__call_done(struct ferry_device *device, struct ferry__call *call,
-                      ferry_ticket *out_ticket);
+/* Gives the callback, if there is one, its turn. */
+void ferry__call_done(struct ferry_device *device, struct ferry__call *call, ferry_ticket ticket);
 bool ferry__inside_callback(void);
 /* Closes the device after the callback that runs on this thread. */
 void ferry__close_later(struct ferry_device *device);
@@ -549,6 +552,21 @@ void ferry__table_add(struct ferry_device *device, struct ferry__op *op);
 void ferry__table_finish(struct ferry_device *device);
 void ferry__table_remove(struct ferry_device *device, struct ferry__op *op);
 struct ferry__op *ferry__table_find(struct ferry_device *device, ferry_ticket ticket);
+
+/* --- trace.c: FERRY_TRACE; all but the first only where device->trace is not NULL --------------- */
+
+/* Sets device->trace where the environment asks for one. What is wrong with it is logged. */
+void ferry__trace_open(struct ferry_device *device);
+void ferry__trace_close(struct ferry_device *device);
+/* One event each; those without an end end now. */
+void ferry__trace_item(const struct ferry_device *device, const struct ferry__item *item,
+                       ferry_ticket ticket, uint64_t begin_ns);
+void ferry__trace_op(struct ferry__op *op, uint64_t end_ns); /* and each item of it */
+void ferry__trace_submission(const struct ferry_device *device, const struct ferry__sub *sub,
+                             uint64_t end_ns);
+void ferry__trace_wait(struct ferry__op *op); /* since op->starved_ns, which becomes 0 */
+void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,
+                           uint64_t begin_ns);
 
 /* --- bridge.c ---------------------------------------------------------------------------------- */
 

@@ -156,6 +156,7 @@ static bool goes_imported(struct ferry_device *device, const struct ferry__item 
 }
 
 static void carry_out(const struct ferry__item *item) {
+    if (!item->size) return;
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
         ferry__copy_host(item->dst->host + item->dst_offset, item->host, item->size);
@@ -176,17 +177,32 @@ static void carry_out(const struct ferry__item *item) {
     }
 }
 
-void ferry__item_direct(const struct ferry__item *item) {
-    struct ferry__metrics *metrics = &(item->dst ? item->dst : item->src)->device->metrics;
-    if (FERRY__LIKELY(item->size <= FERRY__SMALL_DIRECT)) {
+static void trace_direct(struct ferry_device *device, const struct ferry__item *item,
+                         enum ferry_path path, enum ferry_status status, ferry_ticket ticket,
+                         uint64_t start_ns) {
+    struct ferry__item done = *item;
+    done.path = path;
+    done.status = status;
+    if (device->trace) ferry__trace_item(device, &done, ticket, start_ns);
+}
+
+void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket) {
+    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
+    const enum ferry_path path = item->size ? FERRY_PATH_DIRECT : FERRY_PATH_NONE;
+    const bool timed = item->size > FERRY__SMALL_DIRECT;
+    if (FERRY__LIKELY(!timed && !device->trace)) {
         carry_out(item);
-        ferry__count(metrics, item->operation, FERRY_PATH_DIRECT, item->size);
+        ferry__count(&device->metrics, item->operation, path, item->size);
         return;
     }
     const uint64_t start = ferry__now_ns();
     carry_out(item);
-    ferry__count_timed(metrics, item->operation, FERRY_PATH_DIRECT, item->size, FERRY_OK,
-                       ferry__now_ns() - start);
+    if (timed)
+        ferry__count_timed(&device->metrics, item->operation, path, item->size, FERRY_OK,
+                           ferry__now_ns() - start);
+    else
+        ferry__count(&device->metrics, item->operation, path, item->size);
+    trace_direct(device, item, path, FERRY_OK, ticket, start);
 }
 
 /* --- the choice of path ----------------------------------------------------------------------- */
@@ -313,9 +329,10 @@ static bool direct_among_failed(const struct ferry__item *item, uint64_t max,
     if (*out_status) {
         ferry__count_timed(&device->metrics, item->operation, FERRY_PATH_DIRECT, item->size,
                            *out_status, 0);
+        trace_direct(device, item, FERRY_PATH_DIRECT, *out_status, 0, ferry__now_ns());
         return true;
     }
-    ferry__item_direct(item);
+    ferry__item_direct(item, 0);
     if (write) {
         pthread_mutex_lock(&device->lock);
         /* A write that came meanwhile may have failed: that is not for this one to clear. */
@@ -334,9 +351,10 @@ static enum ferry_status run_inside_call(const struct ferry__item *item,
     const enum ferry_status status =
         ferry__call_prepare(device, reply->callback, reply->user, &call);
     if (status) return status;
-    if (item->size) ferry__item_direct(item);
-    else ferry__count(&device->metrics, item->operation, FERRY_PATH_NONE, 0);
-    if (call || reply->out_ticket) ferry__call_done(device, call, reply->out_ticket);
+    const ferry_ticket ticket = call || reply->out_ticket ? ferry__ticket_next(device) : 0;
+    ferry__item_direct(item, ticket);
+    if (reply->out_ticket) *reply->out_ticket = ticket;
+    ferry__call_done(device, call, ticket);
     return FERRY_OK;
 }
 
@@ -371,7 +389,7 @@ static inline bool is_small_direct(const ferry_buffer *buffer, bool allowed, uin
     return FERRY__LIKELY(allowed && size && size <= FERRY__SMALL_DIRECT &&
                          ferry__in_range(offset, size, buffer->size) && idle(buffer) &&
                          !atomic_load_explicit(&buffer->device->dead, memory_order_relaxed) &&
-                         !ferry__inside_callback());
+                         !buffer->device->trace && !ferry__inside_callback());
 }
 
 enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
