@@ -271,9 +271,10 @@ static int find_queue(const struct ferry__limits *limits, unsigned roles) {
 static void pick_queues(struct ferry_device *device) {
     static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY};
     const struct ferry__limits *limits = &device->limits;
-    /* Where unaligned work is the kernel's, each queue in use must run it. */
-    const unsigned kernel = limits->has_kernel ? FERRY__ROLE_KERNEL : 0;
     for (size_t role = 0; role < sizeof roles / sizeof *roles; role++) {
+        /* Where unaligned work is the kernel's, each queue in use must run it. */
+        const bool runs = limits->copy_alignment > 1 || roles[role] == FERRY__ROLE_COPY;
+        const unsigned kernel = limits->has_kernel && runs ? FERRY__ROLE_KERNEL : 0;
         int q = find_queue(limits, roles[role] | kernel);
         if (q < 0) q = find_queue(limits, kernel ? kernel : roles[role]);
         device->role_queue[role] = q < 0 ? 0 : (unsigned)q;
@@ -382,6 +383,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     device->info.import_granularity = device->limits.import_granularity;
     device->info.paths = paths_of(device->limits.import_granularity);
     if (!device->limits.atom) device->limits.atom = 1;
+    device->limits_no_kernel = device->limits;
+    device->limits_no_kernel.has_kernel = false;
     pick_queues(device);
     set_thresholds(device);
     if (!all_add(device)) {

@@ -33,6 +33,7 @@ struct ferry__memory {
     bool coherent;       /* no flush or invalidate needed */
     bool cached;         /* the CPU reads it at full speed */
     bool zeroed;         /* it is known to hold zeros */
+    bool no_kernel;      /* kernels do not reach it; only where copy_alignment is 1 */
 };
 
 /* What a queue is for. Every queue can copy and fill; the engine picks the first with the role. */

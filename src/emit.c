@@ -27,13 +27,20 @@ static enum ferry_status no_memory(void) {
 
 /* --- copies and fills within the limits -------------------------------------------------------- */
 
+/* What the device can do with this memory; src may be NULL. */
+static const struct ferry__limits *limits_for(const struct ferry_device *device,
+                                              const struct ferry__memory *dst,
+                                              const struct ferry__memory *src) {
+    return dst->no_kernel || (src && src->no_kernel) ? &device->limits_no_kernel : &device->limits;
+}
+
 enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
                                    const struct ferry__memory *dst, uint64_t dst_offset,
                                    const struct ferry__memory *src, uint64_t src_offset,
                                    uint64_t size) {
     struct ferry__span spans[3];
     const size_t count =
-        ferry__plan_copy_spans(&device->limits, dst_offset, src_offset, size, spans);
+        ferry__plan_copy_spans(limits_for(device, dst, src), dst_offset, src_offset, size, spans);
     if (!count)
         return ferry__fail(FERRY_ERROR_INTERNAL, "%llu bytes from %llu to %llu cannot be copied",
                            (unsigned long long)size, (unsigned long long)src_offset,
@@ -399,8 +406,8 @@ static enum ferry_status emit_fill_command(struct ferry_device *device, struct f
                                            const struct ferry__item *item) {
     struct ferry__fill_span spans[3];
     const uint64_t offset = item->dst->offset + item->dst_offset;
-    const size_t count = ferry__plan_fill_spans(&device->limits, offset, item->size,
-                                                item->pattern_size, spans);
+    const size_t count = ferry__plan_fill_spans(limits_for(device, item->dst->memory, NULL), offset,
+                                                item->size, item->pattern_size, spans);
     enum ferry_status status = FERRY_OK;
     for (size_t i = 0; i < count && !status; i++) { /* first what may starve */
         struct ferry__slice tile;
@@ -440,7 +447,8 @@ static enum ferry_status emit_fill_tile(struct ferry_device *device, struct ferr
 static enum ferry__emitted emit_fill(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__op *op, struct ferry__item *item,
                                      enum ferry_status *out_status) {
-    switch (ferry__plan_fill(&device->limits, item->dst->offset + item->dst_offset, item->size,
+    switch (ferry__plan_fill(limits_for(device, item->dst->memory, NULL),
+                             item->dst->offset + item->dst_offset, item->size,
                              item->pattern_size)) {
     case FERRY__FILL_COMMAND:
         return emitted(emit_fill_command(device, sub, item), out_status);

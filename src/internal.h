@@ -344,6 +344,7 @@ struct ferry_device {
     const struct ferry__driver *driver;
     void *state;
     struct ferry__limits limits;
+    struct ferry__limits limits_no_kernel; /* for memory that kernels do not reach */
     struct ferry_device_info info;
     struct ferry__metrics metrics;
     struct ferry__trace *trace; /* NULL: none is written */

@@ -72,11 +72,13 @@ static enum ferry_status make_device(struct vulkan *v, const struct vulkan_queue
         extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     v->address = v->physical.address;
     v->query_reset = v->physical.query_reset;
+    v->byte_storage = v->physical.byte_storage;
     VkPhysicalDeviceVulkan12Features features = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .timelineSemaphore = VK_TRUE,
         .bufferDeviceAddress = v->address,
         .hostQueryReset = v->query_reset,
+        .storageBuffer8BitAccess = v->byte_storage,
     };
     const VkDeviceCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
@@ -139,7 +141,7 @@ static enum ferry_status open_own(struct vulkan *v, const struct ferry__open_par
 /* --- the user's own device -------------------------------------------------------------------- */
 
 struct enabled {
-    bool timeline, address, query_reset;
+    bool timeline, address, query_reset, byte_storage;
 };
 
 /* The features live in one structure of version 1.2 or in one of their own each. */
@@ -152,6 +154,7 @@ static struct enabled read_enabled(const VkPhysicalDeviceFeatures2 *features) {
             on.timeline |= all->timelineSemaphore != 0;
             on.address |= all->bufferDeviceAddress != 0;
             on.query_reset |= all->hostQueryReset != 0;
+            on.byte_storage |= all->storageBuffer8BitAccess != 0;
         } else if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES) {
             const VkPhysicalDeviceTimelineSemaphoreFeatures *one = (const void *)next;
             on.timeline |= one->timelineSemaphore != 0;
@@ -162,6 +165,9 @@ static struct enabled read_enabled(const VkPhysicalDeviceFeatures2 *features) {
         } else if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_QUERY_RESET_FEATURES) {
             const VkPhysicalDeviceHostQueryResetFeatures *one = (const void *)next;
             on.query_reset |= one->hostQueryReset != 0;
+        } else if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES) {
+            const VkPhysicalDevice8BitStorageFeatures *one = (const void *)next;
+            on.byte_storage |= one->storageBuffer8BitAccess != 0;
         }
     }
     return on;
@@ -250,6 +256,7 @@ static enum ferry_status open_wrapped(struct vulkan *v, const struct ferry_vulka
     v->device = user->device;
     v->address = on.address;
     v->query_reset = on.query_reset;
+    v->byte_storage = on.byte_storage;
     for (uint32_t i = 0; i < user->sharing_family_count; i++)
         add_family(v, user->sharing_families[i]);
     const struct vulkan_queue_plan plan = {
@@ -260,6 +267,45 @@ static enum ferry_status open_wrapped(struct vulkan *v, const struct ferry_vulka
     return make_queues(v, &plan, 1, why);
 }
 
+/* --- kernels ---------------------------------------------------------------------------------- */
+
+static const char *kernels_refusal(const struct vulkan *v) {
+    const VkQueueFlags flags = v->physical.families[v->queues[0].family].queueFlags;
+    if (!v->address)
+        return "the device has no bufferDeviceAddress";
+    if (!v->byte_storage)
+        return "the device has no storageBuffer8BitAccess";
+    if (!(flags & VK_QUEUE_COMPUTE_BIT))
+        return "the queue for copies has no compute";
+    return v->physical.kernel_groups ? NULL : "the device's groups are too small";
+}
+
+/* On a GPU the copy command may be a copy engine's, which is slower than the memory. A software
+ * device copies by memcpy. Without kernels all is done by commands, so they may fail, but for those
+ * who asked for them. */
+static enum ferry_status make_kernels(struct vulkan *v, char *why) {
+    enum { DISCRETE_COPY_FROM = 256 << 10 };
+    const enum vulkan_engine engine = ferry__vulkan_engine();
+    const enum ferry_device_kind kind = v->physical.kind;
+    if (engine == VULKAN_ENGINE_COPY ||
+        (engine == VULKAN_ENGINE_AUTO && kind == FERRY_DEVICE_SOFTWARE))
+        return FERRY_OK;
+    if (engine == VULKAN_ENGINE_KERNEL)
+        v->kernel_copy_from = 1;
+    else if (kind == FERRY_DEVICE_DISCRETE)
+        v->kernel_copy_from = DISCRETE_COPY_FROM;
+    const char *refusal = kernels_refusal(v);
+    if (refusal)
+        snprintf(why, FERRY__WHY_MAX, "no kernels: %s", refusal);
+    enum ferry_status status =
+        refusal ? FERRY_ERROR_UNSUPPORTED : ferry__vulkan_kernels_make(v, why);
+    v->queues[0].runs_kernels = status == FERRY_OK;
+    if (status == FERRY_OK || status == FERRY_ERROR_DEVICE_LOST || engine == VULKAN_ENGINE_KERNEL)
+        return status;
+    ferry__log(FERRY_LOG_INFO, "vulkan: %s", why);
+    return FERRY_OK;
+}
+
 /* --- open and close --------------------------------------------------------------------------- */
 
 static void describe_limits(const struct vulkan *v, struct ferry__limits *out) {
@@ -268,8 +314,7 @@ static void describe_limits(const struct vulkan *v, struct ferry__limits *out) {
         .copy_alignment = 1,
         .fill_alignment = 4,
         .fill_pattern = 4,
-        /* Vulkan sets no limit; drivers keep lengths in 32 bits, some of them signed. */
-        .max_copy = (uint64_t)1 << 30,
+        .max_copy = VULKAN__MAX_COPY,
         .max_allocation = ferry__vulkan_buffer_max(physical),
         .total_memory = ferry__vulkan_heap_total(physical),
         .import_granularity = v->vk.GetMemoryHostPointerPropertiesEXT
@@ -277,13 +322,16 @@ static void describe_limits(const struct vulkan *v, struct ferry__limits *out) {
                                   : 0,
         /* A GPU's driver locks the pages; a CPU's takes the pointer. */
         .import_cheap = physical->kind == FERRY_DEVICE_SOFTWARE,
+        .has_kernel = v->kernel_layout != VK_NULL_HANDLE,
+        .kernel_copy_from = v->kernel_copy_from,
         .atom = physical->atom,
         .has_events = true,
         .queue_count = v->queue_count,
     };
     for (uint32_t i = 0; i < v->queue_count; i++) {
-        out->queues[i].event = vulkan_event(v->queues[i].event);
-        out->queues[i].roles = v->queues[i].roles;
+        const struct vulkan_queue *queue = &v->queues[i];
+        out->queues[i].event = vulkan_event(queue->event);
+        out->queues[i].roles = queue->roles | (queue->runs_kernels ? FERRY__ROLE_KERNEL : 0u);
     }
 }
 
@@ -293,7 +341,7 @@ static enum ferry_status open_any(struct vulkan *v, const struct ferry__open_par
                                                : open_own(v, params, why);
     if (status == FERRY_OK)
         status = ferry__vulkan_semaphore(v, &v->wake.semaphore, why);
-    return status;
+    return status == FERRY_OK ? make_kernels(v, why) : status;
 }
 
 enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, void **out_state,
@@ -330,6 +378,7 @@ void ferry__vulkan_close(void *state) {
     for (uint32_t i = 0; i < v->queue_count; i++)
         ferry__vulkan_queue_finish(v, &v->queues[i]);
     ferry__vulkan_wake_finish(v);
+    ferry__vulkan_kernels_free(v);
     if (!v->borrowed && v->device)
         v->vk.DestroyDevice(v->device, NULL);
     if (v->user.release)

@@ -198,6 +198,19 @@ static enum ferry_status map(struct vulkan *v, const struct making *m, unsigned 
     return FERRY_OK;
 }
 
+/* Staging and shared memory across a link are for the copy command, and queues of copy engines. */
+static uint64_t kernel_address(struct vulkan *v, enum ferry__use use, VkBuffer buffer) {
+    const bool near = use == FERRY__USE_PRIVATE ||
+                      (use == FERRY__USE_SHARED && v->physical.unified);
+    if (!v->kernel_layout || !near)
+        return 0;
+    const VkBufferDeviceAddressInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+        .buffer = buffer,
+    };
+    return v->vk.GetBufferDeviceAddress(v->device, &info);
+}
+
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
                                              const char *label, struct ferry__memory *out_memory,
                                              char *why) {
@@ -234,11 +247,14 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, u
         memory.coherent = has & COHERENT;
         memory.cached = has & CACHED;
     }
-    if (status == FERRY_OK)
-        *out_memory = memory;
-    else
+    if (status != FERRY_OK) {
         unmake(v, m.native);
-    return status;
+        return status;
+    }
+    m.native->address = kernel_address(v, use, m.native->buffer);
+    memory.no_kernel = !m.native->address;
+    *out_memory = memory;
+    return FERRY_OK;
 }
 
 void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory) {
@@ -253,7 +269,8 @@ enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, ui
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     *native = (struct vulkan_memory){.buffer = buffer, .borrowed = true};
-    *out_memory = (struct ferry__memory){.native = native, .offset = offset, .size = size};
+    *out_memory = (struct ferry__memory){
+        .native = native, .offset = offset, .size = size, .no_kernel = true};
     return FERRY_OK;
 }
 
@@ -311,7 +328,8 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
     atomic_fetch_sub(&v->allocated, m.native->counted); /* the host's, not the device's */
     m.native->counted = 0;
     *out_memory = (struct ferry__memory){
-        .native = m.native, .size = size, .host = host, .coherent = true, .cached = true};
+        .native = m.native, .size = size, .host = host, .coherent = true, .cached = true,
+        .no_kernel = true};
     return FERRY_OK;
 }
 

@@ -104,6 +104,8 @@ static void read_properties(const struct vulkan_functions *vk, struct vulkan_phy
     out->max_allocation_count = limits->maxMemoryAllocationCount;
     out->atom = limits->nonCoherentAtomSize ? (uint32_t)limits->nonCoherentAtomSize : 1;
     out->timestamp_period = limits->timestampPeriod;
+    out->kernel_groups = limits->maxComputeWorkGroupInvocations >= VULKAN__KERNEL_GROUP &&
+                         limits->maxComputeWorkGroupSize[0] >= VULKAN__KERNEL_GROUP;
     if (import && imports_buffers(vk, out->handle))
         out->import_granularity = host.minImportedHostPointerAlignment;
 }
@@ -120,6 +122,7 @@ static void read_features(const struct vulkan_functions *vk, struct vulkan_physi
     out->timeline = core12.timelineSemaphore;
     out->address = core12.bufferDeviceAddress;
     out->query_reset = core12.hostQueryReset;
+    out->byte_storage = core12.storageBuffer8BitAccess;
 }
 
 static void read_memory(const struct vulkan_functions *vk, struct vulkan_physical *out) {

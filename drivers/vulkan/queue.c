@@ -130,22 +130,44 @@ void ferry__vulkan_queue_finish(struct vulkan *v, struct vulkan_queue *queue) {
 /* --- recording -------------------------------------------------------------------------------- */
 
 #define TRANSFER VK_PIPELINE_STAGE_TRANSFER_BIT
+#define COMPUTE VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
 #define HOST VK_PIPELINE_STAGE_HOST_BIT
+#define COMMAND_WRITE VK_ACCESS_TRANSFER_WRITE_BIT
+#define COMMAND_BOTH (VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT)
+#define KERNEL_WRITE VK_ACCESS_SHADER_WRITE_BIT
+#define KERNEL_BOTH (VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT)
+#define HOST_BOTH (VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT)
 
-/* Before the first command: the host and earlier submissions have written. After the last: the host
- * will read. Between: what barrier asks for. */
-static const struct barrier {
+struct barrier {
     VkPipelineStageFlags src_stages, dst_stages;
     VkAccessFlags src_access, dst_access;
-} before_first = {TRANSFER | HOST, TRANSFER,
-                  VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_WRITE_BIT,
-                  VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT},
-  between = {TRANSFER, TRANSFER, VK_ACCESS_TRANSFER_WRITE_BIT,
-             VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT},
-  after_last = {TRANSFER, HOST, VK_ACCESS_TRANSFER_WRITE_BIT,
-                VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT};
+};
 
-static void put_barrier(const struct vulkan *v, VkCommandBuffer to, const struct barrier *barrier) {
+/* Before the first command: the host and earlier submissions have written. Between: what barrier
+ * asks for. After the last: the host will read. */
+enum barrier_place { BEFORE_FIRST, BETWEEN, AFTER_LAST };
+
+/* By whether the queue runs kernels. */
+static const struct barrier barriers[2][3] = {
+    {
+        [BEFORE_FIRST] = {TRANSFER | HOST, TRANSFER, COMMAND_WRITE | VK_ACCESS_HOST_WRITE_BIT,
+                          COMMAND_BOTH},
+        [BETWEEN] = {TRANSFER, TRANSFER, COMMAND_WRITE, COMMAND_BOTH},
+        [AFTER_LAST] = {TRANSFER, HOST, COMMAND_WRITE, HOST_BOTH},
+    },
+    {
+        [BEFORE_FIRST] = {TRANSFER | COMPUTE | HOST, TRANSFER | COMPUTE,
+                          COMMAND_WRITE | KERNEL_WRITE | VK_ACCESS_HOST_WRITE_BIT,
+                          COMMAND_BOTH | KERNEL_BOTH},
+        [BETWEEN] = {TRANSFER | COMPUTE, TRANSFER | COMPUTE, COMMAND_WRITE | KERNEL_WRITE,
+                     COMMAND_BOTH | KERNEL_BOTH},
+        [AFTER_LAST] = {TRANSFER | COMPUTE, HOST, COMMAND_WRITE | KERNEL_WRITE, HOST_BOTH},
+    },
+};
+
+static void put_barrier(const struct vulkan *v, const struct vulkan_queue *queue,
+                        VkCommandBuffer to, enum barrier_place place) {
+    const struct barrier *barrier = &barriers[queue->runs_kernels][place];
     const VkMemoryBarrier memory = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
         .srcAccessMask = barrier->src_access,
@@ -178,6 +200,7 @@ static size_t put_copies(const struct vulkan *v, VkCommandBuffer to,
     while (taken < count && taken < VULKAN__REGIONS_MAX) {
         const struct ferry__command *command = &commands[taken];
         if (taken && (command->barrier || command->kind != FERRY__COPY ||
+                      command->engine != FERRY__ENGINE_COPY ||
                       buffer_of(command->src) != src || buffer_of(command->dst) != dst))
             break;
         regions[taken++] = (VkBufferCopy){
@@ -190,12 +213,15 @@ static size_t put_copies(const struct vulkan *v, VkCommandBuffer to,
     return taken;
 }
 
-static void put_commands(const struct vulkan *v, VkCommandBuffer to,
-                         const struct ferry__command *commands, size_t count) {
+static void put_commands(const struct vulkan *v, const struct vulkan_queue *queue,
+                         VkCommandBuffer to, const struct ferry__command *commands,
+                         size_t count) {
     for (size_t i = 0; i < count;) {
         if (i && commands[i].barrier)
-            put_barrier(v, to, &between);
-        if (commands[i].kind == FERRY__COPY)
+            put_barrier(v, queue, to, BETWEEN);
+        if (commands[i].engine == FERRY__ENGINE_KERNEL)
+            ferry__vulkan_kernel_put(v, to, &commands[i++]);
+        else if (commands[i].kind == FERRY__COPY)
             i += put_copies(v, to, &commands[i], count - i);
         else
             put_fill(v, to, &commands[i++]);
@@ -209,7 +235,8 @@ static uint64_t bytes_of(const struct ferry__submission_info *info) {
     return bytes;
 }
 
-static enum ferry_status record(struct vulkan *v, struct vulkan_slot *slot,
+static enum ferry_status record(struct vulkan *v, const struct vulkan_queue *queue,
+                                struct vulkan_slot *slot,
                                 const struct ferry__submission_info *info, char *why) {
     VkResult result = v->vk.ResetCommandPool(v->device, slot->pool, 0);
     if (result != VK_SUCCESS)
@@ -224,14 +251,16 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_slot *slot,
     slot->timed = slot->times && bytes_of(info) >= v->timed_from;
     if (slot->timed)
         v->vk.ResetQueryPool(v->device, slot->times, 0, 2);
-    put_barrier(v, slot->commands, &before_first);
+    put_barrier(v, queue, slot->commands, BEFORE_FIRST);
+    const VkPipelineStageFlagBits work =
+        queue->runs_kernels ? VK_PIPELINE_STAGE_ALL_COMMANDS_BIT : TRANSFER;
     /* After the barrier, so that the time of earlier submissions does not count. */
     if (slot->timed)
-        v->vk.CmdWriteTimestamp(slot->commands, TRANSFER, slot->times, 0);
-    put_commands(v, slot->commands, info->commands, info->count);
+        v->vk.CmdWriteTimestamp(slot->commands, work, slot->times, 0);
+    put_commands(v, queue, slot->commands, info->commands, info->count);
     if (slot->timed)
-        v->vk.CmdWriteTimestamp(slot->commands, TRANSFER, slot->times, 1);
-    put_barrier(v, slot->commands, &after_last);
+        v->vk.CmdWriteTimestamp(slot->commands, work, slot->times, 1);
+    put_barrier(v, queue, slot->commands, AFTER_LAST);
     result = v->vk.EndCommandBuffer(slot->commands);
     return result == VK_SUCCESS ? FERRY_OK
                                 : ferry__vulkan_fail(v, result, "vkEndCommandBuffer", why);
@@ -323,7 +352,7 @@ static VkResult hand_over(struct vulkan *v, struct vulkan_queue *queue,
 static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queue,
                                      struct vulkan_slot *slot,
                                      const struct ferry__submission_info *info, char *why) {
-    enum ferry_status status = record(v, slot, info, why);
+    enum ferry_status status = record(v, queue, slot, info, why);
     if (status != FERRY_OK)
         return status;
     struct waits waits;

@@ -7,6 +7,7 @@
  * device.c   open and close, queues chosen, the user's own device
  * memory.c   allocations, imports, flush and invalidate
  * queue.c    recording, submitting, seeing that a submission has ended
+ * kernel.c   the compute kernels that copy and fill
  * event.c    waiting, waking, events for external work
  * handout.c  ferry/vulkan.h
  */
@@ -25,6 +26,10 @@ enum {
     VULKAN__SHARING_MAX = 8,   /* families that share buffers */
     VULKAN__FAMILIES_MAX = 32, /* families beyond are not looked at */
     VULKAN__REGIONS_MAX = 128, /* regions of one copy command */
+    /* Vulkan sets no limit; drivers keep lengths in 32 bits, some of them signed. */
+    VULKAN__MAX_COPY = 1 << 29,
+    VULKAN__KERNELS = 2,       /* by enum ferry__command_kind */
+    VULKAN__KERNEL_GROUP = 256, /* invocations */
 };
 
 /* --- loader.c --------------------------------------------------------------------------------- */
@@ -79,6 +84,8 @@ struct vulkan_physical {
     uint32_t atom;
     float timestamp_period; /* ns for each tick */
     bool timeline, address, query_reset;
+    bool byte_storage; /* shaders store single bytes */
+    bool kernel_groups; /* a group of the kernels is not too large */
     bool budget; /* VK_EXT_memory_budget */
     bool unified;
     VkPhysicalDeviceMemoryProperties memory;
@@ -131,6 +138,7 @@ struct vulkan_queue {
     uint32_t timestamp_bits;
     uint32_t index;
     unsigned roles;
+    bool runs_kernels;
     VkSemaphore event;
     pthread_mutex_t use;         /* vkQueueSubmit, with whoever else uses the queue */
     pthread_mutex_t lock;        /* guards the lists and the records of those in flight */
@@ -151,6 +159,7 @@ struct vulkan {
 
     enum ferry_map map_private;
     bool address; /* buffers have device addresses */
+    bool byte_storage;
     bool query_reset;
     uint64_t timed_from; /* submissions of this many bytes get timestamps */
     bool any_blocks; /* waiting for any of several semaphores sleeps */
@@ -158,6 +167,10 @@ struct vulkan {
     uint32_t families[VULKAN__SHARING_MAX];
     uint32_t queue_count;
     struct vulkan_queue queues[VULKAN__QUEUES_MAX];
+
+    VkPipelineLayout kernel_layout; /* VK_NULL_HANDLE: there are no kernels */
+    VkPipeline kernels[VULKAN__KERNELS];
+    uint64_t kernel_copy_from;
 
     _Atomic bool lost;
     _Atomic uint64_t allocated;        /* bytes of device-local memory */
@@ -197,6 +210,7 @@ struct vulkan_memory {
     VkDeviceMemory memory; /* VK_NULL_HANDLE: the user's own buffer */
     bool borrowed;
     uint64_t counted;      /* bytes of device-local memory that this takes */
+    uint64_t address;      /* for the kernels; 0: they cannot reach it */
 };
 
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
@@ -228,6 +242,18 @@ void ferry__vulkan_queue_lock(struct vulkan *v, struct vulkan_queue *queue);
 void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue);
 /* Writes the records of what has ended; returns the value up to which they are written. */
 uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue);
+
+/* --- kernel.c --------------------------------------------------------------------------------- */
+
+/* FERRY_VULKAN_ENGINE: what carries out the copies on the device. */
+enum vulkan_engine { VULKAN_ENGINE_AUTO, VULKAN_ENGINE_COPY, VULKAN_ENGINE_KERNEL };
+
+enum vulkan_engine ferry__vulkan_engine(void);
+enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why);
+void ferry__vulkan_kernels_free(struct vulkan *v);
+/* Records a FERRY__ENGINE_KERNEL command; both its memories have an address. */
+void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
+                              const struct ferry__command *command);
 
 /* --- event.c ---------------------------------------------------------------------------------- */
 

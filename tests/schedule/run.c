@@ -179,7 +179,7 @@ bool run_open(struct run *run, const char *more_knobs)
     running = run;
     alarm(WATCHDOG_S);
     if (run->config->strict != NULL)
-        vulkan_set(run->config->strict);
+        vulkan_set(run->config->strict, run->config->engine);
     for (unsigned i = 0; i < DEVICES_MAX && knobs[i] != NULL; i++) {
         struct ferry_device_params params = run->config->params;
         set_knobs(run, knobs[i], i == 0 ? more_knobs : NULL);

@@ -33,6 +33,7 @@ struct config {
     const char *knobs;        /* FERRY_HOST */
     const char *second_knobs; /* of the second device; NULL: there is none */
     const char *strict;       /* Vulkan seen through the strict one with these options, instead */
+    const char *engine;       /* FERRY_VULKAN_ENGINE; NULL: as it is */
     struct ferry_device_params params;
     unsigned threads; /* 0: one, the main thread */
     bool failing;     /* submissions fail by knobs: any operation may */
@@ -50,8 +51,8 @@ extern const size_t config_count;
 /* What the user's own Vulkan or Metal would do: waits for the waits, works, signals the signal. */
 void vulkan_work(const struct ferry_external *external);
 void metal_work(const struct ferry_external *external); /* where there is simulated Metal */
-/* Names the strict Vulkan, with these options, in the environment. */
-void vulkan_set(const char *options);
+/* Names the strict Vulkan, with these options, in the environment; engine may be NULL. */
+void vulkan_set(const char *options, const char *engine);
 
 /* --- luck (run.c) ---------------------------------------------------------------------------- */
 

@@ -30,8 +30,10 @@ void vulkan_work(const struct ferry_external *external)
         abort();
 }
 
-void vulkan_set(const char *options)
+void vulkan_set(const char *options, const char *engine)
 {
     setenv("FERRY_VULKAN_LIBRARY", STRICTVK_LIBRARY, 1);
     setenv("STRICTVK", options, 1);
+    if (engine != NULL)
+        setenv("FERRY_VULKAN_ENGINE", engine, 1);
 }

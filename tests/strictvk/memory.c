@@ -40,6 +40,7 @@ struct allocation {
 struct buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
+    uint64_t address, size; /* address 0: never asked for */
     uint32_t families; /* bits */
     bool concurrent;
     struct buffer *next;
@@ -78,6 +79,17 @@ bool buffer_host_visible(VkBuffer buffer) {
 bool buffer_shared_with(VkBuffer buffer, uint32_t family) {
     struct buffer *b = find_buffer(buffer);
     return !b || (b->families & 1u << family);
+}
+
+VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset) {
+    for (struct buffer *b = buffers; b; b = b->next) {
+        if (!b->address || address < b->address || address - b->address > b->size ||
+            size > b->size - (address - b->address))
+            continue;
+        *out_offset = address - b->address;
+        return b->buffer;
+    }
+    return VK_NULL_HANDLE;
 }
 
 /* --- types ------------------------------------------------------------------------------------ */
@@ -140,6 +152,7 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBuff
     if (fails("vkCreateBuffer", &result))
         return result;
     struct buffer *b = calloc(1, sizeof *b);
+    b->size = info->size;
     b->concurrent = info->sharingMode == VK_SHARING_MODE_CONCURRENT;
     b->families = b->concurrent ? 0 : ~0u; /* exclusive: the first family takes it */
     for (uint32_t i = 0; b->concurrent && i < info->queueFamilyIndexCount; i++)
@@ -183,6 +196,17 @@ VKAPI_ATTR void VKAPI_CALL strict_GetBufferMemoryRequirements(VkDevice device, V
     real.GetBufferMemoryRequirements(device, buffer, needs);
     if (faked())
         needs->memoryTypeBits = (1u << kinds[config.memory].count) - 1;
+}
+
+VKAPI_ATTR VkDeviceAddress VKAPI_CALL strict_GetBufferDeviceAddress(
+    VkDevice device, const VkBufferDeviceAddressInfo *info) {
+    VkDeviceAddress address = real.GetBufferDeviceAddress(device, info);
+    pthread_mutex_lock(&lock);
+    struct buffer *b = find_buffer(info->buffer);
+    if (b)
+        b->address = address;
+    pthread_mutex_unlock(&lock);
+    return address;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_BindBufferMemory(VkDevice device, VkBuffer buffer,

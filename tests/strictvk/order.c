@@ -1,6 +1,8 @@
 /* Which command comes after which, as far as barriers, semaphores and the host's waits say. */
 #include "strict.h"
 
+#include "drivers/vulkan/kernel.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +14,7 @@ struct commands {
     struct recorded *list;
     size_t count, capacity;
     uint32_t calls;
+    struct vulkan_kernel_arguments arguments; /* of the next dispatch */
     struct commands *next;
 };
 
@@ -19,10 +22,10 @@ struct commands {
 struct access {
     VkBuffer buffer;
     uint64_t begin, end;
-    bool write;
+    bool write, kernel;
     unsigned queue; /* its id */
     uint64_t submission;
-    bool fenced;   /* a barrier of its queue is behind it */
+    bool fenced[2]; /* a barrier of its queue is behind it: for commands, for kernels */
     bool to_host;  /* a barrier to the host is */
 };
 
@@ -206,6 +209,45 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdPipelineBarrier(
                             buffer_count, of_buffers, image_count, images);
 }
 
+VKAPI_ATTR void VKAPI_CALL strict_CmdPushConstants(VkCommandBuffer handle, VkPipelineLayout layout,
+                                                   VkShaderStageFlags stages, uint32_t offset,
+                                                   uint32_t size, const void *values) {
+    pthread_mutex_lock(&lock);
+    struct commands *c = find_commands(handle);
+    if (c && offset == 0 && size == sizeof c->arguments)
+        memcpy(&c->arguments, values, size);
+    pthread_mutex_unlock(&lock);
+    real.CmdPushConstants(handle, layout, stages, offset, size, values);
+}
+
+/* What Ferry's own kernels do; another's dispatch has no arguments that are known. */
+static void record_kernel(struct commands *c) {
+    const struct vulkan_kernel_arguments *arguments = &c->arguments;
+    if (!arguments->dst)
+        return;
+    struct recorded *r = add(c);
+    r->kernel = true;
+    r->size = arguments->end - arguments->begin;
+    r->kind = arguments->src ? RECORDED_COPY : RECORDED_FILL;
+    r->dst = buffer_at(arguments->dst + arguments->begin, r->size, &r->dst_offset);
+    if (r->kind == RECORDED_COPY)
+        r->src = buffer_at(arguments->src + arguments->phase + arguments->begin, r->size,
+                           &r->src_offset);
+    if (!r->dst || (r->kind == RECORDED_COPY && !r->src))
+        report(STRICTVK_KERNEL, "%llu bytes of no buffer", (unsigned long long)r->size);
+    c->calls++;
+}
+
+VKAPI_ATTR void VKAPI_CALL strict_CmdDispatch(VkCommandBuffer handle, uint32_t x, uint32_t y,
+                                              uint32_t z) {
+    pthread_mutex_lock(&lock);
+    struct commands *c = find_commands(handle);
+    if (c)
+        record_kernel(c);
+    pthread_mutex_unlock(&lock);
+    real.CmdDispatch(handle, x, y, z);
+}
+
 /* --- judging ---------------------------------------------------------------------------------- */
 
 static bool conflict(const struct access *a, const struct access *b) {
@@ -219,7 +261,7 @@ static void judge(const struct queue *queue, const struct access *now) {
         if (!conflict(before, now))
             continue;
         bool same = before->queue == queue->id;
-        bool ordered = (same && before->fenced) ||
+        bool ordered = (same && before->fenced[now->kernel]) ||
                        queue->waited[before->queue] >= before->submission;
         if (!ordered)
             report(same ? STRICTVK_BARRIER : STRICTVK_QUEUE,
@@ -239,22 +281,43 @@ static void remember(const struct access *access) {
     accesses[access_count++] = *access;
 }
 
+/* What a barrier names to speak of commands, and of kernels. */
+static const struct {
+    VkPipelineStageFlags stage;
+    VkAccessFlags read, write;
+} doers[2] = {
+    {VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_READ_BIT, VK_ACCESS_TRANSFER_WRITE_BIT},
+    {VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT, VK_ACCESS_SHADER_WRITE_BIT},
+};
+
+/* The access comes before the barrier, and what it wrote is made available. */
+static bool is_behind(const struct recorded *barrier, const struct access *access) {
+    return barrier->src_stages & (doers[access->kernel].stage | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT) &&
+           (!access->write ||
+            barrier->src_access & (doers[access->kernel].write | VK_ACCESS_MEMORY_WRITE_BIT));
+}
+
+/* Reads and writes by commands, or by kernels, come after the barrier and see what was written. */
+static bool is_before(const struct recorded *barrier, bool kernel) {
+    return barrier->dst_stages & (doers[kernel].stage | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT) &&
+           barrier->dst_access & (doers[kernel].read | VK_ACCESS_MEMORY_READ_BIT) &&
+           barrier->dst_access & (doers[kernel].write | VK_ACCESS_MEMORY_WRITE_BIT);
+}
+
 static void fence(const struct queue *queue, const struct recorded *barrier) {
-    const VkPipelineStageFlags transfer =
-        VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
-    const VkAccessFlags reads = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_MEMORY_READ_BIT;
-    const VkAccessFlags writes = VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
-    if (!(barrier->src_stages & transfer) || !(barrier->src_access & writes))
-        return;
-    bool to_device = (barrier->dst_stages & transfer) && (barrier->dst_access & reads) &&
-                     (barrier->dst_access & writes);
-    bool to_host = (barrier->dst_stages & VK_PIPELINE_STAGE_HOST_BIT) &&
-                   (barrier->dst_access & VK_ACCESS_HOST_READ_BIT);
-    for (size_t i = 0; i < access_count; i++)
-        if (accesses[i].queue == queue->id) {
-            accesses[i].fenced |= to_device;
-            accesses[i].to_host |= to_host;
-        }
+    const bool to_host = (barrier->dst_stages & VK_PIPELINE_STAGE_HOST_BIT) &&
+                         (barrier->dst_access & VK_ACCESS_HOST_READ_BIT);
+    if (queue->family != REAL_FAMILY &&
+        (barrier->src_stages | barrier->dst_stages) & VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT)
+        report(STRICTVK_KERNEL, "a barrier of family %u names kernels", queue->family);
+    for (size_t i = 0; i < access_count; i++) {
+        struct access *access = &accesses[i];
+        if (access->queue != queue->id || !is_behind(barrier, access))
+            continue;
+        for (int kernel = 0; kernel < 2; kernel++)
+            access->fenced[kernel] |= is_before(barrier, kernel);
+        access->to_host |= to_host;
+    }
 }
 
 static void judge_sharing(const struct queue *queue, VkBuffer buffer) {
@@ -268,10 +331,13 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
     for (; regions < count && list[regions].call == list->call; regions++)
         ;
     size_t own = access_count;
+    if (list->kernel && queue->family != REAL_FAMILY)
+        report(STRICTVK_KERNEL, "a dispatch on family %u", queue->family);
     for (size_t i = 0; i < regions; i++) {
         const struct recorded *r = &list[i];
         struct access write = {.buffer = r->dst, .begin = r->dst_offset,
-                               .end = r->dst_offset + r->size, .write = true, .queue = queue->id,
+                               .end = r->dst_offset + r->size, .write = true,
+                               .kernel = r->kernel, .queue = queue->id,
                                .submission = queue->submitted};
         struct access read = write;
         read.buffer = r->src;

@@ -426,6 +426,39 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_SignalSemaphore(VkDevice device,
     return result;
 }
 
+/* --- kernels ---------------------------------------------------------------------------------- */
+
+VKAPI_ATTR VkResult VKAPI_CALL strict_CreateShaderModule(VkDevice device,
+                                                         const VkShaderModuleCreateInfo *info,
+                                                         const VkAllocationCallbacks *allocator,
+                                                         VkShaderModule *module) {
+    VkResult result;
+    return fails("vkCreateShaderModule", &result)
+               ? result
+               : real.CreateShaderModule(device, info, allocator, module);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL strict_CreatePipelineLayout(VkDevice device,
+                                                           const VkPipelineLayoutCreateInfo *info,
+                                                           const VkAllocationCallbacks *allocator,
+                                                           VkPipelineLayout *layout) {
+    VkResult result;
+    return fails("vkCreatePipelineLayout", &result)
+               ? result
+               : real.CreatePipelineLayout(device, info, allocator, layout);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL strict_CreateComputePipelines(
+    VkDevice device, VkPipelineCache cache, uint32_t count,
+    const VkComputePipelineCreateInfo *infos, const VkAllocationCallbacks *allocator,
+    VkPipeline *pipelines) {
+    VkResult result;
+    if (!fails("vkCreateComputePipelines", &result))
+        return real.CreateComputePipelines(device, cache, count, infos, allocator, pipelines);
+    memset(pipelines, 0, count * sizeof *pipelines);
+    return result;
+}
+
 /* --- queries ---------------------------------------------------------------------------------- */
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateQueryPool(VkDevice device,

@@ -65,6 +65,8 @@ void order_reset(void);
 
 bool buffer_host_visible(VkBuffer buffer);
 bool buffer_shared_with(VkBuffer buffer, uint32_t family);
+/* The buffer that holds all of these addresses; VK_NULL_HANDLE: none. */
+VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
 
@@ -105,6 +107,7 @@ enum kind { RECORDED_COPY, RECORDED_FILL, RECORDED_BARRIER };
 
 struct recorded {
     enum kind kind;
+    bool kernel; /* what does it: no transfer command */
     VkBuffer src, dst;
     uint64_t src_offset, dst_offset, size; /* of one region */
     uint32_t call;                         /* regions of one command have the same */

@@ -39,6 +39,7 @@
     RULE(OVERLAP, "overlap: the regions of one copy overlap")                                      \
     RULE(SHARING, "sharing: a buffer is used by a family that it is not shared with")              \
     RULE(IN_USE, "in use: destroyed while the device may still use it")                            \
+    RULE(KERNEL, "kernel: it reaches beyond a buffer, or runs on a family without compute")        \
     RULE(MAP, "map: memory that the host cannot map")                                              \
     RULE(ATOM, "atom: a flush or invalidate of no whole atoms")                                    \
     RULE(VALUE, "value: a timeline semaphore is raised to a value it has passed")                  \

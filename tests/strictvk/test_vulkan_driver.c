@@ -70,14 +70,14 @@ static void test_limits(void **state) {
     assert_int_equal(limits->max_copy % 4, 0);
     assert_true(limits->atom > 0);
     assert_true(limits->has_events);
-    assert_false(limits->has_kernel);
-    unsigned roles = 0;
+    unsigned roles = limits->has_kernel ? 0 : FERRY__ROLE_KERNEL;
     for (unsigned i = 0; i < limits->queue_count; i++) {
         roles |= limits->queues[i].roles;
         assert_int_not_equal(limits->queues[i].event, 0);
         assert_int_equal(driver->completed(f->state, limits->queues[i].event), 0);
     }
-    assert_int_equal(roles, FERRY__ROLE_UPLOAD | FERRY__ROLE_DOWNLOAD | FERRY__ROLE_COPY);
+    assert_int_equal(roles, FERRY__ROLE_UPLOAD | FERRY__ROLE_DOWNLOAD | FERRY__ROLE_COPY |
+                                FERRY__ROLE_KERNEL);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -88,11 +88,11 @@ static const struct CMUnitTest tests[] = {
 };
 
 static GROUP(opening);
-extern const struct group group_memory, group_commands, group_events;
+extern const struct group group_memory, group_commands, group_kernels, group_events;
 
 int main(void) {
     const struct group *const groups[] = {&group_opening, &group_memory, &group_commands,
-                                          &group_events};
+                                          &group_kernels, &group_events};
     int failed = 0;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
         failed += _cmocka_run_group_tests(groups[i]->name, groups[i]->tests, groups[i]->count, NULL,

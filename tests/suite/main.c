@@ -43,6 +43,8 @@ static void set_environment(void)
         setenv("FERRY_VULKAN_LIBRARY", suite->strict_library, 1);
         setenv("STRICTVK", suite->strict, 1);
     }
+    if (suite->engine != NULL)
+        setenv("FERRY_VULKAN_ENGINE", suite->engine, 1);
     if (suite->knobs_variable == NULL)
         return;
     if (suite->knobs != NULL)

@@ -35,6 +35,7 @@ struct suite_config {
     const char *strict_library; /* the strict Vulkan (tests/strictvk) that the device is seen
                                    through; NULL: it is no Vulkan device */
     const char *strict;         /* its options */
+    const char *engine;         /* FERRY_VULKAN_ENGINE; NULL: as it is */
     struct ferry_device_params params;
     bool big;                   /* also transfers over 4 GiB, which commit that much memory */
     bool retries_memory; /* its driver tries another kind of memory when one is refused */

@@ -1,0 +1,155 @@
+#include "kernel.h"
+
+#include "vk.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint32_t code[] = {
+#include "kernel.inc"
+};
+
+enum {
+    BLOCK = 16,            /* bytes that one store writes */
+    UNROLLED = 4,          /* blocks that an invocation loads at once */
+    GROUPS_MAX = 65535,    /* what every device can dispatch */
+    UNROLL_FROM = 4 << 20, /* below, more invocations are worth more */
+};
+
+static_assert(VULKAN__MAX_COPY / (BLOCK * VULKAN__KERNEL_GROUP * UNROLLED) < GROUPS_MAX,
+              "the largest copy is one dispatch");
+static_assert(sizeof(struct vulkan_kernel_arguments) == 56, "the shader sees the same layout");
+
+/* --- which engine ----------------------------------------------------------------------------- */
+
+enum vulkan_engine ferry__vulkan_engine(void) {
+    static const char *const names[] = {
+        [VULKAN_ENGINE_AUTO] = "auto",
+        [VULKAN_ENGINE_COPY] = "copy",
+        [VULKAN_ENGINE_KERNEL] = "kernel",
+    };
+    const char *value = getenv("FERRY_VULKAN_ENGINE");
+    if (!value || !*value)
+        return VULKAN_ENGINE_AUTO;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(value, names[i]) == 0)
+            return (enum vulkan_engine)i;
+    ferry__log(FERRY_LOG_WARN, "vulkan: FERRY_VULKAN_ENGINE=%s is not known, and is ignored", value);
+    return VULKAN_ENGINE_AUTO;
+}
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+static VkResult make_layout(struct vulkan *v, const char **out_call) {
+    const VkPushConstantRange range = {
+        .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
+        .size = sizeof(struct vulkan_kernel_arguments),
+    };
+    const VkPipelineLayoutCreateInfo layout = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+        .pushConstantRangeCount = 1,
+        .pPushConstantRanges = &range,
+    };
+    *out_call = "vkCreatePipelineLayout";
+    return v->vk.CreatePipelineLayout(v->device, &layout, NULL, &v->kernel_layout);
+}
+
+static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const char **out_call) {
+    static const VkSpecializationMapEntry entry = {.size = sizeof(VkBool32)};
+    static const VkBool32 filling[] = {[FERRY__COPY] = VK_FALSE, [FERRY__FILL] = VK_TRUE};
+    VkSpecializationInfo special[VULKAN__KERNELS];
+    VkComputePipelineCreateInfo create[VULKAN__KERNELS];
+    for (int i = 0; i < VULKAN__KERNELS; i++) {
+        special[i] = (VkSpecializationInfo){
+            .mapEntryCount = 1,
+            .pMapEntries = &entry,
+            .dataSize = sizeof *filling,
+            .pData = &filling[i],
+        };
+        create[i] = (VkComputePipelineCreateInfo){
+            .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+            .stage =
+                {
+                    .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                    .module = module,
+                    .pName = "main",
+                    .pSpecializationInfo = &special[i],
+                },
+            .layout = v->kernel_layout,
+        };
+    }
+    *out_call = "vkCreateComputePipelines";
+    return v->vk.CreateComputePipelines(v->device, VK_NULL_HANDLE, VULKAN__KERNELS, create, NULL,
+                                        v->kernels);
+}
+
+enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why) {
+    const VkShaderModuleCreateInfo create = {
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+        .codeSize = sizeof code,
+        .pCode = code,
+    };
+    const char *call = "vkCreateShaderModule";
+    VkShaderModule module = VK_NULL_HANDLE;
+    VkResult result = v->vk.CreateShaderModule(v->device, &create, NULL, &module);
+    if (result == VK_SUCCESS)
+        result = make_layout(v, &call);
+    if (result == VK_SUCCESS)
+        result = make_pipelines(v, module, &call);
+    if (module)
+        v->vk.DestroyShaderModule(v->device, module, NULL);
+    if (result == VK_SUCCESS)
+        return FERRY_OK;
+    ferry__vulkan_kernels_free(v);
+    return ferry__vulkan_fail(v, result, call, why);
+}
+
+void ferry__vulkan_kernels_free(struct vulkan *v) {
+    for (int i = 0; i < VULKAN__KERNELS; i++) {
+        if (v->kernels[i])
+            v->vk.DestroyPipeline(v->device, v->kernels[i], NULL);
+        v->kernels[i] = VK_NULL_HANDLE;
+    }
+    if (v->kernel_layout)
+        v->vk.DestroyPipelineLayout(v->device, v->kernel_layout, NULL);
+    v->kernel_layout = VK_NULL_HANDLE;
+}
+
+/* --- recording -------------------------------------------------------------------------------- */
+
+static uint64_t address_of(const struct ferry__memory *memory, uint64_t offset) {
+    return ((const struct vulkan_memory *)memory->native)->address + memory->offset + offset;
+}
+
+static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *command) {
+    const uint64_t dst = address_of(command->dst, command->dst_offset);
+    struct vulkan_kernel_arguments arguments = {
+        .dst = dst - dst % BLOCK,
+        .begin = (uint32_t)(dst % BLOCK),
+        .end = (uint32_t)(dst % BLOCK + command->size),
+        .period = command->pattern_size,
+    };
+    if (command->kind == FERRY__COPY) {
+        /* Where the source of the destination's first block would lie. */
+        const uint64_t src = address_of(command->src, command->src_offset) - arguments.begin;
+        arguments.src = src - src % BLOCK;
+        arguments.phase = (uint32_t)(src % BLOCK);
+    }
+    memcpy(arguments.pattern, command->pattern, command->pattern_size);
+    return arguments;
+}
+
+void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
+                              const struct ferry__command *command) {
+    struct vulkan_kernel_arguments arguments = arguments_of(command);
+    const uint32_t blocks = (arguments.end + BLOCK - 1) / BLOCK;
+    arguments.steps = command->size < UNROLL_FROM ? 1 : UNROLLED;
+    const uint32_t each = VULKAN__KERNEL_GROUP * arguments.steps;
+    v->vk.CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, v->kernels[command->kind]);
+    v->vk.CmdPushConstants(to, v->kernel_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof arguments,
+                           &arguments);
+    v->vk.CmdDispatch(to, (blocks + each - 1) / each, 1, 1);
+}

@@ -1,0 +1,108 @@
+#version 450
+// The copy and the fill kernel: scripts/shaders.sh makes kernel.inc of this file.
+//
+// An invocation writes blocks of 16 bytes of the destination: whole by one store, and at the two
+// ends of the range by single bytes. Nothing outside the range is written, not even with what was
+// there. A load takes a whole block of the source, in which at least one byte is of the range.
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_shader_8bit_storage : require
+
+layout(constant_id = 0) const bool filling = false;
+
+layout(local_size_x = 256) in;
+
+const uint BLOCK = 16, GROUP = 256, UNROLLED = 4;
+
+layout(buffer_reference, buffer_reference_align = 16, std430) buffer Blocks { uvec4 at[]; };
+layout(buffer_reference, buffer_reference_align = 1, std430) buffer Bytes { uint8_t at[]; };
+
+// struct vulkan_kernel_arguments in kernel.h.
+layout(push_constant, std430) uniform Arguments {
+    Blocks dst, src;
+    uint begin, end, phase, steps;
+    uvec4 pattern;
+    uint period;
+} args;
+
+uint pattern_byte(uint index) {
+    return args.pattern[index / 4] >> (8 * (index % 4)) & 0xffu;
+}
+
+uint byte_for(uint position) {
+    if (filling)
+        return pattern_byte((position - args.begin) % args.period);
+    return uint(Bytes(args.src).at[position + args.phase]);
+}
+
+uvec4 pattern_block(uint block) {
+    uint index = (block * BLOCK - args.begin) % args.period;
+    uvec4 value = uvec4(0);
+    for (uint i = 0; i < BLOCK; i++) {
+        value[i / 4] |= pattern_byte(index) << (8 * (i % 4));
+        index = index + 1 < args.period ? index + 1 : 0;
+    }
+    return value;
+}
+
+// Of the two blocks of the source in which the bytes lie, those bytes.
+uvec4 shifted_block(uint block) {
+    uvec4 low = args.src.at[block], high = args.src.at[block + 1];
+    if ((args.phase & 4) != 0) {
+        low = uvec4(low.yzw, high.x);
+        high.xyz = high.yzw;
+    }
+    if ((args.phase & 8) != 0) {
+        low = uvec4(low.zw, high.xy);
+        high.x = high.z;
+    }
+    uint bits = 8 * (args.phase & 3);
+    return bits == 0 ? low : low >> bits | uvec4(low.yzw, high.x) << (32 - bits);
+}
+
+uvec4 block_for(uint block) {
+    if (filling)
+        return pattern_block(block);
+    return args.phase == 0 ? args.src.at[block] : shifted_block(block);
+}
+
+bool is_whole(uint block) {
+    return block * BLOCK >= args.begin && (block + 1) * BLOCK <= args.end;
+}
+
+void put_one(uint block) {
+    if (is_whole(block)) {
+        args.dst.at[block] = block_for(block);
+        return;
+    }
+    uint last = min((block + 1) * BLOCK, args.end);
+    for (uint i = max(block * BLOCK, args.begin); i < last; i++)
+        Bytes(args.dst).at[i] = uint8_t(byte_for(i));
+}
+
+// All loads before all stores, so that they are on their way at once.
+void put_four(uint block) {
+    uvec4 a = block_for(block);
+    uvec4 b = block_for(block + GROUP);
+    uvec4 c = block_for(block + 2 * GROUP);
+    uvec4 d = block_for(block + 3 * GROUP);
+    args.dst.at[block] = a;
+    args.dst.at[block + GROUP] = b;
+    args.dst.at[block + 2 * GROUP] = c;
+    args.dst.at[block + 3 * GROUP] = d;
+}
+
+void main() {
+    uint block = gl_WorkGroupID.x * GROUP * args.steps + gl_LocalInvocationID.x;
+    uint step = 0;
+    for (; step + UNROLLED <= args.steps; step += UNROLLED) {
+        uint first = block + step * GROUP;
+        if (is_whole(first) && is_whole(first + (UNROLLED - 1) * GROUP)) {
+            put_four(first);
+        } else {
+            for (uint i = 0; i < UNROLLED; i++)
+                put_one(first + i * GROUP);
+        }
+    }
+    for (; step < args.steps; step++)
+        put_one(block + step * GROUP);
+}

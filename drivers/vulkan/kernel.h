@@ -1,0 +1,19 @@
+/* The push constants of kernel.comp: what the strict Vulkan of the tests reads too. */
+#ifndef FERRY_DRIVERS_VULKAN_KERNEL_H
+#define FERRY_DRIVERS_VULKAN_KERNEL_H
+
+#include <stdint.h>
+
+/* Byte p of the destination, begin <= p < end, becomes byte p + phase of the source, or of the
+ * pattern that begins at begin. */
+struct vulkan_kernel_arguments {
+    uint64_t dst, src;   /* addresses, rounded down to blocks of 16 bytes; src 0: a fill */
+    uint32_t begin, end; /* begin: below 16 */
+    uint32_t phase;      /* of the source: below 16 */
+    uint32_t steps;      /* blocks for each invocation */
+    uint32_t pattern[4];
+    uint32_t period; /* of the pattern */
+    uint32_t unused;
+};
+
+#endif
