@@ -32,6 +32,10 @@ static void print_phases(const struct json *model)
 {
     const struct json *inference = json_get(model, "inference_stats");
     char text[CLI_TEXT_MAX];
+    if (model == NULL) {
+        puts("\nTriton's statistics: this server keeps none");
+        return;
+    }
     printf("\nTriton's statistics\n  requests %s in %s executions; a request's time in the mean:\n",
            json_text(json_get(model, "inference_count"), "0"),
            json_text(json_get(model, "execution_count"), "0"));
@@ -83,8 +87,9 @@ static void print_text(const struct triton_options *options, const struct triton
                        const struct json *statistics, const char *metrics)
 {
     char bytes[CLI_TEXT_MAX], time[CLI_TEXT_MAX], median[CLI_TEXT_MAX], worst[CLI_TEXT_MAX];
-    printf("server   %s (TRITONSERVER API %u.%u)\ndevice   %s (%s)\n", options->server,
-           server->major, server->minor, info->name, info->description);
+    printf("server   %s (TRITONSERVER API %u.%u)\ndevice   %s (%s), instance of kind %s\n",
+           options->server, server->major, server->minor, info->name, info->description,
+           options->kind);
     printf("requests %llu of %s, %llu at a time, every byte compared, in %s\n",
            (unsigned long long)result->done, cli_size(bytes, options->bytes),
            (unsigned long long)options->concurrency, cli_time(time, result->time_ns));
@@ -107,11 +112,12 @@ static void print_json(const struct triton_options *options, const struct triton
     cli_json_string(stdout, options->server);
     printf(", \"api\": \"%u.%u\", \"device\": ", server->major, server->minor);
     cli_json_string(stdout, info->name);
-    printf(", \"requests\": %llu, \"concurrency\": %llu, \"bytes\": %llu, \"time_ns\": %llu, "
+    printf(", \"kind\": \"%s\", \"requests\": %llu, \"concurrency\": %llu, \"bytes\": %llu, \"time_ns\": %llu, "
            "\"median_ns\": %llu, \"worst_ns\": %llu,\n \"statistics\": %s,\n \"metrics\": ",
-           (unsigned long long)result->done, (unsigned long long)options->concurrency,
-           (unsigned long long)options->bytes, (unsigned long long)result->time_ns,
-           (unsigned long long)result->median_ns, (unsigned long long)result->worst_ns, statistics);
+           options->kind, (unsigned long long)result->done,
+           (unsigned long long)options->concurrency, (unsigned long long)options->bytes,
+           (unsigned long long)result->time_ns, (unsigned long long)result->median_ns,
+           (unsigned long long)result->worst_ns, statistics != NULL ? statistics : "null");
     fputs(metrics != NULL ? "{" : "null", stdout);
     print_metrics(metrics, true);
     fputs(metrics != NULL ? "}}\n" : "}\n", stdout);
@@ -121,11 +127,12 @@ static enum cli_exit tell(const struct triton_options *options, const struct tri
                           ferry_device *device, const struct triton_result *result, char *why)
 {
     struct ferry_device_info info;
-    char *statistics = triton_statistics(server, why);
-    if (statistics == NULL)
+    char *statistics = NULL;
+    if (!triton_statistics(server, &statistics, why))
         return CLI_DEVICE;
     char *metrics = triton_metrics(server);
-    struct json *parsed = json_parse(statistics, strlen(statistics));
+    struct json *parsed =
+        statistics != NULL ? json_parse(statistics, strlen(statistics)) : NULL;
     ferry_device_get_info(device, &info);
     if (options->json)
         print_json(options, server, &info, result, statistics, metrics);
@@ -144,8 +151,9 @@ static enum cli_exit run(const struct triton_options *options)
     ferry_device *device = NULL;
     char why[CLI_WHY_MAX] = "", late[CLI_WHY_MAX] = "";
     enum cli_exit end = CLI_DEVICE;
-    if (triton_server_open(&server, options, why) &&
-        triton_good(ferry_triton_device(options->device, &device), "the device", why)) {
+    if (triton_server_open(&server, options->server, why) &&
+        triton_good(ferry_triton_device(options->device, &device), "the device", why) &&
+        triton_server_start(&server, options, ferry_triton_device_id(device), why)) {
         end = triton_drive(&server, options, device, &result, why);
         if (end == CLI_DONE)
             end = tell(options, &server, device, &result, why);
@@ -163,7 +171,8 @@ static enum cli_exit run(const struct triton_options *options)
 static const char text[] =
     "Starts a Triton server in this process, loads the backend \"ferry\" with a model whose\n"
     "output is its input, sends requests, compares every byte that comes back, and tells the\n"
-    "throughput, Triton's statistics and Ferry's metrics.";
+    "throughput (making and comparing the bytes included), Triton's statistics and Ferry's\n"
+    "metrics.";
 
 static const char examples[] =
     "  ferry triton --server /opt/tritonserver/lib/libtritonserver.so --backends build/backends\n"
@@ -172,7 +181,8 @@ static const char examples[] =
 
 enum cli_exit cli_triton(int argc, char **argv)
 {
-    struct triton_options given = {.requests = 1000, .concurrency = 16, .bytes = 65536};
+    struct triton_options given = {
+        .kind = "cpu", .requests = 1000, .concurrency = 16, .bytes = 65536};
     const struct cli_option options[] = {
         {"server", CLI_TEXT, &given.server, "LIB", "the server library, libtritonserver.so"},
         {"backends", CLI_TEXT, &given.backends, "DIR", "the folder with ferry/libtriton_ferry.so"},
@@ -180,6 +190,7 @@ enum cli_exit cli_triton(int argc, char **argv)
         {"concurrency", CLI_NUMBER, &given.concurrency, "C", "C of them at a time (16)"},
         {"bytes", CLI_NUMBER, &given.bytes, "B", "each of B bytes (65536)"},
         {"device", CLI_TEXT, &given.device, "NAME", "the device (ferry devices)"},
+        {"kind", CLI_TEXT, &given.kind, "KIND", "the model's instance: cpu, model or gpu (cpu)"},
         {"private", CLI_FLAG, &given.private_outputs, NULL, "outputs in private memory"},
         {"json", CLI_FLAG, &given.json, NULL, "print JSON instead of text"},
     };
@@ -199,6 +210,11 @@ enum cli_exit cli_triton(int argc, char **argv)
             cli_complain("triton: no device is called \"%s\"", given.device);
             return CLI_USAGE;
         }
+    }
+    if (strcmp(given.kind, "cpu") != 0 && strcmp(given.kind, "model") != 0 &&
+        strcmp(given.kind, "gpu") != 0) {
+        cli_complain("triton: --kind takes cpu, model or gpu, not \"%s\"", given.kind);
+        return CLI_USAGE;
     }
     return run(&given);
 }

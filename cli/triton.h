@@ -12,6 +12,7 @@
 struct triton_options {
     const char *server, *backends; /* the library's file; the folder of the folder "ferry" */
     const char *device;            /* NULL: the best */
+    const char *kind;              /* of the model's instance: cpu, model or gpu */
     uint64_t requests, concurrency, bytes;
     bool private_outputs, json;
 };
@@ -37,17 +38,22 @@ struct triton_server {
     bool loaded;
 };
 
-/* Finds the functions, writes the repository, starts the server and loads the model. Whatever
- * comes of it, triton_server_close is to be called. */
-bool triton_server_open(struct triton_server *server, const struct triton_options *options,
-                        char *why);
+/* Opens the library and finds its functions. */
+bool triton_server_open(struct triton_server *server, const char *path, char *why);
+
+/* Writes the repository, starts the server and loads the model; device_id: ferry_triton_device_id,
+ * which KIND_GPU tells. */
+bool triton_server_start(struct triton_server *server, const struct triton_options *options,
+                         int64_t device_id, char *why);
+
+/* To be called whatever came of the two. */
 bool triton_server_close(struct triton_server *server, char *why);
 
 /* True: no error. False: it is in why, behind what, and was deleted. */
 bool triton_good(TRITONSERVER_Error *error, const char *what, char *why);
 
-/* The model's statistics as JSON; NULL: in why. The caller's to free. */
-char *triton_statistics(const struct triton_server *server, char *why);
+/* The model's statistics as JSON, the caller's to free; NULL: the server keeps none. */
+bool triton_statistics(const struct triton_server *server, char **out_text, char *why);
 
 /* The server's metrics as text; NULL: it has none. The caller's to free. */
 char *triton_metrics(const struct triton_server *server);

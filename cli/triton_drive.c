@@ -39,7 +39,8 @@ static void on_release(TRITONSERVER_InferenceRequest *request, const uint32_t fl
 {
     struct lane *lane = user;
     (void)request;
-    (void)flags;
+    if ((flags & TRITONSERVER_REQUEST_RELEASE_ALL) == 0)
+        return;
     pthread_mutex_lock(&lane->drive->lock);
     lane->released = true;
     pthread_cond_signal(&lane->drive->changed);
@@ -166,6 +167,15 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
         snprintf(drive->why, CLI_WHY_MAX, "request %llu: %s", (unsigned long long)lane->number,
                  ferry__triton.TRITONSERVER_ErrorMessage(error));
         return CLI_DEVICE;
+    }
+    uint32_t count = 0;
+    if (!triton_good(host->TRITONSERVER_InferenceResponseOutputCount(lane->response, &count),
+                     "the outputs", drive->why))
+        return CLI_DEVICE;
+    if (count != 1) {
+        snprintf(drive->why, CLI_WHY_MAX, "request %llu: %u outputs came back, not one",
+                 (unsigned long long)lane->number, count);
+        return CLI_CHECK;
     }
     if (!triton_good(host->TRITONSERVER_InferenceResponseOutput(lane->response, 0, &name, &datatype,
                                                                 &shape, &dims, &base, &size, &type,

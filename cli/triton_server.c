@@ -33,7 +33,7 @@ bool triton_good(TRITONSERVER_Error *error, const char *what, char *why)
 }
 
 /* The library stays open: it has threads and exit handlers of its own. */
-static bool open_library(struct triton_server *server, const char *path, char *why)
+bool triton_server_open(struct triton_server *server, const char *path, char *why)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
@@ -64,18 +64,29 @@ static const char config[] = "name: \"" TRITON_MODEL "\"\n"
                              "max_batch_size: 64\n"
                              "input { name: \"INPUT\" data_type: TYPE_UINT8 dims: [ %llu ] }\n"
                              "output { name: \"OUTPUT\" data_type: TYPE_UINT8 dims: [ %llu ] }\n"
-                             "dynamic_batching { }\n"
-                             "instance_group { kind: KIND_CPU count: 1 }\n";
+                             "dynamic_batching { }\n";
 
 static const char device_config[] =
     "parameters { key: \"device\" value: { string_value: \"%s\" } }\n";
 
-static bool write_config(const char *path, const struct triton_options *options)
+/* Without gpus a server may load a model of KIND_GPU with no instance at all. */
+static void write_instance(FILE *file, const char *kind, int64_t device_id)
+{
+    if (strcmp(kind, "gpu") == 0)
+        fprintf(file, "instance_group { kind: KIND_GPU count: 1 gpus: [ %lld ] }\n",
+                (long long)device_id);
+    else
+        fprintf(file, "instance_group { kind: %s count: 1 }\n",
+                strcmp(kind, "model") == 0 ? "KIND_MODEL" : "KIND_CPU");
+}
+
+static bool write_config(const char *path, const struct triton_options *options, int64_t device_id)
 {
     FILE *file = fopen(path, "w");
     if (file == NULL)
         return false;
     fprintf(file, config, (unsigned long long)options->bytes, (unsigned long long)options->bytes);
+    write_instance(file, options->kind, device_id);
     if (options->device != NULL)
         fprintf(file, device_config, options->device);
     bool good = ferror(file) == 0;
@@ -83,7 +94,7 @@ static bool write_config(const char *path, const struct triton_options *options)
 }
 
 static bool write_repository(struct triton_server *server, const struct triton_options *options,
-                             char *why)
+                             int64_t device_id, char *why)
 {
     const char *folder = getenv("TMPDIR");
     char name[REPOSITORY_MAX], path[REPOSITORY_MAX + 64];
@@ -98,7 +109,7 @@ static bool write_repository(struct triton_server *server, const struct triton_o
             snprintf(path, sizeof path, "%s/" TRITON_MODEL "/1", name);
             if (mkdir(path, 0755) == 0) {
                 snprintf(path, sizeof path, "%s/" TRITON_MODEL "/config.pbtxt", name);
-                if (write_config(path, options))
+                if (write_config(path, options, device_id))
                     return true;
             }
         }
@@ -168,11 +179,10 @@ static bool start(struct triton_server *server, const struct triton_options *giv
     return ready;
 }
 
-bool triton_server_open(struct triton_server *server, const struct triton_options *options,
-                        char *why)
+bool triton_server_start(struct triton_server *server, const struct triton_options *options,
+                         int64_t device_id, char *why)
 {
-    return open_library(server, options->server, why) &&
-           write_repository(server, options, why) && start(server, options, why);
+    return write_repository(server, options, device_id, why) && start(server, options, why);
 }
 
 bool triton_server_close(struct triton_server *server, char *why)
@@ -195,21 +205,30 @@ bool triton_server_close(struct triton_server *server, char *why)
 
 /* --- what it tells ---------------------------------------------------------------------------- */
 
-char *triton_statistics(const struct triton_server *server, char *why)
+bool triton_statistics(const struct triton_server *server, char **out_text, char *why)
 {
     TRITONSERVER_Message *message = NULL;
     const char *text = NULL;
     size_t size = 0;
-    if (!triton_good(server->calls.TRITONSERVER_ServerModelStatistics(server->server, TRITON_MODEL,
-                                                                      -1, &message),
-                     "the model's statistics", why))
-        return NULL;
-    char *copy = NULL;
-    if (triton_good(ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
-                    "the model's statistics", why))
-        copy = strndup(text, size);
+    TRITONSERVER_Error *error = server->calls.TRITONSERVER_ServerModelStatistics(
+        server->server, TRITON_MODEL, -1, &message);
+    *out_text = NULL;
+    if (error != NULL &&
+        ferry__triton.TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED) {
+        ferry__triton.TRITONSERVER_ErrorDelete(error);
+        return true;
+    }
+    if (!triton_good(error, "the model's statistics", why))
+        return false;
+    bool good = triton_good(
+        ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
+        "the model's statistics", why);
+    if (good && (*out_text = strndup(text, size)) == NULL) {
+        snprintf(why, CLI_WHY_MAX, "no host memory for the model's statistics");
+        good = false;
+    }
     ferry__triton.TRITONSERVER_ErrorDelete(ferry__triton.TRITONSERVER_MessageDelete(message));
-    return copy;
+    return good;
 }
 
 char *triton_metrics(const struct triton_server *server)

@@ -7,7 +7,8 @@ ferry=$1 server=$2 backends=$3 device=${4-host}
 [ -x "$ferry" ] && [ -f "$server" ] && [ -d "$backends" ] || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-unset FERRY_DEVICE FERRY_PATH FERRY_HOST STANDIN_MAJOR STANDIN_NO_METRICS
+unset FERRY_DEVICE FERRY_PATH FERRY_HOST STANDIN_MAJOR STANDIN_BACKEND_MAJOR STANDIN_NO_METRICS
+unset STANDIN_NO_STATISTICS STANDIN_GPU
 export TMPDIR=$dir/tmp
 mkdir "$TMPDIR"
 passed=0
@@ -97,6 +98,13 @@ says err "no Triton server"
 run "another major version" 3 env STANDIN_MAJOR=2 "$ferry" triton --server "$server" \
     --backends "$backends"
 says err "TRITONSERVER API 2 .* needs 1"
+run "another major version of the backend's half" 3 env STANDIN_BACKEND_MAJOR=2 "$ferry" triton \
+    --server "$server" --backends "$backends"
+says err "TRITONBACKEND API 2, Ferry needs 1 and 1"
+run "no such kind" 2 "$ferry" triton --server "$server" --backends "$backends" --kind tpu
+says err "cpu, model or gpu, not .tpu."
+run "nothing to send" 2 "$ferry" triton --server "$server" --backends "$backends" --bytes 0
+says err "bytes takes a whole number over 0"
 run "no backend there" 3 "$ferry" triton --server "$server" --backends "$dir" --device host
 says err "loading the model: .*libtriton_ferry.so"
 run "no such device" 3 "$ferry" triton --server "$server" --backends "$backends" --device atlantis
@@ -116,6 +124,15 @@ json "j['statistics']['model_stats'][0]['inference_stats']['success']['count'] =
 json "m['ferry_triton_gathered_bytes_total'] == 200 * 4097"
 json "m['ferry_triton_scattered_bytes_total'] == 200 * 4097"
 json "m['ferry_triton_gathers_total'] == m['ferry_triton_scatters_total'] <= 200"
+drive "KIND_MODEL" 0 --json --kind model
+json "j['kind'] == 'model' and j['requests'] == 200"
+drive "KIND_GPU where the server takes none" 3 --kind gpu
+says err "loading the model: .*does not support GPUs"
+export STANDIN_GPU=1
+drive "KIND_GPU" 0 --json --kind gpu --private
+json "j['kind'] == 'gpu' and j['device'] == 'host:0'"
+json "m['ferry_triton_allocations_private_total'] == 200"
+unset STANDIN_GPU
 export FERRY_HOST=no_map
 drive "private" 0 --json --private
 json "m['ferry_triton_allocations_private_total'] == 200"
@@ -127,8 +144,13 @@ FERRY_HOST=no_map,fail_exec=40
 drive "a device that fails" 3
 says err "request [0-9]+: .*a knob stops a submission"
 FERRY_HOST=no_map
-STANDIN_NO_METRICS=1
-export STANDIN_NO_METRICS
+export STANDIN_NO_STATISTICS=1
+drive "no statistics" 0
+says out "Triton's statistics: this server keeps none"
+drive "no statistics in json" 0 --json
+json "j['statistics'] is None"
+unset STANDIN_NO_STATISTICS
+export STANDIN_NO_METRICS=1
 drive "no metrics" 0
 says out "this server has no metrics"
 drive "no metrics in json" 0 --json

@@ -74,7 +74,7 @@ uint64_t now_ns(void) {
 
 /* --- versions, errors, messages, log ---------------------------------------------------------- */
 
-/* STANDIN_MAJOR: another major version, to try what becomes of it. */
+/* STANDIN_MAJOR, STANDIN_BACKEND_MAJOR: another major version, to try what becomes of it. */
 TRITONSERVER_Error *TRITONSERVER_ApiVersion(uint32_t *major, uint32_t *minor) {
     const char *other = getenv("STANDIN_MAJOR");
     *major = other ? (uint32_t)atoi(other) : 1;
@@ -83,7 +83,8 @@ TRITONSERVER_Error *TRITONSERVER_ApiVersion(uint32_t *major, uint32_t *minor) {
 }
 
 TRITONSERVER_Error *TRITONBACKEND_ApiVersion(uint32_t *major, uint32_t *minor) {
-    *major = 1;
+    const char *other = getenv("STANDIN_BACKEND_MAJOR");
+    *major = other ? (uint32_t)atoi(other) : 1;
     *minor = 19;
     return NULL;
 }
