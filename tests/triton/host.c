@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+void (*host_on_response)(void);
+
 void host_open(struct host *host, const char *backends) {
     TRITONSERVER_ServerOptions *options = NULL;
     snprintf(host->repository, sizeof host->repository, "/tmp/ferry-triton-XXXXXX");
@@ -100,6 +102,7 @@ static void on_response(TRITONSERVER_InferenceResponse *response, const uint32_t
                         void *userp) {
     struct call *call = userp;
     (void)flags;
+    if (host_on_response) host_on_response();
     pthread_mutex_lock(&call->lock);
     call->responses++;
     call->response = response;
@@ -124,9 +127,10 @@ void call_start(struct call *call, struct host *host, const char *model,
     pthread_cond_init(&call->changed, NULL);
     succeed(TRITONSERVER_InferenceRequestNew(&call->request, host->server, model, -1));
     for (size_t i = 0; i < input_count; i++) {
-        succeed(TRITONSERVER_InferenceRequestAddInput(call->request, inputs[i].name,
-                                                      TRITONSERVER_TYPE_UINT8, inputs[i].shape,
-                                                      inputs[i].dims));
+        succeed(TRITONSERVER_InferenceRequestAddInput(
+            call->request, inputs[i].name,
+            inputs[i].datatype ? inputs[i].datatype : TRITONSERVER_TYPE_UINT8, inputs[i].shape,
+            inputs[i].dims));
         if (inputs[i].type == TRITONSERVER_MEMORY_GPU)
             add_memory(call->request, inputs[i].name, inputs[i].bytes, inputs[i].size,
                        inputs[i].type, 0);

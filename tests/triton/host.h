@@ -6,6 +6,9 @@
 
 #include <pthread.h>
 
+/* Called on the server's thread when a response comes, before anything else; NULL: nothing. */
+extern void (*host_on_response)(void);
+
 /* A server that loads backends from backends; its repository is empty. */
 struct host {
     TRITONSERVER_Server *server;
@@ -27,6 +30,7 @@ struct tensor_data {
     int64_t shape[2];
     uint32_t dims;
     TRITONSERVER_MemoryType type; /* GPU: bytes is a handle and is not copied */
+    TRITONSERVER_DataType datatype; /* 0: UINT8 */
 };
 
 /* One request and what came of it. Both callbacks must come, in either order. */
@@ -40,7 +44,7 @@ struct call {
     TRITONSERVER_InferenceResponse *response;
 };
 
-/* Sends a request that asks for outputs (NULL the end). allocator: NULL: memory of the host's. */
+/* Sends a request that asks for outputs (NULL the end; none: it wants all). allocator: NULL: memory of the host's. */
 void call_start(struct call *call, struct host *host, const char *model,
                 const struct tensor_data *inputs, size_t input_count, const char *const *outputs,
                 TRITONSERVER_ResponseAllocator *allocator, void *userp);

@@ -24,8 +24,10 @@ TRITONSERVER_Error *TRITONSERVER_InferenceRequestNew(TRITONSERVER_InferenceReque
     return fail(TRITONSERVER_ERROR_NOT_FOUND, "unknown model \"%s\"", model_name);
 }
 
+/* Names and shapes of its inputs are no more: who kept a pointer to them finds nonsense. */
 TRITONSERVER_Error *TRITONSERVER_InferenceRequestDelete(TRITONSERVER_InferenceRequest *request) {
-    (void)is_of_host(request, "InferenceRequestDelete");
+    if (!is_of_host(request, "InferenceRequestDelete")) return NULL;
+    memset(request->inputs, 0xdd, sizeof request->inputs);
     atomic_store(&request->owner, RELEASED);
     return NULL;
 }
@@ -57,7 +59,7 @@ TRITONSERVER_Error *TRITONSERVER_InferenceRequestAddInput(TRITONSERVER_Inference
 TRITONSERVER_Error *TRITONSERVER_InferenceRequestAppendInputData(
     TRITONSERVER_InferenceRequest *request, const char *name, const void *base, size_t byte_size,
     TRITONSERVER_MemoryType memory_type, int64_t memory_type_id) {
-    (void)is_of_host(request, "InferenceRequestAppendInputData");
+    if (!is_of_host(request, "InferenceRequestAppendInputData")) return NULL;
     TRITONBACKEND_Input *input = find_input(request, name);
     if (!input) return fail(TRITONSERVER_ERROR_INVALID_ARG, "no input \"%s\"", name);
     if (input->chunk_count == BUFFERS_MAX) abort();

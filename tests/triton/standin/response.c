@@ -53,7 +53,10 @@ TRITONSERVER_Error *TRITONBACKEND_OutputBuffer(TRITONBACKEND_Output *output, voi
     if (!is_open(output->response, "OutputBuffer")) return gone();
     if ((unsigned)*memory_type > TRITONSERVER_MEMORY_GPU)
         violate("OutputBuffer: memory type %d does not exist", (int)*memory_type);
-    if (output->allocated) violate("OutputBuffer: twice for \"%s\"", output->name);
+    if (output->allocated) {
+        violate("OutputBuffer: twice for \"%s\"", output->name);
+        return gone();
+    }
     TRITONSERVER_InferenceRequest *request = output->response->request;
     output->type = *memory_type;
     output->id = *memory_type_id;

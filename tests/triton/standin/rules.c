@@ -138,7 +138,7 @@ TRITONSERVER_Error *TRITONSERVER_LogMessage(TRITONSERVER_LogLevel level, const c
     pthread_mutex_lock(&lock);
     logged = realloc(logged, (logged_count + 1) * sizeof *logged);
     if (!logged) abort();
-    logged[logged_count++] = strdup(msg);
+    logged[logged_count++] = strdup(msg ? msg : "");
     pthread_mutex_unlock(&lock);
     return NULL;
 }
