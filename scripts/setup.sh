@@ -3,16 +3,11 @@
 # and touches nothing when nothing is missing. Asks no questions, but for sudo's at a terminal.
 set -eu
 
-# gcc, g++: the library; the test that its headers are good C++.  pkg-config, cmocka: the tests.
-# vulkan: headers for its driver; a software device and the validation layers for its tests.
-# glslang-tools: the test that the compiled shader is that of its source.
-# libobjc4, libblocksruntime-dev: the Metal driver's tests, on simulated Metal (x86-64 only).
-# jansson: safetensors' headers.  numpy, pytest: the Python module's tests.  groff, doxygen: the
-# tests of the man pages and the reference.
-# python3: the tests check the command's JSON.  tesseract: its trained model is `make run`'s file.
+# CONTRIBUTING.md says what each is for, and why this one; test_docs holds the two together.
 debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng
-    libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev
-    libjansson-dev python3-numpy python3-pytest groff-base doxygen"
+    libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers glslang-tools libobjc4
+    libblocksruntime-dev libjansson-dev libdlpack-dev dpkg-dev python3-numpy python3-pytest
+    groff-base doxygen"
 homebrew="cmake pkg-config cmocka tesseract jansson groff doxygen numpy"
 
 as_root() {

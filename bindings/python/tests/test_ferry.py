@@ -70,11 +70,13 @@ def test_documentation_examples_run():
         assert getattr(ferry, name).__doc__, name
 
 
-@pytest.mark.parametrize("page", ["docs/python.md", "docs/dlpack.md"])
-def test_snippets_of_the_documentation_run(page):
+def test_snippets_of_the_documentation_run():
     pytest.importorskip("numpy")
-    snippets = re.findall(r"^```python\n(.*?)^```", read_source(page), re.M | re.S)
-    assert snippets
+    pages = ["README.md"] + [f"docs/{name}" for name in os.listdir(
+        os.path.join(os.environ["FERRY_SOURCE"], "docs")) if name.endswith(".md")]
+    snippets = [snippet for page in pages for snippet in
+                re.findall(r"^```python\n(.*?)^```", read_source(page), re.M | re.S)]
+    assert len(snippets) >= 2
     for snippet in snippets:
         done = run_python(snippet)
         assert (done.returncode, done.stderr) == (0, "")
