@@ -14,11 +14,12 @@ function quoted(line) {
     sub(/[^\/]*$/, /status/ ? "status.inc" : "stats.inc", list)
     out = ""
     while ((getline line < list) > 0) {
-        if (line !~ /^FERRY_STAT(US)?\(/) continue
+        if (line !~ /^FERRY_STAT(US|_HISTOGRAM)?\(/) continue
         help = quoted(line)
+        array = line ~ /^FERRY_STAT_HISTOGRAM/ ? "[FERRY_COUNT_BUCKETS]" : ""
         sub(/^[A-Z_]*\(/, "", line)
         split(line, part, /, */)
-        out = out (/status/ ? "FERRY_" part[2] " = " part[1] "," : "uint64_t " part[1] ";")
+        out = out (/status/ ? "FERRY_" part[2] " = " part[1] "," : "uint64_t " part[1] array ";")
         out = out " /**< " help ". */ "
     }
     close(list)

@@ -3,7 +3,7 @@ BEGIN {
     print "| field | Prometheus name | kind | meaning |"
     print "|---|---|---|---|"
 }
-/^FERRY_STAT\(/ {
+/^FERRY_STAT(_HISTOGRAM)?\(/ {
     line = substr($0, index($0, "(") + 1)
     split(line, part, /, */)
     help = line
@@ -11,6 +11,7 @@ BEGIN {
     sub(/"\)$/, "", help)
     name = part[1]
     if (part[3] == "SECONDS") sub(/_ns$/, "_seconds", name)
+    if ($0 ~ /^FERRY_STAT_HISTOGRAM/) part[2] = "HISTOGRAM"
     if (part[2] == "COUNTER") name = name "_total"
     printf "| `%s` | `ferry_%s` | %s | %s |\n", part[1], name, tolower(part[2]), help
 }

@@ -55,9 +55,10 @@ unsigned ferry__thread_number(void);
 
 /* --- metrics (stats.c) ------------------------------------------------------------------------ */
 
-/* The scalars of ferry_stats as atomic counters. */
+/* What follows the operations in ferry_stats, as atomic counters. */
 struct ferry__scalars {
 #define FERRY_STAT(field, kind, unit, help) _Atomic uint64_t field;
+#define FERRY_STAT_HISTOGRAM(field, sum, help) _Atomic uint64_t field[FERRY_COUNT_BUCKETS];
 #include <ferry/stats.inc>
 #undef FERRY_STAT
 };
@@ -82,6 +83,10 @@ void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation
 void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation operation,
                         enum ferry_path path, uint64_t bytes, enum ferry_status status,
                         uint64_t time_ns);
+
+/* Counts a submission that was handed over. */
+void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations,
+                             uint64_t commands);
 
 #define FERRY__ADD(metrics, field, n)                                                              \
     ((void)atomic_fetch_add_explicit(&(metrics)->now.field, (uint64_t)(n), memory_order_relaxed))

@@ -293,9 +293,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub) 
     sub->next = NULL;
     *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
     queue->flying_last = sub;
-    FERRY__ADD(&device->metrics, submissions, 1);
-    FERRY__ADD(&device->metrics, submitted_operations, sub->items);
-    FERRY__ADD(&device->metrics, submitted_commands, sub->command_count);
+    ferry__count_submission(&device->metrics, sub->items, sub->command_count);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
         op->event = queue->event;

@@ -101,10 +101,11 @@ void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation
     }
 }
 
-static unsigned bucket_of(uint64_t time_ns)
+/* Of buckets that begin with one of at most first; each takes up to four times as much. */
+static unsigned bucket_of(uint64_t value, uint64_t first, unsigned buckets)
 {
     unsigned i = 0;
-    while (i < FERRY_TIME_BUCKETS - 1 && time_ns > (uint64_t)FERRY_TIME_BUCKET_NS << (2 * i))
+    while (i < buckets - 1 && value > first << (2 * i))
         i++;
     return i;
 }
@@ -122,7 +123,15 @@ void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation ope
     add(&counts->errors, failed);
     add(&counts->timed, 1);
     add(&counts->time_ns, time_ns);
-    add(&counts->buckets[bucket_of(time_ns)], 1);
+    add(&counts->buckets[bucket_of(time_ns, FERRY_TIME_BUCKET_NS, FERRY_TIME_BUCKETS)], 1);
+}
+
+void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations, uint64_t commands)
+{
+    FERRY__ADD(metrics, submissions, 1);
+    FERRY__ADD(metrics, submitted_operations, operations);
+    FERRY__ADD(metrics, submitted_commands, commands);
+    FERRY__ADD(metrics, submission_operations[bucket_of(operations, 1, FERRY_COUNT_BUCKETS)], 1);
 }
 
 void ferry__raise(_Atomic uint64_t *peak, uint64_t value)
@@ -138,42 +147,55 @@ void ferry__raise(_Atomic uint64_t *peak, uint64_t value)
 enum kind { COUNTER, GAUGE };
 enum unit { NONE, BYTES, SECONDS };
 
-/* A scalar: where it is in struct ferry_stats and in struct ferry__scalars, and what it is. */
+/* A number: which of struct ferry__scalars it is, and what it is. */
 static const struct scalar {
     const char *field, *help;
     enum kind kind;
     enum unit unit;
-    size_t offset, atomic_offset;
+    size_t index;
 } scalars[] = {
-#define FERRY_STAT(field, kind, unit, help)                                                        \
-    {#field, help, kind, unit, offsetof(struct ferry_stats, field),                                \
-     offsetof(struct ferry__scalars, field)},
+#define INDEX(field) (offsetof(struct ferry__scalars, field) / sizeof(uint64_t))
+#define FERRY_STAT(field, kind, unit, help) {#field, help, kind, unit, INDEX(field)},
 #include <ferry/stats.inc>
 #undef FERRY_STAT
 };
 enum { SCALARS = sizeof scalars / sizeof *scalars };
 
+static const struct histogram {
+    const char *field, *help;
+    size_t index, sum;
+} histograms[] = {
+#define FERRY_STAT(field, kind, unit, help)
+#define FERRY_STAT_HISTOGRAM(field, sum, help) {#field, help, INDEX(field), INDEX(sum)},
+#include <ferry/stats.inc>
+#undef FERRY_STAT
+};
+enum { HISTOGRAMS = sizeof histograms / sizeof *histograms };
+
+/* Both have them in the order of the list, and nothing else behind the operations. */
+enum { NUMBERS = sizeof(struct ferry__scalars) / sizeof(uint64_t) };
+static_assert(sizeof(struct ferry_stats) ==
+                  sizeof((struct ferry_stats *)0)->operations + sizeof(struct ferry__scalars),
+              "the statistics are the operations and the scalars");
+
+static _Atomic uint64_t *numbers_of(struct ferry__scalars *scalars_of)
+{
+    return (_Atomic uint64_t *)scalars_of;
+}
+
+static const uint64_t *numbers_in(const struct ferry_stats *stats)
+{
+    return (const uint64_t *)(stats->operations + FERRY_OPERATION_COUNT);
+}
+
 /* The peaks and the values whose peaks they are: a reset starts a peak from its value. */
 static const struct peak {
     size_t peak, value;
 } peaks[] = {
-#define PEAK(peak_field, value_field)                                                              \
-    {offsetof(struct ferry__scalars, peak_field), offsetof(struct ferry__scalars, value_field)}
-    PEAK(staging_upload_peak_bytes, staging_upload_bytes),
-    PEAK(staging_readback_peak_bytes, staging_readback_bytes),
-    PEAK(memory_peak_bytes, memory_in_use_bytes),
-#undef PEAK
+    {INDEX(staging_upload_peak_bytes), INDEX(staging_upload_bytes)},
+    {INDEX(staging_readback_peak_bytes), INDEX(staging_readback_bytes)},
+    {INDEX(memory_peak_bytes), INDEX(memory_in_use_bytes)},
 };
-
-static _Atomic uint64_t *atomic_at(struct ferry__scalars *of, size_t offset)
-{
-    return (_Atomic uint64_t *)((char *)of + offset);
-}
-
-static uint64_t value_at(const struct ferry_stats *stats, const struct scalar *scalar)
-{
-    return *(const uint64_t *)((const char *)stats + scalar->offset);
-}
 
 enum { FIELDS = 5 + FERRY_TIME_BUCKETS };
 static_assert(sizeof(struct ferry_operation_stats) == FIELDS * sizeof(uint64_t) &&
@@ -212,12 +234,16 @@ void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out
     sum_shards(metrics, out->operations);
     subtract((uint64_t *)out->operations, (const uint64_t *)metrics->operations_base,
              sizeof out->operations / sizeof(uint64_t));
-    for (unsigned i = 0; i < SCALARS; i++) {
-        uint64_t now = atomic_load(atomic_at(&metrics->now, scalars[i].atomic_offset));
-        uint64_t base = atomic_load(atomic_at(&metrics->base, scalars[i].atomic_offset));
-        *(uint64_t *)((char *)out + scalars[i].offset) = now - base;
-    }
+    uint64_t *numbers = (uint64_t *)(out->operations + FERRY_OPERATION_COUNT);
+    for (unsigned i = 0; i < NUMBERS; i++)
+        numbers[i] = atomic_load(&numbers_of(&metrics->now)[i]) -
+                     atomic_load(&numbers_of(&metrics->base)[i]);
     pthread_mutex_unlock(&metrics->lock);
+}
+
+static void rebase(struct ferry__metrics *metrics, size_t index)
+{
+    atomic_store(&numbers_of(&metrics->base)[index], atomic_load(&numbers_of(&metrics->now)[index]));
 }
 
 void ferry__metrics_reset(struct ferry__metrics *metrics)
@@ -225,16 +251,16 @@ void ferry__metrics_reset(struct ferry__metrics *metrics)
     pthread_mutex_lock(&metrics->lock);
     sum_shards(metrics, metrics->operations_base);
     for (unsigned i = 0; i < SCALARS; i++) {
-        if (scalars[i].kind != COUNTER)
-            continue;
-        uint64_t now = atomic_load(atomic_at(&metrics->now, scalars[i].atomic_offset));
-        atomic_store(atomic_at(&metrics->base, scalars[i].atomic_offset), now);
+        if (scalars[i].kind == COUNTER)
+            rebase(metrics, scalars[i].index);
     }
+    for (unsigned i = 0; i < HISTOGRAMS * FERRY_COUNT_BUCKETS; i++)
+        rebase(metrics, histograms[i / FERRY_COUNT_BUCKETS].index + i % FERRY_COUNT_BUCKETS);
     for (unsigned i = 0; i < sizeof peaks / sizeof *peaks; i++) {
         /* A raise that the exchange wipes out came after its value grew: the value is read then. */
-        _Atomic uint64_t *peak = atomic_at(&metrics->now, peaks[i].peak);
-        atomic_exchange(peak, 0);
-        ferry__raise(peak, atomic_load(atomic_at(&metrics->now, peaks[i].value)));
+        _Atomic uint64_t *now = numbers_of(&metrics->now);
+        atomic_exchange(&now[peaks[i].peak], 0);
+        ferry__raise(&now[peaks[i].peak], atomic_load(&now[peaks[i].value]));
     }
     pthread_mutex_unlock(&metrics->lock);
 }
@@ -261,20 +287,97 @@ static bool is_used(const struct ferry_operation_stats *stats)
     return memcmp(stats, &none, sizeof none) != 0;
 }
 
-/* Operations and paths that never met are left out of the texts. */
-typedef void (*visit_fn)(struct ferry__text *text, const struct ferry_operation_stats *stats,
-                         const char *operation, const char *path, const void *user);
+/* What a text tells of: devices with names, or one without (NULL). */
+struct told {
+    const struct ferry_named_stats *named;
+    size_t count;
+};
 
-static void visit(struct ferry__text *text, const struct ferry_stats *stats, visit_fn fn,
+/* Operations and paths that never met are left out of the texts. */
+typedef void (*visit_fn)(struct ferry__text *text, const char *device,
+                         const struct ferry_operation_stats *stats, const char *operation,
+                         const char *path, const void *user);
+
+static void visit(struct ferry__text *text, const struct ferry_named_stats *named, visit_fn fn,
                   const void *user)
 {
     for (unsigned operation = 0; operation < FERRY_OPERATION_COUNT; operation++) {
         for (unsigned path = 0; path < FERRY_PATH_COUNT; path++) {
-            const struct ferry_operation_stats *one = &stats->operations[operation][path];
+            const struct ferry_operation_stats *one = &named->stats->operations[operation][path];
             if (is_used(one))
-                fn(text, one, operation_names[operation], ferry_path_name(path), user);
+                fn(text, named->name, one, operation_names[operation], ferry_path_name(path), user);
         }
     }
+}
+
+static void visit_all(struct ferry__text *text, const struct told *told, visit_fn fn,
+                      const void *user)
+{
+    for (size_t i = 0; i < told->count; i++)
+        visit(text, &told->named[i], fn, user);
+}
+
+/* --- Prometheus ------------------------------------------------------------------------------- */
+
+enum { LABELS_MAX = 128 };
+
+static void put_family(struct ferry__text *text, const char *name, const char *help,
+                       const char *type)
+{
+    ferry__put(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void put_value(struct ferry__text *text, uint64_t value, enum unit unit)
+{
+    if (unit == SECONDS)
+        ferry__put_seconds(text, value);
+    else
+        ferry__put(text, "%" PRIu64, value);
+}
+
+/* A line: labels are those besides the device's. */
+static void put_sample(struct ferry__text *text, const char *name, const char *suffix,
+                       const char *device, const char *labels, uint64_t value, enum unit unit)
+{
+    ferry__put(text, "%s%s", name, suffix);
+    if (device != NULL) {
+        ferry__put(text, "{device=");
+        ferry__put_label(text, device);
+        ferry__put(text, "%s%s}", labels[0] != '\0' ? "," : "", labels);
+    } else if (labels[0] != '\0') {
+        ferry__put(text, "{%s}", labels);
+    }
+    ferry__put(text, " ");
+    put_value(text, value, unit);
+    ferry__put(text, "\n");
+}
+
+struct buckets {
+    const uint64_t *counts;
+    unsigned count;
+    uint64_t first, sum; /* as bucket_of() has it; of all that was counted */
+    enum unit unit;
+};
+
+/* The count is that of the buckets: the two must agree also in a snapshot taken while counting. */
+static void put_histogram(struct ferry__text *text, const char *name, const char *device,
+                          const char *labels, const struct buckets *buckets)
+{
+    uint64_t so_far = 0;
+    for (unsigned i = 0; i < buckets->count; i++) {
+        char bucket[LABELS_MAX + 32];
+        struct ferry__text more = {bucket, sizeof bucket, 0};
+        so_far += buckets->counts[i];
+        ferry__put(&more, "%s%sle=\"", labels, labels[0] != '\0' ? "," : "");
+        if (i < buckets->count - 1)
+            put_value(&more, buckets->first << (2 * i), buckets->unit);
+        else
+            ferry__put(&more, "+Inf");
+        ferry__put(&more, "\"");
+        put_sample(text, name, "_bucket", device, bucket, so_far, NONE);
+    }
+    put_sample(text, name, "_sum", device, labels, buckets->sum, buckets->unit);
+    put_sample(text, name, "_count", device, labels, so_far, NONE);
 }
 
 /* The counters of one operation on one path. */
@@ -290,105 +393,146 @@ static const struct family {
      offsetof(struct ferry_operation_stats, errors)},
 };
 
-static void prometheus_family(struct ferry__text *text, const struct ferry_operation_stats *stats,
-                              const char *operation, const char *path, const void *user)
+static void put_labels(char labels[LABELS_MAX], const char *operation, const char *path)
 {
-    const struct family *family = user;
-    ferry__put(text, "%s{operation=\"%s\",path=\"%s\"} %" PRIu64 "\n", family->name, operation,
-               path, *(const uint64_t *)((const char *)stats + family->offset));
+    snprintf(labels, LABELS_MAX, "operation=\"%s\",path=\"%s\"", operation, path);
 }
 
-#define DURATION "ferry_operation_duration_seconds"
-
-/* The count is that of the buckets: the two must agree also in a snapshot taken while counting. */
-static void prometheus_histogram(struct ferry__text *text,
-                                 const struct ferry_operation_stats *stats, const char *operation,
-                                 const char *path, const void *user)
+static void prometheus_family(struct ferry__text *text, const char *device,
+                              const struct ferry_operation_stats *stats, const char *operation,
+                              const char *path, const void *user)
 {
-    (void)user;
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < FERRY_TIME_BUCKETS; i++) {
-        sum += stats->buckets[i];
-        ferry__put(text, DURATION "_bucket{operation=\"%s\",path=\"%s\",le=\"", operation, path);
-        if (i < FERRY_TIME_BUCKETS - 1)
-            ferry__put_seconds(text, (uint64_t)FERRY_TIME_BUCKET_NS << (2 * i));
-        else
-            ferry__put(text, "+Inf");
-        ferry__put(text, "\"} %" PRIu64 "\n", sum);
-    }
-    ferry__put(text, DURATION "_sum{operation=\"%s\",path=\"%s\"} ", operation, path);
-    ferry__put_seconds(text, stats->time_ns);
-    ferry__put(text, "\n" DURATION "_count{operation=\"%s\",path=\"%s\"} %" PRIu64 "\n", operation,
-               path, sum);
+    const struct family *family = user;
+    char labels[LABELS_MAX];
+    put_labels(labels, operation, path);
+    put_sample(text, family->name, "", device, labels,
+               *(const uint64_t *)((const char *)stats + family->offset), NONE);
+}
+
+static void prometheus_duration(struct ferry__text *text, const char *device,
+                                const struct ferry_operation_stats *stats, const char *operation,
+                                const char *path, const void *user)
+{
+    char labels[LABELS_MAX];
+    put_labels(labels, operation, path);
+    put_histogram(text, user, device, labels,
+                  &(struct buckets){stats->buckets, FERRY_TIME_BUCKETS, FERRY_TIME_BUCKET_NS,
+                                    stats->time_ns, SECONDS});
 }
 
 /* Nanoseconds become seconds in name and value; counters end in _total. */
-static void prometheus_scalar(struct ferry__text *text, const struct scalar *scalar, uint64_t value)
+static void prometheus_scalar(struct ferry__text *text, const struct told *told,
+                              const struct scalar *scalar)
 {
     int length = (int)strlen(scalar->field) - (scalar->unit == SECONDS ? (int)strlen("_ns") : 0);
     char name[80];
     snprintf(name, sizeof name, "ferry_%.*s%s%s", length, scalar->field,
              scalar->unit == SECONDS ? "_seconds" : "", scalar->kind == COUNTER ? "_total" : "");
-    ferry__put(text, "# HELP %s %s\n# TYPE %s %s\n%s ", name, scalar->help, name,
-               scalar->kind == COUNTER ? "counter" : "gauge", name);
-    if (scalar->unit == SECONDS)
-        ferry__put_seconds(text, value);
-    else
-        ferry__put(text, "%" PRIu64, value);
-    ferry__put(text, "\n");
+    put_family(text, name, scalar->help, scalar->kind == COUNTER ? "counter" : "gauge");
+    for (size_t i = 0; i < told->count; i++)
+        put_sample(text, name, "", told->named[i].name, "",
+                   numbers_in(told->named[i].stats)[scalar->index], scalar->unit);
 }
 
-static void format_prometheus(struct ferry__text *text, const struct ferry_stats *stats)
+static void prometheus_histogram(struct ferry__text *text, const struct told *told,
+                                 const struct histogram *histogram)
 {
-    for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
-        ferry__put(text, "# HELP %s %s\n# TYPE %s counter\n", families[i].name, families[i].help,
-                   families[i].name);
-        visit(text, stats, prometheus_family, &families[i]);
+    char name[80];
+    snprintf(name, sizeof name, "ferry_%s", histogram->field);
+    put_family(text, name, histogram->help, "histogram");
+    for (size_t i = 0; i < told->count; i++) {
+        const uint64_t *numbers = numbers_in(told->named[i].stats);
+        put_histogram(text, name, told->named[i].name, "",
+                      &(struct buckets){numbers + histogram->index, FERRY_COUNT_BUCKETS, 1,
+                                        numbers[histogram->sum], NONE});
     }
-    ferry__put(text, "# HELP " DURATION
-                     " Time from call to completion of the operations that were timed\n"
-                     "# TYPE " DURATION " histogram\n");
-    visit(text, stats, prometheus_histogram, NULL);
-    for (unsigned i = 0; i < SCALARS; i++)
-        prometheus_scalar(text, &scalars[i], value_at(stats, &scalars[i]));
 }
 
-static void json_operation(struct ferry__text *text, const struct ferry_operation_stats *stats,
-                           const char *operation, const char *path, const void *user)
+static void format_prometheus(struct ferry__text *text, const struct told *told)
 {
+    static const char duration[] = "ferry_operation_duration_seconds";
+    for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
+        put_family(text, families[i].name, families[i].help, "counter");
+        visit_all(text, told, prometheus_family, &families[i]);
+    }
+    put_family(text, duration, "Time from call to completion of the operations that were timed",
+               "histogram");
+    visit_all(text, told, prometheus_duration, duration);
+    for (unsigned i = 0; i < SCALARS; i++)
+        prometheus_scalar(text, told, &scalars[i]);
+    for (unsigned i = 0; i < HISTOGRAMS; i++)
+        prometheus_histogram(text, told, &histograms[i]);
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static void json_array(struct ferry__text *text, const uint64_t *values, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        ferry__put(text, "%s%" PRIu64, i == 0 ? "[" : ",", values[i]);
+    ferry__put(text, "]");
+}
+
+static void json_operation(struct ferry__text *text, const char *device,
+                           const struct ferry_operation_stats *stats, const char *operation,
+                           const char *path, const void *user)
+{
+    (void)device;
     size_t start = *(const size_t *)user;
     ferry__put(text, "%s{\"operation\":\"%s\",\"path\":\"%s\",\"operations\":%" PRIu64,
                text->length == start ? "" : ",", operation, path, stats->operations);
-    ferry__put(text, ",\"bytes\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%" PRIu64,
-               stats->bytes, stats->errors, stats->timed);
-    ferry__put(text, ",\"time_ns\":%" PRIu64 ",\"buckets\":[", stats->time_ns);
-    for (unsigned i = 0; i < FERRY_TIME_BUCKETS; i++)
-        ferry__put(text, "%s%" PRIu64, i == 0 ? "" : ",", stats->buckets[i]);
-    ferry__put(text, "]}");
+    ferry__put(text, ",\"bytes\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%" PRIu64, stats->bytes,
+               stats->errors, stats->timed);
+    ferry__put(text, ",\"time_ns\":%" PRIu64 ",\"buckets\":", stats->time_ns);
+    json_array(text, stats->buckets, FERRY_TIME_BUCKETS);
+    ferry__put(text, "}");
 }
 
-static void format_json(struct ferry__text *text, const struct ferry_stats *stats)
+static void json_device(struct ferry__text *text, const struct ferry_named_stats *named)
 {
-    ferry__put(text, "{\"operations\":[");
+    const uint64_t *numbers = numbers_in(named->stats);
+    ferry__put(text, "{");
+    if (named->name != NULL) {
+        ferry__put(text, "\"device\":");
+        ferry__put_json(text, named->name);
+        ferry__put(text, ",");
+    }
+    ferry__put(text, "\"operations\":[");
     size_t start = text->length;
-    visit(text, stats, json_operation, &start);
+    visit(text, named, json_operation, &start);
     ferry__put(text, "]");
     for (unsigned i = 0; i < SCALARS; i++)
-        ferry__put(text, ",\"%s\":%" PRIu64, scalars[i].field, value_at(stats, &scalars[i]));
-    ferry__put(text, "}\n");
+        ferry__put(text, ",\"%s\":%" PRIu64, scalars[i].field, numbers[scalars[i].index]);
+    for (unsigned i = 0; i < HISTOGRAMS; i++) {
+        ferry__put(text, ",\"%s\":", histograms[i].field);
+        json_array(text, numbers + histograms[i].index, FERRY_COUNT_BUCKETS);
+    }
+    ferry__put(text, "}");
 }
 
-enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
-                                     enum ferry_stats_format format, char *out, size_t capacity,
-                                     size_t *out_size)
+static void format_json(struct ferry__text *text, const struct told *told)
 {
-    static void (*const formats[])(struct ferry__text *, const struct ferry_stats *) = {
+    bool is_list = told->count != 1 || told->named->name != NULL;
+    if (is_list)
+        ferry__put(text, "[");
+    for (size_t i = 0; i < told->count; i++) {
+        ferry__put(text, i == 0 ? "" : ",\n");
+        json_device(text, &told->named[i]);
+    }
+    ferry__put(text, is_list ? "]\n" : "\n");
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+static enum ferry_status format_told(const struct told *told, enum ferry_stats_format format,
+                                     char *out, size_t capacity, size_t *out_size)
+{
+    static void (*const formats[])(struct ferry__text *, const struct told *) = {
         [FERRY_STATS_PROMETHEUS] = format_prometheus,
         [FERRY_STATS_JSON] = format_json,
     };
-    if (stats == NULL || out_size == NULL)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s is NULL",
-                           stats == NULL ? "stats" : "out_size");
+    if (out_size == NULL)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "out_size is NULL");
     if (out == NULL && capacity > 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "out is NULL, but capacity is %zu",
                            capacity);
@@ -396,7 +540,31 @@ enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "there is no stats format %d",
                            (int)format);
     struct ferry__text text = {.out = out, .capacity = capacity};
-    formats[format](&text, stats);
+    formats[format](&text, told);
     *out_size = text.length;
     return FERRY_OK;
+}
+
+enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
+                                     enum ferry_stats_format format, char *out, size_t capacity,
+                                     size_t *out_size)
+{
+    if (stats == NULL)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "stats is NULL");
+    return format_told(&(struct told){&(struct ferry_named_stats){NULL, stats}, 1}, format, out,
+                       capacity, out_size);
+}
+
+enum ferry_status ferry_stats_format_named(const struct ferry_named_stats *named, size_t count,
+                                           enum ferry_stats_format format, char *out,
+                                           size_t capacity, size_t *out_size)
+{
+    if (named == NULL && count > 0)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "named is NULL, but count is %zu", count);
+    for (size_t i = 0; i < count; i++) {
+        if (named[i].name == NULL || named[i].stats == NULL)
+            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "named[%zu].%s is NULL", i,
+                               named[i].name == NULL ? "name" : "stats");
+    }
+    return format_told(&(struct told){named, count}, format, out, capacity, out_size);
 }

@@ -468,10 +468,14 @@ struct ferry_operation_stats {
     uint64_t buckets[FERRY_TIME_BUCKETS];    /* of the timed ones; not cumulative */
 };
 
+/* Bucket i counts the submissions of at most 1 << (2 * i) operations, the last all. */
+#define FERRY_COUNT_BUCKETS 8
+
 /* Grows at its end only: pass sizeof *out to ferry_device_get_stats. docs/metrics.md lists it. */
 struct ferry_stats {
     struct ferry_operation_stats operations[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT];
 #define FERRY_STAT(field, kind, unit, help) uint64_t field;
+#define FERRY_STAT_HISTOGRAM(field, sum, help) uint64_t field[FERRY_COUNT_BUCKETS];
 #include <ferry/stats.inc>
 #undef FERRY_STAT
 };
@@ -490,6 +494,20 @@ enum ferry_stats_format { FERRY_STATS_PROMETHEUS, FERRY_STATS_JSON };
 FERRY_CHECK enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
                                                  enum ferry_stats_format format, char *out,
                                                  size_t capacity, size_t *out_size);
+
+/* The statistics of a device, and the name that tells it from others. */
+struct ferry_named_stats {
+    const char *name; /* any text */
+    const struct ferry_stats *stats;
+};
+
+/* Several devices in one text, as one answer to Prometheus has to be: each sample has the label
+ * device, the name, which no two should share. The JSON is an array of objects that begin with
+ * "device". Else like ferry_stats_format. */
+FERRY_CHECK enum ferry_status ferry_stats_format_named(const struct ferry_named_stats *named,
+                                                       size_t count,
+                                                       enum ferry_stats_format format, char *out,
+                                                       size_t capacity, size_t *out_size);
 
 #ifdef __cplusplus
 }

@@ -127,6 +127,12 @@ def check_counts(name, traced, stats):
             ("callbacks", len(traced.some("callback", "X")), "callbacks"),
             ("external work", len(traced.some("external", "b")), "external_works")):
         check(f"{name}: {what}", count == stats[field], f"{count}, not {stats[field]}")
+    sizes = [0] * len(stats["submission_operations"])
+    for queue in queues:
+        sizes[min(bucket for bucket in range(len(sizes)) if bucket == len(sizes) - 1
+                  or queue["args"]["operations"] <= 4 ** bucket)] += 1
+    check(f"{name}: operations of each", sizes == stats["submission_operations"],
+          f"{sizes}, not {stats['submission_operations']}")
     device_us = sum(args["device_us"] for args in traced.args_of("device"))
     check(f"{name}: device time", abs(device_us * 1000 - stats["device_time_ns"]) < 1000,
           f"{device_us} us, {stats['device_time_ns']} ns")

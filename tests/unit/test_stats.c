@@ -316,10 +316,13 @@ static const char *check_labels(const char *at)
         assert_non_null(equals);
         assert_true(is_name(at, equals));
         assert_int_equal(equals[1], '"');
-        const char *end = strchr(equals + 2, '"');
-        assert_non_null(end);
-        assert_null(memchr(equals, '\\', (size_t)(end - equals)));
-        at = end + 1;
+        at = equals + 2;
+        while (*at != '"') {
+            assert_true(*at != '\0' && *at != '\n');
+            if (*at++ == '\\')
+                assert_non_null(strchr("\\\"n", *at++));
+        }
+        at++;
     } while (*at == ',');
     assert_int_equal(*at, '}');
     return at + 1;
@@ -394,6 +397,13 @@ enum {
 #include <ferry/stats.inc>
 #undef FERRY_STAT
     ,
+    HISTOGRAMS = 0
+#define FERRY_STAT(field, kind, unit, help)
+#define FERRY_STAT_HISTOGRAM(field, sum, help) +1
+#include <ferry/stats.inc>
+#undef FERRY_STAT
+    ,
+    SAMPLES = SCALARS + HISTOGRAMS * (FERRY_COUNT_BUCKETS + 2),
     COMBINATIONS = FERRY_OPERATION_COUNT * FERRY_PATH_COUNT,
     SAMPLES_EACH = 3 + FERRY_TIME_BUCKETS + 2
 };
@@ -403,15 +413,15 @@ static void prometheus(void **state)
     (void)state;
     memset(&stats, 0, sizeof stats);
     char *text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SCALARS);
+    assert_int_equal(check_prometheus(text), SAMPLES);
     free(text);
     fill_stats();
     text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SCALARS + COMBINATIONS * SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), SAMPLES + COMBINATIONS * SAMPLES_EACH);
     free(text);
     memset(&stats, 0xFF, sizeof stats); /* the longest numbers */
     text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SCALARS + COMBINATIONS * SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), SAMPLES + COMBINATIONS * SAMPLES_EACH);
     free(text);
 }
 
@@ -429,8 +439,11 @@ static void prometheus_values(void **state)
     stats.device_time_ns = 1500000000;
     stats.memory_in_use_bytes = 77;
     stats.batches = 5;
+    stats.submitted_operations = 1005;
+    stats.submission_operations[0] = 5;
+    stats.submission_operations[5] = 1;
     char *text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SCALARS + SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), SAMPLES + SAMPLES_EACH);
     static const char *const lines[] = {
 #define LABELS "operation=\"download\",path=\"pipelined\""
 #define DURATION "ferry_operation_duration_seconds"
@@ -451,6 +464,13 @@ static void prometheus_values(void **state)
         "ferry_memory_in_use_bytes 77",
         "ferry_batches_total 5",
         "ferry_memory_allocated_bytes_total 0",
+        "# TYPE ferry_submission_operations histogram",
+        "ferry_submission_operations_bucket{le=\"1\"} 5",
+        "ferry_submission_operations_bucket{le=\"256\"} 5",
+        "ferry_submission_operations_bucket{le=\"1024\"} 6",
+        "ferry_submission_operations_bucket{le=\"+Inf\"} 6",
+        "ferry_submission_operations_sum 1005",
+        "ferry_submission_operations_count 6",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         expect_line(text, lines[i]);
@@ -513,7 +533,7 @@ static void json(void **state)
     char *text = format(FERRY_STATS_JSON);
     assert_string_equal(check_json(text), "\n");
     assert_non_null(strstr(text, "\"operations\":[],"));
-    assert_int_equal(occurrences(text, "\":"), 1 + SCALARS);
+    assert_int_equal(occurrences(text, "\":"), 1 + SCALARS + HISTOGRAMS);
     free(text);
     stats.operations[FERRY_OPERATION_FILL][FERRY_PATH_BRIDGED].bytes = UINT64_MAX;
     stats.deallocations = 8;
@@ -521,7 +541,7 @@ static void json(void **state)
     assert_string_equal(check_json(text), "\n");
     assert_non_null(strstr(text, "\"operation\":\"fill\",\"path\":\"bridged\",\"operations\":0,"
                                  "\"bytes\":18446744073709551615,"));
-    assert_non_null(strstr(text, "\"deallocations\":8}"));
+    assert_non_null(strstr(text, "\"deallocations\":8,"));
     free(text);
     fill_stats();
     text = format(FERRY_STATS_JSON);
@@ -529,6 +549,83 @@ static void json(void **state)
     assert_int_equal(occurrences(text, "\"path\":"), COMBINATIONS);
     assert_int_equal(occurrences(text, "\"submissions\":"), 1);
     free(text);
+}
+
+/* --- several devices -------------------------------------------------------------------------- */
+
+static char *format_named(const struct ferry_named_stats *named, size_t count,
+                          enum ferry_stats_format which)
+{
+    size_t size = 0, again = 0;
+    assert_int_equal(ferry_stats_format_named(named, count, which, NULL, 0, &size), FERRY_OK);
+    char *text = malloc(size + 1);
+    assert_non_null(text);
+    assert_int_equal(ferry_stats_format_named(named, count, which, text, size + 1, &again),
+                     FERRY_OK);
+    assert_int_equal(again, size);
+    assert_int_equal(strlen(text), size);
+    return text;
+}
+
+static void several_devices(void **state)
+{
+    (void)state;
+    static struct ferry_stats other;
+    const struct ferry_named_stats named[] = {{"host:0", &stats}, {"a \"b\"\\c\n", &other}};
+    memset(&other, 0, sizeof other);
+    other.batches = 3;
+    fill_stats();
+    char *text = format_named(named, 2, FERRY_STATS_PROMETHEUS);
+    assert_int_equal(check_prometheus(text), 2 * SAMPLES + COMBINATIONS * SAMPLES_EACH);
+    expect_line(text, "ferry_batches_total{device=\"a \\\"b\\\"\\\\c\\n\"} 3");
+    expect_line(text, "ferry_submission_operations_bucket{device=\"a \\\"b\\\"\\\\c\\n\",le=\"1\"} 0");
+    expect_line(text, "ferry_operations_total{device=\"host:0\",operation=\"upload\","
+                      "path=\"auto\"} 1");
+    free(text);
+    text = format_named(named, 2, FERRY_STATS_JSON);
+    assert_memory_equal(text, "[{\"device\":\"host:0\",\"operations\":[{", 34);
+    assert_non_null(strstr(text, "},\n{\"device\":\"a \\\"b\\\"\\\\c\\n\",\"operations\":[],"));
+    free(text);
+    text = format_named(named, 1, FERRY_STATS_JSON);
+    assert_int_equal(text[0], '[');
+    free(text);
+    text = format_named(NULL, 0, FERRY_STATS_JSON);
+    assert_string_equal(text, "[]\n");
+    free(text);
+    text = format_named(NULL, 0, FERRY_STATS_PROMETHEUS);
+    assert_int_equal(check_prometheus(text), 0);
+    free(text);
+    size_t size = 77;
+    assert_int_equal(ferry_stats_format_named(NULL, 1, FERRY_STATS_JSON, NULL, 0, &size),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(ferry_stats_format_named(&(struct ferry_named_stats){NULL, &stats}, 1,
+                                              FERRY_STATS_JSON, NULL, 0, &size),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(ferry_stats_format_named(&(struct ferry_named_stats){"x", NULL}, 1,
+                                              FERRY_STATS_JSON, NULL, 0, &size),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(size, 77);
+}
+
+static void submissions(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {0, 1, 2, 4, 5, 4096, 4097, UINT64_MAX / 2};
+    static const unsigned buckets[] = {0, 0, 1, 1, 2, 6, 7, 7};
+    struct ferry_stats expected = {0};
+    for (int round = 0; round < 2; round++) { /* the second after a reset */
+        memset(&expected, 0, sizeof expected);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            ferry__count_submission(&metrics, sizes[i], 3);
+            expected.submissions++;
+            expected.submitted_operations += sizes[i];
+            expected.submitted_commands += 3;
+            expected.submission_operations[buckets[i]]++;
+        }
+        ferry__metrics_read(&metrics, &stats);
+        assert_memory_equal(&stats, &expected, sizeof stats);
+        ferry__metrics_reset(&metrics);
+    }
 }
 
 int main(void)
@@ -539,6 +636,7 @@ int main(void)
         WITH_METRICS(times_land_in_their_buckets),
         WITH_METRICS(many_threads),
         WITH_METRICS(no_memory_for_a_shard),
+        WITH_METRICS(submissions),
         WITH_METRICS(reset),
         WITH_METRICS(reset_while_counting),
         cmocka_unit_test(contract_of_snprintf),
@@ -546,6 +644,7 @@ int main(void)
         cmocka_unit_test(prometheus),
         cmocka_unit_test(prometheus_values),
         cmocka_unit_test(json),
+        cmocka_unit_test(several_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
