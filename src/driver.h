@@ -63,6 +63,9 @@ struct ferry__limits {
     bool has_kernel;
     uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
     uint32_t atom;             /* flush and invalidate ranges are multiples of it */
+    bool whole_readback; /* a submission that writes readback memory which is not coherent gives the
+                            host all of that memory: what it had not flushed there is lost, and
+                            submissions of two queues must not do so at once */
     bool has_events;           /* queue and event handles mean something to the user's own API */
     uint32_t queue_count;
     struct {

@@ -105,7 +105,7 @@ static enum ferry_status take_upload(struct ferry_device *device, struct ferry__
                                      struct ferry__slice *out) {
     if (!RESERVE(sub, upload)) return no_memory();
     const enum ferry_status status =
-        ferry__staging_take(device, &device->upload, want, min, phase, out);
+        ferry__staging_take(device, &device->upload, NULL, want, min, phase, out);
     if (status) return status;
     sub->uploads[sub->upload_count++] = *out;
     sub->staged += out->taken;
@@ -165,7 +165,8 @@ static enum ferry_status take_readback(struct ferry_device *device, struct ferry
                                        struct ferry__copy_out *out) {
     if (!RESERVE(sub, out)) return no_memory();
     const enum ferry_status status =
-        ferry__staging_take(device, &device->readback, want, min, phase, &out->slice);
+        ferry__staging_take(device, &device->readback, &device->queues[sub->queue], want, min,
+                            phase, &out->slice);
     if (status) return status;
     sub->outs[sub->out_count++] = *out; /* gives the slice back, whatever comes */
     sub->staged += out->slice.taken;
@@ -304,8 +305,8 @@ static enum ferry_status bounce_begin(struct ferry_device *device, struct ferry_
                                          from, item->size, op->item_done, most);
     const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
     if (!RESERVE(sub, out)) return no_memory();
-    return ferry__staging_take(device, &device->readback, b.dst_size + b.src_size,
-                               b.dst_size + b.src_size, 0, &op->bounce);
+    const uint64_t size = b.dst_size + b.src_size;
+    return ferry__staging_take(device, &device->readback, op, size, size, 0, &op->bounce);
 }
 
 static enum ferry__emitted emit_bounce(struct ferry_device *device, struct ferry__sub *sub,

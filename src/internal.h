@@ -61,6 +61,7 @@ bool ferry__memory_trim(struct ferry_device *device); /* false: nothing lay idle
 
 struct ferry__chunk {
     struct ferry__memory memory;
+    const void *owner; /* of all its slices, where that matters */
     uint64_t used;
     unsigned slices;
     struct ferry__chunk *next;
@@ -85,10 +86,11 @@ int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uin
                         bool by_cpu);
 void ferry__staging_finish(struct ferry_device *device, struct ferry__staging *staging);
 /* A slice of min to want bytes whose offset is phase modulo copy_alignment. POOL_EXHAUSTED: nothing
- * is free now. Anything else but OK: none can be had at all. */
+ * is free now. Anything else but OK: none can be had at all. Where readback memory is given to the
+ * host whole (limits.whole_readback), only slices of one owner are in a chunk together. */
 enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
-                                      uint64_t want, uint64_t min, uint64_t phase,
-                                      struct ferry__slice *out_slice);
+                                      const void *owner, uint64_t want, uint64_t min,
+                                      uint64_t phase, struct ferry__slice *out_slice);
 void ferry__staging_give(struct ferry_device *device, struct ferry__staging *staging,
                          const struct ferry__slice *slice);
 void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging);

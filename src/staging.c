@@ -97,11 +97,12 @@ static uint64_t chunk_room(const struct ferry_device *device, const struct ferry
 }
 
 static struct ferry__chunk *roomiest(const struct ferry_device *device,
-                                     const struct ferry__staging *staging, uint64_t want,
-                                     uint64_t phase, uint64_t *out_room) {
+                                     const struct ferry__staging *staging, const void *owner,
+                                     uint64_t want, uint64_t phase, uint64_t *out_room) {
     struct ferry__chunk *best = NULL;
     *out_room = 0;
     for (struct ferry__chunk *chunk = staging->chunks; chunk; chunk = chunk->next) {
+        if (chunk->slices && chunk->owner != owner) continue;
         const uint64_t room = chunk_room(device, chunk, phase, staging->chunk_size);
         if (room <= *out_room) continue;
         best = chunk;
@@ -112,10 +113,11 @@ static struct ferry__chunk *roomiest(const struct ferry_device *device,
 }
 
 static void take_from(struct ferry_device *device, struct ferry__staging *staging,
-                      struct ferry__chunk *chunk, uint64_t size, uint64_t phase,
+                      struct ferry__chunk *chunk, const void *owner, uint64_t size, uint64_t phase,
                       struct ferry__slice *out) {
     const uint64_t start = slice_start(device, chunk, phase);
     *out = (struct ferry__slice){chunk, start, size, start + size - chunk->used};
+    chunk->owner = owner;
     chunk->used = start + size;
     chunk->slices++;
     staging->in_use += out->taken;
@@ -141,20 +143,22 @@ static enum ferry_status stay_small(struct ferry_device *device, struct ferry__s
 }
 
 enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
-                                      uint64_t want, uint64_t min, uint64_t phase,
-                                      struct ferry__slice *out_slice) {
+                                      const void *owner, uint64_t want, uint64_t min,
+                                      uint64_t phase, struct ferry__slice *out_slice) {
     enum ferry_status status = FERRY_OK;
     uint64_t room;
+    if (!device->limits.whole_readback) owner = NULL;
     if (want > staging->chunk_size) want = staging->chunk_size;
     pthread_mutex_lock(&staging->lock);
-    struct ferry__chunk *chunk = roomiest(device, staging, want, phase, &room);
+    struct ferry__chunk *chunk = roomiest(device, staging, owner, want, phase, &room);
     if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
         status = grow(device, staging);
         if (status && staging->allocated) status = stay_small(device, staging);
-        chunk = roomiest(device, staging, want, phase, &room);
+        chunk = roomiest(device, staging, owner, want, phase, &room);
     }
     if (!status && room < min) status = FERRY_ERROR_POOL_EXHAUSTED;
-    if (!status) take_from(device, staging, chunk, want < room ? want : room, phase, out_slice);
+    if (!status)
+        take_from(device, staging, chunk, owner, want < room ? want : room, phase, out_slice);
     pthread_mutex_unlock(&staging->lock);
     return status;
 }

@@ -305,6 +305,7 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .has_kernel = has_kernel,
         .kernel_copy_from = kernel_copy_from(state),
         .atom = state->unified ? 1 : 4,
+        .whole_readback = state->class == METAL_DISCRETE,
         .has_events = true,
         .queue_count = state->queue_count,
     };

@@ -36,8 +36,8 @@ static const uint32_t *storages_of(const struct metal_state *state, enum ferry__
 }
 
 /* Takes over buffer. */
-static enum ferry_status describe(mtl_id buffer, uint32_t options, uint64_t size,
-                                  struct ferry__memory *out_memory, char *why)
+static enum ferry_status describe(mtl_id buffer, enum ferry__use use, uint32_t options,
+                                  uint64_t size, struct ferry__memory *out_memory, char *why)
 {
     bool is_private = options & MTL_OPTION_PRIVATE;
     void *host = is_private ? NULL : mtl_buffer_contents(buffer);
@@ -52,6 +52,7 @@ static enum ferry_status describe(mtl_id buffer, uint32_t options, uint64_t size
     }
     memory->buffer = buffer;
     memory->managed = options & MTL_OPTION_MANAGED;
+    memory->read_back = memory->managed && use == FERRY__USE_READBACK;
     *out_memory = (struct ferry__memory){
         .native = memory,
         .size = size,
@@ -81,7 +82,7 @@ enum ferry_status ferry__metal_memory_alloc(void *opened, enum ferry__use use, u
         mtl_id text = mtl_string(label);
         if (text)
             mtl_set_label(buffer, text);
-        status = describe(buffer, options[-1], size, out_memory, why);
+        status = describe(buffer, use, options[-1], size, out_memory, why);
     } else {
         status = ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
                                   "Metal gave no buffer of %" PRIu64 " bytes", size);
@@ -116,7 +117,7 @@ enum ferry_status ferry__metal_host_import(void *opened, void *host, uint64_t si
         mtl_new_buffer_no_copy(state->device, host, size, MTL_OPTION_SHARED, NULL);
     enum ferry_status status;
     if (buffer && mtl_buffer_length(buffer) == size && mtl_buffer_contents(buffer) == host) {
-        status = describe(buffer, MTL_OPTION_SHARED, size, out_memory, why);
+        status = describe(buffer, FERRY__USE_SHARED, MTL_OPTION_SHARED, size, out_memory, why);
     } else {
         status = ferry__metal_why(FERRY_ERROR_UNSUPPORTED, why,
                                   "Metal cannot import %" PRIu64 " bytes at %p: %s", size, host,
@@ -140,7 +141,7 @@ enum ferry_status ferry__metal_flush(void *opened, const struct ferry__memory *m
     return FERRY_OK;
 }
 
-/* Every submission that writes managed memory ends by synchronizing it. */
+/* Every submission that writes managed memory for the host to read ends by synchronizing it. */
 enum ferry_status ferry__metal_invalidate(void *opened, const struct ferry__memory *memory,
                                           uint64_t offset, uint64_t size)
 {

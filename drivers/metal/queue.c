@@ -119,12 +119,14 @@ static bool encode_commands(struct encoding *encoding, const struct ferry__submi
     return true;
 }
 
-/* The CPU sees what the device wrote to managed memory only after this. Once for each buffer. */
+/* The CPU sees what the device wrote to managed memory only after this. Once for each buffer, and
+ * only where the CPU is to read: all of the buffer comes over, and in upload memory that would undo
+ * what the CPU is writing there. */
 static bool encode_synchronize(struct encoding *encoding, const struct ferry__submission_info *info)
 {
     for (size_t i = 0; i < info->count; i++) {
         struct metal_memory *memory = info->commands[i].dst->native;
-        if (!memory->managed ||
+        if (!memory->read_back ||
             atomic_exchange(&memory->synchronized, encoding->number) == encoding->number)
             continue;
         if (!open_encoder(encoding, FERRY__ENGINE_COPY))

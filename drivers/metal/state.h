@@ -30,6 +30,7 @@ enum metal_kernel { METAL_KERNEL_COPY, METAL_KERNEL_FILL, METAL_KERNEL_COUNT };
 struct metal_memory {
     mtl_id buffer;
     bool managed;
+    bool read_back; /* managed, and the host reads what the device writes there */
     _Atomic uint64_t synchronized; /* the number of the last submission that synchronizes it */
 };
 
