@@ -17,11 +17,10 @@ finish() {
 # Twice as many at once as there are processors: many wait for a device that is slow on purpose.
 #
 # What is the same in every build runs optimised only, and so does the test of 4095 devices. What has
-# one thread is not run under the thread sanitizer; nor is simulated managed memory (Metal on AMD),
-# which is synchronized whole, while another queue writes a part of it that nobody looks at.
+# one thread is not run under the thread sanitizer.
 skip_release='^$'
 skip_asan='^test_(install|docs|man|reference|device_ids)$'
-skip_tsan="$skip_asan|^test_(command|load|python.*)$|inject|metal.*amd"
+skip_tsan="$skip_asan|^test_(command|load|python.*)$|inject"
 
 for preset in $presets; do
     skip=skip_$preset

@@ -32,7 +32,7 @@ enum metalsim_rule {
     METALSIM_TRUNCATION = 3, /* a copy of 4 GiB or more is cut to 32 bits: imitated, counted */
     METALSIM_OVERLAP = 4,    /* source and destination of a copy overlap */
     METALSIM_STORAGE = 5,    /* contents of private, or synchronising what is not managed */
-    METALSIM_MANAGED = 6,    /* two stores for managed memory: imitated */
+    METALSIM_MANAGED = 6,    /* two stores for managed memory: imitated; what is lost by that */
     METALSIM_PRIVATE = 7,    /* private memory has no access but while commands run: imitated */
     METALSIM_IMPORT = 8,     /* imports in whole pages, mapped for as long as the buffer lives */
     METALSIM_OBJECTS = 9,    /* retain counts, pools on every thread, no message to the dead */
@@ -62,6 +62,7 @@ struct metalsim_config {
     enum metalsim_import import;
     uint64_t memory;           /* recommendedMaxWorkingSetSize, and all there is; 0: 8 GiB */
     uint64_t max_buffer;       /* maxBufferLength; 0: 4 GiB */
+    uint64_t resources;        /* live buffers at most: the next is nil; 0: any number */
     unsigned delay_us;         /* at most before a command buffer runs; 0: 50 */
     uint64_t seed;             /* 0: 1 */
     const char *hidden[4];     /* selectors that this Metal does not have */

@@ -154,7 +154,7 @@ void sim_array_dealloc(struct sim_object *object);
 struct sim_device {
     struct sim_object object;
     unsigned index;
-    uint64_t allocated;
+    uint64_t allocated, buffers;
 };
 
 extern const struct sim_method sim_device_methods[];
@@ -168,8 +168,11 @@ struct sim_buffer {
     struct sim_device *device;
     uint64_t length, mapped, options, storage;
     unsigned char *gpu, *cpu; /* one and the same unless managed; cpu NULL: private */
+    unsigned char *told;      /* managed: what the CPU's bytes were when Metal last knew of them */
     bool imported;
-    int opened; /* commands that run on it: private memory is accessible while over 0 */
+    int opened;  /* commands that run on it: private memory is accessible while over 0 */
+    int writers; /* commands that write it now */
+    int synchronizing;
     mtl_block deallocator;
     bool tracked;
 };
@@ -179,8 +182,9 @@ void sim_buffer_dealloc(struct sim_object *object);
 mtl_id sim_buffer_new(struct sim_device *device, uint64_t length, uint64_t options);
 mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length, uint64_t options,
                          mtl_block deallocator);
-unsigned char *sim_buffer_open(struct sim_buffer *buffer); /* the GPU's bytes, until closed */
-void sim_buffer_close(struct sim_buffer *buffer);
+/* The GPU's bytes, until closed. */
+unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write);
+void sim_buffer_close(struct sim_buffer *buffer, bool to_write);
 void sim_buffer_synchronize(struct sim_buffer *buffer);
 
 /* --- queues, command buffers, encoders (sim_commands.c) --------------------------------------- */

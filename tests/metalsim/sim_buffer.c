@@ -26,8 +26,10 @@ static unsigned char *map(uint64_t size, int protection)
 static bool account(struct sim_device *device, uint64_t length)
 {
     sim_lock();
-    bool fits = length <= sim.config.memory && device->allocated <= sim.config.memory - length;
+    bool fits = length <= sim.config.memory && device->allocated <= sim.config.memory - length &&
+                (!sim.config.resources || device->buffers < sim.config.resources);
     device->allocated += fits ? length : 0;
+    device->buffers += fits;
     sim_unlock();
     return fits;
 }
@@ -57,6 +59,13 @@ static bool back(struct sim_buffer *buffer, uint64_t length)
     if (length <= POISONED) {
         memset(buffer->gpu, 0x5b, length);
         memset(buffer->cpu, 0x5c, length);
+    }
+    if (buffer->storage == MTL_STORAGE_MANAGED) {
+        buffer->told = map(buffer->mapped, PROT_READ | PROT_WRITE);
+        if (!buffer->told)
+            return false;
+        if (length <= POISONED)
+            memset(buffer->told, 0x5c, length);
     }
     if (buffer->storage == MTL_STORAGE_PRIVATE) {
         buffer->cpu = NULL;
@@ -171,16 +180,26 @@ void sim_buffer_dealloc(struct sim_object *object)
             munmap(buffer->gpu, buffer->mapped);
         if (buffer->cpu && buffer->cpu != buffer->gpu)
             munmap(buffer->cpu, buffer->mapped);
+        if (buffer->told)
+            munmap(buffer->told, buffer->mapped);
     }
     sim_lock();
     buffer->device->allocated -= buffer->length;
+    buffer->device->buffers--;
     sim_unlock();
     sim_autorelease(buffer->device);
 }
 
 /* --- access ----------------------------------------------------------------------------------- */
 
-unsigned char *sim_buffer_open(struct sim_buffer *buffer)
+/* Whole buffers are synchronized: what another queue writes meanwhile may be read before, and
+ * written to the CPU's bytes after, that queue's own synchronization. */
+static bool meets_locked(const struct sim_buffer *buffer)
+{
+    return buffer->synchronizing && buffer->writers;
+}
+
+unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
 {
     if (buffer->imported && !is_mapped(buffer)) {
         sim_breach(METALSIM_IMPORT,
@@ -190,37 +209,64 @@ unsigned char *sim_buffer_open(struct sim_buffer *buffer)
     sim_lock();
     if (buffer->opened++ == 0 && buffer->storage == MTL_STORAGE_PRIVATE)
         mprotect(buffer->gpu, buffer->mapped, PROT_READ | PROT_WRITE);
+    buffer->writers += to_write;
+    bool meets = meets_locked(buffer);
     sim_unlock();
-    return buffer->gpu;
+    if (!meets)
+        return buffer->gpu;
+    sim_buffer_close(buffer, to_write);
+    sim_breach(METALSIM_MANAGED, "a write of a buffer that another queue synchronizes");
+    return NULL;
 }
 
-void sim_buffer_close(struct sim_buffer *buffer)
+void sim_buffer_close(struct sim_buffer *buffer, bool to_write)
 {
     sim_lock();
     if (--buffer->opened == 0 && buffer->storage == MTL_STORAGE_PRIVATE)
         mprotect(buffer->gpu, buffer->mapped, PROT_NONE);
+    buffer->writers -= to_write;
     sim_unlock();
 }
 
 METALSIM_API unsigned char *metalsim_open(void *buffer)
 {
-    return sim_buffer_open(buffer);
+    return sim_buffer_open(buffer, false);
 }
 
 METALSIM_API void metalsim_close(void *buffer)
 {
-    sim_buffer_close(buffer);
+    sim_buffer_close(buffer, false);
 }
 
-/* Only what differs, so that bytes that the CPU may read meanwhile are not written. */
+/* Only what differs is written: the CPU may read the rest meanwhile. True: what the CPU wrote and
+ * did not announce is lost. */
+static bool synchronize_piece(struct sim_buffer *buffer, uint64_t at, uint64_t n)
+{
+    bool loses = memcmp(buffer->cpu + at, buffer->told + at, n) != 0;
+    if (!loses && !memcmp(buffer->cpu + at, buffer->gpu + at, n))
+        return false;
+    memcpy(buffer->cpu + at, buffer->gpu + at, n);
+    memcpy(buffer->told + at, buffer->gpu + at, n);
+    return loses;
+}
+
 void sim_buffer_synchronize(struct sim_buffer *buffer)
 {
     enum { PIECE = 64 };
-    for (uint64_t at = 0; at < buffer->length; at += PIECE) {
-        uint64_t n = buffer->length - at < PIECE ? buffer->length - at : PIECE;
-        if (memcmp(buffer->cpu + at, buffer->gpu + at, n))
-            memcpy(buffer->cpu + at, buffer->gpu + at, n);
-    }
+    sim_lock();
+    buffer->synchronizing++;
+    bool meets = meets_locked(buffer), loses = false;
+    sim_unlock();
+    if (meets)
+        sim_breach(METALSIM_MANAGED, "synchronizeResource: of a buffer that another queue writes");
+    for (uint64_t at = 0; at < buffer->length && !meets; at += PIECE)
+        loses |= synchronize_piece(buffer, at,
+                                   buffer->length - at < PIECE ? buffer->length - at : PIECE);
+    if (loses)
+        sim_breach(METALSIM_MANAGED, "synchronizeResource: overwrites what the CPU did not announce");
+    sim_lock();
+    buffer->synchronizing--;
+    sim_unlock();
 }
 
 /* --- methods ---------------------------------------------------------------------------------- */
@@ -274,8 +320,10 @@ static void buffer_did_modify(mtl_id self, mtl_sel cmd, struct mtl_range range)
                    (unsigned long)buffer->length);
         return;
     }
-    if (buffer->gpu != buffer->cpu)
+    if (buffer->gpu != buffer->cpu) {
         memcpy(buffer->gpu + range.location, buffer->cpu + range.location, range.length);
+        memcpy(buffer->told + range.location, buffer->cpu + range.location, range.length);
+    }
     sim_lock();
     sim.counts.did_modifies++;
     sim_unlock();

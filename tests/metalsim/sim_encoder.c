@@ -98,7 +98,6 @@ static void blit_copy(mtl_id self, mtl_sel cmd, mtl_id src, uint64_t src_offset,
     sim_leave(self);
 }
 
-/* value comes in a register: all of it, to see whether the caller extended it. */
 static void blit_fill(mtl_id self, mtl_sel cmd, mtl_id dst, struct mtl_range range, uint8_t value)
 {
     (void)cmd;
@@ -152,8 +151,12 @@ static void compute_set_pipeline(mtl_id self, mtl_sel cmd, mtl_id pipeline)
     (void)cmd;
     sim_enter(self);
     struct sim_encoder *encoder = (struct sim_encoder *)self;
-    if (sim_encoding(encoder, "setComputePipelineState:"))
-        encoder->bound.pipeline = sim_check(pipeline, SIM_PIPELINE);
+    struct sim_commands *commands = sim_encoding(encoder, "setComputePipelineState:");
+    struct sim_pipeline *p = commands ? sim_check(pipeline, SIM_PIPELINE) : NULL;
+    if (p && p->device != commands->queue->device)
+        sim_breach(METALSIM_DEVICE, "a pipeline of another device");
+    else
+        encoder->bound.pipeline = p;
     sim_leave(self);
 }
 

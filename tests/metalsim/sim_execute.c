@@ -67,7 +67,7 @@ static void scramble(unsigned char *p, uint64_t size)
 static void run_copy(const struct sim_item *item, uint64_t part)
 {
     struct sim_buffer *dst = item->dst, *src = item->src;
-    unsigned char *to = sim_buffer_open(dst), *from = sim_buffer_open(src);
+    unsigned char *to = sim_buffer_open(dst, true), *from = sim_buffer_open(src, false);
     uint64_t size = (item->size & UINT32_MAX) / part;
     bool overlap = dst == src && item->src_offset < item->dst_offset + item->size &&
                    item->dst_offset < item->src_offset + item->size;
@@ -76,9 +76,9 @@ static void run_copy(const struct sim_item *item, uint64_t part)
     else if (to && from)
         memcpy(to + item->dst_offset, from + item->src_offset, size);
     if (to)
-        sim_buffer_close(dst);
+        sim_buffer_close(dst, true);
     if (from)
-        sim_buffer_close(src);
+        sim_buffer_close(src, false);
     sim_lock();
     sim.counts.truncations += item->size > UINT32_MAX;
     sim_unlock();
@@ -86,11 +86,11 @@ static void run_copy(const struct sim_item *item, uint64_t part)
 
 static void run_fill(const struct sim_item *item, uint64_t part)
 {
-    unsigned char *to = sim_buffer_open(item->dst);
+    unsigned char *to = sim_buffer_open(item->dst, true);
     if (!to)
         return;
     memset(to + item->dst_offset, (int)item->value, item->size / part);
-    sim_buffer_close(item->dst);
+    sim_buffer_close(item->dst, true);
 }
 
 static void run_kernel(struct sim_commands *commands, const struct sim_item *item, uint64_t part)
@@ -102,13 +102,13 @@ static void run_kernel(struct sim_commands *commands, const struct sim_item *ite
     bool opened[SIM_BINDINGS] = {false};
     for (int i = 0; usable && i < SIM_BINDINGS; i++)
         if (dispatch.buffer[i])
-            usable = opened[i] = sim_buffer_open(dispatch.buffer[i]) != NULL;
+            usable = opened[i] = sim_buffer_open(dispatch.buffer[i], i == 0) != NULL;
     dispatch.threads /= part;
     if (usable)
         sim_run_dispatch(&dispatch);
     for (int i = 0; i < SIM_BINDINGS; i++)
         if (opened[i])
-            sim_buffer_close(dispatch.buffer[i]);
+            sim_buffer_close(dispatch.buffer[i], i == 0);
 }
 
 /* part: 2 does half of it only. */
