@@ -198,6 +198,10 @@ static TRITONSERVER_Error *check_input(const ferry_device *device,
     if (!input->name)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_gather: input %zu has no name", index);
+    if (!ferry__triton_is_unused(input->reserved))
+        return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                                  "ferry_triton_gather: input \"%s\": reserved is not 0",
+                                  input->name);
     if (input->dst && ferry_buffer_device(input->dst) != device)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_gather: the buffer for input \"%s\" is of another "

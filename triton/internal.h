@@ -25,6 +25,11 @@ TRITONSERVER_Error *ferry__triton_no_memory(size_t bytes);
 /* NULL is allowed. */
 void ferry__triton_delete(TRITONSERVER_Error *error);
 
+/* Words of a public struct that are for later: a caller of a later version may have set them. */
+static inline bool ferry__triton_is_unused(const uint64_t reserved[4]) {
+    return !(reserved[0] | reserved[1] | reserved[2] | reserved[3]);
+}
+
 /* NULL, or the error that there is no server. */
 TRITONSERVER_Error *ferry__triton_need(void);
 

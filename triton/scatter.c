@@ -139,6 +139,10 @@ static TRITONSERVER_Error *check(const ferry_device *device, const void *respons
             return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                       "ferry_triton_scatter: output %zu: name %p, parts %p", i,
                                       (const void *)output->name, (const void *)output->parts);
+        if (!ferry__triton_is_unused(output->reserved))
+            return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                                      "ferry_triton_scatter: output \"%s\": reserved is not 0",
+                                      output->name);
         if (output->src && ferry_buffer_device(output->src) != device)
             return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                       "ferry_triton_scatter: the buffer of output \"%s\" is of "

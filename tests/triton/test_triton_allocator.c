@@ -186,6 +186,10 @@ static void refuses_bad_calls(void **state) {
                          .device = device, .private_models = with_null, .private_model_count = 2},
                      &allocator),
                  TRITONSERVER_ERROR_INVALID_ARG, "model 1");
+    expect_error(ferry_triton_allocator_create(&(struct ferry_triton_allocator_params){
+                                                   .device = device, .reserved = {[1] = 1}},
+                                               &allocator),
+                 TRITONSERVER_ERROR_INVALID_ARG, "reserved");
     assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "host"}, &own),
                      FERRY_OK);
     expect_error(ferry_triton_allocator_create(

@@ -347,8 +347,9 @@ static void refuses_bad_calls(void **state) {
     make_pair(&place, only_y, &request, &response);
     const struct ferry_triton_part part = {shape, 2, 0, 16};
     const struct ferry_triton_output bad[] = {
-        {.parts = &part}, {.name = "y"}, {.name = "y", .src = far, .parts = &part}};
-    static const char *const words[] = {"name", "parts", "another device"};
+        {.parts = &part}, {.name = "y"}, {.name = "y", .src = far, .parts = &part},
+        {.name = "y", .parts = &part, .reserved = {1}}};
+    static const char *const words[] = {"name", "parts", "another device", "reserved"};
     for (size_t i = 0; i < COUNT(bad); i++)
         expect_error(ferry_triton_scatter(device, &request, &response, 1, &bad[i], 1, &error, NULL,
                                           NULL, NULL),
