@@ -46,6 +46,10 @@ int ferry__thread_start(pthread_t *thread, const char *name, void *(*run)(void *
     /* The new thread inherits the mask, so that it never runs with signals open. */
     sigset_t all, before;
     sigfillset(&all);
+    /* A fault's signal cannot be held back: blocked, it ends the process past its own handler. */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(thread, NULL, begin, start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
