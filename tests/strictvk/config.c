@@ -71,6 +71,7 @@ static const struct {
     {"delay", &config.delay},       {"budget", &config.budget},
     {"validate", &config.validate}, {"collect", &config.collect},
     {"lose", &config.lose},         {"drop", &config.drop},
+    {"reads", &config.reads},
 };
 
 static bool set_fail(const char *value) {

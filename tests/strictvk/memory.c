@@ -34,6 +34,7 @@ struct allocation {
     uint64_t size;
     const char *imported; /* NULL: not */
     unsigned char *mapped, *shadow;
+    struct watched *watched; /* NULL: not */
     struct allocation *next;
 };
 
@@ -161,6 +162,12 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBuff
     mine.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
     mine.queueFamilyIndexCount = 0;
     mine.pQueueFamilyIndices = NULL;
+    static const VkExternalMemoryBufferCreateInfo any = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
+        .handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
+    };
+    if (config.reads && !info->pNext) /* it may come to lie in watched memory */
+        mine.pNext = &any;
     result = real.CreateBuffer(device, &mine, allocator, buffer);
     if (result != VK_SUCCESS) {
         free(b);
@@ -260,17 +267,38 @@ static VkResult check_allocation(const VkMemoryAllocateInfo *info, struct alloca
                : VK_SUCCESS;
 }
 
+/* Memory of the device that the host reaches through a window, and reads slowly. */
+static bool is_watched(const struct allocation *a) {
+    return config.reads && fault_tells() &&
+           (a->flags & (LOCAL | VISIBLE | CACHED)) == (LOCAL | VISIBLE);
+}
+
 static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
                          const VkAllocationCallbacks *allocator, struct allocation *a) {
     VkResult result = check_allocation(info, a);
     if (result != VK_SUCCESS)
         return result;
     VkMemoryAllocateInfo mine = *info;
+    VkImportMemoryHostPointerInfoEXT import = {
+        .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
+        .pNext = info->pNext,
+        .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
+    };
     if (faked())
         mine.memoryTypeIndex = real_type();
+    if (is_watched(a)) {
+        a->watched = watch_make(a->size);
+        if (!a->watched)
+            return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+        import.pHostPointer = a->watched->device;
+        mine.pNext = &import;
+        mine.allocationSize = a->watched->size;
+    }
     result = real.AllocateMemory(device, &mine, allocator, &a->memory);
-    if (result != VK_SUCCESS)
+    if (result != VK_SUCCESS) {
+        watch_drop(a->watched);
         return result;
+    }
     a->next = allocations;
     allocations = a;
     allocation_count++;
@@ -317,8 +345,10 @@ VKAPI_ATTR void VKAPI_CALL strict_FreeMemory(VkDevice device, VkDeviceMemory mem
     }
     real.FreeMemory(device, memory, allocator);
     pthread_mutex_unlock(&lock);
-    if (a)
+    if (a) {
+        watch_drop(a->watched);
         free(a->shadow);
+    }
     free(a);
 }
 
@@ -353,6 +383,11 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_MapMemory(VkDevice device, VkDeviceMemory 
         pthread_mutex_unlock(&lock);
         return VK_ERROR_MEMORY_MAP_FAILED;
     }
+    if (a->watched) {
+        *data = a->watched->host;
+        pthread_mutex_unlock(&lock);
+        return VK_SUCCESS;
+    }
     result = real.MapMemory(device, memory, offset, size, flags, data);
     if (result == VK_SUCCESS && !(a->flags & COHERENT)) {
         uint64_t rounded = (a->size + 4095) / 4096 * 4096;
@@ -372,7 +407,8 @@ VKAPI_ATTR void VKAPI_CALL strict_UnmapMemory(VkDevice device, VkDeviceMemory me
         free(a->shadow);
         a->shadow = NULL;
     }
-    real.UnmapMemory(device, memory);
+    if (!a || !a->watched)
+        real.UnmapMemory(device, memory);
     pthread_mutex_unlock(&lock);
 }
 

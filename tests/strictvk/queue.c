@@ -72,10 +72,15 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateDevice(VkPhysicalDevice physical,
     mine.pQueueCreateInfos = &queue;
     const char *names[16];
     uint32_t used = 0;
-    for (uint32_t i = 0; i < info->enabledExtensionCount && used < 16; i++)
-        if (!config.budget || strcmp(info->ppEnabledExtensionNames[i],
-                                     VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
-            names[used++] = info->ppEnabledExtensionNames[i];
+    bool import = !config.reads; /* which takes imports, whether the driver wants them or not */
+    for (uint32_t i = 0; i < info->enabledExtensionCount && used < 15; i++) {
+        const char *name = info->ppEnabledExtensionNames[i];
+        if (!config.budget || strcmp(name, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
+            names[used++] = name;
+        import |= strcmp(name, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME) == 0;
+    }
+    if (!import)
+        names[used++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     mine.enabledExtensionCount = used;
     mine.ppEnabledExtensionNames = names;
     return real.CreateDevice(physical, &mine, allocator, device);
@@ -236,6 +241,7 @@ void pump(void) {
 static VkResult submit(struct queue *queue, uint32_t count, const VkSubmitInfo *infos,
                        VkFence fence) {
     submissions++;
+    watch_again();
     if (config.lose && submissions == config.lose)
         lose_device();
     if (lost)
@@ -352,6 +358,7 @@ static bool find_semaphore(uint64_t event, struct semaphore *out) {
 static VkResult look(VkDevice device, VkSemaphore semaphore, uint64_t *value) {
     if (lost)
         return VK_ERROR_DEVICE_LOST;
+    watch_again();
     VkResult result = real.GetSemaphoreCounterValue(device, semaphore, value);
     if (result == VK_SUCCESS)
         order_observed(semaphore, *value);

@@ -1,5 +1,7 @@
-/* Mapping, flushing, limits, imports. Broken on purpose. */
+/* Mapping, flushing, limits, imports, reads by the CPU. Broken on purpose. */
 #include "strict_driver.h"
+
+#include "internal.h"
 
 static void test_map(void **unused) {
     (void)unused;
@@ -127,8 +129,81 @@ static void test_allocation_limits(void **unused) {
     driver->close(f.v);
 }
 
+/* --- reads ------------------------------------------------------------------------------------ */
+
+#define WINDOW "collect=1,kind=discrete,memory=bar,reads=1"
+
+/* Writes of the host's reach the device, and are no reports; one read is one. */
+static void test_read(void **unused) {
+    (void)unused;
+    if (!STRICTVK_TELLS_READS)
+        skip();
+    struct fixture f;
+    open_with(&f, WINDOW);
+    struct ferry__memory window = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory down = alloc(&f, FERRY__USE_READBACK, SIZE);
+    for (int round = 1; round < 3; round++) {
+        memset(window.host, round, SIZE);
+        struct ferry__command command = copy(&down, 0, &window, 0, SIZE);
+        wait_for(&f, submit(&f, FERRY__ROLE_COPY, &command, 1, NULL));
+        for (size_t i = 0; i < SIZE; i++)
+            assert_int_equal(down.host[i], round);
+    }
+    assert_int_equal(only(STRICTVK_READ), 0);
+    assert_int_equal(((volatile unsigned char *)window.host)[4097], 2);
+    assert_int_equal(only(STRICTVK_READ), 1);
+    driver->memory_free(f.v, &window);
+    driver->memory_free(f.v, &down);
+    driver->close(f.v);
+}
+
+static enum ferry_status alloc_cached(void *state, enum ferry__use use, uint64_t size,
+                                      const char *label, struct ferry__memory *out, char *why) {
+    enum ferry_status status = driver->memory_alloc(state, use, size, label, out, why);
+    if (status == FERRY_OK)
+        out->cached = true; /* which it is not */
+    return status;
+}
+
+/* The engine reads nothing by the CPU, unless it takes the memory for cached. */
+static void engine_case(bool lie, bool expected) {
+    struct ferry__driver told = *driver;
+    if (lie)
+        told.memory_alloc = alloc_cached;
+    assert_int_equal(set(WINDOW), 0);
+    ferry_device *device;
+    ferry_buffer *buffer;
+    struct ferry_device_info info = {.name = "vulkan"};
+    unsigned char *bytes = calloc(1, SIZE);
+    assert_int_equal(ferry__device_open_as(&told, &(struct ferry__open_params){0}, &info,
+                                           &(struct ferry_device_params){0}, &device),
+                     FERRY_OK);
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer),
+        FERRY_OK);
+    assert_int_equal(ferry_copy_from_host(buffer, bytes, SIZE, 0), FERRY_OK);
+    struct ferry_stats stats;
+    ferry_device_get_stats(device, &stats, sizeof stats);
+    assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations, 1);
+    assert_int_equal(ferry_copy_to_host(buffer, bytes, SIZE, 0), FERRY_OK);
+    assert_int_equal(only(STRICTVK_READ) > 0, expected);
+    free(bytes);
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+}
+
+static void test_engine_reads(void **unused) {
+    (void)unused;
+    if (!STRICTVK_TELLS_READS)
+        skip();
+    engine_case(false, false);
+    engine_case(true, true);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_map),
+    cmocka_unit_test(test_read),
+    cmocka_unit_test(test_engine_reads),
     cmocka_unit_test(test_shadow),
     cmocka_unit_test(test_types_by_use),
     cmocka_unit_test(test_import_limits),

@@ -24,7 +24,7 @@ struct config {
     int kind; /* VkPhysicalDeviceType, -1: as it is */
     int memory, import;
     uint64_t coherent, heap, allocation, count, atom, granularity;
-    uint64_t queues, transfer, delay, budget, validate, collect;
+    uint64_t queues, transfer, delay, budget, validate, collect, reads;
     char fail_call[64];
     uint64_t fail_at;
     int fail_result;
@@ -67,6 +67,23 @@ bool buffer_host_visible(VkBuffer buffer);
 bool buffer_shared_with(VkBuffer buffer, uint32_t family);
 /* The buffer that holds all of these addresses; VK_NULL_HANDLE: none. */
 VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset);
+
+/* --- watch.c, fault_*.c ----------------------------------------------------------------------- */
+
+struct watched {
+    unsigned char *device, *host; /* the same memory, as the device and as the host sees it */
+    uint64_t size;
+    struct watched *next;
+};
+
+struct watched *watch_make(uint64_t size); /* NULL: no memory */
+void watch_drop(struct watched *watched);
+/* From here on every page is watched again. */
+void watch_again(void);
+
+/* Does the processor tell whether a page fault was by a write? Then: was it? */
+bool fault_tells(void);
+bool fault_writes(const void *context);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
 

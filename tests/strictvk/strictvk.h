@@ -10,6 +10,8 @@
  *   memory=plain|private|noncoherent|bar   plain: as the real device. private: the host maps no
  *                   device-local memory. noncoherent: as private, and cached memory is not
  *                   coherent. bar: all device-local memory can be mapped, and is not cached
+ *   reads=1         (bar only) the CPU's reads of such memory are reports. System calls cannot touch
+ *                   it then. On x86-64; nothing elsewhere
  *   coherent=BYTES  size of the heap of coherent host memory (noncoherent only)
  *   heap=BYTES      size of the device-local heap, which is kept to
  *   allocation=BYTES, count=N              the largest allocation, the most at a time
@@ -41,6 +43,7 @@
     RULE(IN_USE, "in use: destroyed while the device may still use it")                            \
     RULE(KERNEL, "kernel: it reaches beyond a buffer, or runs on a family without compute")        \
     RULE(MAP, "map: memory that the host cannot map")                                              \
+    RULE(READ, "read: the host reads memory of the device that is not cached")                    \
     RULE(ATOM, "atom: a flush or invalidate of no whole atoms")                                    \
     RULE(VALUE, "value: a timeline semaphore is raised to a value it has passed")                  \
     RULE(VALIDATION, "validation: a message of the validation layer")                              \
