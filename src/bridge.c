@@ -524,10 +524,14 @@ enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, f
                                        void *user, ferry_ticket *out_ticket) {
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry__bridge *bridge = make_bridge(item);
+    struct ferry__op *read = NULL, *write = NULL;
     if (!bridge) return status;
-    struct ferry__op *read = make_half(bridge, item, FERRY__OP_BRIDGE_READ);
-    struct ferry__op *write = read ? make_half(bridge, item, FERRY__OP_BRIDGE_WRITE) : NULL;
-    if (!write) goto release;
+    if (bridge->merges && (status = ferry__note_bounce(bridge->destination, item->size)))
+        goto release;
+    status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!(read = make_half(bridge, item, FERRY__OP_BRIDGE_READ)) ||
+        !(write = make_half(bridge, item, FERRY__OP_BRIDGE_WRITE)))
+        goto release;
     bridge->read = read;
     bridge->write = write;
     write->callback = cb;

@@ -441,6 +441,8 @@ enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, 
 bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max);
 /* Does it, and counts it; the ticket, or 0, is for the trace. */
 void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket);
+/* Counts an operation that the host merges into words: a fallback, which may be forbidden. */
+enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size);
 /* Chooses the path; takes a region where there is one. */
 enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);
 void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);

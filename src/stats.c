@@ -173,7 +173,7 @@ static const struct histogram {
 enum { HISTOGRAMS = sizeof histograms / sizeof *histograms };
 
 /* Both have them in the order of the list, and nothing else behind the operations. */
-enum { NUMBERS = sizeof(struct ferry__scalars) / sizeof(uint64_t) };
+enum { SCALAR_NUMBERS = sizeof(struct ferry__scalars) / sizeof(uint64_t) };
 static_assert(sizeof(struct ferry_stats) ==
                   sizeof((struct ferry_stats *)0)->operations + sizeof(struct ferry__scalars),
               "the statistics are the operations and the scalars");
@@ -185,7 +185,7 @@ static _Atomic uint64_t *numbers_of(struct ferry__scalars *scalars_of)
 
 static const uint64_t *numbers_in(const struct ferry_stats *stats)
 {
-    return (const uint64_t *)(stats->operations + FERRY_OPERATION_COUNT);
+    return (const uint64_t *)((const char *)stats + sizeof stats->operations);
 }
 
 /* The peaks and the values whose peaks they are: a reset starts a peak from its value. */
@@ -234,8 +234,8 @@ void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out
     sum_shards(metrics, out->operations);
     subtract((uint64_t *)out->operations, (const uint64_t *)metrics->operations_base,
              sizeof out->operations / sizeof(uint64_t));
-    uint64_t *numbers = (uint64_t *)(out->operations + FERRY_OPERATION_COUNT);
-    for (unsigned i = 0; i < NUMBERS; i++)
+    uint64_t *numbers = (uint64_t *)((char *)out + sizeof out->operations);
+    for (unsigned i = 0; i < SCALAR_NUMBERS; i++)
         numbers[i] = atomic_load(&numbers_of(&metrics->now)[i]) -
                      atomic_load(&numbers_of(&metrics->base)[i]);
     pthread_mutex_unlock(&metrics->lock);

@@ -242,15 +242,8 @@ static enum ferry_status import_for_call(struct ferry_device *device, struct fer
     return FERRY_OK;
 }
 
-enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item) {
-    if (item->size == 0) {
-        item->path = FERRY_PATH_NONE;
-        return FERRY_OK;
-    }
-    if (item->operation >= FERRY_OPERATION_COPY) {
-        item->path = FERRY_PATH_DEVICE;
-        return FERRY_OK;
-    }
+/* The path of a transfer between host and device. */
+static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry__item *item) {
     struct ferry__path_question question = {
         .forced = device->path,
         .size = item->size,
@@ -273,6 +266,48 @@ enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__it
     if (item->path == FERRY_PATH_IMPORTED && !question.registered)
         return import_for_call(device, item, &question);
     return FERRY_OK;
+}
+
+/* Does it write parts of words, which the device does not, and the host must merge? */
+static bool bounces(const struct ferry_device *device, const struct ferry__item *item) {
+    const struct ferry__limits *limits = &device->limits;
+    const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
+    const uint64_t src = item->src ? item->src->offset + item->src_offset : 0;
+    struct ferry__span spans[3];
+    switch (item->operation) {
+    case FERRY_OPERATION_UPLOAD:
+        return item->path != FERRY_PATH_IMPORTED &&
+               !ferry__plan_copy_spans(limits, dst, dst, item->size, spans);
+    case FERRY_OPERATION_COPY: {
+        const bool same = item->dst->memory->native == item->src->memory->native;
+        return !(same && dst == src) &&
+               ferry__plan_copy(limits, dst, src, item->size, same) == FERRY__COPY_BOUNCE;
+    }
+    case FERRY_OPERATION_FILL:
+        return ferry__plan_fill(limits, dst, item->size, item->pattern_size) == FERRY__FILL_BOUNCE;
+    case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
+    case FERRY_OPERATION_COUNT:
+        break;
+    }
+    return false;
+}
+
+enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size) {
+    const enum ferry_status status = ferry__fallback(
+        device, &device->metrics.now.fallback_unaligned,
+        "%llu bytes go through the host: the device writes multiples of %u bytes only",
+        (unsigned long long)size, device->limits.copy_alignment);
+    if (!status) FERRY__ADD(&device->metrics, bounced, 1);
+    return status;
+}
+
+enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item) {
+    enum ferry_status status = FERRY_OK;
+    if (item->size == 0) item->path = FERRY_PATH_NONE;
+    else if (item->operation >= FERRY_OPERATION_COPY) item->path = FERRY_PATH_DEVICE;
+    else status = plan_transfer(device, item);
+    if (status || !item->size || !bounces(device, item)) return status;
+    return ferry__note_bounce(device, item->size);
 }
 
 /* --- from items to ops ------------------------------------------------------------------------ */
