@@ -3,6 +3,7 @@
 # make test    builds and runs all tests: optimised, then under the sanitizers
 # make bench    measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
 # make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
+# make package   makes the Debian packages in build/deb
 # make install PREFIX=/usr/local
 # Each of the first three installs what is missing (scripts/setup.sh).
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -36,10 +37,13 @@ test: setup
 macos-cross:
 	JOBS=$(JOBS) scripts/macos_cross.sh
 
+package: setup
+	scripts/package.sh build/deb
+
 install:
 	cmake --install build/release --prefix '$(PREFIX)'
 
 clean:
 	rm -rf build
 
-.PHONY: all setup run bench test macos-cross install clean
+.PHONY: all setup run bench test macos-cross package install clean

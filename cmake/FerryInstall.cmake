@@ -1,6 +1,21 @@
 # cmake --install: libraries, headers, ferry.pc, find_package(Ferry), man pages. The components are
 # the packages of cmake/FerryPackage.cmake: library, development, tools.
 include(CMakePackageConfigHelpers)
+
+# Man pages; under /usr, where packages put them, compressed, as Debian has them.
+function(ferry_install_compressed file folder component)
+  get_filename_component(name ${file} NAME)
+  if(NOT CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+    install(FILES ${file} DESTINATION ${folder} COMPONENT ${component})
+    return()
+  endif()
+  set(compressed ${PROJECT_BINARY_DIR}/generated/${name}.gz)
+  add_custom_command(OUTPUT ${compressed} COMMAND gzip -9nc ${file} > ${compressed}
+    DEPENDS ${file} VERBATIM)
+  add_custom_target(ferry_${name}_gz ALL DEPENDS ${compressed})
+  install(FILES ${compressed} DESTINATION ${folder} COMPONENT ${component})
+endfunction()
+
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/Ferry)
 
 install(TARGETS ferry ferry_static EXPORT FerryTargets
@@ -10,8 +25,7 @@ install(TARGETS ferry ferry_static EXPORT FerryTargets
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ferry DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   COMPONENT development)
 install(EXPORT FerryTargets NAMESPACE Ferry:: DESTINATION ${package} COMPONENT development)
-install(FILES ${PROJECT_SOURCE_DIR}/man/ferry.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
-  COMPONENT development)
+ferry_install_compressed(${PROJECT_SOURCE_DIR}/man/ferry.3 ${CMAKE_INSTALL_MANDIR}/man3 development)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/FerryConfig.cmake.in
   ${PROJECT_BINARY_DIR}/generated/FerryConfig.cmake INSTALL_DESTINATION ${package})

@@ -1,6 +1,5 @@
-# cpack: Debian packages libferry0, libferry-dev and ferry-tools, and those with debugging symbols.
-#   cmake -B build/deb -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr
-#   cmake --build build/deb && (cd build/deb && cpack)
+# cpack: the Debian packages libferry0, libferry-dev and ferry-tools, and those with debugging symbols.
+# scripts/package.sh makes them.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME ferry)
 set(CPACK_PACKAGE_VENDOR "Ferry")
@@ -21,7 +20,6 @@ if(TARGET ferry_triton)
   list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/triton)
 endif()
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libferry${FERRY_ABI})
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "The shared library.")
@@ -48,5 +46,45 @@ if(CMAKE_BUILD_TYPE MATCHES "Deb")
   set(CPACK_DEBIAN_TOOLS_DEBUGINFO_PACKAGE ON)
 else()
   set(CPACK_STRIP_FILES ON)
+endif()
+
+# What Debian wants beside the files: licence and changes in each package, and of the library which
+# package a program needs that links it (shlibs; symbols, each since when), and that the loader's
+# cache is brought up to date (triggers).
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  set(component_packages library libferry${FERRY_ABI} development libferry-dev tools ferry-tools)
+  while(component_packages)
+    list(POP_FRONT component_packages component package)
+    set(changes ${PROJECT_BINARY_DIR}/generated/${package}/changelog)
+    string(TIMESTAMP now "%a, %d %b %Y %H:%M:%S +0000" UTC)
+    file(WRITE ${changes} "ferry (${PROJECT_VERSION}) unstable; urgency=medium\n\n"
+      "  * See CHANGELOG.md in the sources.\n\n"
+      " -- ${CPACK_PACKAGE_CONTACT}  ${now}\n")
+    execute_process(COMMAND gzip -9nf ${changes})
+    install(FILES ${changes}.gz DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package}
+      COMPONENT ${component})
+    install(FILES ${PROJECT_SOURCE_DIR}/LICENSE RENAME copyright
+      DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package} COMPONENT ${component})
+  endwhile()
+
+  set(control ${PROJECT_BINARY_DIR}/debian)
+  file(MAKE_DIRECTORY ${control})
+  file(WRITE ${control}/triggers "activate-noawait ldconfig\n")
+  set(libraries $<TARGET_FILE:ferry>)
+  set(needed "libferry${FERRY_ABI} (>= ${PROJECT_VERSION})")
+  file(WRITE ${control}/shlibs "libferry ${FERRY_ABI} ${needed}\n")
+  if(TARGET ferry_triton)
+    list(APPEND libraries $<TARGET_FILE:ferry_triton>)
+    file(APPEND ${control}/shlibs "libferry_triton ${FERRY_ABI} ${needed}\n")
+  endif()
+  add_custom_target(ferry_debian_symbols ALL
+    COMMAND ${PROJECT_SOURCE_DIR}/packaging/debian/symbols.sh libferry${FERRY_ABI}
+            ${PROJECT_VERSION} ${libraries} > ${control}/symbols VERBATIM)
+  add_dependencies(ferry_debian_symbols ferry)
+  if(TARGET ferry_triton)
+    add_dependencies(ferry_debian_symbols ferry_triton)
+  endif()
+  set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA
+    ${control}/shlibs ${control}/symbols ${control}/triggers)
 endif()
 include(CPack)

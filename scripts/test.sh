@@ -19,7 +19,7 @@ finish() {
 # What is the same in every build runs optimised only, and so does the test of 4095 devices. What has
 # one thread is not run under the thread sanitizer.
 skip_release='^$'
-skip_asan='^test_(install|docs|man|reference|device_ids)$'
+skip_asan='^test_(install|package|docs|man|reference|device_ids)$'
 skip_tsan="$skip_asan|^test_(command|load|python.*)$|inject"
 
 for preset in $presets; do

@@ -5,16 +5,11 @@
 # root already (a copy of it is used).
 set -eu
 cd "$(dirname "$0")/.."
-build=$PWD/build/deb
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tools=gcc,g++,libc6-dev,cmake,make,pkg-config
 
-cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr \
-    -DFERRY_TESTS=OFF -DFERRY_EXAMPLES=OFF
-cmake --build "$build" --parallel 2
-rm -f "$build"/*.deb "$build"/*.ddeb
-(cd "$build" && cpack)
+scripts/package.sh build/deb
 
 if [ $# -gt 0 ]; then
     cp -a "$1" "$work/root"
@@ -22,7 +17,9 @@ else
     debootstrap --variant=minbase --include="$tools" bookworm "$work/root"
 fi
 mkdir "$work/root/ferry"
-cp -r "$build"/*.deb examples tests/install/find_package tests/install/program.c "$work/root/ferry"
+cp -r build/deb/*.deb examples "$work/root/ferry"
+mkdir -p "$work/root/ferry/tests"
+cp -r tests/install "$work/root/ferry/tests"
 cp tests/cpp/*.inc "$work/root/ferry"
 
 # What runs in the clean root; nothing of the source tree but examples is there.
@@ -35,7 +32,7 @@ apt-get install -y -qq --no-install-recommends ./*.deb
 cd /tmp
 ferry --version
 ferry devices
-ferry load /ferry/program.c
+ferry load /ferry/basic.inc
 ferry verify --device host --operations 100
 flags=$(pkg-config --cflags --libs ferry)
 printf 'plain bytes' >model
@@ -83,10 +80,9 @@ cmake -S cxx -B cxx/build
 cmake --build cxx/build
 cxx/build/face
 apt-get install -y -qq --no-install-recommends libjansson-dev # the static library needs it
-cmake -S /ferry/find_package -B both
+cmake -S /ferry/tests/install/find_package -B both
 cmake --build both
-both/shared
-both/static
+ctest --test-dir both --output-on-failure --no-tests=error
 apt-get remove -y -qq ferry-tools libferry-dev libferry0
 [ -z "$(find /usr -name '*ferry*')" ]
 CHECK

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# test_install.sh SOURCE BUILD CMAKE CC: installs into a temporary prefix, moves it, and builds a
+# test_install.sh SOURCE BUILD CMAKE CC CXX: installs into a temporary prefix, moves it, and builds a
 # program there in each of the ways there are. Prints cmocka's closing lines, which
 # scripts/test_summary.awk counts.
 set -u
-source=$1 build=$2 cmake=$3 cc=$4
+source=$1 build=$2 cmake=$3 cc=$4 cxx=$5
 here=$source/tests/install
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -29,15 +29,17 @@ install_and_move() {
     "$cmake" --install "$build" --prefix "$dir/first" && mv "$dir/first" "$dir/prefix"
 }
 
+# with_pkg_config COMPILER FILE
 with_pkg_config() {
     # shellcheck disable=SC2046
-    "$cc" "$here/program.c" -o "$dir/shared" $(pkg-config --cflags --libs ferry) \
+    "$1" "$2" -o "$dir/shared" $(pkg-config --cflags --libs ferry) \
         "-Wl,-rpath,$(pkg-config --variable=libdir ferry)" && "$dir/shared"
 }
 
+# with_pkg_config_static COMPILER FILE
 with_pkg_config_static() {
     # shellcheck disable=SC2046
-    "$cc" "$here/program.c" -o "$dir/static" $(pkg-config --cflags ferry) \
+    "$1" "$2" -o "$dir/static" $(pkg-config --cflags ferry) \
         "$(pkg-config --variable=libdir ferry)/libferry.a" \
         $(pkg-config --static --libs-only-other ferry) $(pkg-config --static --libs-only-l ferry |
             sed 's/-lferry//') && "$dir/static"
@@ -47,9 +49,10 @@ with_pkg_config_static() {
 with_cmake() {
     folder=$1
     shift
-    "$cmake" -S "$here/$folder" -B "$dir/$folder" -DCMAKE_C_COMPILER="$cc" "$@" &&
+    "$cmake" -S "$here/$folder" -B "$dir/$folder" -DCMAKE_C_COMPILER="$cc" \
+        -DCMAKE_CXX_COMPILER="$cxx" "$@" &&
         "$cmake" --build "$dir/$folder" --parallel 2 &&
-        "$dir/$folder/shared" && "$dir/$folder/static"
+        ctest --test-dir "$dir/$folder" --output-on-failure --no-tests=error
 }
 
 # What the shared library shows is what the public headers declare.
@@ -75,8 +78,16 @@ check "install" install_and_move
 pc=$(find "$dir/prefix" -name ferry.pc)
 export PKG_CONFIG_PATH=${pc%/*}
 check "the installed command" "$dir/prefix/bin/ferry" --version
-check "pkg-config" with_pkg_config
-check "pkg-config, static" with_pkg_config_static
+for language in c cpp; do
+    compiler=$cc
+    [ $language = c ] || compiler=$cxx
+    check "$language: pkg-config" with_pkg_config "$compiler" "$here/program.$language"
+    check "$language: pkg-config, static" with_pkg_config_static "$compiler" "$here/program.$language"
+done
+for example in "$source"/examples/*.c; do
+    case $example in *external_work.c | *load_model.c) continue ;; esac # Vulkan; an argument
+    check "$(basename "$example"): pkg-config" with_pkg_config "$cc" "$example"
+done
 check "find_package" with_cmake find_package -DCMAKE_PREFIX_PATH="$dir/prefix"
 check "add_subdirectory" with_cmake subdirectory -DFERRY_SOURCE="$source"
 check "exports" exports

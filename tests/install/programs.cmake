@@ -1,0 +1,23 @@
+# What a project that uses Ferry builds: C and C++, shared and static, and every example that needs
+# nothing but Ferry. EXAMPLES: their folder.
+enable_testing()
+find_package(Threads REQUIRED)
+foreach(language c cpp)
+  foreach(kind ferry ferry_static)
+    add_executable(${language}_${kind} ${CMAKE_CURRENT_LIST_DIR}/program.${language})
+    target_compile_features(${language}_${kind} PRIVATE cxx_std_17)
+    target_link_libraries(${language}_${kind} PRIVATE Ferry::${kind})
+    add_test(NAME ${language}_${kind} COMMAND ${language}_${kind})
+  endforeach()
+endforeach()
+file(GLOB examples ${CMAKE_CURRENT_LIST_DIR}/../../examples/*.c)
+foreach(example IN LISTS examples)
+  get_filename_component(name ${example} NAME_WE)
+  if(name STREQUAL "external_work") # links Vulkan
+    continue()
+  endif()
+  set_source_files_properties(${example} PROPERTIES COMPILE_OPTIONS -std=gnu11)
+  add_executable(${name} ${example})
+  target_link_libraries(${name} PRIVATE Ferry::ferry Threads::Threads)
+  add_test(NAME ${name} COMMAND ${name} $<$<STREQUAL:${name},load_model>:${CMAKE_CURRENT_LIST_FILE}>)
+endforeach()
