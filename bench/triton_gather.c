@@ -76,8 +76,8 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The median time, and the submissions of one round. Every byte is compared after the last. A gather
- * is one submission, and one more for each time that its batch exceeds the staging budget. */
+/* The median time, and the submissions of one round. Every byte is compared after the last. A
+ * gather is one submission, and one more each time that its batch exceeds the staging budget. */
 static uint64_t measure(unsigned way, uint32_t count, size_t size, uint64_t *out_submissions) {
     uint64_t times[ROUNDS];
     struct ferry_stats before, after;

@@ -112,8 +112,9 @@ static void print_json(const struct triton_options *options, const struct triton
     cli_json_string(stdout, options->server);
     printf(", \"api\": \"%u.%u\", \"device\": ", server->major, server->minor);
     cli_json_string(stdout, info->name);
-    printf(", \"kind\": \"%s\", \"requests\": %llu, \"concurrency\": %llu, \"bytes\": %llu, \"time_ns\": %llu, "
-           "\"median_ns\": %llu, \"worst_ns\": %llu,\n \"statistics\": %s,\n \"metrics\": ",
+    printf(", \"kind\": \"%s\", \"requests\": %llu, \"concurrency\": %llu, \"bytes\": %llu, "
+           "\"time_ns\": %llu, \"median_ns\": %llu, \"worst_ns\": %llu,\n \"statistics\": %s,\n "
+           "\"metrics\": ",
            options->kind, (unsigned long long)result->done,
            (unsigned long long)options->concurrency, (unsigned long long)options->bytes,
            (unsigned long long)result->time_ns, (unsigned long long)result->median_ns,

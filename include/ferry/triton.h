@@ -9,7 +9,8 @@
  *
  * A function that can fail returns NULL, or a TRITONSERVER_Error that is the caller's to delete;
  * outputs are written only on success. Where no Triton is in the process it returns a fixed error
- * object that nobody need delete, and says why on stderr. Sizes and offsets are in bytes. Every
+ * object that nobody need delete, and says why on stderr. Arrays and parameters are read until the
+ * call returns; reserved words are 0, else it is INVALID_ARG. Sizes and offsets are in bytes. Every
  * function may be called from any thread; none may be called from a callback of Ferry's unless its
  * comment allows it.
  */
@@ -35,7 +36,7 @@ struct TRITONBACKEND_Response;
  * --------------------------------------------------------------------------------------------- */
 
 /* The device of this name, as ferry_device_open names them (NULL: the best); opened with the
- * defaults unless it is open already. */
+ * defaults unless it is open already, which takes its time. NOT_FOUND: there is none. */
 FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_device(const char *name,
                                                            ferry_device **out_device);
 
@@ -166,9 +167,8 @@ struct ferry_triton_output {
  * gave GPU memory that is not Ferry's, INVALID_ARG for a part outside src. The others go on.
  * requests[i] is that of responses[i]; a NULL of either is skipped. requests itself may be NULL,
  * for requests that were released (a ResponseFactory made the responses): then all outputs are
- * made, in CPU memory if the host has it. If the call itself fails, all
- * errors_out are NULL and there is neither ticket nor callback; responses may have outputs then,
- * and want an error.
+ * made, in CPU memory if the host has it. If the call itself fails, all errors_out are NULL and
+ * there is neither ticket nor callback; responses may have outputs then, and want an error.
  *
  * Sending, deleting and releasing are the caller's. cb and out_ticket as in ferry_triton_gather.
  */
@@ -207,7 +207,8 @@ FERRY_CHECK struct TRITONSERVER_Error *
 ferry_triton_allocator_destroy(ferry_triton_allocator *allocator);
 
 /* For TRITONSERVER_InferenceRequestSetResponseCallback: the allocator and its userp, for requests
- * to this model. With userp NULL the model counts as not listed. */
+ * to this model. With userp NULL the model counts as not listed. Both live as long as the
+ * allocator; do not delete them. Allowed in callbacks. */
 FERRY_API struct TRITONSERVER_ResponseAllocator *
 ferry_triton_allocator_get(const ferry_triton_allocator *allocator);
 FERRY_API void *ferry_triton_allocator_userp(const ferry_triton_allocator *allocator,
@@ -222,7 +223,8 @@ FERRY_API void *ferry_triton_allocator_userp(const ferry_triton_allocator *alloc
 FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_error(enum ferry_status status,
                                                           const char *what);
 
-/* Sends Ferry's log, from this level on, to the server's. */
+/* Sends Ferry's log, from this level on, to the server's. A process has one: the last call of this
+ * and of ferry_set_log counts. */
 FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_log(enum ferry_log_level level);
 
 /*

@@ -44,7 +44,8 @@ struct call {
     TRITONSERVER_InferenceResponse *response;
 };
 
-/* Sends a request that asks for outputs (NULL the end; none: it wants all). allocator: NULL: memory of the host's. */
+/* Sends a request that asks for outputs (NULL the end; none: it wants all). allocator: NULL: memory
+ * of the host's. */
 void call_start(struct call *call, struct host *host, const char *model,
                 const struct tensor_data *inputs, size_t input_count, const char *const *outputs,
                 TRITONSERVER_ResponseAllocator *allocator, void *userp);

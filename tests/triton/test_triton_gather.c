@@ -333,6 +333,63 @@ static void from_another_device(void **state) {
     free(bytes);
 }
 
+/* One input in pieces of the host's, of this device and of another one, and a second request whose
+ * input is on both devices too: one ticket for all. */
+static void pieces_from_everywhere(void **state) {
+    enum { SIZE = 5000 };
+    uint8_t *bytes = make_bytes(4 * SIZE, 12);
+    ferry_device *other = NULL;
+    void *near_base = NULL, *far_base = NULL;
+    TRITONBACKEND_Request *requests[2];
+    TRITONSERVER_Error *errors[2];
+    struct ferry_triton_span spans[2];
+    struct called called = {0};
+    ferry_ticket ticket;
+    (void)state;
+    succeed(ferry_triton_device("host:1", &other));
+    ferry_buffer *near = make_buffer(device, 4 * SIZE), *far = make_buffer(other, 4 * SIZE);
+    ferry_buffer *dst = make_buffer(device, 4 * SIZE);
+    assert_int_equal(ferry_copy_from_host(near, bytes, 4 * SIZE, 0), FERRY_OK);
+    assert_int_equal(ferry_copy_from_host(far, bytes, 4 * SIZE, 0), FERRY_OK);
+    fill(dst, 0x77);
+    succeed(ferry_triton_handle_create(near, &near_base));
+    succeed(ferry_triton_handle_create(far, &far_base));
+    for (size_t i = 0; i < 2; i++) {
+        TRITONSERVER_InferenceRequest *made = make_request();
+        const size_t at = 2 * SIZE * i;
+        add_input(made, "x");
+        add_data(made, "x", bytes + at, 31);
+        add_memory(made, "x", (uint8_t *)far_base + at + 31, SIZE, TRITONSERVER_MEMORY_GPU,
+                   ferry_triton_device_id(other));
+        add_memory(made, "x", (uint8_t *)near_base + at + 31 + SIZE, 33, TRITONSERVER_MEMORY_GPU,
+                   ferry_triton_device_id(device));
+        requests[i] = standin_hand_over(made);
+    }
+    const struct ferry_triton_input input = {.name = "x", .dst = dst, .offset = 3};
+    const uint64_t bridged = triton_stats().bridged, before = triton_stats().gathered_bytes;
+    succeed(ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, note, &called,
+                                &ticket));
+    wait_for(ticket);
+    assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+    assert_int_equal(called.calls, 1);
+    assert_int_equal(triton_stats().bridged - bridged, 2);
+    assert_int_equal(triton_stats().gathered_bytes - before, 2 * (SIZE + 64));
+    const struct expected parts[] = {{3, SIZE + 64, bytes},
+                                     {3 + SIZE + 64, SIZE + 64, bytes + 2 * SIZE}};
+    expect_bytes(dst, parts, 2, 0x77);
+    for (size_t i = 0; i < 2; i++) {
+        assert_null(errors[i]);
+        finish_request(requests[i]);
+    }
+    ferry_triton_handle_destroy(near_base);
+    ferry_triton_handle_destroy(far_base);
+    ferry_buffer_destroy(near);
+    ferry_buffer_destroy(far);
+    ferry_buffer_destroy(dst);
+    ferry_triton_device_release(other);
+    free(bytes);
+}
+
 /* A copy between devices that fails makes the ticket and the callback fail. */
 static void bridge_that_fails(void **state) {
     ferry_device *other = NULL;
@@ -515,7 +572,7 @@ int main(void) {
         TEST(takes_nothing),       TEST(wants_a_buffer),      TEST(optional_inputs),
         TEST(all_kinds_of_memory), TEST(from_another_device), TEST(bridge_that_fails),
         TEST(passes_through),      TEST(refuses_bad_calls),   TEST(is_ordered),
-        TEST(above_the_budget),
+        TEST(above_the_budget),    TEST(pieces_from_everywhere),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -107,6 +107,7 @@ static const int64_t shape[] = {1, -1};
 
 static const size_t sizes[] = {0, 1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537};
 
+/* Strings are bytes like any other. */
 static void unpacks_all_sizes(void **state) {
     enum { N = COUNT(sizes) };
     struct place places[N] = {{0}};
@@ -127,7 +128,7 @@ static void unpacks_all_sizes(void **state) {
     ferry_buffer *src = make_buffer(device, total + 7);
     assert_int_equal(ferry_copy_from_host(src, bytes, total + 7, 0), FERRY_OK);
     const struct ferry_triton_output output = {
-        .name = "y", .datatype = TRITONSERVER_TYPE_UINT8, .src = src, .parts = parts};
+        .name = "y", .datatype = TRITONSERVER_TYPE_BYTES, .src = src, .parts = parts};
     const uint64_t before = submissions(device), scattered = triton_stats().scattered_bytes;
     succeed(ferry_triton_scatter(device, requests, responses, N, &output, 1, errors, NULL, NULL,
                                  &ticket));
