@@ -25,7 +25,7 @@ struct user {
     VkPhysicalDevice physical;
     VkDevice device;
     VkQueue queue; /* the second one: Ferry has the first */
-    VkPhysicalDeviceVulkan12Features timeline;
+    VkPhysicalDeviceVulkan12Features enabled;
     VkPhysicalDeviceFeatures2 features;
     _Atomic unsigned locks, unlocks, releases;
     bool wrong_queue;
@@ -45,7 +45,8 @@ static void unlock_queue(void *user, uint32_t family, uint32_t index) {
 
 static void released(void *user) { atomic_fetch_add(&((struct user *)user)->releases, 1); }
 
-static void user_init(struct user *u, const char *options) {
+/* kernels: with the features that Ferry's kernels need. */
+static void user_init_with(struct user *u, const char *options, bool kernels) {
     char why[FERRY__WHY_MAX];
     memset(u, 0, sizeof *u);
     assert_int_equal(set(options), 0);
@@ -56,13 +57,15 @@ static void user_init(struct user *u, const char *options) {
     VkResult result =
         u->vk.EnumeratePhysicalDevices(u->instance.handle, &one, &u->physical);
     assert_true(result == VK_SUCCESS || result == VK_INCOMPLETE);
-    u->timeline = (VkPhysicalDeviceVulkan12Features){
+    u->enabled = (VkPhysicalDeviceVulkan12Features){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .timelineSemaphore = VK_TRUE,
+        .bufferDeviceAddress = kernels,
+        .storageBuffer8BitAccess = kernels,
     };
     u->features = (VkPhysicalDeviceFeatures2){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-        .pNext = &u->timeline,
+        .pNext = &u->enabled,
     };
     static const float priorities[2] = {1.0f, 1.0f};
     const VkDeviceQueueCreateInfo queues = {
@@ -80,6 +83,8 @@ static void user_init(struct user *u, const char *options) {
     assert_int_equal(ferry__vulkan_load_device(&u->vk, u->device, why), FERRY_OK);
     u->vk.GetDeviceQueue(u->device, 0, 1, &u->queue);
 }
+
+static void user_init(struct user *u, const char *options) { user_init_with(u, options, false); }
 
 static void user_finish(struct user *u) {
     assert_int_equal(u->locks, u->unlocks);
@@ -191,7 +196,7 @@ static void test_refusals(void **unused) {
     mine = description(&u);
     mine.features = NULL;
     refused(&u, &mine, FERRY_ERROR_UNSUPPORTED, "timelineSemaphore");
-    u.timeline.timelineSemaphore = VK_FALSE;
+    u.enabled.timelineSemaphore = VK_FALSE;
     mine = description(&u);
     refused(&u, &mine, FERRY_ERROR_UNSUPPORTED, "timelineSemaphore");
     /* The feature's own structure counts as well. */
@@ -268,6 +273,47 @@ static void test_buffer(void **unused) {
     u.vk.DestroyBuffer(u.device, mine.buffer, NULL);
     u.vk.FreeMemory(u.device, memory, NULL);
     user_finish(&u);
+}
+
+/* Kernels where the user enabled what they need; they keep away from the user's own buffers, which
+ * need not have an address. */
+static void test_kernels(void **unused) {
+    (void)unused;
+    struct user u;
+    setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
+    user_init(&u, PLAIN);
+    struct ferry_vulkan_device mine = description(&u);
+    refused(&u, &mine, FERRY_ERROR_UNSUPPORTED, "bufferDeviceAddress");
+    user_finish(&u);
+
+    user_init_with(&u, PLAIN ",collect=1", true);
+    ferry_device *device = wrap(&u);
+    VkDeviceMemory memory;
+    struct ferry_vulkan_buffer own = {.buffer = user_buffer(&u, &memory), .size = SIZE};
+    ferry_buffer *wrapped, *a = make_buffer(device), *b = make_buffer(device);
+    OK(ferry_vulkan_buffer_wrap(device, &own, NULL, NULL, &wrapped));
+    unsigned char *model = malloc(SIZE), *down = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        model[i] = (unsigned char)("abc"[i % 3]);
+    OK(ferry_fill_buffer(a, SIZE, 0, "abc", 3));
+    OK(ferry_copy_buffer(b, a, SIZE, 0, 0));
+    OK(ferry_copy_buffer(wrapped, b, SIZE, 0, 0));
+    OK(ferry_fill_buffer(wrapped, 7, 5, "xyzxy", 5));
+    memcpy(model + 5, "xyzxyxy", 7);
+    OK(ferry_copy_to_host(wrapped, down, SIZE, 0));
+    assert_memory_equal(down, model, SIZE);
+    for (int i = 0; i < STRICTVK_RULE_COUNT; i++)
+        assert_int_equal(reports((enum strictvk_rule)i), 0);
+    free(model);
+    free(down);
+    ferry_buffer_destroy(wrapped);
+    ferry_buffer_destroy(a);
+    ferry_buffer_destroy(b);
+    ferry_device_close(device);
+    u.vk.DestroyBuffer(u.device, own.buffer, NULL);
+    u.vk.FreeMemory(u.device, memory, NULL);
+    user_finish(&u);
+    unsetenv("FERRY_VULKAN_ENGINE");
 }
 
 static void test_other_drivers(void **unused) {
@@ -450,6 +496,7 @@ int main(void) {
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_buffer),
+        cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_other_drivers),
         cmocka_unit_test(test_external),
         cmocka_unit_test(test_never_submitted),
