@@ -33,8 +33,9 @@ struct ferry__trace {
     char text[TEXT_SIZE];
 };
 
-static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next */
+static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
 static struct ferry__trace *current;
+static uint64_t ids_given; /* in earlier traces of this process: the file may be the same */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static atomic_bool warned;
 
@@ -146,6 +147,7 @@ static struct ferry__trace *start(const char *name, char *why, size_t why_size)
     snprintf(why, why_size, "no host memory");
     if (trace == NULL)
         return NULL;
+    trace->last_id = ids_given;
     trace->events = ferry__alloc(EVENTS_MAX * sizeof *trace->events);
     trace->written = ferry__alloc(EVENTS_MAX * sizeof *trace->written);
     snprintf(first, sizeof first,
@@ -184,6 +186,7 @@ static void finish(struct ferry__trace *trace)
     pthread_cond_signal(&trace->work);
     pthread_mutex_unlock(&trace->lock);
     pthread_join(trace->writer, NULL);
+    ids_given = trace->last_id;
     ferry__trace_file_close(&trace->file);
     pthread_cond_destroy(&trace->room);
     pthread_cond_destroy(&trace->work);

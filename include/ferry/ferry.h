@@ -84,7 +84,8 @@ typedef void (*ferry_log_fn)(enum ferry_log_level level, const char *message, vo
 
 /*
  * Sends messages of this level and the more urgent ones to fn; NULL: to stderr. The default is WARN
- * to stderr. fn may be called from any thread, also several at once, and must not call Ferry.
+ * to stderr. fn may be called from any thread, also several at once, and must not call Ferry, nor
+ * wait for a thread that does: it may be called while Ferry holds a lock.
  * Once this returns the function set before may still be running, but is not called anew.
  */
 FERRY_API void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level);
