@@ -340,6 +340,40 @@ static void private_memory_all_the_way(void **state) {
     free(bytes);
 }
 
+/* The model's device is another one than that of its inputs and outputs: bridged both ways. */
+static void private_memory_of_another_device(void **state) {
+    uint8_t *bytes = make_bytes(4097, 9);
+    static const char *const models[] = {"m"};
+    ferry_triton_allocator *allocator = NULL;
+    ferry_buffer *buffer = make_buffer(device, 4097);
+    void *base = NULL;
+    struct call call;
+    (void)state;
+    succeed(ferry_triton_allocator_create(
+        &(struct ferry_triton_allocator_params){
+            .device = device, .private_models = models, .private_model_count = 1},
+        &allocator));
+    succeed(load("m", model_text,
+                 "parameters { key: \"device\" value: { string_value: \"host:1\" } }"));
+    assert_int_equal(ferry_copy_from_host(buffer, bytes, 4097, 0), FERRY_OK);
+    succeed(ferry_triton_handle_create(buffer, &base));
+    struct tensor_data inputs[] = {tensor("A", base, 4097), tensor("B", bytes, 33)};
+    inputs[0].type = TRITONSERVER_MEMORY_GPU;
+    const uint64_t before = triton_stats().bridged;
+    call_start(&call, &host, "m", inputs, 2, both, ferry_triton_allocator_get(allocator),
+               ferry_triton_allocator_userp(allocator, "m"));
+    call_wait(&call);
+    call_expect(&call, "X", bytes, 4097, (int64_t[]){1, 4097}, 2);
+    call_expect(&call, "Y", bytes, 33, (int64_t[]){1, 33}, 2);
+    call_finish(&call);
+    assert_int_equal(triton_stats().bridged - before, 3);
+    ferry_triton_handle_destroy(base);
+    host_unload(&host, "m");
+    succeed(ferry_triton_allocator_destroy(allocator));
+    ferry_buffer_destroy(buffer);
+    free(bytes);
+}
+
 /* Unloaded with batches on their way: all are answered, and none later. */
 static void unload_in_flight(void **state) {
     enum { N = 40 };
@@ -437,6 +471,7 @@ int main(void) {
         TEST(few_submissions),
         TEST(kinds_of_instances), TEST(refusals_at_load),          TEST(partly_failed_batches),
         TEST(failed_batches),    TEST(no_memory),                  TEST(private_memory_all_the_way),
+        TEST(private_memory_of_another_device),
         TEST(unload_in_flight),  TEST(many_instances_and_models),  TEST(statistics),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -179,6 +179,36 @@ static void statistics_count_rows(void **state) {
     host_unload(&host, "m");
 }
 
+/* Requests of other lengths meet in a batch only where the configuration lets them. */
+static void ragged_batches(void **state) {
+    enum { N = 6 };
+    static const char text[] = "backend: \"ferry\"\nmax_batch_size: 8\n"
+                               "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] %s }\n"
+                               "output { name: \"X\" data_type: TYPE_UINT8 dims: [ -1 ] }\n"
+                               "dynamic_batching { max_queue_delay_microseconds: 5000 }\n";
+    (void)state;
+    for (int ragged = 0; ragged < 2; ragged++) {
+        struct call calls[N];
+        char config[512];
+        snprintf(config, sizeof config, text, ragged ? "allow_ragged_batch: true" : "");
+        succeed(load(config, ""));
+        (void)standin_largest_batch();
+        for (int64_t i = 0; i < N; i++) {
+            const struct tensor_data input = {.name = "A", .bytes = bytes, .size = 3 + (size_t)i,
+                                              .shape = {1, 3 + i}, .dims = 2};
+            call_start(&calls[i], &host, "m", &input, 1, x, NULL, NULL);
+        }
+        for (int64_t i = 0; i < N; i++) {
+            call_wait(&calls[i]);
+            call_expect(&calls[i], "X", bytes, 3 + (size_t)i, (int64_t[]){1, 3 + i}, 2);
+            call_finish(&calls[i]);
+        }
+        const unsigned largest = standin_largest_batch();
+        if (!ragged) assert_int_equal(largest, 1);
+        host_unload(&host, "m");
+    }
+}
+
 /* The server's metrics come to say what was done, also if nothing is done after it. */
 static void metrics_of_a_quiet_server(void **state) {
     struct call call;
@@ -316,6 +346,7 @@ int main(void) {
         TEST(responses_come_from_a_thread_that_may_wait),
         TEST(times_are_those_of_the_device),
         TEST(statistics_count_rows),
+        TEST(ragged_batches),
         TEST(metrics_of_a_quiet_server),
         TEST(a_request_that_names_no_output_gets_all),
         TEST(all_types_of_a_fixed_size),

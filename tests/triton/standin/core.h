@@ -208,6 +208,9 @@ void model_unload(struct model *model);
 TRITONSERVER_Error *normalize(struct TRITONSERVER_InferenceRequest *request,
                               const struct model *model);
 
+bool may_meet(const struct TRITONSERVER_InferenceRequest *a,
+              const struct TRITONSERVER_InferenceRequest *b, const struct model *model);
+
 /* The request was made ready to be sent, and goes into its model's queue. */
 TRITONSERVER_Error *enqueue(struct TRITONSERVER_InferenceRequest *request);
 

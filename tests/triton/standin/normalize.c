@@ -62,6 +62,24 @@ static TRITONSERVER_Error *check_input(struct TRITONSERVER_InferenceRequest *req
     return NULL;
 }
 
+/* Of inputs that are not ragged only equal shapes meet in a batch. */
+bool may_meet(const struct TRITONSERVER_InferenceRequest *a,
+              const struct TRITONSERVER_InferenceRequest *b, const struct model *model) {
+    const struct json *inputs = json_get(model->config, "input");
+    for (uint32_t i = 0; i < a->input_count; i++) {
+        const TRITONBACKEND_Input *input = &a->inputs[i];
+        const struct json *config = find(inputs, input->name);
+        if (!strcmp(json_text(json_get(config, "allow_ragged_batch"), "false"), "true")) continue;
+        uint32_t other = 0;
+        while (other < b->input_count && strcmp(b->inputs[other].name, input->name)) other++;
+        if (other == b->input_count || b->inputs[other].dims != input->dims ||
+            memcmp(b->inputs[other].shape + 1, input->shape + 1,
+                   (input->dims - 1) * sizeof *input->shape))
+            return false;
+    }
+    return true;
+}
+
 /* A request that asks for no output asks for all there are. */
 static TRITONSERVER_Error *ask_for_outputs(struct TRITONSERVER_InferenceRequest *request,
                                            const struct json *outputs) {

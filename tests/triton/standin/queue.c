@@ -94,7 +94,9 @@ static uint32_t take_batch(struct model *model, struct batch *batch, TRITONBACKE
         wait_until(model, until);
     uint32_t count = 0, rows = 0;
     while (model->first && count < BATCH_MAX &&
-           (!count || rows + rows_of(model->first) <= model->max_rows)) {
+           (!count ||
+            (rows + rows_of(model->first) <= model->max_rows &&
+             may_meet((struct TRITONSERVER_InferenceRequest *)out[0], model->first, model)))) {
         rows += rows_of(model->first);
         out[count++] = (TRITONBACKEND_Request *)take_first(model, batch);
     }
