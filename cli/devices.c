@@ -50,6 +50,51 @@ static void print_json(const struct ferry_device_info *infos, size_t count)
     fputs("\n]\n", stdout);
 }
 
+static void print_thresholds(const struct ferry_device_info *info)
+{
+    static const char *const names[] = {
+#define FERRY_THRESHOLD(name, help) #name,
+#include <ferry/thresholds.inc>
+#undef FERRY_THRESHOLD
+    };
+    const uint64_t values[] = {
+#define FERRY_THRESHOLD(name, help) info->thresholds.name,
+#include <ferry/thresholds.inc>
+#undef FERRY_THRESHOLD
+    };
+    for (size_t i = 0; i < CLI_COUNT(names); i++) {
+        char size[CLI_TEXT_MAX] = "max";
+        if (values[i] != UINT64_MAX)
+            cli_size(size, values[i]);
+        printf("  %-24s %10s  %s\n", names[i], size,
+               (info->measured >> i & 1) != 0 ? "measured" : "");
+    }
+    if (info->measuring_ns == 0)
+        puts("  nothing was measured");
+    else
+        printf("  measured in %.1f ms\n", (double)info->measuring_ns / 1e6);
+}
+
+/* What only an open device knows. */
+static enum ferry_status print_open(const struct ferry_device_info *infos, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct ferry_device_info info;
+        ferry_device *device;
+        enum ferry_status status =
+            ferry_device_open(&(struct ferry_device_params){.name = infos[i].name}, &device);
+        if (status != FERRY_OK)
+            return status;
+        ferry_device_get_info(device, &info);
+        ferry_device_close(device);
+        printf("\n%s: %u queues in use; paths ", info.name, info.queues);
+        print_paths(stdout, info.paths, "", ", ", "");
+        putchar('\n');
+        print_thresholds(&info);
+    }
+    return FERRY_OK;
+}
+
 /* The list may grow between the two calls: a device was plugged in. */
 static enum ferry_status list_all(struct ferry_device_info **out_infos, size_t *out_count)
 {
@@ -71,14 +116,16 @@ static enum ferry_status list_all(struct ferry_device_info **out_infos, size_t *
 
 enum cli_exit cli_devices(int argc, char **argv)
 {
-    bool json = false;
+    bool json = false, verbose = false;
     const struct cli_option options[] = {
         {"json", CLI_FLAG, &json, NULL, "print JSON instead of a table"},
+        {"verbose", CLI_FLAG, &verbose, NULL, "open each, and print its thresholds too"},
     };
     const struct cli_manual manual = {
         .name = "devices",
-        .text = "Lists the devices that --device takes, the best first. Opens none.",
+        .text = "Lists the devices that --device takes, the best first.",
         .examples = "  ferry devices\n"
+                    "  ferry devices --verbose\n"
                     "  ferry devices --json | python3 -m json.tool\n",
         .options = options,
         .option_count = CLI_COUNT(options),
@@ -98,6 +145,11 @@ enum cli_exit cli_devices(int argc, char **argv)
         print_json(infos, count);
     } else {
         print_table(infos, count);
+        status = verbose ? print_open(infos, count) : FERRY_OK;
+        if (status != FERRY_OK) {
+            cli_complain("devices: %s: %s", ferry_status_text(status), ferry_last_error());
+            end = CLI_DEVICE;
+        }
     }
     free(infos);
     return end;

@@ -9,12 +9,15 @@ function quoted(line) {
 }
 
 # Lists that are included: what their macros make of them, on one line.
-/#include <ferry\/(status|stats)\.inc>/ {
+/#include <ferry\/(status|stats|thresholds)\.inc>/ {
     list = FILENAME
-    sub(/[^\/]*$/, /status/ ? "status.inc" : "stats.inc", list)
+    name = $0
+    sub(/.*ferry\//, "", name)
+    sub(/>.*/, "", name)
+    sub(/[^\/]*$/, name, list)
     out = ""
     while ((getline line < list) > 0) {
-        if (line !~ /^FERRY_STAT(US|_HISTOGRAM)?\(/) continue
+        if (line !~ /^FERRY_(STAT|STATUS|STAT_HISTOGRAM|THRESHOLD)\(/) continue
         help = quoted(line)
         array = line ~ /^FERRY_STAT_HISTOGRAM/ ? "[FERRY_COUNT_BUCKETS]" : ""
         sub(/^[A-Z_]*\(/, "", line)

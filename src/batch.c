@@ -97,9 +97,7 @@ enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buff
 
 /* All of it in a few microseconds by the CPU, inside the call. */
 static bool is_direct(const ferry_batch *batch) {
-    uint64_t left = batch->device->direct_max < batch->device->upload.chunk_size
-                        ? batch->device->direct_max
-                        : batch->device->upload.chunk_size;
+    uint64_t left = batch->device->upload.chunk_size;
     for (size_t i = 0; i < batch->count; i++) {
         const struct ferry__item *item = &batch->items[i];
         if (item->size && !ferry__item_direct_ok(item, left)) return false;

@@ -31,7 +31,8 @@ static void set_reach(struct ferry_buffer *buffer) {
      * a direct write that overlaps it in time would be undone, and a direct read would race. */
     const bool bytes = device->limits.copy_alignment == 1 || device->limits.has_kernel;
     const bool reach = buffer->host && memory->coherent && bytes;
-    buffer->direct_write = reach && transfers;
+    const bool small = device->info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
+    buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
     buffer->direct_read = reach && transfers && memory->cached;
     buffer->cpu = reach && memory->cached;
 }

@@ -283,16 +283,6 @@ static void pick_queues(struct ferry_device *device) {
         device->queues[q].event = limits->queues[q].event;
 }
 
-/* What the planner asks. */
-static void set_thresholds(struct ferry_device *device) {
-    const bool cpu = device->cpus_taken > 0;
-    device->direct_max = UINT64_MAX;
-    device->direct_copy_max = cpu ? UINT64_MAX : 64 << 10;
-    /* H200: 1 MiB takes 41 us from registered memory, 49 us by the CPU; 64 KiB 20 us and 3 us. */
-    device->direct_registered_max = cpu ? UINT64_MAX : 512 << 10;
-    device->import_from = 256 << 10;
-}
-
 static int init_locks(struct ferry_device *device) {
     int error = pthread_mutex_init(&device->lock, NULL);
     if (!error) error = pthread_mutex_init(&device->host_lock, NULL);
@@ -362,8 +352,11 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                                         ferry_device **out_device) {
     char why[FERRY__WHY_MAX] = "";
     enum ferry_path path;
+    struct ferry__threshold_choice choice;
     enum ferry_status status = check_params(params);
-    if (status || (status = forced_path(params, &path))) return status;
+    if (status || (status = forced_path(params, &path)) ||
+        (status = ferry__thresholds_choose(params, &choice)))
+        return status;
     struct ferry_device *device = make_device(params, path, info->kind);
     if (!device)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a device");
@@ -386,7 +379,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     device->limits_no_kernel = device->limits;
     device->limits_no_kernel.has_kernel = false;
     pick_queues(device);
-    set_thresholds(device);
+    ferry__thresholds_default(device, &choice);
     if (!all_add(device)) {
         device->driver->close(device->state);
         discard_device(device);
@@ -394,6 +387,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                            (1 << FERRY__DEVICE_BITS) - 1);
     }
     device->first_ticket = ferry__ticket_next(device);
+    if (!open_params->wrapped) ferry__thresholds_measure(device, &choice);
     ferry__trace_open(device);
     ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->info.name, device->info.description,
                device->info.reason);

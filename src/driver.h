@@ -62,6 +62,7 @@ struct ferry__limits {
     bool import_cheap;           /* importing for a single transfer pays (no page locking) */
     bool has_kernel;
     uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
+    bool kernel_decided; /* by the user, or measured by the driver: the engine does not measure it */
     uint32_t atom;             /* flush and invalidate ranges are multiples of it */
     bool whole_readback; /* a submission that writes readback memory which is not coherent gives the
                             host all of that memory: what it had not flushed there is lost, and

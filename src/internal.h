@@ -357,9 +357,6 @@ struct ferry_device {
     enum ferry_map map;
     bool no_fallback, no_staging_wait;
     unsigned cpus_taken; /* by the device itself: 1 where a CPU carries it out */
-    uint64_t direct_max, direct_copy_max; /* the CPU copies at most this much; above it the queue */
-    uint64_t direct_registered_max;       /* the same, where the host range is registered */
-    uint64_t import_from;                 /* imports for one transfer pay from here on */
     struct ferry__memory_pool memory;
     struct ferry__staging upload, readback;
 
@@ -425,6 +422,32 @@ static inline bool ferry__all_zero(const uint64_t *words, size_t size) {
 /* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
 enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
                                   const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
+
+/* --- thresholds (thresholds.c): in device->info ------------------------------------------------ */
+
+struct ferry__threshold_choice {
+    struct ferry_thresholds given; /* 0: not */
+    enum { FERRY__MEASURE_GPU, FERRY__MEASURE_ALWAYS, FERRY__MEASURE_NEVER } measure;
+};
+
+/* What the parameters and the environment say. */
+enum ferry_status ferry__thresholds_choose(const struct ferry_device_params *params,
+                                           struct ferry__threshold_choice *out_choice);
+void ferry__thresholds_default(struct ferry_device *device,
+                               const struct ferry__threshold_choice *choice);
+/* Two ways to move bytes, and what a size takes by each; 0: not known. */
+struct ferry__race {
+    uint64_t (*time)(void *arg, bool second, uint64_t size);
+    void *arg;
+    uint64_t smallest, largest;
+};
+
+/* The size from which on the second way is clearly faster, at all sizes asked above it, too;
+ * UINT64_MAX: it is not. Asks for the largest, its half, and so on. False: not known. */
+bool ferry__crossover(const struct ferry__race *race, uint64_t *out_from);
+/* Measures those that are not given, on an open device that nobody else has yet. */
+void ferry__thresholds_measure(struct ferry_device *device,
+                               const struct ferry__threshold_choice *choice);
 
 /* --- from operations to items (transfer.c) ---------------------------------------------------- */
 

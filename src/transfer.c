@@ -123,11 +123,17 @@ static inline bool idle(const ferry_buffer *buffer) {
     return atomic_load_explicit(&buffer->word, memory_order_acquire) == 0;
 }
 
-bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max) {
+/* The CPU does at most this much; above it the queue is faster. */
+static uint64_t direct_max(const struct ferry__item *item) {
     const struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    if (item->operation >= FERRY_OPERATION_COPY && max > device->direct_copy_max)
-        max = device->direct_copy_max;
-    if (item->size > max) return false;
+    if (item->operation >= FERRY_OPERATION_COPY) return device->info.thresholds.direct_copy_max;
+    if (item->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
+        return UINT64_MAX;
+    return device->info.thresholds.direct_write_max;
+}
+
+bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max) {
+    if (item->size > max || item->size > direct_max(item)) return false;
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
         return item->dst->direct_write && idle(item->dst);
@@ -145,7 +151,7 @@ bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max) {
 
 /* Would the device read or write registered memory sooner than the CPU copies? */
 static bool goes_imported(struct ferry_device *device, const struct ferry__item *item) {
-    if (item->operation >= FERRY_OPERATION_COPY || item->size <= device->direct_registered_max ||
+    if (item->operation >= FERRY_OPERATION_COPY || item->size <= device->info.thresholds.direct_registered_max ||
         device->path != FERRY_PATH_AUTO)
         return false;
     struct ferry__region *region = ferry__region_find(device, item->host, item->size);
@@ -248,7 +254,7 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
         .forced = device->path,
         .size = item->size,
         .import_ok = device->limits.import_granularity != 0,
-        .import_cheap = device->limits.import_cheap && item->size >= device->import_from,
+        .import_cheap = item->size >= device->info.thresholds.import_from,
         .chunk = device->upload.chunk_size,
         .budget = device->upload.budget,
     };
@@ -342,15 +348,15 @@ static enum ferry_status submit_item(struct ferry__item *item, const struct repl
 }
 
 /* Nothing in flight but failed bytes: the CPU may still do it, if it does not read those. */
-static bool direct_among_failed(const struct ferry__item *item, uint64_t max,
-                                enum ferry_status *out_status) {
+static bool direct_among_failed(const struct ferry__item *item, enum ferry_status *out_status) {
     struct ferry_buffer *buffer = item->dst ? item->dst : item->src;
     struct ferry_device *device = buffer->device;
     const bool write = item->dst != NULL;
-    if (item->operation == FERRY_OPERATION_COPY || item->size > max || !item->size) return false;
+    if (item->operation == FERRY_OPERATION_COPY || item->size > direct_max(item) || !item->size)
+        return false;
     if (atomic_load(&buffer->word) != FERRY__BUFFER_FAILED) return false;
     if (item->operation == FERRY_OPERATION_FILL) {
-        if (!buffer->cpu || item->size > device->direct_copy_max) return false;
+        if (!buffer->cpu) return false;
     } else if (!(write ? buffer->direct_write : buffer->direct_read)) {
         return false;
     }
@@ -397,19 +403,18 @@ static enum ferry_status run_waiting(struct ferry__item *item) {
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     enum ferry_status status;
     if (!item->size ||
-        (ferry__item_direct_ok(item, device->direct_max) && !goes_imported(device, item)))
+        (ferry__item_direct_ok(item, UINT64_MAX) && !goes_imported(device, item)))
         return run_inside_call(item, &(struct reply){0});
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, true, NULL, NULL, NULL);
-    if (direct_among_failed(item, device->direct_max, &status)) return status;
+    if (direct_among_failed(item, &status)) return status;
     return submit_item(item, &(struct reply){.waiting = true});
 }
 
 static enum ferry_status run_async(struct ferry__item *item, const struct reply *reply) {
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    const uint64_t max =
-        device->direct_max < ASYNC_DIRECT_MAX ? device->direct_max : ASYNC_DIRECT_MAX;
-    if (!item->size || (ferry__item_direct_ok(item, max) && !goes_imported(device, item)))
+    if (!item->size ||
+        (ferry__item_direct_ok(item, ASYNC_DIRECT_MAX) && !goes_imported(device, item)))
         return run_inside_call(item, reply);
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, false, reply->callback, reply->user, reply->out_ticket);

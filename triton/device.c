@@ -45,6 +45,8 @@ static const char *difference(const struct ferry_device_params *a,
     if (a->pool_budget != b->pool_budget) return "pool_budget";
     if (a->no_fallback != b->no_fallback) return "no_fallback";
     if (a->no_staging_wait != b->no_staging_wait) return "no_staging_wait";
+    if (a->no_measuring != b->no_measuring) return "no_measuring";
+    if (memcmp(&a->thresholds, &b->thresholds, sizeof a->thresholds)) return "thresholds";
     return a->queues != b->queues ? "queues" : NULL;
 }
 

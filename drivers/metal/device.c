@@ -268,7 +268,7 @@ static bool can_import(struct metal_state *state, uint64_t page)
     return !status;
 }
 
-static uint64_t kernel_copy_from(struct metal_state *state)
+static uint64_t kernel_copy_from(struct metal_state *state, bool *out_decided)
 {
     enum { AUTO, BLIT, KERNEL, CALIBRATE, ENGINES };
     static const char *const engines[ENGINES] = {"auto", "blit", "kernel", "calibrate"};
@@ -276,6 +276,7 @@ static uint64_t kernel_copy_from(struct metal_state *state)
     if (!state->pipelines[METAL_KERNEL_COPY])
         return 0;
     int engine = choice("FERRY_METAL_ENGINE", engines, ENGINES);
+    *out_decided = engine != AUTO;
     if (engine == CALIBRATE) {
         const uint64_t measured[] = {[METAL_FASTER_UNKNOWN] = usual,
                                      [METAL_FASTER_BLIT] = 0,
@@ -303,12 +304,12 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .total_memory = mtl_working_set_size(state->device),
         .import_granularity = can_import(state, page) ? page : 0,
         .has_kernel = has_kernel,
-        .kernel_copy_from = kernel_copy_from(state),
         .atom = state->unified ? 1 : 4,
         .whole_readback = state->class == METAL_DISCRETE,
         .has_events = true,
         .queue_count = state->queue_count,
     };
+    out->kernel_copy_from = kernel_copy_from(state, &out->kernel_decided);
     out->import_cheap =
         out->import_granularity && (state->class == METAL_APPLE || state->class == METAL_INTEL);
     for (unsigned i = 0; i < state->queue_count; i++) {

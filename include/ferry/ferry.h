@@ -135,6 +135,14 @@ enum ferry_device_kind {
     FERRY_DEVICE_VIRTUAL,    /* a virtual machine's view of a GPU */
 };
 
+/* From which size on one way is taken rather than another (docs/transfers.md); UINT64_MAX: always,
+ * for a largest size, or never, for a smallest. */
+struct ferry_thresholds {
+#define FERRY_THRESHOLD(name, help) uint64_t name;
+#include <ferry/thresholds.inc>
+#undef FERRY_THRESHOLD
+};
+
 struct ferry_device_params {
     /*
      * "host", "host:1", "vulkan" (its best device, software included), "vulkan:1", "metal", ...
@@ -151,8 +159,12 @@ struct ferry_device_params {
     bool no_fallback;        /* a fallback to a slower way is FERRY_ERROR_UNSUPPORTED */
     bool no_staging_wait;    /* a waiting operation returns POOL_EXHAUSTED rather than wait for
                                 staging that other operations hold */
+    bool no_measuring;       /* thresholds are the defaults: nothing is measured */
     uint32_t queues;         /* queues to use at most; 0: what the driver finds best */
-    uint64_t reserved[8];    /* zero */
+    /* Each, if not 0, instead of what is measured when a GPU is opened, or the default. Where
+     * it is 0 the environment's FERRY_THRESHOLDS counts: "default", or "import_from=1M,...". */
+    struct ferry_thresholds thresholds;
+    uint64_t reserved[3]; /* zero */
 };
 
 struct ferry_device_info {
@@ -169,7 +181,11 @@ struct ferry_device_info {
     uint64_t import_granularity; /* host memory is imported in multiples of this; 0: never */
     uint32_t paths;              /* bit 1 << path for each path that works on this device */
     uint32_t queues;             /* queues in use (open device), queues there are (list) */
-    uint64_t reserved[8];
+    /* Of an open device: */
+    struct ferry_thresholds thresholds;
+    uint64_t measured;     /* bit i: the i-th threshold was measured */
+    uint64_t measuring_ns; /* how long that took; 0: nothing was measured */
+    uint64_t reserved[1];
 };
 
 struct ferry_memory_info {
@@ -194,7 +210,8 @@ FERRY_CHECK enum ferry_status ferry_device_list(struct ferry_device_info *infos,
 
 /*
  * Opens a device. NULL params: all zero. Opening the same one twice makes two separate worlds, each
- * with its own memory, order and threads; a process wants one. An unknown name is NO_DEVICE, with
+ * with its own memory, order and threads; a process wants one. A GPU is measured for some ms (see
+ * no_measuring). An unknown name is NO_DEVICE, with
  * the names there are in ferry_last_error(). After fork() the child's devices are DEVICE_LOST.
  */
 FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params *params,
@@ -203,7 +220,8 @@ FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params
 /*
  * Waits for all work and its callbacks, then closes. NULL is allowed. No other call on the device
  * may be running. Buffers that are still alive are good for ferry_buffer_destroy only; anything
- * else on them is DEVICE_LOST. Memory of ferry_host_alloc goes with the device. In a callback it is logged, and done after the callback returns.
+ * else on them is DEVICE_LOST. Memory of ferry_host_alloc goes with the device. In a callback it is
+ * logged, and done after the callback returns.
  */
 FERRY_API void ferry_device_close(ferry_device *device);
 

@@ -167,6 +167,10 @@ run "devices JSON" 0 "$ferry" devices --json
 json 'any(d["name"].startswith("host") and d["kind"] == "host" for d in j)'
 json 'all(d["max_buffer_size"] > 0 for d in j)'
 
+run "devices and thresholds" 0 "$ferry" devices --verbose
+says out "^host:0: .*paths direct"
+says out "direct_write_max +max"
+
 run "verify" 0 "$ferry" verify --device host --operations 300 --seed 7
 says out "300 operations on .* \(seed 7\)"
 run "verify JSON" 0 "$ferry" verify --device host --operations 300 --seed 7 --json

@@ -226,6 +226,7 @@ static void test_mapped(void **state)
 
 int main(void)
 {
+    setenv("FERRY_THRESHOLDS", "default", 1); /* transfers are counted */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_upload),
         cmocka_unit_test(test_small_uploads),

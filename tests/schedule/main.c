@@ -51,6 +51,7 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &options))
         return usage();
     signal(SIGALRM, hung);
+    setenv("FERRY_THRESHOLDS", "default", 1); /* the same paths on every run */
     setvbuf(stdout, NULL, _IONBF, 0);
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
     if (options.inject != NULL)

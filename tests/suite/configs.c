@@ -15,6 +15,10 @@ bool vulkan_event_wait(uint64_t event, uint64_t value);
 const struct suite_config suite_configs[] = {
     {.name = "host", HOST, .big = true},
     {.name = "host-never", HOST, QUEUED},
+    /* As on a GPU: small ones by the CPU, the rest by the queue, though the CPU could. */
+    {.name = "host-gpu", HOST,
+     .params.thresholds = {.direct_write_max = 65536, .direct_copy_max = 4096,
+                           .direct_registered_max = 65536, .import_from = 262144}},
     {.name = "host-metal", HOST, QUEUED,
      .knobs = "align=4,fill_pattern=1,kernel,max_copy=64K"},
     {.name = "host-metal-nokernel", HOST, QUEUED,

@@ -7,7 +7,7 @@
 #define SUITE_GROUPS(X)                                                                            \
     X(devices) X(arguments) X(buffers) X(ranges) X(fills) X(overlap) X(large) X(async) X(tickets)  \
     X(callbacks) X(batches) X(external) X(hostmem) X(failures) X(lifetime) X(stats) X(memory)      \
-    X(threads) X(bridge)
+    X(threads) X(bridge) X(thresholds)
 
 #define DECLARE(noun) extern const struct suite_group suite_##noun;
 SUITE_GROUPS(DECLARE)
@@ -39,6 +39,7 @@ static void set_environment(void)
 {
     unsetenv("FERRY_DEVICE");
     unsetenv("FERRY_PATH");
+    setenv("FERRY_THRESHOLDS", "default", 1); /* the same paths on every run */
     if (suite->strict_library != NULL) {
         setenv("FERRY_VULKAN_LIBRARY", suite->strict_library, 1);
         setenv("STRICTVK", suite->strict, 1);

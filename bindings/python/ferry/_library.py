@@ -49,8 +49,10 @@ class DeviceParams(_c.Structure):
         ("pool_budget", _c.c_uint64),
         ("no_fallback", _c.c_bool),
         ("no_staging_wait", _c.c_bool),
+        ("no_measuring", _c.c_bool),
         ("queues", _c.c_uint32),
-        ("reserved", _c.c_uint64 * 8),
+        ("thresholds", _c.c_uint64 * 5),
+        ("reserved", _c.c_uint64 * 3),
     ]
 
 
@@ -69,7 +71,10 @@ class DeviceInfoStruct(_c.Structure):
         ("import_granularity", _c.c_uint64),
         ("paths", _c.c_uint32),
         ("queues", _c.c_uint32),
-        ("reserved", _c.c_uint64 * 8),
+        ("thresholds", _c.c_uint64 * 5),
+        ("measured", _c.c_uint64),
+        ("measuring_ns", _c.c_uint64),
+        ("reserved", _c.c_uint64 * 1),
     ]
 
 
