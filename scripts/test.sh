@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # make test: every test, optimised, then under the address and undefined behaviour sanitizers, then
-# those with threads under the thread sanitizer. PRESETS and JOBS may be given. Ends with how many tests ran on each
-# configuration, and fails if one ran none.
+# those with threads under the thread sanitizer; last, the cross-build for macOS. PRESETS and JOBS may
+# be given. Ends with how many tests ran on each configuration, and fails if one ran none.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
-presets=${PRESETS:-release asan tsan}
+[ "$(uname)" = Darwin ] && cross="" || cross=macos
+presets=${PRESETS:-release asan tsan $cross}
 jobs=${JOBS:-2}
 summary=$(mktemp)
 trap 'rm -f "$summary"' EXIT
@@ -12,6 +13,17 @@ trap 'rm -f "$summary"' EXIT
 finish() {
     cat "$summary"
     exit "$1"
+}
+
+# Of what the cross-build needs, setup.sh installs all but npm.
+cross_build() {
+    code=0
+    JOBS=$jobs scripts/macos_cross.sh || code=$?
+    case $code in
+    0) printf '\n%-8s  built for arm64 and x86_64, and checked; not run\n' macos >>"$summary" ;;
+    77) printf '\n%-8s  NOT BUILT: the lines above say what is missing\n' macos >>"$summary" ;;
+    *) finish 1 ;;
+    esac
 }
 
 # Twice as many at once as there are processors: many wait for a device that is slow on purpose.
@@ -23,6 +35,10 @@ skip_asan='^test_(install|package|docs|man|reference|device_ids)$'
 skip_tsan="$skip_asan|^test_(command|load|python.*)$|inject"
 
 for preset in $presets; do
+    if [ "$preset" = macos ]; then
+        cross_build
+        continue
+    fi
     skip=skip_$preset
     cmake --preset "$preset" -DFERRY_WERROR=ON -DFERRY_TESTS=ON
     cmake --build --preset "$preset" --parallel "$jobs"

@@ -93,7 +93,11 @@ run "no backends" 2 "$ferry" triton --server "$server"
 says err "--backends is missing"
 run "no such library" 3 "$ferry" triton --server "$dir/none.so" --backends "$backends"
 says err "cannot open the server library: .*none.so"
-run "another library" 3 "$ferry" triton --server libm.so.6 --backends "$backends"
+case $(uname) in
+Darwin) other=/usr/lib/libSystem.B.dylib ;;
+*) other=libm.so.6 ;;
+esac
+run "another library" 3 "$ferry" triton --server "$other" --backends "$backends"
 says err "no Triton server"
 run "another major version" 3 env STANDIN_MAJOR=2 "$ferry" triton --server "$server" \
     --backends "$backends"

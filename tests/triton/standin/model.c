@@ -162,14 +162,10 @@ static TRITONSERVER_Error *start_instances(struct model *model) {
 
 static struct model *make_model(struct TRITONSERVER_Server *server, const char *name) {
     struct model *model = calloc(1, sizeof *model);
-    pthread_condattr_t attributes;
     model->server = server;
     snprintf(model->name, sizeof model->name, "%s", name);
     pthread_mutex_init(&model->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&model->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pthread_cond_init(&model->changed, NULL);
     return model;
 }
 

@@ -59,8 +59,13 @@ TRITONSERVER_Error *enqueue(struct TRITONSERVER_InferenceRequest *request) {
 
 /* --- to a backend ----------------------------------------------------------------------------- */
 
+/* A condition's own clock is the same on every system, but not the one of now_ns. */
 static void wait_until(struct model *model, uint64_t when) {
-    const struct timespec at = {(time_t)(when / 1000000000u), (long)(when % 1000000000u)};
+    const uint64_t now = now_ns(), left = when > now ? when - now : 0;
+    struct timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    at.tv_sec += (time_t)((left + (uint64_t)at.tv_nsec) / 1000000000u);
+    at.tv_nsec = (long)((left + (uint64_t)at.tv_nsec) % 1000000000u);
     pthread_cond_timedwait(&model->changed, &model->lock, &at);
 }
 
