@@ -46,6 +46,9 @@ endforeach()
 if(FERRY_JSON_FOUND)
   string(APPEND FERRY_PC_LIBS_PRIVATE " -ljansson")
 endif()
+if(FERRY_URING_FOUND)
+  string(APPEND FERRY_PC_LIBS_PRIVATE " -luring")
+endif()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/ferry.pc.in
   ${PROJECT_BINARY_DIR}/generated/ferry.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/generated/ferry.pc

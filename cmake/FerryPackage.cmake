@@ -31,9 +31,14 @@ set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
   "libferry${FERRY_ABI} (= ${PROJECT_VERSION})")
-if(FERRY_JSON_FOUND) # of programs that link the static library
-  set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS libjansson-dev)
+set(static "") # of programs that link the static library
+if(FERRY_JSON_FOUND)
+  list(APPEND static libjansson-dev)
 endif()
+if(FERRY_URING_FOUND)
+  list(APPEND static liburing-dev)
+endif()
+list(JOIN static ", " CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS)
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME ferry-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)

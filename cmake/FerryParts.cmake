@@ -1,4 +1,25 @@
-# Parts of the library beside its core: DLPack, and the reader of model files. safetensors have
+# What is optional in the library, and its parts beside its core.
+#
+# io_uring reads and writes files, through liburing; without it threads do.
+option(FERRY_URING "Read and write files by io_uring, if liburing is there" ON)
+set(FERRY_URING_FOUND OFF)
+set(FERRY_FILE_LIBRARIES "")
+if(FERRY_URING)
+  find_package(PkgConfig)
+  if(PkgConfig_FOUND)
+    pkg_check_modules(URING liburing>=2.0)
+    set(FERRY_URING_FOUND ${URING_FOUND})
+  endif()
+endif()
+if(FERRY_URING_FOUND)
+  list(FILTER FERRY_LIBRARY_SOURCES EXCLUDE REGEX "file_uring_none\\.c$")
+  set(FERRY_FILE_LIBRARIES ${URING_LINK_LIBRARIES})
+else()
+  list(FILTER FERRY_LIBRARY_SOURCES EXCLUDE REGEX "file_uring\\.c$")
+  message(STATUS "files: read and written by threads (no liburing)")
+endif()
+
+# DLPack, and the reader of model files. safetensors have
 # their header in JSON, which is read by jansson; without it they are UNSUPPORTED, and all else works.
 option(FERRY_JSON "Read safetensors, if jansson is there" ON)
 set(FERRY_JSON_FOUND OFF)

@@ -6,8 +6,8 @@ set -eu
 # CONTRIBUTING.md says what each is for, and why this one; test_docs holds the two together.
 debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng
     libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers glslang-tools libobjc4
-    libblocksruntime-dev clang lld valgrind libjansson-dev libdlpack-dev dpkg-dev python3-numpy
-    python3-pytest groff-base doxygen"
+    libblocksruntime-dev clang lld valgrind libjansson-dev liburing-dev libdlpack-dev
+    dpkg-dev python3-numpy python3-pytest groff-base doxygen"
 homebrew="cmake pkg-config cmocka tesseract jansson groff doxygen numpy"
 
 as_root() {

@@ -58,6 +58,12 @@ static enum ferry_status add(ferry_batch *batch, const struct ferry__item *item)
     return FERRY_OK;
 }
 
+enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
+                                   const struct ferry__item *item) {
+    const enum ferry_status status = check_batch(batch, what);
+    return status ? status : add(batch, item);
+}
+
 enum ferry_status ferry_batch_copy_from_host(ferry_batch *batch, ferry_buffer *dst, const void *src,
                                              size_t size, size_t dst_offset) {
     struct ferry__item item;

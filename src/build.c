@@ -38,6 +38,8 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) 
     sub->upload_count = sub->out_count = sub->hull_count = sub->run = 0;
     sub->staged = sub->items = sub->submitted_ns = 0;
     sub->bridges = false;
+    sub->slots = NULL;
+    sub->pieces = NULL;
     return sub;
 }
 
@@ -124,6 +126,7 @@ static void copy_out(struct ferry_device *device, struct ferry__sub *sub) {
     }
     for (size_t i = 0; i < sub->upload_count; i++)
         ferry__staging_give(device, &device->upload, &sub->uploads[i]);
+    if (sub->slots || sub->pieces) ferry__file_sub_done(device, sub);
     for (size_t i = 0; i < sub->part_count && sub->bridges; i++)
         if (sub->parts[i].op->bridge) ferry__bridge_copy_out(sub->parts[i].op, sub);
 }
@@ -142,7 +145,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status) {
 void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
     struct ferry__metrics *metrics = &device->metrics;
     const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
-    if (sub->out_count || sub->upload_count || sub->bridges) {
+    if (sub->out_count || sub->upload_count || sub->bridges || sub->slots || sub->pieces) {
         pthread_mutex_unlock(&device->lock);
         copy_out(device, sub);
         pthread_mutex_lock(&device->lock);
@@ -204,10 +207,18 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
                         sizeof *sub->parts))
         return false;
     sub->parts[sub->part_count++] =
-        (struct ferry__part){.op = op, .first = op->next_item, .last = op->next_item};
+        (struct ferry__part){.op = op, .first = op->next_item, .last = op->next_item,
+                             .commands = sub->command_count};
     ferry__op_ref(op);
     op->pending++;
     return true;
+}
+
+/* Takes back the last part: it has no commands, and is no concern of the submission's. */
+static void drop_part(struct ferry__sub *sub) {
+    struct ferry__op *op = sub->parts[--sub->part_count].op;
+    op->pending--;
+    ferry__op_unref_locked(op);
 }
 
 /* Staging is short. A waiting operation that must not wait for it is refused, and changes nothing. */
@@ -245,8 +256,14 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;
-        if (op->poked) return false; /* a bridge: meanwhile there is something to do */
+        if (op->bridge && op->poked) return false; /* meanwhile there is something to do */
         ferry__ready_remove(op);
+        return true;
+    case FERRY__EMIT_WAITS:
+        if (op->poked) return false;
+        ferry__ready_remove(op);
+        op->waits = true;
+        if (sub->command_count == part->commands) drop_part(sub);
         return true;
     case FERRY__EMIT_FAILED:
         note_untouched(op);

@@ -458,6 +458,7 @@ void ferry__device_close_now(struct ferry_device *device) {
     ferry__engine_finish(device);
     ferry__caller_finish(device);
     ferry__trace_close(device);
+    ferry__files_finish(device);
     all_remove(device);
     orphan_buffers(device);
     atomic_store(&device->dead, FERRY__CLOSED);
@@ -538,6 +539,7 @@ enum ferry_status ferry_device_trim(ferry_device *device) {
     (void)ferry__memory_trim(device);
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);
+    ferry__files_trim(device);
     return FERRY_OK;
 }
 

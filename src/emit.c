@@ -296,28 +296,30 @@ static enum ferry_status bounce_write(struct ferry_device *device, struct ferry_
 
 /* The next piece of a bounce: one chunk of staging holds its words. */
 static enum ferry_status bounce_begin(struct ferry_device *device, struct ferry__sub *sub,
-                                      struct ferry__op *op, const struct ferry__item *item) {
+                                      struct ferry__op *op, const struct ferry__item *item,
+                                      uint64_t end) {
     const bool copy = item->operation == FERRY_OPERATION_COPY;
     const uint64_t align = device->limits.copy_alignment;
     const uint64_t most = device->readback.chunk_size / (copy ? 2 : 1) - 4 * align;
     const uint64_t from = copy ? item->src->offset + item->src_offset : UINT64_MAX;
     op->bounce_piece = ferry__plan_piece(&device->limits, item->dst->offset + item->dst_offset,
-                                         from, item->size, op->item_done, most);
+                                         from, end, op->item_done, most);
     const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
     if (!RESERVE(sub, out)) return no_memory();
     const uint64_t size = b.dst_size + b.src_size;
     return ferry__staging_take(device, &device->readback, op, size, size, 0, &op->bounce);
 }
 
-static enum ferry__emitted emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
+enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
                                        struct ferry__op *op, struct ferry__item *item,
-                                       enum ferry_status *out_status) {
+                                       uint64_t end, enum ferry_status *out_status) {
     enum ferry_status status;
-    while (op->item_done < item->size) {
+    while (op->item_done < end) {
         if (is_full(device, sub, op, item)) return FERRY__EMIT_MORE;
         bool reads = false;
         if (!op->bounce_ready) {
-            if ((status = bounce_begin(device, sub, op, item))) return emitted(status, out_status);
+            if ((status = bounce_begin(device, sub, op, item, end)))
+                return emitted(status, out_status);
             status = bounce_read(device, sub, op, item, &reads);
             if (!status && !reads) ferry__bounce_merge(device, op);
         } else {
@@ -389,7 +391,7 @@ static enum ferry__emitted emit_copy(struct ferry_device *device, struct ferry__
     case FERRY__COPY_BOUNCE:
         break;
     }
-    return emit_bounce(device, sub, op, item, out_status);
+    return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
 }
 
 /* Puts size bytes of the pattern, from at on, into a slice of staging. */
@@ -458,7 +460,7 @@ static enum ferry__emitted emit_fill(struct ferry_device *device, struct ferry__
     case FERRY__FILL_BOUNCE:
         break;
     }
-    return emit_bounce(device, sub, op, item, out_status);
+    return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
 }
 
 /* --- one item, one op -------------------------------------------------------------------------- */
@@ -471,7 +473,7 @@ static enum ferry__emitted emit_upload(struct ferry_device *device, struct ferry
     if (item->path == FERRY_PATH_IMPORTED) return emit_imported(device, sub, item, out_status);
     /* Staging has the destination's phase, so the device needs no more than that. */
     if (!ferry__plan_copy_spans(&device->limits, offset, offset, item->size, spans))
-        return emit_bounce(device, sub, op, item, out_status);
+        return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
     return emit_staged_upload(device, sub, op, item, out_status);
 }
 
@@ -479,6 +481,7 @@ static enum ferry__emitted emit_item(struct ferry_device *device, struct ferry__
                                      struct ferry__op *op, struct ferry__item *item,
                                      enum ferry_status *out_status) {
     if (!item->size) return FERRY__EMIT_DONE;
+    if (item->file) return ferry__file_emit(device, sub, op, item, out_status);
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
         return emit_upload(device, sub, op, item, out_status);

@@ -55,6 +55,7 @@ static void let_go(struct ferry__op *op) {
     ferry__free(op->edges);
     op->edges = NULL;
     op->edge_count = 0;
+    ferry__files_free(op);
     for (size_t i = 0; i < op->count; i++) ferry__item_finish(op->device, &op->items[i]);
     if (op->items != &op->one) ferry__free(op->items);
     op->items = NULL;
@@ -370,6 +371,7 @@ static bool may_build_now(const struct ferry__op *op) {
     if (!op->in_ready || device->queues[op->queue].ready_first != op) return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__item *item = &op->items[i];
+        if (item->file) continue;
         if (item->path == FERRY_PATH_STAGED || (item->path == FERRY_PATH_PIPELINED && op->batch))
             staged += item->size;
     }

@@ -315,7 +315,8 @@ void ferry__op_try_done(struct ferry__op *op) {
         struct ferry__op *now = work;
         work = now->work_next;
         now->in_work = false;
-        if (atomic_load(&now->done) || now->pending || now->undone || !now->gathered ||
+        if (atomic_load(&now->done) || now->pending || now->undone || now->moving ||
+            !now->gathered ||
             (now->kind == FERRY__OP_EXTERNAL && !now->ended))
             continue;
         struct ferry__edge *edges = now->dependents;

@@ -13,6 +13,10 @@
 
 struct ferry__op;
 struct ferry__sub;
+struct ferry__files;
+struct ferry__file_io;
+struct ferry__file_slot;
+struct ferry__file_piece;
 
 enum {
     FERRY__IN_FLIGHT_MAX = 2,       /* submissions on a queue before more work is parked (R7) */
@@ -180,6 +184,11 @@ struct ferry__item {
     uint64_t dst_offset, src_offset, size;
     unsigned char *host;
     struct ferry__region *region; /* that holds host; NULL: none */
+    bool file;                    /* the host's side is a file */
+    bool direct_io;               /* that was opened for it */
+    bool reopened;                /* cached_fd is to be closed */
+    int fd, cached_fd;
+    uint64_t file_offset;
 };
 
 /* One buffer that an op uses. In buffer->reads while the op only reads it. */
@@ -237,6 +246,7 @@ struct ferry__op {
     bool bounce_ready; /* the chunk that was read is merged, and to be written */
     struct ferry__slice bounce;
     struct ferry__piece bounce_piece;
+    struct ferry__files *files; /* NULL: none yet */
 
     /* Under device->lock: */
     struct ferry__edge *dependents;
@@ -249,7 +259,10 @@ struct ferry__op {
     bool ended, owns_event; /* external work */
     bool unsignalled;       /* it failed: its event is Ferry's to raise */
     struct ferry__bridge *bridge;
-    bool poked; /* a bridge's half: there is something to do since it was last looked at */
+    bool poked; /* bridges, files: there is something to do since it was last looked at */
+    bool waits; /* it has left its queue until it is poked */
+    bool hungry;     /* for a slot of files' staging */
+    unsigned moving; /* pieces that are read or written */
     struct ferry__op *poke_next;
     struct ferry__op *ready_next, *ready_previous;
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
@@ -266,6 +279,7 @@ struct ferry__op {
 struct ferry__part {
     struct ferry__op *op;
     size_t first, last; /* items, both included */
+    size_t commands;    /* of the submission before it */
     bool blocks;        /* a bounce: the op goes on when this is copied out */
 };
 
@@ -299,6 +313,8 @@ struct ferry__sub {
     uint64_t items;
     bool bridges; /* a part is a bridge's half */
     uint64_t submitted_ns; /* traced: when it was */
+    struct ferry__file_slot *slots;   /* to give back */
+    struct ferry__file_piece *pieces; /* to write to files */
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {
@@ -383,6 +399,7 @@ struct ferry_device {
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__caller caller;
+    _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
 
     pthread_mutex_t host_lock; /* guards the regions */
     struct ferry__region **regions;
@@ -466,6 +483,12 @@ bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max);
 void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket);
 /* Counts an operation that the host merges into words: a fallback, which may be forbidden. */
 enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size);
+/* Carries out an item that was checked, as its function's caller wants it. */
+enum ferry_status ferry__item_wait(struct ferry__item *item);
+enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb, void *user,
+                                     ferry_ticket *out_ticket);
+enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
+                                   const struct ferry__item *item);
 /* Chooses the path; takes a region where there is one. */
 enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);
 void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
@@ -534,6 +557,7 @@ enum ferry__emitted {
     FERRY__EMIT_MORE,    /* the submission is full */
     FERRY__EMIT_STARVED, /* no staging is free */
     FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done (or, a bridge, is told to) */
+    FERRY__EMIT_WAITS,   /* the op goes on when it is poked */
     FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
 };
 /* On FAILED *out_status says why. */
@@ -548,6 +572,10 @@ enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__su
                                    const struct ferry__memory *dst, uint64_t dst_offset,
                                    const struct ferry__memory *src, uint64_t src_offset,
                                    uint64_t size);
+/* A part of an item, up to end, whose bytes the host merges into the words round them. */
+enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
+                                       struct ferry__op *op, struct ferry__item *item,
+                                       uint64_t end, enum ferry_status *out_status);
 /* Grows an array to hold one more. False: no host memory. */
 bool ferry__reserve(void **array, size_t *capacity, size_t count, size_t size);
 
@@ -595,6 +623,19 @@ void ferry__trace_submission(const struct ferry_device *device, const struct fer
 void ferry__trace_wait(struct ferry__op *op); /* since op->starved_ns, which becomes 0 */
 void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,
                            uint64_t begin_ns);
+
+/* --- files (file.c, file_pieces.c, file_io.c) -------------------------------------------------- */
+
+enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, struct ferry__item *item,
+                                     enum ferry_status *out_status);
+/* A submission with pieces of files is done on the device. Under no lock. */
+void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub);
+void ferry__file_item_finish(struct ferry__item *item);
+void ferry__files_free(struct ferry__op *op);
+enum ferry_status ferry__files_start(struct ferry_device *device);
+void ferry__files_trim(struct ferry_device *device);
+void ferry__files_finish(struct ferry_device *device);
 
 /* --- bridge.c ---------------------------------------------------------------------------------- */
 

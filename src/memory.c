@@ -129,6 +129,7 @@ static enum ferry_status block_get(struct ferry_device *device, enum ferry_stora
     idle_shrink(device, 0, ferry__now_ns());
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);
+    ferry__files_trim(device);
     return block_create(device, storage, size, shared, label, out_block);
 }
 

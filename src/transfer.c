@@ -115,6 +115,7 @@ void ferry__item_finish(struct ferry_device *device, struct ferry__item *item) {
     if (item->dst) ferry__buffer_unref(item->dst);
     if (item->src) ferry__buffer_unref(item->src);
     ferry__region_unref(device, item->region);
+    ferry__file_item_finish(item);
 }
 
 /* --- the direct path -------------------------------------------------------------------------- */
@@ -133,7 +134,7 @@ static uint64_t direct_max(const struct ferry__item *item) {
 }
 
 bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max) {
-    if (item->size > max || item->size > direct_max(item)) return false;
+    if (item->file || item->size > max || item->size > direct_max(item)) return false;
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
         return item->dst->direct_write && idle(item->dst);
@@ -311,6 +312,9 @@ enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__it
     enum ferry_status status = FERRY_OK;
     if (item->size == 0) item->path = FERRY_PATH_NONE;
     else if (item->operation >= FERRY_OPERATION_COPY) item->path = FERRY_PATH_DEVICE;
+    else if (item->file)
+        item->path =
+            item->size <= device->upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
     else status = plan_transfer(device, item);
     if (status || !item->size || !bounces(device, item)) return status;
     return ferry__note_bounce(device, item->size);
@@ -352,7 +356,8 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
     struct ferry_buffer *buffer = item->dst ? item->dst : item->src;
     struct ferry_device *device = buffer->device;
     const bool write = item->dst != NULL;
-    if (item->operation == FERRY_OPERATION_COPY || item->size > direct_max(item) || !item->size)
+    if (item->operation == FERRY_OPERATION_COPY || item->size > direct_max(item) || !item->size ||
+        item->file)
         return false;
     if (atomic_load(&buffer->word) != FERRY__BUFFER_FAILED) return false;
     if (item->operation == FERRY_OPERATION_FILL) {
@@ -419,6 +424,13 @@ static enum ferry_status run_async(struct ferry__item *item, const struct reply 
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, false, reply->callback, reply->user, reply->out_ticket);
     return submit_item(item, reply);
+}
+
+enum ferry_status ferry__item_wait(struct ferry__item *item) { return run_waiting(item); }
+
+enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb, void *user,
+                                     ferry_ticket *out_ticket) {
+    return run_async(item, &(struct reply){false, cb, user, out_ticket});
 }
 
 /* --- the operations that wait ------------------------------------------------------------------ */

@@ -395,6 +395,50 @@ FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callb
                                                  ferry_ticket *out_ticket);
 
 /* ---------------------------------------------------------------------------------------------
+ * Files
+ *
+ * Operations like the others: [file_offset, file_offset + size) of an open file to or from
+ * [offset, offset + size) of the buffer. A file is read straight into memory that the device copies
+ * from, or into the buffer's own where the host reaches that, in several pieces at once and while
+ * the device copies others; no other operation waits for a disk, but those on the same buffer.
+ *
+ * fd is borrowed: it must stay open until the operation is done. Its own position is neither used
+ * nor moved. It must be a file that has bytes at an offset: a regular file or a block device; a
+ * pipe, a socket, a terminal or a folder is UNSUPPORTED. A number that is no open file, a file that
+ * is not open for reading (or writing), or one to be written that is open for appending, is
+ * INVALID_ARGUMENT. Where fd was opened for direct I/O (O_DIRECT), so the bytes travel: any offsets
+ * and sizes all the same. Only parts of blocks at the ends of what is written go through the
+ * system's cache.
+ *
+ * IO: the file ends before file_offset + size (at the call, where that is known then), or cannot be
+ * read or written: ferry_last_error() names the place and the reason. After a failed write the
+ * range in the file may hold anything. A file is not tracked: while an operation reads a part of it
+ * nobody, other operations included, may write there, and none that another writes may be read.
+ * Nothing is synced (fsync).
+ * --------------------------------------------------------------------------------------------- */
+
+FERRY_CHECK enum ferry_status ferry_copy_from_file(ferry_buffer *buffer, int fd,
+                                                   uint64_t file_offset, size_t size,
+                                                   size_t offset);
+FERRY_CHECK enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
+                                                 size_t size, size_t offset);
+FERRY_CHECK enum ferry_status ferry_copy_from_file_async(ferry_buffer *buffer, int fd,
+                                                         uint64_t file_offset, size_t size,
+                                                         size_t offset, ferry_callback cb,
+                                                         void *user, ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd,
+                                                       uint64_t file_offset, size_t size,
+                                                       size_t offset, ferry_callback cb, void *user,
+                                                       ferry_ticket *out_ticket);
+/* Small items of a batch that lie near each other in one file are read as one. */
+FERRY_CHECK enum ferry_status ferry_batch_copy_from_file(ferry_batch *batch, ferry_buffer *buffer,
+                                                         int fd, uint64_t file_offset, size_t size,
+                                                         size_t offset);
+FERRY_CHECK enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry_buffer *buffer,
+                                                       int fd, uint64_t file_offset, size_t size,
+                                                       size_t offset);
+
+/* ---------------------------------------------------------------------------------------------
  * Host memory that the device can reach at full speed
  * --------------------------------------------------------------------------------------------- */
 

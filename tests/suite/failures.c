@@ -1,6 +1,8 @@
 /* Failures made by the driver's knobs: what failed cannot be read until it is written again. */
 #include "suite.h"
 
+#include <unistd.h>
+
 enum { SIZE = 10000, FROM = 2000, PART = 3000, ATTEMPTS = 64 };
 
 /* A device of which exactly the submission of attempt's operation fails. */
@@ -63,6 +65,16 @@ static enum ferry_status upload_part(struct attempt *attempt)
     return ferry_copy_from_host(attempt->mirror.buffer, part, PART, FROM);
 }
 
+static enum ferry_status file_part(struct attempt *attempt)
+{
+    unsigned char part[PART];
+    scribble(part, PART, 2);
+    int fd = make_file(part, PART, 0);
+    enum ferry_status status = ferry_copy_from_file(attempt->mirror.buffer, fd, 0, PART, FROM);
+    close(fd);
+    return status;
+}
+
 static enum ferry_status fill_part(struct attempt *attempt)
 {
     return ferry_fill_buffer(attempt->mirror.buffer, PART, FROM, "f", 1);
@@ -102,6 +114,12 @@ static void test_upload(void **state)
 {
     (void)state;
     check_interval(FERRY_STORAGE_PRIVATE, upload_part);
+}
+
+static void test_from_file(void **state)
+{
+    (void)state;
+    check_interval(FERRY_STORAGE_PRIVATE, file_part);
 }
 
 static void test_fill(void **state)
@@ -202,6 +220,23 @@ static enum ferry_status download(struct attempt *attempt)
         assert_int_equal(got[PART + 10 + i], 0xA5);
     }
     return status;
+}
+
+static enum ferry_status to_file(struct attempt *attempt)
+{
+    int fd = make_file("", 0, 0);
+    enum ferry_status status = ferry_copy_to_file(attempt->mirror.buffer, fd, 3, PART, FROM);
+    close(fd);
+    return status;
+}
+
+static void test_to_file(void **state)
+{
+    (void)state;
+    struct attempt attempt = attempt_failing("fail_exec", FERRY_STORAGE_PRIVATE, to_file);
+    IS(FERRY_ERROR_EXECUTION_FAILED, attempt.status);
+    expect_mirror(&attempt.mirror);
+    attempt_close(&attempt);
 }
 
 static void test_download(void **state)
@@ -423,12 +458,14 @@ static void test_no_staging_wait(void **state)
 
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_upload),
+    SUITE_TEST(test_from_file),
     SUITE_TEST(test_fill),
     SUITE_TEST(test_copy),
     SUITE_TEST(test_spreads_by_reading),
     SUITE_TEST(test_hull),
     SUITE_TEST(test_contents),
     SUITE_TEST(test_download),
+    SUITE_TEST(test_to_file),
     SUITE_TEST(test_told),
     SUITE_TEST(test_refused_submission),
     SUITE_TEST(test_lost),

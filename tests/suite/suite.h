@@ -131,6 +131,13 @@ void expect_bytes(const void *got, const void *want, size_t size, const char *wh
 void model_fill(unsigned char *bytes, size_t size, size_t offset, const void *pattern,
                 size_t pattern_size);
 
+/* --- files (files.c) ---------------------------------------------------------------------------- */
+
+/* A file without a name, of these bytes; flags besides O_RDWR. */
+int make_file(const void *bytes, size_t size, int flags);
+/* The file holds these bytes, and no more. */
+void expect_file(int fd, const void *bytes, size_t size);
+
 /* --- callbacks ----------------------------------------------------------------------------------- */
 
 /* Notes of callbacks: user is one of these. */

@@ -1,0 +1,265 @@
+#include "file.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * Who reads and writes files: io_uring, else threads of our own, started as they are needed. Slots
+ * of staging memory are a device's, apart from what other transfers use: none of those ever waits
+ * for a disk.
+ */
+
+/* --- requests ---------------------------------------------------------------------------------- */
+
+bool ferry__file_advance(struct ferry__file_request *request, int64_t moved) {
+    struct pollfd ready = {request->fd, request->write ? POLLOUT : POLLIN, 0};
+    if (moved == -EINTR) return false;
+    if (moved == -EAGAIN || moved == -EWOULDBLOCK) return poll(&ready, 1, 10) < 0 && errno != EINTR;
+    if (moved < 0) request->error = (int)-moved;
+    if (moved <= 0) return true;
+    request->moved += (uint64_t)moved;
+    /* Where direct I/O ends within a block the file does. */
+    return request->moved == request->size || (request->direct && moved % FERRY__FILE_BLOCK);
+}
+
+static void carry_out(struct ferry__file_request *request) {
+    int64_t moved;
+    do {
+        unsigned char *memory = request->memory + request->moved;
+        const size_t size = (size_t)(request->size - request->moved);
+        const off_t offset = (off_t)(request->offset + request->moved);
+        moved = request->write ? pwrite(request->fd, memory, size, offset)
+                               : pread(request->fd, memory, size, offset);
+        if (moved < 0) moved = -errno;
+    } while (!ferry__file_advance(request, moved));
+}
+
+static void *run(void *arg) {
+    struct ferry__file_io *io = arg;
+    pthread_mutex_lock(&io->lock);
+    while (io->first || !io->stop) {
+        struct ferry__file_request *request = io->first;
+        if (!request) {
+            io->idle_threads++;
+            pthread_cond_wait(&io->work, &io->lock);
+            io->idle_threads--;
+            continue;
+        }
+        io->first = request->next;
+        pthread_mutex_unlock(&io->lock);
+        if (atomic_load(&io->device->dead) == FERRY__ALIVE) carry_out(request);
+        else request->error = ECANCELED;
+        ferry__file_done(io, request);
+        pthread_mutex_lock(&io->lock);
+    }
+    pthread_mutex_unlock(&io->lock);
+    return NULL;
+}
+
+/* Under the lock, or alone. One more, while there are few: without it the others do the work. */
+static int add_thread(struct ferry__file_io *io) {
+    const int error =
+        ferry__thread_start(&io->threads[io->thread_count], "ferry-file", run, io);
+    io->thread_count += !error;
+    return error;
+}
+
+void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request) {
+    request->next = NULL;
+    request->moved = 0;
+    request->error = 0;
+    if (io->ring) {
+        ferry__file_ring_begin(io->ring, request);
+        return;
+    }
+    pthread_mutex_lock(&io->lock);
+    *(io->first ? &io->last->next : &io->first) = request;
+    io->last = request;
+    if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH) (void)add_thread(io);
+    pthread_cond_signal(&io->work);
+    pthread_mutex_unlock(&io->lock);
+}
+
+/* --- slots ------------------------------------------------------------------------------------- */
+
+void ferry__file_poke(struct ferry__op *op) {
+    op->poked = true;
+    if (!op->waits) return;
+    op->waits = false;
+    ferry__ready_push(op);
+}
+
+static struct ferry__file_slot *make_slot(struct ferry_device *device, bool write,
+                                          enum ferry_status *out_status) {
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__file_slot *slot = ferry__alloc(sizeof *slot);
+    /* Room to begin at a block, for a block's part before and after, and for words. */
+    const uint64_t size = device->files->slot_size + 4 * FERRY__FILE_BLOCK;
+    *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    for (bool again = slot; again;) {
+        *out_status = device->driver->memory_alloc(
+            device->state, write ? FERRY__USE_READBACK : FERRY__USE_UPLOAD, size, "ferry file",
+            &slot->memory, why);
+        again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(device);
+    }
+    if (*out_status) {
+        (void)!ferry__fail(*out_status, "no staging memory of %llu bytes for a file: %s",
+                           (unsigned long long)size, why);
+        ferry__free(slot);
+        return NULL;
+    }
+    FERRY__ADD(&device->metrics, device_allocations, 1);
+    slot->write = write;
+    slot->base = -(uintptr_t)slot->memory.host & (FERRY__FILE_BLOCK - 1);
+    return slot;
+}
+
+static void set_hungry(struct ferry__op *op, bool hungry) {
+    struct ferry__file_io *io = op->device->files;
+    if (op->hungry == hungry) return;
+    op->hungry = hungry;
+    if (hungry) io->hungry++;
+    else io->hungry--;
+}
+
+void ferry__file_sated(struct ferry__op *op) {
+    pthread_mutex_lock(&op->device->lock);
+    set_hungry(op, false);
+    pthread_mutex_unlock(&op->device->lock);
+}
+
+/* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
+static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write, bool *out_more) {
+    pthread_mutex_lock(&io->lock);
+    struct ferry__file_slot *slot = io->idle[write];
+    const bool more = out_more && !slot && io->slots[write] < io->slots_max;
+    if (slot) io->idle[write] = slot->next;
+    if (more) io->slots[write]++;
+    if (out_more) *out_more = more;
+    pthread_mutex_unlock(&io->lock);
+    return slot;
+}
+
+/* One was not to be had. True: there are none at all. */
+static bool lost_one(struct ferry__file_io *io, bool write) {
+    pthread_mutex_lock(&io->lock);
+    const bool none = --io->slots[write] == 0;
+    pthread_mutex_unlock(&io->lock);
+    return none;
+}
+
+enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
+                                        struct ferry__file_slot **out_slot) {
+    struct ferry_device *device = op->device;
+    struct ferry__file_io *io = device->files;
+    enum ferry_status status = FERRY_OK;
+    bool more;
+    pthread_mutex_lock(&device->lock); /* so that none comes back unseen */
+    struct ferry__file_slot *slot = take_idle(io, write, &more);
+    if (!slot && more) {
+        pthread_mutex_unlock(&device->lock);
+        slot = make_slot(device, write, &status);
+        pthread_mutex_lock(&device->lock);
+        if (!slot) {
+            more = lost_one(io, write);
+            slot = take_idle(io, write, NULL);
+        }
+    }
+    if (slot) status = FERRY_OK;
+    else if (!more) status = FERRY_ERROR_POOL_EXHAUSTED;
+    set_hungry(op, status == FERRY_ERROR_POOL_EXHAUSTED);
+    pthread_mutex_unlock(&device->lock);
+    if (slot) slot->next = NULL;
+    *out_slot = slot;
+    return status;
+}
+
+void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot) {
+    struct ferry__file_io *io = device->files;
+    pthread_mutex_lock(&device->lock);
+    pthread_mutex_lock(&io->lock);
+    slot->next = io->idle[slot->write];
+    io->idle[slot->write] = slot;
+    pthread_mutex_unlock(&io->lock);
+    for (struct ferry__op *op = device->live_first; op && io->hungry; op = op->live_next) {
+        if (!op->hungry) continue;
+        set_hungry(op, false);
+        ferry__file_poke(op);
+    }
+    ferry__kick(device);
+    pthread_mutex_unlock(&device->lock);
+}
+
+void ferry__files_trim(struct ferry_device *device) {
+    struct ferry__file_io *io = device->files;
+    if (!io) return;
+    pthread_mutex_lock(&io->lock);
+    for (int write = 0; write < 2; write++) {
+        while (io->idle[write]) {
+            struct ferry__file_slot *slot = io->idle[write];
+            io->idle[write] = slot->next;
+            io->slots[write]--;
+            device->driver->memory_free(device->state, &slot->memory);
+            FERRY__ADD(&device->metrics, device_frees, 1);
+            ferry__free(slot);
+        }
+    }
+    pthread_mutex_unlock(&io->lock);
+}
+
+/* --- beginning and end ------------------------------------------------------------------------- */
+
+static struct ferry__file_io *make_io(struct ferry_device *device) {
+    struct ferry__file_io *io = ferry__alloc(sizeof *io);
+    const char *choice = getenv("FERRY_FILE_IO");
+    if (!io) goto failed;
+    io->device = device;
+    io->slot_size = device->upload.chunk_size < FERRY__FILE_SLOT ? device->upload.chunk_size
+                                                                 : FERRY__FILE_SLOT;
+    const uint64_t slots = device->upload.budget / io->slot_size;
+    io->slots_max = slots < 2 ? 2 : slots < FERRY__FILE_SLOTS ? (unsigned)slots : FERRY__FILE_SLOTS;
+    if (pthread_mutex_init(&io->lock, NULL)) goto free_io;
+    if (ferry__cond_init(&io->work)) goto destroy_lock;
+    if (!choice || strcmp(choice, "threads")) io->ring = ferry__file_ring_start(io);
+    if (io->ring || !add_thread(io)) return io;
+    pthread_cond_destroy(&io->work);
+destroy_lock:
+    pthread_mutex_destroy(&io->lock);
+free_io:
+    ferry__free(io);
+failed:
+    (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory or thread to read files");
+    return NULL;
+}
+
+static void free_io(struct ferry__file_io *io) {
+    pthread_mutex_lock(&io->lock);
+    io->stop = true;
+    pthread_cond_broadcast(&io->work);
+    pthread_mutex_unlock(&io->lock);
+    if (io->ring) ferry__file_ring_finish(io->ring);
+    for (unsigned i = 0; i < io->thread_count; i++) pthread_join(io->threads[i], NULL);
+    pthread_cond_destroy(&io->work);
+    pthread_mutex_destroy(&io->lock);
+    ferry__free(io);
+}
+
+enum ferry_status ferry__files_start(struct ferry_device *device) {
+    struct ferry__file_io *none = NULL;
+    if (device->files) return FERRY_OK;
+    struct ferry__file_io *io = make_io(device);
+    if (!io) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!atomic_compare_exchange_strong(&device->files, &none, io))
+        free_io(io); /* another thread was faster */
+    return FERRY_OK;
+}
+
+void ferry__files_finish(struct ferry_device *device) {
+    if (!device->files) return;
+    ferry__files_trim(device);
+    free_io(device->files);
+    device->files = NULL;
+}
