@@ -97,13 +97,13 @@ struct instance {
     pthread_t sender;
     bool sending;
 
-    pthread_mutex_t lock; /* guards all below and the slots' flags */
+    pthread_mutex_t lock; /* guards what follows, and pending of the slots */
     pthread_cond_t changed;
     struct slot *free, *to_work, *to_send; /* lists, the oldest first but for free */
     uint32_t busy;
     bool stop;
 
-    uint64_t metrics_ns; /* when they were last told; the sender's own, like what follows */
+    uint64_t metrics_ns; /* when they were last told; this and the next are the sender's own */
     bool metrics_stale;
 };
 
