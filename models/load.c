@@ -1,23 +1,13 @@
 /*
- * Loading: windows of a file, read with pread into memory that the device reaches at full speed,
- * and one batch of uploads from each. There are two windows: while the device takes one, the other
- * is read. Files are never mapped: faults, page by page, would be slower than reading.
+ * Loading: batches of copies from the files into the tensors' places. The library reads straight into
+ * what the device copies from, several pieces at once, and small tensors that lie side by side as
+ * one. Each batch is waited for, so that there is progress to tell.
  */
 #include "models.h"
 
 #include <stdio.h>
-#include <string.h>
 
-enum {
-    WINDOW_MAX = 8 << 20,
-    GAP_MAX = 64 << 10, /* bytes between tensors that are read along rather than left out */
-};
-
-struct slot {
-    unsigned char *memory;
-    ferry_ticket ticket;
-    uint64_t bytes; /* of tensors, in flight */
-};
+enum { BATCH_MIN = 8 << 20, BATCH_MAX = 256 << 20, BATCHES_WANTED = 16 };
 
 struct loader {
     const ferry_model *model;
@@ -27,10 +17,8 @@ struct loader {
     ferry_model_progress progress;
     void *user;
     uint64_t done, total;
-    uint64_t window; /* bytes of a slot */
-    struct slot slots[2];
-    size_t turn;
-    /* Where the next window begins: byte `at` of tensor `next`. */
+    uint64_t batch_size;
+    /* What the next batch begins with: byte `at` of tensor `next`. */
     size_t next;
     uint64_t at;
 };
@@ -52,95 +40,59 @@ static bool find_next(struct loader *loader)
     return loader->next < tensors->count;
 }
 
-/* Where a window that begins here ends: with the last tensor that is near and fits, or within it. */
-static uint64_t window_end(const struct loader *loader, uint64_t begin)
+/* Records what one batch takes of this file. */
+static enum ferry_status record(struct loader *loader, const struct ferry__source *source,
+                                uint64_t *out_bytes)
 {
     const struct ferry__tensor *items = loader->model->tensors.items;
-    const uint64_t limit = begin + loader->window;
-    uint64_t end = begin;
-    for (size_t i = loader->next; i < loader->model->tensors.count && end < limit; i++) {
-        if (!wanted(loader, i))
-            continue;
-        const uint64_t from = i == loader->next ? begin : items[i].file_offset;
-        if (items[i].file != items[loader->next].file || from >= limit || from - end > GAP_MAX)
-            break;
-        const uint64_t to = items[i].file_offset + items[i].size;
-        end = to < limit ? to : limit;
-    }
-    return end;
-}
-
-/* Records the upload of what the window [begin, end) holds of tensors, and moves on. */
-static enum ferry_status record(struct loader *loader, struct slot *slot, uint64_t begin,
-                                uint64_t end)
-{
-    const size_t file = loader->model->tensors.items[loader->next].file;
-    slot->bytes = 0;
-    while (find_next(loader)) {
-        const struct ferry__tensor *tensor = &loader->model->tensors.items[loader->next];
+    uint64_t bytes = 0;
+    while (find_next(loader) && bytes < loader->batch_size) {
+        const struct ferry__tensor *tensor = &items[loader->next];
         const struct ferry_tensor_place *place = &loader->places[loader->next];
-        const uint64_t from = tensor->file_offset + loader->at;
-        if (tensor->file != file || from >= end)
+        if (&loader->model->files[tensor->file] != source)
             break;
         const uint64_t left = tensor->size - loader->at;
-        const uint64_t size = left < end - from ? left : end - from;
-        enum ferry_status status =
-            ferry_batch_copy_from_host(loader->batch, place->buffer, slot->memory + (from - begin),
-                                       (size_t)size, (size_t)(place->offset + loader->at));
+        const uint64_t room = loader->batch_size - bytes;
+        const uint64_t size = left < room ? left : room;
+        enum ferry_status status = ferry_batch_copy_from_file(
+            loader->batch, place->buffer, source->fd, tensor->file_offset + loader->at,
+            (size_t)size, (size_t)(place->offset + loader->at));
         if (status != FERRY_OK)
             return status;
         loader->at += size;
-        slot->bytes += size;
+        bytes += size;
     }
+    *out_bytes = bytes;
     return FERRY_OK;
 }
 
-/* Waits for the device to have taken a slot's bytes. */
-static enum ferry_status finish(struct loader *loader, struct slot *slot)
+static enum ferry_status load_batch(struct loader *loader)
 {
-    enum ferry_status status = ferry_wait(loader->device, slot->ticket, FERRY_FOREVER);
-    slot->ticket = 0;
-    if (status == FERRY_OK && slot->bytes > 0) {
-        loader->done += slot->bytes;
-        if (loader->progress != NULL)
-            loader->progress(loader->done, loader->total, loader->user);
-    }
-    slot->bytes = 0;
-    return status;
-}
-
-static enum ferry_status load_window(struct loader *loader)
-{
-    const struct ferry__tensor *tensor = &loader->model->tensors.items[loader->next];
-    struct slot *slot = &loader->slots[loader->turn++ % 2];
-    enum ferry_status status = finish(loader, slot);
-    if (status != FERRY_OK)
-        return status;
-    const uint64_t begin = tensor->file_offset + loader->at;
-    const uint64_t end = window_end(loader, begin);
-    status = ferry__source_read(&loader->model->files[tensor->file], slot->memory,
-                                (size_t)(end - begin), begin);
+    const size_t file = loader->model->tensors.items[loader->next].file;
+    const struct ferry__source *source = &loader->model->files[file];
+    ferry_ticket ticket = 0;
+    uint64_t bytes = 0;
+    enum ferry_status status = record(loader, source, &bytes);
     if (status == FERRY_OK)
-        status = record(loader, slot, begin, end);
-    return status == FERRY_OK ? ferry_batch_submit(loader->batch, NULL, NULL, &slot->ticket)
-                              : status;
+        status = ferry_batch_submit(loader->batch, NULL, NULL, &ticket);
+    if (status == FERRY_OK)
+        status = ferry_wait(loader->device, ticket, FERRY_FOREVER);
+    if (status == FERRY_ERROR_IO) {
+        char why[512];
+        snprintf(why, sizeof why, "%s", ferry_last_error());
+        return ferry__fail(status, "%s: %s", source->path, why);
+    }
+    loader->done += bytes;
+    if (status == FERRY_OK && loader->progress != NULL)
+        loader->progress(loader->done, loader->total, loader->user);
+    return status;
 }
 
 static enum ferry_status load_all(struct loader *loader)
 {
     enum ferry_status status = FERRY_OK;
     while (status == FERRY_OK && find_next(loader))
-        status = load_window(loader);
-    for (size_t i = 0; i < 2; i++) { /* the older one first; both, whatever becomes of them */
-        struct slot *slot = &loader->slots[(loader->turn + i) % 2];
-        char why[512];
-        snprintf(why, sizeof why, "%s", ferry_last_error());
-        enum ferry_status end = finish(loader, slot);
-        if (status == FERRY_OK)
-            status = end;
-        else
-            ferry__set_error(why); /* the first failure is the reason */
-    }
+        status = load_batch(loader);
     return status;
 }
 
@@ -181,17 +133,15 @@ static enum ferry_status load(struct loader *loader)
         ferry_wait(loader->device, 0, FERRY_FOREVER); /* IN_CALLBACK, DEVICE_LOST: before work */
     if (status != FERRY_OK)
         return status;
-    loader->window = loader->total < WINDOW_MAX ? loader->total + GAP_MAX : WINDOW_MAX;
-    for (size_t i = 0; i < 2 && status == FERRY_OK; i++)
-        status = ferry_host_alloc(loader->device, (size_t)loader->window,
-                                  (void **)&loader->slots[i].memory);
-    if (status == FERRY_OK)
-        status = ferry_batch_create(loader->device, &loader->batch);
+    loader->batch_size = loader->total / BATCHES_WANTED;
+    if (loader->batch_size < BATCH_MIN)
+        loader->batch_size = BATCH_MIN;
+    if (loader->batch_size > BATCH_MAX)
+        loader->batch_size = BATCH_MAX;
+    status = ferry_batch_create(loader->device, &loader->batch);
     if (status == FERRY_OK)
         status = load_all(loader);
     ferry_batch_destroy(loader->batch);
-    for (size_t i = 0; i < 2; i++)
-        ferry_host_free(loader->device, loader->slots[i].memory);
     return status;
 }
 

@@ -88,7 +88,7 @@ typedef void (*ferry_model_progress)(uint64_t done, uint64_t total, void *user);
 /*
  * Loads all tensors into one buffer of at least offset + arena_size bytes, each to
  * offset + arena_offset; the bytes between them stay as they are. Blocks until all is in the
- * buffer; reads the files in order, one piece while the device takes the one before. progress may
+ * buffer; the files are read in order, as ferry_batch_copy_from_file does it. progress may
  * be NULL. IO: a file could not be read, or is shorter than when it was opened. After a failure
  * some tensors may have been loaded, and some in part; bytes outside their places never change.
  * In a callback: IN_CALLBACK. Several threads may load from one model at once.
