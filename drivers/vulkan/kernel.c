@@ -36,7 +36,8 @@ enum vulkan_engine ferry__vulkan_engine(void) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(value, names[i]) == 0)
             return (enum vulkan_engine)i;
-    ferry__log(FERRY_LOG_WARN, "vulkan: FERRY_VULKAN_ENGINE=%s is not known, and is ignored", value);
+    ferry__log(FERRY_LOG_WARN, "vulkan: FERRY_VULKAN_ENGINE=%s is not known, and is ignored",
+               value);
     return VULKAN_ENGINE_AUTO;
 }
 

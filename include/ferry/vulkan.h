@@ -30,9 +30,9 @@ struct ferry_vulkan_device {
     PFN_vkGetInstanceProcAddr get_instance_proc_addr;
     uint32_t api_version; /* of VkApplicationInfo: VK_API_VERSION_1_2 at least */
     /* What the device was made with: extensions by name, and the chain of features that went into
-     * VkDeviceCreateInfo. Ferry needs timelineSemaphore; it uses bufferDeviceAddress with
-     * storageBuffer8BitAccess (its compute kernels), hostQueryReset, VK_EXT_external_memory_host and
-     * VK_EXT_memory_budget where they are. */
+     * VkDeviceCreateInfo. Ferry needs timelineSemaphore; where they are, it uses
+     * bufferDeviceAddress with storageBuffer8BitAccess (for its compute kernels), hostQueryReset,
+     * VK_EXT_external_memory_host and VK_EXT_memory_budget. */
     const char *const *extensions;
     uint32_t extension_count;
     const VkPhysicalDeviceFeatures2 *features;

@@ -292,9 +292,10 @@ static const struct {
 
 /* The access comes before the barrier, and what it wrote is made available. */
 static bool is_behind(const struct recorded *barrier, const struct access *access) {
-    return barrier->src_stages & (doers[access->kernel].stage | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT) &&
-           (!access->write ||
-            barrier->src_access & (doers[access->kernel].write | VK_ACCESS_MEMORY_WRITE_BIT));
+    const VkPipelineStageFlags stage = doers[access->kernel].stage;
+    const VkAccessFlags write = doers[access->kernel].write;
+    return barrier->src_stages & (stage | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT) &&
+           (!access->write || barrier->src_access & (write | VK_ACCESS_MEMORY_WRITE_BIT));
 }
 
 /* Reads and writes by commands, or by kernels, come after the barrier and see what was written. */

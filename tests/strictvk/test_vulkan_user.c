@@ -316,6 +316,36 @@ static void test_kernels(void **unused) {
     unsetenv("FERRY_VULKAN_ENGINE");
 }
 
+/* The features' own structures count as well. */
+static void test_kernel_features(void **unused) {
+    (void)unused;
+    struct user u;
+    setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
+    user_init_with(&u, PLAIN, true);
+    VkPhysicalDevice8BitStorageFeatures bytes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES,
+        .storageBuffer8BitAccess = VK_TRUE,
+    };
+    VkPhysicalDeviceBufferDeviceAddressFeatures address = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
+        .pNext = &bytes,
+        .bufferDeviceAddress = VK_TRUE,
+    };
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+        .pNext = &address,
+        .timelineSemaphore = VK_TRUE,
+    };
+    u.features.pNext = &timeline;
+    ferry_device_close(wrap(&u));
+    bytes.storageBuffer8BitAccess = VK_FALSE;
+    u.releases = 0;
+    const struct ferry_vulkan_device mine = description(&u);
+    refused(&u, &mine, FERRY_ERROR_UNSUPPORTED, "storageBuffer8BitAccess");
+    user_finish(&u);
+    unsetenv("FERRY_VULKAN_ENGINE");
+}
+
 static void test_other_drivers(void **unused) {
     (void)unused;
     ferry_device *device;
@@ -497,6 +527,7 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_buffer),
         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_kernel_features),
         cmocka_unit_test(test_other_drivers),
         cmocka_unit_test(test_external),
         cmocka_unit_test(test_never_submitted),

@@ -1,7 +1,7 @@
-/* Memory that tells when the CPU reads it (reads=1). It is mapped twice: for the device, and for the
- * host, whose pages are out of reach. The first touch of one faults, and the fault says whether it
- * is a read, which is reported, or a write, which opens the page. Few pages are open at a time, and
- * none after a call that submits or waits, so little is missed. */
+/* Memory that tells when the CPU reads it (reads=1). It is mapped twice: for the device, and for
+ * the host, whose pages are out of reach. The first touch of one faults, and the fault says whether
+ * it is a read, which is reported, or a write, which opens the page. Few pages are open at a time,
+ * and none after a call that submits or waits, so little is missed. */
 #define _GNU_SOURCE /* memfd_create */
 #include "strict.h"
 
