@@ -1,11 +1,11 @@
 # make         builds the library and the command
 # make run     moves a real file through private memory and proves every byte (FILE=, DEVICE=)
 # make test    builds and runs all tests: optimised, then under the sanitizers
-# make bench    measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
+# make bench   measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
 # make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
 # make package   makes the Debian packages in build/deb
 # make install PREFIX=/usr/local
-# Each of the first three installs what is missing (scripts/setup.sh).
+# Each of the first four installs what is missing (scripts/setup.sh).
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PREFIX ?= /usr/local
 FILE ?=
@@ -26,7 +26,8 @@ run: setup
 	cmake --build --preset release --parallel $(JOBS) --target ferry_command
 	FILE='$(FILE)' DEVICE='$(DEVICE)' scripts/run.sh
 
-bench: setup
+bench:
+	scripts/setup.sh bench
 	cmake --preset release
 	cmake --build --preset release --parallel $(JOBS) --target ferry_command
 	DEVICE='$(DEVICE)' SECONDS_EACH='$(SECONDS)' scripts/bench.sh

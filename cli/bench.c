@@ -8,15 +8,21 @@
 struct options {
     const char *device_name;
     uint64_t time_ns; /* 0: not given */
-    bool quick, large, json, csv;
+    bool quick, large, no_peers, json, csv;
 };
 
 void bench_print_device(const struct bench_session *session)
 {
     printf("device: %s (%s)\n", session->info.name, session->info.description);
     printf("how:    medians of rounds (a tenth of them lies below, a tenth above what is in "
-           "brackets); up to 1 MiB %s\n\n",
+           "brackets); up to 1 MiB %s\n",
            session->pins ? "pinned to one CPU" : "not pinned, so that small sizes vary");
+    for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
+        const char *why = session->peer_why[peer];
+        printf("%s  %s%s%s\n", peer == 0 ? "peers:" : "      ", bench_peers[peer]->name,
+               why[0] != 0 ? ": not measured: " : "", why);
+    }
+    puts("");
 }
 
 void bench_json_device(const struct bench_session *session)
@@ -26,8 +32,16 @@ void bench_json_device(const struct bench_session *session)
     cli_json_string(stdout, session->info.name);
     fputs(", \"description\": ", stdout);
     cli_json_string(stdout, session->info.description);
-    printf(", \"kind\": \"%s\"},\n \"pinned\": %s,\n", cli_kind_name(session->info.kind),
-           session->pins ? "true" : "false");
+    printf(", \"kind\": \"%s\"},\n \"pinned\": %s,\n \"peers\": [\n",
+           cli_kind_name(session->info.kind), session->pins ? "true" : "false");
+    for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
+        const char *why = session->peer_why[peer];
+        printf("  {\"name\": \"%s\", \"measured\": %s", bench_peers[peer]->name,
+               why[0] != 0 ? "false, \"why\": " : "true");
+        if (why[0] != 0)
+            cli_json_string(stdout, why);
+        printf("}%s\n", peer + 1 < PEER_COUNT ? "," : "],");
+    }
 }
 
 /* Options that say two things at once; NULL: none do. */
@@ -51,7 +65,7 @@ static enum cli_exit bench_device(const struct options *given)
     const uint64_t budget_ns = given->time_ns > 0 ? given->time_ns : usual_ns;
     struct bench_session session;
     enum cli_exit end = CLI_DEVICE;
-    if (bench_session_open(&session, given->device_name))
+    if (bench_session_open(&session, given->device_name, !given->no_peers))
         end = given->quick ? bench_quick(&session, budget_ns, format)
                            : bench_table(&session, budget_ns, given->large, format);
     bench_session_close(&session);
@@ -75,6 +89,7 @@ enum cli_exit cli_bench(int argc, char **argv)
         {"device", CLI_TEXT, &given.device_name, "NAME", "the device (ferry devices)"},
         {"seconds", CLI_SECONDS, &given.time_ns, "S", "measure for about so long in all"},
         {"large", CLI_FLAG, &given.large, NULL, "also 1 GiB"},
+        {"no-peers", CLI_FLAG, &given.no_peers, NULL, "only Ferry, memcpy and the seed's design"},
         {"json", CLI_FLAG, &given.json, NULL, "print JSON instead of lines"},
         {"csv", CLI_FLAG, &given.csv, NULL, "print CSV instead of lines"},
     };

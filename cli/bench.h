@@ -4,12 +4,14 @@
 
 #include "cli.h"
 #include "measure.h"
+#include "peer.h"
 
 enum bench_kind {
     BENCH_MEMCPY,     /* one thread */
     BENCH_MEMCPY_TWO, /* two threads, a half each */
     BENCH_FERRY,
     BENCH_SEED, /* the seed's upload, all made anew (reference.h) */
+    BENCH_PEER, /* waiting, and batches: n operations, then one wait */
 };
 
 enum bench_mode {
@@ -19,10 +21,19 @@ enum bench_mode {
     BENCH_THREADS, /* n threads, each waiting for its own, on buffers of its own */
 };
 
-/* A contestant. What follows kind is Ferry's only. */
+/* Where transfers begin or end. */
+enum bench_memory {
+    BENCH_PAGEABLE,   /* the group's */
+    BENCH_REGISTERED, /* ferry_host_register */
+    BENCH_ALLOCATED,  /* ferry_host_alloc, or the peer's own, page-locked */
+};
+
+/* A contestant. A memcpy has no more than its kind, and only Ferry has paths. */
 struct bench_spec {
     enum bench_kind kind;
+    enum peer_id peer;
     enum ferry_path path;
+    enum bench_memory memory;
     enum ferry_operation operation;
     enum bench_mode mode;
     unsigned n; /* 0: 1 */
@@ -37,11 +48,13 @@ struct bench_session {
     bool pins; /* the system can pin */
     ferry_device *devices[2][FERRY_PATH_IMPORTED + 1]; /* pinned, path */
     ferry_device *plain[2];                            /* pinned */
+    void *peers[2][PEER_COUNT];                        /* pinned */
+    char peer_why[PEER_COUNT][PEER_WHY_MAX];           /* why it is not there; "": it is */
     struct ferry_device_info info;
 };
 
-/* False: complained. Close it in either case. */
-bool bench_session_open(struct bench_session *session, const char *device_name);
+/* False: complained. Close it in either case. peers: with those there are. */
+bool bench_session_open(struct bench_session *session, const char *device_name, bool peers);
 void bench_session_close(struct bench_session *session);
 
 /* The device that spec runs on, opened if need be, with fallbacks forbidden where a path is forced.
@@ -49,14 +62,55 @@ void bench_session_close(struct bench_session *session);
 ferry_device *bench_session_device(struct bench_session *session, const struct bench_spec *spec,
                                    bool pinned);
 
-/* --- one contestant that is Ferry's, or the seed's (bench_case.c) ----------------------------- */
+/* As bench_session_device, for a peer that is there. */
+void *bench_session_peer(struct bench_session *session, enum peer_id peer, bool pinned,
+                         const char **out_why);
 
-/* Where a group's bytes are: places places, stride apart. */
+extern const struct peer *const bench_peers[PEER_COUNT];
+
+/* --- host memory (bench_host.c) --------------------------------------------------------------- */
+
+/* Where a contestant's bytes are: places places, stride apart. */
 struct bench_ground {
     unsigned char *source, *yard; /* the pattern; where memcpy, downloads and checks go */
     size_t size, stride, places;
     bool odd; /* host memory begins 1 byte, device memory 3 bytes past a multiple of 256 */
 };
+
+/* A group's. */
+struct bench_host {
+    struct bench_ground ground;
+    void *source, *yard;
+    size_t bytes; /* of each */
+};
+
+/* False: there is not so much. Give it back in either case. */
+bool bench_host_take(struct bench_host *host, size_t size, size_t places, bool odd);
+void bench_host_give(struct bench_host *host);
+
+/* A contestant's own, in place of the group's source of uploads or yard of downloads. */
+struct bench_own {
+    enum bench_memory memory;
+    void *bytes;
+    ferry_device *device; /* NULL: the peer's */
+    const struct peer *peer;
+    void *peer_device;
+};
+
+/* Takes what spec asks for, and makes ground, which is host's, point at it. device or peer is set,
+ * the rest zero. NULL, or why not. Give it back in either case. */
+const char *bench_own_take(struct bench_own *own, const struct bench_spec *spec,
+                           const struct bench_host *host, struct bench_ground *ground);
+void bench_own_give(struct bench_own *own);
+
+/* What fills repeat. */
+extern const unsigned char bench_pattern[PEER_PATTERN];
+
+/* Compares the bytes at a place of the yard with what the operation should have brought. */
+enum cli_exit bench_compare(const struct bench_ground *ground, enum ferry_operation operation,
+                            size_t place, char *why);
+
+/* --- one contestant that is Ferry's, or the seed's (bench_case.c) ----------------------------- */
 
 struct bench_case {
     struct bench_spec spec;
@@ -84,15 +138,44 @@ uint64_t bench_run_case(void *state, uint64_t calls);
 /* Compares every byte that the operation should have written. */
 enum cli_exit bench_case_check(struct bench_case *bench);
 
+/* --- one that is a peer's (bench_peer.c) ------------------------------------------------------ */
+
+struct bench_peer_case {
+    struct bench_spec spec;
+    const struct bench_ground *ground;
+    const struct peer *peer;
+    void *device, *to, *from;
+    size_t places;
+    uint64_t next; /* place of the next waiting operation */
+    char why[CLI_WHY_MAX];
+};
+
+/* Makes buffers and does the operation once on each place; false: why says why not. Close it in
+ * either case. */
+bool bench_peer_case_open(struct bench_peer_case *bench, void *device,
+                          const struct bench_spec *spec, const struct bench_ground *ground);
+void bench_peer_case_close(struct bench_peer_case *bench);
+
+/* A bench_way's run; state is a struct bench_peer_case. */
+uint64_t bench_run_peer(void *state, uint64_t calls);
+enum cli_exit bench_peer_case_check(struct bench_peer_case *bench);
+
+/* Says on stderr which peer it was, should one crash the process while it is the current one.
+ * NULL: none is. */
+void bench_peer_current(const struct peer *peer);
+
 /* --- a group: contestants of one size, in the same rounds (bench_group.c) --------------------- */
 
-enum { BENCH_ENTRIES_MAX = 8 };
+enum { BENCH_ENTRIES_MAX = 12 };
 
 struct bench_entry {
     struct bench_spec spec;
     bool measured;
     char why[CLI_WHY_MAX]; /* why it was not */
+    struct bench_ground ground;
+    struct bench_own own;
     struct bench_case job;
+    struct bench_peer_case rival;
     struct bench_memcpy memcpy;
     struct bench_way way;
 };
@@ -118,7 +201,8 @@ const char *bench_operation_name(enum ferry_operation operation);
 
 enum bench_format { BENCH_TEXT, BENCH_JSON, BENCH_CSV };
 
-/* Two lines; or the members "ferry", "device" and "pinned" of a JSON object, a comma after each. */
+/* Some lines; or the members "ferry", "device", "pinned" and "peers" of a JSON object, a comma
+ * after each. */
 void bench_print_device(const struct bench_session *session);
 void bench_json_device(const struct bench_session *session);
 

@@ -1,14 +1,11 @@
 #include "bench.h"
 
-#include "compare.h"
 #include "reference.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 enum { DEVICE_ODD = 3, ROOM = 256 };
-
-static const unsigned char pattern[4] = {0xfe, 0x44, 0x59, 0x0a};
 
 /* A place: its buffers, its offset in them, its bytes in host memory. */
 struct place {
@@ -46,7 +43,8 @@ static enum ferry_status do_waiting(struct bench_case *bench, uint64_t i)
     case FERRY_OPERATION_FILL:
     case FERRY_OPERATION_COUNT: break;
     }
-    return ferry_fill_buffer(at.to, ground->size, at.offset, pattern, sizeof pattern);
+    return ferry_fill_buffer(at.to, ground->size, at.offset, bench_pattern,
+                             sizeof bench_pattern);
 }
 
 static enum ferry_status begin(struct bench_case *bench, uint64_t i, ferry_ticket *out_ticket)
@@ -66,8 +64,8 @@ static enum ferry_status begin(struct bench_case *bench, uint64_t i, ferry_ticke
     case FERRY_OPERATION_FILL:
     case FERRY_OPERATION_COUNT: break;
     }
-    return ferry_fill_buffer_async(at.to, ground->size, at.offset, pattern, sizeof pattern, NULL,
-                                   NULL, out_ticket);
+    return ferry_fill_buffer_async(at.to, ground->size, at.offset, bench_pattern,
+                                   sizeof bench_pattern, NULL, NULL, out_ticket);
 }
 
 static enum ferry_status add(struct bench_case *bench, uint64_t i)
@@ -87,8 +85,8 @@ static enum ferry_status add(struct bench_case *bench, uint64_t i)
     case FERRY_OPERATION_FILL:
     case FERRY_OPERATION_COUNT: break;
     }
-    return ferry_batch_fill_buffer(bench->batch, at.to, ground->size, at.offset, pattern,
-                                   sizeof pattern);
+    return ferry_batch_fill_buffer(bench->batch, at.to, ground->size, at.offset, bench_pattern,
+                                   sizeof bench_pattern);
 }
 
 /* --- so many of them -------------------------------------------------------------------------- */
@@ -268,24 +266,13 @@ static enum cli_exit check_place(struct bench_case *bench, uint64_t i)
     unsigned char *arrived = ground->yard + at.host;
     if (bench->spec.operation != FERRY_OPERATION_DOWNLOAD) {
         memset(arrived, 0, ground->size);
-        if (ferry_copy_to_host(at.to, arrived, ground->size, at.offset) != FERRY_OK) {
+        bench->status = (int)ferry_copy_to_host(at.to, arrived, ground->size, at.offset);
+        if (bench->status != FERRY_OK) {
             cli_why(bench->why, "reading the measured bytes back");
             return CLI_DEVICE;
         }
     }
-    size_t wrong = 0;
-    if (bench->spec.operation == FERRY_OPERATION_FILL) {
-        while (wrong < ground->size && arrived[wrong] == pattern[wrong % sizeof pattern])
-            wrong++;
-        if (wrong < ground->size)
-            snprintf(bench->why, sizeof bench->why, "byte %zu of a fill is 0x%02x", wrong,
-                     arrived[wrong]);
-    } else {
-        wrong = compare_bytes(ground->source + at.host, arrived, ground->size);
-        if (wrong < ground->size)
-            compare_why(bench->why, ground->source + at.host, arrived, wrong, 0);
-    }
-    return wrong < ground->size ? CLI_CHECK : CLI_DONE;
+    return bench_compare(ground, bench->spec.operation, at.host, bench->why);
 }
 
 enum cli_exit bench_case_check(struct bench_case *bench)

@@ -1,17 +1,13 @@
 #include "bench.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Threads need longer than it takes a scheduler to share them out. */
 #define THREADS_SAMPLE_NS 2000000u
 
-enum { HOST_ODD = 1, PAGE = 4096, GAP = 256 };
-
-/* The host memory of a group. */
-struct memory {
-    struct bench_ground ground;
-    void *source, *yard;
+/* What the contestants of a group share. */
+struct hall {
+    struct bench_host host;
     struct bench_team *team; /* two threads; NULL if no contestant needs them */
 };
 
@@ -26,46 +22,24 @@ const char *bench_operation_name(enum ferry_operation operation)
     return names[operation];
 }
 
-static void *take(size_t size)
+static bool take_hall(struct hall *hall, const struct bench_group *group)
 {
-    void *bytes = NULL;
-    return posix_memalign(&bytes, PAGE, size) == 0 ? bytes : NULL;
-}
-
-static bool take_memory(struct memory *memory, const struct bench_group *group)
-{
-    struct bench_ground *ground = &memory->ground;
-    *ground = (struct bench_ground){.size = group->size, .places = 1, .odd = group->odd};
+    size_t places = 1;
     bool two = false;
     for (size_t i = 0; i < group->count; i++) {
-        if (group->specs[i].n > ground->places)
-            ground->places = group->specs[i].n;
+        if (group->specs[i].n > places)
+            places = group->specs[i].n;
         two = two || group->specs[i].kind == BENCH_MEMCPY_TWO;
     }
-    /* The gap keeps neighbours apart: what is not adjacent cannot be joined to one copy. */
-    ground->stride = (group->size + FERRY_BUFFER_ALIGNMENT - 1) / FERRY_BUFFER_ALIGNMENT *
-                         FERRY_BUFFER_ALIGNMENT +
-                     GAP;
-    size_t all = ground->places * ground->stride + GAP;
-    memory->source = take(all);
-    memory->yard = take(all);
-    memory->team = two ? bench_team_create(2) : NULL;
-    if (memory->source == NULL || memory->yard == NULL || (two && memory->team == NULL))
-        return false;
-    memset(memory->yard, 0, all);
-    uint32_t *words = memory->source;
-    for (size_t i = 0; i < all / sizeof *words; i++)
-        words[i] = ((uint32_t)i * 2654435761u ^ (uint32_t)(i >> 7)) | 1;
-    ground->source = (unsigned char *)memory->source + (group->odd ? HOST_ODD : 0);
-    ground->yard = (unsigned char *)memory->yard + (group->odd ? HOST_ODD : 0);
-    return true;
+    hall->team = two ? bench_team_create(2) : NULL;
+    return bench_host_take(&hall->host, group->size, places, group->odd) &&
+           (!two || hall->team != NULL);
 }
 
-static void give_memory(struct memory *memory)
+static void give_hall(struct hall *hall)
 {
-    bench_team_destroy(memory->team);
-    free(memory->source);
-    free(memory->yard);
+    bench_team_destroy(hall->team);
+    bench_host_give(&hall->host);
 }
 
 /* What leaves a contestant out, and is no failure. */
@@ -75,41 +49,84 @@ static bool leaves_out(enum ferry_status status)
            status == FERRY_ERROR_OUT_OF_HOST_MEMORY || status == FERRY_ERROR_POOL_EXHAUSTED;
 }
 
-static enum cli_exit open_entry(struct bench_session *session, const struct bench_group *group,
-                                struct memory *memory, struct bench_entry *entry)
+static void leave_out(struct bench_entry *entry, const char *why)
 {
-    const struct bench_ground *ground = &memory->ground;
-    entry->way.items = 1;
-    if (entry->spec.kind == BENCH_MEMCPY || entry->spec.kind == BENCH_MEMCPY_TWO) {
-        entry->memcpy = (struct bench_memcpy){
-            .to = ground->yard, .from = ground->source, .size = ground->size,
-            .team = entry->spec.kind == BENCH_MEMCPY_TWO ? memory->team : NULL};
-        entry->way.run = bench_run_memcpy;
-        entry->way.state = &entry->memcpy;
-        entry->measured = true;
-        return CLI_DONE;
-    }
-    ferry_device *device = bench_session_device(session, &entry->spec, group->pinned);
-    if (device == NULL) {
-        snprintf(entry->why, sizeof entry->why, "%s", ferry_last_error());
-        return CLI_DONE;
-    }
-    enum ferry_status status = bench_case_open(&entry->job, device, &entry->spec, ground);
-    if (status != FERRY_OK) {
-        snprintf(entry->why, sizeof entry->why, "%s", entry->job.why);
-        return leaves_out(status) ? CLI_DONE : CLI_DEVICE;
-    }
-    if (entry->spec.mode == BENCH_BATCH || entry->spec.mode == BENCH_THREADS)
-        entry->way.items = entry->job.places;
-    entry->way.sample_ns = entry->spec.mode == BENCH_THREADS ? THREADS_SAMPLE_NS : 0;
-    entry->way.run = bench_run_case;
-    entry->way.state = &entry->job;
+    snprintf(entry->why, sizeof entry->why, "%s", why);
+    entry->measured = false;
+}
+
+static void enter(struct bench_entry *entry, uint64_t (*run)(void *, uint64_t), void *state)
+{
+    const struct bench_spec *spec = &entry->spec;
+    bool together = spec->mode == BENCH_BATCH || spec->mode == BENCH_THREADS;
+    entry->way.items = together && spec->n > 0 ? spec->n : 1;
+    entry->way.sample_ns = spec->mode == BENCH_THREADS ? THREADS_SAMPLE_NS : 0;
+    entry->way.run = run;
+    entry->way.state = state;
     entry->measured = true;
+}
+
+static enum cli_exit open_memcpy(struct hall *hall, struct bench_entry *entry)
+{
+    const struct bench_ground *ground = &hall->host.ground;
+    entry->memcpy = (struct bench_memcpy){
+        .to = ground->yard, .from = ground->source, .size = ground->size,
+        .team = entry->spec.kind == BENCH_MEMCPY_TWO ? hall->team : NULL};
+    enter(entry, bench_run_memcpy, &entry->memcpy);
     return CLI_DONE;
 }
 
+/* A peer that fails is left out. */
+static enum cli_exit open_peer(struct bench_session *session, bool pinned, struct hall *hall,
+                               struct bench_entry *entry)
+{
+    const char *why = NULL;
+    void *device = bench_session_peer(session, entry->spec.peer, pinned, &why);
+    if (device != NULL) {
+        entry->own.peer = bench_peers[entry->spec.peer];
+        entry->own.peer_device = device;
+        why = bench_own_take(&entry->own, &entry->spec, &hall->host, &entry->ground);
+    }
+    if (why != NULL)
+        leave_out(entry, why);
+    else if (!bench_peer_case_open(&entry->rival, device, &entry->spec, &entry->ground))
+        leave_out(entry, entry->rival.why);
+    else
+        enter(entry, bench_run_peer, &entry->rival);
+    return CLI_DONE;
+}
+
+static enum cli_exit open_entry(struct bench_session *session, const struct bench_group *group,
+                                struct hall *hall, struct bench_entry *entry)
+{
+    entry->ground = hall->host.ground;
+    if (entry->spec.kind == BENCH_MEMCPY || entry->spec.kind == BENCH_MEMCPY_TWO)
+        return open_memcpy(hall, entry);
+    if (entry->spec.kind == BENCH_PEER)
+        return open_peer(session, group->pinned, hall, entry);
+    entry->own.device = bench_session_device(session, &entry->spec, group->pinned);
+    const char *why =
+        entry->own.device == NULL
+            ? ferry_last_error()
+            : bench_own_take(&entry->own, &entry->spec, &hall->host, &entry->ground);
+    if (why != NULL) {
+        leave_out(entry, why);
+        return CLI_DONE;
+    }
+    enum ferry_status status =
+        bench_case_open(&entry->job, entry->own.device, &entry->spec, &entry->ground);
+    if (status != FERRY_OK) {
+        leave_out(entry, entry->job.why);
+        return leaves_out(status) ? CLI_DONE : CLI_DEVICE;
+    }
+    enter(entry, bench_run_case, &entry->job);
+    return CLI_DONE;
+}
+
+/* --- measuring and checking ------------------------------------------------------------------- */
+
 /* Of the contestants that can. */
-static enum cli_exit measure(struct bench_group *group)
+static void measure_all(struct bench_group *group)
 {
     struct bench_way *ways[BENCH_ENTRIES_MAX];
     size_t count = 0;
@@ -118,13 +135,38 @@ static enum cli_exit measure(struct bench_group *group)
             ways[count++] = &group->entries[i].way;
     }
     group->rounds = bench_measure(ways, count, group->budget_ns);
-    if (group->rounds > 0)
+}
+
+/* Peers that fail are left out, and what lacks memory. Anything else is complained of. */
+static enum cli_exit forgive(struct bench_entry *entry, enum cli_exit end)
+{
+    if (entry->spec.kind == BENCH_PEER || leaves_out((enum ferry_status)entry->job.status)) {
+        leave_out(entry, entry->spec.kind == BENCH_PEER ? entry->rival.why : entry->job.why);
         return CLI_DONE;
-    for (size_t i = 0; i < group->count; i++) {
-        if (group->entries[i].job.why[0] != 0 && group->entries[i].measured)
-            cli_complain("bench: %s", group->entries[i].job.why);
     }
-    return CLI_DEVICE;
+    cli_complain("bench: %s", entry->job.why);
+    return end;
+}
+
+/* Where one is left out, the others begin anew. */
+static enum cli_exit measure(struct bench_group *group)
+{
+    for (;;) {
+        measure_all(group);
+        if (group->rounds > 0)
+            return CLI_DONE;
+        bool forgiven = false;
+        for (size_t i = 0; i < group->count; i++) {
+            struct bench_entry *entry = &group->entries[i];
+            if (!entry->measured || (entry->job.why[0] == 0 && entry->rival.why[0] == 0))
+                continue;
+            if (forgive(entry, CLI_DEVICE) != CLI_DONE)
+                return CLI_DEVICE;
+            forgiven = true;
+        }
+        if (!forgiven)
+            return CLI_DEVICE;
+    }
 }
 
 static enum cli_exit check(struct bench_group *group)
@@ -132,11 +174,12 @@ static enum cli_exit check(struct bench_group *group)
     enum cli_exit end = CLI_DONE;
     for (size_t i = 0; i < group->count && end == CLI_DONE; i++) {
         struct bench_entry *entry = &group->entries[i];
-        if (!entry->measured || entry->way.run != bench_run_case)
-            continue;
-        end = bench_case_check(&entry->job);
+        if (entry->measured && entry->way.run == bench_run_peer)
+            end = bench_peer_case_check(&entry->rival);
+        else if (entry->measured && entry->way.run == bench_run_case)
+            end = bench_case_check(&entry->job);
         if (end != CLI_DONE)
-            cli_complain("bench: %s", entry->job.why);
+            end = forgive(entry, end);
     }
     return end;
 }
@@ -144,11 +187,11 @@ static enum cli_exit check(struct bench_group *group)
 static void leave_all_out(struct bench_group *group, const char *why)
 {
     for (size_t i = 0; i < group->count; i++)
-        snprintf(group->entries[i].why, sizeof group->entries[i].why, "%s", why);
+        leave_out(&group->entries[i], why);
 }
 
 static enum cli_exit run(struct bench_session *session, struct bench_group *group,
-                         struct memory *memory)
+                         struct hall *hall)
 {
     if (group->size > session->info.max_buffer_size) {
         char size[CLI_TEXT_MAX], largest[CLI_TEXT_MAX], why[CLI_WHY_MAX];
@@ -157,13 +200,13 @@ static enum cli_exit run(struct bench_session *session, struct bench_group *grou
         leave_all_out(group, why);
         return CLI_DONE;
     }
-    if (!take_memory(memory, group)) {
+    if (!take_hall(hall, group)) {
         leave_all_out(group, "out of host memory");
         return CLI_DONE;
     }
     for (size_t i = 0; i < group->count; i++) {
         struct bench_entry *entry = &group->entries[i];
-        enum cli_exit end = open_entry(session, group, memory, entry);
+        enum cli_exit end = open_entry(session, group, hall, entry);
         if (end != CLI_DONE) {
             cli_complain("bench: %s", entry->why);
             return end;
@@ -175,7 +218,7 @@ static enum cli_exit run(struct bench_session *session, struct bench_group *grou
 
 enum cli_exit bench_group_run(struct bench_session *session, struct bench_group *group)
 {
-    struct memory memory = {.source = NULL};
+    struct hall hall = {.team = NULL};
     group->entries = calloc(group->count, sizeof *group->entries);
     if (group->entries == NULL) {
         cli_complain("bench: out of host memory");
@@ -185,12 +228,17 @@ enum cli_exit bench_group_run(struct bench_session *session, struct bench_group 
         group->entries[i].spec = group->specs[i];
     if (group->pinned)
         bench_pin();
-    enum cli_exit end = run(session, group, &memory);
+    enum cli_exit end = run(session, group, &hall);
     if (group->pinned)
         bench_unpin();
-    for (size_t i = 0; i < group->count; i++)
-        bench_case_close(&group->entries[i].job);
-    give_memory(&memory);
+    for (size_t i = 0; i < group->count; i++) {
+        struct bench_entry *entry = &group->entries[i];
+        bench_case_close(&entry->job);
+        if (entry->spec.kind == BENCH_PEER)
+            bench_peer_case_close(&entry->rival);
+        bench_own_give(&entry->own);
+    }
+    give_hall(&hall);
     return end;
 }
 

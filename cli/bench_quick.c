@@ -11,6 +11,10 @@ enum group {
     GROUP_16_MIB,
     GROUP_THREADS_DIRECT,
     GROUP_THREADS_STAGED,
+    GROUP_CUDA_UPLOAD,
+    GROUP_CUDA_DOWNLOAD,
+    GROUP_CUDA_COPY,
+    GROUP_CUDA_BATCH,
     GROUP_1_MIB,
     GROUP_64_KIB,
     GROUP_256_B,
@@ -18,44 +22,64 @@ enum group {
     GROUP_COUNT
 };
 
+#define MEMCPY {.kind = BENCH_MEMCPY}
+#define MEMCPY_TWO {.kind = BENCH_MEMCPY_TWO}
+#define SEED {.kind = BENCH_SEED}
 #define FERRY_WAY(p, m, count)                                                                     \
     {.kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count)}
+#define FERRY_FROM(m) {.kind = BENCH_FERRY, .memory = BENCH_##m}
+#define PEER_WAY(p) {.kind = BENCH_PEER, .peer = PEER_##p}
+#define PEER_FROM(p, m) {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m}
+#define PEER_BATCH(p) {.kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = BATCH}
 
 /* The free ones first. weight: its share of the time. The staged path of what is larger than a
- * chunk is the pipelined one. */
+ * chunk is the pipelined one. cuda: run only where CUDA is. */
 static const struct {
+    enum ferry_operation operation;
     size_t size;
-    bool pinned;
+    bool pinned, cuda;
     unsigned weight;
     size_t count;
     struct bench_spec specs[BENCH_ENTRIES_MAX];
 } plans[GROUP_COUNT] = {
-    [GROUP_256_MIB] = {256 * MIB, false, 10, 5,
-                       {{.kind = BENCH_MEMCPY},
-                        {.kind = BENCH_MEMCPY_TWO},
-                        FERRY_WAY(DIRECT, WAITING, 1),
-                        FERRY_WAY(IMPORTED, WAITING, 1),
-                        FERRY_WAY(PIPELINED, WAITING, 1)}},
-    [GROUP_16_MIB] = {16 * MIB, false, 6, 6,
-                      {{.kind = BENCH_MEMCPY},
-                       {.kind = BENCH_MEMCPY_TWO},
-                       FERRY_WAY(DIRECT, WAITING, 1),
-                       FERRY_WAY(IMPORTED, WAITING, 1),
-                       FERRY_WAY(PIPELINED, WAITING, 1),
-                       {.kind = BENCH_SEED}}},
-    [GROUP_THREADS_DIRECT] = {64 * KIB, false, 3, 3,
-                              {FERRY_WAY(DIRECT, THREADS, 1), FERRY_WAY(DIRECT, THREADS, 2),
-                               FERRY_WAY(DIRECT, THREADS, 8)}},
-    [GROUP_THREADS_STAGED] = {64 * KIB, false, 3, 3,
-                              {FERRY_WAY(STAGED, THREADS, 1), FERRY_WAY(STAGED, THREADS, 2),
-                               FERRY_WAY(STAGED, THREADS, 8)}},
-    [GROUP_1_MIB] = {MIB, true, 2, 2, {{.kind = BENCH_MEMCPY}, FERRY_WAY(DIRECT, WAITING, 1)}},
-    [GROUP_64_KIB] = {64 * KIB, true, 2, 2,
-                      {{.kind = BENCH_MEMCPY}, FERRY_WAY(DIRECT, WAITING, 1)}},
-    [GROUP_256_B] = {256, true, 2, 3,
-                     {{.kind = BENCH_MEMCPY}, FERRY_WAY(DIRECT, WAITING, 1), {.kind = BENCH_SEED}}},
-    [GROUP_BATCH] = {256, true, 2, 2,
-                     {FERRY_WAY(STAGED, WAITING, BATCH), FERRY_WAY(STAGED, BATCH, BATCH)}},
+    [GROUP_256_MIB] = {FERRY_OPERATION_UPLOAD, 256 * MIB, .weight = 10, .count = 8,
+                       .specs = {MEMCPY, MEMCPY_TWO, FERRY_WAY(DIRECT, WAITING, 1),
+                                 FERRY_WAY(IMPORTED, WAITING, 1), FERRY_WAY(PIPELINED, WAITING, 1),
+                                 PEER_WAY(LIBPLACEBO), PEER_WAY(LIBPLACEBO_STAGED),
+                                 PEER_WAY(OPENCL)}},
+    [GROUP_16_MIB] = {FERRY_OPERATION_UPLOAD, 16 * MIB, .weight = 6, .count = 9,
+                      .specs = {MEMCPY, MEMCPY_TWO, FERRY_WAY(DIRECT, WAITING, 1),
+                                FERRY_WAY(IMPORTED, WAITING, 1), FERRY_WAY(PIPELINED, WAITING, 1),
+                                PEER_WAY(LIBPLACEBO), PEER_WAY(LIBPLACEBO_STAGED),
+                                PEER_WAY(OPENCL), SEED}},
+    [GROUP_THREADS_DIRECT] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .weight = 3, .count = 3,
+                              .specs = {FERRY_WAY(DIRECT, THREADS, 1),
+                                        FERRY_WAY(DIRECT, THREADS, 2),
+                                        FERRY_WAY(DIRECT, THREADS, 8)}},
+    [GROUP_THREADS_STAGED] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .weight = 3, .count = 3,
+                              .specs = {FERRY_WAY(STAGED, THREADS, 1),
+                                        FERRY_WAY(STAGED, THREADS, 2),
+                                        FERRY_WAY(STAGED, THREADS, 8)}},
+    [GROUP_CUDA_UPLOAD] = {FERRY_OPERATION_UPLOAD, 256 * MIB, .cuda = true, .weight = 4, .count = 4,
+                           .specs = {FERRY_FROM(PAGEABLE), FERRY_FROM(REGISTERED),
+                                     PEER_FROM(CUDA, PAGEABLE), PEER_FROM(CUDA, ALLOCATED)}},
+    [GROUP_CUDA_DOWNLOAD] = {FERRY_OPERATION_DOWNLOAD, 256 * MIB, .cuda = true, .weight = 4,
+                             .count = 4,
+                             .specs = {FERRY_FROM(PAGEABLE), FERRY_FROM(REGISTERED),
+                                       PEER_FROM(CUDA, PAGEABLE), PEER_FROM(CUDA, ALLOCATED)}},
+    [GROUP_CUDA_COPY] = {FERRY_OPERATION_COPY, 256 * MIB, .cuda = true, .weight = 2, .count = 2,
+                         .specs = {FERRY_WAY(AUTO, WAITING, 1), PEER_WAY(CUDA)}},
+    [GROUP_CUDA_BATCH] = {FERRY_OPERATION_UPLOAD, 256, .cuda = true, .weight = 2, .count = 3,
+                          .specs = {FERRY_WAY(AUTO, BATCH, BATCH), FERRY_WAY(STAGED, BATCH, BATCH),
+                                    PEER_BATCH(CUDA)}},
+    [GROUP_1_MIB] = {FERRY_OPERATION_UPLOAD, MIB, .pinned = true, .weight = 2, .count = 2,
+                     .specs = {MEMCPY, FERRY_WAY(DIRECT, WAITING, 1)}},
+    [GROUP_64_KIB] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .pinned = true, .weight = 2, .count = 2,
+                      .specs = {MEMCPY, FERRY_WAY(DIRECT, WAITING, 1)}},
+    [GROUP_256_B] = {FERRY_OPERATION_UPLOAD, 256, .pinned = true, .weight = 2, .count = 3,
+                     .specs = {MEMCPY, FERRY_WAY(DIRECT, WAITING, 1), SEED}},
+    [GROUP_BATCH] = {FERRY_OPERATION_UPLOAD, 256, .pinned = true, .weight = 2, .count = 2,
+                     .specs = {FERRY_WAY(STAGED, WAITING, BATCH), FERRY_WAY(STAGED, BATCH, BATCH)}},
 };
 
 enum { TIME = -1 }; /* in place of a yardstick: the figure is the time of one operation, in ns */
@@ -80,11 +104,42 @@ static const struct target {
     {"batch of 1000 x 256 bytes, staged", "ns an item", 700, GROUP_BATCH, 1, TIME},
     {"batch of 1000 x 256 bytes, staged", "times one by one", 25, GROUP_BATCH, 1, 0},
     {"direct, 256 bytes", "times the seed's design", 1000, GROUP_256_B, 1, 2},
-    {"staged, 16 MiB", "times the seed's design", 3, GROUP_16_MIB, 4, 5},
-    {"direct, 16 MiB", "times the seed's design", 7, GROUP_16_MIB, 2, 5},
+    {"staged, 16 MiB", "times the seed's design", 3, GROUP_16_MIB, 4, 8},
+    {"direct, 16 MiB", "times the seed's design", 7, GROUP_16_MIB, 2, 8},
     {"direct, 64 KiB, 2 threads", "times 1 thread", 1.6, GROUP_THREADS_DIRECT, 1, 0},
     {"staged, 64 KiB, 8 threads", "times 1 thread", 1, GROUP_THREADS_STAGED, 2, 0},
+    {"direct, 16 MiB", "times libplacebo", 1.2, GROUP_16_MIB, 2, 5},
+    {"direct, 16 MiB", "times OpenCL", 1.2, GROUP_16_MIB, 2, 7},
+    {"direct, 256 MiB", "times libplacebo", 1.2, GROUP_256_MIB, 2, 5},
+    {"direct, 256 MiB", "times OpenCL", 1.2, GROUP_256_MIB, 2, 7},
+    {"forced staging, 16 MiB", "times libplacebo staged", 1.4, GROUP_16_MIB, 4, 6},
+    {"forced staging, 256 MiB", "times libplacebo staged", 1.4, GROUP_256_MIB, 4, 6},
+    {"upload, 256 MiB, registered", "times CUDA, page-locked", 0.95, GROUP_CUDA_UPLOAD, 1, 3},
+    {"upload, 256 MiB, pageable", "times CUDA, pageable", 2, GROUP_CUDA_UPLOAD, 0, 2},
+    {"download, 256 MiB, registered", "times CUDA, page-locked", 0.95, GROUP_CUDA_DOWNLOAD, 1, 3},
+    {"download, 256 MiB, pageable", "times CUDA, pageable", 2, GROUP_CUDA_DOWNLOAD, 0, 2},
+    {"copy, 256 MiB", "times CUDA", 0.95, GROUP_CUDA_COPY, 0, 1},
+    {"batch of 1000 x 256 bytes", "ns an item", 3000, GROUP_CUDA_BATCH, 0, TIME},
+    {"batch of 1000 x 256 bytes, staged", "ns an item", 3000, GROUP_CUDA_BATCH, 1, TIME},
 };
+
+static bool lacks(const struct bench_session *session, const struct bench_spec *spec)
+{
+    return spec->kind == BENCH_PEER && session->peer_why[spec->peer][0] != 0;
+}
+
+static bool runs(const struct bench_session *session, enum group group)
+{
+    return !plans[group].cuda || session->peer_why[PEER_CUDA][0] == 0;
+}
+
+/* What is a multiple of a peer that is not there, or meant for where CUDA is, is no target here. */
+static bool applies(const struct bench_session *session, const struct target *target)
+{
+    const struct bench_spec *specs = plans[target->group].specs;
+    return runs(session, target->group) &&
+           (target->yardstick == TIME || !lacks(session, &specs[target->yardstick]));
+}
 
 struct outcome {
     const char *why; /* why there is no figure; NULL: there is */
@@ -135,8 +190,9 @@ static void print_text(const struct target *target, const struct outcome *outcom
     puts("");
 }
 
-static void print_json(const struct target *target, const struct outcome *outcome, bool last)
+static void print_json(const struct target *target, const struct outcome *outcome, bool first)
 {
+    fputs(first ? "" : ",\n", stdout);
     printf("  {\"name\": \"%s\", \"unit\": \"%s\", \"%s\": %g, ", target->name, target->unit,
            target->yardstick == TIME ? "at_most" : "at_least", target->bound);
     if (outcome->why != NULL) {
@@ -147,7 +203,7 @@ static void print_json(const struct target *target, const struct outcome *outcom
                outcome->met ? "true" : "false", outcome->figure.median, outcome->figure.low,
                outcome->figure.high);
     }
-    printf("}%s\n", last ? "" : ",");
+    fputs("}", stdout);
 }
 
 static void print(const struct bench_session *session, const struct bench_group *groups,
@@ -160,15 +216,19 @@ static void print(const struct bench_session *session, const struct bench_group 
     } else {
         bench_print_device(session);
     }
+    bool first = true;
     for (size_t i = 0; i < CLI_COUNT(targets); i++) {
+        if (!applies(session, &targets[i]))
+            continue;
         const struct outcome outcome = judge(&targets[i], groups);
         if (format == BENCH_JSON)
-            print_json(&targets[i], &outcome, i + 1 == CLI_COUNT(targets));
+            print_json(&targets[i], &outcome, first);
         else
             print_text(&targets[i], &outcome);
+        first = false;
     }
     if (format == BENCH_JSON)
-        fputs("]}\n", stdout);
+        fputs("\n]}\n", stdout);
 }
 
 enum cli_exit bench_quick(struct bench_session *session, uint64_t budget_ns,
@@ -178,14 +238,18 @@ enum cli_exit bench_quick(struct bench_session *session, uint64_t budget_ns,
     enum cli_exit end = CLI_DONE;
     unsigned weights = 0;
     for (size_t i = 0; i < GROUP_COUNT; i++)
-        weights += plans[i].weight;
+        weights += runs(session, i) ? plans[i].weight : 0;
     for (size_t i = 0; i < GROUP_COUNT && end == CLI_DONE; i++) {
+        if (!runs(session, i))
+            continue;
         groups[i] = (struct bench_group){.size = plans[i].size,
                                          .count = plans[i].count,
                                          .pinned = plans[i].pinned,
                                          .budget_ns = budget_ns * plans[i].weight / weights};
-        for (size_t k = 0; k < plans[i].count; k++)
+        for (size_t k = 0; k < plans[i].count; k++) {
             groups[i].specs[k] = plans[i].specs[k];
+            groups[i].specs[k].operation = plans[i].operation;
+        }
         end = bench_group_run(session, &groups[i]);
     }
     if (end == CLI_DONE)

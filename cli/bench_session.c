@@ -3,6 +3,7 @@
 #include "reference.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { WAKE_SIZE = 16 << 20 };
 
@@ -20,7 +21,26 @@ static bool wake_copiers(ferry_device *device)
     return good;
 }
 
-bool bench_session_open(struct bench_session *session, const char *device_name)
+static const char *open_peer(struct bench_session *session, enum peer_id peer, bool pinned)
+{
+    struct peer_wish wish = {.cpu = session->info.kind == FERRY_DEVICE_HOST ||
+                                    session->info.kind == FERRY_DEVICE_SOFTWARE};
+    memcpy(wish.uuid, session->info.uuid, sizeof wish.uuid);
+    bench_peer_current(bench_peers[peer]);
+    const char *why = bench_peers[peer]->open(&wish, &session->peers[pinned][peer]);
+    bench_peer_current(NULL);
+    return why;
+}
+
+static void open_peers(struct bench_session *session, bool wanted)
+{
+    for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
+        const char *why = wanted ? open_peer(session, peer, false) : "not asked for";
+        snprintf(session->peer_why[peer], PEER_WHY_MAX, "%s", why != NULL ? why : "");
+    }
+}
+
+bool bench_session_open(struct bench_session *session, const char *device_name, bool peers)
 {
     *session = (struct bench_session){.device_name = device_name};
     ferry_device *device = bench_session_device(
@@ -35,12 +55,17 @@ bool bench_session_open(struct bench_session *session, const char *device_name)
     (void)wake_copiers(device);
     session->pins = bench_pin();
     bench_unpin();
+    open_peers(session, peers);
     return true;
 }
 
 void bench_session_close(struct bench_session *session)
 {
     for (int pinned = 0; pinned < 2; pinned++) {
+        for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
+            if (session->peers[pinned][peer] != NULL)
+                bench_peers[peer]->close(session->peers[pinned][peer]);
+        }
         ferry_device_close(session->plain[pinned]);
         for (size_t path = 0; path < CLI_COUNT(session->devices[pinned]); path++)
             ferry_device_close(session->devices[pinned][path]);
@@ -63,4 +88,15 @@ ferry_device *bench_session_device(struct bench_session *session, const struct b
     if (*device == NULL && ferry_device_open(&params, device) != FERRY_OK)
         return NULL;
     return *device;
+}
+
+void *bench_session_peer(struct bench_session *session, enum peer_id peer, bool pinned,
+                         const char **out_why)
+{
+    *out_why = NULL;
+    if (session->peer_why[peer][0] != 0)
+        *out_why = session->peer_why[peer];
+    else if (session->peers[pinned][peer] == NULL)
+        *out_why = open_peer(session, peer, pinned);
+    return session->peers[pinned][peer];
 }

@@ -12,7 +12,14 @@ enum { COPY = 1 << FERRY_OPERATION_COPY, FILL = 1 << FERRY_OPERATION_FILL };
 
 #define FERRY_WAY(p, m, count)                                                                     \
     {.kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count)}
+#define FERRY_FROM(m) {.kind = BENCH_FERRY, .memory = BENCH_##m}
+#define PEER_WAY(p) {.kind = BENCH_PEER, .peer = PEER_##p}
+#define PEER_FROM(p, m) {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m}
+#define PEER_BATCH(p, count)                                                                       \
+    {.kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = (count)}
 #define YARDSTICKS {.kind = BENCH_MEMCPY}, {.kind = BENCH_MEMCPY_TWO}
+#define TRANSFERS (UPLOAD | DOWNLOAD)
+#define ALL (TRANSFERS | COPY | FILL)
 
 struct section {
     const char *heading;
@@ -24,7 +31,7 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"one after the other, waiting", UPLOAD | DOWNLOAD,
+    {"one after the other, waiting", TRANSFERS,
      {256, 4 * KIB, 64 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB},
      {YARDSTICKS,
       FERRY_WAY(AUTO, WAITING, 1),
@@ -32,25 +39,46 @@ static const struct section sections[] = {
       FERRY_WAY(STAGED, WAITING, 1),
       FERRY_WAY(PIPELINED, WAITING, 1),
       FERRY_WAY(IMPORTED, WAITING, 1),
-      {.kind = BENCH_SEED}},
-     .count = 8},
+      {.kind = BENCH_SEED},
+      PEER_WAY(LIBPLACEBO),
+      PEER_WAY(LIBPLACEBO_STAGED),
+      PEER_WAY(OPENCL)},
+     .count = 11},
+    {"from and to host memory that the device knows, waiting", TRANSFERS,
+     {256, 64 * KIB, MIB, 16 * MIB, 256 * MIB},
+     {YARDSTICKS,
+      FERRY_FROM(PAGEABLE),
+      FERRY_FROM(REGISTERED),
+      FERRY_FROM(ALLOCATED),
+      PEER_FROM(CUDA, PAGEABLE),
+      PEER_FROM(CUDA, ALLOCATED)},
+     .count = 7},
     {"on the device, waiting", COPY | FILL,
      {256, 4 * KIB, 64 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB},
-     {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1)}, .count = 3},
-    {"large, waiting", UPLOAD | DOWNLOAD | COPY | FILL, {1024 * MIB},
-     {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1)}, .count = 3, .large = true},
-    {"odd addresses, waiting", UPLOAD | DOWNLOAD | COPY | FILL, {255, 64 * KIB + 1, 16 * MIB + 1},
-     {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1)}, .count = 3, .odd = true},
-    {"8 in flight", UPLOAD | DOWNLOAD | COPY | FILL, {256, 64 * KIB, MIB, 16 * MIB},
+     {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1), PEER_WAY(LIBPLACEBO), PEER_WAY(OPENCL),
+      PEER_WAY(CUDA)},
+     .count = 6},
+    {"large, waiting", ALL, {1024 * MIB}, {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1)}, .count = 3,
+     .large = true},
+    {"odd addresses, waiting", ALL, {255, 64 * KIB + 1, 16 * MIB + 1},
+     {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1), FERRY_WAY(DIRECT, WAITING, 1),
+      FERRY_WAY(STAGED, WAITING, 1), FERRY_WAY(PIPELINED, WAITING, 1),
+      FERRY_WAY(IMPORTED, WAITING, 1)},
+     .count = 7, .odd = true},
+    {"8 in flight", ALL, {256, 64 * KIB, MIB, 16 * MIB},
      {YARDSTICKS, FERRY_WAY(AUTO, ASYNC, 8), FERRY_WAY(STAGED, ASYNC, 8)}, .count = 4},
-    {"batches, the time of one item", UPLOAD | DOWNLOAD | COPY | FILL, {256, 4 * KIB},
+    {"batches, the time of one item", ALL, {256, 4 * KIB},
      {YARDSTICKS,
       FERRY_WAY(AUTO, BATCH, 64),
       FERRY_WAY(AUTO, BATCH, 1000),
       FERRY_WAY(STAGED, BATCH, 64),
-      FERRY_WAY(STAGED, BATCH, 1000)},
-     .count = 6},
-    {"threads, the time of all for one operation", UPLOAD | DOWNLOAD, {64 * KIB, MIB},
+      FERRY_WAY(STAGED, BATCH, 1000),
+      PEER_BATCH(LIBPLACEBO, 1000),
+      PEER_BATCH(LIBPLACEBO_STAGED, 1000),
+      PEER_BATCH(OPENCL, 1000),
+      PEER_BATCH(CUDA, 1000)},
+     .count = 10},
+    {"threads, the time of all for one operation", ALL, {64 * KIB, MIB},
      {FERRY_WAY(AUTO, THREADS, 1), FERRY_WAY(AUTO, THREADS, 2), FERRY_WAY(AUTO, THREADS, 4),
       FERRY_WAY(AUTO, THREADS, 8), FERRY_WAY(STAGED, THREADS, 1), FERRY_WAY(STAGED, THREADS, 2),
       FERRY_WAY(STAGED, THREADS, 4), FERRY_WAY(STAGED, THREADS, 8)},
@@ -69,28 +97,42 @@ static bool on_device(const struct bench_spec *spec)
     return spec->operation == FERRY_OPERATION_COPY || spec->operation == FERRY_OPERATION_FILL;
 }
 
-/* What there is to measure in this operation: forced paths are for transfers, the seed's design is
- * its upload, and two threads need two CPUs. */
-static bool belongs(const struct bench_spec *spec, bool pinned)
+/* A batch of a peer's is measured in uploads. */
+static bool belongs_peer(const struct bench_session *session, const struct bench_spec *spec)
 {
-    if (spec->kind == BENCH_SEED)
-        return spec->operation == FERRY_OPERATION_UPLOAD;
-    if (spec->kind == BENCH_MEMCPY_TWO)
-        return !pinned;
-    return spec->kind == BENCH_MEMCPY || spec->path == FERRY_PATH_AUTO || !on_device(spec);
+    const struct peer *peer = bench_peers[spec->peer];
+    return session->peer_why[spec->peer][0] == 0 &&
+           (spec->mode != BENCH_BATCH || spec->operation == FERRY_OPERATION_UPLOAD) &&
+           (spec->operation != FERRY_OPERATION_COPY || peer->copy != NULL) &&
+           (spec->operation != FERRY_OPERATION_FILL || peer->fill != NULL);
 }
 
-static struct bench_group plan(const struct section *section, enum ferry_operation operation,
-                               size_t size, uint64_t budget_ns)
+/* What there is to measure in this operation: forced paths are for transfers, the seed's design is
+ * its upload, and two threads need two CPUs. */
+static bool belongs(const struct bench_session *session, const struct bench_spec *spec, bool pinned)
+{
+    switch (spec->kind) {
+    case BENCH_SEED: return spec->operation == FERRY_OPERATION_UPLOAD;
+    case BENCH_MEMCPY_TWO: return !pinned;
+    case BENCH_PEER: return belongs_peer(session, spec);
+    case BENCH_FERRY: return spec->path == FERRY_PATH_AUTO || !on_device(spec);
+    case BENCH_MEMCPY: break;
+    }
+    return true;
+}
+
+static struct bench_group plan(const struct table *table, const struct section *section,
+                               enum ferry_operation operation, size_t size)
 {
     struct bench_group group = {.size = size,
                                 .odd = section->odd,
-                                .pinned = !section->free && size <= PINNED_MAX,
-                                .budget_ns = budget_ns};
+                                .pinned = table->session->pins && !section->free &&
+                                          size <= PINNED_MAX,
+                                .budget_ns = table->budget_ns};
     for (size_t i = 0; i < section->count; i++) {
         struct bench_spec spec = section->specs[i];
         spec.operation = operation;
-        if (belongs(&spec, group.pinned))
+        if (belongs(table->session, &spec, group.pinned))
             group.specs[group.count++] = spec;
     }
     return group;
@@ -98,10 +140,21 @@ static struct bench_group plan(const struct section *section, enum ferry_operati
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
-static const char *const kinds[] = {[BENCH_MEMCPY] = "memcpy",
-                                    [BENCH_MEMCPY_TWO] = "memcpy by two",
-                                    [BENCH_FERRY] = "ferry",
-                                    [BENCH_SEED] = "seed"};
+static const char *name_of(const struct bench_spec *spec)
+{
+    switch (spec->kind) {
+    case BENCH_MEMCPY: return "memcpy";
+    case BENCH_MEMCPY_TWO: return "memcpy by two";
+    case BENCH_FERRY: return "ferry";
+    case BENCH_SEED: return "seed";
+    case BENCH_PEER: break;
+    }
+    return bench_peers[spec->peer]->name;
+}
+
+static const char *const memories[] = {[BENCH_PAGEABLE] = "pageable",
+                                       [BENCH_REGISTERED] = "registered",
+                                       [BENCH_ALLOCATED] = "allocated"};
 
 static const char *const modes[] = {[BENCH_WAITING] = "waiting",
                                     [BENCH_ASYNC] = "async",
@@ -146,17 +199,18 @@ static void print_text(const struct row *row)
 {
     const struct bench_spec *spec = &row->entry->spec;
     char who[64], median[CLI_TEXT_MAX], low[CLI_TEXT_MAX], high[CLI_TEXT_MAX];
-    if (spec->kind != BENCH_FERRY)
-        snprintf(who, sizeof who, "%s", kinds[spec->kind]);
-    else if (spec->n > 1 || spec->mode == BENCH_THREADS)
-        snprintf(who, sizeof who, "%s, %s %u", path_of(spec), modes[spec->mode], spec->n);
+    const char *name = spec->kind == BENCH_FERRY ? path_of(spec) : name_of(spec);
+    if (spec->n > 1 || spec->mode == BENCH_THREADS)
+        snprintf(who, sizeof who, "%s, %s %u", name, modes[spec->mode], spec->n);
+    else if (spec->memory != BENCH_PAGEABLE)
+        snprintf(who, sizeof who, "%s, %s", name, memories[spec->memory]);
     else
-        snprintf(who, sizeof who, "%s", path_of(spec));
+        snprintf(who, sizeof who, "%s", name);
     if (!row->entry->measured) {
-        printf("    %-20s not measured: %s\n", who, row->entry->why);
+        printf("    %-29s not measured: %s\n", who, row->entry->why);
         return;
     }
-    printf("    %-20s %10s  %10s to %-10s %8.2f GB/s", who, time_text(median, row->time.median),
+    printf("    %-29s %10s  %10s to %-10s %8.2f GB/s", who, time_text(median, row->time.median),
            time_text(low, row->time.low), time_text(high, row->time.high),
            (double)row->group->size / row->time.median);
     if (row->has_ratio)
@@ -169,9 +223,9 @@ static void print_json(const struct row *row)
 {
     const struct bench_spec *spec = &row->entry->spec;
     printf("\"contestant\": \"%s\", \"operation\": \"%s\", \"mode\": \"%s\", \"n\": %u, "
-           "\"path\": \"%s\", \"size\": %zu, \"odd\": %s, \"pinned\": %s, ",
-           kinds[spec->kind], bench_operation_name(spec->operation), modes[spec->mode],
-           spec->n > 0 ? spec->n : 1, path_of(spec), row->group->size,
+           "\"path\": \"%s\", \"memory\": \"%s\", \"size\": %zu, \"odd\": %s, \"pinned\": %s, ",
+           name_of(spec), bench_operation_name(spec->operation), modes[spec->mode],
+           spec->n > 0 ? spec->n : 1, path_of(spec), memories[spec->memory], row->group->size,
            row->group->odd ? "true" : "false", row->group->pinned ? "true" : "false");
     if (!row->entry->measured) {
         fputs("\"why\": ", stdout);
@@ -190,9 +244,9 @@ static void print_json(const struct row *row)
 static void print_csv(const struct row *row)
 {
     const struct bench_spec *spec = &row->entry->spec;
-    printf("%s,%s,%s,%u,%s,%zu,%d,%d,", kinds[spec->kind], bench_operation_name(spec->operation),
-           modes[spec->mode], spec->n > 0 ? spec->n : 1, path_of(spec), row->group->size,
-           row->group->odd, row->group->pinned);
+    printf("%s,%s,%s,%u,%s,%s,%zu,%d,%d,", name_of(spec), bench_operation_name(spec->operation),
+           modes[spec->mode], spec->n > 0 ? spec->n : 1, path_of(spec), memories[spec->memory],
+           row->group->size, row->group->odd, row->group->pinned);
     if (row->entry->measured)
         printf("%zu,%.6g,%.6g,%.6g,%.6g,", row->group->rounds, row->time.median, row->time.low,
                row->time.high, (double)row->group->size / row->time.median);
@@ -237,9 +291,8 @@ static enum cli_exit run_section(struct table *table, const struct section *sect
         if ((section->operations & 1u << operation) == 0)
             continue;
         for (size_t i = 0; i < SIZES_MAX && section->sizes[i] > 0 && end == CLI_DONE; i++) {
-            struct bench_group group = plan(section, (enum ferry_operation)operation,
-                                            section->sizes[i], table->budget_ns);
-            group.pinned = group.pinned && table->session->pins;
+            struct bench_group group =
+                plan(table, section, (enum ferry_operation)operation, section->sizes[i]);
             end = bench_group_run(table->session, &group);
             if (end == CLI_DONE)
                 print_group(table, &group);
@@ -272,8 +325,8 @@ enum cli_exit bench_table(struct bench_session *session, uint64_t budget_ns, boo
     switch (format) {
     case BENCH_TEXT: bench_print_device(session); break;
     case BENCH_CSV:
-        puts("contestant,operation,mode,n,path,size,odd,pinned,rounds,ns,ns_low,ns_high,gb_s,"
-             "of_memcpy,of_memcpy_low,of_memcpy_high");
+        puts("contestant,operation,mode,n,path,memory,size,odd,pinned,rounds,ns,ns_low,ns_high,"
+             "gb_s,of_memcpy,of_memcpy_low,of_memcpy_high");
         break;
     case BENCH_JSON:
         fputs("{", stdout);

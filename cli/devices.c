@@ -42,6 +42,10 @@ static void print_json(const struct ferry_device_info *infos, size_t count)
         printf("   \"total_memory\": %llu, \"max_buffer_size\": %llu, \"max_allocation\": %llu,\n",
                (unsigned long long)info->total_memory, (unsigned long long)info->max_buffer_size,
                (unsigned long long)info->max_allocation);
+        fputs("   \"uuid\": \"", stdout);
+        for (size_t k = 0; k < sizeof info->uuid; k++)
+            printf("%02x", info->uuid[k]);
+        fputs("\",\n", stdout);
         printf("   \"import_granularity\": %llu, \"queues\": %u, \"paths\": [",
                (unsigned long long)info->import_granularity, info->queues);
         print_paths(stdout, info->paths, "\"", ", ", "\"");

@@ -1,51 +1,12 @@
 #!/usr/bin/env bash
-# test_command.sh FERRY: the command as its users run it. Prints a line per check, and cmocka's
-# closing lines, which scripts/test_summary.awk counts.
+# test_command.sh FERRY: the command as its users run it, but for ferry bench (tests/bench).
 set -u
 ferry=$1
 [ -x "$ferry" ] || exit 1
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 unset FERRY_DEVICE FERRY_PATH
 # On a device of 60 MiB the upload of 64 MiB is not measured, which saves its time.
 export FERRY_HOST=memory=60M
-passed=0
-failed=0
-
-# run NAME EXIT COMMAND...: its output goes to $dir/out and $dir/err.
-run() {
-    name=$1 expected=$2
-    shift 2
-    "$@" >"$dir/out" 2>"$dir/err"
-    code=$?
-    if [ "$code" = "$expected" ]; then good "$name"; else bad "$name: exit $code, not $expected"; fi
-}
-
-good() {
-    echo "[       OK ] $1"
-    passed=$((passed + 1))
-}
-
-bad() {
-    echo "[  FAILED  ] $1"
-    sed 's/^/    /' "$dir/out" "$dir/err"
-    failed=$((failed + 1))
-}
-
-# says STREAM PATTERN: what the last command printed there.
-says() {
-    if grep -qE -- "$2" "$dir/$1"; then good "$name says: $2"; else bad "$name: $1 lacks: $2"; fi
-}
-
-silent() {
-    if [ ! -s "$dir/$1" ]; then good "$name: nothing on $1"; else bad "$name: words on $1"; fi
-}
-
-# json EXPRESSION: of the last output, parsed, in Python; j is the value.
-json() {
-    if python3 -c "import json, sys; j = json.load(open(sys.argv[1])); sys.exit(not ($1))" \
-        "$dir/out" 2>>"$dir/err"; then good "$name: $1"; else bad "$name: not so: $1"; fi
-}
+. "$(dirname "$0")/checks.sh"
 
 echo "[==========] Running the command's tests"
 : >"$dir/empty"
@@ -184,54 +145,6 @@ run "verify after a failure" 3 env FERRY_HOST=fail_submit=5 "$ferry" verify --de
     --path staged --operations 300 --seed 7
 says err "replay with: ferry verify --device host.* --path staged --seed 7 --operations [0-9]+"
 
-run "bench formats" 2 "$ferry" bench --json --csv
-says err "two formats"
-run "bench quick csv" 2 "$ferry" bench --quick --csv
-says err "quick has no --csv"
-run "bench quick large" 2 "$ferry" bench --quick --large
-says err "quick has no --large"
-run "bench device" 3 "$ferry" bench --device submarine --quick
-says err "bench: cannot open the device: .*submarine"
-run "bench quick" 0 "$ferry" bench --device host --quick --seconds 0.05
-says out "^device: host"
-says out "^(met|missed) +direct, 64 KiB +[0-9.]+ of memcpy \([0-9.]+ to [0-9.]+\), at least 0.95"
-says out "^(met|missed) +batch of 1000 .* [0-9.]+ ns an item .*, at most 700"
-says out "^- +direct, 256 MiB +not measured: .*"
-silent err
-run "bench quick json" 0 "$ferry" bench --device host --quick --seconds 0.05 --json
-json 'len(j["targets"]) == 18 and j["device"]["name"] == "host:0"'
-json 'all(t["met"] is None and t["why"] or t["low"] <= t["measured"] <= t["high"]
-      for t in j["targets"])'
-json 'all(t["met"] is None or t["met"] == (t["measured"] <= t["at_most"] if "at_most" in t
-      else t["measured"] >= t["at_least"]) for t in j["targets"])'
-run "bench without direct" 0 env FERRY_HOST=memory=60M,no_map "$ferry" bench --device host \
-    --quick --seconds 0.05
-says out "^- +direct, 256 bytes +not measured: .*"
-says out "^(met|missed) +batch of 1000"
-run "bench that fails" 3 env FERRY_HOST=memory=60M,fail_exec=9,fail_every=9 "$ferry" bench \
-    --device host --quick --seconds 0.05
-says err "^ferry: bench: "
-run "bench csv" 0 "$ferry" bench --device host --seconds 0.05 --csv
-says out "^contestant,operation,mode,n,path,size,odd,pinned,rounds,ns,"
-cp "$dir/out" "$dir/table.csv"
-run "bench rows" 0 python3 - "$dir/table.csv" <<'END'
-import csv, json, sys
-rows = list(csv.DictReader(open(sys.argv[1])))
-assert all(None not in row and None not in row.values() for row in rows)
-ours = [row for row in rows if row["contestant"] == "ferry" and row["ns"]]
-for column, values in {
-    "operation": ["upload", "download", "copy", "fill"],
-    "mode": ["waiting", "async", "batch", "threads"],
-    "path": ["auto", "direct", "staged", "pipelined", "imported"],
-    "odd": ["0", "1"],
-}.items():
-    assert {row[column] for row in ours} == set(values), column
-print(json.dumps({"rows": len(rows)}))
-END
-json 'j["rows"] >= 288'
-run "bench json" 0 "$ferry" bench --device host --seconds 0.05 --json
-json 'all("why" in r or r["ns_low"] <= r["ns"] <= r["ns_high"] for r in j["rows"])'
-
 # The bar is for a terminal, which Python's pty is; and for nothing else.
 run "bar" 0 python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
     "$ferry" verify --device host --seconds 1.5
@@ -239,7 +152,4 @@ says out "operations/s +[0-9]+ s left"
 run "no bar" 0 "$ferry" verify --device host --seconds 1.5
 silent err
 
-echo "[==========] $((passed + failed)) test(s) run."
-echo "[  PASSED  ] $passed test(s)."
-[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
-[ "$failed" = 0 ]
+summary

@@ -1,0 +1,218 @@
+/*
+ * The CUDA driver, by the few of its functions that move bytes: one stream, on the primary context.
+ * Declared here, so that no CUDA is needed to build: numbers and types are those of its ABI.
+ */
+#include "peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct functions {
+    int (*init)(unsigned flags);
+    int (*error_string)(int error, const char **out_text);
+    int (*device_count)(int *out_count);
+    int (*device_get)(int *out_device, int index);
+    int (*device_uuid)(unsigned char *out_uuid, int device);
+    int (*context_retain)(void **out_context, int device);
+    int (*context_release)(int device);
+    int (*context_use)(void *context);
+    int (*stream_create)(void **out_stream, unsigned flags);
+    int (*stream_destroy)(void *stream);
+    int (*stream_wait)(void *stream);
+    int (*memory_alloc)(uint64_t *out_address, size_t size);
+    int (*memory_free)(uint64_t address);
+    int (*host_alloc)(void **out_memory, size_t size);
+    int (*host_free)(void *memory);
+    int (*upload)(uint64_t to, const void *from, size_t size, void *stream);
+    int (*download)(void *to, uint64_t from, size_t size, void *stream);
+    int (*copy)(uint64_t to, uint64_t from, size_t size, void *stream);
+    int (*fill)(uint64_t to, unsigned word, size_t words, void *stream);
+};
+
+#define SYMBOL(name, member) {name, offsetof(struct functions, member)}
+
+static const struct peer_symbol symbols[] = {
+    SYMBOL("cuInit", init),
+    SYMBOL("cuGetErrorString", error_string),
+    SYMBOL("cuDeviceGetCount", device_count),
+    SYMBOL("cuDeviceGet", device_get),
+    SYMBOL("cuDeviceGetUuid", device_uuid),
+    SYMBOL("cuDevicePrimaryCtxRetain", context_retain),
+    SYMBOL("cuDevicePrimaryCtxRelease_v2", context_release),
+    SYMBOL("cuCtxSetCurrent", context_use),
+    SYMBOL("cuStreamCreate", stream_create),
+    SYMBOL("cuStreamDestroy_v2", stream_destroy),
+    SYMBOL("cuStreamSynchronize", stream_wait),
+    SYMBOL("cuMemAlloc_v2", memory_alloc),
+    SYMBOL("cuMemFree_v2", memory_free),
+    SYMBOL("cuMemAllocHost_v2", host_alloc),
+    SYMBOL("cuMemFreeHost", host_free),
+    SYMBOL("cuMemcpyHtoDAsync_v2", upload),
+    SYMBOL("cuMemcpyDtoHAsync_v2", download),
+    SYMBOL("cuMemcpyDtoDAsync_v2", copy),
+    SYMBOL("cuMemsetD32Async", fill),
+};
+
+enum { STREAM_NON_BLOCKING = 1 };
+
+struct device {
+    struct functions cuda;
+    int device;
+    void *context, *stream;
+};
+
+struct buffer {
+    uint64_t address;
+};
+
+static const char *why(const struct device *device, int error)
+{
+    const char *text = NULL;
+    if (error == 0)
+        return NULL;
+    return device->cuda.error_string(error, &text) == 0 && text != NULL ? text : "unknown error";
+}
+
+static const char *find_device(struct device *device, const struct peer_wish *wish)
+{
+    static const uint8_t none[sizeof wish->uuid];
+    uint8_t uuid[sizeof wish->uuid];
+    int count = 0;
+    if (memcmp(wish->uuid, none, sizeof none) == 0)
+        return "the device has no UUID, so it is none of CUDA's";
+    int error = device->cuda.device_count(&count);
+    for (int i = 0; i < count && error == 0; i++) {
+        error = device->cuda.device_get(&device->device, i);
+        if (error == 0)
+            error = device->cuda.device_uuid(uuid, device->device);
+        if (error == 0 && memcmp(uuid, wish->uuid, sizeof uuid) == 0)
+            return NULL;
+    }
+    return error != 0 ? why(device, error) : "no CUDA device has the UUID of the device";
+}
+
+static void cuda_close(void *state)
+{
+    struct device *device = state;
+    if (device->stream != NULL)
+        device->cuda.stream_destroy(device->stream);
+    if (device->context != NULL)
+        device->cuda.context_release(device->device);
+    free(device);
+}
+
+static const char *set_up(struct device *device, const struct peer_wish *wish)
+{
+    const char *failed = peer_library("libcuda.so.1", symbols, sizeof symbols / sizeof *symbols,
+                                      &device->cuda);
+    if (failed == NULL)
+        failed = why(device, device->cuda.init(0));
+    if (failed == NULL)
+        failed = find_device(device, wish);
+    if (failed == NULL)
+        failed = why(device, device->cuda.context_retain(&device->context, device->device));
+    if (failed == NULL)
+        failed = why(device, device->cuda.context_use(device->context));
+    if (failed == NULL)
+        failed = why(device, device->cuda.stream_create(&device->stream, STREAM_NON_BLOCKING));
+    return failed;
+}
+
+static const char *cuda_open(const struct peer_wish *wish, void **out_device)
+{
+    struct device *device = calloc(1, sizeof *device);
+    if (device == NULL)
+        return "out of host memory";
+    const char *failed = set_up(device, wish);
+    if (failed != NULL)
+        cuda_close(device);
+    else
+        *out_device = device;
+    return failed;
+}
+
+static const char *cuda_make(void *state, size_t size, void **out_buffer)
+{
+    const struct device *device = state;
+    struct buffer *buffer = calloc(1, sizeof *buffer);
+    if (buffer == NULL)
+        return "out of host memory";
+    const char *failed = why(device, device->cuda.memory_alloc(&buffer->address, size));
+    if (failed != NULL)
+        free(buffer);
+    else
+        *out_buffer = buffer;
+    return failed;
+}
+
+static void cuda_destroy(void *state, void *buffer)
+{
+    const struct device *device = state;
+    device->cuda.memory_free(((struct buffer *)buffer)->address);
+    free(buffer);
+}
+
+static const char *cuda_upload(void *state, void *to, size_t offset, const void *from, size_t size)
+{
+    const struct device *device = state;
+    uint64_t address = ((struct buffer *)to)->address + offset;
+    return why(device, device->cuda.upload(address, from, size, device->stream));
+}
+
+static const char *cuda_download(void *state, void *to, void *from, size_t offset, size_t size)
+{
+    const struct device *device = state;
+    uint64_t address = ((struct buffer *)from)->address + offset;
+    return why(device, device->cuda.download(to, address, size, device->stream));
+}
+
+static const char *cuda_copy(void *state, void *to, void *from, size_t offset, size_t size)
+{
+    const struct device *device = state;
+    return why(device, device->cuda.copy(((struct buffer *)to)->address + offset,
+                                         ((struct buffer *)from)->address + offset, size,
+                                         device->stream));
+}
+
+static const char *cuda_fill(void *state, void *to, size_t offset, size_t size,
+                             const unsigned char *pattern)
+{
+    const struct device *device = state;
+    unsigned word;
+    memcpy(&word, pattern, sizeof word);
+    return why(device, device->cuda.fill(((struct buffer *)to)->address + offset, word,
+                                         size / sizeof word, device->stream));
+}
+
+static const char *cuda_finish(void *state)
+{
+    const struct device *device = state;
+    return why(device, device->cuda.stream_wait(device->stream));
+}
+
+static const char *cuda_host_alloc(void *state, size_t size, void **out_memory)
+{
+    const struct device *device = state;
+    return why(device, device->cuda.host_alloc(out_memory, size));
+}
+
+static void cuda_host_free(void *state, void *memory)
+{
+    const struct device *device = state;
+    device->cuda.host_free(memory);
+}
+
+const struct peer peer_cuda = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .make = cuda_make,
+    .destroy = cuda_destroy,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .copy = cuda_copy,
+    .fill = cuda_fill,
+    .finish = cuda_finish,
+    .host_alloc = cuda_host_alloc,
+    .host_free = cuda_host_free,
+};

@@ -1,0 +1,175 @@
+/*
+ * A CUDA driver with one device, in host memory, for the tests of the benchmark's adapter. What is
+ * asked for in a stream is done no sooner than the stream is waited for, so that bytes are missing
+ * where nobody waits. FAKE_CUDA_UUID: the device's, 32 hexadecimal digits. FAKE_CUDA_FAIL: the
+ * function that fails. FAKE_CUDA_CRASH: waiting crashes.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum { OK = 0, INVALID = 1, NO_MEMORY = 2, INVALID_CONTEXT = 201 };
+enum { WORK_MAX = 4096, DEVICE = 17 };
+
+struct work {
+    void *to;
+    const void *from; /* NULL: a fill by word */
+    size_t size;
+    unsigned word;
+};
+
+static struct work works[WORK_MAX];
+static size_t work_count;
+static int contexts; /* retained and not yet released */
+static __thread bool current;
+static char context, stream;
+
+static bool fails(const char *function)
+{
+    const char *name = getenv("FAKE_CUDA_FAIL");
+    return name != NULL && strcmp(name, function) == 0;
+}
+
+static void do_works(void)
+{
+    for (size_t i = 0; i < work_count; i++) {
+        const struct work *work = &works[i];
+        if (work->from != NULL)
+            memcpy(work->to, work->from, work->size);
+        for (size_t k = 0; work->from == NULL && k < work->size; k += sizeof work->word)
+            memcpy((char *)work->to + k, &work->word, sizeof work->word);
+    }
+    work_count = 0;
+}
+
+static int add(struct work work, const void *in)
+{
+    if (!current)
+        return INVALID_CONTEXT;
+    if (in != &stream || work.to == NULL)
+        return INVALID;
+    if (work_count == WORK_MAX)
+        do_works();
+    works[work_count++] = work;
+    return OK;
+}
+
+EXPORT int cuInit(unsigned flags)
+{
+    return flags == 0 && !fails("cuInit") ? OK : INVALID;
+}
+
+EXPORT int cuGetErrorString(int error, const char **out_text)
+{
+    *out_text = error == NO_MEMORY ? "out of memory" : "an error of the fake driver";
+    return OK;
+}
+
+EXPORT int cuDeviceGetCount(int *out_count)
+{
+    *out_count = 1;
+    return OK;
+}
+
+EXPORT int cuDeviceGet(int *out_device, int index)
+{
+    *out_device = DEVICE;
+    return index == 0 ? OK : INVALID;
+}
+
+EXPORT int cuDeviceGetUuid(unsigned char *out_uuid, int device)
+{
+    const char *digits = getenv("FAKE_CUDA_UUID");
+    if (device != DEVICE || digits == NULL || strlen(digits) != 32)
+        return INVALID;
+    for (size_t i = 0; i < 16; i++)
+        sscanf(digits + 2 * i, "%2hhx", &out_uuid[i]);
+    return OK;
+}
+
+EXPORT int cuDevicePrimaryCtxRetain(void **out_context, int device)
+{
+    contexts++;
+    *out_context = &context;
+    return device == DEVICE ? OK : INVALID;
+}
+
+EXPORT int cuDevicePrimaryCtxRelease_v2(int device)
+{
+    return device == DEVICE && contexts-- > 0 ? OK : INVALID;
+}
+
+EXPORT int cuCtxSetCurrent(void *wanted)
+{
+    current = wanted == &context && contexts > 0;
+    return current ? OK : INVALID;
+}
+
+EXPORT int cuStreamCreate(void **out_stream, unsigned flags)
+{
+    *out_stream = &stream;
+    return flags <= 1 && !fails("cuStreamCreate") ? OK : INVALID;
+}
+
+EXPORT int cuStreamDestroy_v2(void *in)
+{
+    return in == &stream ? OK : INVALID;
+}
+
+EXPORT int cuStreamSynchronize(void *in)
+{
+    if (getenv("FAKE_CUDA_CRASH") != NULL)
+        abort();
+    do_works();
+    return in == &stream && !fails("cuStreamSynchronize") ? OK : INVALID;
+}
+
+EXPORT int cuMemAllocHost_v2(void **out_memory, size_t size)
+{
+    *out_memory = fails("cuMemAllocHost_v2") ? NULL : malloc(size);
+    return *out_memory != NULL ? OK : NO_MEMORY;
+}
+
+EXPORT int cuMemFreeHost(void *memory)
+{
+    free(memory);
+    return OK;
+}
+
+EXPORT int cuMemAlloc_v2(uint64_t *out_address, size_t size)
+{
+    void *memory = fails("cuMemAlloc_v2") ? NULL : malloc(size);
+    *out_address = (uint64_t)(uintptr_t)memory;
+    return memory != NULL ? OK : NO_MEMORY;
+}
+
+EXPORT int cuMemFree_v2(uint64_t address)
+{
+    free((void *)(uintptr_t)address);
+    return OK;
+}
+
+EXPORT int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *in)
+{
+    return add((struct work){(void *)(uintptr_t)to, from, size, 0}, in);
+}
+
+EXPORT int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *in)
+{
+    return add((struct work){to, (void *)(uintptr_t)from, size, 0}, in);
+}
+
+EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void *in)
+{
+    return add((struct work){(void *)(uintptr_t)to, (void *)(uintptr_t)from, size, 0}, in);
+}
+
+EXPORT int cuMemsetD32Async(uint64_t to, unsigned word, size_t words, void *in)
+{
+    return add((struct work){(void *)(uintptr_t)to, NULL, words * sizeof word, word}, in);
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# test_bench.sh FERRY DRIVER...: ferry bench as its users run it, built with these drivers, where
+# libcuda.so.1 is the fake one.
+set -u
+ferry=$1
+shift
+[ -x "$ferry" ] || exit 1
+unset FERRY_DEVICE FERRY_PATH
+# On a device of 60 MiB nothing larger is measured, which saves its time.
+export FERRY_HOST=memory=60M
+. "$(dirname "$0")/../cli/checks.sh"
+
+echo "[==========] Running the benchmark's tests"
+run "bench formats" 2 "$ferry" bench --json --csv
+says err "two formats"
+run "bench quick csv" 2 "$ferry" bench --quick --csv
+says err "quick has no --csv"
+run "bench quick large" 2 "$ferry" bench --quick --large
+says err "quick has no --large"
+run "bench device" 3 "$ferry" bench --device submarine --quick
+says err "bench: cannot open the device: .*submarine"
+run "bench quick" 0 "$ferry" bench --device host --quick --seconds 0.05
+says out "^device: host"
+says out "^(met|missed) +direct, 64 KiB +[0-9.]+ of memcpy \([0-9.]+ to [0-9.]+\), at least 0.95"
+says out "^(met|missed) +batch of 1000 .* [0-9.]+ ns an item .*, at most 700"
+says out "^- +direct, 256 MiB +not measured: .*"
+silent err
+run "bench quick json" 0 "$ferry" bench --device host --quick --seconds 0.05 --json
+json 'j["device"]["name"] == "host:0" and len(j["peers"]) == 4'
+json 'all(p["measured"] or p["why"] for p in j["peers"])'
+json 'len([t for t in j["targets"] if t["name"] + t["unit"] not in {
+      "direct, 16 MiBtimes OpenCL", "direct, 256 MiBtimes OpenCL"}]) == 18'
+json 'all(t["met"] is None and t["why"] or t["low"] <= t["measured"] <= t["high"]
+      for t in j["targets"])'
+json 'all(t["met"] is None or t["met"] == (t["measured"] <= t["at_most"] if "at_most" in t
+      else t["measured"] >= t["at_least"]) for t in j["targets"])'
+run "bench without direct" 0 env FERRY_HOST=memory=60M,no_map "$ferry" bench --device host \
+    --quick --seconds 0.05
+says out "^- +direct, 256 bytes +not measured: .*"
+says out "^(met|missed) +batch of 1000"
+run "bench without peers" 0 "$ferry" bench --device host --quick --seconds 0.05 --no-peers --json
+json 'not any(p["measured"] for p in j["peers"]) and len(j["targets"]) == 18'
+run "bench that fails" 3 env FERRY_HOST=memory=60M,fail_exec=9,fail_every=9 "$ferry" bench \
+    --device host --quick --seconds 0.05
+says err "^ferry: bench: "
+run "bench json" 0 "$ferry" bench --device host --seconds 0.05 --json
+json 'len(j["rows"]) >= 350'
+json 'all("why" in r or r["ns_low"] <= r["ns"] <= r["ns_high"] for r in j["rows"])'
+# Every kind of row is measured.
+for column in 'operation upload download copy fill' 'mode waiting async batch threads' \
+    'path auto direct staged pipelined imported' 'memory pageable registered allocated' \
+    'size 256 4096 65536 1048576 4194304 16777216'; do
+    json "set('$column'.split()[1:]) <= {str(r['${column%% *}']) for r in j['rows']
+          if r['contestant'] == 'ferry' and 'ns' in r}"
+done
+json '{r["odd"] for r in j["rows"] if r["contestant"] == "ferry" and "ns" in r} == {False, True}'
+
+# CUDA's device is the one with the UUID of Ferry's, which the host has not. The strict Vulkan has no
+# room for large buffers, for the table's sake; the targets beside CUDA need them.
+run "bench of another device" 0 "$ferry" bench --device host --quick --seconds 0.05
+says out "cuda: not measured: .*UUID"
+run "devices" 0 "$ferry" devices --json
+json 'all(len(d["uuid"]) == 32 and int(d["uuid"], 16) >= 0 for d in j)'
+if [[ " $* " == *" vulkan "* ]]; then
+    FAKE_CUDA_UUID=$(python3 -c "import json, sys
+print(next(d['uuid'] for d in json.load(sys.stdin) if d['driver'] == 'vulkan'))" <"$dir/out")
+    export FAKE_CUDA_UUID
+    run "bench beside cuda" 0 "$ferry" bench --device vulkan --quick --seconds 0.05 --json
+    json 'j["peers"][3] == {"name": "cuda", "measured": True}'
+    json '[t["name"] for t in j["targets"] if "CUDA" in t["unit"] and t["met"] is not None] == [
+          "upload, 256 MiB, registered", "upload, 256 MiB, pageable",
+          "download, 256 MiB, registered", "download, 256 MiB, pageable", "copy, 256 MiB"]'
+    json 'len([t for t in j["targets"] if t.get("at_most") == 3000 and t["met"] is not None]) == 2'
+    export STRICTVK=heap=100000000
+    run "table beside cuda" 0 "$ferry" bench --device vulkan --seconds 0.05 --csv
+    says out "^contestant,operation,mode,n,path,memory,size,odd,pinned,rounds,ns,"
+    cp "$dir/out" "$dir/table.csv"
+    run "rows beside cuda" 0 python3 - "$dir/table.csv" <<'END'
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+assert all(None not in row and None not in row.values() for row in rows)
+rows = [row for row in rows if row["contestant"] == "cuda"]
+measured = {(row["operation"], row["mode"], row["memory"]) for row in rows if row["ns"]}
+assert measured == {
+    ("upload", "waiting", "pageable"), ("upload", "waiting", "allocated"),
+    ("download", "waiting", "pageable"), ("download", "waiting", "allocated"),
+    ("copy", "waiting", "pageable"), ("fill", "waiting", "pageable"),
+    ("upload", "batch", "pageable")}, measured
+END
+    run "cuda without memory" 0 env FAKE_CUDA_FAIL=cuMemAlloc_v2 "$ferry" bench --device vulkan \
+        --quick --seconds 0.05
+    says out "^(met|missed) +batch of 1000 x 256 bytes +[0-9.]+ ns an item .*, at most 3000"
+    run "cuda that fails" 0 env FAKE_CUDA_FAIL=cuStreamSynchronize "$ferry" bench \
+        --device vulkan --quick --seconds 0.05
+    says out "^(met|missed) +batch of 1000 x 256 bytes +[0-9.]+ ns an item .*, at most 3000"
+    run "cuda that crashes" 134 env FAKE_CUDA_CRASH=1 "$ferry" bench --device vulkan --quick \
+        --seconds 0.05
+    says err "^ferry: bench: cuda crashed; --no-peers"
+fi
+
+summary

@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# For tests that are scripts: checks, each of which prints a line. summary prints cmocka's closing
+# lines, which scripts/test_summary.awk counts, and is the last command. $dir is an empty folder.
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+passed=0
+failed=0
+
+# run NAME EXIT COMMAND...: its output goes to $dir/out and $dir/err.
+run() {
+    name=$1 expected=$2
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+    if [ "$code" = "$expected" ]; then good "$name"; else bad "$name: exit $code, not $expected"; fi
+}
+
+good() {
+    echo "[       OK ] $1"
+    passed=$((passed + 1))
+}
+
+bad() {
+    echo "[  FAILED  ] $1"
+    sed 's/^/    /' "$dir/out" "$dir/err"
+    failed=$((failed + 1))
+}
+
+# says STREAM PATTERN: what the last command printed there.
+says() {
+    if grep -qE -- "$2" "$dir/$1"; then good "$name says: $2"; else bad "$name: $1 lacks: $2"; fi
+}
+
+silent() {
+    if [ ! -s "$dir/$1" ]; then good "$name: nothing on $1"; else bad "$name: words on $1"; fi
+}
+
+# json EXPRESSION: of the last output, parsed, in Python; j is the value.
+json() {
+    if python3 -c "import json, sys; j = json.load(open(sys.argv[1])); sys.exit(not ($1))" \
+        "$dir/out" 2>>"$dir/err"; then good "$name: $1"; else bad "$name: not so: $1"; fi
+}
+
+summary() {
+    echo "[==========] $((passed + failed)) test(s) run."
+    echo "[  PASSED  ] $passed test(s)."
+    [ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
+    [ "$failed" = 0 ]
+}
