@@ -379,5 +379,9 @@ enum ferry_status ferry_dlpack_import_versioned(ferry_device *device,
                            "ferry_dlpack_import: the tensor is of DLPack "
                            "version %u.%u, not 1",
                            managed->major, managed->minor);
+    if ((managed->flags & FERRY_DLPACK_READ_ONLY) != 0 && !in_host_memory(&managed->tensor))
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "ferry_dlpack_import: the tensor is read-only, and a buffer that wraps "
+                           "it could be written");
     return take(device, &managed->tensor, storage, release_versioned, managed, out_buffer);
 }

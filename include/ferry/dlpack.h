@@ -67,6 +67,8 @@ struct ferry_dlpack_managed { /* DLManagedTensor */
         struct ferry_dlpack_managed *self); /* call it once, when done with the tensor */
 };
 
+enum { FERRY_DLPACK_READ_ONLY = 1 }; /* a flag of the next: nobody may write the tensor */
+
 struct ferry_dlpack_managed_versioned { /* DLManagedTensorVersioned */
     uint32_t major, minor;
     void *manager;
@@ -108,7 +110,8 @@ FERRY_API size_t ferry_dlpack_exports(const ferry_device *device);
  * private buffer (as ferry_metal_buffer_wrap does: its byte_offset must be a multiple of 256);
  * its deleter is called when the buffer is destroyed and idle, and must not call Ferry. On failure
  * the tensor is as before, and the caller's. UNSUPPORTED: another device; strides that are not
- * row-major without gaps; elements that are not whole bytes; a version other than 1.
+ * row-major without gaps; elements that are not whole bytes; a version other than 1; to wrap a
+ * read-only tensor.
  */
 FERRY_CHECK enum ferry_status ferry_dlpack_import(ferry_device *device,
                                                   struct ferry_dlpack_managed *managed,

@@ -151,6 +151,21 @@ void test_device_out_of_range(void **)
     }
 }
 
+/* Run alone, with FERRY_DEVICE=nowhere: it fails each time, and in words. */
+void test_unknown_device(void **)
+{
+    for (int i = 0; i < 2; i++) {
+        try {
+            MetalDeviceManager::Instance();
+            fail();
+        } catch (const Error &error) {
+            assert_int_equal(error.status(), FERRY_ERROR_NO_DEVICE);
+            assert_non_null(std::strstr(error.what(), "nowhere"));
+        }
+        assert_int_equal(Thrown([] { MetalMemoryPool::Instance(); }), FERRY_ERROR_NO_DEVICE);
+    }
+}
+
 void test_device_numbers(void **)
 {
     for (MetalDevice *device : AllDevices()) {
@@ -383,6 +398,24 @@ void test_pool(void **)
     assert_int_equal(Thrown([&] { pool.Allocate(0, 0); }), FERRY_ERROR_INVALID_ARGUMENT);
 }
 
+/* These are destroyed when the process ends, after all else. */
+std::vector<std::unique_ptr<MetalBuffer>> outliving;
+
+void test_static_buffers(void **)
+{
+    const auto bytes = Pattern(65537, 8);
+    for (MetalDevice *device : AllDevices()) {
+        for (bool shared : {false, true}) {
+            outliving.push_back(MetalBuffer::Create(device, bytes.size(), shared));
+            outliving.back()->CopyFromHost(bytes.data(), bytes.size());
+            const unsigned char seven = 7;
+            assert_int_equal(ferry_fill_buffer_async(outliving.back()->Handle(), 4097, 3, &seven, 1,
+                                                     nullptr, nullptr, nullptr),
+                             FERRY_OK);
+        }
+    }
+}
+
 void test_handles_reach_c(void **)
 {
     auto buffer = MetalBuffer::Create(MetalDeviceManager::Instance().GetDefaultDevice(), 64, false);
@@ -419,6 +452,11 @@ int main()
         cmocka_unit_test(test_stats),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_handles_reach_c),
+        cmocka_unit_test(test_static_buffers),
     };
+    const struct CMUnitTest unknown[] = {cmocka_unit_test(test_unknown_device)};
+    const char *asked = std::getenv("FERRY_DEVICE");
+    if (asked != nullptr && std::strcmp(asked, "nowhere") == 0)
+        return cmocka_run_group_tests(unknown, nullptr, nullptr);
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

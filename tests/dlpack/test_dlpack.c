@@ -34,6 +34,8 @@ _Static_assert((int)FERRY_DLPACK_CPU == (int)kDLCPU && (int)FERRY_DLPACK_METAL =
 #ifdef DLPACK_MAJOR_VERSION
 _Static_assert(sizeof(struct ferry_dlpack_managed_versioned) == sizeof(DLManagedTensorVersioned),
                "DLManagedTensorVersioned");
+SAME(ferry_dlpack_managed_versioned, DLManagedTensorVersioned, manager, manager_ctx);
+SAME(ferry_dlpack_managed_versioned, DLManagedTensorVersioned, deleter, deleter);
 SAME(ferry_dlpack_managed_versioned, DLManagedTensorVersioned, flags, flags);
 SAME(ferry_dlpack_managed_versioned, DLManagedTensorVersioned, tensor, dl_tensor);
 #endif

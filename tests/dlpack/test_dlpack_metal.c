@@ -115,6 +115,29 @@ static void test_import_refuses(void **state)
     ferry_buffer_destroy(buffer);
 }
 
+/* Wrapped it could be written; a copy of it in host memory may be. */
+static void test_import_of_read_only(void **state)
+{
+    (void)state;
+    ferry_buffer *buffer = make_filled(FERRY_STORAGE_PRIVATE), *taken = NULL;
+    ferry_buffer *shared = make_filled(FERRY_STORAGE_SHARED);
+    struct ferry_dlpack_managed_versioned *managed = NULL;
+    assert_int_equal(ferry_dlpack_export_versioned(buffer, NULL, &managed), FERRY_OK);
+    managed->flags = FERRY_DLPACK_READ_ONLY;
+    assert_int_equal(ferry_dlpack_import_versioned(device, managed, FERRY_STORAGE_PRIVATE, &taken),
+                     FERRY_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(ferry_last_error(), "read-only"));
+    assert_null(taken);
+    managed->deleter(managed);
+    assert_int_equal(ferry_dlpack_export_versioned(shared, NULL, &managed), FERRY_OK);
+    managed->flags = FERRY_DLPACK_READ_ONLY;
+    assert_int_equal(ferry_dlpack_import_versioned(device, managed, FERRY_STORAGE_PRIVATE, &taken),
+                     FERRY_OK);
+    ferry_buffer_destroy(taken);
+    ferry_buffer_destroy(shared);
+    ferry_buffer_destroy(buffer);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -137,6 +160,7 @@ int main(void)
         cmocka_unit_test(test_shared_is_cpu_memory),
         cmocka_unit_test(test_import_wraps),
         cmocka_unit_test(test_import_refuses),
+        cmocka_unit_test(test_import_of_read_only),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
