@@ -52,15 +52,25 @@ static const enum ferry_status statuses[] = {
     [MTL_ERROR_STACK_OVERFLOW] = FERRY_ERROR_EXECUTION_FAILED,
 };
 
+/* The same number means something else in another domain. */
+static enum ferry_status status_of(int64_t code, const char *domain)
+{
+    const char *own = ferry__mtl.error_domain ? mtl_utf8(*ferry__mtl.error_domain) : NULL;
+    bool known = code > 0 && code < (int64_t)(sizeof statuses / sizeof *statuses);
+    if (!known || !statuses[code] || (own && strcmp(domain, own)))
+        return FERRY_ERROR_EXECUTION_FAILED;
+    return statuses[code];
+}
+
 static void read_failure(mtl_id commands, struct ferry__record *out)
 {
     mtl_id error = mtl_commands_error(commands);
-    int64_t code = error ? mtl_error_code(error) : 0;
-    const char *text = error ? mtl_utf8(mtl_error_text(error)) : NULL;
-    bool known = code > 0 && code < (int64_t)(sizeof statuses / sizeof *statuses);
-    out->status = known && statuses[code] ? statuses[code] : FERRY_ERROR_EXECUTION_FAILED;
-    snprintf(out->why, sizeof out->why, "the command buffer failed with Metal's error %lld: %s",
-             (long long)code, text ? text : "no reason given");
+    int64_t code = mtl_error_code(error);
+    const char *text = mtl_utf8(mtl_error_text(error)), *domain = mtl_utf8(mtl_error_domain(error));
+    domain = domain ? domain : "no domain";
+    out->status = status_of(code, domain);
+    snprintf(out->why, sizeof out->why, "the command buffer failed: %s (%s %lld)",
+             text ? text : "no reason given", domain, (long long)code);
 }
 
 static void read_result(mtl_id commands, struct ferry__record *out)

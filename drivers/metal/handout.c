@@ -19,6 +19,14 @@ static enum ferry_status is_null(const char *function, const char *what)
     return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %s is NULL", function, what);
 }
 
+/* The same GPU may be seen through two objects. */
+static bool is_device(mtl_id device, mtl_id same)
+{
+    if (device == same || !device || !MTL_RESPONDS(device, registry_id))
+        return device == same;
+    return mtl_registry_id(device) == mtl_registry_id(same);
+}
+
 /* --- devices ---------------------------------------------------------------------------------- */
 
 static enum ferry_status check_wrapped_device(const struct ferry_metal_device *wrapped)
@@ -31,7 +39,7 @@ static enum ferry_status check_wrapped_device(const struct ferry_metal_device *w
     if (!ferry__mtl_load())
         return ferry__fail(FERRY_ERROR_NO_DEVICE, "%s: %s", function, ferry__mtl.why);
     void *pool = mtl_pool_push();
-    bool own = !wrapped->queue || mtl_owner_device(wrapped->queue) == wrapped->device;
+    bool own = !wrapped->queue || is_device(mtl_owner_device(wrapped->queue), wrapped->device);
     mtl_pool_pop(pool);
     return own ? FERRY_OK
                : ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: the queue is another device's",
@@ -127,6 +135,15 @@ static void unwrap(void *user)
         release(release_user);
 }
 
+/* What is said of hazards may be what was asked for: by default a heap's buffers are not tracked. */
+static bool is_tracked(mtl_id buffer)
+{
+    uint64_t mode = MTL_RESPONDS(buffer, hazard_tracking) ? mtl_hazard_tracking(buffer)
+                                                          : MTL_HAZARDS_DEFAULT;
+    bool in_heap = MTL_RESPONDS(buffer, buffer_heap) && mtl_buffer_heap(buffer);
+    return mode == MTL_HAZARDS_TRACKED || (mode == MTL_HAZARDS_DEFAULT && !in_heap);
+}
+
 /* In a pool. */
 static enum ferry_status check_native(const struct metal_state *state,
                                       const struct ferry_metal_buffer *wrapped,
@@ -134,15 +151,14 @@ static enum ferry_status check_native(const struct metal_state *state,
 {
     mtl_id buffer = wrapped->buffer;
     uint64_t length = mtl_buffer_length(buffer);
-    if (mtl_owner_device(buffer) != state->device)
+    if (!is_device(mtl_owner_device(buffer), state->device))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: the MTLBuffer is another device's",
                            function);
     if (wrapped->size > length || wrapped->offset > length - wrapped->size)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
                            "%s: size %zu at offset %zu exceeds the MTLBuffer (%llu)", function,
                            wrapped->size, wrapped->offset, (unsigned long long)length);
-    if (MTL_RESPONDS(buffer, hazard_tracking) &&
-        mtl_hazard_tracking(buffer) == MTL_HAZARDS_UNTRACKED)
+    if (!is_tracked(buffer))
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
                            "%s: Metal does not track the hazards of this MTLBuffer", function);
     return FERRY_OK;

@@ -106,6 +106,7 @@ static bool find_functions(const struct libraries *libraries)
         {"objc_release", &m->release, true},
         {"_NSConcreteStackBlock", &m->stack_block_class, true},
         {"MTLCopyAllDevices", &m->copy_all_devices, true},
+        {"MTLCommandBufferErrorDomain", &m->error_domain, false},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (!find_into(libraries, wanted[i].name, wanted[i].out, wanted[i].must))

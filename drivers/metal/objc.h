@@ -85,7 +85,8 @@ struct mtl_runtime {
     void (*release)(mtl_id object);
     void *stack_block_class; /* &_NSConcreteStackBlock */
     mtl_id string_class, listener_class;
-    mtl_id (*copy_all_devices)(void); /* NULL: an old macOS */
+    mtl_id (*copy_all_devices)(void);
+    const mtl_id *error_domain; /* of command buffers: a constant NSString; NULL: there is none */
     char why[160];                    /* not empty: Metal cannot be used, and why */
 };
 
@@ -223,6 +224,7 @@ enum {
     MTL_STORAGE_SHARED = 0,
     MTL_STORAGE_MANAGED = 1,
     MTL_STORAGE_PRIVATE = 2,
+    MTL_HAZARDS_DEFAULT = 0, /* tracked, but in a heap */
     MTL_HAZARDS_UNTRACKED = 1,
     MTL_HAZARDS_TRACKED = 2,
     MTL_FAMILY_APPLE1 = 1001,

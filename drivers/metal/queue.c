@@ -151,16 +151,36 @@ static bool encode(struct encoding *encoding, struct metal_queue *queue,
 
 /* --- submitting ------------------------------------------------------------------------------- */
 
-/* Waits for room, so that Metal itself never blocks. */
-static bool take_place(struct metal_queue *queue, struct metal_submission *submission)
+/* Waits for room, so that Metal itself never blocks: a command buffer has its place in the queue from
+ * when it is made. False: the device is lost. */
+static bool take_place(struct metal_queue *queue)
 {
     struct metal_state *state = queue->state;
     pthread_mutex_lock(&state->lock);
     while (queue->in_flight >= queue->limit && !atomic_load(&state->lost))
         ferry__cond_wait_until(&state->changed, &state->lock, UINT64_MAX);
     bool lost = atomic_load(&state->lost);
+    queue->in_flight += !lost;
+    pthread_mutex_unlock(&state->lock);
+    return !lost;
+}
+
+static void give_place(struct metal_queue *queue)
+{
+    struct metal_state *state = queue->state;
+    pthread_mutex_lock(&state->lock);
+    queue->in_flight--;
+    ferry__metal_changed_locked(state);
+    pthread_mutex_unlock(&state->lock);
+}
+
+/* From here on its handler finds it. False: the device was lost meanwhile. */
+static bool enlist(struct metal_queue *queue, struct metal_submission *submission)
+{
+    struct metal_state *state = queue->state;
+    pthread_mutex_lock(&state->lock);
+    bool lost = atomic_load(&state->lost);
     if (!lost) {
-        queue->in_flight++;
         *(queue->last ? &queue->last->next : &queue->first) = submission;
         queue->last = submission;
         atomic_fetch_add(&submission->references, 1);
@@ -188,6 +208,11 @@ static struct metal_submission *make_submission(struct metal_queue *queue,
     return submission;
 }
 
+static enum ferry_status is_lost(char *why)
+{
+    return ferry__metal_why(FERRY_ERROR_DEVICE_LOST, why, "the device is lost");
+}
+
 /* Inside a pool: the command buffer is Metal's from commit on. */
 static enum ferry_status encode_and_commit(struct metal_queue *queue,
                                            struct metal_submission *submission,
@@ -205,8 +230,8 @@ static enum ferry_status encode_and_commit(struct metal_queue *queue,
         return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no encoder");
     struct mtl_closure handler = ferry__metal_completed_closure(submission);
     mtl_add_completed(encoding.commands, &handler.head);
-    if (!take_place(queue, submission))
-        return ferry__metal_why(FERRY_ERROR_DEVICE_LOST, why, "the device is lost");
+    if (!enlist(queue, submission))
+        return is_lost(why);
     mtl_commit(encoding.commands);
     return FERRY_OK;
 }
@@ -216,14 +241,18 @@ enum ferry_status ferry__metal_submit(void *opened, const struct ferry__submissi
 {
     struct metal_state *state = opened;
     struct metal_queue *queue = &state->queues[info->queue];
-    if (atomic_load(&state->lost))
-        return ferry__metal_why(FERRY_ERROR_DEVICE_LOST, why, "the device is lost");
+    if (!take_place(queue))
+        return is_lost(why);
     struct metal_submission *submission = make_submission(queue, info);
-    if (!submission)
+    if (!submission) {
+        give_place(queue);
         return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "out of host memory");
+    }
     void *pool = mtl_pool_push();
     enum ferry_status status = encode_and_commit(queue, submission, info, why);
     mtl_pool_pop(pool);
+    if (status)
+        give_place(queue);
     ferry__metal_submission_release(submission);
     return status;
 }

@@ -29,7 +29,7 @@ struct ferry_metal_device {
 
 /*
  * Opens a Ferry device on your own MTLDevice, and your own queue if you name one: Ferry then has at
- * most 32 command buffers in it that have not completed. Both are borrowed until ferry_device_close
+ * most 32 command buffers in it, the one that it is making included; make it with room for more. Both are borrowed until ferry_device_close
  * has returned. The structure is read during the call. params: as for ferry_device_open; its name
  * is ignored; NULL: all zero. NO_DEVICE where there is no Metal.
  */
@@ -38,7 +38,7 @@ FERRY_CHECK enum ferry_status ferry_metal_device_wrap(const struct ferry_metal_d
                                                       ferry_device **out_device);
 
 /* What a Ferry device is made of: its MTLDevice, and the queue that copies between buffers, which
- * you may commit to as well. release and user are NULL. UNSUPPORTED on another driver's device. */
+ * you may commit to as well: of Ferry's own queues 16 command buffers at a time are yours. release and user are NULL. UNSUPPORTED on another driver's device. */
 FERRY_CHECK enum ferry_status ferry_metal_device_get(ferry_device *device,
                                                      struct ferry_metal_device *out_device);
 
@@ -63,7 +63,8 @@ FERRY_CHECK enum ferry_status ferry_metal_buffer_get(ferry_buffer *buffer,
 
 /*
  * Makes a private Ferry buffer of a part of your own MTLBuffer, of any storage mode, whose hazards
- * Metal tracks (an untracked one, as from a heap, is UNSUPPORTED). offset is a multiple of
+ * Metal tracks (an untracked one, as from a heap, is UNSUPPORTED). Of managed storage Ferry moves
+ * the GPU's copy: didModifyRange: and synchronizeResource: are yours. offset is a multiple of
  * FERRY_BUFFER_ALIGNMENT. Borrowed until the Ferry buffer is destroyed and idle: then release, if
  * any, is called once, with user; it must not call Ferry. Past the end of the MTLBuffer:
  * OUT_OF_RANGE; of another MTLDevice: INVALID_ARGUMENT.

@@ -50,6 +50,9 @@ enum metalsim_rule {
     METALSIM_RULES
 };
 
+/* An option of newBufferWithLength: that only the simulator has: the buffer is a heap's. */
+#define METALSIM_OPTION_HEAP 0x10000u
+
 enum metalsim_import { METALSIM_IMPORT_AS_MACHINE, METALSIM_IMPORT_NIL, METALSIM_IMPORT_LENGTH_0 };
 
 struct metalsim_config {
@@ -69,6 +72,8 @@ struct metalsim_config {
     const char *retyped;       /* this selector has encoding in place of its own */
     const char *encoding;
     bool bad_kernels;          /* newLibraryWithSource fails */
+    bool twins;                /* all devices are one GPU, seen through several objects */
+    bool foreign_errors;       /* of failing command buffers, in a domain that is not their own */
 };
 
 /* Since the last reset. */
@@ -76,6 +81,7 @@ struct metalsim_counts {
     uint64_t messages, constructors, command_buffers, commits, blit_encoders, compute_encoders;
     uint64_t copies, fills, synchronizes, dispatches, waits, signals, imports, did_modifies;
     uint64_t bytes, truncations, lowered, handlers, disposed, kernel_threads;
+    uint64_t most_out; /* command buffers of one queue, made and not completed, at once */
     uint64_t live_objects, live_buffers; /* now, without the devices */
     uint64_t breaches[METALSIM_RULES];
 };

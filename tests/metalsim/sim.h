@@ -74,6 +74,7 @@ typedef uint64_t sim_dirty_bool;
 extern const struct sim_class sim_classes[SIM_KINDS];
 
 void *sim_make(enum sim_kind kind);      /* references 1 */
+void *sim_make_constant(enum sim_kind kind); /* lives as long as the process, and is not counted */
 void *sim_check(void *object, enum sim_kind kind); /* NULL, and a breach, if it is not one */
 bool sim_is_alive(const void *object);
 void sim_count_live(uint64_t *objects, uint64_t *buffers); /* locked */
@@ -137,9 +138,11 @@ struct sim_array {
 struct sim_error {
     struct sim_object object;
     int64_t code;
+    const char *domain;
     char text[96];
 };
 
+void sim_make_constants(void);
 mtl_id sim_string(const char *text);                   /* +0 */
 struct sim_error *sim_error_make(int code);            /* +1, of a command buffer */
 struct sim_error *sim_error_text(const char *text);    /* +1, of anything else */
@@ -160,6 +163,7 @@ struct sim_device {
 extern const struct sim_method sim_device_methods[];
 void sim_device_dealloc(struct sim_object *object);
 uint64_t sim_page_size(void);
+bool sim_same_device(const struct sim_device *a, const struct sim_device *b);
 
 /* --- buffers (sim_buffer.c) ------------------------------------------------------------------- */
 
@@ -174,7 +178,7 @@ struct sim_buffer {
     int writers; /* commands that write it now */
     int synchronizing;
     mtl_block deallocator;
-    bool tracked;
+    bool tracked, in_heap;
 };
 
 extern const struct sim_method sim_buffer_methods[];

@@ -82,7 +82,8 @@ static struct sim_buffer *buffer_object(struct sim_device *device, uint64_t leng
     buffer->length = length;
     buffer->options = options;
     buffer->storage = options >> 4 & 0xf;
-    buffer->tracked = !(options & MTL_OPTION_UNTRACKED);
+    buffer->in_heap = options & METALSIM_OPTION_HEAP;
+    buffer->tracked = !(options & MTL_OPTION_UNTRACKED) && !buffer->in_heap;
     return buffer;
 }
 
@@ -296,7 +297,17 @@ static uint64_t buffer_storage(mtl_id self, mtl_sel cmd)
 static uint64_t buffer_hazard_tracking(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
-    return ((struct sim_buffer *)self)->tracked ? MTL_HAZARDS_TRACKED : MTL_HAZARDS_UNTRACKED;
+    const struct sim_buffer *buffer = (const struct sim_buffer *)self;
+    return buffer->in_heap   ? MTL_HAZARDS_DEFAULT
+           : buffer->tracked ? MTL_HAZARDS_TRACKED
+                             : MTL_HAZARDS_UNTRACKED;
+}
+
+/* Which one nobody asks. */
+static mtl_id buffer_heap(mtl_id self, mtl_sel cmd)
+{
+    (void)cmd;
+    return ((struct sim_buffer *)self)->in_heap ? self : NULL;
 }
 
 static mtl_id buffer_device(mtl_id self, mtl_sel cmd)
@@ -340,6 +351,7 @@ const struct sim_method sim_buffer_methods[] = {
     SIM_METHOD(buffer_contents, buffer_contents),
     SIM_METHOD(buffer_storage, buffer_storage),
     SIM_METHOD(hazard_tracking, buffer_hazard_tracking),
+    SIM_METHOD(buffer_heap, buffer_heap),
     SIM_METHOD(owner_device, buffer_device),
     SIM_METHOD(did_modify, buffer_did_modify),
     SIM_METHOD(set_label, buffer_set_label),

@@ -66,6 +66,8 @@ static bool take_slot(struct sim_queue *queue)
     queue->out += free;
     queue->uncommitted += free;
     sim.counts.command_buffers += free;
+    if (queue->out > sim.counts.most_out)
+        sim.counts.most_out = queue->out;
     sim_unlock();
     return free;
 }

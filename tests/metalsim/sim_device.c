@@ -48,6 +48,11 @@ uint64_t sim_page_size(void)
     return machine()->page;
 }
 
+bool sim_same_device(const struct sim_device *a, const struct sim_device *b)
+{
+    return a == b || sim.config.twins;
+}
+
 bool sim_constructor_fails(void)
 {
     sim_lock();
@@ -193,7 +198,7 @@ static mtl_id device_name(mtl_id self, mtl_sel cmd)
 static uint64_t device_registry_id(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
-    return 0x100000400 + ((struct sim_device *)self)->index;
+    return 0x100000400 + (sim.config.twins ? 0 : ((struct sim_device *)self)->index);
 }
 
 static sim_dirty_bool device_is_unified(mtl_id self, mtl_sel cmd)

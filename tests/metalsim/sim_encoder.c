@@ -39,7 +39,7 @@ static void encoder_end(mtl_id self, mtl_sel cmd)
 static struct sim_buffer *check_buffer(struct sim_commands *commands, mtl_id buffer)
 {
     struct sim_buffer *b = sim_check(buffer, SIM_BUFFER);
-    if (b && b->device != commands->queue->device) {
+    if (b && !sim_same_device(b->device, commands->queue->device)) {
         sim_breach(METALSIM_DEVICE, "a buffer of another device");
         return NULL;
     }
@@ -153,7 +153,7 @@ static void compute_set_pipeline(mtl_id self, mtl_sel cmd, mtl_id pipeline)
     struct sim_encoder *encoder = (struct sim_encoder *)self;
     struct sim_commands *commands = sim_encoding(encoder, "setComputePipelineState:");
     struct sim_pipeline *p = commands ? sim_check(pipeline, SIM_PIPELINE) : NULL;
-    if (p && p->device != commands->queue->device)
+    if (p && !sim_same_device(p->device, commands->queue->device))
         sim_breach(METALSIM_DEVICE, "a pipeline of another device");
     else
         encoder->bound.pipeline = p;

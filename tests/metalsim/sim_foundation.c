@@ -92,10 +92,22 @@ static const char *const error_words[] = {
     [MTL_ERROR_STACK_OVERFLOW] = "Stack Overflow",
 };
 
+METALSIM_API mtl_id MTLCommandBufferErrorDomain;
+
+void sim_make_constants(void)
+{
+    static char text[] = "MTLCommandBufferErrorDomain";
+    struct sim_string *string = sim_make_constant(SIM_STRING);
+    string->text = text;
+    MTLCommandBufferErrorDomain = (mtl_id)string;
+}
+
 struct sim_error *sim_error_make(int code)
 {
     struct sim_error *error = sim_make(SIM_ERROR);
     error->code = code;
+    error->domain = sim.config.foreign_errors ? "IOGPUCommandQueueErrorDomain"
+                                              : "MTLCommandBufferErrorDomain";
     bool known = code > 0 && (size_t)code < sizeof error_words / sizeof *error_words;
     snprintf(error->text, sizeof error->text, "%s (%08x)",
              known && error_words[code] ? error_words[code] : "Unknown", (unsigned)code);
@@ -106,6 +118,7 @@ struct sim_error *sim_error_text(const char *text)
 {
     struct sim_error *error = sim_make(SIM_ERROR);
     error->code = 3;
+    error->domain = "MTLLibraryErrorDomain";
     snprintf(error->text, sizeof error->text, "%s", text);
     return error;
 }
@@ -116,6 +129,12 @@ static int64_t error_code(mtl_id self, mtl_sel cmd)
     return ((struct sim_error *)self)->code;
 }
 
+static mtl_id error_domain(mtl_id self, mtl_sel cmd)
+{
+    (void)cmd;
+    return sim_string(((struct sim_error *)self)->domain);
+}
+
 static mtl_id error_text(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
@@ -123,6 +142,7 @@ static mtl_id error_text(mtl_id self, mtl_sel cmd)
 }
 
 const struct sim_method sim_error_methods[] = {SIM_METHOD(error_code, error_code),
+                                               SIM_METHOD(error_domain, error_domain),
                                                SIM_METHOD(error_text, error_text), {0, NULL}};
 
 /* --- listeners -------------------------------------------------------------------------------- */

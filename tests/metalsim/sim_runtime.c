@@ -247,6 +247,7 @@ __attribute__((constructor)) static void make_classes(void)
         add_methods(objc_getMetaClass(sim_classes[i].name), sim_classes[i].class_methods);
         class_objects[i] = class;
     }
+    sim_make_constants();
 }
 
 /* --- objects ---------------------------------------------------------------------------------- */
@@ -256,7 +257,7 @@ bool sim_is_alive(const void *object)
     return object && ((const struct sim_object *)object)->magic == ALIVE;
 }
 
-void *sim_make(enum sim_kind kind)
+void *sim_make_constant(enum sim_kind kind)
 {
     struct sim_object *object = calloc(1, sim_classes[kind].size);
     if (!object)
@@ -265,6 +266,12 @@ void *sim_make(enum sim_kind kind)
     object->magic = ALIVE;
     object->kind = kind;
     atomic_init(&object->references, 1);
+    return object;
+}
+
+void *sim_make(enum sim_kind kind)
+{
+    struct sim_object *object = sim_make_constant(kind);
     sim_lock();
     object->next = live.next;
     object->previous = &live;

@@ -223,7 +223,7 @@ static const struct {
     {MTL_ERROR_INVALID_RESOURCE, FERRY_ERROR_EXECUTION_FAILED, "Invalid Resource"},
     {MTL_ERROR_DEVICE_REMOVED, FERRY_ERROR_DEVICE_LOST, "Removed"},
     {MTL_ERROR_STACK_OVERFLOW, FERRY_ERROR_EXECUTION_FAILED, "Stack Overflow"},
-    {99, FERRY_ERROR_EXECUTION_FAILED, "error 99"},
+    {99, FERRY_ERROR_EXECUTION_FAILED, "MTLCommandBufferErrorDomain 99"},
 };
 enum { CODES = sizeof codes / sizeof *codes, WORK = 6 };
 
@@ -267,6 +267,23 @@ static void test_failing_commands(void **unused)
         for (int disorder = 0; disorder < 2; disorder++)
             if (codes[c].status != FERRY_ERROR_DEVICE_LOST)
                 fail_one(c, disorder);
+}
+
+/* Of another domain the code 11 is not that of a device that was removed. */
+static void test_foreign_error(void **unused)
+{
+    (void)unused;
+    struct world world;
+    open_world(&world, (struct metalsim_config){.foreign_errors = true});
+    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__command command = fill(&m, 0, 4096, 1);
+    metalsim_fail_commands(1, MTL_ERROR_DEVICE_REMOVED, 0);
+    struct ferry__record record = run(&world, &command, 1);
+    assert_int_equal(record.status, FERRY_ERROR_EXECUTION_FAILED);
+    assert_non_null(strstr(record.why, "IOGPUCommandQueueErrorDomain 11"));
+    assert_int_equal(driver->status(world.state), FERRY_OK);
+    give(&world, &m);
+    close_world(&world);
 }
 
 /* The last one fails, with nothing after it that could signal a higher value. */
@@ -314,7 +331,7 @@ static void lose(int code)
         wait_value(&world, q, world.values[q]);
     memcpy(seen, records, sizeof seen);
     assert_int_equal(records[1].status, FERRY_ERROR_DEVICE_LOST);
-    assert_non_null(strstr(records[1].why, "Metal's error"));
+    assert_non_null(strstr(records[1].why, "MTLCommandBufferErrorDomain"));
     assert_int_equal(submit(&world, 0, commands, 1, NULL, 0, &records[0]),
                      FERRY_ERROR_DEVICE_LOST);
     driver->wait_any(world.state, NULL, 0, UINT64_MAX); /* does not wait any more */
@@ -341,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_no_kernels),
         cmocka_unit_test(test_old_metal),
         cmocka_unit_test(test_failing_commands),
+        cmocka_unit_test(test_foreign_error),
         cmocka_unit_test(test_event_of_the_last),
         cmocka_unit_test(test_loss),
     };

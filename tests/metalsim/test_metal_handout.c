@@ -178,6 +178,7 @@ static void test_refused(void **state)
     mtl_id foreign_queue = mtl_new_queue(other, 4);
     mtl_id foreign = mtl_new_buffer(other, 4096, MTL_OPTION_PRIVATE);
     mtl_id untracked = mtl_new_buffer(own, 4096, MTL_OPTION_PRIVATE | MTL_OPTION_UNTRACKED);
+    mtl_id heap = mtl_new_buffer(own, 4096, MTL_OPTION_PRIVATE | METALSIM_OPTION_HEAP);
     mtl_id native = mtl_new_buffer(own, 4096, MTL_OPTION_PRIVATE);
     ferry_device *device = NULL, *none = NULL, *host = NULL;
     ferry_buffer *buffer = NULL;
@@ -197,6 +198,7 @@ static void test_refused(void **state)
     } bad[] = {
         {{.buffer = foreign, .size = 4096}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.buffer = untracked, .size = 4096}, FERRY_ERROR_UNSUPPORTED},
+        {{.buffer = heap, .size = 4096}, FERRY_ERROR_UNSUPPORTED},
         {{.buffer = NULL, .size = 4096}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.buffer = native, .size = 0}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.buffer = native, .offset = 128, .size = 4}, FERRY_ERROR_INVALID_ARGUMENT},
@@ -217,7 +219,32 @@ static void test_refused(void **state)
     ferry_buffer_destroy(buffer);
     ferry_device_close(host);
     ferry_device_close(device);
-    mtl_id all[] = {native, untracked, foreign, foreign_queue, other, own};
+    mtl_id all[] = {native, heap, untracked, foreign, foreign_queue, other, own};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        mtl_release(all[i]);
+    mtl_pool_pop(pool);
+    reset((struct metalsim_config){0});
+}
+
+/* Two objects of Metal's for one GPU: each is as good as the other. */
+static void test_twins(void **state)
+{
+    (void)state;
+    reset((struct metalsim_config){.devices = 2, .twins = true});
+    void *pool = mtl_pool_push();
+    mtl_id own = own_device(0), twin = own_device(1);
+    mtl_id queue = mtl_new_queue(twin, 64);
+    mtl_id native = mtl_new_buffer(twin, 4096, MTL_OPTION_PRIVATE);
+    const struct ferry_metal_device wrapped = {.device = own, .queue = queue};
+    const struct ferry_metal_buffer part = {.buffer = native, .size = 4096};
+    ferry_device *device = NULL;
+    ferry_buffer *buffer = NULL;
+    OK(ferry_metal_device_wrap(&wrapped, &never, &device));
+    OK(ferry_metal_buffer_wrap(device, &part, NULL, NULL, &buffer));
+    move_through(buffer);
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+    mtl_id all[] = {native, queue, twin, own};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         mtl_release(all[i]);
     mtl_pool_pop(pool);
@@ -230,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_external_work),
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_twins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
