@@ -2,7 +2,8 @@
 
 /*
  * Barriers within a submission: a command gets one if it touches what a command since the last one
- * touches, so that all between two barriers are independent, and the driver may merge them.
+ * touches, so that all between two barriers are independent, and the driver may merge them. Copies
+ * that lie end to end are one command.
  */
 
 static bool meets(uint64_t a, uint64_t a_end, uint64_t b, uint64_t b_end) {
@@ -92,7 +93,21 @@ static bool meets_run(const struct ferry__sub *sub, const struct ferry__command 
     return false;
 }
 
-enum ferry_status ferry__add_command(struct ferry__sub *sub, struct ferry__command command) {
+/* Does a copy go on where the last one ends, on both sides? Then they are one. Nothing lies between
+ * them that either could touch, so the longer one does not overlap itself either. */
+static bool joins(const struct ferry__sub *sub, const struct ferry__command *command,
+                  uint64_t max_copy) {
+    if (sub->command_count == 0 || command->barrier || command->kind != FERRY__COPY) return false;
+    const struct ferry__command *last = &sub->commands[sub->command_count - 1];
+    return last->kind == FERRY__COPY && last->engine == command->engine &&
+           last->dst == command->dst && last->src == command->src &&
+           last->dst_offset + last->size == command->dst_offset &&
+           last->src_offset + last->size == command->src_offset &&
+           last->size <= max_copy - command->size;
+}
+
+enum ferry_status ferry__add_command(const struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__command command) {
     if (!ferry__reserve((void **)&sub->commands, &sub->command_capacity, sub->command_count,
                         sizeof *sub->commands))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
@@ -107,6 +122,10 @@ enum ferry_status ferry__add_command(struct ferry__sub *sub, struct ferry__comma
         sub->hull_count = 0;
         note(sub, &command);
     }
-    sub->commands[sub->command_count++] = command;
+    sub->added++;
+    if (joins(sub, &command, device->limits.max_copy))
+        sub->commands[sub->command_count - 1].size += command.size;
+    else
+        sub->commands[sub->command_count++] = command;
     return FERRY_OK;
 }

@@ -36,7 +36,7 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) 
     sub->record = (struct ferry__record){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
     sub->upload_count = sub->out_count = sub->hull_count = sub->run = 0;
-    sub->staged = sub->items = sub->submitted_ns = 0;
+    sub->added = sub->staged = sub->items = sub->submitted_ns = 0;
     sub->bridges = false;
     sub->slots = NULL;
     sub->pieces = NULL;

@@ -50,7 +50,7 @@ enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__su
         for (uint64_t at = spans[i].at; at < end; at += device->limits.max_copy) {
             const uint64_t left = end - at;
             const enum ferry_status status = ferry__add_command(
-                sub, (struct ferry__command){
+                device, sub, (struct ferry__command){
                          .kind = FERRY__COPY,
                          .engine = spans[i].engine,
                          .dst = dst,
@@ -80,7 +80,7 @@ static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferr
             .size = left < device->limits.max_copy ? left : device->limits.max_copy};
         for (unsigned i = 0; i < item->pattern_size; i++)
             command.pattern[i] = item->pattern[(at + i) % item->pattern_size];
-        const enum ferry_status status = ferry__add_command(sub, command);
+        const enum ferry_status status = ferry__add_command(device, sub, command);
         if (status) return status;
         if (left <= device->limits.max_copy) break;
     }
@@ -503,9 +503,9 @@ enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *
     if (op->bridge) return ferry__bridge_emit(device, sub, op, out_status);
     while (op->next_item < op->count) {
         struct ferry__item *item = &op->items[op->next_item];
-        const size_t before = sub->command_count;
+        const uint64_t before = sub->added;
         const enum ferry__emitted result = emit_item(device, sub, op, item, out_status);
-        item->begun = item->begun || sub->command_count > before;
+        item->begun = item->begun || sub->added > before;
         if (result != FERRY__EMIT_DONE) return result;
         op->next_item++;
         op->item_done = 0;

@@ -301,6 +301,7 @@ struct ferry__sub {
     struct ferry__record record;
     struct ferry__command *commands;
     size_t command_count, command_capacity;
+    uint64_t added; /* commands before they were joined */
     struct ferry__part *parts;
     size_t part_count, part_capacity;
     struct ferry_sync *waits;
@@ -566,7 +567,8 @@ enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *
 /* The host's part of a bounce: what was read and what is to be written, in op->bounce. */
 void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op);
 /* Adds a command, with a barrier before it where it needs one (barrier.c). */
-enum ferry_status ferry__add_command(struct ferry__sub *sub, struct ferry__command command);
+enum ferry_status ferry__add_command(const struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__command command);
 /* Adds the commands of a copy whose ranges do not overlap. */
 enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
                                    const struct ferry__memory *dst, uint64_t dst_offset,

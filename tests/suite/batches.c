@@ -289,13 +289,58 @@ static void test_ping_pong(void **state)
     drop_mirror(&b);
 }
 
+/* What lies end to end on both sides is one command; what does not, or the other way round, is not. */
+static void test_joined(void **state)
+{
+    (void)state;
+    enum { PART = 256, PARTS = 8 };
+    struct ferry_device_params params = suite->params;
+    params.path = FERRY_PATH_STAGED;
+    params.map_private = FERRY_MAP_NEVER;
+    ferry_device *device = open_with(NULL, &params);
+    struct mirror a = make_mirror(device, 2 * PART * PARTS, FERRY_STORAGE_PRIVATE, 1);
+    struct mirror b = make_mirror(device, 2 * PART * PARTS, FERRY_STORAGE_PRIVATE, 2);
+    unsigned char *source = scribbled(PART * PARTS, 3);
+    ferry_batch *batch = make_batch(device);
+    static const struct {
+        bool upload, backwards;
+        size_t stride, commands;
+    } cases[] = {
+        {true, false, PART, 1},      {true, false, 2 * PART, PARTS}, {true, true, PART, PARTS},
+        {false, false, PART, 1},     {false, false, 2 * PART, PARTS}, {false, true, PART, PARTS},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        for (size_t i = 0; i < PARTS; i++) {
+            const size_t at = (cases[c].backwards ? PARTS - 1 - i : i) * cases[c].stride;
+            const unsigned char *from = cases[c].upload ? source + i * PART : b.bytes + at;
+            if (cases[c].upload)
+                OK(ferry_batch_copy_from_host(batch, a.buffer, from, PART, at));
+            else
+                OK(ferry_batch_copy_buffer(batch, a.buffer, b.buffer, PART, at, at));
+            memcpy(a.bytes + at, from, PART);
+        }
+        ferry_device_reset_stats(device);
+        submit_and_wait(device, batch);
+        const struct ferry_stats stats = read_stats(device);
+        assert_int_equal(stats.submissions, 1);
+        assert_int_equal(stats.submitted_operations, PARTS);
+        assert_int_equal(stats.submitted_commands, cases[c].commands);
+        expect_mirror(&a);
+    }
+    ferry_batch_destroy(batch);
+    free(source);
+    drop_mirror(&a);
+    drop_mirror(&b);
+    ferry_device_close(device);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_mixed),           SUITE_TEST(test_reuse),
     SUITE_TEST(test_empty),           SUITE_TEST(test_refused),
     SUITE_TEST(test_one_submission),  SUITE_TEST(test_beyond_budget),
     SUITE_TEST(test_place_at_submit), SUITE_TEST(test_destroyed_meanwhile),
     SUITE_TEST(test_destroyed_unsubmitted), SUITE_TEST(test_parked),
-    SUITE_TEST(test_ping_pong),
+    SUITE_TEST(test_ping_pong),       SUITE_TEST(test_joined),
 };
 
 SUITE_GROUP(batches);
