@@ -1,6 +1,7 @@
 /* ferry load: a model's tensors into private memory, and every byte read back and compared. */
 #include "cli.h"
 #include "compare.h"
+#include "load_bench.h"
 #include "progress.h"
 
 #include <ferry/model.h>
@@ -12,7 +13,7 @@ enum { PIECE = 8 << 20 }; /* bytes compared at a time */
 struct load {
     const char *device_name;
     enum ferry_path path;
-    bool separate, json, quiet;
+    bool separate, bench, json, quiet;
     ferry_device *device;
 };
 
@@ -24,6 +25,7 @@ struct cargo {
     struct ferry_tensor_place *places;
     ferry_buffer *arena;
     uint64_t load_ns;
+    struct load_bench_times times[2];
     char why[CLI_WHY_MAX];
 };
 
@@ -193,6 +195,8 @@ static void tell(const struct load *load, const struct cargo *cargo, enum cli_ex
     printf("  loaded %s in %s, %.2f GB/s; read back, every byte as in the file\n",
            cli_size(bytes, cargo->info.bytes), cli_time(time, cargo->load_ns),
            cli_rate(cargo->info.bytes, cargo->load_ns));
+    if (load->bench)
+        load_bench_print(cargo->times, cargo->info.bytes);
 }
 
 static void json_tensors(const struct cargo *cargo)
@@ -211,7 +215,7 @@ static void json_tensors(const struct cargo *cargo)
     fputs("]", stdout);
 }
 
-static void json_model(const struct cargo *cargo, enum cli_exit end)
+static void json_model(const struct load *load, const struct cargo *cargo, enum cli_exit end)
 {
     const struct ferry_model_info *info = &cargo->info;
     fputs("{\"path\": ", stdout);
@@ -232,6 +236,8 @@ static void json_model(const struct cargo *cargo, enum cli_exit end)
         cli_json_string(stdout, ferry_model_file_name(cargo->model, i));
     }
     fputs("]", stdout);
+    if (load->bench)
+        load_bench_json(cargo->times);
     json_tensors(cargo);
     fputs("}", stdout);
 }
@@ -250,10 +256,13 @@ static enum cli_exit load_model(const struct load *load, const char *name, bool 
     }
     if (end == CLI_DONE)
         end = compare_all(&cargo);
+    const struct load_bench bench = {cargo.model, cargo.places};
+    if (end == CLI_DONE && load->bench && !load_bench_run(&bench, cargo.times, cargo.why))
+        end = CLI_DEVICE;
     tell(load, &cargo, end);
     if (load->json) {
         fputs(first ? "\n  " : ",\n  ", stdout);
-        json_model(&cargo, end);
+        json_model(load, &cargo, end);
     }
     destroy_buffers(load, &cargo);
     ferry_model_close(cargo.model);
@@ -294,6 +303,7 @@ enum cli_exit cli_load(int argc, char **argv)
         {"device", CLI_TEXT, &load.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &load.path, "PATH", "auto, direct, staged, pipelined or imported"},
         {"separate", CLI_FLAG, &load.separate, NULL, "a buffer for each tensor, not one for all"},
+        {"bench", CLI_FLAG, &load.bench, NULL, "measure it, beside reading into host memory"},
         {"json", CLI_FLAG, &load.json, NULL, "print JSON instead of tables"},
         {"quiet", CLI_FLAG, &load.quiet, NULL, "print errors, and JSON, only"},
     };

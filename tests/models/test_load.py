@@ -51,6 +51,9 @@ def check_tensors(name, path, expected, *options):
     check(f"{name}: tensors", got == wanted and len(model["tensors"]) == len(wanted),
           f"{got}\nnot\n{wanted}")
     check(f"{name}: verified", model["verified"] is True)
+    if "--bench" in options:
+        times = [model["bench"]["warm"]] + [model["bench"]["cold"] or model["bench"]["warm"]]
+        check(f"{name}: times", all(t["load_ns"] > 0 and t["read_ns"] > 0 for t in times))
     if "--separate" not in options:
         ends = sorted((t["offset"], t["offset"] + t["bytes"]) for t in model["tensors"])
         check(f"{name}: arena", all(offset % 256 == 0 for offset, _ in ends)
@@ -89,6 +92,7 @@ def check_right_files():
             path = write(f"{folder}/right/{name}", data)
             check_tensors(name, path, expect(GGUF, places, name))
     check_tensors("gguf, separate", path, expect(GGUF, places, name), "--separate")
+    check_tensors("gguf, bench", path, expect(GGUF, places, name), "--bench")
     check_tensors("gguf by content", write(f"{folder}/right/g", data), expect(GGUF, places, "g"))
     check_tensors("empty gguf", write(f"{folder}/right/none.gguf", raw_gguf()), {})
 
