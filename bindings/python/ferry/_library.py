@@ -105,6 +105,8 @@ _async = [_c.c_void_p, _c.c_void_p, _c.POINTER(_ticket)]  # callback (always NUL
 _operations = {
     "copy_from_host": [_handle, _c.c_void_p, _size, _size],
     "copy_to_host": [_handle, _c.c_void_p, _size, _size],
+    "copy_from_file": [_handle, _c.c_int, _c.c_uint64, _size, _size],
+    "copy_to_file": [_handle, _c.c_int, _c.c_uint64, _size, _size],
     "copy_buffer": [_handle, _handle, _size, _size, _size],
     "zero_buffer": [_handle],
     "fill_buffer": [_handle, _size, _size, _c.c_char_p, _size],

@@ -13,7 +13,7 @@ from . import _dlpack, _tickets
 from ._handle import Handle
 from ._library import (BufferParams, DeviceInfoStruct, DeviceParams, Error, MemoryInfo, Status,
                        check, lib, nanoseconds)
-from ._pin import Pin
+from ._pin import File, Pin
 
 _PATHS = [lib.ferry_path_name(i).decode() for i in range(5)]  # those that a caller may force
 _MAPS = ["auto", "never", "always"]
@@ -305,6 +305,25 @@ class Buffer:
         """
         return _run(_Async(self.device), "copy_to_host", self, destination, offset)
 
+    def copy_from_file(self, file, size=None, offset=0, file_offset=0):
+        """size bytes of an open file, from file_offset on, to offset in the buffer; as many as fit
+        from there on if size is None. file: a file object or its descriptor, of which neither the
+        position nor Python's own buffer is used.
+        """
+        _run(_Waiting(), "copy_from_file", self, file, size, offset, file_offset)
+
+    def copy_from_file_async(self, file, size=None, offset=0, file_offset=0):
+        """As copy_from_file; returns a Ticket. The file may be closed meanwhile."""
+        return _run(_Async(self.device), "copy_from_file", self, file, size, offset, file_offset)
+
+    def copy_to_file(self, file, size=None, offset=0, file_offset=0):
+        """As copy_from_file, the other way: flush() the file first if Python has written to it."""
+        _run(_Waiting(), "copy_to_file", self, file, size, offset, file_offset)
+
+    def copy_to_file_async(self, file, size=None, offset=0, file_offset=0):
+        """As copy_to_file; returns a Ticket. The file may be closed meanwhile."""
+        return _run(_Async(self.device), "copy_to_file", self, file, size, offset, file_offset)
+
     def read(self, size=None, offset=0):
         """size bytes from offset on, as bytes; all that follow if size is None."""
         memory = bytearray(_rest(self, size, offset))
@@ -362,6 +381,12 @@ class Batch:
 
     def copy_to_host(self, buffer, destination, offset=0):
         _run(self, "copy_to_host", buffer, destination, offset)
+
+    def copy_from_file(self, buffer, file, size=None, offset=0, file_offset=0):
+        _run(self, "copy_from_file", buffer, file, size, offset, file_offset)
+
+    def copy_to_file(self, buffer, file, size=None, offset=0, file_offset=0):
+        _run(self, "copy_to_file", buffer, file, size, offset, file_offset)
 
     def copy_from(self, buffer, source, size=None, offset=0, source_offset=0):
         _run(self, "copy_buffer", buffer, source, size, offset, source_offset)
@@ -441,6 +466,12 @@ def _run(caller, name, buffer, *values):
             offset = _whole(offset, "offset")
             pin = Pin(host, writable=name == "copy_to_host")
             return caller._call(name, (handle, pin.address, pin.size, offset), [pin])
+        if name in ("copy_from_file", "copy_to_file"):
+            file, size, offset, file_offset = values
+            offset, file_offset = _whole(offset, "offset"), _whole(file_offset, "file_offset")
+            size = _rest(buffer, size, offset)
+            pin = File(file)
+            return caller._call(name, (handle, pin.descriptor, file_offset, size, offset), [pin])
         if name == "copy_buffer":
             source, size, offset, source_offset = values
             offset, source_offset = _whole(offset, "offset"), _whole(source_offset, "source_offset")

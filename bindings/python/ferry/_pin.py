@@ -1,6 +1,7 @@
 """Host memory of Python objects, held still while the device uses it."""
 
 import ctypes
+import os
 
 
 class _PyBuffer(ctypes.Structure):
@@ -61,3 +62,20 @@ class Pin:
 
     def __del__(self):
         self.release()
+
+
+class File:
+    """A descriptor of a file that stays open until release(), whatever becomes of the file object.
+    """
+
+    def __init__(self, file):
+        self.descriptor = os.dup(file if isinstance(file, int) else file.fileno())
+
+    def release(self):
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self):
+        if hasattr(self, "descriptor"):
+            self.release()

@@ -278,6 +278,31 @@ def test_pin_holds_and_releases():
     memory.append(1)  # collected with its last reference
 
 
+def test_files(device, tmp_path):
+    data = pattern(70000)
+    path = tmp_path / "data"
+    path.write_bytes(data)
+    buffer = device.buffer(50000)
+    with open(path, "r+b") as file:
+        buffer.copy_from_file(file, file_offset=7)
+        assert buffer.read() == data[7:50007]
+        ticket = buffer.copy_from_file_async(file.fileno(), 1000, offset=3, file_offset=69000)
+    ticket.result()  # the file is closed, the operation's own descriptor is not
+    assert buffer.read(1000, 3) == data[69000:]
+    with open(path, "r+b") as file:
+        batch = device.batch()
+        batch.copy_from_file(buffer, file, 100, offset=0, file_offset=5)
+        batch.copy_to_file(buffer, file, 100, offset=0, file_offset=1000)
+    batch.submit().result()
+    assert path.read_bytes()[1000:1100] == data[5:105]
+    with open(path, "rb") as file, pytest.raises(ferry.Error) as error:
+        buffer.copy_from_file(file, 2, file_offset=69999)
+    assert error.value.status == ferry.Status.IO
+    with open(path, "rb") as file, pytest.raises(ferry.Error) as error:
+        buffer.copy_to_file(file)
+    assert error.value.status == ferry.Status.INVALID_ARGUMENT
+
+
 def test_contents(device):
     buffer = device.buffer(100, shared=True, zeroed=True)
     view = buffer.contents()
