@@ -229,6 +229,16 @@ static bool refuse(struct ferry_device *device, struct ferry__op *op) {
     return true;
 }
 
+/* Behind work that waits for staging, those that must not wait for it are refused. */
+static bool refuse_behind(struct ferry_device *device, const struct ferry__queue *queue) {
+    for (struct ferry__op *op = queue->ready_first; op && device->no_staging_wait;
+         op = op->ready_next)
+        if ((op->one.path == FERRY_PATH_STAGED || op->one.path == FERRY_PATH_PIPELINED) &&
+            refuse(device, op))
+            return true;
+    return false;
+}
+
 /* What emitting op came to. True: the next op may follow in this submission. */
 static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct ferry__op *op,
                    enum ferry__emitted result, enum ferry_status status, uint64_t returns) {
@@ -352,9 +362,9 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub) {
 
 bool ferry__build(struct ferry_device *device, unsigned q) {
     struct ferry__queue *queue = &device->queues[q];
-    if (queue->building || queue->starved || !queue->ready_first ||
-        queue->in_flight >= FERRY__IN_FLIGHT_MAX)
-        return false;
+    if (queue->building || !queue->ready_first) return false;
+    if (queue->starved) return refuse_behind(device, queue);
+    if (queue->in_flight >= FERRY__IN_FLIGHT_MAX) return false;
     struct ferry__sub *sub = sub_take(device, q);
     if (!sub) {
         give_up(queue->ready_first, FERRY_ERROR_OUT_OF_HOST_MEMORY,
