@@ -7,7 +7,7 @@ set -eu
 debian="gcc g++ libc6-dev make cmake pkg-config libcmocka-dev python3 tesseract-ocr-eng
     libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers glslang-tools libobjc4
     libblocksruntime-dev clang lld valgrind libjansson-dev liburing-dev libdlpack-dev
-    dpkg-dev python3-numpy python3-pytest groff-base doxygen"
+    dpkg-dev file python3-numpy python3-pytest groff-base doxygen"
 # setup.sh bench: also what the benchmark draws with, and measures Ferry beside.
 debian_bench="gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
 homebrew="cmake pkg-config cmocka tesseract jansson groff doxygen numpy"
