@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# make bench: measures DEVICE, or the best device, and keeps what came of it in docs/benchmarks/:
-# the machine and the date, the targets and the table as text and as JSON (each a run of its own),
-# and, where gnuplot and python3 are, a plot of bandwidth against size. SECONDS_EACH: of each run.
+# make bench: measures DEVICE, or the best device, and keeps what came of it in docs/benchmarks/, in
+# a folder of the device's name: the machine and the date, the targets and the table as text and as
+# JSON (each a run of its own), the JSON's rows as CSV, plots where gnuplot is, and an index page.
+# SECONDS_EACH: of each run.
 set -eu
 cd "$(dirname "$0")/.."
 ferry=build/release/cli/ferry
-out=${OUT:-docs/benchmarks}
-mkdir -p "$out"
+all=${OUT:-docs/benchmarks}
 
 bench() {
     "$ferry" bench ${DEVICE:+--device "$DEVICE"} ${SECONDS_EACH:+--seconds "$SECONDS_EACH"} "$@"
@@ -14,52 +14,52 @@ bench() {
 
 machine() {
     date -u '+date: %Y-%m-%d %H:%M UTC'
-    "$ferry" --version
+    echo "command: $("$ferry" --version)"
     git log -1 --format='commit: %h' 2>/dev/null || true
-    uname -srm
-    sed -n 's/^model name[[:space:]]*: /processor: /p' /proc/cpuinfo 2>/dev/null | sort | uniq -c
+    sed -n '1{s/^device: /device: /p;}' "$1"
+    echo "system: $(uname -srm)"
+    sed -n 's/^PRETTY_NAME="\(.*\)"/distribution: \1/p' /etc/os-release 2>/dev/null || true
+    sed -n 's/^model name[[:space:]]*: /processor: /p' /proc/cpuinfo 2>/dev/null | sort | uniq -c |
+        sed 's/^ *\([0-9]*\) processor: /processors: \1 x /'
     sysctl -n machdep.cpu.brand_string 2>/dev/null || true
     sed -n 's/^MemTotal: */memory: /p' /proc/meminfo 2>/dev/null || true
-    echo "load before: $(uptime | sed 's/.*average[s]*: //')"
+    dpkg-query -W -f 'package: ${Package} ${Version}\n' mesa-vulkan-drivers libplacebo-dev \
+        pocl-opencl-icd libc6 gcc 2>/dev/null || true
+    nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null |
+        sed 's/^/gpu: /' || true
+    echo "load before: $load"
 }
 
-# Uploads by each path: "size GB/s" in a file of the contestant's name.
-series() {
-    python3 - "$1" "$2" <<'END'
-import json, sys
-series = {}
-for row in json.load(open(sys.argv[1]))["rows"]:
-    if row["operation"] == "upload" and row["mode"] == "waiting" and not row["odd"] and "ns" in row:
-        name = (row["contestant"] + " " + row["path"]).strip()
-        series.setdefault(name, []).append((row["size"], row["gb_s"]))
-for name, points in series.items():
-    with open(f"{sys.argv[2]}/{name}", "w") as file:
-        file.writelines(f"{size} {rate}\n" for size, rate in points)
-END
-}
+load=$(uptime | sed 's/.*average[s]*: //')
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+bench --quick >"$work/targets.txt"
+bench --quick --json >"$work/targets.json"
+bench >"$work/table.txt"
+bench --json >"$work/table.json"
+machine "$work/targets.txt" >"$work/machine.txt"
 
-plot() {
-    {
-        echo "set terminal svg size 900,600 background rgb 'white'; set output '$2'"
-        echo "set logscale xy 2; set format y '%g'; set key left top; set grid"
-        echo "set xlabel 'bytes'; set ylabel 'GB/s'; set title 'uploads, waiting'"
-        printf 'plot '
-        for file in "$1"/*; do
-            printf "'%s' with linespoints title '%s', " "$file" "$(basename "$file")"
-        done
-        echo
-    } | sed 's/, $//' | gnuplot
-}
-
-machine >"$out/machine.txt"
-bench --quick >"$out/targets.txt"
-bench --quick --json >"$out/targets.json"
-bench >"$out/table.txt"
-bench --json >"$out/table.json"
-if command -v gnuplot >/dev/null && command -v python3 >/dev/null; then
-    dir=$(mktemp -d)
-    trap 'rm -rf "$dir"' EXIT
-    series "$out/table.json" "$dir"
-    plot "$dir" "$out/upload.svg"
-fi
+name=$(sed -n '1s/^device: \([^ ]*\).*/\1/p' "$work/targets.txt" | tr ':' '-')
+out=$all/$name
+mkdir -p "$out"
+cp "$work"/* "$out"
+{
+    echo "# Measured on $(sed -n '1s/^device: //p' "$out/targets.txt")"
+    echo
+    echo "What the words mean: [benchmarks](../../benchmarks.md). [The targets](targets.txt) ([JSON](targets.json)), [the table](table.txt) ([JSON](table.json), [CSV](table.csv))."
+    echo
+    echo '```'
+    cat "$out/machine.txt"
+    echo '```'
+    echo
+    if command -v python3 >/dev/null; then
+        python3 bench/plot.py "$out"
+    else
+        echo "no plots and no CSV: python3 is not installed"
+    fi
+    echo
+    echo '```'
+    cat "$out/targets.txt"
+    echo '```'
+} >"$out/README.md"
 cat "$out/targets.txt"

@@ -53,7 +53,30 @@ for column in 'operation upload download copy fill' 'mode waiting async batch th
     json "set('$column'.split()[1:]) <= {str(r['${column%% *}']) for r in j['rows']
           if r['contestant'] == 'ferry' and 'ns' in r}"
 done
+cp "$dir/out" "$dir/table.json"
 json '{r["odd"] for r in j["rows"] if r["contestant"] == "ferry" and "ns" in r} == {False, True}'
+
+# The plots are optional: without gnuplot plot.py says so.
+run "plots" 0 python3 -B "$(dirname "$0")/../../bench/plot.py" "$dir"
+if command -v gnuplot >/dev/null; then
+    for plot in upload download copy fill; do
+        says out "\($plot\.svg\)"
+    done
+    for plot in upload download copy fill; do
+        run "plot of $plot" 0 grep -q "Ferry" "$dir/$plot.svg"
+        run "picture of $plot" 0 test -s "$dir/$plot.png"
+    done
+else
+    says out "^no plots: gnuplot"
+fi
+run "same rows as CSV" 0 python3 - "$dir" <<'END'
+import csv, json, sys
+rows = list(csv.DictReader(open(sys.argv[1] + "/table.csv")))
+table = json.load(open(sys.argv[1] + "/table.json"))["rows"]
+assert len(rows) == len(table)
+for row, other in zip(rows, table):
+    assert all(row[name] == str(value) for name, value in other.items() if name != "why"), other
+END
 
 # CUDA's device is the one with the UUID of Ferry's, which the host has not. The strict Vulkan has no
 # room for large buffers, for the table's sake; the targets beside CUDA need them.
