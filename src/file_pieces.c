@@ -504,15 +504,20 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
     return moving ? FERRY__EMIT_WAITS : FERRY__EMIT_DONE;
 }
 
-/* May the host touch the memory itself, at these addresses? */
+/* May the system read and write the memory itself, at these addresses? Not a window into a device's
+ * memory, and for direct I/O ordinary memory only: it may know no pages for what a driver mapped. */
 static bool reaches(const struct ferry__item *item) {
     const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
     const struct ferry_buffer *buffer = write ? item->src : item->dst;
-    if (!(write ? buffer->direct_read : buffer->direct_write)) return false;
-    if (!write && item->size > buffer->device->info.thresholds.direct_write_max) return false;
+    const struct ferry_device_info *info = &buffer->device->info;
+    if (!(write ? buffer->direct_read : buffer->direct_write) || !buffer->memory->cached)
+        return false;
+    if (!write && item->size > info->thresholds.direct_write_max) return false;
+    if (!item->direct_io) return true;
     const uintptr_t address =
         (uintptr_t)buffer->host + (write ? item->src_offset : item->dst_offset);
-    return !item->direct_io || (address | item->file_offset | item->size) % FERRY__FILE_BLOCK == 0;
+    return info->kind == FERRY_DEVICE_HOST &&
+           (address | item->file_offset | item->size) % FERRY__FILE_BLOCK == 0;
 }
 
 /* Pieces are moved in any order then: all that op depends on must be done, and its writes be apart.
