@@ -142,6 +142,9 @@ static void apply(const struct run *run, const struct task *task, const struct o
     struct model *dst = op->dst, *src = op->src;
     switch (op->kind) {
     case DOWNLOAD:
+        op_fetch_file(op);
+        compare(run, task, op);
+        return;
     case CONTENTS:
         compare(run, task, op);
         return;

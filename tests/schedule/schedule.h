@@ -123,6 +123,8 @@ struct op {
     struct model *dst, *src; /* NULL: none */
     size_t size, dst_offset, src_offset;
     unsigned char *host; /* what was uploaded, or read */
+    bool file;           /* from or to the lanes' file */
+    uint64_t file_offset;
     unsigned char *given; /* a read's host memory with a guard at both ends */
     size_t pattern_size;
     unsigned char pattern[PATTERN_MAX];
@@ -214,6 +216,11 @@ bool may_refuse(const struct run *run, enum ferry_status status);
 /* An operation's ranges and host memory. */
 void op_read_into(struct lane *lane, struct op *op);
 void op_write_from(struct lane *lane, struct op *op);
+
+/* Has an upload or a download go by a part of a file that no other uses. */
+void op_use_file(struct op *op);
+/* What a download wrote to the file comes to op->host. */
+void op_fetch_file(const struct op *op);
 
 /* Some random steps (steps.c), external work that is still going on ended at last. */
 void lane_steps(struct lane *lane, size_t steps);

@@ -31,11 +31,15 @@ static bool some_op(struct lane *lane, struct op *op, bool one_device, unsigned 
         op->dst = a;
         some_range(lane, a->size, &op->size, &op->dst_offset);
         op_write_from(lane, op);
+        if (one_in(&lane->random, 4))
+            op_use_file(op);
         break;
     case DOWNLOAD:
         op->src = a;
         some_range(lane, a->size, &op->size, &op->src_offset);
         op_read_into(lane, op);
+        if (one_in(&lane->random, 4))
+            op_use_file(op);
         break;
     case COPY:
         op->dst = a;
