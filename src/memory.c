@@ -215,6 +215,7 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
     /* A whole block may be too much where the buffer alone is not. */
     if (shared && status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         status = place_alone(device, storage, rounded, label, &hit, out_place);
+    if (pool->idle_last) idle_shrink(device, pool->budget, ferry__now_ns());
     publish(device);
     pthread_mutex_unlock(&pool->lock);
     if (status) return status;
