@@ -351,8 +351,9 @@ FERRY_CHECK enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size
 /*
  * Waits until the operation is done: its bytes are at their destination and host memory is the
  * caller's again. Returns the operation's own status, however often and however late it is asked;
- * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or never given. Its callback may still
- * be to run (see ferry_wait_idle). In a callback: IN_CALLBACK, unless timeout_ns is 0.
+ * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or never given, as far as its number
+ * shows it: one with this device's mark and below the latest number of the process is taken for
+ * done. Its callback may still be to run (see ferry_wait_idle). In a callback: IN_CALLBACK, unless timeout_ns is 0.
  */
 FERRY_CHECK enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket,
                                          uint64_t timeout_ns);
