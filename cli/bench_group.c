@@ -125,15 +125,21 @@ static enum cli_exit open_entry(struct bench_session *session, const struct benc
 
 /* --- measuring and checking ------------------------------------------------------------------- */
 
-/* Of the contestants that can. */
+/* Of the contestants that can. A GPU takes a while to change from one program interface to another:
+ * beside peers that is nobody's time. */
 static void measure_all(struct bench_group *group)
 {
     struct bench_way *ways[BENCH_ENTRIES_MAX];
     size_t count = 0;
+    bool peers = false;
     for (size_t i = 0; i < group->count; i++) {
-        if (group->entries[i].measured)
-            ways[count++] = &group->entries[i].way;
+        struct bench_entry *entry = &group->entries[i];
+        if (entry->measured)
+            ways[count++] = &entry->way;
+        peers = peers || (entry->measured && entry->spec.kind == BENCH_PEER);
     }
+    for (size_t i = 0; i < count; i++)
+        ways[i]->settle = peers;
     group->rounds = bench_measure(ways, count, group->budget_ns);
 }
 

@@ -35,6 +35,8 @@ static bool warm(struct bench_way *way)
 
 static bool sample(struct bench_way *way, size_t round)
 {
+    if (way->settle && way->run(way->state, 1) == BENCH_FAILED)
+        return false;
     uint64_t ns = way->run(way->state, way->calls);
     if (ns == BENCH_FAILED)
         return false;

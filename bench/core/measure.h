@@ -24,6 +24,7 @@ struct bench_way {
     uint64_t items;     /* operations that one call does; a sample is the time of one of them */
     uint64_t sample_ns; /* a sample takes this at least; 0: 100 us */
     uint64_t calls;     /* in one sample; bench_measure finds it */
+    bool settle;        /* a call that is not timed goes before each sample */
     double samples[BENCH_ROUNDS_MAX];
 };
 
