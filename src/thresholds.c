@@ -257,9 +257,14 @@ static void measure_one(struct probe *probe, enum threshold threshold) {
     if (!can_measure(probe, threshold) || !time_of(&contest, false, race.largest) ||
         !time_of(&contest, true, race.largest) || !ferry__crossover(&race, &from))
         return;
-    /* Of the sizes that were looked at, the largest at which the first way is as good. */
-    if (questions[threshold].is_max && from != UINT64_MAX) from = from > SIZE_MIN ? from / 2 : from;
-    *value_of(&info->thresholds, threshold) = from;
+    uint64_t *value = value_of(&info->thresholds, threshold);
+    /* Of the sizes that were looked at, the largest at which the first way is as good. What is true
+     * of larger ones was not asked. */
+    if (questions[threshold].is_max) {
+        if (from == UINT64_MAX) from = *value > race.largest ? *value : race.largest;
+        else if (from > SIZE_MIN) from /= 2;
+    }
+    *value = from;
     info->measured |= UINT64_C(1) << threshold;
 }
 
