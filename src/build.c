@@ -14,6 +14,7 @@ static void sub_free(struct ferry__sub *sub) {
     ferry__free(sub->commands);
     ferry__free(sub->parts);
     ferry__free(sub->waits);
+    ferry__free(sub->keeps);
     ferry__free(sub->uploads);
     ferry__free(sub->outs);
     ferry__free(sub);
@@ -43,7 +44,16 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) 
     return sub;
 }
 
+/* Forgets all waits but the first few. Under the lock. */
+static void drop_waits(struct ferry__sub *sub, size_t kept) {
+    while (sub->wait_count > kept) {
+        struct ferry__op *from = sub->keeps[--sub->wait_count];
+        if (from) ferry__op_unref_locked(from);
+    }
+}
+
 static void sub_give(struct ferry_device *device, struct ferry__sub *sub) {
+    drop_waits(sub, 0);
     sub->next = device->free_subs;
     device->free_subs = sub;
 }
@@ -170,16 +180,23 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
 
 /* --- building ---------------------------------------------------------------------------------- */
 
-static bool add_wait(struct ferry__sub *sub, uint64_t event, uint64_t value) {
+/* External work goes with its event: the submission keeps it, since what stands between the two may
+ * be done and gone before the device comes to wait. */
+static bool add_wait(struct ferry__sub *sub, struct ferry__op *from) {
     for (size_t i = 0; i < sub->wait_count; i++) {
-        if (sub->waits[i].event != event) continue;
-        if (sub->waits[i].value < value) sub->waits[i].value = value;
+        if (sub->waits[i].event != from->event) continue;
+        if (sub->waits[i].value < from->value) sub->waits[i].value = from->value;
         return true;
     }
     if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
-                        sizeof *sub->waits))
+                        sizeof *sub->waits) ||
+        !ferry__reserve((void **)&sub->keeps, &sub->keep_capacity, sub->wait_count,
+                        sizeof *sub->keeps))
         return false;
-    sub->waits[sub->wait_count++] = (struct ferry_sync){event, value};
+    const bool external = from->kind == FERRY__OP_EXTERNAL;
+    if (external) ferry__op_ref(from);
+    sub->keeps[sub->wait_count] = external ? from : NULL;
+    sub->waits[sub->wait_count++] = (struct ferry_sync){from->event, from->value};
     return true;
 }
 
@@ -194,7 +211,7 @@ static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epo
         if (!external && !from->submissions) {
             if (!add_waits(sub, from, epoch)) return false;
         } else if ((external || from->queue != sub->queue) && from->value) {
-            if (!add_wait(sub, from->event, from->value)) return false;
+            if (!add_wait(sub, from)) return false;
         }
     }
     return true;
@@ -202,21 +219,24 @@ static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epo
 
 /* Makes op a part of the submission, with its waits. */
 static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
+    const size_t waits = sub->wait_count;
     if (!op->submissions && !add_waits(sub, op, ++op->device->epoch)) return false;
     if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
         return false;
     sub->parts[sub->part_count++] =
         (struct ferry__part){.op = op, .first = op->next_item, .last = op->next_item,
-                             .commands = sub->command_count};
+                             .commands = sub->command_count, .waits = waits};
     ferry__op_ref(op);
     op->pending++;
     return true;
 }
 
-/* Takes back the last part: it has no commands, and is no concern of the submission's. */
+/* Takes back the last part: it has no commands, and is no concern of the submission's. Nor is what
+ * it waits for. */
 static void drop_part(struct ferry__sub *sub) {
     struct ferry__op *op = sub->parts[--sub->part_count].op;
+    drop_waits(sub, sub->parts[sub->part_count].waits);
     op->pending--;
     ferry__op_unref_locked(op);
 }

@@ -278,9 +278,9 @@ struct ferry__op {
 /* One submission: commands of one or more ops. */
 struct ferry__part {
     struct ferry__op *op;
-    size_t first, last; /* items, both included */
-    size_t commands;    /* of the submission before it */
-    bool blocks;        /* a bounce: the op goes on when this is copied out */
+    size_t first, last;     /* items, both included */
+    size_t commands, waits; /* of the submission before it */
+    bool blocks;            /* a bounce: the op goes on when this is copied out */
 };
 
 struct ferry__copy_out { /* when the device is done: staging to host, or the step of a bridge */
@@ -305,7 +305,8 @@ struct ferry__sub {
     struct ferry__part *parts;
     size_t part_count, part_capacity;
     struct ferry_sync *waits;
-    size_t wait_count, wait_capacity;
+    struct ferry__op **keeps; /* for each of them the external work it is for, or NULL */
+    size_t wait_count, wait_capacity, keep_capacity;
     struct ferry__slice *uploads; /* to give back */
     size_t upload_count, upload_capacity;
     struct ferry__copy_out *outs;
