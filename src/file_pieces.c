@@ -423,16 +423,25 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
     return FERRY__EMIT_DONE;
 }
 
+/* Direct I/O writes from the start of a block. The device hears of what is moved there, since it
+ * synchronizes the slot again. */
+static enum ferry_status align_slot(struct ferry_device *device, struct ferry__file_piece *piece) {
+    const unsigned char *there = piece->request.memory;
+    piece->request.memory = piece->slot->memory.host + piece->slot->base;
+    if (piece->request.memory == there) return FERRY_OK;
+    memmove(piece->request.memory, there, piece->size);
+    piece->skip = piece->slot->base;
+    return sync_slot(device, piece, true);
+}
+
 /* The device has copied a piece, or not: on to the file. */
 static void write_out(struct ferry_device *device, struct ferry__file_piece *piece,
                       enum ferry_status status) {
-    unsigned char *there = piece->slot->memory.host + piece->skip;
-    if (!status && (status = sync_slot(device, piece, false)))
-        tell(piece, status, "reading staging memory back failed");
-    piece->request.memory = there;
-    if (!status && piece->request.direct) {
-        piece->request.memory = piece->slot->memory.host + piece->slot->base;
-        if (piece->request.memory != there) memmove(piece->request.memory, there, piece->size);
+    piece->request.memory = piece->slot->memory.host + piece->skip;
+    if (!status) {
+        status = sync_slot(device, piece, false);
+        if (!status && piece->request.direct) status = align_slot(device, piece);
+        if (status) tell(piece, status, "reading staging memory back failed");
     }
     if (!status) {
         begin(piece);
