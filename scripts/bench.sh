@@ -39,7 +39,9 @@ bench >"$work/table.txt"
 bench --json >"$work/table.json"
 machine "$work/targets.txt" >"$work/machine.txt"
 
-name=$(sed -n '1s/^device: \([^ ]*\).*/\1/p' "$work/targets.txt" | tr ':' '-')
+# "vulkan:0 (llvmpipe (LLVM ..." is vulkan-llvmpipe.
+name=$(sed -n '1s/^device: \([^: ]*\)[^ ]* (\([^,(]*[^,( ]\).*/\1 \2/p' "$work/targets.txt" |
+    tr 'A-Z' 'a-z' | tr -cs 'a-z0-9\n' '-')
 out=$all/$name
 mkdir -p "$out"
 cp "$work"/* "$out"
