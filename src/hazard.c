@@ -187,8 +187,11 @@ void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t siz
                        enum ferry_status status, const char *why) {
     struct ferry__failure *failure = &buffer->failure;
     if (!size) return;
+    failure->count++;
     if (!failure->status) {
-        *failure = (struct ferry__failure){begin, begin + size, status, ""};
+        failure->begin = begin;
+        failure->end = begin + size;
+        failure->status = status;
         snprintf(failure->why, sizeof failure->why, "%s", why);
         atomic_fetch_or(&buffer->word, FERRY__BUFFER_FAILED);
         return;

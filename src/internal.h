@@ -131,6 +131,7 @@ void ferry__host_finish(struct ferry_device *device);
 struct ferry__failure { /* R9: the hull of the failed writes since a write covered it */
     uint64_t begin, end;
     enum ferry_status status;
+    uint64_t count; /* of failed writes, ever */
     char why[FERRY__WHY_MAX];
 };
 

@@ -367,6 +367,7 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
     }
     *out_status = FERRY_OK;
     pthread_mutex_lock(&device->lock);
+    const uint64_t failures = buffer->failure.count;
     if (!write && ferry__failed_touch(buffer, item->src_offset, item->size)) {
         *out_status = buffer->failure.status;
         ferry__set_error(buffer->failure.why);
@@ -381,8 +382,9 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
     ferry__item_direct(item, 0);
     if (write) {
         pthread_mutex_lock(&device->lock);
-        /* A write that came meanwhile may have failed: that is not for this one to clear. */
-        if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED)
+        /* A write that came meanwhile may fail, or have failed: that is not for this one to clear. */
+        if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED &&
+            buffer->failure.count == failures)
             ferry__failed_cover(buffer, item->dst_offset, item->size);
         pthread_mutex_unlock(&device->lock);
     }
