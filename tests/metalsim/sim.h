@@ -103,6 +103,7 @@ struct sim_state {
     uint64_t fail_buffer, fail_new_commands, fail_import, fail_every; /* METALSIM only */
     int fail_code;
     unsigned fail_victims;
+    bool loses, removed; /* METALSIM only: the one that fails takes the device along */
     uint64_t random;
     char last_breach[256];
     struct sim_worker *workers;
@@ -247,6 +248,7 @@ struct sim_commands {
     unsigned handler_count;
     struct sim_error *error;
     int fail_code; /* to fail with; 0: none */
+    bool last;     /* and the device is gone then */
     double start, end;
     struct sim_commands *next; /* in a worker's list, or that of the completed */
 };

@@ -193,12 +193,17 @@ static void *work(void *argument)
             break;
         worker->first = commands->next;
         commands->status = SIM_SCHEDULED;
+        const bool gone = sim.removed; /* what runs on a device that is gone touches no memory */
+        sim.removed = sim.removed || commands->last;
+        if (gone)
+            commands->fail_code = MTL_ERROR_DEVICE_REMOVED;
         unsigned delay = (unsigned)(sim_random_locked() % (sim.config.delay_us + 1));
         sim_unlock();
         if (delay)
             usleep(delay);
         commands->start = now_seconds();
-        run_items(commands);
+        if (!gone)
+            run_items(commands);
         commands->end = now_seconds();
         sim_lock();
         complete_locked(commands);
@@ -431,6 +436,7 @@ void sim_commit(struct sim_commands *commands)
     commands->queue->uncommitted--;
     sim.counts.commits++;
     commands->fail_code = injected_failure_locked();
+    commands->last = commands->fail_code && sim.loses;
     commands->next = NULL;
     struct sim_worker *worker = commands->queue->worker;
     struct sim_commands **link = &worker->first;

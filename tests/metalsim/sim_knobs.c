@@ -114,6 +114,8 @@ void sim_knobs_faults(bool armed)
     sim.fail_commands = values[KNOB_LOSE_AT] ? values[KNOB_LOSE_AT] : values[KNOB_FAIL_EXEC];
     sim.fail_code = values[KNOB_LOSE_AT] ? MTL_ERROR_DEVICE_REMOVED : MTL_ERROR_PAGE_FAULT;
     sim.fail_victims = 0;
+    sim.loses = values[KNOB_LOSE_AT] != 0;
+    sim.removed = false;
     sim_unlock();
 }
 
