@@ -44,11 +44,12 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) 
     return sub;
 }
 
-/* Forgets all waits but the first few. Under the lock. */
+/* Forgets all waits but the first few. Under the lock: external work whose last reference this is has
+ * let go of all but its event. */
 static void drop_waits(struct ferry__sub *sub, size_t kept) {
     while (sub->wait_count > kept) {
         struct ferry__op *from = sub->keeps[--sub->wait_count];
-        if (from) ferry__op_unref_locked(from);
+        if (from) ferry__op_unref(from);
     }
 }
 
