@@ -76,14 +76,17 @@ void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, con
     other->poke_next = half->device->pokes;
     half->device->pokes = other;
     ferry__op_ref(other);
+    ferry__device_ref(other->device); /* both may be done, and it closed, before the poke */
 }
 
 void ferry__bridge_poke_all(struct ferry__op *list) {
     while (list) {
         struct ferry__op *half = list;
+        struct ferry_device *device = half->device;
         list = half->poke_next;
         poke(half);
         ferry__op_unref(half);
+        ferry__device_unref(device);
     }
 }
 
