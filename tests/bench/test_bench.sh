@@ -8,7 +8,7 @@ shift
 unset FERRY_DEVICE FERRY_PATH
 # On a device of 60 MiB nothing larger is measured, which saves its time.
 export FERRY_HOST=memory=60M
-. "$(dirname "$0")/../cli/checks.sh"
+. "$(dirname "$0")/../checks.sh"
 
 echo "[==========] Running the benchmark's tests"
 run "bench formats" 2 "$ferry" bench --json --csv

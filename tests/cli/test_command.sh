@@ -6,7 +6,7 @@ ferry=$1
 unset FERRY_DEVICE FERRY_PATH
 # On a device of 60 MiB the upload of 64 MiB is not measured, which saves its time.
 export FERRY_HOST=memory=60M
-. "$(dirname "$0")/checks.sh"
+. "$(dirname "$0")/../checks.sh"
 
 echo "[==========] Running the command's tests"
 : >"$dir/empty"

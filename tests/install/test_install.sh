@@ -5,24 +5,8 @@
 set -u
 source=$1 build=$2 cmake=$3 cc=$4 cxx=$5
 here=$source/tests/install
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-passed=0
-failed=0
-
-# check NAME COMMAND...
-check() {
-    name=$1
-    shift
-    if "$@" >"$dir/out" 2>&1; then
-        echo "[       OK ] $name"
-        passed=$((passed + 1))
-    else
-        echo "[  FAILED  ] $name"
-        sed 's/^/    /' "$dir/out"
-        failed=$((failed + 1))
-    fi
-}
+# shellcheck source=tests/checks.sh
+. "$(dirname "$0")/../checks.sh"
 
 # A prefix that was moved after the installation must work: nothing in it may know its place.
 install_and_move() {
@@ -92,7 +76,4 @@ check "find_package" with_cmake find_package -DCMAKE_PREFIX_PATH="$dir/prefix"
 check "add_subdirectory" with_cmake subdirectory -DFERRY_SOURCE="$source"
 check "exports" exports
 
-echo "[==========] $((passed + failed)) test(s) run."
-echo "[  PASSED  ] $passed test(s)."
-[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
-[ "$failed" = 0 ]
+summary

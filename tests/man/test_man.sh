@@ -3,24 +3,8 @@
 # and of every public function. Prints cmocka's closing lines, which scripts/test_summary.awk counts.
 set -u
 source=$1 ferry=$2
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-passed=0
-failed=0
-
-# check NAME COMMAND...
-check() {
-    name=$1
-    shift
-    if "$@" >"$dir/out" 2>&1; then
-        echo "[       OK ] $name"
-        passed=$((passed + 1))
-    else
-        echo "[  FAILED  ] $name"
-        sed 's/^/    /' "$dir/out"
-        failed=$((failed + 1))
-    fi
-}
+# shellcheck source=tests/checks.sh
+. "$(dirname "$0")/../checks.sh"
 
 well_formed() {
     groff -mandoc -ww -z "$1" >"$dir/words" 2>&1 || return 1
@@ -56,7 +40,4 @@ check "ferry.1 is well formed" well_formed "$source/man/ferry.1"
 check "ferry.3 is well formed" well_formed "$source/man/ferry.3"
 check "ferry.1 tells of every command and option" options
 check "ferry.3 tells of every function" functions
-echo "[==========] $((passed + failed)) test(s) run."
-echo "[  PASSED  ] $passed test(s)."
-[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
-[ "$failed" = 0 ]
+summary

@@ -3,24 +3,8 @@
 # programs against what came out. Prints cmocka's closing lines, which scripts/test_summary.awk counts.
 set -u
 source=$1 build=$2 cc=$3 cxx=$4
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-passed=0
-failed=0
-
-# check NAME COMMAND...
-check() {
-    name=$1
-    shift
-    if "$@" >"$dir/out" 2>&1; then
-        echo "[       OK ] $name"
-        passed=$((passed + 1))
-    else
-        echo "[  FAILED  ] $name"
-        sed 's/^/    /' "$dir/out"
-        failed=$((failed + 1))
-    fi
-}
+# shellcheck source=tests/checks.sh
+. "$(dirname "$0")/../checks.sh"
 
 unpack() {
     CC=$cc CXX=$cxx "$source/scripts/package.sh" "$build" || return 1
@@ -102,7 +86,4 @@ check "the command" command
 check "C, with pkg-config" with_pkg_config "$cc" "$source/tests/install/program.c"
 check "C++, with pkg-config" with_pkg_config "$cxx" "$source/tests/install/program.cpp" -std=c++17
 check "C and C++, with find_package" with_cmake
-echo "[==========] $((passed + failed)) test(s) run."
-echo "[  PASSED  ] $passed test(s)."
-[ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
-[ "$failed" = 0 ]
+summary

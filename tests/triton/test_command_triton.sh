@@ -5,44 +5,12 @@
 set -u
 ferry=$1 server=$2 backends=$3 device=${4-host}
 [ -x "$ferry" ] && [ -f "$server" ] && [ -d "$backends" ] || exit 1
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+# shellcheck source=tests/checks.sh
+. "$(dirname "$0")/../checks.sh"
 unset FERRY_DEVICE FERRY_PATH FERRY_HOST STANDIN_MAJOR STANDIN_BACKEND_MAJOR STANDIN_NO_METRICS
 unset STANDIN_NO_STATISTICS STANDIN_GPU
 export TMPDIR=$dir/tmp
 mkdir "$TMPDIR"
-passed=0
-failed=0
-
-# run NAME EXIT COMMAND...: its output goes to $dir/out and $dir/err.
-run() {
-    name=$1 expected=$2
-    shift 2
-    "$@" >"$dir/out" 2>"$dir/err"
-    code=$?
-    if [ "$code" = "$expected" ]; then good "$name"; else bad "$name: exit $code, not $expected"; fi
-}
-
-good() {
-    echo "[       OK ] $1"
-    passed=$((passed + 1))
-}
-
-bad() {
-    echo "[  FAILED  ] $1"
-    sed 's/^/    /' "$dir/out" "$dir/err"
-    failed=$((failed + 1))
-}
-
-# says STREAM PATTERN: what the last command printed there.
-says() {
-    if grep -qE -- "$2" "$dir/$1"; then good "$name says: $2"; else bad "$name: $1 lacks: $2"; fi
-}
-
-lacks() {
-    if grep -qE -- "$2" "$dir/$1"; then bad "$name: $1 has: $2"; else good "$name: no $2"; fi
-}
-
 # json EXPRESSION: of the last output, parsed, in Python; j is the value, m the metrics.
 json() {
     if python3 -c "import json, sys; j = json.load(open(sys.argv[1])); m = j['metrics']
@@ -64,10 +32,7 @@ drive() {
 finish() {
     name="temporary files"
     if [ -z "$(ls "$TMPDIR")" ]; then good "$name: none left"; else bad "$name: $(ls "$TMPDIR")"; fi
-    echo "[==========] $((passed + failed)) test(s) run."
-    echo "[  PASSED  ] $passed test(s)."
-    [ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
-    [ "$failed" = 0 ]
+    summary
     exit
 }
 

@@ -26,9 +26,20 @@ bad() {
     failed=$((failed + 1))
 }
 
+# check NAME COMMAND...: the command succeeds.
+check() {
+    name=$1
+    shift
+    if "$@" >"$dir/out" 2>"$dir/err"; then good "$name"; else bad "$name"; fi
+}
+
 # says STREAM PATTERN: what the last command printed there.
 says() {
     if grep -qE -- "$2" "$dir/$1"; then good "$name says: $2"; else bad "$name: $1 lacks: $2"; fi
+}
+
+lacks() {
+    if grep -qE -- "$2" "$dir/$1"; then bad "$name: $1 has: $2"; else good "$name: no $2"; fi
 }
 
 silent() {
