@@ -12,15 +12,14 @@ static const uint32_t code[] = {
 };
 
 enum {
-    BLOCK = 16,            /* bytes that one store writes */
-    UNROLLED = 4,          /* blocks that an invocation loads at once */
-    GROUPS_MAX = 65535,    /* what every device can dispatch */
-    UNROLL_FROM = 4 << 20, /* below, more invocations are worth more */
+    BLOCK = 16,         /* bytes that an invocation writes */
+    ROW = 1024,         /* groups, of which there are as many rows as needed */
+    GROUPS_MAX = 65535, /* what every device can dispatch, in each dimension */
 };
 
-static_assert(VULKAN__MAX_COPY / (BLOCK * VULKAN__KERNEL_GROUP * UNROLLED) < GROUPS_MAX,
+static_assert(VULKAN__MAX_COPY / (BLOCK * VULKAN__KERNEL_GROUP * ROW) < GROUPS_MAX,
               "the largest copy is one dispatch");
-static_assert(sizeof(struct vulkan_kernel_arguments) == 56, "the shader sees the same layout");
+static_assert(sizeof(struct vulkan_kernel_arguments) == 48, "the shader sees the same layout");
 
 /* --- which engine ----------------------------------------------------------------------------- */
 
@@ -145,12 +144,12 @@ static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *
 
 void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
                               const struct ferry__command *command) {
-    struct vulkan_kernel_arguments arguments = arguments_of(command);
+    const struct vulkan_kernel_arguments arguments = arguments_of(command);
     const uint32_t blocks = (arguments.end + BLOCK - 1) / BLOCK;
-    arguments.steps = command->size < UNROLL_FROM ? 1 : UNROLLED;
-    const uint32_t each = VULKAN__KERNEL_GROUP * arguments.steps;
+    const uint32_t groups = (blocks + VULKAN__KERNEL_GROUP - 1) / VULKAN__KERNEL_GROUP;
+    const uint32_t rows = (groups + ROW - 1) / ROW;
     v->vk.CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, v->kernels[command->kind]);
     v->vk.CmdPushConstants(to, v->kernel_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof arguments,
                            &arguments);
-    v->vk.CmdDispatch(to, (blocks + each - 1) / each, 1, 1);
+    v->vk.CmdDispatch(to, (groups + rows - 1) / rows, rows, 1);
 }

@@ -1,7 +1,7 @@
 #version 450
 // The copy and the fill kernel: scripts/shaders.sh makes kernel.inc of this file.
 //
-// An invocation writes blocks of 16 bytes of the destination: whole by one store, and at the two
+// An invocation writes one block of 16 bytes of the destination: whole by one store, and at the two
 // ends of the range by single bytes. Nothing outside the range is written, not even with what was
 // there. A load takes a whole block of the source, in which at least one byte is of the range.
 #extension GL_EXT_buffer_reference : require
@@ -11,7 +11,7 @@ layout(constant_id = 0) const bool filling = false;
 
 layout(local_size_x = 256) in;
 
-const uint BLOCK = 16, GROUP = 256, UNROLLED = 4;
+const uint BLOCK = 16, GROUP = 256;
 
 layout(buffer_reference, buffer_reference_align = 16, std430) buffer Blocks { uvec4 at[]; };
 layout(buffer_reference, buffer_reference_align = 1, std430) buffer Bytes { uint8_t at[]; };
@@ -19,9 +19,8 @@ layout(buffer_reference, buffer_reference_align = 1, std430) buffer Bytes { uint
 // struct vulkan_kernel_arguments in kernel.h.
 layout(push_constant, std430) uniform Arguments {
     Blocks dst, src;
-    uint begin, end, phase, steps;
+    uint begin, end, phase, period;
     uvec4 pattern;
-    uint period;
 } args;
 
 uint pattern_byte(uint index) {
@@ -69,7 +68,9 @@ bool is_whole(uint block) {
     return block * BLOCK >= args.begin && (block + 1) * BLOCK <= args.end;
 }
 
-void put_one(uint block) {
+void main() {
+    uint group = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    uint block = group * GROUP + gl_LocalInvocationID.x;
     if (is_whole(block)) {
         args.dst.at[block] = block_for(block);
         return;
@@ -77,32 +78,4 @@ void put_one(uint block) {
     uint last = min((block + 1) * BLOCK, args.end);
     for (uint i = max(block * BLOCK, args.begin); i < last; i++)
         Bytes(args.dst).at[i] = uint8_t(byte_for(i));
-}
-
-// All loads before all stores, so that they are on their way at once.
-void put_four(uint block) {
-    uvec4 a = block_for(block);
-    uvec4 b = block_for(block + GROUP);
-    uvec4 c = block_for(block + 2 * GROUP);
-    uvec4 d = block_for(block + 3 * GROUP);
-    args.dst.at[block] = a;
-    args.dst.at[block + GROUP] = b;
-    args.dst.at[block + 2 * GROUP] = c;
-    args.dst.at[block + 3 * GROUP] = d;
-}
-
-void main() {
-    uint block = gl_WorkGroupID.x * GROUP * args.steps + gl_LocalInvocationID.x;
-    uint step = 0;
-    for (; step + UNROLLED <= args.steps; step += UNROLLED) {
-        uint first = block + step * GROUP;
-        if (is_whole(first) && is_whole(first + (UNROLLED - 1) * GROUP)) {
-            put_four(first);
-        } else {
-            for (uint i = 0; i < UNROLLED; i++)
-                put_one(first + i * GROUP);
-        }
-    }
-    for (; step < args.steps; step++)
-        put_one(block + step * GROUP);
 }

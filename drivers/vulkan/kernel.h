@@ -10,10 +10,8 @@ struct vulkan_kernel_arguments {
     uint64_t dst, src;   /* addresses, rounded down to blocks of 16 bytes; src 0: a fill */
     uint32_t begin, end; /* begin: below 16 */
     uint32_t phase;      /* of the source: below 16 */
-    uint32_t steps;      /* blocks for each invocation */
+    uint32_t period;     /* of the pattern */
     uint32_t pattern[4];
-    uint32_t period; /* of the pattern */
-    uint32_t unused;
 };
 
 #endif

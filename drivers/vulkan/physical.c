@@ -184,7 +184,7 @@ uint64_t ferry__vulkan_buffer_max(const struct vulkan_physical *physical) {
     return most & ~(uint64_t)(FERRY_BUFFER_ALIGNMENT - 1);
 }
 
-static const VkQueueFlags general = VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT;
+static const VkQueueFlags graphics = VK_QUEUE_GRAPHICS_BIT, compute = VK_QUEUE_COMPUTE_BIT;
 
 static bool find_family(const struct vulkan_physical *physical, VkQueueFlags any,
                         VkQueueFlags none, uint32_t *out_family) {
@@ -202,13 +202,15 @@ uint32_t ferry__vulkan_plan_queues(const struct vulkan_physical *physical, uint3
                                    struct vulkan_queue_plan *out_plan) {
     enum { UP = FERRY__ROLE_UPLOAD, DOWN = FERRY__ROLE_DOWNLOAD, COPY = FERRY__ROLE_COPY };
     uint32_t main;
-    if (!find_family(physical, general, 0, &main))
+    /* A family without graphics starts work sooner: on an NVIDIA H100 by 4 us. */
+    if (!find_family(physical, compute, graphics, &main) &&
+        !find_family(physical, compute | graphics, 0, &main))
         return 0;
     /* Copy engines do nothing else. Video families can copy too, but are there for video. */
     uint32_t engine;
     const VkQueueFlags video = VK_QUEUE_VIDEO_DECODE_BIT_KHR | (VkQueueFlags)0x40 /* encode */;
     bool engines = limit != 1 &&
-                   find_family(physical, VK_QUEUE_TRANSFER_BIT, general | video, &engine);
+                   find_family(physical, VK_QUEUE_TRANSFER_BIT, graphics | compute | video, &engine);
     uint32_t count = 0;
     out_plan[count++] = (struct vulkan_queue_plan){
         .family = main, .roles = engines ? COPY : UP | DOWN | COPY};

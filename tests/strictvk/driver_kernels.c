@@ -83,7 +83,7 @@ static void test_copies(void **state) {
     drop(f, &dst);
 }
 
-/* So large that an invocation moves several blocks at once. */
+/* So large that the groups fill more than a row. */
 static void test_large(void **state) {
     struct fixture *f = *state;
     static const struct {
