@@ -19,6 +19,8 @@ enum {
     HOST_SIZE_MAX = 2 << 20,        /* of transfers: touching their pages takes time */
     COPY_SIZE_MAX = 4 << 20,        /* of copies on the device */
     ROUNDS = 3,
+    WARM_UP_MIN = 4 << 10,
+    WARM_UP_STEP = 4,
 };
 
 /* No transfer is begun after this, so that opening stays under 20 ms. */
@@ -234,6 +236,19 @@ static bool can_measure(const struct probe *probe, enum threshold threshold) {
     return false;
 }
 
+/* The first transfers of each way are slow, and do not count: memory is made, pages are touched.
+ * They grow until the largest; where that would take longer than there is time, it is not begun. */
+static bool warm_up(struct contest *contest, bool second, uint64_t largest) {
+    if (!time_of(contest, second, WARM_UP_MIN)) return false;
+    for (uint64_t size = WARM_UP_MIN;; size *= WARM_UP_STEP) {
+        if (size > largest) size = largest;
+        const uint64_t time = time_of(contest, second, size);
+        if (!time) return false;
+        if (size == largest) return true;
+        if (ferry__now_ns() + WARM_UP_STEP * time > contest->probe->end_ns) return false;
+    }
+}
+
 static void measure_one(struct probe *probe, enum threshold threshold) {
     static const struct {
         const struct way *first, *second;
@@ -253,9 +268,8 @@ static void measure_one(struct probe *probe, enum threshold threshold) {
                                      .largest = contest.ways[0]->copy ? COPY_SIZE_MAX
                                                                       : HOST_SIZE_MAX};
     uint64_t from;
-    /* The first of each is slow, and does not count: memory is made, pages are touched. */
-    if (!can_measure(probe, threshold) || !time_of(&contest, false, race.largest) ||
-        !time_of(&contest, true, race.largest) || !ferry__crossover(&race, &from))
+    if (!can_measure(probe, threshold) || !warm_up(&contest, false, race.largest) ||
+        !warm_up(&contest, true, race.largest) || !ferry__crossover(&race, &from))
         return;
     uint64_t *value = value_of(&info->thresholds, threshold);
     /* Of the sizes that were looked at, the largest at which the first way is as good. What is true

@@ -154,7 +154,8 @@ static void test_no_measuring(void **state)
     ferry_device_close(device);
 }
 
-/* Where a transfer takes longer than there is time to measure, the defaults stay. */
+/* Where a transfer takes longer than there is time to measure, it is not begun, and the defaults
+ * stay. */
 static void test_too_slow_to_measure(void **state)
 {
     (void)state;
@@ -169,6 +170,9 @@ static void test_too_slow_to_measure(void **state)
     const struct ferry_device_info info = info_of(device);
     assert_int_equal(info.measured, 0);
     assert_memory_equal(&info.thresholds, &usual.thresholds, sizeof info.thresholds);
+    /* Of five thresholds, each stopped after the first, least transfer: one of 2 MiB would take, with
+     * staging of 4 KiB, 10 s. */
+    assert_true(info.measuring_ns < 2 * UINT64_C(1000000000));
     ferry_device_close(device);
 }
 
