@@ -90,11 +90,11 @@ void sim_breach(enum metalsim_rule rule, const char *format, ...)
 void sim_enter(void *object);
 void sim_leave(void *object);
 
-/* --- the one state (sim_device.c); lock guards all of it, changed is signalled for any change - */
+/* --- the one state (sim_device.c); lock guards all of it ----------------- */
 
 struct sim_state {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t changed; /* a slot, an event, handlers that were called */
     struct metalsim_config config;
     struct metalsim_counts counts;
     struct sim_device *devices[4];

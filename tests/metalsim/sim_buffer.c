@@ -239,30 +239,55 @@ METALSIM_API void metalsim_close(void *buffer)
     sim_buffer_close(buffer, false);
 }
 
-/* Only what differs is written: the CPU may read the rest meanwhile. True: what the CPU wrote and
- * did not announce is lost. */
-static bool synchronize_piece(struct sim_buffer *buffer, uint64_t at, uint64_t n)
+/* Out of the thread sanitizer's sight: it took half of the time of a suite with managed storage. */
+#if defined __SANITIZE_THREAD__
+__attribute__((no_sanitize("thread")))
+#endif
+static bool is_same(const unsigned char *a, const unsigned char *b, uint64_t n)
 {
-    bool loses = memcmp(buffer->cpu + at, buffer->told + at, n) != 0;
-    if (!loses && !memcmp(buffer->cpu + at, buffer->gpu + at, n))
+    uint64_t x, y, differ = 0;
+    for (; n >= sizeof x; n -= sizeof x, a += sizeof x, b += sizeof x) {
+        __builtin_memcpy(&x, a, sizeof x);
+        __builtin_memcpy(&y, b, sizeof y);
+        differ |= x ^ y;
+    }
+    for (; n; n--)
+        differ |= *a++ ^ *b++;
+    return !differ;
+}
+
+/* Only what differs is written, by lines: the CPU may read the rest meanwhile. True: what the CPU
+ * wrote and did not announce is lost. */
+static bool synchronize_page(struct sim_buffer *buffer, uint64_t page, uint64_t size)
+{
+    enum { LINE = 64 };
+    unsigned char *cpu = buffer->cpu + page, *told = buffer->told + page;
+    const unsigned char *gpu = buffer->gpu + page;
+    const bool loses = !is_same(cpu, told, size);
+    if (!loses && is_same(cpu, gpu, size))
         return false;
-    memcpy(buffer->cpu + at, buffer->gpu + at, n);
-    memcpy(buffer->told + at, buffer->gpu + at, n);
+    for (uint64_t at = 0; at < size; at += LINE) {
+        const uint64_t n = size - at < LINE ? size - at : LINE;
+        if (is_same(cpu + at, told + at, n) && is_same(cpu + at, gpu + at, n))
+            continue;
+        memcpy(cpu + at, gpu + at, n);
+        memcpy(told + at, gpu + at, n);
+    }
     return loses;
 }
 
 void sim_buffer_synchronize(struct sim_buffer *buffer)
 {
-    enum { PIECE = 64 };
+    enum { PAGE = 4096 };
     sim_lock();
     buffer->synchronizing++;
     bool meets = meets_locked(buffer), loses = false;
     sim_unlock();
     if (meets)
         sim_breach(METALSIM_MANAGED, "synchronizeResource: of a buffer that another queue writes");
-    for (uint64_t at = 0; at < buffer->length && !meets; at += PIECE)
-        loses |= synchronize_piece(buffer, at,
-                                   buffer->length - at < PIECE ? buffer->length - at : PIECE);
+    for (uint64_t at = 0; at < buffer->length && !meets; at += PAGE)
+        loses |= synchronize_page(buffer, at,
+                                  buffer->length - at < PAGE ? buffer->length - at : PAGE);
     if (loses)
         sim_breach(METALSIM_MANAGED, "synchronizeResource: overwrites what the CPU did not announce");
     sim_lock();

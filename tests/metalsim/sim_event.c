@@ -88,7 +88,6 @@ static void event_notify(mtl_id self, mtl_sel cmd, mtl_id listener, uint64_t val
     *n = (struct sim_notification){value, copy, event->notifications};
     event->notifications = n;
     notify(event);
-    pthread_cond_broadcast(&sim.changed);
     sim_unlock();
 }
 

@@ -11,6 +11,7 @@ extern void _Block_release(const void *block);
 
 struct sim_worker {
     pthread_t thread;
+    pthread_cond_t todo;
     struct sim_commands *first;
     bool stop, stopped;
     struct sim_worker *next;
@@ -29,7 +30,8 @@ static struct {
     struct notice *notices;
     bool running, stop;
     pthread_t completion, notification;
-} threads;
+    pthread_cond_t to_complete, to_notify;
+} threads = {.to_complete = PTHREAD_COND_INITIALIZER, .to_notify = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local bool on_handler_thread;
 
@@ -178,7 +180,7 @@ static void complete_locked(struct sim_commands *commands)
         link = &(*link)->next;
     commands->next = NULL;
     *link = commands;
-    pthread_cond_broadcast(&sim.changed);
+    pthread_cond_signal(&threads.to_complete);
 }
 
 static void *work(void *argument)
@@ -187,7 +189,7 @@ static void *work(void *argument)
     sim_lock();
     for (;;) {
         while (!worker->first && !worker->stop)
-            pthread_cond_wait(&sim.changed, &sim.lock);
+            pthread_cond_wait(&worker->todo, &sim.lock);
         struct sim_commands *commands = worker->first;
         if (!commands)
             break;
@@ -226,6 +228,7 @@ static void join_stopped(bool all)
         *link = worker->next;
         sim_unlock();
         pthread_join(worker->thread, NULL);
+        pthread_cond_destroy(&worker->todo);
         free(worker);
         sim_lock();
         link = &sim.workers;
@@ -243,6 +246,7 @@ static void start_thread(pthread_t *thread, void *(*run)(void *), void *argument
 struct sim_worker *sim_worker_start(void)
 {
     struct sim_worker *worker = calloc(1, sizeof *worker);
+    pthread_cond_init(&worker->todo, NULL);
     sim_lock();
     join_stopped(false);
     worker->next = sim.workers;
@@ -256,7 +260,7 @@ void sim_worker_stop(struct sim_worker *worker)
 {
     sim_lock();
     worker->stop = true;
-    pthread_cond_broadcast(&sim.changed);
+    pthread_cond_signal(&worker->todo);
     sim_unlock();
 }
 
@@ -314,7 +318,7 @@ static void *complete(void *argument)
     sim_lock();
     for (;;) {
         while (!threads.completed && !threads.stop)
-            pthread_cond_wait(&sim.changed, &sim.lock);
+            pthread_cond_wait(&threads.to_complete, &sim.lock);
         if (!threads.completed)
             break;
         if (sim.config.disorder) { /* so that there is something to choose from */
@@ -350,7 +354,7 @@ static void *notify(void *argument)
     sim_lock();
     for (;;) {
         while (!threads.notices && !threads.stop)
-            pthread_cond_wait(&sim.changed, &sim.lock);
+            pthread_cond_wait(&threads.to_notify, &sim.lock);
         struct notice *notice = threads.notices;
         if (!notice)
             break;
@@ -387,6 +391,7 @@ void sim_notify_later(mtl_block block, struct sim_event *event, uint64_t value)
     while (*link)
         link = &(*link)->next;
     *link = notice;
+    pthread_cond_signal(&threads.to_notify);
     start_threads_locked();
 }
 
@@ -395,7 +400,8 @@ void sim_stop_threads(void)
     sim_lock();
     bool running = threads.running;
     threads.stop = true;
-    pthread_cond_broadcast(&sim.changed);
+    pthread_cond_signal(&threads.to_complete);
+    pthread_cond_signal(&threads.to_notify);
     sim_unlock();
     if (running) {
         pthread_join(threads.completion, NULL);
@@ -443,6 +449,6 @@ void sim_commit(struct sim_commands *commands)
     while (*link)
         link = &(*link)->next;
     *link = commands;
-    pthread_cond_broadcast(&sim.changed);
+    pthread_cond_signal(&worker->todo);
     sim_unlock();
 }
