@@ -162,11 +162,11 @@ void scribble(void *memory, size_t size, unsigned seed)
 {
     unsigned char *bytes = memory;
     uint64_t x = seed * 0x9e3779b97f4a7c15u + 0x2545f4914f6cdd1du;
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i += sizeof x) {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        bytes[i] = (unsigned char)(x >> 32);
+        memcpy(bytes + i, &x, size - i < sizeof x ? size - i : sizeof x);
     }
 }
 
@@ -230,8 +230,10 @@ void expect_bytes(const void *got, const void *want, size_t size, const char *wh
 void model_fill(unsigned char *bytes, size_t size, size_t offset, const void *pattern,
                 size_t pattern_size)
 {
-    for (size_t i = 0; i < size; i++)
-        bytes[offset + i] = ((const unsigned char *)pattern)[i % pattern_size];
+    size_t done = size < pattern_size ? size : pattern_size;
+    memcpy(bytes + offset, pattern, done);
+    for (; done < size; done *= 2) /* the first time, and whenever it doubles, whole patterns */
+        memcpy(bytes + offset + done, bytes + offset, size - done < done ? size - done : done);
 }
 
 /* --- callbacks -------------------------------------------------------------------------------- */

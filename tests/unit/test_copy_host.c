@@ -162,8 +162,10 @@ static bool fill_is_right(size_t size, size_t offset, const unsigned char *patte
     struct guarded range = guarded_new(size, offset);
     ferry__fill_host(range.bytes, size, pattern, pattern_size, phase);
     bool right = guards_hold(&range);
-    for (size_t i = 0; i < size && right; i++)
-        right = range.bytes[i] == pattern[(phase + i) % pattern_size];
+    for (size_t i = 0; i < size && i < pattern_size; i++)
+        right = right && range.bytes[i] == pattern[(phase + i) % pattern_size];
+    if (size > pattern_size)
+        right = right && memcmp(range.bytes, range.bytes + pattern_size, size - pattern_size) == 0;
     free(range.memory);
     return right;
 }
