@@ -8,7 +8,12 @@
 
 /* Devices: which there are, which is the best, opening and closing one. */
 
-enum { TABLE_SIZE = 256, NAMES_MAX = 1024, LISTED_MAX = 64 };
+enum {
+    TABLE_SIZE = 256,
+    NAMES_MAX = 1024,
+    LISTED_MAX = 64, /* of each driver */
+    DRIVERS_MAX = 4,
+};
 static const uint64_t STAGING_BUDGET = 64 << 20, POOL_BUDGET = 256 << 20;
 
 /* --- all devices of the process: for fork ------------------------------------------------------- */
@@ -143,35 +148,40 @@ static void name_entry(struct entry *entry) {
     info->paths = paths_of(info->import_granularity);
 }
 
-/* All devices of all drivers, the best first; within a rank in the drivers' order. */
-static size_t list_all(struct entry *entries, size_t capacity) {
-    struct ferry_device_info infos[LISTED_MAX];
-    size_t count = 0;
-    for (int wanted = 0; wanted < 3; wanted++) {
-        for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
-            char why[FERRY__WHY_MAX] = "";
-            memset(infos, 0, sizeof infos);
-            size_t found = (*driver)->list(infos, LISTED_MAX, why);
-            if (found > LISTED_MAX) found = LISTED_MAX;
-            if (!found && !wanted) ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
-            for (size_t i = 0; i < found && count < capacity; i++) {
-                struct entry entry = {*driver, (unsigned)i, infos[i]};
-                if (rank(&entry) != wanted) continue;
-                name_entry(&entry);
-                entries[count++] = entry;
-            }
-        }
-    }
-    return count;
+static bool is_of(const struct ferry__driver *driver, const char *name) {
+    const size_t length = strlen(driver->name);
+    return strncmp(name, driver->name, length) == 0 && (!name[length] || name[length] == ':');
 }
 
-static struct entry *list_entries(size_t *out_count) {
-    struct entry *entries = ferry__alloc(LISTED_MAX * sizeof *entries);
+/* After those that are as good. */
+static void insert(struct entry *entries, size_t count, const struct entry *entry) {
+    size_t at = count;
+    for (; at && rank(&entries[at - 1]) > rank(entry); at--) entries[at] = entries[at - 1];
+    entries[at] = *entry;
+}
+
+/* The best first; within a rank in the drivers' order. name: of its driver only, so that none other
+ * is loaded; NULL: of all. */
+static struct entry *list_entries(const char *name, size_t *out_count) {
+    struct ferry_device_info infos[LISTED_MAX];
+    struct entry *entries = ferry__alloc(DRIVERS_MAX * LISTED_MAX * sizeof *entries);
     if (!entries) {
         (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to list devices");
         return NULL;
     }
-    *out_count = list_all(entries, LISTED_MAX);
+    *out_count = 0;
+    for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
+        if (name && !is_of(*driver, name)) continue;
+        char why[FERRY__WHY_MAX] = "";
+        memset(infos, 0, sizeof infos);
+        const size_t found = (*driver)->list(infos, LISTED_MAX, why);
+        if (!found) ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
+        for (size_t i = 0; i < found && i < LISTED_MAX; i++) {
+            struct entry entry = {*driver, (unsigned)i, infos[i]};
+            name_entry(&entry);
+            insert(entries, (*out_count)++, &entry);
+        }
+    }
     return entries;
 }
 
@@ -181,7 +191,7 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
     if (!out_count || (!infos && capacity))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_list: %s is NULL",
                            out_count ? "infos" : "out_count");
-    struct entry *entries = list_entries(&count);
+    struct entry *entries = list_entries(NULL, &count);
     if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (size_t i = 0; i < count && i < capacity; i++) infos[i] = entries[i].info;
     *out_count = count;
@@ -202,13 +212,21 @@ static const struct entry *find_entry(const struct entry *entries, size_t count,
     return NULL;
 }
 
-static enum ferry_status no_such_device(const struct entry *entries, size_t count,
-                                        const char *name) {
-    char names[NAMES_MAX] = "";
+static void join_names(const struct entry *entries, size_t count, char *names) {
     size_t length = 0;
-    for (size_t i = 0; i < count && length < sizeof names; i++)
-        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s",
-                                   i ? ", " : "", entries[i].info.name);
+    names[0] = 0;
+    for (size_t i = 0; i < count && length < NAMES_MAX; i++)
+        length += (size_t)snprintf(names + length, NAMES_MAX - length, "%s%s", i ? ", " : "",
+                                   entries[i].info.name);
+}
+
+static enum ferry_status no_such_device(const char *name) {
+    char names[NAMES_MAX];
+    size_t count;
+    struct entry *entries = list_entries(NULL, &count);
+    if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    join_names(entries, count, names);
+    ferry__free(entries);
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
         struct ferry_device_info info;
         char why[FERRY__WHY_MAX] = "";
@@ -220,15 +238,19 @@ static enum ferry_status no_such_device(const struct entry *entries, size_t coun
     return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\"; there are: %s", name, names);
 }
 
-static enum ferry_status choose(const struct entry *entries, size_t count, const char *asked,
-                                const struct entry **out_entry, char *reason) {
+static const char *name_from_environment(void) {
+    const char *name = getenv("FERRY_DEVICE");
+    return name && name[0] ? name : NULL;
+}
+
+/* name: NULL, or asked for by the user or by the environment. */
+static enum ferry_status choose(const struct entry *entries, size_t count, const char *name,
+                                bool by_user, const struct entry **out_entry, char *reason) {
     enum { REASON_MAX = sizeof((struct ferry_device_info *)0)->reason };
-    const char *environment = getenv("FERRY_DEVICE");
-    const char *name = asked ? asked : environment && environment[0] ? environment : NULL;
     if (name) {
         *out_entry = find_entry(entries, count, name);
-        if (!*out_entry) return no_such_device(entries, count, name);
-        snprintf(reason, REASON_MAX, asked ? "asked for as \"%s\"" : "FERRY_DEVICE is \"%s\"",
+        if (!*out_entry) return no_such_device(name);
+        snprintf(reason, REASON_MAX, by_user ? "asked for as \"%s\"" : "FERRY_DEVICE is \"%s\"",
                  name);
         return FERRY_OK;
     }
@@ -405,11 +427,13 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: out_device is NULL");
     const enum ferry_status checked = check_params(params);
     if (checked) return checked;
-    struct entry *entries = list_entries(&count);
+    const char *name = params->name ? params->name : name_from_environment();
+    struct entry *entries = list_entries(name, &count);
     if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry_device_info info;
     char reason[sizeof info.reason];
-    enum ferry_status status = choose(entries, count, params->name, &entry, reason);
+    enum ferry_status status =
+        choose(entries, count, name, params->name != NULL, &entry, reason);
     if (!status) {
         info = entry->info;
         memcpy(info.reason, reason, sizeof info.reason);
