@@ -130,9 +130,10 @@ static void take_from(struct ferry_device *device, struct ferry__staging *stagin
 }
 
 /* There is some staging, but no memory for more: smaller than asked for, and enough to go on with.
- * Gives up the lock to say so. */
+ * Where that is forbidden each operation that wants more asks again. Gives up the lock to say so. */
 static enum ferry_status stay_small(struct ferry_device *device, struct ferry__staging *staging) {
-    const uint64_t limit = staging->limit = staging->allocated;
+    const uint64_t limit = staging->allocated;
+    if (!device->no_fallback) staging->limit = limit;
     pthread_mutex_unlock(&staging->lock);
     const enum ferry_status status =
         ferry__fallback(device, &device->metrics.now.fallback_staging,
