@@ -308,7 +308,7 @@ static bool is_before(const struct recorded *barrier, bool kernel) {
 static void fence(const struct queue *queue, const struct recorded *barrier) {
     const bool to_host = (barrier->dst_stages & VK_PIPELINE_STAGE_HOST_BIT) &&
                          (barrier->dst_access & VK_ACCESS_HOST_READ_BIT);
-    if (queue->family != REAL_FAMILY &&
+    if (!family_computes(queue->family) &&
         (barrier->src_stages | barrier->dst_stages) & VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT)
         report(STRICTVK_KERNEL, "a barrier of family %u names kernels", queue->family);
     for (size_t i = 0; i < access_count; i++) {
@@ -332,7 +332,7 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
     for (; regions < count && list[regions].call == list->call; regions++)
         ;
     size_t own = access_count;
-    if (list->kernel && queue->family != REAL_FAMILY)
+    if (list->kernel && !family_computes(queue->family))
         report(STRICTVK_KERNEL, "a dispatch on family %u", queue->family);
     for (size_t i = 0; i < regions; i++) {
         const struct recorded *r = &list[i];

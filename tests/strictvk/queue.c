@@ -27,10 +27,23 @@ void queue_reset(void) {
 
 /* --- families --------------------------------------------------------------------------------- */
 
+static _Atomic uint32_t computing = 1u << REAL_FAMILY; /* families, as bits */
+
+bool family_computes(uint32_t family) { return family < 32 && (computing >> family & 1); }
+
+static void read_families(VkPhysicalDevice device, uint32_t *count,
+                          VkQueueFamilyProperties *families) {
+    real.GetPhysicalDeviceQueueFamilyProperties(device, count, families);
+    for (uint32_t i = 0; families && i < *count && i < 32; i++)
+        if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT)
+            computing |= 1u << i;
+}
+
+/* Whatever the families, all run on the one queue of the first. */
 VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceQueueFamilyProperties(
     VkPhysicalDevice device, uint32_t *count, VkQueueFamilyProperties *families) {
     if (!config.queues && !config.transfer) {
-        real.GetPhysicalDeviceQueueFamilyProperties(device, count, families);
+        read_families(device, count, families);
         return;
     }
     uint32_t there = config.transfer ? 2 : 1, one = 1;

@@ -86,6 +86,7 @@ bool fault_tells(void);
 bool fault_writes(const void *context);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
+bool family_computes(uint32_t family);
 
 struct queue {
     VkDevice device;
