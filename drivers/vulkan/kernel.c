@@ -13,7 +13,7 @@ static const uint32_t code[] = {
 
 enum {
     BLOCK = 16,         /* bytes that an invocation writes */
-    ROW = 1024,         /* groups, of which there are as many rows as needed */
+    ROW = 32 << 10,     /* groups, of which there are as many rows as needed */
     GROUPS_MAX = 65535, /* what every device can dispatch, in each dimension */
 };
 

@@ -83,7 +83,6 @@ static void test_copies(void **state) {
     drop(f, &dst);
 }
 
-/* So large that the groups fill more than a row. */
 static void test_large(void **state) {
     struct fixture *f = *state;
     static const struct {
@@ -97,6 +96,28 @@ static void test_large(void **state) {
     }
     drop(f, &src);
     drop(f, &dst);
+}
+
+/* More groups than are dispatched in a row of them: looked at at both ends and near the second. */
+static void test_rows(void **state) {
+    enum { PERIOD = 7, AT = 5, WINDOW = 3 * PERIOD * 1024 };
+    const uint64_t row = 128 * MIB, size = row + MIB - 3;
+    const uint64_t windows[] = {AT, AT + (row - AT) / PERIOD * PERIOD - WINDOW / 3,
+                                AT + (size - WINDOW) / PERIOD * PERIOD};
+    struct fixture *f = *state;
+    struct ferry__memory large = alloc(f, FERRY__USE_PRIVATE, size + 2 * AT);
+    struct filled dst = make(f, WINDOW, 0);
+    struct ferry__command command = by_kernel(fill(&large, AT, size, PERIOD));
+    run(f, FERRY__ROLE_KERNEL, &command, 1);
+    for (unsigned i = 0; i < WINDOW; i++)
+        dst.bytes[i] = command.pattern[i % PERIOD];
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        const struct ferry__command look = copy(&dst.memory, 0, &large, windows[i], WINDOW);
+        run(f, FERRY__ROLE_COPY, &look, 1);
+        assert_bytes(f, &dst.memory, dst.bytes, WINDOW);
+    }
+    drop(f, &dst);
+    release(f, &large);
 }
 
 static void test_fills(void **state) {
@@ -173,8 +194,9 @@ static void test_engines(void **unused) {
 }
 
 static const struct CMUnitTest tests[] = {
-    ON_KERNELS(test_copies),  ON_KERNELS(test_large), ON_KERNELS(test_fills),
-    ON_KERNELS(test_barriers), ON_KERNELS(test_reach), cmocka_unit_test(test_engines),
+    ON_KERNELS(test_copies), ON_KERNELS(test_large),    ON_KERNELS(test_rows),
+    ON_KERNELS(test_fills),  ON_KERNELS(test_barriers), ON_KERNELS(test_reach),
+    cmocka_unit_test(test_engines),
 };
 
 GROUP(kernels);
