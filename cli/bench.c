@@ -58,9 +58,7 @@ static const char *find_clash(const struct options *given)
 
 static enum cli_exit bench_device(const struct options *given)
 {
-    const enum bench_format format = given->json  ? BENCH_JSON
-                                     : given->csv ? BENCH_CSV
-                                                  : BENCH_TEXT;
+    const enum bench_format format = given->json ? BENCH_JSON : given->csv ? BENCH_CSV : BENCH_TEXT;
     const uint64_t usual_ns = given->quick ? QUICK_NS : TABLE_NS;
     const uint64_t budget_ns = given->time_ns > 0 ? given->time_ns : usual_ns;
     struct bench_session session;

@@ -45,7 +45,7 @@ struct bench_spec {
  * were made. */
 struct bench_session {
     const char *device_name;
-    bool pins; /* the system can pin */
+    bool pins;                                         /* the system can pin */
     ferry_device *devices[2][FERRY_PATH_IMPORTED + 1]; /* pinned, path */
     ferry_device *plain[2];                            /* pinned */
     void *peers[2][PEER_COUNT];                        /* pinned */
@@ -121,15 +121,14 @@ struct bench_case {
     uint64_t next;          /* place of the next waiting operation */
     ferry_batch *batch;
     struct bench_team *team;
-    uint64_t calls;              /* of each thread in the run that goes on */
-    _Atomic int status;          /* the first failure, an enum ferry_status; FERRY_OK */
-    char why[CLI_WHY_MAX];       /* and its words */
+    uint64_t calls;        /* of each thread in the run that goes on */
+    _Atomic int status;    /* the first failure, an enum ferry_status; FERRY_OK */
+    char why[CLI_WHY_MAX]; /* and its words */
 };
 
 /* Makes buffers and does the operation once on each place. On failure, too, close it. */
 enum ferry_status bench_case_open(struct bench_case *bench, ferry_device *device,
-                                  const struct bench_spec *spec,
-                                  const struct bench_ground *ground);
+                                  const struct bench_spec *spec, const struct bench_ground *ground);
 void bench_case_close(struct bench_case *bench);
 
 /* A bench_way's run; state is a struct bench_case. */

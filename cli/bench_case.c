@@ -43,8 +43,7 @@ static enum ferry_status do_waiting(struct bench_case *bench, uint64_t i)
     case FERRY_OPERATION_FILL:
     case FERRY_OPERATION_COUNT: break;
     }
-    return ferry_fill_buffer(at.to, ground->size, at.offset, bench_pattern,
-                             sizeof bench_pattern);
+    return ferry_fill_buffer(at.to, ground->size, at.offset, bench_pattern, sizeof bench_pattern);
 }
 
 static enum ferry_status begin(struct bench_case *bench, uint64_t i, ferry_ticket *out_ticket)
@@ -200,9 +199,9 @@ static enum ferry_status provide(struct bench_case *bench, ferry_buffer *const *
     enum ferry_status status = FERRY_OK;
     for (size_t i = 0; i < bench->places && status == FERRY_OK; i++) {
         const struct place at = place_at(bench, i);
-        status = ferry_copy_from_host(buffers[bench->buffers > 1 ? i : 0],
-                                      bench->ground->source + at.host, bench->ground->size,
-                                      at.offset);
+        status =
+            ferry_copy_from_host(buffers[bench->buffers > 1 ? i : 0],
+                                 bench->ground->source + at.host, bench->ground->size, at.offset);
     }
     return status;
 }
@@ -232,8 +231,7 @@ enum ferry_status bench_case_open(struct bench_case *bench, ferry_device *device
     bench->ground = ground;
     bench->device = device;
     bench->places = spec->n > 0 ? spec->n : 1;
-    bench->buffers =
-        spec->mode == BENCH_ASYNC || spec->mode == BENCH_THREADS ? bench->places : 1;
+    bench->buffers = spec->mode == BENCH_ASYNC || spec->mode == BENCH_THREADS ? bench->places : 1;
     enum ferry_status status = make(bench);
     if (status != FERRY_OK) {
         fail(bench, status);

@@ -69,9 +69,11 @@ static void enter(struct bench_entry *entry, uint64_t (*run)(void *, uint64_t), 
 static enum cli_exit open_memcpy(struct hall *hall, struct bench_entry *entry)
 {
     const struct bench_ground *ground = &hall->host.ground;
-    entry->memcpy = (struct bench_memcpy){
-        .to = ground->yard, .from = ground->source, .size = ground->size,
-        .team = entry->spec.kind == BENCH_MEMCPY_TWO ? hall->team : NULL};
+    entry->memcpy =
+        (struct bench_memcpy){.to = ground->yard,
+                              .from = ground->source,
+                              .size = ground->size,
+                              .team = entry->spec.kind == BENCH_MEMCPY_TWO ? hall->team : NULL};
     enter(entry, bench_run_memcpy, &entry->memcpy);
     return CLI_DONE;
 }
@@ -105,10 +107,9 @@ static enum cli_exit open_entry(struct bench_session *session, const struct benc
     if (entry->spec.kind == BENCH_PEER)
         return open_peer(session, group->pinned, hall, entry);
     entry->own.device = bench_session_device(session, &entry->spec, group->pinned);
-    const char *why =
-        entry->own.device == NULL
-            ? ferry_last_error()
-            : bench_own_take(&entry->own, &entry->spec, &hall->host, &entry->ground);
+    const char *why = entry->own.device == NULL
+                          ? ferry_last_error()
+                          : bench_own_take(&entry->own, &entry->spec, &hall->host, &entry->ground);
     if (why != NULL) {
         leave_out(entry, why);
         return CLI_DONE;

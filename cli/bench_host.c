@@ -20,9 +20,8 @@ bool bench_host_take(struct bench_host *host, size_t size, size_t places, bool o
     struct bench_ground *ground = &host->ground;
     *ground = (struct bench_ground){.size = size, .places = places, .odd = odd};
     /* The gap keeps neighbours apart: what is not adjacent cannot be joined to one copy. */
-    ground->stride = (size + FERRY_BUFFER_ALIGNMENT - 1) / FERRY_BUFFER_ALIGNMENT *
-                         FERRY_BUFFER_ALIGNMENT +
-                     GAP;
+    ground->stride =
+        (size + FERRY_BUFFER_ALIGNMENT - 1) / FERRY_BUFFER_ALIGNMENT * FERRY_BUFFER_ALIGNMENT + GAP;
     host->bytes = places * ground->stride + GAP;
     host->source = take(host->bytes);
     host->yard = take(host->bytes);

@@ -111,8 +111,8 @@ uint64_t bench_run_peer(void *state, uint64_t calls)
     struct bench_peer_case *bench = state;
     bench_peer_current(bench->peer);
     uint64_t began = bench_now_ns();
-    const char *why = bench->spec.mode == BENCH_BATCH ? run_batch(bench, calls)
-                                                      : run_waiting(bench, calls);
+    const char *why =
+        bench->spec.mode == BENCH_BATCH ? run_batch(bench, calls) : run_waiting(bench, calls);
     uint64_t ns = bench_now_ns() - began;
     bench_peer_current(NULL);
     return good(bench, why) ? ns : BENCH_FAILED;
@@ -144,8 +144,8 @@ static const char *make(struct bench_peer_case *bench)
     void *full = bench->spec.operation == FERRY_OPERATION_DOWNLOAD ? bench->to : bench->from;
     for (size_t i = 0; i < bench->places && full != NULL && why == NULL; i++) {
         const size_t offset = i * ground->stride;
-        why = finish_after(bench, peer->upload(bench->device, full, offset,
-                                               ground->source + offset, ground->size));
+        why = finish_after(bench, peer->upload(bench->device, full, offset, ground->source + offset,
+                                               ground->size));
     }
     return why;
 }

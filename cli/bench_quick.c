@@ -22,15 +22,38 @@ enum group {
     GROUP_COUNT
 };
 
-#define MEMCPY {.kind = BENCH_MEMCPY}
-#define MEMCPY_TWO {.kind = BENCH_MEMCPY_TWO}
-#define SEED {.kind = BENCH_SEED}
-#define FERRY_WAY(p, m, count)                                                                     \
-    {.kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count)}
-#define FERRY_FROM(m) {.kind = BENCH_FERRY, .memory = BENCH_##m}
-#define PEER_WAY(p) {.kind = BENCH_PEER, .peer = PEER_##p}
-#define PEER_FROM(p, m) {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m}
-#define PEER_BATCH(p) {.kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = BATCH}
+#define MEMCPY               \
+    {                        \
+        .kind = BENCH_MEMCPY \
+    }
+#define MEMCPY_TWO               \
+    {                            \
+        .kind = BENCH_MEMCPY_TWO \
+    }
+#define SEED               \
+    {                      \
+        .kind = BENCH_SEED \
+    }
+#define FERRY_WAY(p, m, count)                                                       \
+    {                                                                                \
+        .kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count) \
+    }
+#define FERRY_FROM(m)                            \
+    {                                            \
+        .kind = BENCH_FERRY, .memory = BENCH_##m \
+    }
+#define PEER_WAY(p)                          \
+    {                                        \
+        .kind = BENCH_PEER, .peer = PEER_##p \
+    }
+#define PEER_FROM(p, m)                                           \
+    {                                                             \
+        .kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m \
+    }
+#define PEER_BATCH(p)                                                         \
+    {                                                                         \
+        .kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = BATCH \
+    }
 
 /* The free ones first. weight: its share of the time. The staged path of what is larger than a
  * chunk is the pipelined one. cuda: run only where CUDA is. */
@@ -50,8 +73,8 @@ static const struct {
     [GROUP_16_MIB] = {FERRY_OPERATION_UPLOAD, 16 * MIB, .weight = 6, .count = 9,
                       .specs = {MEMCPY, MEMCPY_TWO, FERRY_WAY(DIRECT, WAITING, 1),
                                 FERRY_WAY(IMPORTED, WAITING, 1), FERRY_WAY(PIPELINED, WAITING, 1),
-                                PEER_WAY(LIBPLACEBO), PEER_WAY(LIBPLACEBO_STAGED),
-                                PEER_WAY(OPENCL), SEED}},
+                                PEER_WAY(LIBPLACEBO), PEER_WAY(LIBPLACEBO_STAGED), PEER_WAY(OPENCL),
+                                SEED}},
     [GROUP_THREADS_DIRECT] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .weight = 3, .count = 3,
                               .specs = {FERRY_WAY(DIRECT, THREADS, 1),
                                         FERRY_WAY(DIRECT, THREADS, 2),

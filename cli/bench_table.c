@@ -10,14 +10,31 @@ enum { SIZES_MAX = 9 };
 enum { UPLOAD = 1 << FERRY_OPERATION_UPLOAD, DOWNLOAD = 1 << FERRY_OPERATION_DOWNLOAD };
 enum { COPY = 1 << FERRY_OPERATION_COPY, FILL = 1 << FERRY_OPERATION_FILL };
 
-#define FERRY_WAY(p, m, count)                                                                     \
-    {.kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count)}
-#define FERRY_FROM(m) {.kind = BENCH_FERRY, .memory = BENCH_##m}
-#define PEER_WAY(p) {.kind = BENCH_PEER, .peer = PEER_##p}
-#define PEER_FROM(p, m) {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m}
-#define PEER_BATCH(p, count)                                                                       \
-    {.kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = (count)}
-#define YARDSTICKS {.kind = BENCH_MEMCPY}, {.kind = BENCH_MEMCPY_TWO}
+#define FERRY_WAY(p, m, count)                                                       \
+    {                                                                                \
+        .kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count) \
+    }
+#define FERRY_FROM(m)                            \
+    {                                            \
+        .kind = BENCH_FERRY, .memory = BENCH_##m \
+    }
+#define PEER_WAY(p)                          \
+    {                                        \
+        .kind = BENCH_PEER, .peer = PEER_##p \
+    }
+#define PEER_FROM(p, m)                                           \
+    {                                                             \
+        .kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m \
+    }
+#define PEER_BATCH(p, count)                                                    \
+    {                                                                           \
+        .kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = (count) \
+    }
+#define YARDSTICKS               \
+    {.kind = BENCH_MEMCPY},      \
+    {                            \
+        .kind = BENCH_MEMCPY_TWO \
+    }
 #define TRANSFERS (UPLOAD | DOWNLOAD)
 #define ALL (TRANSFERS | COPY | FILL)
 
@@ -31,7 +48,8 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"one after the other, waiting", TRANSFERS,
+    {"one after the other, waiting",
+     TRANSFERS,
      {256, 4 * KIB, 64 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB},
      {YARDSTICKS,
       FERRY_WAY(AUTO, WAITING, 1),
@@ -44,45 +62,52 @@ static const struct section sections[] = {
       PEER_WAY(LIBPLACEBO_STAGED),
       PEER_WAY(OPENCL)},
      .count = 11},
-    {"from and to host memory that the device knows, waiting", TRANSFERS,
+    {"from and to host memory that the device knows, waiting",
+     TRANSFERS,
      {256, 64 * KIB, MIB, 16 * MIB, 256 * MIB},
-     {YARDSTICKS,
-      FERRY_FROM(PAGEABLE),
-      FERRY_FROM(REGISTERED),
-      FERRY_FROM(ALLOCATED),
-      PEER_FROM(CUDA, PAGEABLE),
-      PEER_FROM(CUDA, ALLOCATED)},
+     {YARDSTICKS, FERRY_FROM(PAGEABLE), FERRY_FROM(REGISTERED), FERRY_FROM(ALLOCATED),
+      PEER_FROM(CUDA, PAGEABLE), PEER_FROM(CUDA, ALLOCATED)},
      .count = 7},
-    {"on the device, waiting", COPY | FILL,
+    {"on the device, waiting",
+     COPY | FILL,
      {256, 4 * KIB, 64 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB},
      {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1), PEER_WAY(LIBPLACEBO), PEER_WAY(OPENCL),
       PEER_WAY(CUDA)},
      .count = 6},
-    {"large, waiting", ALL, {1024 * MIB}, {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1)}, .count = 3,
+    {"large, waiting",
+     ALL,
+     {1024 * MIB},
+     {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1)},
+     .count = 3,
      .large = true},
-    {"odd addresses, waiting", ALL, {255, 64 * KIB + 1, 16 * MIB + 1},
+    {"odd addresses, waiting",
+     ALL,
+     {255, 64 * KIB + 1, 16 * MIB + 1},
      {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1), FERRY_WAY(DIRECT, WAITING, 1),
       FERRY_WAY(STAGED, WAITING, 1), FERRY_WAY(PIPELINED, WAITING, 1),
       FERRY_WAY(IMPORTED, WAITING, 1)},
-     .count = 7, .odd = true},
-    {"8 in flight", ALL, {256, 64 * KIB, MIB, 16 * MIB},
-     {YARDSTICKS, FERRY_WAY(AUTO, ASYNC, 8), FERRY_WAY(STAGED, ASYNC, 8)}, .count = 4},
-    {"batches, the time of one item", ALL, {256, 4 * KIB},
-     {YARDSTICKS,
-      FERRY_WAY(AUTO, BATCH, 64),
-      FERRY_WAY(AUTO, BATCH, 1000),
-      FERRY_WAY(STAGED, BATCH, 64),
-      FERRY_WAY(STAGED, BATCH, 1000),
-      PEER_BATCH(LIBPLACEBO, 1000),
-      PEER_BATCH(LIBPLACEBO_STAGED, 1000),
-      PEER_BATCH(OPENCL, 1000),
-      PEER_BATCH(CUDA, 1000)},
+     .count = 7,
+     .odd = true},
+    {"8 in flight",
+     ALL,
+     {256, 64 * KIB, MIB, 16 * MIB},
+     {YARDSTICKS, FERRY_WAY(AUTO, ASYNC, 8), FERRY_WAY(STAGED, ASYNC, 8)},
+     .count = 4},
+    {"batches, the time of one item",
+     ALL,
+     {256, 4 * KIB},
+     {YARDSTICKS, FERRY_WAY(AUTO, BATCH, 64), FERRY_WAY(AUTO, BATCH, 1000),
+      FERRY_WAY(STAGED, BATCH, 64), FERRY_WAY(STAGED, BATCH, 1000), PEER_BATCH(LIBPLACEBO, 1000),
+      PEER_BATCH(LIBPLACEBO_STAGED, 1000), PEER_BATCH(OPENCL, 1000), PEER_BATCH(CUDA, 1000)},
      .count = 10},
-    {"threads, the time of all for one operation", ALL, {64 * KIB, MIB},
+    {"threads, the time of all for one operation",
+     ALL,
+     {64 * KIB, MIB},
      {FERRY_WAY(AUTO, THREADS, 1), FERRY_WAY(AUTO, THREADS, 2), FERRY_WAY(AUTO, THREADS, 4),
       FERRY_WAY(AUTO, THREADS, 8), FERRY_WAY(STAGED, THREADS, 1), FERRY_WAY(STAGED, THREADS, 2),
       FERRY_WAY(STAGED, THREADS, 4), FERRY_WAY(STAGED, THREADS, 8)},
-     .count = 8, .free = true},
+     .count = 8,
+     .free = true},
 };
 
 struct table {
@@ -126,8 +151,8 @@ static struct bench_group plan(const struct table *table, const struct section *
 {
     struct bench_group group = {.size = size,
                                 .odd = section->odd,
-                                .pinned = table->session->pins && !section->free &&
-                                          size <= PINNED_MAX,
+                                .pinned =
+                                    table->session->pins && !section->free && size <= PINNED_MAX,
                                 .budget_ns = table->budget_ns};
     for (size_t i = 0; i < section->count; i++) {
         struct bench_spec spec = section->specs[i];

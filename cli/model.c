@@ -410,7 +410,7 @@ static const struct {
     enum cli_exit (*run)(struct model *model);
     unsigned weight;
 } choices[] = {
-    {upload, 24}, {download, 24}, {copy, 24}, {fill, 12}, {zero, 2},
+    {upload, 24}, {download, 24}, {copy, 24}, {fill, 12},     {zero, 2},
     {batch, 8},   {contents, 4},  {renew, 4}, {wait_one, 16}, {idle, 1},
 };
 

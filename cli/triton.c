@@ -132,8 +132,7 @@ static enum cli_exit tell(const struct triton_options *options, const struct tri
     if (!triton_statistics(server, &statistics, why))
         return CLI_DEVICE;
     char *metrics = triton_metrics(server);
-    struct json *parsed =
-        statistics != NULL ? json_parse(statistics, strlen(statistics)) : NULL;
+    struct json *parsed = statistics != NULL ? json_parse(statistics, strlen(statistics)) : NULL;
     ferry_device_get_info(device, &info);
     if (options->json)
         print_json(options, server, &info, result, statistics, metrics);
@@ -195,8 +194,11 @@ enum cli_exit cli_triton(int argc, char **argv)
         {"private", CLI_FLAG, &given.private_outputs, NULL, "outputs in private memory"},
         {"json", CLI_FLAG, &given.json, NULL, "print JSON instead of text"},
     };
-    const struct cli_manual manual = {.name = "triton", .text = text, .examples = examples,
-                                      .options = options, .option_count = CLI_COUNT(options)};
+    const struct cli_manual manual = {.name = "triton",
+                                      .text = text,
+                                      .examples = examples,
+                                      .options = options,
+                                      .option_count = CLI_COUNT(options)};
     int first = 0;
     enum cli_exit end = CLI_DONE;
     if (!cli_options(&manual, argc, argv, &first, &end))

@@ -33,7 +33,7 @@ enum { REPOSITORY_MAX = 512 };
 struct triton_server {
     struct triton_host_calls calls;
     TRITONSERVER_Server *server;
-    uint32_t major, minor;         /* of the TRITONSERVER API */
+    uint32_t major, minor;           /* of the TRITONSERVER API */
     char repository[REPOSITORY_MAX]; /* a folder in TMPDIR or /tmp; "": none was made */
     bool loaded;
 };
@@ -61,7 +61,7 @@ char *triton_metrics(const struct triton_server *server);
 /* --- the requests (triton_drive.c) ------------------------------------------------------------ */
 
 struct triton_result {
-    uint64_t done, time_ns; /* requests that were answered well, and their time together */
+    uint64_t done, time_ns;       /* requests that were answered well, and their time together */
     uint64_t median_ns, worst_ns; /* of one request */
 };
 

@@ -90,8 +90,8 @@ static TRITONSERVER_Error *prepare(struct lane *lane)
     if (error == NULL)
         error = host->TRITONSERVER_InferenceRequestAddRequestedOutput(lane->request, "OUTPUT");
     if (error == NULL)
-        error = host->TRITONSERVER_InferenceRequestSetReleaseCallback(lane->request, on_release,
-                                                                      lane);
+        error =
+            host->TRITONSERVER_InferenceRequestSetReleaseCallback(lane->request, on_release, lane);
     if (error == NULL)
         error = host->TRITONSERVER_InferenceRequestSetResponseCallback(
             lane->request, ferry_triton_allocator_get(drive->allocator),
@@ -179,8 +179,8 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
     }
     if (!triton_good(host->TRITONSERVER_InferenceResponseOutput(lane->response, 0, &name, &datatype,
                                                                 &shape, &dims, &base, &size, &type,
-                                                                &id, &user), "an output",
-                     drive->why))
+                                                                &id, &user),
+                     "an output", drive->why))
         return CLI_DEVICE;
     const bool fits = size == drive->options->bytes;
     const uint8_t *got = fits ? fetch(drive, lane, base, size, type) : NULL;
@@ -190,8 +190,7 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
         return CLI_DONE;
     snprintf(drive->why, CLI_WHY_MAX,
              "request %llu: %zu bytes came back, which differ from the %llu that were sent",
-             (unsigned long long)lane->number, size,
-             (unsigned long long)drive->options->bytes);
+             (unsigned long long)lane->number, size, (unsigned long long)drive->options->bytes);
     return CLI_CHECK;
 }
 
@@ -275,13 +274,19 @@ enum cli_exit triton_drive(const struct triton_server *server, const struct trit
                            ferry_device *device, struct triton_result *out_result, char *why)
 {
     static const char *const models[] = {TRITON_MODEL};
-    struct drive drive = {.server = server, .options = options, .result = out_result, .why = why,
+    struct drive drive = {.server = server,
+                          .options = options,
+                          .result = out_result,
+                          .why = why,
                           .lane_count = options->concurrency < options->requests
-                                            ? options->concurrency : options->requests,
-                          .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    const struct ferry_triton_allocator_params params = {
-        .device = device, .private_models = models,
-        .private_model_count = options->private_outputs ? 1 : 0};
+                                            ? options->concurrency
+                                            : options->requests,
+                          .lock = PTHREAD_MUTEX_INITIALIZER,
+                          .changed = PTHREAD_COND_INITIALIZER};
+    const struct ferry_triton_allocator_params params = {.device = device,
+                                                         .private_models = models,
+                                                         .private_model_count =
+                                                             options->private_outputs ? 1 : 0};
     if (!triton_good(ferry_triton_allocator_create(&params, &drive.allocator), "the allocator",
                      why))
         return CLI_DEVICE;

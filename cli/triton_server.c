@@ -12,9 +12,9 @@ static const struct call {
     size_t offset;
     bool optional;
 } calls[] = {
-#define TRITON_CALL(returns, name, parameters)                                                     \
+#define TRITON_CALL(returns, name, parameters) \
     {#name, offsetof(struct triton_host_calls, name), false},
-#define TRITON_OPTIONAL(returns, name, parameters)                                                 \
+#define TRITON_OPTIONAL(returns, name, parameters) \
     {#name, offsetof(struct triton_host_calls, name), true},
 #include "host.inc"
 #undef TRITON_CALL
@@ -170,9 +170,9 @@ static bool start(struct triton_server *server, const struct triton_options *giv
                               "loading the model", why))
         return false;
     server->loaded = true;
-    if (!triton_good(host->TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1,
-                                                           &ready),
-                     "the model", why))
+    if (!triton_good(
+            host->TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1, &ready),
+            "the model", why))
         return false;
     if (!ready)
         snprintf(why, CLI_WHY_MAX, "the model is loaded but not ready");
@@ -194,9 +194,11 @@ bool triton_server_close(struct triton_server *server, char *why)
                            "unloading the model", why);
     if (server->server != NULL) {
         good = triton_good(host->TRITONSERVER_ServerStop(server->server), "stopping the server",
-                           why) && good;
+                           why) &&
+               good;
         good = triton_good(host->TRITONSERVER_ServerDelete(server->server), "deleting the server",
-                           why) && good;
+                           why) &&
+               good;
     }
     if (server->repository[0] != 0)
         remove_repository(server);
@@ -220,9 +222,9 @@ bool triton_statistics(const struct triton_server *server, char **out_text, char
     }
     if (!triton_good(error, "the model's statistics", why))
         return false;
-    bool good = triton_good(
-        ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
-        "the model's statistics", why);
+    bool good =
+        triton_good(ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
+                    "the model's statistics", why);
     if (good && (*out_text = strndup(text, size)) == NULL) {
         snprintf(why, CLI_WHY_MAX, "no host memory for the model's statistics");
         good = false;
@@ -246,7 +248,8 @@ char *triton_metrics(const struct triton_server *server)
         !triton_good(host->TRITONSERVER_ServerMetrics(server->server, &metrics), "metrics", why))
         return NULL;
     if (triton_good(host->TRITONSERVER_MetricsFormatted(metrics, TRITONSERVER_METRIC_PROMETHEUS,
-                                                        &text, &size), "metrics", why))
+                                                        &text, &size),
+                    "metrics", why))
         copy = strndup(text, size);
     ferry__triton.TRITONSERVER_ErrorDelete(host->TRITONSERVER_MetricsDelete(metrics));
     return copy;

@@ -6,7 +6,8 @@
  * that lie end to end are one command.
  */
 
-static bool meets(uint64_t a, uint64_t a_end, uint64_t b, uint64_t b_end) {
+static bool meets(uint64_t a, uint64_t a_end, uint64_t b, uint64_t b_end)
+{
     return a < b_end && b < a_end;
 }
 
@@ -17,59 +18,77 @@ struct extent {
     uint64_t begin, end;
 };
 
-static struct extent extent_of(const struct ferry__memory *memory, uint64_t offset, uint64_t size) {
+static struct extent extent_of(const struct ferry__memory *memory, uint64_t offset, uint64_t size)
+{
     static const char host_space;
-    if (!memory->host) return (struct extent){memory->native, offset, offset + size};
+    if (!memory->host)
+        return (struct extent){memory->native, offset, offset + size};
     const uint64_t begin = (uint64_t)(uintptr_t)memory->host + offset;
     return (struct extent){&host_space, begin, begin + size};
 }
 
-static struct extent extent_written(const struct ferry__command *command) {
+static struct extent extent_written(const struct ferry__command *command)
+{
     return extent_of(command->dst, command->dst_offset, command->size);
 }
 
-static struct extent extent_read(const struct ferry__command *command) {
-    if (command->kind != FERRY__COPY) return (struct extent){0};
+static struct extent extent_read(const struct ferry__command *command)
+{
+    if (command->kind != FERRY__COPY)
+        return (struct extent){0};
     return extent_of(command->src, command->src_offset, command->size);
 }
 
-static bool extents_meet(struct extent a, struct extent b) {
+static bool extents_meet(struct extent a, struct extent b)
+{
     return a.space == b.space && meets(a.begin, a.end, b.begin, b.end);
 }
 
-static bool commands_meet(const struct ferry__command *a, const struct ferry__command *b) {
+static bool commands_meet(const struct ferry__command *a, const struct ferry__command *b)
+{
     const struct extent a_written = extent_written(a), b_written = extent_written(b);
     return extents_meet(a_written, b_written) || extents_meet(extent_read(a), b_written) ||
            extents_meet(extent_read(b), a_written);
 }
 
-static struct ferry__hull *find_hull(struct ferry__sub *sub, const void *space) {
+static struct ferry__hull *find_hull(struct ferry__sub *sub, const void *space)
+{
     for (size_t i = 0; i < sub->hull_count; i++)
-        if (sub->hulls[i].space == space) return &sub->hulls[i];
-    if (sub->hull_count == FERRY__HULLS_MAX) return NULL;
+        if (sub->hulls[i].space == space)
+            return &sub->hulls[i];
+    if (sub->hull_count == FERRY__HULLS_MAX)
+        return NULL;
     struct ferry__hull *hull = &sub->hulls[sub->hull_count++];
     *hull = (struct ferry__hull){space, UINT64_MAX, 0, UINT64_MAX, 0};
     return hull;
 }
 
-static void widen(uint64_t *begin, uint64_t *end, struct extent extent) {
-    if (extent.begin < *begin) *begin = extent.begin;
-    if (extent.end > *end) *end = extent.end;
+static void widen(uint64_t *begin, uint64_t *end, struct extent extent)
+{
+    if (extent.begin < *begin)
+        *begin = extent.begin;
+    if (extent.end > *end)
+        *end = extent.end;
 }
 
 /* Notes what a command touches. False: too many memories to keep track of. */
-static bool note(struct ferry__sub *sub, const struct ferry__command *command) {
+static bool note(struct ferry__sub *sub, const struct ferry__command *command)
+{
     const struct extent written = extent_written(command), read = extent_read(command);
     struct ferry__hull *hull = find_hull(sub, written.space);
-    if (!hull) return false;
+    if (!hull)
+        return false;
     widen(&hull->write_begin, &hull->write_end, written);
-    if (!read.space) return true;
-    if (!(hull = find_hull(sub, read.space))) return false;
+    if (!read.space)
+        return true;
+    if (!(hull = find_hull(sub, read.space)))
+        return false;
     widen(&hull->read_begin, &hull->read_end, read);
     return true;
 }
 
-static bool meets_hull(const struct ferry__hull *hull, struct extent written, struct extent read) {
+static bool meets_hull(const struct ferry__hull *hull, struct extent written, struct extent read)
+{
     if (hull->space == written.space &&
         (meets(written.begin, written.end, hull->write_begin, hull->write_end) ||
          meets(written.begin, written.end, hull->read_begin, hull->read_end)))
@@ -80,24 +99,30 @@ static bool meets_hull(const struct ferry__hull *hull, struct extent written, st
 
 /* Could it touch what a command since the last barrier touches? The hulls say no quickly; where they
  * cannot, the commands themselves are asked. */
-static bool meets_run(const struct ferry__sub *sub, const struct ferry__command *command) {
+static bool meets_run(const struct ferry__sub *sub, const struct ferry__command *command)
+{
     enum { ASKED_MAX = 256 };
     const struct extent written = extent_written(command), read = extent_read(command);
     bool maybe = false;
     for (size_t i = 0; i < sub->hull_count && !maybe; i++)
         maybe = meets_hull(&sub->hulls[i], written, read);
-    if (!maybe) return false;
-    if (sub->command_count - sub->run > ASKED_MAX) return true;
+    if (!maybe)
+        return false;
+    if (sub->command_count - sub->run > ASKED_MAX)
+        return true;
     for (size_t i = sub->run; i < sub->command_count; i++)
-        if (commands_meet(&sub->commands[i], command)) return true;
+        if (commands_meet(&sub->commands[i], command))
+            return true;
     return false;
 }
 
 /* Does a copy go on where the last one ends, on both sides? Then they are one. Nothing lies between
  * them that either could touch, so the longer one does not overlap itself either. */
 static bool joins(const struct ferry__sub *sub, const struct ferry__command *command,
-                  uint64_t max_copy) {
-    if (sub->command_count == 0 || command->barrier || command->kind != FERRY__COPY) return false;
+                  uint64_t max_copy)
+{
+    if (sub->command_count == 0 || command->barrier || command->kind != FERRY__COPY)
+        return false;
     const struct ferry__command *last = &sub->commands[sub->command_count - 1];
     return last->kind == FERRY__COPY && last->engine == command->engine &&
            last->dst == command->dst && last->src == command->src &&
@@ -107,7 +132,8 @@ static bool joins(const struct ferry__sub *sub, const struct ferry__command *com
 }
 
 enum ferry_status ferry__add_command(const struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__command command) {
+                                     struct ferry__command command)
+{
     if (!ferry__reserve((void **)&sub->commands, &sub->command_capacity, sub->command_count,
                         sizeof *sub->commands))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");

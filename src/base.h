@@ -32,7 +32,8 @@ void ferry__set_error(const char *why);
 
 /* --- log (log.c) ------------------------------------------------------------------------------ */
 
-void ferry__log(enum ferry_log_level level, const char *format, ...) FERRY__PRINTF(2, 3) FERRY__COLD;
+void ferry__log(enum ferry_log_level level, const char *format, ...)
+    FERRY__PRINTF(2, 3) FERRY__COLD;
 
 /* --- threads and time (thread.c) -------------------------------------------------------------- */
 
@@ -88,7 +89,7 @@ void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation ope
 void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations,
                              uint64_t commands);
 
-#define FERRY__ADD(metrics, field, n)                                                              \
+#define FERRY__ADD(metrics, field, n) \
     ((void)atomic_fetch_add_explicit(&(metrics)->now.field, (uint64_t)(n), memory_order_relaxed))
 
 /* Raises a peak. */
@@ -129,6 +130,6 @@ void ferry__arena_destroy(struct ferry__arena *arena);
 bool ferry__arena_take(struct ferry__arena *arena, uint64_t size, uint64_t *out_offset,
                        void **out_range);
 void ferry__arena_give(struct ferry__arena *arena, void *range); /* never fails, never allocates */
-uint64_t ferry__arena_used(const struct ferry__arena *arena); /* bytes handed out */
+uint64_t ferry__arena_used(const struct ferry__arena *arena);    /* bytes handed out */
 
 #endif

@@ -31,7 +31,7 @@ struct ferry__bridge {
     uint64_t src, dst, size, chunk; /* offsets in the native memories */
     uint64_t edge;                  /* where the words at the ends lie in far */
     bool shared, merges;
-    bool held;  /* read and write are, by the bridge */
+    bool held;          /* read and write are, by the bridge */
     _Atomic bool alone; /* the destination's half could not be registered */
     struct slot slots[2];
     pthread_mutex_t lock; /* guards the slots' states and all below; a leaf */
@@ -40,7 +40,8 @@ struct ferry__bridge {
     char why[FERRY__WHY_MAX];
 };
 
-static void fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why) {
+static void fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why)
+{
     pthread_mutex_lock(&bridge->lock);
     if (!bridge->status) {
         bridge->status = status;
@@ -50,36 +51,46 @@ static void fail(struct ferry__bridge *bridge, enum ferry_status status, const c
 }
 
 /* The half has something to do again. Under no lock. */
-static void poke(struct ferry__op *half) {
+static void poke(struct ferry__op *half)
+{
     struct ferry_device *device = half->device;
     pthread_mutex_lock(&device->lock);
     half->poked = true;
-    if (!half->unhanded) ferry__ready_push(half);
+    if (!half->unhanded)
+        ferry__ready_push(half);
     ferry__kick(device);
     pthread_mutex_unlock(&device->lock);
 }
 
-static void poke_write(struct ferry__bridge *bridge) {
-    if (!atomic_load(&bridge->alone)) poke(bridge->write);
+static void poke_write(struct ferry__bridge *bridge)
+{
+    if (!atomic_load(&bridge->alone))
+        poke(bridge->write);
 }
 
-static void poke_partner(const struct ferry__op *half) {
-    if (half == half->bridge->read) poke_write(half->bridge);
-    else poke(half->bridge->read);
+static void poke_partner(const struct ferry__op *half)
+{
+    if (half == half->bridge->read)
+        poke_write(half->bridge);
+    else
+        poke(half->bridge->read);
 }
 
-void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why) {
+void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why)
+{
     struct ferry__bridge *bridge = half->bridge;
     struct ferry__op *other = half == bridge->read ? bridge->write : bridge->read;
     fail(bridge, status, why);
-    if (atomic_load(&bridge->alone)) return;
+    if (atomic_load(&bridge->alone))
+        return;
     other->poke_next = half->device->pokes;
     half->device->pokes = other;
     ferry__op_ref(other);
     ferry__device_ref(other->device); /* both may be done, and it closed, before the poke */
 }
 
-void ferry__bridge_poke_all(struct ferry__op *list) {
+void ferry__bridge_poke_all(struct ferry__op *list)
+{
     while (list) {
         struct ferry__op *half = list;
         struct ferry_device *device = half->device;
@@ -92,25 +103,30 @@ void ferry__bridge_poke_all(struct ferry__op *list) {
 
 /* --- memory ------------------------------------------------------------------------------------ */
 
-static void slot_free(struct ferry__bridge *bridge, struct slot *slot) {
+static void slot_free(struct ferry__bridge *bridge, struct slot *slot)
+{
     if (slot->far.size)
         bridge->destination->driver->memory_free(bridge->destination->state, &slot->far);
-    if (slot->near.size) bridge->source->driver->memory_free(bridge->source->state, &slot->near);
+    if (slot->near.size)
+        bridge->source->driver->memory_free(bridge->source->state, &slot->near);
 }
 
-static void lock_both(struct ferry__bridge *bridge) {
+static void lock_both(struct ferry__bridge *bridge)
+{
     const bool first = bridge->source->id < bridge->destination->id;
     pthread_mutex_lock(first ? &bridge->source->lock : &bridge->destination->lock);
     pthread_mutex_lock(first ? &bridge->destination->lock : &bridge->source->lock);
 }
 
-static void unlock_both(struct ferry__bridge *bridge) {
+static void unlock_both(struct ferry__bridge *bridge)
+{
     pthread_mutex_unlock(&bridge->source->lock);
     pthread_mutex_unlock(&bridge->destination->lock);
 }
 
 /* Either device may be closed now: it waits for the chunks of its memory. */
-static void let_close(struct ferry__bridge *bridge) {
+static void let_close(struct ferry__bridge *bridge)
+{
     lock_both(bridge);
     bridge->source->bridges--;
     bridge->destination->bridges--;
@@ -119,10 +135,14 @@ static void let_close(struct ferry__bridge *bridge) {
     unlock_both(bridge);
 }
 
-void ferry__bridge_unref(struct ferry__bridge *bridge) {
-    if (atomic_fetch_sub(&bridge->refs, 1) != 1) return;
-    for (size_t i = 0; i < 2; i++) slot_free(bridge, &bridge->slots[i]);
-    if (bridge->held) let_close(bridge);
+void ferry__bridge_unref(struct ferry__bridge *bridge)
+{
+    if (atomic_fetch_sub(&bridge->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < 2; i++)
+        slot_free(bridge, &bridge->slots[i]);
+    if (bridge->held)
+        let_close(bridge);
     if (bridge->held) {
         ferry__op_unref(bridge->read);
         ferry__op_unref(bridge->write);
@@ -134,7 +154,8 @@ void ferry__bridge_unref(struct ferry__bridge *bridge) {
 }
 
 /* Can the destination's device work on the source's staging memory? */
-static bool import_near(struct ferry__bridge *bridge, struct slot *slot) {
+static bool import_near(struct ferry__bridge *bridge, struct slot *slot)
+{
     char why[FERRY__WHY_MAX] = "";
     const struct ferry__limits *limits = &bridge->destination->limits;
     const uint64_t grain = limits->import_granularity;
@@ -153,31 +174,37 @@ static bool import_near(struct ferry__bridge *bridge, struct slot *slot) {
 }
 
 static enum ferry_status slot_alloc(struct ferry__bridge *bridge, struct slot *slot, bool may_share,
-                                    bool *out_shared) {
+                                    bool *out_shared)
+{
     char why[FERRY__WHY_MAX] = "";
     struct ferry_device *source = bridge->source, *destination = bridge->destination;
-    const uint64_t near_size = ferry__round_up(
-        bridge->chunk + 2 * (uint64_t)source->limits.copy_alignment, 65536);
+    const uint64_t near_size =
+        ferry__round_up(bridge->chunk + 2 * (uint64_t)source->limits.copy_alignment, 65536);
     enum ferry_status status = source->driver->memory_alloc(
         source->state, FERRY__USE_READBACK, near_size, "ferry bridge", &slot->near, why);
-    if (status) goto failed;
+    if (status)
+        goto failed;
     *out_shared = may_share && import_near(bridge, slot);
-    if (*out_shared) return FERRY_OK;
+    if (*out_shared)
+        return FERRY_OK;
     const uint64_t align = destination->limits.copy_alignment;
     bridge->edge = ferry__round_up(bridge->chunk + 2 * align, FERRY_BUFFER_ALIGNMENT);
     status = destination->driver->memory_alloc(
         destination->state, bridge->merges ? FERRY__USE_READBACK : FERRY__USE_UPLOAD,
         bridge->edge + FERRY_BUFFER_ALIGNMENT, "ferry bridge", &slot->far, why);
-    if (!status) return FERRY_OK;
+    if (!status)
+        return FERRY_OK;
 failed:
     return ferry__fail(status, "no memory for a copy between devices: %s", why);
 }
 
 /* Both slots, or none. */
-static enum ferry_status slots_alloc(struct ferry__bridge *bridge) {
+static enum ferry_status slots_alloc(struct ferry__bridge *bridge)
+{
     bool first = false, second = false;
     enum ferry_status status = slot_alloc(bridge, &bridge->slots[0], true, &first);
-    if (!status) status = slot_alloc(bridge, &bridge->slots[1], first, &second);
+    if (!status)
+        status = slot_alloc(bridge, &bridge->slots[1], first, &second);
     if (!status && first && !second) { /* an import refused after one that was not: copy both */
         slot_free(bridge, &bridge->slots[0]);
         bridge->slots[0] = (struct slot){0};
@@ -190,27 +217,34 @@ static enum ferry_status slots_alloc(struct ferry__bridge *bridge) {
 /* --- where a chunk lies ------------------------------------------------------------------------ */
 
 /* Of the words read from the source, those wanted begin here. */
-static uint64_t near_skip(const struct ferry__bridge *bridge, const struct slot *slot) {
+static uint64_t near_skip(const struct ferry__bridge *bridge, const struct slot *slot)
+{
     return (bridge->src + slot->at) & (bridge->source->limits.copy_alignment - 1);
 }
 
 /* In far, the chunk has the destination's phase. */
-static uint64_t far_begin(const struct ferry__bridge *bridge, const struct slot *slot) {
-    if (bridge->shared) return near_skip(bridge, slot);
+static uint64_t far_begin(const struct ferry__bridge *bridge, const struct slot *slot)
+{
+    if (bridge->shared)
+        return near_skip(bridge, slot);
     return (bridge->dst + slot->at) & (bridge->destination->limits.copy_alignment - 1);
 }
 
-static uint64_t next_size(const struct ferry__bridge *bridge) {
+static uint64_t next_size(const struct ferry__bridge *bridge)
+{
     const uint64_t left = bridge->size - bridge->read_at;
     const uint64_t align = bridge->destination->limits.copy_alignment;
-    if (left <= bridge->chunk) return left;
+    if (left <= bridge->chunk)
+        return left;
     const uint64_t begin = bridge->dst + bridge->read_at;
     return ferry__round_down(begin + bridge->chunk, align) - begin;
 }
 
 static enum ferry_status sync_range(struct ferry_device *device, const struct ferry__memory *memory,
-                                    uint64_t begin, uint64_t size, bool to_device) {
-    if (memory->coherent) return FERRY_OK;
+                                    uint64_t begin, uint64_t size, bool to_device)
+{
+    if (memory->coherent)
+        return FERRY_OK;
     const uint64_t atom = device->limits.atom;
     const uint64_t from = ferry__round_down(begin, atom);
     const uint64_t length = ferry__round_up(begin + size, atom) - from;
@@ -220,14 +254,17 @@ static enum ferry_status sync_range(struct ferry_device *device, const struct fe
 
 /* --- the source's half ------------------------------------------------------------------------- */
 
-static struct slot *find_slot(struct ferry__bridge *bridge, enum slot_state state) {
+static struct slot *find_slot(struct ferry__bridge *bridge, enum slot_state state)
+{
     for (size_t i = 0; i < 2; i++)
-        if (bridge->slots[i].state == state) return &bridge->slots[i];
+        if (bridge->slots[i].state == state)
+            return &bridge->slots[i];
     return NULL;
 }
 
 static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__bridge *bridge, enum ferry_status *out_status) {
+                                     struct ferry__bridge *bridge, enum ferry_status *out_status)
+{
     pthread_mutex_lock(&bridge->lock);
     struct slot *slot = find_slot(bridge, FREE);
     if (bridge->status || !slot) {
@@ -246,19 +283,22 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     const struct ferry__memory *memory = bridge->read->items[0].src->memory;
     const uint64_t skip = near_skip(bridge, slot), begin = bridge->src + slot->at - skip;
     uint64_t size = ferry__round_up(skip + slot->size, align);
-    if (begin + size > memory->size) size = skip + slot->size;
+    if (begin + size > memory->size)
+        size = skip + slot->size;
     sub->bridges = true;
     *out_status = ferry__emit_copy(device, sub, &slot->near, 0, memory, begin, size);
-    if (*out_status) return FERRY__EMIT_FAILED;
+    if (*out_status)
+        return FERRY__EMIT_FAILED;
     return last ? FERRY__EMIT_DONE : FERRY__EMIT_MORE;
 }
 
 /* A chunk has arrived on the host: on to the other device's memory. */
-static enum ferry_status carry_over(struct ferry__bridge *bridge, struct slot *slot) {
+static enum ferry_status carry_over(struct ferry__bridge *bridge, struct slot *slot)
+{
     const uint64_t skip = near_skip(bridge, slot), begin = far_begin(bridge, slot);
-    enum ferry_status status =
-        sync_range(bridge->source, &slot->near, skip, slot->size, false);
-    if (status || bridge->shared) return status;
+    enum ferry_status status = sync_range(bridge->source, &slot->near, skip, slot->size, false);
+    if (status || bridge->shared)
+        return status;
     ferry__copy_chunk(slot->far.host + begin, slot->near.host + skip, slot->size, 0,
                       bridge->source->cpus_taken + bridge->destination->cpus_taken);
     return sync_range(bridge->destination, &slot->far, begin, slot->size, true);
@@ -272,23 +312,26 @@ struct ends {
     uint64_t head_at, tail_at; /* of those words in the destination's memory */
 };
 
-static struct ends find_ends(const struct ferry__bridge *bridge, const struct slot *slot) {
+static struct ends find_ends(const struct ferry__bridge *bridge, const struct slot *slot)
+{
     const uint64_t align = bridge->destination->limits.copy_alignment;
     const uint64_t begin = bridge->dst + slot->at, end = begin + slot->size;
-    if (!bridge->merges) return (struct ends){0};
+    if (!bridge->merges)
+        return (struct ends){0};
     return (struct ends){begin % align != 0, end % align != 0, ferry__round_down(begin, align),
                          ferry__round_down(end, align)};
 }
 
 static enum ferry_status read_ends(struct ferry_device *device, struct ferry__sub *sub,
                                    struct ferry__bridge *bridge, struct slot *slot,
-                                   const struct ends *ends) {
+                                   const struct ends *ends)
+{
     const uint64_t align = device->limits.copy_alignment;
     const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
     enum ferry_status status = FERRY_OK;
     if (ends->head)
-        status = ferry__emit_copy(device, sub, &slot->far, bridge->edge, memory, ends->head_at,
-                                  align);
+        status =
+            ferry__emit_copy(device, sub, &slot->far, bridge->edge, memory, ends->head_at, align);
     if (!status && ends->tail)
         status = ferry__emit_copy(device, sub, &slot->far, bridge->edge + align, memory,
                                   ends->tail_at, align);
@@ -296,14 +339,16 @@ static enum ferry_status read_ends(struct ferry_device *device, struct ferry__su
 }
 
 /* Puts the bytes round the chunk where they were. */
-static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct slot *slot) {
+static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct slot *slot)
+{
     struct ferry_device *device = bridge->destination;
     const uint64_t align = device->limits.copy_alignment;
     const struct ends ends = find_ends(bridge, slot);
     const uint64_t begin = far_begin(bridge, slot), end = begin + slot->size;
     const unsigned char *words = slot->far.host + bridge->edge;
     enum ferry_status status = sync_range(device, &slot->far, bridge->edge, 2 * align, false);
-    if (ends.head) memcpy(slot->far.host, words, begin);
+    if (ends.head)
+        memcpy(slot->far.host, words, begin);
     if (ends.tail)
         memcpy(slot->far.host + end, words + align + end % align, align - end % align);
     if (!status)
@@ -312,7 +357,8 @@ static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct slot *s
 }
 
 static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__bridge *bridge, struct slot *slot) {
+                                     struct ferry__bridge *bridge, struct slot *slot)
+{
     const uint64_t align = device->limits.copy_alignment, begin = far_begin(bridge, slot);
     const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
     const uint64_t to = bridge->dst + slot->at;
@@ -322,7 +368,8 @@ static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__
                             ferry__round_up(begin + slot->size, align));
 }
 
-static struct slot *next_to_write(struct ferry__bridge *bridge) {
+static struct slot *next_to_write(struct ferry__bridge *bridge)
+{
     for (size_t i = 0; i < 2; i++) {
         struct slot *slot = &bridge->slots[i];
         if (slot->at == bridge->write_at && (slot->state == READ || slot->state == MERGED))
@@ -332,13 +379,16 @@ static struct slot *next_to_write(struct ferry__bridge *bridge) {
 }
 
 static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__sub *sub,
-                                      struct ferry__bridge *bridge, enum ferry_status *out_status) {
+                                      struct ferry__bridge *bridge, enum ferry_status *out_status)
+{
     while (bridge->write_at < bridge->size) {
         pthread_mutex_lock(&bridge->lock);
         struct slot *slot = next_to_write(bridge);
-        if ((*out_status = bridge->status)) ferry__set_error(bridge->why);
+        if ((*out_status = bridge->status))
+            ferry__set_error(bridge->why);
         struct ends ends = {0};
-        if (slot && slot->state == READ) ends = find_ends(bridge, slot);
+        if (slot && slot->state == READ)
+            ends = find_ends(bridge, slot);
         const bool merge = ends.head || ends.tail;
         if (slot && !*out_status) {
             slot->state = merge ? MERGING : WRITING;
@@ -346,19 +396,24 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             bridge->write_at += merge ? 0 : slot->size;
         }
         pthread_mutex_unlock(&bridge->lock);
-        if (*out_status) return FERRY__EMIT_FAILED;
-        if (!slot) return FERRY__EMIT_BLOCKED;
+        if (*out_status)
+            return FERRY__EMIT_FAILED;
+        if (!slot)
+            return FERRY__EMIT_BLOCKED;
         sub->bridges = true;
         *out_status = merge ? read_ends(device, sub, bridge, slot, &ends)
                             : write_chunk(device, sub, bridge, slot);
-        if (*out_status) return FERRY__EMIT_FAILED;
-        if (merge) return FERRY__EMIT_BLOCKED;
+        if (*out_status)
+            return FERRY__EMIT_FAILED;
+        if (merge)
+            return FERRY__EMIT_BLOCKED;
     }
     return FERRY__EMIT_DONE;
 }
 
 enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, enum ferry_status *out_status) {
+                                       struct ferry__op *op, enum ferry_status *out_status)
+{
     struct ferry__bridge *bridge = op->bridge;
     const enum ferry__emitted result = op == bridge->read
                                            ? emit_read(device, sub, bridge, out_status)
@@ -373,25 +428,21 @@ enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry
 /* --- the steps of a chunk ---------------------------------------------------------------------- */
 
 static enum ferry_status step(struct ferry__bridge *bridge, struct slot *slot,
-                              enum slot_state *next) {
+                              enum slot_state *next)
+{
     switch (slot->state) {
-    case READING:
-        *next = READ;
-        return carry_over(bridge, slot);
-    case MERGING:
-        *next = MERGED;
-        return merge_ends(bridge, slot);
+    case READING: *next = READ; return carry_over(bridge, slot);
+    case MERGING: *next = MERGED; return merge_ends(bridge, slot);
     case WRITING:
     case FREE:
     case READ:
-    case MERGED:
-        *next = FREE;
-        break;
+    case MERGED: *next = FREE; break;
     }
     return FERRY_OK;
 }
 
-void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub) {
+void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub)
+{
     struct ferry__bridge *bridge = half->bridge;
     const char *why = sub->record.status ? sub->record.why : "staging memory cannot be reached";
     for (size_t i = 0; i < 2; i++) {
@@ -400,10 +451,13 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
         pthread_mutex_lock(&bridge->lock);
         const bool mine = slot->sub == sub;
         pthread_mutex_unlock(&bridge->lock);
-        if (!mine) continue;
+        if (!mine)
+            continue;
         enum ferry_status status = sub->record.status;
-        if (!status) status = step(bridge, slot, &next);
-        if (status) fail(bridge, status, why);
+        if (!status)
+            status = step(bridge, slot, &next);
+        if (status)
+            fail(bridge, status, why);
         pthread_mutex_lock(&bridge->lock);
         slot->sub = NULL;
         slot->state = next;
@@ -414,7 +468,8 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
 }
 
 /* The source's half is done, and what became of it is known: the other may be judged. */
-void ferry__bridge_half_done(struct ferry__op *half) {
+void ferry__bridge_half_done(struct ferry__op *half)
+{
     if (half->kind != FERRY__OP_BRIDGE_READ || atomic_load(&half->bridge->alone))
         return;
     struct ferry__op *write = half->bridge->write;
@@ -437,13 +492,14 @@ void ferry__bridge_half_done(struct ferry__op *half) {
 /* --- submitting -------------------------------------------------------------------------------- */
 
 static struct ferry__op *make_half(struct ferry__bridge *bridge, const struct ferry__item *item,
-                                   enum ferry__op_kind kind) {
+                                   enum ferry__op_kind kind)
+{
     const bool read = kind == FERRY__OP_BRIDGE_READ;
     struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination, kind);
-    if (!op) return NULL;
-    op->one = (struct ferry__item){.operation = FERRY_OPERATION_COPY,
-                                   .path = FERRY_PATH_BRIDGED,
-                                   .size = item->size};
+    if (!op)
+        return NULL;
+    op->one = (struct ferry__item){
+        .operation = FERRY_OPERATION_COPY, .path = FERRY_PATH_BRIDGED, .size = item->size};
     if (read) {
         op->one.src = item->src;
         op->one.src_offset = item->src_offset;
@@ -457,12 +513,14 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge, const struct fe
     op->waiting = read; /* its failure is told by the other half */
     op->bridge = bridge;
     atomic_fetch_add(&bridge->refs, 1);
-    if (!ferry__uses_gather(op)) return op;
+    if (!ferry__uses_gather(op))
+        return op;
     ferry__op_unref(op);
     return NULL;
 }
 
-static struct ferry__bridge *make_bridge(const struct ferry__item *item) {
+static struct ferry__bridge *make_bridge(const struct ferry__item *item)
+{
     struct ferry__bridge *bridge = ferry__alloc(sizeof *bridge);
     if (!bridge) {
         (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
@@ -487,7 +545,8 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item) {
 }
 
 /* Registers both halves in one step. */
-static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket) {
+static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket)
+{
     struct ferry__op *read = bridge->read, *write = bridge->write;
     lock_both(bridge);
     enum ferry_status status = ferry__enter(read);
@@ -506,29 +565,34 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
             atomic_fetch_sub(&bridge->refs, 1);
         }
     }
-    if (!status && out_ticket) *out_ticket = write->ticket;
+    if (!status && out_ticket)
+        *out_ticket = write->ticket;
     ferry__kick(bridge->source);
     ferry__kick(bridge->destination);
     unlock_both(bridge);
     return status;
 }
 
-static enum ferry_status wait_for(struct ferry__op *write) {
+static enum ferry_status wait_for(struct ferry__op *write)
+{
     struct ferry_device *device = write->device;
     pthread_mutex_lock(&device->lock);
     (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
     const enum ferry_status status = write->status;
-    if (status) ferry__set_error(write->why);
+    if (status)
+        ferry__set_error(write->why);
     pthread_mutex_unlock(&device->lock);
     return status;
 }
 
 enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, ferry_callback cb,
-                                       void *user, ferry_ticket *out_ticket) {
+                                       void *user, ferry_ticket *out_ticket)
+{
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry__bridge *bridge = make_bridge(item);
     struct ferry__op *read = NULL, *write = NULL;
-    if (!bridge) return status;
+    if (!bridge)
+        return status;
     if (bridge->merges && (status = ferry__note_bounce(bridge->destination, item->size)))
         goto release;
     status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -546,10 +610,13 @@ enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, f
         (status = ferry__call_prepare(bridge->destination, cb, user, &write->call)))
         goto release;
     status = enter(bridge, out_ticket);
-    if (!status && waiting) status = wait_for(write);
+    if (!status && waiting)
+        status = wait_for(write);
 release:
-    if (write) ferry__op_unref(write);
-    if (read) ferry__op_unref(read);
+    if (write)
+        ferry__op_unref(write);
+    if (read)
+        ferry__op_unref(read);
     ferry__bridge_unref(bridge);
     return status;
 }

@@ -3,29 +3,32 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *ferry__label(const struct ferry_buffer *buffer) {
+const char *ferry__label(const struct ferry_buffer *buffer)
+{
     return buffer->label ? buffer->label : "buffer";
 }
 
 /* The label is kept as it will stand in messages: buffer "weights". */
-static enum ferry_status set_label(struct ferry_buffer *buffer, const char *label) {
-    if (!label) return FERRY_OK;
+static enum ferry_status set_label(struct ferry_buffer *buffer, const char *label)
+{
+    if (!label)
+        return FERRY_OK;
     const size_t size = strlen(label) + sizeof "buffer \"\"";
     buffer->label = ferry__alloc(size);
     if (!buffer->label)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a label of %zu bytes",
-                           size);
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                           "no host memory for a label of %zu bytes", size);
     snprintf(buffer->label, size, "buffer \"%s\"", label);
     return FERRY_OK;
 }
 
 /* Which direct paths a buffer has: writing needs coherent memory, reading cached memory too. */
-static void set_reach(struct ferry_buffer *buffer) {
+static void set_reach(struct ferry_buffer *buffer)
+{
     const struct ferry_device *device = buffer->device;
     const struct ferry__memory *memory = buffer->memory;
     const bool may = buffer->storage == FERRY_STORAGE_SHARED || device->map != FERRY_MAP_NEVER;
-    const bool transfers =
-        device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
+    const bool transfers = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
     buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
     /* Where the device writes whole words only, bytes beside a transfer are read and written back:
      * a direct write that overlaps it in time would be undone, and a direct read would race. */
@@ -37,24 +40,29 @@ static void set_reach(struct ferry_buffer *buffer) {
     buffer->cpu = reach && memory->cached;
 }
 
-static void link_buffer(struct ferry_buffer *buffer) {
+static void link_buffer(struct ferry_buffer *buffer)
+{
     struct ferry_device *device = buffer->device;
     pthread_mutex_lock(&device->lock);
     buffer->next = device->buffers;
-    if (buffer->next) buffer->next->previous = buffer;
+    if (buffer->next)
+        buffer->next->previous = buffer;
     device->buffers = buffer;
     pthread_mutex_unlock(&device->lock);
 }
 
-static void unlink_buffer(struct ferry_buffer *buffer) {
+static void unlink_buffer(struct ferry_buffer *buffer)
+{
     struct ferry_device *device = buffer->device;
     pthread_mutex_lock(&device->lock);
     *(buffer->previous ? &buffer->previous->next : &device->buffers) = buffer->next;
-    if (buffer->next) buffer->next->previous = buffer->previous;
+    if (buffer->next)
+        buffer->next->previous = buffer->previous;
     pthread_mutex_unlock(&device->lock);
 }
 
-static void count_made(struct ferry_device *device, uint64_t size) {
+static void count_made(struct ferry_device *device, uint64_t size)
+{
     struct ferry__scalars *now = &device->metrics.now;
     FERRY__ADD(&device->metrics, allocations, 1);
     FERRY__ADD(&device->metrics, memory_allocated_bytes, size);
@@ -62,10 +70,12 @@ static void count_made(struct ferry_device *device, uint64_t size) {
     ferry__raise(&now->memory_peak_bytes, in_use);
 }
 
-static enum ferry_status fill_new(struct ferry_buffer *buffer) {
+static enum ferry_status fill_new(struct ferry_buffer *buffer)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__item_fill(&item, buffer, buffer->size, 0, "", 1);
-    if (status) return status;
+    if (status)
+        return status;
     if (buffer->cpu) {
         memset(buffer->host, 0, buffer->size);
         return FERRY_OK;
@@ -75,12 +85,16 @@ static enum ferry_status fill_new(struct ferry_buffer *buffer) {
 
 static enum ferry_status check_params(ferry_device *device,
                                       const struct ferry_buffer_params *params,
-                                      ferry_buffer **out_buffer) {
+                                      ferry_buffer **out_buffer)
+{
     if (!device || !params || !out_buffer)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: %s is NULL",
-                           !device ? "device" : !params ? "params" : "out_buffer");
+                           !device   ? "device"
+                           : !params ? "params"
+                                     : "out_buffer");
     const enum ferry_status status = ferry__device_dead(device, "ferry_buffer_create");
-    if (status) return status;
+    if (status)
+        return status;
     if (!params->size)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: size is 0");
     if (params->storage != FERRY_STORAGE_PRIVATE && params->storage != FERRY_STORAGE_SHARED)
@@ -97,7 +111,8 @@ static enum ferry_status check_params(ferry_device *device,
 }
 
 static struct ferry_buffer *new_buffer(struct ferry_device *device, uint64_t size,
-                                       enum ferry_storage storage) {
+                                       enum ferry_storage storage)
+{
     struct ferry_buffer *buffer = ferry__alloc(sizeof *buffer);
     if (!buffer) {
         (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
@@ -112,7 +127,8 @@ static struct ferry_buffer *new_buffer(struct ferry_device *device, uint64_t siz
 }
 
 /* It has its memory: from here on it is the device's. */
-static void enter_buffer(struct ferry_buffer *buffer) {
+static void enter_buffer(struct ferry_buffer *buffer)
+{
     set_reach(buffer);
     ferry__device_ref(buffer->device);
     link_buffer(buffer);
@@ -122,9 +138,11 @@ static void enter_buffer(struct ferry_buffer *buffer) {
 enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
                                      const struct ferry__memory *memory, uint64_t size,
                                      void (*release)(void *user), void *user,
-                                     ferry_buffer **out_buffer) {
+                                     ferry_buffer **out_buffer)
+{
     struct ferry_buffer *buffer = new_buffer(device, size, FERRY_STORAGE_PRIVATE);
-    if (!buffer) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!buffer)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     buffer->memory = memory;
     buffer->release = release;
     buffer->release_user = user;
@@ -135,14 +153,18 @@ enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
 
 enum ferry_status ferry_buffer_create(ferry_device *device,
                                       const struct ferry_buffer_params *params,
-                                      ferry_buffer **out_buffer) {
+                                      ferry_buffer **out_buffer)
+{
     enum ferry_status status = check_params(device, params, out_buffer);
-    if (status) return status;
+    if (status)
+        return status;
     struct ferry_buffer *buffer = new_buffer(device, params->size, params->storage);
-    if (!buffer) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if ((status = set_label(buffer, params->label))) goto free_buffer;
-    status = ferry__memory_take(device, params->storage, params->size, params->label,
-                                &buffer->place);
+    if (!buffer)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if ((status = set_label(buffer, params->label)))
+        goto free_buffer;
+    status =
+        ferry__memory_take(device, params->storage, params->size, params->label, &buffer->place);
     if (status) {
         status = ferry__fail(status, "ferry_buffer_create: size %zu: %s", params->size,
                              ferry_last_error());
@@ -164,23 +186,30 @@ free_buffer:
     return status;
 }
 
-void ferry__buffer_ref(struct ferry_buffer *buffer) {
+void ferry__buffer_ref(struct ferry_buffer *buffer)
+{
     atomic_fetch_add_explicit(&buffer->refs, 1, memory_order_relaxed);
 }
 
-void ferry__buffer_unref(struct ferry_buffer *buffer) {
-    if (atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1) return;
+void ferry__buffer_unref(struct ferry_buffer *buffer)
+{
+    if (atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1)
+        return;
     struct ferry_device *device = buffer->device;
     unlink_buffer(buffer);
-    if (buffer->release) buffer->release(buffer->release_user);
-    else if (!buffer->zombie) ferry__memory_give(device, &buffer->place);
+    if (buffer->release)
+        buffer->release(buffer->release_user);
+    else if (!buffer->zombie)
+        ferry__memory_give(device, &buffer->place);
     ferry__free(buffer->label);
     ferry__free(buffer);
     ferry__device_unref(device);
 }
 
-void ferry_buffer_destroy(ferry_buffer *buffer) {
-    if (!buffer) return;
+void ferry_buffer_destroy(ferry_buffer *buffer)
+{
+    if (!buffer)
+        return;
     struct ferry_device *device = buffer->device;
     if (atomic_load(&device->dead) == FERRY__FORKED) { /* the parent's locks: host memory only */
         ferry__free(buffer->label);
@@ -194,32 +223,39 @@ void ferry_buffer_destroy(ferry_buffer *buffer) {
     ferry__buffer_unref(buffer);
 }
 
-size_t ferry_buffer_size(const ferry_buffer *buffer) { return buffer ? buffer->size : 0; }
+size_t ferry_buffer_size(const ferry_buffer *buffer)
+{
+    return buffer ? buffer->size : 0;
+}
 
-enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer) {
+enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer)
+{
     return buffer ? buffer->storage : FERRY_STORAGE_PRIVATE;
 }
 
-ferry_device *ferry_buffer_device(const ferry_buffer *buffer) {
+ferry_device *ferry_buffer_device(const ferry_buffer *buffer)
+{
     return buffer ? buffer->device : NULL;
 }
 
 /* --- waiting for a buffer --------------------------------------------------------------------- */
 
 /* A marker that depends on all operations on the buffer, and is done when they are. */
-static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what) {
+static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what)
+{
     struct ferry_device *device = buffer->device;
     if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
         return FERRY_OK;
     struct ferry__op *marker = ferry__op_create(device, FERRY__OP_READY);
-    if (!marker) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!marker)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     marker->uses[0] =
         (struct ferry__use_node){.buffer = buffer, .op = marker, .access = FERRY_ACCESS_WRITE};
     marker->use_count = 1;
     pthread_mutex_lock(&device->lock);
     enum ferry_status status = ferry__enter(marker);
-    if (!status && !ferry__wait_until(device, ferry__op_is_done, marker,
-                                      ferry__deadline(timeout_ns))) {
+    if (!status &&
+        !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns))) {
         const struct ferry__op *external = ferry__external_before(marker);
         status = external ? ferry__fail(FERRY_ERROR_TIMEOUT,
                                         "%s: %s is in use after %llu ns, by external work %llu",
@@ -233,36 +269,47 @@ static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, co
     return status;
 }
 
-static enum ferry_status check_wait(ferry_buffer *buffer, const char *what) {
+static enum ferry_status check_wait(ferry_buffer *buffer, const char *what)
+{
     const enum ferry_status status = ferry__in_callback(what);
-    if (status) return status;
-    if (!buffer) return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: buffer is NULL", what);
+    if (status)
+        return status;
+    if (!buffer)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: buffer is NULL", what);
     return FERRY_OK;
 }
 
-enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t timeout_ns) {
+enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t timeout_ns)
+{
     enum ferry_status status = check_wait(buffer, "ferry_buffer_wait");
-    if (status) return status;
+    if (status)
+        return status;
     /* Of a device that is lost everything ends; of one that is closed nothing is in flight. */
     if (atomic_load(&buffer->device->dead) > FERRY__LOST)
         return ferry__device_dead(buffer->device, "ferry_buffer_wait");
     return wait_idle(buffer, timeout_ns, "ferry_buffer_wait");
 }
 
-enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_contents) {
+enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_contents)
+{
     enum ferry_status status = check_wait(buffer, "ferry_buffer_contents");
-    if (status) return status;
+    if (status)
+        return status;
     if (!out_contents)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_buffer_contents: out_contents is NULL");
     if (buffer->storage != FERRY_STORAGE_SHARED || !buffer->host)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "ferry_buffer_contents: %s is private",
                            ferry__label(buffer));
-    if ((status = ferry__device_dead(buffer->device, "ferry_buffer_contents"))) return status;
-    if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents"))) return status;
+    if ((status = ferry__device_dead(buffer->device, "ferry_buffer_contents")))
+        return status;
+    if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents")))
+        return status;
     pthread_mutex_lock(&buffer->device->lock);
-    if ((status = buffer->failure.status)) ferry__set_error(buffer->failure.why);
+    if ((status = buffer->failure.status))
+        ferry__set_error(buffer->failure.why);
     pthread_mutex_unlock(&buffer->device->lock);
-    if (!status) *out_contents = buffer->host;
+    if (!status)
+        *out_contents = buffer->host;
     return status;
 }

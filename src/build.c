@@ -10,7 +10,8 @@
 
 /* --- their memory ------------------------------------------------------------------------------ */
 
-static void sub_free(struct ferry__sub *sub) {
+static void sub_free(struct ferry__sub *sub)
+{
     ferry__free(sub->commands);
     ferry__free(sub->parts);
     ferry__free(sub->waits);
@@ -20,7 +21,8 @@ static void sub_free(struct ferry__sub *sub) {
     ferry__free(sub);
 }
 
-void ferry__subs_free(struct ferry_device *device) {
+void ferry__subs_free(struct ferry_device *device)
+{
     while (device->free_subs) {
         struct ferry__sub *sub = device->free_subs;
         device->free_subs = sub->next;
@@ -28,10 +30,13 @@ void ferry__subs_free(struct ferry_device *device) {
     }
 }
 
-static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) {
+static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
+{
     struct ferry__sub *sub = device->free_subs;
-    if (sub) device->free_subs = sub->next;
-    else if (!(sub = ferry__alloc(sizeof *sub))) return NULL;
+    if (sub)
+        device->free_subs = sub->next;
+    else if (!(sub = ferry__alloc(sizeof *sub)))
+        return NULL;
     sub->next = NULL;
     sub->queue = queue;
     sub->record = (struct ferry__record){.status = FERRY_OK};
@@ -46,14 +51,17 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue) 
 
 /* Forgets all waits but the first few. Under the lock: external work whose last reference this is has
  * let go of all but its event. */
-static void drop_waits(struct ferry__sub *sub, size_t kept) {
+static void drop_waits(struct ferry__sub *sub, size_t kept)
+{
     while (sub->wait_count > kept) {
         struct ferry__op *from = sub->keeps[--sub->wait_count];
-        if (from) ferry__op_unref(from);
+        if (from)
+            ferry__op_unref(from);
     }
 }
 
-static void sub_give(struct ferry_device *device, struct ferry__sub *sub) {
+static void sub_give(struct ferry_device *device, struct ferry__sub *sub)
+{
     drop_waits(sub, 0);
     sub->next = device->free_subs;
     device->free_subs = sub;
@@ -62,42 +70,54 @@ static void sub_give(struct ferry_device *device, struct ferry__sub *sub) {
 /* --- failures ---------------------------------------------------------------------------------- */
 
 static void fail_items(struct ferry__op *op, size_t first, size_t last, enum ferry_status status,
-                       const char *why) {
-    if (!op->why[0]) snprintf(op->why, sizeof op->why, "%s", why);
+                       const char *why)
+{
+    if (!op->why[0])
+        snprintf(op->why, sizeof op->why, "%s", why);
     for (size_t i = first; i <= last && i < op->count; i++)
-        if (!op->items[i].status) op->items[i].status = status;
+        if (!op->items[i].status)
+            op->items[i].status = status;
 }
 
 /* A waiting operation that fails before it was begun has changed nothing, and its caller knows. An
  * asynchronous one has failed all the same for those that read its bytes. */
-static void note_untouched(struct ferry__op *op) {
-    if (op->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count) return;
+static void note_untouched(struct ferry__op *op)
+{
+    if (op->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count)
+        return;
     struct ferry__item *item = &op->items[op->next_item];
     item->untouched = !item->begun;
 }
 
 /* Staging is free again: what waits for it may try. */
-static void staging_returned(struct ferry_device *device) {
+static void staging_returned(struct ferry_device *device)
+{
     device->staging_returns++;
-    for (unsigned q = 0; q < device->limits.queue_count; q++) device->queues[q].starved = false;
+    for (unsigned q = 0; q < device->limits.queue_count; q++)
+        device->queues[q].starved = false;
 }
 
 /* What a bounce has read will not be written: the item has failed. */
-static void drop_bounce(struct ferry__op *op) {
+static void drop_bounce(struct ferry__op *op)
+{
     struct ferry_device *device = op->device;
-    if (!op->bounce_ready) return;
+    if (!op->bounce_ready)
+        return;
     op->bounce_ready = op->holds = false;
     ferry__staging_give(device, &device->readback, &op->bounce);
     staging_returned(device);
 }
 
 /* The rest of op will not be carried out. */
-static void give_up(struct ferry__op *op, enum ferry_status status, const char *why) {
+static void give_up(struct ferry__op *op, enum ferry_status status, const char *why)
+{
     ferry__ready_remove(op);
     drop_bounce(op);
-    if (op->bridge) ferry__bridge_give_up(op, status, why);
+    if (op->bridge)
+        ferry__bridge_give_up(op, status, why);
     note_untouched(op);
-    if (op->count) fail_items(op, op->next_item, op->count - 1, status, why);
+    if (op->count)
+        fail_items(op, op->next_item, op->count - 1, status, why);
     op->next_item = op->count;
     ferry__op_handed(op);
     ferry__op_try_done(op);
@@ -105,9 +125,11 @@ static void give_up(struct ferry__op *op, enum ferry_status status, const char *
 
 /* --- done -------------------------------------------------------------------------------------- */
 
-static enum ferry_status invalidate(struct ferry_device *device, const struct ferry__slice *slice) {
+static enum ferry_status invalidate(struct ferry_device *device, const struct ferry__slice *slice)
+{
     const struct ferry__memory *memory = &slice->chunk->memory;
-    if (memory->coherent) return FERRY_OK;
+    if (memory->coherent)
+        return FERRY_OK;
     const uint64_t atom = device->limits.atom;
     const uint64_t begin = ferry__round_down(slice->offset, atom);
     const uint64_t end = ferry__round_up(slice->offset + slice->size, atom);
@@ -115,16 +137,19 @@ static enum ferry_status invalidate(struct ferry_device *device, const struct fe
 }
 
 /* Lets the host see what the device wrote; if that fails, the submission has failed. */
-static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub) {
+static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub)
+{
     for (size_t i = 0; i < sub->out_count && !sub->record.status; i++) {
-        if (!sub->outs[i].size && !sub->outs[i].bounce) continue;
+        if (!sub->outs[i].size && !sub->outs[i].bounce)
+            continue;
         sub->record.status = invalidate(device, &sub->outs[i].slice);
         if (sub->record.status)
             snprintf(sub->record.why, sizeof sub->record.why, "reading staging memory back failed");
     }
 }
 
-static void copy_out(struct ferry_device *device, struct ferry__sub *sub) {
+static void copy_out(struct ferry_device *device, struct ferry__sub *sub)
+{
     invalidate_all(device, sub);
     const bool good = !sub->record.status;
     for (size_t i = 0; i < sub->out_count; i++) {
@@ -132,18 +157,23 @@ static void copy_out(struct ferry_device *device, struct ferry__sub *sub) {
         if (good && out->size)
             ferry__copy_chunk(out->dst, ferry__slice_host(&out->slice) + out->skip, out->size,
                               out->whole, device->cpus_taken);
-        if (good && out->bounce) ferry__bounce_merge(device, out->bounce);
-        else ferry__staging_give(device, &device->readback, &out->slice);
+        if (good && out->bounce)
+            ferry__bounce_merge(device, out->bounce);
+        else
+            ferry__staging_give(device, &device->readback, &out->slice);
     }
     for (size_t i = 0; i < sub->upload_count; i++)
         ferry__staging_give(device, &device->upload, &sub->uploads[i]);
-    if (sub->slots || sub->pieces) ferry__file_sub_done(device, sub);
+    if (sub->slots || sub->pieces)
+        ferry__file_sub_done(device, sub);
     for (size_t i = 0; i < sub->part_count && sub->bridges; i++)
-        if (sub->parts[i].op->bridge) ferry__bridge_copy_out(sub->parts[i].op, sub);
+        if (sub->parts[i].op->bridge)
+            ferry__bridge_copy_out(sub->parts[i].op, sub);
 }
 
 /* An op that waited for this submission goes on, or skips the item that failed. */
-static void unblock(struct ferry__op *op, enum ferry_status status) {
+static void unblock(struct ferry__op *op, enum ferry_status status)
+{
     if (status) {
         op->next_item++;
         op->item_done = 0;
@@ -153,7 +183,8 @@ static void unblock(struct ferry__op *op, enum ferry_status status) {
     ferry__ready_push(op);
 }
 
-void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
+void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
+{
     struct ferry__metrics *metrics = &device->metrics;
     const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
     if (sub->out_count || sub->upload_count || sub->bridges || sub->slots || sub->pieces) {
@@ -163,16 +194,21 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
         staging_returned(device);
     }
     const enum ferry_status status = sub->record.status;
-    if (status == FERRY_ERROR_DEVICE_LOST) ferry__device_lose(device);
-    if (status) FERRY__ADD(metrics, submission_failures, 1);
+    if (status == FERRY_ERROR_DEVICE_LOST)
+        ferry__device_lose(device);
+    if (status)
+        FERRY__ADD(metrics, submission_failures, 1);
     FERRY__ADD(metrics, device_time_ns, sub->record.device_ns);
-    if (done_ns) ferry__trace_submission(device, sub, done_ns);
+    if (done_ns)
+        ferry__trace_submission(device, sub, done_ns);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
-        if (status) fail_items(op, part->first, part->last, status, sub->record.why);
+        if (status)
+            fail_items(op, part->first, part->last, status, sub->record.why);
         op->pending--;
-        if (part->blocks) unblock(op, status);
+        if (part->blocks)
+            unblock(op, status);
         ferry__op_try_done(op);
         ferry__op_unref_locked(op);
     }
@@ -183,10 +219,13 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub) {
 
 /* External work goes with its event: the submission keeps it, since what stands between the two may
  * be done and gone before the device comes to wait. */
-static bool add_wait(struct ferry__sub *sub, struct ferry__op *from) {
+static bool add_wait(struct ferry__sub *sub, struct ferry__op *from)
+{
     for (size_t i = 0; i < sub->wait_count; i++) {
-        if (sub->waits[i].event != from->event) continue;
-        if (sub->waits[i].value < from->value) sub->waits[i].value = from->value;
+        if (sub->waits[i].event != from->event)
+            continue;
+        if (sub->waits[i].value < from->value)
+            sub->waits[i].value = from->value;
         return true;
     }
     if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
@@ -195,7 +234,8 @@ static bool add_wait(struct ferry__sub *sub, struct ferry__op *from) {
                         sizeof *sub->keeps))
         return false;
     const bool external = from->kind == FERRY__OP_EXTERNAL;
-    if (external) ferry__op_ref(from);
+    if (external)
+        ferry__op_ref(from);
     sub->keeps[sub->wait_count] = external ? from : NULL;
     sub->waits[sub->wait_count++] = (struct ferry_sync){from->event, from->value};
     return true;
@@ -203,31 +243,39 @@ static bool add_wait(struct ferry__sub *sub, struct ferry__op *from) {
 
 /* What op depends on in other queues, and of the user's, is waited for on the device. What never
  * came to the device (it failed, or there was nothing to do) hands on what itself depends on. */
-static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epoch) {
+static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epoch)
+{
     for (size_t i = 0; i < op->edge_count; i++) {
         struct ferry__op *from = op->edges[i].from;
         const bool external = from->kind == FERRY__OP_EXTERNAL;
-        if (atomic_load(&from->done) || from->epoch == epoch) continue;
+        if (atomic_load(&from->done) || from->epoch == epoch)
+            continue;
         from->epoch = epoch;
         if (!external && !from->submissions) {
-            if (!add_waits(sub, from, epoch)) return false;
+            if (!add_waits(sub, from, epoch))
+                return false;
         } else if ((external || from->queue != sub->queue) && from->value) {
-            if (!add_wait(sub, from)) return false;
+            if (!add_wait(sub, from))
+                return false;
         }
     }
     return true;
 }
 
 /* Makes op a part of the submission, with its waits. */
-static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
+static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
+{
     const size_t waits = sub->wait_count;
-    if (!op->submissions && !add_waits(sub, op, ++op->device->epoch)) return false;
+    if (!op->submissions && !add_waits(sub, op, ++op->device->epoch))
+        return false;
     if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
         return false;
-    sub->parts[sub->part_count++] =
-        (struct ferry__part){.op = op, .first = op->next_item, .last = op->next_item,
-                             .commands = sub->command_count, .waits = waits};
+    sub->parts[sub->part_count++] = (struct ferry__part){.op = op,
+                                                         .first = op->next_item,
+                                                         .last = op->next_item,
+                                                         .commands = sub->command_count,
+                                                         .waits = waits};
     ferry__op_ref(op);
     op->pending++;
     return true;
@@ -235,7 +283,8 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op) {
 
 /* Takes back the last part: it has no commands, and is no concern of the submission's. Nor is what
  * it waits for. */
-static void drop_part(struct ferry__sub *sub) {
+static void drop_part(struct ferry__sub *sub)
+{
     struct ferry__op *op = sub->parts[--sub->part_count].op;
     drop_waits(sub, sub->parts[sub->part_count].waits);
     op->pending--;
@@ -243,15 +292,18 @@ static void drop_part(struct ferry__sub *sub) {
 }
 
 /* Staging is short. A waiting operation that must not wait for it is refused, and changes nothing. */
-static bool refuse(struct ferry_device *device, struct ferry__op *op) {
-    if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions) return false;
+static bool refuse(struct ferry_device *device, struct ferry__op *op)
+{
+    if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions)
+        return false;
     FERRY__ADD(&device->metrics, staging_exhaustions, 1);
     give_up(op, FERRY_ERROR_POOL_EXHAUSTED, "all staging memory is in use by other operations");
     return true;
 }
 
 /* Behind work that waits for staging, those that must not wait for it are refused. */
-static bool refuse_behind(struct ferry_device *device, const struct ferry__queue *queue) {
+static bool refuse_behind(struct ferry_device *device, const struct ferry__queue *queue)
+{
     for (struct ferry__op *op = queue->ready_first; op && device->no_staging_wait;
          op = op->ready_next)
         if ((op->one.path == FERRY_PATH_STAGED || op->one.path == FERRY_PATH_PIPELINED) &&
@@ -262,39 +314,43 @@ static bool refuse_behind(struct ferry_device *device, const struct ferry__queue
 
 /* What emitting op came to. True: the next op may follow in this submission. */
 static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct ferry__op *op,
-                   enum ferry__emitted result, enum ferry_status status, uint64_t returns) {
+                   enum ferry__emitted result, enum ferry_status status, uint64_t returns)
+{
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
     op->holds = op->bounce_ready;
     part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
-    if (op->starved_ns) ferry__trace_wait(op);
+    if (op->starved_ns)
+        ferry__trace_wait(op);
     switch (result) {
     case FERRY__EMIT_DONE:
         ferry__ready_remove(op);
         ferry__op_gathered(op);
-        return sub->staged < device->upload.chunk_size &&
-               sub->command_count < FERRY__COMMANDS_MAX;
-    case FERRY__EMIT_MORE:
-        return false;
+        return sub->staged < device->upload.chunk_size && sub->command_count < FERRY__COMMANDS_MAX;
+    case FERRY__EMIT_MORE: return false;
     case FERRY__EMIT_STARVED:
-        if (sub->command_count || refuse(device, op)) return false;
+        if (sub->command_count || refuse(device, op))
+            return false;
         FERRY__ADD(&device->metrics, staging_waits, 1);
-        if (device->trace) op->starved_ns = ferry__now_ns();
+        if (device->trace)
+            op->starved_ns = ferry__now_ns();
         ferry__ready_remove(op); /* behind those that hold staging */
         ferry__ready_push(op);
-        queue->starved =
-            returns == device->staging_returns && !queue->ready_first->holds;
+        queue->starved = returns == device->staging_returns && !queue->ready_first->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;
-        if (op->bridge && op->poked) return false; /* meanwhile there is something to do */
+        if (op->bridge && op->poked)
+            return false; /* meanwhile there is something to do */
         ferry__ready_remove(op);
         return true;
     case FERRY__EMIT_WAITS:
-        if (op->poked) return false;
+        if (op->poked)
+            return false;
         ferry__ready_remove(op);
         op->waits = true;
-        if (sub->command_count == part->commands) drop_part(sub);
+        if (sub->command_count == part->commands)
+            drop_part(sub);
         return true;
     case FERRY__EMIT_FAILED:
         note_untouched(op);
@@ -302,7 +358,8 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         drop_bounce(op);
         op->next_item++;
         op->item_done = 0;
-        if (op->next_item < op->count) return true; /* the batch goes on behind it */
+        if (op->next_item < op->count)
+            return true; /* the batch goes on behind it */
         ferry__ready_remove(op);
         ferry__op_gathered(op);
         return true;
@@ -311,7 +368,8 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
 }
 
 /* Fills a submission with what is ready. */
-static void gather(struct ferry_device *device, struct ferry__sub *sub) {
+static void gather(struct ferry_device *device, struct ferry__sub *sub)
+{
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__op *op;
     while ((op = queue->ready_first)) {
@@ -330,11 +388,13 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub) {
         pthread_mutex_unlock(&device->lock);
         const enum ferry__emitted result = ferry__emit(device, sub, op, &status);
         pthread_mutex_lock(&device->lock);
-        if (!settle(device, sub, op, result, status, returns)) break;
+        if (!settle(device, sub, op, result, status, returns))
+            break;
     }
 }
 
-static void note_submitted(struct ferry_device *device, struct ferry__sub *sub) {
+static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
+{
     struct ferry__queue *queue = &device->queues[sub->queue];
     queue->value = sub->value;
     queue->in_flight++;
@@ -346,14 +406,17 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub) 
         struct ferry__op *op = sub->parts[i].op;
         op->event = queue->event;
         op->value = sub->value;
-        if (op->submissions++ && op->batch) FERRY__ADD(&device->metrics, batch_splits, 1);
-        if (op->gathered && !op->handed) ferry__op_handed(op);
+        if (op->submissions++ && op->batch)
+            FERRY__ADD(&device->metrics, batch_splits, 1);
+        if (op->gathered && !op->handed)
+            ferry__op_handed(op);
     }
     if (device->polling && !(device->polled & (1u << sub->queue)))
         device->driver->wake(device->state);
 }
 
-static void hand_over(struct ferry_device *device, struct ferry__sub *sub) {
+static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
+{
     char why[FERRY__WHY_MAX] = "";
     sub->value = device->queues[sub->queue].value + 1;
     const struct ferry__submission_info info = {.queue = sub->queue,
@@ -363,7 +426,8 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub) {
                                                 .wait_count = sub->wait_count,
                                                 .value = sub->value,
                                                 .record = &sub->record};
-    if (device->trace) sub->submitted_ns = ferry__now_ns();
+    if (device->trace)
+        sub->submitted_ns = ferry__now_ns();
     pthread_mutex_unlock(&device->lock);
     const enum ferry_status status = device->driver->submit(device->state, &info, why);
     pthread_mutex_lock(&device->lock);
@@ -376,16 +440,21 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub) {
     memcpy(sub->record.why, why, sizeof why);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
-        if (op->gathered && !op->handed) ferry__op_handed(op);
+        if (op->gathered && !op->handed)
+            ferry__op_handed(op);
     }
     ferry__sub_done(device, sub);
 }
 
-bool ferry__build(struct ferry_device *device, unsigned q) {
+bool ferry__build(struct ferry_device *device, unsigned q)
+{
     struct ferry__queue *queue = &device->queues[q];
-    if (queue->building || !queue->ready_first) return false;
-    if (queue->starved) return refuse_behind(device, queue);
-    if (queue->in_flight >= FERRY__IN_FLIGHT_MAX) return false;
+    if (queue->building || !queue->ready_first)
+        return false;
+    if (queue->starved)
+        return refuse_behind(device, queue);
+    if (queue->in_flight >= FERRY__IN_FLIGHT_MAX)
+        return false;
     struct ferry__sub *sub = sub_take(device, q);
     if (!sub) {
         give_up(queue->ready_first, FERRY_ERROR_OUT_OF_HOST_MEMORY,
@@ -398,7 +467,8 @@ bool ferry__build(struct ferry_device *device, unsigned q) {
         hand_over(device, sub);
     } else { /* all that was gathered needs nothing of the device */
         for (size_t i = 0; i < sub->part_count; i++)
-            if (sub->parts[i].op->gathered) ferry__op_handed(sub->parts[i].op);
+            if (sub->parts[i].op->gathered)
+                ferry__op_handed(sub->parts[i].op);
         ferry__sub_done(device, sub);
     }
     queue->building = false;

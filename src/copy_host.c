@@ -93,8 +93,8 @@ static void run_part(const struct work *work, uint32_t i)
 
 struct job {
     _Atomic bool taken;
-    _Atomic uint32_t done;                 /* parts */
-    _Atomic uint64_t claim;                /* generation << 32 | parts that nobody has begun */
+    _Atomic uint32_t done;  /* parts */
+    _Atomic uint64_t claim; /* generation << 32 | parts that nobody has begun */
     _Atomic(const struct work *) work;
 };
 
@@ -305,8 +305,7 @@ void ferry__copy_host(void *dst, const void *src, size_t size)
     run(&work, true);
 }
 
-void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole,
-                       unsigned cpus_taken)
+void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole, unsigned cpus_taken)
 {
     struct work work = {.run = copy_part,
                         .copy = whole < STREAM_MIN ? copy_cached : copy_stream,

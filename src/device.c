@@ -23,32 +23,46 @@ static struct ferry_device *all_devices;
 static unsigned last_id;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-static void before_fork(void) { pthread_mutex_lock(&all_lock); }
-static void after_fork(void) { pthread_mutex_unlock(&all_lock); }
+static void before_fork(void)
+{
+    pthread_mutex_lock(&all_lock);
+}
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&all_lock);
+}
 
 /* In the child the devices' threads are gone and their locks as they were: nothing is touched. */
-static void after_fork_in_child(void) {
+static void after_fork_in_child(void)
+{
     for (struct ferry_device *device = all_devices; device; device = device->all_next)
         atomic_store(&device->dead, FERRY__FORKED);
     all_devices = NULL;
     pthread_mutex_unlock(&all_lock);
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
 
-static bool id_taken(unsigned id) {
+static bool id_taken(unsigned id)
+{
     for (const struct ferry_device *device = all_devices; device; device = device->all_next)
-        if (device->id == id) return true;
+        if (device->id == id)
+            return true;
     return false;
 }
 
 /* Gives the device an id that no other open one has: ids come round again. False: all are taken. */
-static bool all_add(struct ferry_device *device) {
+static bool all_add(struct ferry_device *device)
+{
     enum { IDS = (1 << FERRY__DEVICE_BITS) - 1 };
     unsigned tried = 0;
     pthread_once(&fork_once, watch_forks);
     pthread_mutex_lock(&all_lock);
-    do last_id = last_id % IDS + 1;
+    do
+        last_id = last_id % IDS + 1;
     while (id_taken(last_id) && ++tried < IDS);
     const bool found = tried < IDS;
     if (found) {
@@ -60,37 +74,45 @@ static bool all_add(struct ferry_device *device) {
     return found;
 }
 
-static void all_remove(struct ferry_device *device) {
+static void all_remove(struct ferry_device *device)
+{
     pthread_mutex_lock(&all_lock);
     struct ferry_device **link = &all_devices;
-    while (*link && *link != device) link = &(*link)->all_next;
-    if (*link) *link = device->all_next;
+    while (*link && *link != device)
+        link = &(*link)->all_next;
+    if (*link)
+        *link = device->all_next;
     pthread_mutex_unlock(&all_lock);
 }
 
 /* --- states ------------------------------------------------------------------------------------ */
 
-enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what) {
+enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what)
+{
     static const char *const why[] = {
         [FERRY__LOST] = "is lost",
         [FERRY__CLOSED] = "is closed",
         [FERRY__FORKED] = "belongs to the process before fork()",
     };
     const int dead = atomic_load(&device->dead);
-    if (FERRY__LIKELY(dead == FERRY__ALIVE)) return FERRY_OK;
+    if (FERRY__LIKELY(dead == FERRY__ALIVE))
+        return FERRY_OK;
     return ferry__fail(FERRY_ERROR_DEVICE_LOST, "%s: device %s %s", what, device->info.name,
                        why[dead]);
 }
 
-void ferry__device_lose(struct ferry_device *device) {
+void ferry__device_lose(struct ferry_device *device)
+{
     int alive = FERRY__ALIVE;
-    if (!atomic_compare_exchange_strong(&device->dead, &alive, FERRY__LOST)) return;
+    if (!atomic_compare_exchange_strong(&device->dead, &alive, FERRY__LOST))
+        return;
     ferry__log(FERRY_LOG_ERROR, "device %s (%s) is lost", device->info.name,
                device->info.description);
 }
 
 enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
-                                  const char *format, ...) {
+                                  const char *format, ...)
+{
     char text[256];
     va_list arguments;
     va_start(arguments, format);
@@ -105,10 +127,15 @@ enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t 
     return FERRY_OK;
 }
 
-void ferry__device_ref(struct ferry_device *device) { atomic_fetch_add(&device->refs, 1); }
+void ferry__device_ref(struct ferry_device *device)
+{
+    atomic_fetch_add(&device->refs, 1);
+}
 
-void ferry__device_unref(struct ferry_device *device) {
-    if (atomic_fetch_sub(&device->refs, 1) != 1) return;
+void ferry__device_unref(struct ferry_device *device)
+{
+    if (atomic_fetch_sub(&device->refs, 1) != 1)
+        return;
     pthread_mutex_destroy(&device->lock);
     pthread_mutex_destroy(&device->host_lock);
     pthread_cond_destroy(&device->changed);
@@ -129,40 +156,48 @@ struct entry {
 };
 
 /* A better device has a lower rank: hardware, then the host, then software that plays a GPU. */
-static int rank(const struct entry *entry) {
-    if (entry->info.kind == FERRY_DEVICE_HOST) return 1;
+static int rank(const struct entry *entry)
+{
+    if (entry->info.kind == FERRY_DEVICE_HOST)
+        return 1;
     return entry->info.kind == FERRY_DEVICE_SOFTWARE ? 2 : 0;
 }
 
-static uint32_t paths_of(uint64_t import_granularity) {
+static uint32_t paths_of(uint64_t import_granularity)
+{
     const uint32_t paths = 1u << FERRY_PATH_STAGED | 1u << FERRY_PATH_PIPELINED |
                            1u << FERRY_PATH_DEVICE | 1u << FERRY_PATH_BRIDGED |
                            1u << FERRY_PATH_NONE | 1u << FERRY_PATH_DIRECT;
     return import_granularity ? paths | 1u << FERRY_PATH_IMPORTED : paths;
 }
 
-static void name_entry(struct entry *entry) {
+static void name_entry(struct entry *entry)
+{
     struct ferry_device_info *info = &entry->info;
     snprintf(info->name, sizeof info->name, "%s:%u", entry->driver->name, entry->index);
     snprintf(info->driver, sizeof info->driver, "%s", entry->driver->name);
     info->paths = paths_of(info->import_granularity);
 }
 
-static bool is_of(const struct ferry__driver *driver, const char *name) {
+static bool is_of(const struct ferry__driver *driver, const char *name)
+{
     const size_t length = strlen(driver->name);
     return strncmp(name, driver->name, length) == 0 && (!name[length] || name[length] == ':');
 }
 
 /* After those that are as good. */
-static void insert(struct entry *entries, size_t count, const struct entry *entry) {
+static void insert(struct entry *entries, size_t count, const struct entry *entry)
+{
     size_t at = count;
-    for (; at && rank(&entries[at - 1]) > rank(entry); at--) entries[at] = entries[at - 1];
+    for (; at && rank(&entries[at - 1]) > rank(entry); at--)
+        entries[at] = entries[at - 1];
     entries[at] = *entry;
 }
 
 /* The best first; within a rank in the drivers' order. name: of its driver only, so that none other
  * is loaded; NULL: of all. */
-static struct entry *list_entries(const char *name, size_t *out_count) {
+static struct entry *list_entries(const char *name, size_t *out_count)
+{
     struct ferry_device_info infos[LISTED_MAX];
     struct entry *entries = ferry__alloc(DRIVERS_MAX * LISTED_MAX * sizeof *entries);
     if (!entries) {
@@ -171,11 +206,13 @@ static struct entry *list_entries(const char *name, size_t *out_count) {
     }
     *out_count = 0;
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
-        if (name && !is_of(*driver, name)) continue;
+        if (name && !is_of(*driver, name))
+            continue;
         char why[FERRY__WHY_MAX] = "";
         memset(infos, 0, sizeof infos);
         const size_t found = (*driver)->list(infos, LISTED_MAX, why);
-        if (!found) ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
+        if (!found)
+            ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
         for (size_t i = 0; i < found && i < LISTED_MAX; i++) {
             struct entry entry = {*driver, (unsigned)i, infos[i]};
             name_entry(&entry);
@@ -186,14 +223,17 @@ static struct entry *list_entries(const char *name, size_t *out_count) {
 }
 
 enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
-                                    size_t *out_count) {
+                                    size_t *out_count)
+{
     size_t count;
     if (!out_count || (!infos && capacity))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_list: %s is NULL",
                            out_count ? "infos" : "out_count");
     struct entry *entries = list_entries(NULL, &count);
-    if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    for (size_t i = 0; i < count && i < capacity; i++) infos[i] = entries[i].info;
+    if (!entries)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    for (size_t i = 0; i < count && i < capacity; i++)
+        infos[i] = entries[i].info;
     *out_count = count;
     ferry__free(entries);
     return FERRY_OK;
@@ -201,18 +241,22 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
 
 /* --- choosing one ------------------------------------------------------------------------------ */
 
-static bool matches(const struct entry *entry, const char *name) {
+static bool matches(const struct entry *entry, const char *name)
+{
     return strcmp(entry->info.name, name) == 0 || strcmp(entry->driver->name, name) == 0;
 }
 
 /* The first in the list that has this name; NULL: none. */
-static const struct entry *find_entry(const struct entry *entries, size_t count, const char *name) {
+static const struct entry *find_entry(const struct entry *entries, size_t count, const char *name)
+{
     for (size_t i = 0; i < count; i++)
-        if (matches(&entries[i], name)) return &entries[i];
+        if (matches(&entries[i], name))
+            return &entries[i];
     return NULL;
 }
 
-static void join_names(const struct entry *entries, size_t count, char *names) {
+static void join_names(const struct entry *entries, size_t count, char *names)
+{
     size_t length = 0;
     names[0] = 0;
     for (size_t i = 0; i < count && length < NAMES_MAX; i++)
@@ -220,36 +264,42 @@ static void join_names(const struct entry *entries, size_t count, char *names) {
                                    entries[i].info.name);
 }
 
-static enum ferry_status no_such_device(const char *name) {
+static enum ferry_status no_such_device(const char *name)
+{
     char names[NAMES_MAX];
     size_t count;
     struct entry *entries = list_entries(NULL, &count);
-    if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!entries)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     join_names(entries, count, names);
     ferry__free(entries);
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
         struct ferry_device_info info;
         char why[FERRY__WHY_MAX] = "";
-        if (strncmp(name, (*driver)->name, strlen((*driver)->name))) continue;
+        if (strncmp(name, (*driver)->name, strlen((*driver)->name)))
+            continue;
         if (!(*driver)->list(&info, 1, why) && why[0])
-            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\": %s; there are: %s", name,
-                               why, names);
+            return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\": %s; there are: %s",
+                               name, why, names);
     }
     return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\"; there are: %s", name, names);
 }
 
-static const char *name_from_environment(void) {
+static const char *name_from_environment(void)
+{
     const char *name = getenv("FERRY_DEVICE");
     return name && name[0] ? name : NULL;
 }
 
 /* name: NULL, or asked for by the user or by the environment. */
 static enum ferry_status choose(const struct entry *entries, size_t count, const char *name,
-                                bool by_user, const struct entry **out_entry, char *reason) {
+                                bool by_user, const struct entry **out_entry, char *reason)
+{
     enum { REASON_MAX = sizeof((struct ferry_device_info *)0)->reason };
     if (name) {
         *out_entry = find_entry(entries, count, name);
-        if (!*out_entry) return no_such_device(name);
+        if (!*out_entry)
+            return no_such_device(name);
         snprintf(reason, REASON_MAX, by_user ? "asked for as \"%s\"" : "FERRY_DEVICE is \"%s\"",
                  name);
         return FERRY_OK;
@@ -265,16 +315,19 @@ static enum ferry_status choose(const struct entry *entries, size_t count, const
 /* --- opening ----------------------------------------------------------------------------------- */
 
 static enum ferry_status forced_path(const struct ferry_device_params *params,
-                                     enum ferry_path *out_path) {
+                                     enum ferry_path *out_path)
+{
     const char *name = getenv("FERRY_PATH");
     *out_path = params->path;
     if ((unsigned)params->path > FERRY_PATH_IMPORTED)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_device_open: path %s cannot be forced",
                            ferry_path_name(params->path));
-    if (params->path != FERRY_PATH_AUTO || !name || !name[0]) return FERRY_OK;
+    if (params->path != FERRY_PATH_AUTO || !name || !name[0])
+        return FERRY_OK;
     for (int path = FERRY_PATH_AUTO; path <= FERRY_PATH_IMPORTED; path++) {
-        if (strcmp(name, ferry_path_name((enum ferry_path)path))) continue;
+        if (strcmp(name, ferry_path_name((enum ferry_path)path)))
+            continue;
         *out_path = (enum ferry_path)path;
         return FERRY_OK;
     }
@@ -284,13 +337,16 @@ static enum ferry_status forced_path(const struct ferry_device_params *params,
 }
 
 /* The first queue with these roles; -1: none. */
-static int find_queue(const struct ferry__limits *limits, unsigned roles) {
+static int find_queue(const struct ferry__limits *limits, unsigned roles)
+{
     for (unsigned q = 0; q < limits->queue_count; q++)
-        if ((limits->queues[q].roles & roles) == roles) return (int)q;
+        if ((limits->queues[q].roles & roles) == roles)
+            return (int)q;
     return -1;
 }
 
-static void pick_queues(struct ferry_device *device) {
+static void pick_queues(struct ferry_device *device)
+{
     static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY};
     const struct ferry__limits *limits = &device->limits;
     for (size_t role = 0; role < sizeof roles / sizeof *roles; role++) {
@@ -298,33 +354,46 @@ static void pick_queues(struct ferry_device *device) {
         const bool runs = limits->copy_alignment > 1 || roles[role] == FERRY__ROLE_COPY;
         const unsigned kernel = limits->has_kernel && runs ? FERRY__ROLE_KERNEL : 0;
         int q = find_queue(limits, roles[role] | kernel);
-        if (q < 0) q = find_queue(limits, kernel ? kernel : roles[role]);
+        if (q < 0)
+            q = find_queue(limits, kernel ? kernel : roles[role]);
         device->role_queue[role] = q < 0 ? 0 : (unsigned)q;
     }
     for (unsigned q = 0; q < limits->queue_count; q++)
         device->queues[q].event = limits->queues[q].event;
 }
 
-static int init_locks(struct ferry_device *device) {
+static int init_locks(struct ferry_device *device)
+{
     int error = pthread_mutex_init(&device->lock, NULL);
-    if (!error) error = pthread_mutex_init(&device->host_lock, NULL);
-    if (!error) error = ferry__cond_init(&device->changed);
-    if (!error) error = ferry__cond_init(&device->engine_work);
-    if (!error) error = ferry__cond_init(&device->caller.work);
-    if (!error) error = ferry__cond_init(&device->caller.idle);
-    if (!error) error = ferry__cond_init(&device->region_freed);
+    if (!error)
+        error = pthread_mutex_init(&device->host_lock, NULL);
+    if (!error)
+        error = ferry__cond_init(&device->changed);
+    if (!error)
+        error = ferry__cond_init(&device->engine_work);
+    if (!error)
+        error = ferry__cond_init(&device->caller.work);
+    if (!error)
+        error = ferry__cond_init(&device->caller.idle);
+    if (!error)
+        error = ferry__cond_init(&device->region_freed);
     return error;
 }
 
 static struct ferry_device *make_device(const struct ferry_device_params *params,
-                                        enum ferry_path path, enum ferry_device_kind kind) {
+                                        enum ferry_path path, enum ferry_device_kind kind)
+{
     const bool by_cpu = kind == FERRY_DEVICE_HOST || kind == FERRY_DEVICE_SOFTWARE;
     struct ferry_device *device = ferry__alloc(sizeof *device);
-    if (!device) return NULL;
+    if (!device)
+        return NULL;
     device->table_size = TABLE_SIZE;
-    if (!(device->table = ferry__alloc(TABLE_SIZE * sizeof(struct ferry__op *)))) goto free_device;
-    if (ferry__metrics_init(&device->metrics)) goto free_table;
-    if (init_locks(device)) goto free_metrics;
+    if (!(device->table = ferry__alloc(TABLE_SIZE * sizeof(struct ferry__op *))))
+        goto free_device;
+    if (ferry__metrics_init(&device->metrics))
+        goto free_table;
+    if (init_locks(device))
+        goto free_metrics;
     atomic_init(&device->refs, 1);
     device->path = path;
     device->map = params->map_private;
@@ -345,7 +414,8 @@ free_device:
     return NULL;
 }
 
-static void discard_device(struct ferry_device *device) {
+static void discard_device(struct ferry_device *device)
+{
     ferry__staging_finish(device, &device->upload);
     ferry__staging_finish(device, &device->readback);
     ferry__memory_finish(device);
@@ -353,7 +423,8 @@ static void discard_device(struct ferry_device *device) {
     ferry__device_unref(device);
 }
 
-static enum ferry_status check_params(const struct ferry_device_params *params) {
+static enum ferry_status check_params(const struct ferry_device_params *params)
+{
     if ((unsigned)params->map_private > FERRY_MAP_ALWAYS)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: map_private is %d",
                            (int)params->map_private);
@@ -371,7 +442,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                                         const struct ferry__open_params *open_params,
                                         const struct ferry_device_info *info,
                                         const struct ferry_device_params *params,
-                                        ferry_device **out_device) {
+                                        ferry_device **out_device)
+{
     char why[FERRY__WHY_MAX] = "";
     enum ferry_path path;
     struct ferry__threshold_choice choice;
@@ -394,10 +466,12 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     device->info.max_allocation = device->limits.max_allocation;
     device->info.max_buffer_size =
         ferry__round_down(device->limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
-    if (device->info.max_buffer_size > SIZE_MAX / 2) device->info.max_buffer_size = SIZE_MAX / 2;
+    if (device->info.max_buffer_size > SIZE_MAX / 2)
+        device->info.max_buffer_size = SIZE_MAX / 2;
     device->info.import_granularity = device->limits.import_granularity;
     device->info.paths = paths_of(device->limits.import_granularity);
-    if (!device->limits.atom) device->limits.atom = 1;
+    if (!device->limits.atom)
+        device->limits.atom = 1;
     device->limits_no_kernel = device->limits;
     device->limits_no_kernel.has_kernel = false;
     pick_queues(device);
@@ -409,7 +483,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                            (1 << FERRY__DEVICE_BITS) - 1);
     }
     device->first_ticket = ferry__ticket_next(device);
-    if (!open_params->wrapped) ferry__thresholds_measure(device, &choice);
+    if (!open_params->wrapped)
+        ferry__thresholds_measure(device, &choice);
     ferry__trace_open(device);
     ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->info.name, device->info.description,
                device->info.reason);
@@ -418,31 +493,34 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
 }
 
 enum ferry_status ferry_device_open(const struct ferry_device_params *params,
-                                    ferry_device **out_device) {
+                                    ferry_device **out_device)
+{
     static const struct ferry_device_params defaults;
     const struct entry *entry = NULL;
     size_t count;
-    if (!params) params = &defaults;
+    if (!params)
+        params = &defaults;
     if (!out_device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: out_device is NULL");
     const enum ferry_status checked = check_params(params);
-    if (checked) return checked;
+    if (checked)
+        return checked;
     const char *name = params->name ? params->name : name_from_environment();
     struct entry *entries = list_entries(name, &count);
-    if (!entries) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!entries)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry_device_info info;
     char reason[sizeof info.reason];
-    enum ferry_status status =
-        choose(entries, count, name, params->name != NULL, &entry, reason);
+    enum ferry_status status = choose(entries, count, name, params->name != NULL, &entry, reason);
     if (!status) {
         info = entry->info;
         memcpy(info.reason, reason, sizeof info.reason);
-        status = ferry__device_open_as(entry->driver,
-                                       &(struct ferry__open_params){.index = entry->index,
-                                                                    .map_private =
-                                                                        params->map_private,
-                                                                    .queues = params->queues},
-                                       &info, params, out_device);
+        status =
+            ferry__device_open_as(entry->driver,
+                                  &(struct ferry__open_params){.index = entry->index,
+                                                               .map_private = params->map_private,
+                                                               .queues = params->queues},
+                                  &info, params, out_device);
     }
     ferry__free(entries);
     return status;
@@ -451,7 +529,8 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
 /* --- closing ----------------------------------------------------------------------------------- */
 
 /* Nobody can end external work any more. */
-static void end_externals(struct ferry_device *device) {
+static void end_externals(struct ferry_device *device)
+{
     pthread_mutex_lock(&device->lock);
     struct ferry__op *op = device->live_first;
     while (op) {
@@ -468,16 +547,19 @@ static void end_externals(struct ferry_device *device) {
 }
 
 /* What is still alive is good for destroy only: its memory goes with the device. */
-static void orphan_buffers(struct ferry_device *device) {
+static void orphan_buffers(struct ferry_device *device)
+{
     pthread_mutex_lock(&device->lock);
     for (struct ferry_buffer *buffer = device->buffers; buffer; buffer = buffer->next) {
-        if (!buffer->release) ferry__memory_give(device, &buffer->place);
+        if (!buffer->release)
+            ferry__memory_give(device, &buffer->place);
         buffer->zombie = true;
     }
     pthread_mutex_unlock(&device->lock);
 }
 
-void ferry__device_close_now(struct ferry_device *device) {
+void ferry__device_close_now(struct ferry_device *device)
+{
     end_externals(device);
     ferry__engine_finish(device);
     ferry__caller_finish(device);
@@ -496,26 +578,34 @@ void ferry__device_close_now(struct ferry_device *device) {
     ferry__device_unref(device);
 }
 
-void ferry_device_close(ferry_device *device) {
-    if (!device) return;
-    if (atomic_load(&device->dead) == FERRY__FORKED) return; /* the parent's threads and locks */
-    if (ferry__inside_callback()) ferry__close_later(device);
-    else ferry__device_close_now(device);
+void ferry_device_close(ferry_device *device)
+{
+    if (!device)
+        return;
+    if (atomic_load(&device->dead) == FERRY__FORKED)
+        return; /* the parent's threads and locks */
+    if (ferry__inside_callback())
+        ferry__close_later(device);
+    else
+        ferry__device_close_now(device);
 }
 
 /* --- asking ------------------------------------------------------------------------------------ */
 
-void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info) {
-    if (device && out_info) *out_info = device->info;
+void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info)
+{
+    if (device && out_info)
+        *out_info = device->info;
 }
 
-enum ferry_status ferry_device_get_memory(ferry_device *device,
-                                          struct ferry_memory_info *out_info) {
+enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_memory_info *out_info)
+{
     if (!device || !out_info)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_get_memory: %s is NULL",
                            device ? "out_info" : "device");
     const enum ferry_status status = ferry__device_dead(device, "ferry_device_get_memory");
-    if (status) return status;
+    if (status)
+        return status;
     struct ferry_stats stats;
     ferry__metrics_read(&device->metrics, &stats);
     pthread_mutex_lock(&device->memory.lock);
@@ -543,19 +633,23 @@ struct trim_question {
     ferry_ticket last;
 };
 
-static bool all_let_go(void *arg) {
+static bool all_let_go(void *arg)
+{
     const struct trim_question *question = arg;
     const struct ferry_device *device = question->device;
     return (!device->live_first || device->live_first->ticket > question->last) &&
            !device->dead_ops && !device->reaping;
 }
 
-enum ferry_status ferry_device_trim(ferry_device *device) {
+enum ferry_status ferry_device_trim(ferry_device *device)
+{
     enum ferry_status status = ferry__in_callback("ferry_device_trim");
-    if (status) return status;
+    if (status)
+        return status;
     if (!device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_trim: device is NULL");
-    if ((status = ferry__device_dead(device, "ferry_device_trim"))) return status;
+    if ((status = ferry__device_dead(device, "ferry_device_trim")))
+        return status;
     pthread_mutex_lock(&device->lock);
     struct trim_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
@@ -567,16 +661,22 @@ enum ferry_status ferry_device_trim(ferry_device *device) {
     return FERRY_OK;
 }
 
-void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats, size_t size) {
+void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats, size_t size)
+{
     struct ferry_stats stats;
-    if (!device || !out_stats) return;
-    if (atomic_load(&device->dead) == FERRY__FORKED) memset(&stats, 0, sizeof stats);
-    else ferry__metrics_read(&device->metrics, &stats);
-    if (size > sizeof stats) memset((char *)out_stats + sizeof stats, 0, size - sizeof stats);
+    if (!device || !out_stats)
+        return;
+    if (atomic_load(&device->dead) == FERRY__FORKED)
+        memset(&stats, 0, sizeof stats);
+    else
+        ferry__metrics_read(&device->metrics, &stats);
+    if (size > sizeof stats)
+        memset((char *)out_stats + sizeof stats, 0, size - sizeof stats);
     memcpy(out_stats, &stats, size < sizeof stats ? size : sizeof stats);
 }
 
-void ferry_device_reset_stats(ferry_device *device) {
+void ferry_device_reset_stats(ferry_device *device)
+{
     if (device && atomic_load(&device->dead) != FERRY__FORKED)
         ferry__metrics_reset(&device->metrics);
 }

@@ -25,8 +25,8 @@ enum ferry__use {
 
 /* One native allocation, or an import of the caller's memory. */
 struct ferry__memory {
-    void *native;        /* the driver's own */
-    uint64_t offset;     /* where it starts in the native object (imports: page rounding is the
+    void *native;    /* the driver's own */
+    uint64_t offset; /* where it starts in the native object (imports: page rounding is the
                             engine's work, so 0 there); a multiple of FERRY_BUFFER_ALIGNMENT */
     uint64_t size;
     unsigned char *host; /* where the CPU reaches it, for its whole life; NULL: it cannot */
@@ -46,7 +46,7 @@ enum ferry__role {
 
 /* What carries out a command. */
 enum ferry__engine {
-    FERRY__ENGINE_COPY,   /* the copy or fill command: copy_alignment, fill_alignment, fill_pattern */
+    FERRY__ENGINE_COPY, /* the copy or fill command: copy_alignment, fill_alignment, fill_pattern */
     FERRY__ENGINE_KERNEL, /* a compute kernel: any alignment, any pattern; only if has_kernel */
 };
 
@@ -62,12 +62,13 @@ struct ferry__limits {
     bool import_cheap;           /* importing for a single transfer pays (no page locking) */
     bool has_kernel;
     uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
-    bool kernel_decided; /* by the user, or measured by the driver: the engine does not measure it */
-    uint32_t atom;             /* flush and invalidate ranges are multiples of it */
+    bool
+        kernel_decided; /* by the user, or measured by the driver: the engine does not measure it */
+    uint32_t atom;      /* flush and invalidate ranges are multiples of it */
     bool whole_readback; /* a submission that writes readback memory which is not coherent gives the
                             host all of that memory: what it had not flushed there is lost, and
                             submissions of two queues must not do so at once */
-    bool has_events;           /* queue and event handles mean something to the user's own API */
+    bool has_events;     /* queue and event handles mean something to the user's own API */
     uint32_t queue_count;
     struct {
         uint64_t event; /* the handle whose value each submission raises */
@@ -104,14 +105,14 @@ struct ferry__submission_info {
     const struct ferry_sync *waits;        /* to be reached before the first command; each has been
                                               submitted or will be signalled by the user */
     size_t wait_count;
-    uint64_t value;               /* to raise the queue's event to, when done or failed; grows by 1 */
+    uint64_t value; /* to raise the queue's event to, when done or failed; grows by 1 */
     struct ferry__record *record; /* lives until the value is reached, or close */
 };
 
 struct ferry__open_params {
     unsigned index; /* in the driver's list */
     enum ferry_map map_private;
-    uint32_t queues;    /* at most; 0: the driver's choice */
+    uint32_t queues;     /* at most; 0: the driver's choice */
     const void *wrapped; /* the user's own device (ferry/vulkan.h, ferry/metal.h); NULL: none */
 };
 

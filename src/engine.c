@@ -19,18 +19,21 @@ static const uint64_t LOOK_NS = 1000 * 1000;
 
 static _Atomic uint64_t ticket_counter;
 
-ferry_ticket ferry__ticket_next(const struct ferry_device *device) {
+ferry_ticket ferry__ticket_next(const struct ferry_device *device)
+{
     const uint64_t number = atomic_fetch_add_explicit(&ticket_counter, 1, memory_order_relaxed) + 1;
     return number << FERRY__DEVICE_BITS | device->id;
 }
 
-bool ferry__ticket_issued(const struct ferry_device *device, ferry_ticket ticket) {
+bool ferry__ticket_issued(const struct ferry_device *device, ferry_ticket ticket)
+{
     const uint64_t number = ticket >> FERRY__DEVICE_BITS;
     return (ticket & ((1u << FERRY__DEVICE_BITS) - 1)) == device->id &&
            ticket >= device->first_ticket && number <= atomic_load(&ticket_counter);
 }
 
-struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind) {
+struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind)
+{
     struct ferry__op *op = ferry__alloc(sizeof *op);
     if (!op) {
         (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
@@ -45,39 +48,51 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_k
     return op;
 }
 
-void ferry__op_ref(struct ferry__op *op) {
+void ferry__op_ref(struct ferry__op *op)
+{
     atomic_fetch_add_explicit(&op->refs, 1, memory_order_relaxed);
 }
 
 /* Lets go what only an op in flight needs. */
-static void let_go(struct ferry__op *op) {
-    for (size_t i = 0; i < op->edge_count; i++) ferry__op_unref(op->edges[i].from);
+static void let_go(struct ferry__op *op)
+{
+    for (size_t i = 0; i < op->edge_count; i++)
+        ferry__op_unref(op->edges[i].from);
     ferry__free(op->edges);
     op->edges = NULL;
     op->edge_count = 0;
     ferry__files_free(op);
-    for (size_t i = 0; i < op->count; i++) ferry__item_finish(op->device, &op->items[i]);
-    if (op->items != &op->one) ferry__free(op->items);
+    for (size_t i = 0; i < op->count; i++)
+        ferry__item_finish(op->device, &op->items[i]);
+    if (op->items != &op->one)
+        ferry__free(op->items);
     op->items = NULL;
     op->count = 0;
-    if (op->bridge) ferry__bridge_unref(op->bridge);
+    if (op->bridge)
+        ferry__bridge_unref(op->bridge);
     op->bridge = NULL;
 }
 
-void ferry__op_unref(struct ferry__op *op) {
-    if (atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel) != 1) return;
+void ferry__op_unref(struct ferry__op *op)
+{
+    if (atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel) != 1)
+        return;
     let_go(op);
-    if (op->uses != op->one_use) ferry__free(op->uses);
-    if (op->owns_event) op->device->driver->event_destroy(op->device->state, op->event);
+    if (op->uses != op->one_use)
+        ferry__free(op->uses);
+    if (op->owns_event)
+        op->device->driver->event_destroy(op->device->state, op->event);
     ferry__free(op->call);
     ferry__free(op);
 }
 
-void ferry__op_unref_locked(struct ferry__op *op) {
+void ferry__op_unref_locked(struct ferry__op *op)
+{
     atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel);
 }
 
-void ferry__reap(struct ferry_device *device) {
+void ferry__reap(struct ferry_device *device)
+{
     while (device->dead_ops || device->pokes) {
         struct ferry__op *list = device->dead_ops, *pokes = device->pokes;
         device->dead_ops = device->pokes = NULL;
@@ -87,21 +102,25 @@ void ferry__reap(struct ferry_device *device) {
         while (list) {
             struct ferry__op *op = list;
             list = op->work_next;
-            if (op->bridge) ferry__bridge_half_done(op);
+            if (op->bridge)
+                ferry__bridge_half_done(op);
             let_go(op);
             ferry__op_unref(op);
         }
         pthread_mutex_lock(&device->lock);
-        if (--device->reaping == 0) pthread_cond_broadcast(&device->changed);
+        if (--device->reaping == 0)
+            pthread_cond_broadcast(&device->changed);
     }
 }
 
 /* --- the lists of what may be built ------------------------------------------------------------ */
 
-void ferry__ready_push(struct ferry__op *op) {
+void ferry__ready_push(struct ferry__op *op)
+{
     struct ferry__queue *queue = &op->device->queues[op->queue];
     if (op->in_ready || op->gathered) {
-        if (op->kind == FERRY__OP_EXTERNAL) pthread_cond_broadcast(&op->device->changed);
+        if (op->kind == FERRY__OP_EXTERNAL)
+            pthread_cond_broadcast(&op->device->changed);
         return;
     }
     /* By ticket, mostly the last; but what holds staging goes first, since others wait for that. */
@@ -113,12 +132,15 @@ void ferry__ready_push(struct ferry__op *op) {
     *(before ? &before->ready_next : &queue->ready_first) = op;
     *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op;
     op->in_ready = true;
-    if (op->holds) queue->starved = false;
+    if (op->holds)
+        queue->starved = false;
 }
 
-void ferry__ready_remove(struct ferry__op *op) {
+void ferry__ready_remove(struct ferry__op *op)
+{
     struct ferry__queue *queue = &op->device->queues[op->queue];
-    if (!op->in_ready) return;
+    if (!op->in_ready)
+        return;
     *(op->ready_previous ? &op->ready_previous->ready_next : &queue->ready_first) = op->ready_next;
     *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op->ready_previous;
     op->ready_next = op->ready_previous = NULL;
@@ -127,28 +149,33 @@ void ferry__ready_remove(struct ferry__op *op) {
 
 /* --- steps ------------------------------------------------------------------------------------- */
 
-static void look_for_loss(struct ferry_device *device) {
+static void look_for_loss(struct ferry_device *device)
+{
     if (!atomic_load(&device->dead) && device->driver->status(device->state))
         ferry__device_lose(device);
 }
 
 /* Takes one submission apart that the device is done with. */
-static bool retire(struct ferry_device *device) {
+static bool retire(struct ferry_device *device)
+{
     for (unsigned q = 0; q < device->limits.queue_count; q++) {
         struct ferry__queue *queue = &device->queues[q];
         struct ferry__sub *sub = queue->flying_first;
-        if (!sub) continue;
-        const bool reached =
-            device->driver->completed(device->state, queue->event) >= sub->value;
-        if (!reached) look_for_loss(device);
-        if (!reached && atomic_load(&device->dead) != FERRY__LOST) continue;
+        if (!sub)
+            continue;
+        const bool reached = device->driver->completed(device->state, queue->event) >= sub->value;
+        if (!reached)
+            look_for_loss(device);
+        if (!reached && atomic_load(&device->dead) != FERRY__LOST)
+            continue;
         if (!reached && !sub->record.status) {
             sub->record.status = FERRY_ERROR_DEVICE_LOST;
             if (!sub->record.why[0])
                 memcpy(sub->record.why, "the device is lost", sizeof "the device is lost");
         }
         queue->flying_first = sub->next;
-        if (!queue->flying_first) queue->flying_last = NULL;
+        if (!queue->flying_first)
+            queue->flying_last = NULL;
         queue->in_flight--;
         /* The device gets its next chunk first, to do while this one is copied out. */
         if (sub->out_count && !sub->record.status && !device->no_staging_wait)
@@ -160,13 +187,18 @@ static bool retire(struct ferry_device *device) {
 }
 
 /* External work that was ended, and whose event has now been signalled. */
-static bool retire_external(struct ferry_device *device) {
-    if (!device->externals) return false;
+static bool retire_external(struct ferry_device *device)
+{
+    if (!device->externals)
+        return false;
     for (struct ferry__op *op = device->live_first; op; op = op->live_next) {
-        if (op->kind != FERRY__OP_EXTERNAL || !op->ended || !op->pending) continue;
+        if (op->kind != FERRY__OP_EXTERNAL || !op->ended || !op->pending)
+            continue;
         const bool lost = atomic_load(&device->dead) == FERRY__LOST;
-        if (!lost && device->driver->completed(device->state, op->event) < op->value) continue;
-        if (lost && !op->status) op->status = FERRY_ERROR_DEVICE_LOST;
+        if (!lost && device->driver->completed(device->state, op->event) < op->value)
+            continue;
+        if (lost && !op->status)
+            op->status = FERRY_ERROR_DEVICE_LOST;
         op->pending--;
         device->externals--;
         ferry__op_try_done(op);
@@ -175,10 +207,13 @@ static bool retire_external(struct ferry_device *device) {
     return false;
 }
 
-bool ferry__step(struct ferry_device *device) {
-    if (retire(device)) return true;
+bool ferry__step(struct ferry_device *device)
+{
+    if (retire(device))
+        return true;
     for (unsigned q = 0; q < device->limits.queue_count; q++)
-        if (ferry__build(device, q)) return true;
+        if (ferry__build(device, q))
+            return true;
     return retire_external(device);
 }
 
@@ -194,20 +229,24 @@ struct points {
     uint32_t polled; /* queues */
 };
 
-static void list_points(struct ferry_device *device, struct points *points) {
+static void list_points(struct ferry_device *device, struct points *points)
+{
     points->count = points->external_count = 0;
     points->polled = 0;
     for (unsigned q = 0; q < device->limits.queue_count; q++) {
         const struct ferry__queue *queue = &device->queues[q];
-        if (!queue->flying_first) continue;
+        if (!queue->flying_first)
+            continue;
         points->list[points->count++] =
             (struct ferry_sync){queue->event, queue->flying_first->value};
         points->polled |= 1u << q;
     }
-    if (!device->externals) return;
-    for (struct ferry__op *op = device->live_first;
-         op && points->external_count < EXTERNALS_MAX; op = op->live_next) {
-        if (op->kind != FERRY__OP_EXTERNAL || !op->ended || !op->pending) continue;
+    if (!device->externals)
+        return;
+    for (struct ferry__op *op = device->live_first; op && points->external_count < EXTERNALS_MAX;
+         op = op->live_next) {
+        if (op->kind != FERRY__OP_EXTERNAL || !op->ended || !op->pending)
+            continue;
         points->list[points->count++] = (struct ferry_sync){op->event, op->value};
         points->externals[points->external_count++] = op;
         ferry__op_ref(op);
@@ -215,29 +254,35 @@ static void list_points(struct ferry_device *device, struct points *points) {
 }
 
 /* Waits in the driver, as the one thread that does. False: there is nothing to wait for. */
-static bool poll_driver(struct ferry_device *device, uint64_t deadline_ns) {
+static bool poll_driver(struct ferry_device *device, uint64_t deadline_ns)
+{
     struct points points;
-    if (device->polling) return false;
+    if (device->polling)
+        return false;
     list_points(device, &points);
-    if (!points.count) return false;
+    if (!points.count)
+        return false;
     /* With more external work than is waited for, the rest is looked at now and then. */
     uint64_t timeout = points.external_count < EXTERNALS_MAX ? FERRY_FOREVER : LOOK_NS;
     if (deadline_ns != FERRY_FOREVER) {
         const uint64_t now = ferry__now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
-        if (left < timeout) timeout = left;
+        if (left < timeout)
+            timeout = left;
     }
     device->polling = true;
     device->polled = points.polled;
     pthread_mutex_unlock(&device->lock);
     device->driver->wait_any(device->state, points.list, points.count, timeout);
-    for (size_t i = 0; i < points.external_count; i++) ferry__op_unref(points.externals[i]);
+    for (size_t i = 0; i < points.external_count; i++)
+        ferry__op_unref(points.externals[i]);
     pthread_mutex_lock(&device->lock);
     device->polling = false;
     look_for_loss(device);
     return true;
 }
 
-static bool can_build(const struct ferry_device *device) {
+static bool can_build(const struct ferry_device *device)
+{
     for (unsigned q = 0; q < device->limits.queue_count; q++) {
         const struct ferry__queue *queue = &device->queues[q];
         if (queue->ready_first && !queue->building && !queue->starved &&
@@ -247,7 +292,8 @@ static bool can_build(const struct ferry_device *device) {
     return false;
 }
 
-void ferry__kick(struct ferry_device *device) {
+void ferry__kick(struct ferry_device *device)
+{
     if (device->polling) {
         if (can_build(device) || device->dead_ops || device->pokes)
             device->driver->wake(device->state);
@@ -258,12 +304,14 @@ void ferry__kick(struct ferry_device *device) {
     }
 }
 
-bool ferry__op_is_done(void *op) {
+bool ferry__op_is_done(void *op)
+{
     return atomic_load_explicit(&((struct ferry__op *)op)->done, memory_order_acquire);
 }
 
 bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
-                       uint64_t deadline_ns) {
+                       uint64_t deadline_ns)
+{
     uint64_t poll_until = 0;
     bool is_done;
     device->waiters++;
@@ -273,11 +321,15 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
             ferry__reap(device);
             helped = true;
         }
-        if (helped && deadline_ns == FERRY_FOREVER) continue;
+        if (helped && deadline_ns == FERRY_FOREVER)
+            continue;
         const uint64_t now = ferry__now_ns();
-        if (now >= deadline_ns) break; /* also where there is always something to help with */
-        if (helped) continue;
-        if (!poll_until) poll_until = now + POLL_NS;
+        if (now >= deadline_ns)
+            break; /* also where there is always something to help with */
+        if (helped)
+            continue;
+        if (!poll_until)
+            poll_until = now + POLL_NS;
         if (now < poll_until) {
             pthread_mutex_unlock(&device->lock);
             sched_yield();
@@ -287,24 +339,28 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
         }
     }
     device->waiters--;
-    if (device->live_first) ferry__kick(device);
+    if (device->live_first)
+        ferry__kick(device);
     ferry__reap(device);
     return is_done || done(arg); /* the lock was given up since it was asked */
 }
 
 /* --- the engine's thread ------------------------------------------------------------------------ */
 
-static void *run_engine(void *arg) {
+static void *run_engine(void *arg)
+{
     struct ferry_device *device = arg;
     pthread_mutex_lock(&device->lock);
     while (!device->engine_stop) {
-        if (ferry__step(device)) continue;
+        if (ferry__step(device))
+            continue;
         if (device->dead_ops || device->pokes) {
             ferry__reap(device);
             continue;
         }
         /* Threads that wait do its work, one of them in the driver; the last to leave wakes it. */
-        if (device->waiters) pthread_cond_broadcast(&device->changed);
+        if (device->waiters)
+            pthread_cond_broadcast(&device->changed);
         if (device->waiters || !poll_driver(device, FERRY_FOREVER))
             pthread_cond_wait(&device->engine_work, &device->lock);
     }
@@ -312,7 +368,8 @@ static void *run_engine(void *arg) {
     return NULL;
 }
 
-enum ferry_status ferry__engine_start(struct ferry_device *device) {
+enum ferry_status ferry__engine_start(struct ferry_device *device)
+{
     int error = 0;
     pthread_mutex_lock(&device->lock);
     if (!device->engine_started) {
@@ -320,16 +377,19 @@ enum ferry_status ferry__engine_start(struct ferry_device *device) {
         device->engine_started = !error;
     }
     pthread_mutex_unlock(&device->lock);
-    if (!error) return FERRY_OK;
+    if (!error)
+        return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no thread for the engine: error %d", error);
 }
 
-static bool nothing_lives(void *arg) {
+static bool nothing_lives(void *arg)
+{
     const struct ferry_device *device = arg;
     return !device->live_first && !device->reaping && !device->dead_ops && !device->bridges;
 }
 
-void ferry__engine_finish(struct ferry_device *device) {
+void ferry__engine_finish(struct ferry_device *device)
+{
     pthread_mutex_lock(&device->lock);
     do { /* what callbacks submit is done, and calls back, too */
         (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
@@ -338,50 +398,66 @@ void ferry__engine_finish(struct ferry_device *device) {
     pthread_cond_broadcast(&device->engine_work);
     const bool started = device->engine_started;
     pthread_mutex_unlock(&device->lock);
-    if (started) pthread_join(device->engine, NULL);
+    if (started)
+        pthread_join(device->engine, NULL);
 }
 
 /* --- submitting -------------------------------------------------------------------------------- */
 
-static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op) {
+static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
+{
     enum { UPLOAD, DOWNLOAD, COPY };
-    if (op->kind == FERRY__OP_BRIDGE_READ) return device->role_queue[DOWNLOAD];
-    if (op->kind == FERRY__OP_BRIDGE_WRITE) return device->role_queue[UPLOAD];
+    if (op->kind == FERRY__OP_BRIDGE_READ)
+        return device->role_queue[DOWNLOAD];
+    if (op->kind == FERRY__OP_BRIDGE_WRITE)
+        return device->role_queue[UPLOAD];
     unsigned seen = 0;
-    for (size_t i = 0; i < op->count; i++) seen |= 1u << op->items[i].operation;
-    if (seen == 1u << FERRY_OPERATION_UPLOAD) return device->role_queue[UPLOAD];
-    if (seen == 1u << FERRY_OPERATION_DOWNLOAD) return device->role_queue[DOWNLOAD];
+    for (size_t i = 0; i < op->count; i++)
+        seen |= 1u << op->items[i].operation;
+    if (seen == 1u << FERRY_OPERATION_UPLOAD)
+        return device->role_queue[UPLOAD];
+    if (seen == 1u << FERRY_OPERATION_DOWNLOAD)
+        return device->role_queue[DOWNLOAD];
     return device->role_queue[COPY];
 }
 
-enum ferry_status ferry__enter(struct ferry__op *op) {
+enum ferry_status ferry__enter(struct ferry__op *op)
+{
     op->queue = queue_of(op->device, op);
     op->start_ns = ferry__now_ns();
     const enum ferry_status status = ferry__register(op, ferry__ticket_next(op->device));
-    if (status) return status;
-    if (!op->unhanded) ferry__ready_push(op);
-    if (op->gathered) ferry__op_try_done(op);
+    if (status)
+        return status;
+    if (!op->unhanded)
+        ferry__ready_push(op);
+    if (op->gathered)
+        ferry__op_try_done(op);
     return FERRY_OK;
 }
 
 /* An asynchronous call copies at most one chunk: more is left to the engine. */
-static bool may_build_now(const struct ferry__op *op) {
+static bool may_build_now(const struct ferry__op *op)
+{
     const struct ferry_device *device = op->device;
     uint64_t staged = 0;
-    if (!op->in_ready || device->queues[op->queue].ready_first != op) return false;
+    if (!op->in_ready || device->queues[op->queue].ready_first != op)
+        return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__item *item = &op->items[i];
-        if (item->file) continue;
+        if (item->file)
+            continue;
         if (item->path == FERRY_PATH_STAGED || (item->path == FERRY_PATH_PIPELINED && op->batch))
             staged += item->size;
     }
     return staged <= device->upload.chunk_size;
 }
 
-enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket) {
+enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
+{
     struct ferry_device *device = op->device;
     enum ferry_status status = ferry__engine_start(device);
-    if (!status) status = ferry__call_prepare(device, op->callback, op->user, &op->call);
+    if (!status)
+        status = ferry__call_prepare(device, op->callback, op->user, &op->call);
     if (status) {
         ferry__op_unref(op);
         return status;
@@ -390,9 +466,12 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket) 
     pthread_mutex_lock(&device->lock);
     status = ferry__enter(op);
     if (!status) {
-        if (out_ticket) *out_ticket = op->ticket;
-        if (may_build_now(op)) (void)ferry__build(device, op->queue);
-        if (!op->handed) FERRY__ADD(&device->metrics, parked, 1);
+        if (out_ticket)
+            *out_ticket = op->ticket;
+        if (may_build_now(op))
+            (void)ferry__build(device, op->queue);
+        if (!op->handed)
+            FERRY__ADD(&device->metrics, parked, 1);
         ferry__kick(device);
         ferry__reap(device);
     }
@@ -401,14 +480,16 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket) 
     return status;
 }
 
-enum ferry_status ferry__submit_and_wait(struct ferry__op *op) {
+enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
+{
     struct ferry_device *device = op->device;
     op->waiting = true;
     pthread_mutex_lock(&device->lock);
     enum ferry_status status = ferry__enter(op);
     if (!status) {
         (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);
-        if ((status = op->status)) ferry__set_error(op->why);
+        if ((status = op->status))
+            ferry__set_error(op->why);
     }
     pthread_mutex_unlock(&device->lock);
     ferry__op_unref(op);

@@ -15,7 +15,8 @@ struct range {
     const char *what;
 };
 
-static enum ferry_status check_mode(const struct range *range, int *out_flags) {
+static enum ferry_status check_mode(const struct range *range, int *out_flags)
+{
     const int flags = fcntl(range->fd, F_GETFL), mode = flags & O_ACCMODE;
     if (flags < 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d is no open file: %s", range->what,
@@ -31,20 +32,23 @@ static enum ferry_status check_mode(const struct range *range, int *out_flags) {
     return FERRY_OK;
 }
 
-static enum ferry_status check_file(const struct range *range, int *out_flags) {
+static enum ferry_status check_file(const struct range *range, int *out_flags)
+{
     struct stat about;
     enum ferry_status status = check_mode(range, out_flags);
-    if (status) return status;
+    if (status)
+        return status;
     if (fstat(range->fd, &about) || S_ISDIR(about.st_mode) ||
         lseek(range->fd, 0, SEEK_CUR) == (off_t)-1)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                           "%s: file %d has no bytes at an offset: it is a folder, a pipe, a socket "
-                           "or a terminal",
-                           range->what, range->fd);
+        return ferry__fail(
+            FERRY_ERROR_UNSUPPORTED,
+            "%s: file %d has no bytes at an offset: it is a folder, a pipe, a socket "
+            "or a terminal",
+            range->what, range->fd);
     if (!ferry__in_range(range->offset, range->size, INT64_MAX))
-        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
-                           "%s: no file has %llu bytes at offset %llu", range->what,
-                           (unsigned long long)range->size, (unsigned long long)range->offset);
+        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "%s: no file has %llu bytes at offset %llu",
+                           range->what, (unsigned long long)range->size,
+                           (unsigned long long)range->offset);
     /* Files of the kernel's own tell no size. */
     const uint64_t there = S_ISREG(about.st_mode) ? (uint64_t)about.st_size : 0;
     if (!range->write && range->size && there &&
@@ -57,15 +61,15 @@ static enum ferry_status check_file(const struct range *range, int *out_flags) {
 }
 
 static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffer, uint64_t offset,
-                                   const struct range *range) {
+                                   const struct range *range)
+{
     enum ferry_status status = FERRY_OK;
     int flags = 0;
     if (!buffer)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: buffer is NULL", range->what);
     if ((status = ferry__range(buffer, range->what, offset, range->size)) ||
         (status = ferry__device_dead(buffer->device, range->what)) ||
-        (status = check_file(range, &flags)) ||
-        (status = ferry__files_start(buffer->device)))
+        (status = check_file(range, &flags)) || (status = ferry__files_start(buffer->device)))
         return status;
     *item = (struct ferry__item){.size = range->size,
                                  .file = true,
@@ -86,21 +90,25 @@ static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffe
 
 /* --- waiting ----------------------------------------------------------------------------------- */
 
-static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const struct range *range) {
+static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const struct range *range)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback(range->what);
-    if (!status) status = make_item(&item, buffer, offset, range);
+    if (!status)
+        status = make_item(&item, buffer, offset, range);
     return status ? status : ferry__item_wait(&item);
 }
 
 enum ferry_status ferry_copy_from_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
-                                       size_t size, size_t offset) {
+                                       size_t size, size_t offset)
+{
     return wait_for(buffer, offset,
                     &(struct range){fd, file_offset, size, false, "copy from file"});
 }
 
-enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file_offset, size_t size,
-                                     size_t offset) {
+enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
+                                     size_t size, size_t offset)
+{
     return wait_for(buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
 }
 
@@ -108,17 +116,18 @@ enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file
 
 enum ferry_status ferry_copy_from_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
                                              size_t size, size_t offset, ferry_callback cb,
-                                             void *user, ferry_ticket *out_ticket) {
+                                             void *user, ferry_ticket *out_ticket)
+{
     struct ferry__item item;
-    const enum ferry_status status =
-        make_item(&item, buffer, offset,
-                  &(struct range){fd, file_offset, size, false, "copy from file"});
+    const enum ferry_status status = make_item(
+        &item, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
     return status ? status : ferry__item_submit(&item, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
                                            size_t size, size_t offset, ferry_callback cb,
-                                           void *user, ferry_ticket *out_ticket) {
+                                           void *user, ferry_ticket *out_ticket)
+{
     struct ferry__item item;
     const enum ferry_status status = make_item(
         &item, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
@@ -128,16 +137,17 @@ enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_
 /* --- in batches -------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_batch_copy_from_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
-                                             uint64_t file_offset, size_t size, size_t offset) {
+                                             uint64_t file_offset, size_t size, size_t offset)
+{
     struct ferry__item item;
-    const enum ferry_status status =
-        make_item(&item, buffer, offset,
-                  &(struct range){fd, file_offset, size, false, "copy from file"});
+    const enum ferry_status status = make_item(
+        &item, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
     return status ? status : ferry__batch_add(batch, "ferry_batch_copy_from_file", &item);
 }
 
 enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
-                                           uint64_t file_offset, size_t size, size_t offset) {
+                                           uint64_t file_offset, size_t size, size_t offset)
+{
     struct ferry__item item;
     const enum ferry_status status = make_item(
         &item, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});

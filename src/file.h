@@ -10,10 +10,10 @@
 #include "internal.h"
 
 enum {
-    FERRY__FILE_BLOCK = 4096,    /* direct I/O: addresses, offsets and sizes are multiples of it */
-    FERRY__FILE_SLOT = 1 << 20,  /* bytes of a slot at most */
-    FERRY__FILE_SLOTS = 16,      /* a device's, in each direction, at most */
-    FERRY__FILE_DEPTH = 8,       /* an op's pieces at once */
+    FERRY__FILE_BLOCK = 4096,   /* direct I/O: addresses, offsets and sizes are multiples of it */
+    FERRY__FILE_SLOT = 1 << 20, /* bytes of a slot at most */
+    FERRY__FILE_SLOTS = 16,     /* a device's, in each direction, at most */
+    FERRY__FILE_DEPTH = 8,      /* an op's pieces at once */
 };
 
 /* One read or write. */

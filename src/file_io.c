@@ -14,18 +14,24 @@
 
 /* --- requests ---------------------------------------------------------------------------------- */
 
-bool ferry__file_advance(struct ferry__file_request *request, int64_t moved) {
+bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
+{
     struct pollfd ready = {request->fd, request->write ? POLLOUT : POLLIN, 0};
-    if (moved == -EINTR) return false;
-    if (moved == -EAGAIN || moved == -EWOULDBLOCK) return poll(&ready, 1, 10) < 0 && errno != EINTR;
-    if (moved < 0) request->error = (int)-moved;
-    if (moved <= 0) return true;
+    if (moved == -EINTR)
+        return false;
+    if (moved == -EAGAIN || moved == -EWOULDBLOCK)
+        return poll(&ready, 1, 10) < 0 && errno != EINTR;
+    if (moved < 0)
+        request->error = (int)-moved;
+    if (moved <= 0)
+        return true;
     request->moved += (uint64_t)moved;
     /* Where direct I/O ends within a block the file does. */
     return request->moved == request->size || (request->direct && moved % FERRY__FILE_BLOCK);
 }
 
-static void carry_out(struct ferry__file_request *request) {
+static void carry_out(struct ferry__file_request *request)
+{
     int64_t moved;
     do {
         unsigned char *memory = request->memory + request->moved;
@@ -33,11 +39,13 @@ static void carry_out(struct ferry__file_request *request) {
         const off_t offset = (off_t)(request->offset + request->moved);
         moved = request->write ? pwrite(request->fd, memory, size, offset)
                                : pread(request->fd, memory, size, offset);
-        if (moved < 0) moved = -errno;
+        if (moved < 0)
+            moved = -errno;
     } while (!ferry__file_advance(request, moved));
 }
 
-static void *run(void *arg) {
+static void *run(void *arg)
+{
     struct ferry__file_io *io = arg;
     pthread_mutex_lock(&io->lock);
     while (io->first || !io->stop) {
@@ -50,8 +58,10 @@ static void *run(void *arg) {
         }
         io->first = request->next;
         pthread_mutex_unlock(&io->lock);
-        if (atomic_load(&io->device->dead) == FERRY__ALIVE) carry_out(request);
-        else request->error = ECANCELED;
+        if (atomic_load(&io->device->dead) == FERRY__ALIVE)
+            carry_out(request);
+        else
+            request->error = ECANCELED;
         ferry__file_done(io, request);
         pthread_mutex_lock(&io->lock);
     }
@@ -60,14 +70,15 @@ static void *run(void *arg) {
 }
 
 /* Under the lock, or alone. One more, while there are few: without it the others do the work. */
-static int add_thread(struct ferry__file_io *io) {
-    const int error =
-        ferry__thread_start(&io->threads[io->thread_count], "ferry-file", run, io);
+static int add_thread(struct ferry__file_io *io)
+{
+    const int error = ferry__thread_start(&io->threads[io->thread_count], "ferry-file", run, io);
     io->thread_count += !error;
     return error;
 }
 
-void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request) {
+void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request)
+{
     request->next = NULL;
     request->moved = 0;
     request->error = 0;
@@ -78,31 +89,35 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
     pthread_mutex_lock(&io->lock);
     *(io->first ? &io->last->next : &io->first) = request;
     io->last = request;
-    if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH) (void)add_thread(io);
+    if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH)
+        (void)add_thread(io);
     pthread_cond_signal(&io->work);
     pthread_mutex_unlock(&io->lock);
 }
 
 /* --- slots ------------------------------------------------------------------------------------- */
 
-void ferry__file_poke(struct ferry__op *op) {
+void ferry__file_poke(struct ferry__op *op)
+{
     op->poked = true;
-    if (!op->waits) return;
+    if (!op->waits)
+        return;
     op->waits = false;
     ferry__ready_push(op);
 }
 
 static struct ferry__file_slot *make_slot(struct ferry_device *device, bool write,
-                                          enum ferry_status *out_status) {
+                                          enum ferry_status *out_status)
+{
     char why[FERRY__WHY_MAX] = "";
     struct ferry__file_slot *slot = ferry__alloc(sizeof *slot);
     /* Room to begin at a block, for a block's part before and after, and for words. */
     const uint64_t size = device->files->slot_size + 4 * FERRY__FILE_BLOCK;
     *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (bool again = slot; again;) {
-        *out_status = device->driver->memory_alloc(
-            device->state, write ? FERRY__USE_READBACK : FERRY__USE_UPLOAD, size, "ferry file",
-            &slot->memory, why);
+        *out_status = device->driver->memory_alloc(device->state,
+                                                   write ? FERRY__USE_READBACK : FERRY__USE_UPLOAD,
+                                                   size, "ferry file", &slot->memory, why);
         again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(device);
     }
     if (*out_status) {
@@ -117,34 +132,44 @@ static struct ferry__file_slot *make_slot(struct ferry_device *device, bool writ
     return slot;
 }
 
-static void set_hungry(struct ferry__op *op, bool hungry) {
+static void set_hungry(struct ferry__op *op, bool hungry)
+{
     struct ferry__file_io *io = op->device->files;
-    if (op->hungry == hungry) return;
+    if (op->hungry == hungry)
+        return;
     op->hungry = hungry;
-    if (hungry) io->hungry++;
-    else io->hungry--;
+    if (hungry)
+        io->hungry++;
+    else
+        io->hungry--;
 }
 
-void ferry__file_sated(struct ferry__op *op) {
+void ferry__file_sated(struct ferry__op *op)
+{
     pthread_mutex_lock(&op->device->lock);
     set_hungry(op, false);
     pthread_mutex_unlock(&op->device->lock);
 }
 
 /* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
-static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write, bool *out_more) {
+static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write, bool *out_more)
+{
     pthread_mutex_lock(&io->lock);
     struct ferry__file_slot *slot = io->idle[write];
     const bool more = out_more && !slot && io->slots[write] < io->slots_max;
-    if (slot) io->idle[write] = slot->next;
-    if (more) io->slots[write]++;
-    if (out_more) *out_more = more;
+    if (slot)
+        io->idle[write] = slot->next;
+    if (more)
+        io->slots[write]++;
+    if (out_more)
+        *out_more = more;
     pthread_mutex_unlock(&io->lock);
     return slot;
 }
 
 /* One was not to be had. True: there are none at all. */
-static bool lost_one(struct ferry__file_io *io, bool write) {
+static bool lost_one(struct ferry__file_io *io, bool write)
+{
     pthread_mutex_lock(&io->lock);
     const bool none = --io->slots[write] == 0;
     pthread_mutex_unlock(&io->lock);
@@ -152,7 +177,8 @@ static bool lost_one(struct ferry__file_io *io, bool write) {
 }
 
 enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
-                                        struct ferry__file_slot **out_slot) {
+                                        struct ferry__file_slot **out_slot)
+{
     struct ferry_device *device = op->device;
     struct ferry__file_io *io = device->files;
     enum ferry_status status = FERRY_OK;
@@ -168,16 +194,20 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
             slot = take_idle(io, write, NULL);
         }
     }
-    if (slot) status = FERRY_OK;
-    else if (!more) status = FERRY_ERROR_POOL_EXHAUSTED;
+    if (slot)
+        status = FERRY_OK;
+    else if (!more)
+        status = FERRY_ERROR_POOL_EXHAUSTED;
     set_hungry(op, status == FERRY_ERROR_POOL_EXHAUSTED);
     pthread_mutex_unlock(&device->lock);
-    if (slot) slot->next = NULL;
+    if (slot)
+        slot->next = NULL;
     *out_slot = slot;
     return status;
 }
 
-void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot) {
+void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot)
+{
     struct ferry__file_io *io = device->files;
     pthread_mutex_lock(&device->lock);
     pthread_mutex_lock(&io->lock);
@@ -185,7 +215,8 @@ void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot 
     io->idle[slot->write] = slot;
     pthread_mutex_unlock(&io->lock);
     for (struct ferry__op *op = device->live_first; op && io->hungry; op = op->live_next) {
-        if (!op->hungry) continue;
+        if (!op->hungry)
+            continue;
         set_hungry(op, false);
         ferry__file_poke(op);
     }
@@ -193,9 +224,11 @@ void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot 
     pthread_mutex_unlock(&device->lock);
 }
 
-void ferry__files_trim(struct ferry_device *device) {
+void ferry__files_trim(struct ferry_device *device)
+{
     struct ferry__file_io *io = device->files;
-    if (!io) return;
+    if (!io)
+        return;
     pthread_mutex_lock(&io->lock);
     for (int write = 0; write < 2; write++) {
         while (io->idle[write]) {
@@ -212,19 +245,25 @@ void ferry__files_trim(struct ferry_device *device) {
 
 /* --- beginning and end ------------------------------------------------------------------------- */
 
-static struct ferry__file_io *make_io(struct ferry_device *device) {
+static struct ferry__file_io *make_io(struct ferry_device *device)
+{
     struct ferry__file_io *io = ferry__alloc(sizeof *io);
     const char *choice = getenv("FERRY_FILE_IO");
-    if (!io) goto failed;
+    if (!io)
+        goto failed;
     io->device = device;
-    io->slot_size = device->upload.chunk_size < FERRY__FILE_SLOT ? device->upload.chunk_size
-                                                                 : FERRY__FILE_SLOT;
+    io->slot_size =
+        device->upload.chunk_size < FERRY__FILE_SLOT ? device->upload.chunk_size : FERRY__FILE_SLOT;
     const uint64_t slots = device->upload.budget / io->slot_size;
     io->slots_max = slots < 2 ? 2 : slots < FERRY__FILE_SLOTS ? (unsigned)slots : FERRY__FILE_SLOTS;
-    if (pthread_mutex_init(&io->lock, NULL)) goto free_io;
-    if (ferry__cond_init(&io->work)) goto destroy_lock;
-    if (!choice || strcmp(choice, "threads")) io->ring = ferry__file_ring_start(io);
-    if (io->ring || !add_thread(io)) return io;
+    if (pthread_mutex_init(&io->lock, NULL))
+        goto free_io;
+    if (ferry__cond_init(&io->work))
+        goto destroy_lock;
+    if (!choice || strcmp(choice, "threads"))
+        io->ring = ferry__file_ring_start(io);
+    if (io->ring || !add_thread(io))
+        return io;
     pthread_cond_destroy(&io->work);
 destroy_lock:
     pthread_mutex_destroy(&io->lock);
@@ -235,30 +274,38 @@ failed:
     return NULL;
 }
 
-static void free_io(struct ferry__file_io *io) {
+static void free_io(struct ferry__file_io *io)
+{
     pthread_mutex_lock(&io->lock);
     io->stop = true;
     pthread_cond_broadcast(&io->work);
     pthread_mutex_unlock(&io->lock);
-    if (io->ring) ferry__file_ring_finish(io->ring);
-    for (unsigned i = 0; i < io->thread_count; i++) pthread_join(io->threads[i], NULL);
+    if (io->ring)
+        ferry__file_ring_finish(io->ring);
+    for (unsigned i = 0; i < io->thread_count; i++)
+        pthread_join(io->threads[i], NULL);
     pthread_cond_destroy(&io->work);
     pthread_mutex_destroy(&io->lock);
     ferry__free(io);
 }
 
-enum ferry_status ferry__files_start(struct ferry_device *device) {
+enum ferry_status ferry__files_start(struct ferry_device *device)
+{
     struct ferry__file_io *none = NULL;
-    if (device->files) return FERRY_OK;
+    if (device->files)
+        return FERRY_OK;
     struct ferry__file_io *io = make_io(device);
-    if (!io) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!io)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (!atomic_compare_exchange_strong(&device->files, &none, io))
         free_io(io); /* another thread was faster */
     return FERRY_OK;
 }
 
-void ferry__files_finish(struct ferry_device *device) {
-    if (!device->files) return;
+void ferry__files_finish(struct ferry_device *device)
+{
+    if (!device->files)
+        return;
     ferry__files_trim(device);
     free_io(device->files);
     device->files = NULL;

@@ -29,47 +29,56 @@ struct ferry__file_piece {
     struct ferry__file_slot *slot; /* NULL: the buffer's own memory */
     size_t item;                   /* where it begins */
     uint64_t file_offset, size;
-    uint64_t skip;        /* where in the slot's memory that lies */
-    bool edge;            /* part of a word, that the host has to merge */
-    size_t end_item;      /* what it was read for ends at this item, */
-    uint64_t end_done;    /* with so many bytes of it */
-    enum ferry_status status; /* of making it visible to the device */
+    uint64_t skip;                  /* where in the slot's memory that lies */
+    bool edge;                      /* part of a word, that the host has to merge */
+    size_t end_item;                /* what it was read for ends at this item, */
+    uint64_t end_done;              /* with so many bytes of it */
+    enum ferry_status status;       /* of making it visible to the device */
     struct ferry__file_piece *next; /* of a submission */
 };
 
 struct ferry__files {
     struct ferry__file_piece reads[FERRY__FILE_DEPTH];
-    unsigned first, count; /* of them, in order */
+    unsigned first, count;                             /* of them, in order */
     struct ferry__file_piece moves[FERRY__FILE_DEPTH]; /* written, or straight */
-    size_t ahead_item;     /* what is read next */
+    size_t ahead_item;                                 /* what is read next */
     uint64_t ahead_done;
-    bool straight; /* into and out of the buffers' own memory */
+    bool straight;         /* into and out of the buffers' own memory */
     _Atomic size_t broken; /* 1 + the item that failed last */
     unsigned char edge[FERRY_BUFFER_ALIGNMENT];
 };
 
-static bool is_read(const struct ferry__item *item) {
+static bool is_read(const struct ferry__item *item)
+{
     return item->file && item->size && item->operation == FERRY_OPERATION_UPLOAD;
 }
 
 /* Can the device copy whole words only? */
-static bool words_only(const struct ferry_device *device) {
+static bool words_only(const struct ferry_device *device)
+{
     return device->limits.copy_alignment > 1 && !device->limits.has_kernel;
 }
 
-static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
-static bool is_full(const struct ferry__sub *sub) {
+static bool is_full(const struct ferry__sub *sub)
+{
     return sub->command_count >= FERRY__COMMANDS_MAX;
 }
 
-static struct ferry__file_piece *find_free(struct ferry__files *files) {
+static struct ferry__file_piece *find_free(struct ferry__files *files)
+{
     for (unsigned i = 0; i < FERRY__FILE_DEPTH; i++)
-        if (atomic_load(&files->moves[i].state) == FREE) return &files->moves[i];
+        if (atomic_load(&files->moves[i].state) == FREE)
+            return &files->moves[i];
     return NULL;
 }
 
-static void begin(struct ferry__file_piece *piece) {
+static void begin(struct ferry__file_piece *piece)
+{
     struct ferry_device *device = piece->op->device;
     atomic_store(&piece->state, MOVING);
     pthread_mutex_lock(&device->lock);
@@ -81,7 +90,8 @@ static void begin(struct ferry__file_piece *piece) {
 /* --- what becomes of a request ----------------------------------------------------------------- */
 
 static enum ferry_status explain(const struct ferry__file_piece *piece,
-                                 const struct ferry__item *item, char *why) {
+                                 const struct ferry__item *item, char *why)
+{
     const struct ferry__file_request *request = &piece->request;
     const unsigned long long at = request->offset + request->moved;
     if (request->error == ECANCELED) {
@@ -101,26 +111,32 @@ static enum ferry_status explain(const struct ferry__file_piece *piece,
 }
 
 /* Nothing comes after this piece that would tell. Under no lock. */
-static void tell(struct ferry__file_piece *piece, enum ferry_status status, const char *why) {
+static void tell(struct ferry__file_piece *piece, enum ferry_status status, const char *why)
+{
     struct ferry__op *op = piece->op;
     struct ferry__item *item = &op->items[piece->item];
     pthread_mutex_lock(&op->device->lock);
-    if (!item->status) item->status = status;
-    if (!op->why[0]) snprintf(op->why, sizeof op->why, "%s", why);
+    if (!item->status)
+        item->status = status;
+    if (!op->why[0])
+        snprintf(op->why, sizeof op->why, "%s", why);
     pthread_mutex_unlock(&op->device->lock);
     atomic_store(&op->files->broken, piece->item + 1);
 }
 
 /* Bytes of it that were moved. */
-static uint64_t arrived(const struct ferry__file_piece *piece) {
+static uint64_t arrived(const struct ferry__file_piece *piece)
+{
     const uint64_t lead = piece->file_offset - piece->request.offset;
     return piece->request.moved > lead ? least(piece->request.moved - lead, piece->size) : 0;
 }
 
 static enum ferry_status sync_slot(struct ferry_device *device,
-                                   const struct ferry__file_piece *piece, bool to_device) {
+                                   const struct ferry__file_piece *piece, bool to_device)
+{
     const struct ferry__memory *memory = &piece->slot->memory;
-    if (memory->coherent) return FERRY_OK;
+    if (memory->coherent)
+        return FERRY_OK;
     const uint64_t atom = device->limits.atom;
     const uint64_t from = ferry__round_down(piece->skip, atom);
     const uint64_t length = ferry__round_up(piece->skip + piece->size, atom) - from;
@@ -129,16 +145,19 @@ static enum ferry_status sync_slot(struct ferry_device *device,
 }
 
 /* A piece is read: what direct I/O put elsewhere goes where the device can copy it. */
-static void settle_read(struct ferry_device *device, struct ferry__file_piece *piece) {
+static void settle_read(struct ferry_device *device, struct ferry__file_piece *piece)
+{
     unsigned char *wanted = piece->slot->memory.host + piece->skip;
     const unsigned char *there =
         piece->request.memory + (piece->file_offset - piece->request.offset);
     const uint64_t size = arrived(piece);
-    if (wanted != there && size) memmove(wanted, there, size);
+    if (wanted != there && size)
+        memmove(wanted, there, size);
     piece->status = sync_slot(device, piece, true);
 }
 
-static void count(struct ferry_device *device, const struct ferry__file_request *request) {
+static void count(struct ferry_device *device, const struct ferry__file_request *request)
+{
     if (request->write) {
         FERRY__ADD(&device->metrics, file_writes, 1);
         FERRY__ADD(&device->metrics, file_write_bytes, request->moved);
@@ -148,7 +167,8 @@ static void count(struct ferry_device *device, const struct ferry__file_request 
     }
 }
 
-void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *request) {
+void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *request)
+{
     struct ferry__file_piece *piece = (struct ferry__file_piece *)request;
     struct ferry_device *device = io->device;
     struct ferry__op *op = piece->op;
@@ -158,8 +178,10 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
         settle_read(device, piece);
     } else {
         char why[FERRY__WHY_MAX];
-        if (arrived(piece) < piece->size) tell(piece, explain(piece, &op->items[piece->item], why), why);
-        if (piece->slot) ferry__file_slot_give(device, piece->slot);
+        if (arrived(piece) < piece->size)
+            tell(piece, explain(piece, &op->items[piece->item], why), why);
+        if (piece->slot)
+            ferry__file_slot_give(device, piece->slot);
         piece->slot = NULL;
     }
     atomic_store(&piece->state, comes_again ? HERE : FREE);
@@ -174,7 +196,8 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
 /* --- reading ahead ----------------------------------------------------------------------------- */
 
 /* Moves on to what is to be read next. False: nothing. */
-static bool find_ahead(struct ferry__op *op) {
+static bool find_ahead(struct ferry__op *op)
+{
     struct ferry__files *files = op->files;
     if (files->ahead_item < op->next_item) { /* an item failed, and is left out */
         files->ahead_item = op->next_item;
@@ -182,7 +205,8 @@ static bool find_ahead(struct ferry__op *op) {
     }
     while (files->ahead_item < op->count) {
         const struct ferry__item *item = &op->items[files->ahead_item];
-        if (is_read(item) && files->ahead_done < item->size) return true;
+        if (is_read(item) && files->ahead_done < item->size)
+            return true;
         files->ahead_item++;
         files->ahead_done = 0;
     }
@@ -190,25 +214,30 @@ static bool find_ahead(struct ferry__op *op) {
 }
 
 /* Bytes of a piece that begins at an offset of a file; a cut is at the end of a block. */
-static uint64_t cut(uint64_t file_offset, uint64_t left, uint64_t most) {
-    if (left <= most) return left;
+static uint64_t cut(uint64_t file_offset, uint64_t left, uint64_t most)
+{
+    if (left <= most)
+        return left;
     return ferry__round_down(file_offset + most, FERRY__FILE_BLOCK) - file_offset;
 }
 
 /* The same where the device takes whole words: parts of words are pieces of their own. */
-static uint64_t cut_words(uint64_t dst, uint64_t size, uint64_t align, bool *out_edge) {
+static uint64_t cut_words(uint64_t dst, uint64_t size, uint64_t align, bool *out_edge)
+{
     const uint64_t head = -dst & (align - 1);
     *out_edge = head || size < align;
     return head ? least(head, size) : size < align ? size : ferry__round_down(size, align);
 }
 
 /* Items that follow in the file, and fit, are read along. */
-static void read_along(struct ferry__op *op, struct ferry__file_piece *piece, uint64_t most) {
+static void read_along(struct ferry__op *op, struct ferry__file_piece *piece, uint64_t most)
+{
     struct ferry__files *files = op->files;
     for (size_t i = files->ahead_item + 1; i < op->count; i++) {
         const struct ferry__item *item = &op->items[i];
         const uint64_t end = piece->file_offset + piece->size;
-        if (!is_read(item)) continue;
+        if (!is_read(item))
+            continue;
         if (item->fd != piece->request.fd || item->file_offset < end ||
             item->file_offset - end > GAP_MAX ||
             item->file_offset + item->size - piece->file_offset > most)
@@ -220,7 +249,8 @@ static void read_along(struct ferry__op *op, struct ferry__file_piece *piece, ui
 }
 
 /* Takes what the next piece is to hold, and says where. */
-static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece) {
+static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece)
+{
     struct ferry__files *files = op->files;
     const struct ferry__item *item = &op->items[files->ahead_item];
     const uint64_t dst = item->dst->offset + item->dst_offset + files->ahead_done;
@@ -232,31 +262,35 @@ static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece) {
     piece->file_offset = item->file_offset + files->ahead_done;
     piece->size = cut(piece->file_offset, left, most);
     piece->edge = false;
-    if (words) piece->size = cut_words(dst, piece->size, align, &piece->edge);
+    if (words)
+        piece->size = cut_words(dst, piece->size, align, &piece->edge);
     piece->request = (struct ferry__file_request){.fd = item->fd, .direct = item->direct_io};
     files->ahead_done += piece->size;
-    if (!words && piece->size == left) read_along(op, piece, most);
+    if (!words && piece->size == left)
+        read_along(op, piece, most);
     piece->end_item = files->ahead_item;
     piece->end_done = files->ahead_done;
     const uint64_t lead = item->direct_io ? piece->file_offset % FERRY__FILE_BLOCK : 0;
     const uint64_t phase = dst & (align - 1);
     piece->request.offset = piece->file_offset - lead;
-    piece->request.size = item->direct_io
-                              ? ferry__round_up(lead + piece->size, FERRY__FILE_BLOCK)
-                              : piece->size;
+    piece->request.size =
+        item->direct_io ? ferry__round_up(lead + piece->size, FERRY__FILE_BLOCK) : piece->size;
     piece->skip = base + (item->direct_io && !words ? lead : phase);
     piece->request.memory = piece->slot->memory.host + (item->direct_io ? base : piece->skip);
 }
 
 /* Begins to read as much as there is room for. OK, also if that is nothing: op is poked then. */
-static enum ferry_status read_ahead(struct ferry__op *op) {
+static enum ferry_status read_ahead(struct ferry__op *op)
+{
     struct ferry__files *files = op->files;
     while (files->count < FERRY__FILE_DEPTH && find_ahead(op)) {
         struct ferry__file_piece *piece =
             &files->reads[(files->first + files->count) % FERRY__FILE_DEPTH];
         const enum ferry_status status = ferry__file_slot_take(op, false, &piece->slot);
-        if (status == FERRY_ERROR_POOL_EXHAUSTED) return FERRY_OK;
-        if (status) return status;
+        if (status == FERRY_ERROR_POOL_EXHAUSTED)
+            return FERRY_OK;
+        if (status)
+            return status;
         plan_ahead(op, piece);
         files->count++;
         begin(piece);
@@ -268,14 +302,16 @@ static enum ferry_status read_ahead(struct ferry__op *op) {
 
 /* Lets the pieces go that the cursor has passed; their slots come back when the submission is done.
  * False: one of them is still being read. */
-static bool let_pass(struct ferry__op *op, struct ferry__sub *sub) {
+static bool let_pass(struct ferry__op *op, struct ferry__sub *sub)
+{
     struct ferry__files *files = op->files;
     while (files->count) {
         struct ferry__file_piece *piece = &files->reads[files->first];
         if (piece->end_item > op->next_item ||
             (piece->end_item == op->next_item && piece->end_done > op->item_done))
             return true;
-        if (atomic_load(&piece->state) == MOVING) return false;
+        if (atomic_load(&piece->state) == MOVING)
+            return false;
         piece->slot->next = sub->slots;
         sub->slots = piece->slot;
         piece->slot = NULL;
@@ -290,7 +326,8 @@ static bool let_pass(struct ferry__op *op, struct ferry__sub *sub) {
 static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__op *op, struct ferry__item *item,
                                      const struct ferry__file_piece *piece,
-                                     enum ferry_status *out_status) {
+                                     enum ferry_status *out_status)
+{
     const uint64_t at = piece->file_offset - item->file_offset;
     memcpy(op->files->edge, piece->slot->memory.host + piece->skip, piece->size);
     item->host = (unsigned char *)((uintptr_t)op->files->edge - at);
@@ -300,7 +337,8 @@ static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__
 static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry__sub *sub,
                                       struct ferry__op *op, struct ferry__item *item,
                                       const struct ferry__file_piece *piece,
-                                      enum ferry_status *out_status) {
+                                      enum ferry_status *out_status)
+{
     const uint64_t at = item->file_offset + op->item_done - piece->file_offset;
     const uint64_t size = least(item->size - op->item_done, piece->size - at);
     char why[FERRY__WHY_MAX];
@@ -309,33 +347,42 @@ static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry_
         *out_status = explain(piece, item, why);
         ferry__set_error(why);
     }
-    if (*out_status) return FERRY__EMIT_FAILED;
-    if (piece->edge) return emit_edge(device, sub, op, item, piece, out_status);
+    if (*out_status)
+        return FERRY__EMIT_FAILED;
+    if (piece->edge)
+        return emit_edge(device, sub, op, item, piece, out_status);
     *out_status = ferry__emit_copy(device, sub, item->dst->memory,
                                    item->dst->offset + item->dst_offset + op->item_done,
                                    &piece->slot->memory, piece->skip + at, size);
-    if (*out_status) return FERRY__EMIT_FAILED;
+    if (*out_status)
+        return FERRY__EMIT_FAILED;
     op->item_done += size;
     return FERRY__EMIT_DONE;
 }
 
 static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__op *op, struct ferry__item *item,
-                                     enum ferry_status *out_status) {
+                                     enum ferry_status *out_status)
+{
     struct ferry__files *files = op->files;
     for (;;) {
-        if (!let_pass(op, sub)) return FERRY__EMIT_WAITS;
+        if (!let_pass(op, sub))
+            return FERRY__EMIT_WAITS;
         const enum ferry_status status = read_ahead(op);
-        if (op->item_done == item->size) return FERRY__EMIT_DONE;
+        if (op->item_done == item->size)
+            return FERRY__EMIT_DONE;
         if (status && !files->count) {
             *out_status = status;
             return FERRY__EMIT_FAILED;
         }
         const struct ferry__file_piece *piece = &files->reads[files->first];
-        if (!files->count || atomic_load(&piece->state) == MOVING) return FERRY__EMIT_WAITS;
-        if (is_full(sub)) return FERRY__EMIT_MORE;
+        if (!files->count || atomic_load(&piece->state) == MOVING)
+            return FERRY__EMIT_WAITS;
+        if (is_full(sub))
+            return FERRY__EMIT_MORE;
         const enum ferry__emitted result = emit_piece(device, sub, op, item, piece, out_status);
-        if (result != FERRY__EMIT_DONE) return result;
+        if (result != FERRY__EMIT_DONE)
+            return result;
     }
 }
 
@@ -344,19 +391,22 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 /* Direct I/O writes whole blocks; the parts of blocks at an item's ends go through the cache, so
  * that nothing else in the block is written. */
 static enum ferry_status plan_write(struct ferry__item *item, struct ferry__file_piece *piece,
-                                    uint64_t left, uint64_t most) {
+                                    uint64_t left, uint64_t most)
+{
     const uint64_t head = -piece->file_offset & (FERRY__FILE_BLOCK - 1);
     piece->request = (struct ferry__file_request){
         .fd = item->fd, .write = true, .direct = item->direct_io, .offset = piece->file_offset};
     piece->size = cut(piece->file_offset, left, most);
     if (item->direct_io) {
         piece->request.direct = !head && piece->size >= FERRY__FILE_BLOCK;
-        if (head) piece->size = least(head, piece->size);
+        if (head)
+            piece->size = least(head, piece->size);
         else if (piece->request.direct)
             piece->size = ferry__round_down(piece->size, FERRY__FILE_BLOCK);
     }
     piece->request.size = piece->size;
-    if (piece->request.direct || !item->direct_io) return FERRY_OK;
+    if (piece->request.direct || !item->direct_io)
+        return FERRY_OK;
     if (!item->reopened) {
         const int fd = ferry__file_reopen(item->fd);
         if (fd < 0)
@@ -374,14 +424,16 @@ static enum ferry_status plan_write(struct ferry__item *item, struct ferry__file
 
 static enum ferry_status emit_write_piece(struct ferry_device *device, struct ferry__sub *sub,
                                           struct ferry__op *op, struct ferry__item *item,
-                                          struct ferry__file_piece *piece) {
+                                          struct ferry__file_piece *piece)
+{
     const uint64_t align = device->limits.copy_alignment, base = piece->slot->base;
     piece->op = op;
     piece->item = op->next_item;
     piece->file_offset = item->file_offset + op->item_done;
     enum ferry_status status =
         plan_write(item, piece, item->size - op->item_done, device->files->slot_size);
-    if (status) return status;
+    if (status)
+        return status;
     /* Whole words, as for downloads to host memory. */
     const struct ferry__memory *memory = item->src->memory;
     const uint64_t from = item->src->offset + item->src_offset + op->item_done;
@@ -398,16 +450,22 @@ static enum ferry_status emit_write_piece(struct ferry_device *device, struct fe
 
 static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__sub *sub,
                                       struct ferry__op *op, struct ferry__item *item,
-                                      enum ferry_status *out_status) {
+                                      enum ferry_status *out_status)
+{
     struct ferry__files *files = op->files;
     while (op->item_done < item->size) {
-        if (atomic_load(&files->broken) == op->next_item + 1) break; /* the rest is in vain */
-        if (is_full(sub)) return FERRY__EMIT_MORE;
+        if (atomic_load(&files->broken) == op->next_item + 1)
+            break; /* the rest is in vain */
+        if (is_full(sub))
+            return FERRY__EMIT_MORE;
         struct ferry__file_piece *piece = find_free(files);
-        if (!piece) return FERRY__EMIT_WAITS;
+        if (!piece)
+            return FERRY__EMIT_WAITS;
         *out_status = ferry__file_slot_take(op, true, &piece->slot);
-        if (*out_status == FERRY_ERROR_POOL_EXHAUSTED) return FERRY__EMIT_WAITS;
-        if (*out_status) return FERRY__EMIT_FAILED;
+        if (*out_status == FERRY_ERROR_POOL_EXHAUSTED)
+            return FERRY__EMIT_WAITS;
+        if (*out_status)
+            return FERRY__EMIT_FAILED;
         *out_status = emit_write_piece(device, sub, op, item, piece);
         if (*out_status) {
             piece->slot->next = sub->slots;
@@ -425,10 +483,12 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
 
 /* Direct I/O writes from the start of a block. The device hears of what is moved there, since it
  * synchronizes the slot again. */
-static enum ferry_status align_slot(struct ferry_device *device, struct ferry__file_piece *piece) {
+static enum ferry_status align_slot(struct ferry_device *device, struct ferry__file_piece *piece)
+{
     const unsigned char *there = piece->request.memory;
     piece->request.memory = piece->slot->memory.host + piece->slot->base;
-    if (piece->request.memory == there) return FERRY_OK;
+    if (piece->request.memory == there)
+        return FERRY_OK;
     memmove(piece->request.memory, there, piece->size);
     piece->skip = piece->slot->base;
     return sync_slot(device, piece, true);
@@ -436,12 +496,15 @@ static enum ferry_status align_slot(struct ferry_device *device, struct ferry__f
 
 /* The device has copied a piece, or not: on to the file. */
 static void write_out(struct ferry_device *device, struct ferry__file_piece *piece,
-                      enum ferry_status status) {
+                      enum ferry_status status)
+{
     piece->request.memory = piece->slot->memory.host + piece->skip;
     if (!status) {
         status = sync_slot(device, piece, false);
-        if (!status && piece->request.direct) status = align_slot(device, piece);
-        if (status) tell(piece, status, "reading staging memory back failed");
+        if (!status && piece->request.direct)
+            status = align_slot(device, piece);
+        if (status)
+            tell(piece, status, "reading staging memory back failed");
     }
     if (!status) {
         begin(piece);
@@ -456,7 +519,8 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
     pthread_mutex_unlock(&device->lock);
 }
 
-void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub) {
+void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub)
+{
     struct ferry__file_piece *first = NULL;
     while (sub->pieces) { /* they were put before each other */
         struct ferry__file_piece *piece = sub->pieces;
@@ -478,7 +542,8 @@ void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub) {
 
 /* --- straight into and out of the buffers' memory ---------------------------------------------- */
 
-static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__item *item) {
+static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__item *item)
+{
     struct ferry__files *files = op->files;
     struct ferry_device *device = op->device;
     const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
@@ -486,10 +551,13 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
         write ? item->src->host + item->src_offset : item->dst->host + item->dst_offset;
     item->path = FERRY_PATH_DIRECT;
     while (op->item_done < item->size) {
-        if (atomic_load(&files->broken) == op->next_item + 1) op->item_done = item->size;
-        if (op->item_done == item->size) break;
+        if (atomic_load(&files->broken) == op->next_item + 1)
+            op->item_done = item->size;
+        if (op->item_done == item->size)
+            break;
         struct ferry__file_piece *piece = find_free(files);
-        if (!piece) return FERRY__EMIT_WAITS;
+        if (!piece)
+            return FERRY__EMIT_WAITS;
         const uint64_t at = item->file_offset + op->item_done;
         const uint64_t size = cut(at, item->size - op->item_done, device->files->slot_size);
         piece->op = op;
@@ -506,7 +574,8 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
         begin(piece);
         op->item_done += size;
     }
-    if (op->next_item + 1 < op->count) return FERRY__EMIT_DONE;
+    if (op->next_item + 1 < op->count)
+        return FERRY__EMIT_DONE;
     pthread_mutex_lock(&device->lock);
     const bool moving = op->moving;
     pthread_mutex_unlock(&device->lock);
@@ -515,14 +584,17 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
 
 /* May the system read and write the memory itself, at these addresses? Not a window into a device's
  * memory, and for direct I/O ordinary memory only: it may know no pages for what a driver mapped. */
-static bool reaches(const struct ferry__item *item) {
+static bool reaches(const struct ferry__item *item)
+{
     const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
     const struct ferry_buffer *buffer = write ? item->src : item->dst;
     const struct ferry_device_info *info = &buffer->device->info;
     if (!(write ? buffer->direct_read : buffer->direct_write) || !buffer->memory->cached)
         return false;
-    if (!write && item->size > info->thresholds.direct_write_max) return false;
-    if (!item->direct_io) return true;
+    if (!write && item->size > info->thresholds.direct_write_max)
+        return false;
+    if (!item->direct_io)
+        return true;
     const uintptr_t address =
         (uintptr_t)buffer->host + (write ? item->src_offset : item->dst_offset);
     return info->kind == FERRY_DEVICE_HOST &&
@@ -531,10 +603,12 @@ static bool reaches(const struct ferry__item *item) {
 
 /* Pieces are moved in any order then: all that op depends on must be done, and its writes be apart.
  * That is seen where they go upwards, one buffer after another. */
-static bool may_go_straight(struct ferry__op *op) {
+static bool may_go_straight(struct ferry__op *op)
+{
     const struct ferry__item *items = op->items;
     size_t runs = 0;
-    if (op->device->path > FERRY_PATH_DIRECT) return false;
+    if (op->device->path > FERRY_PATH_DIRECT)
+        return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__item *item = &items[i], *before = i ? &items[i - 1] : NULL;
         if (!item->file || !item->size || item->operation != items[0].operation || !reaches(item))
@@ -544,7 +618,8 @@ static bool may_go_straight(struct ferry__op *op) {
             return false;
         runs += !before || before->dst != item->dst;
     }
-    if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != op->use_count) return false;
+    if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != op->use_count)
+        return false;
     pthread_mutex_lock(&op->device->lock);
     const bool first = !op->undone;
     pthread_mutex_unlock(&op->device->lock);
@@ -555,23 +630,28 @@ static bool may_go_straight(struct ferry__op *op) {
 
 enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__op *op, struct ferry__item *item,
-                                     enum ferry_status *out_status) {
+                                     enum ferry_status *out_status)
+{
     if (!op->files) {
         op->files = ferry__alloc(sizeof *op->files);
         if (!op->files) {
-            *out_status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
-                                      sizeof *op->files);
+            *out_status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                                      "no host memory for %zu bytes", sizeof *op->files);
             return FERRY__EMIT_FAILED;
         }
         op->files->straight = may_go_straight(op);
     }
-    if (op->files->straight) return emit_straight(op, item);
-    if (item->operation == FERRY_OPERATION_UPLOAD) return emit_read(device, sub, op, item, out_status);
+    if (op->files->straight)
+        return emit_straight(op, item);
+    if (item->operation == FERRY_OPERATION_UPLOAD)
+        return emit_read(device, sub, op, item, out_status);
     return emit_write(device, sub, op, item, out_status);
 }
 
-void ferry__files_free(struct ferry__op *op) {
-    if (!op->files) return;
+void ferry__files_free(struct ferry__op *op)
+{
+    if (!op->files)
+        return;
     for (unsigned i = 0; i < FERRY__FILE_DEPTH; i++)
         if (op->files->reads[i].slot)
             ferry__file_slot_give(op->device, op->files->reads[i].slot);
@@ -580,6 +660,8 @@ void ferry__files_free(struct ferry__op *op) {
     op->files = NULL;
 }
 
-void ferry__file_item_finish(struct ferry__item *item) {
-    if (item->reopened) close(item->cached_fd);
+void ferry__file_item_finish(struct ferry__item *item)
+{
+    if (item->reopened)
+        close(item->cached_fd);
 }

@@ -17,49 +17,62 @@ struct access {
     unsigned access;
 };
 
-static int by_buffer(const void *a, const void *b) {
+static int by_buffer(const void *a, const void *b)
+{
     const struct access *left = a, *right = b;
     if (left->buffer != right->buffer)
         return (uintptr_t)left->buffer < (uintptr_t)right->buffer ? -1 : 1;
     return 0;
 }
 
-static size_t merge_accesses(struct access *list, size_t count) {
+static size_t merge_accesses(struct access *list, size_t count)
+{
     size_t kept = 0;
     qsort(list, count, sizeof *list, by_buffer);
     for (size_t i = 0; i < count; i++) {
-        if (kept && list[kept - 1].buffer == list[i].buffer) list[kept - 1].access |= list[i].access;
-        else list[kept++] = list[i];
+        if (kept && list[kept - 1].buffer == list[i].buffer)
+            list[kept - 1].access |= list[i].access;
+        else
+            list[kept++] = list[i];
     }
     return kept;
 }
 
-static size_t list_accesses(const struct ferry__op *op, struct access *list) {
+static size_t list_accesses(const struct ferry__op *op, struct access *list)
+{
     size_t count = 0;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__item *item = &op->items[i];
-        if (!item->size) continue;
-        if (item->dst) list[count++] = (struct access){item->dst, FERRY_ACCESS_WRITE};
-        if (item->src) list[count++] = (struct access){item->src, FERRY_ACCESS_READ};
+        if (!item->size)
+            continue;
+        if (item->dst)
+            list[count++] = (struct access){item->dst, FERRY_ACCESS_WRITE};
+        if (item->src)
+            list[count++] = (struct access){item->src, FERRY_ACCESS_READ};
     }
     return merge_accesses(list, count);
 }
 
-enum ferry_status ferry__uses_gather(struct ferry__op *op) {
+enum ferry_status ferry__uses_gather(struct ferry__op *op)
+{
     struct access few[2], *list = few;
-    if (op->count > 1 && !(list = ferry__alloc(2 * op->count * sizeof *list))) goto no_memory;
+    if (op->count > 1 && !(list = ferry__alloc(2 * op->count * sizeof *list)))
+        goto no_memory;
     const size_t count = list_accesses(op, list);
     op->uses = op->one_use;
-    if (count > 2 && !(op->uses = ferry__alloc(count * sizeof *op->uses))) goto free_list;
+    if (count > 2 && !(op->uses = ferry__alloc(count * sizeof *op->uses)))
+        goto free_list;
     for (size_t i = 0; i < count; i++)
         op->uses[i] =
             (struct ferry__use_node){.buffer = list[i].buffer, .op = op, .access = list[i].access};
     op->use_count = count;
-    if (list != few) ferry__free(list);
+    if (list != few)
+        ferry__free(list);
     return FERRY_OK;
 free_list:
     op->uses = op->one_use;
-    if (list != few) ferry__free(list);
+    if (list != few)
+        ferry__free(list);
 no_memory:
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
                        op->count);
@@ -69,9 +82,12 @@ no_memory:
 
 /* Visits what a use depends on; with edges it makes them, without it counts. */
 static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__edge *edges,
-                    size_t count) {
-    if (!from || from->mark == op->ticket || from == op) return count;
-    if (!edges) return count + 1; /* an upper bound: the marks are not set */
+                    size_t count)
+{
+    if (!from || from->mark == op->ticket || from == op)
+        return count;
+    if (!edges)
+        return count + 1; /* an upper bound: the marks are not set */
     from->mark = op->ticket;
     struct ferry__edge *edge = &edges[count];
     const bool same_queue = from->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
@@ -85,41 +101,52 @@ static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__
     return count + 1;
 }
 
-static size_t visit_uses(struct ferry__op *op, struct ferry__edge *edges) {
+static size_t visit_uses(struct ferry__op *op, struct ferry__edge *edges)
+{
     size_t count = 0;
     for (size_t i = 0; i < op->use_count; i++) {
         const struct ferry__use_node *use = &op->uses[i];
         count = visit(op, use->buffer->last_write, edges, count);
-        if (!(use->access & FERRY_ACCESS_WRITE)) continue;
+        if (!(use->access & FERRY_ACCESS_WRITE))
+            continue;
         for (struct ferry__use_node *read = use->buffer->reads; read; read = read->next)
             count = visit(op, read->op, edges, count);
     }
     return count;
 }
 
-static void unlink_read(struct ferry__use_node *use) {
-    if (!use->linked) return;
-    if (use->previous) use->previous->next = use->next;
-    else use->buffer->reads = use->next;
-    if (use->next) use->next->previous = use->previous;
+static void unlink_read(struct ferry__use_node *use)
+{
+    if (!use->linked)
+        return;
+    if (use->previous)
+        use->previous->next = use->next;
+    else
+        use->buffer->reads = use->next;
+    if (use->next)
+        use->next->previous = use->previous;
     use->linked = false;
 }
 
-static void link_read(struct ferry__use_node *use) {
+static void link_read(struct ferry__use_node *use)
+{
     use->previous = NULL;
     use->next = use->buffer->reads;
-    if (use->next) use->next->previous = use;
+    if (use->next)
+        use->next->previous = use;
     use->buffer->reads = use;
     use->linked = true;
 }
 
 /* From now on what uses the buffers depends on op. */
-static void take_place(struct ferry__op *op) {
+static void take_place(struct ferry__op *op)
+{
     for (size_t i = 0; i < op->use_count; i++) {
         struct ferry__use_node *use = &op->uses[i];
         atomic_fetch_add(&use->buffer->word, 1);
         if (use->access & FERRY_ACCESS_WRITE) {
-            while (use->buffer->reads) unlink_read(use->buffer->reads);
+            while (use->buffer->reads)
+                unlink_read(use->buffer->reads);
             use->buffer->last_write = op;
         } else {
             link_read(use);
@@ -127,20 +154,23 @@ static void take_place(struct ferry__op *op) {
     }
 }
 
-static void live_push(struct ferry__op *op) {
+static void live_push(struct ferry__op *op)
+{
     struct ferry_device *device = op->device;
     op->live_previous = device->live_last;
     *(device->live_last ? &device->live_last->live_next : &device->live_first) = op;
     device->live_last = op;
 }
 
-static void live_remove(struct ferry__op *op) {
+static void live_remove(struct ferry__op *op)
+{
     struct ferry_device *device = op->device;
     *(op->live_previous ? &op->live_previous->live_next : &device->live_first) = op->live_next;
     *(op->live_next ? &op->live_next->live_previous : &device->live_last) = op->live_previous;
 }
 
-enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket) {
+enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket)
+{
     struct ferry_device *device = op->device;
     op->ticket = ticket;
     const size_t most = visit_uses(op, NULL);
@@ -148,7 +178,8 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket) {
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu dependencies",
                            most);
     op->edge_count = visit_uses(op, op->edges);
-    if (op->kind != FERRY__OP_READY) take_place(op);
+    if (op->kind != FERRY__OP_READY)
+        take_place(op);
     ferry__table_add(device, op);
     live_push(op);
     ferry__op_ref(op); /* the engine's, until it is done */
@@ -159,34 +190,44 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket) {
 
 /* --- handing over ----------------------------------------------------------------------------- */
 
-static void edge_close(struct ferry__edge *edge) {
-    if (!edge->open) return;
+static void edge_close(struct ferry__edge *edge)
+{
+    if (!edge->open)
+        return;
     edge->open = false;
-    if (--edge->op->unhanded == 0) ferry__ready_push(edge->op);
+    if (--edge->op->unhanded == 0)
+        ferry__ready_push(edge->op);
 }
 
-void ferry__op_gathered(struct ferry__op *op) {
+void ferry__op_gathered(struct ferry__op *op)
+{
     op->gathered = true;
     for (struct ferry__edge *edge = op->dependents; edge; edge = edge->next)
-        if (edge->op->queue == op->queue && edge->op->kind != FERRY__OP_EXTERNAL) edge_close(edge);
+        if (edge->op->queue == op->queue && edge->op->kind != FERRY__OP_EXTERNAL)
+            edge_close(edge);
 }
 
-void ferry__op_handed(struct ferry__op *op) {
+void ferry__op_handed(struct ferry__op *op)
+{
     op->gathered = op->handed = true;
-    for (struct ferry__edge *edge = op->dependents; edge; edge = edge->next) edge_close(edge);
+    for (struct ferry__edge *edge = op->dependents; edge; edge = edge->next)
+        edge_close(edge);
 }
 
 /* --- failures (R9) ---------------------------------------------------------------------------- */
 
-bool ferry__failed_touch(const struct ferry_buffer *buffer, uint64_t begin, uint64_t size) {
+bool ferry__failed_touch(const struct ferry_buffer *buffer, uint64_t begin, uint64_t size)
+{
     const struct ferry__failure *failure = &buffer->failure;
     return failure->status && begin < failure->end && failure->begin < begin + size;
 }
 
 void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t size,
-                       enum ferry_status status, const char *why) {
+                       enum ferry_status status, const char *why)
+{
     struct ferry__failure *failure = &buffer->failure;
-    if (!size) return;
+    if (!size)
+        return;
     failure->count++;
     if (!failure->status) {
         failure->begin = begin;
@@ -196,29 +237,38 @@ void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t siz
         atomic_fetch_or(&buffer->word, FERRY__BUFFER_FAILED);
         return;
     }
-    if (begin < failure->begin) failure->begin = begin;
-    if (begin + size > failure->end) failure->end = begin + size;
+    if (begin < failure->begin)
+        failure->begin = begin;
+    if (begin + size > failure->end)
+        failure->end = begin + size;
 }
 
-void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t size) {
+void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t size)
+{
     struct ferry__failure *failure = &buffer->failure;
-    if (!failure->status || begin > failure->begin || begin + size < failure->end) return;
+    if (!failure->status || begin > failure->begin || begin + size < failure->end)
+        return;
     failure->status = FERRY_OK;
     atomic_fetch_and(&buffer->word, ~FERRY__BUFFER_FAILED);
 }
 
-static void fail_op(struct ferry__op *op, enum ferry_status status, const char *why) {
-    if (op->status) return;
+static void fail_op(struct ferry__op *op, enum ferry_status status, const char *why)
+{
+    if (op->status)
+        return;
     op->status = status;
-    if (why != op->why) snprintf(op->why, sizeof op->why, "%s", why);
+    if (why != op->why)
+        snprintf(op->why, sizeof op->why, "%s", why);
 }
 
 /* One operation after another, as if they had been done in that order. */
-static void judge_items(struct ferry__op *op) {
+static void judge_items(struct ferry__op *op)
+{
     for (size_t i = 0; i < op->count; i++) {
         struct ferry__item *item = &op->items[i];
         const char *why = op->why;
-        if (!item->size) continue;
+        if (!item->size)
+            continue;
         if (!item->status && item->src &&
             ferry__failed_touch(item->src, item->src_offset, item->size)) {
             item->status = item->src->failure.status;
@@ -235,33 +285,41 @@ static void judge_items(struct ferry__op *op) {
 }
 
 /* The user's work: its uses are whole buffers. */
-static void judge_uses(struct ferry__op *op) {
+static void judge_uses(struct ferry__op *op)
+{
     for (size_t i = 0; i < op->use_count && !op->status; i++) {
         const struct ferry_buffer *buffer = op->uses[i].buffer;
         if ((op->uses[i].access & FERRY_ACCESS_READ) && buffer->failure.status)
             fail_op(op, buffer->failure.status, buffer->failure.why);
     }
-    if (op->kind == FERRY__OP_READY) return;
+    if (op->kind == FERRY__OP_READY)
+        return;
     for (size_t i = 0; i < op->use_count; i++) {
         struct ferry_buffer *buffer = op->uses[i].buffer;
-        if (!(op->uses[i].access & FERRY_ACCESS_WRITE)) continue;
-        if (op->status) ferry__failed_add(buffer, 0, buffer->size, op->status, op->why);
+        if (!(op->uses[i].access & FERRY_ACCESS_WRITE))
+            continue;
+        if (op->status)
+            ferry__failed_add(buffer, 0, buffer->size, op->status, op->why);
     }
 }
 
 /* --- done ------------------------------------------------------------------------------------- */
 
-static void leave_place(struct ferry__op *op) {
-    if (op->kind == FERRY__OP_READY) return;
+static void leave_place(struct ferry__op *op)
+{
+    if (op->kind == FERRY__OP_READY)
+        return;
     for (size_t i = 0; i < op->use_count; i++) {
         struct ferry__use_node *use = &op->uses[i];
         unlink_read(use);
-        if (use->buffer->last_write == op) use->buffer->last_write = NULL;
+        if (use->buffer->last_write == op)
+            use->buffer->last_write = NULL;
         atomic_fetch_sub_explicit(&use->buffer->word, 1, memory_order_release);
     }
 }
 
-static void count_op(struct ferry__op *op) {
+static void count_op(struct ferry__op *op)
+{
     struct ferry__metrics *metrics = &op->device->metrics;
     const uint64_t now = ferry__now_ns(), taken = now - op->start_ns;
     /* Of a bridge the writing half counts; external work has no operations of ours. */
@@ -270,11 +328,13 @@ static void count_op(struct ferry__op *op) {
         const struct ferry__item *item = &op->items[i];
         ferry__count_timed(metrics, item->operation, item->path, item->size, item->status, taken);
     }
-    if (op->device->trace) ferry__trace_op(op, now);
+    if (op->device->trace)
+        ferry__trace_op(op, now);
     atomic_fetch_sub(&metrics->now.operations_in_flight, 1);
 }
 
-static void call_back(struct ferry__op *op) {
+static void call_back(struct ferry__op *op)
+{
     if (!op->callback) {
         if (op->status && !op->keep && !op->waiting)
             ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody asks: %s",
@@ -291,16 +351,22 @@ static void call_back(struct ferry__op *op) {
     ferry__caller_push(op->device, call);
 }
 
-static void finish(struct ferry__op *op) {
+static void finish(struct ferry__op *op)
+{
     struct ferry_device *device = op->device;
-    if (op->kind == FERRY__OP_EXTERNAL || op->kind == FERRY__OP_READY) judge_uses(op);
-    else judge_items(op);
-    if (op->unsignalled) device->driver->event_signal(device->state, op->event, op->value);
+    if (op->kind == FERRY__OP_EXTERNAL || op->kind == FERRY__OP_READY)
+        judge_uses(op);
+    else
+        judge_items(op);
+    if (op->unsignalled)
+        device->driver->event_signal(device->state, op->event, op->value);
     leave_place(op);
     live_remove(op);
     count_op(op);
-    if (op->status && (op->keep || op->callback)) ferry__op_ref(op); /* the table keeps it */
-    else ferry__table_remove(device, op);
+    if (op->status && (op->keep || op->callback))
+        ferry__op_ref(op); /* the table keeps it */
+    else
+        ferry__table_remove(device, op);
     call_back(op);
     op->handed = op->gathered = true;
     atomic_store_explicit(&op->done, true, memory_order_release);
@@ -309,7 +375,8 @@ static void finish(struct ferry__op *op) {
     pthread_cond_broadcast(&device->changed);
 }
 
-void ferry__op_try_done(struct ferry__op *op) {
+void ferry__op_try_done(struct ferry__op *op)
+{
     /* A list rather than recursion: a chain may be long. */
     struct ferry__op *work = op, *last = op;
     op->work_next = NULL;
@@ -319,8 +386,7 @@ void ferry__op_try_done(struct ferry__op *op) {
         work = now->work_next;
         now->in_work = false;
         if (atomic_load(&now->done) || now->pending || now->undone || now->moving ||
-            !now->gathered ||
-            (now->kind == FERRY__OP_EXTERNAL && !now->ended))
+            !now->gathered || (now->kind == FERRY__OP_EXTERNAL && !now->ended))
             continue;
         struct ferry__edge *edges = now->dependents;
         now->dependents = NULL;
@@ -328,11 +394,14 @@ void ferry__op_try_done(struct ferry__op *op) {
         for (struct ferry__edge *edge = edges; edge; edge = edge->next) {
             edge_close(edge);
             edge->op->undone--;
-            if (edge->op->undone || edge->op->in_work) continue;
+            if (edge->op->undone || edge->op->in_work)
+                continue;
             edge->op->in_work = true;
             edge->op->work_next = NULL;
-            if (work) last->work_next = edge->op;
-            else work = edge->op;
+            if (work)
+                last->work_next = edge->op;
+            else
+                work = edge->op;
             last = edge->op;
         }
     }

@@ -9,19 +9,24 @@
  * one transfer. The table is sorted by address and its ranges do not overlap.
  */
 
-static size_t table_position(const struct ferry_device *device, const unsigned char *address) {
+static size_t table_position(const struct ferry_device *device, const unsigned char *address)
+{
     size_t low = 0, high = device->region_count;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (device->regions[middle]->base <= address) low = middle + 1;
-        else high = middle;
+        if (device->regions[middle]->base <= address)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low; /* the first that begins above address */
 }
 
 struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
-                                         uint64_t size) {
-    if (!atomic_load_explicit(&device->regions_any, memory_order_acquire)) return NULL;
+                                         uint64_t size)
+{
+    if (!atomic_load_explicit(&device->regions_any, memory_order_acquire))
+        return NULL;
     const unsigned char *address = host;
     struct ferry__region *found = NULL;
     pthread_mutex_lock(&device->host_lock);
@@ -37,17 +42,22 @@ struct ferry__region *ferry__region_find(struct ferry_device *device, const void
     return found;
 }
 
-static void region_release(struct ferry_device *device, struct ferry__region *region) {
+static void region_release(struct ferry_device *device, struct ferry__region *region)
+{
     if (region->imported || region->allocated)
-        if (region->memory.size) device->driver->memory_free(device->state, &region->memory);
+        if (region->memory.size)
+            device->driver->memory_free(device->state, &region->memory);
     ferry__free(region);
 }
 
-void ferry__region_unref(struct ferry_device *device, struct ferry__region *region) {
-    if (!region) return;
+void ferry__region_unref(struct ferry_device *device, struct ferry__region *region)
+{
+    if (!region)
+        return;
     const unsigned before = atomic_fetch_sub(&region->refs, 1);
     if (before == 1) {
-        if (region->allocated && !region->memory.size) munmap(region->base, region->size);
+        if (region->allocated && !region->memory.size)
+            munmap(region->base, region->size);
         region_release(device, region);
     } else if (before == 2) {
         /* host_unregister may wait for the table's reference to be the only one. */
@@ -59,25 +69,29 @@ void ferry__region_unref(struct ferry_device *device, struct ferry__region *regi
 
 /* Imports the pages around a range. */
 static enum ferry_status import_pages(struct ferry_device *device, struct ferry__region *region,
-                                      const void *host, uint64_t size, char *why) {
+                                      const void *host, uint64_t size, char *why)
+{
     const uint64_t grain = device->limits.import_granularity;
     const uintptr_t begin = (uintptr_t)host & ~(uintptr_t)(grain - 1);
     const uint64_t end = ferry__round_up((uint64_t)(uintptr_t)host + size, grain);
     region->memory_base = (unsigned char *)begin;
-    const enum ferry_status status =
-        device->driver->host_import(device->state, region->memory_base, end - begin,
-                                    region->read_only, &region->memory, why);
+    const enum ferry_status status = device->driver->host_import(
+        device->state, region->memory_base, end - begin, region->read_only, &region->memory, why);
     region->imported = status == FERRY_OK;
-    if (region->imported) FERRY__ADD(&device->metrics, imports, 1);
-    else FERRY__ADD(&device->metrics, import_failures, 1);
+    if (region->imported)
+        FERRY__ADD(&device->metrics, imports, 1);
+    else
+        FERRY__ADD(&device->metrics, import_failures, 1);
     return status;
 }
 
 enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
-                                       bool read_only, struct ferry__region **out_region) {
+                                       bool read_only, struct ferry__region **out_region)
+{
     char why[FERRY__WHY_MAX] = "";
     struct ferry__region *region = ferry__alloc(sizeof *region);
-    if (!region) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!region)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     region->base = (unsigned char *)(uintptr_t)host;
     region->size = size;
     region->read_only = read_only;
@@ -93,7 +107,8 @@ enum ferry_status ferry__region_import(struct ferry_device *device, const void *
 }
 
 /* Puts a region in the table. */
-static enum ferry_status table_add(struct ferry_device *device, struct ferry__region *region) {
+static enum ferry_status table_add(struct ferry_device *device, struct ferry__region *region)
+{
     enum ferry_status status = FERRY_OK;
     pthread_mutex_lock(&device->host_lock);
     const size_t position = table_position(device, region->base);
@@ -131,13 +146,16 @@ unlock:
 }
 
 /* Under host_lock: the region that begins exactly at memory; NULL: none. */
-static struct ferry__region *table_exact(struct ferry_device *device, const void *memory) {
+static struct ferry__region *table_exact(struct ferry_device *device, const void *memory)
+{
     const size_t position = table_position(device, memory);
-    if (!position || device->regions[position - 1]->base != memory) return NULL;
+    if (!position || device->regions[position - 1]->base != memory)
+        return NULL;
     return device->regions[position - 1];
 }
 
-static void table_remove(struct ferry_device *device, const struct ferry__region *region) {
+static void table_remove(struct ferry_device *device, const struct ferry__region *region)
+{
     const size_t position = table_position(device, region->base) - 1;
     device->region_count--;
     memmove(device->regions + position, device->regions + position + 1,
@@ -145,14 +163,17 @@ static void table_remove(struct ferry_device *device, const struct ferry__region
     atomic_store_explicit(&device->regions_any, device->region_count, memory_order_release);
 }
 
-static enum ferry_status check(struct ferry_device *device, const char *what) {
-    if (!device) return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device is NULL", what);
+static enum ferry_status check(struct ferry_device *device, const char *what)
+{
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device is NULL", what);
     return ferry__device_dead(device, what);
 }
 
 /* Memory that the device can reach: its own shared memory, or our pages, imported. */
 static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry__region *region,
-                                      uint64_t size) {
+                                      uint64_t size)
+{
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = device->driver->memory_alloc(
         device->state, FERRY__USE_SHARED, size, "ferry_host_alloc", &region->memory, why);
@@ -161,10 +182,10 @@ static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry_
         region->imported = true;
         return FERRY_OK;
     }
-    if (!status) device->driver->memory_free(device->state, &region->memory);
+    if (!status)
+        device->driver->memory_free(device->state, &region->memory);
     region->memory = (struct ferry__memory){0};
-    void *pages =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %llu bytes",
                            (unsigned long long)size);
@@ -174,13 +195,16 @@ static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry_
     status = ferry__fallback(device, &device->metrics.now.fallback_host_alloc,
                              "ferry_host_alloc of %llu bytes is staged: %s",
                              (unsigned long long)size, why[0] ? why : "the device cannot import");
-    if (status) munmap(pages, size);
+    if (status)
+        munmap(pages, size);
     return status;
 }
 
-enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory) {
+enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory)
+{
     enum ferry_status status = check(device, "ferry_host_alloc");
-    if (status) return status;
+    if (status)
+        return status;
     if (!out_memory || !size)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_alloc: %s",
                            size ? "out_memory is NULL" : "size is 0");
@@ -201,27 +225,37 @@ enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out
     }
     unsigned char *base = region->base;
     status = table_add(device, region);
-    if (status) ferry__region_unref(device, region);
-    else *out_memory = base;
+    if (status)
+        ferry__region_unref(device, region);
+    else
+        *out_memory = base;
     return status;
 }
 
-void ferry_host_free(ferry_device *device, void *memory) {
-    if (!memory || !device) return;
-    if (atomic_load(&device->dead) >= FERRY__CLOSED) return; /* it went with the device */
+void ferry_host_free(ferry_device *device, void *memory)
+{
+    if (!memory || !device)
+        return;
+    if (atomic_load(&device->dead) >= FERRY__CLOSED)
+        return; /* it went with the device */
     pthread_mutex_lock(&device->host_lock);
     struct ferry__region *region = table_exact(device, memory);
-    if (region && region->allocated) table_remove(device, region);
-    else region = NULL;
+    if (region && region->allocated)
+        table_remove(device, region);
+    else
+        region = NULL;
     pthread_mutex_unlock(&device->host_lock);
-    if (!region) ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
+    if (!region)
+        ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
     ferry__region_unref(device, region);
 }
 
 enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t size,
-                                      unsigned flags) {
+                                      unsigned flags)
+{
     enum ferry_status status = check(device, "ferry_host_register");
-    if (status) return status;
+    if (status)
+        return status;
     if (!memory || !size || (flags & ~(unsigned)FERRY_HOST_READ_ONLY) ||
         (uintptr_t)memory > UINTPTR_MAX - size)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
@@ -237,17 +271,21 @@ enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t
     region->read_only = flags & FERRY_HOST_READ_ONLY;
     atomic_init(&region->refs, 1);
     if (!device->limits.import_granularity || import_pages(device, region, memory, size, why))
-        status = ferry__fallback(device, &device->metrics.now.fallback_register,
-                                 "registered memory (%zu bytes at %p) is staged: %s", size, memory,
-                                 why);
-    if (!status) status = table_add(device, region);
-    if (status) ferry__region_unref(device, region);
+        status =
+            ferry__fallback(device, &device->metrics.now.fallback_register,
+                            "registered memory (%zu bytes at %p) is staged: %s", size, memory, why);
+    if (!status)
+        status = table_add(device, region);
+    if (status)
+        ferry__region_unref(device, region);
     return status;
 }
 
-enum ferry_status ferry_host_unregister(ferry_device *device, void *memory) {
+enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
+{
     enum ferry_status status = ferry__in_callback("ferry_host_unregister");
-    if (status) return status;
+    if (status)
+        return status;
     if (!device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_unregister: device is NULL");
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
@@ -268,7 +306,8 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory) {
     return FERRY_OK;
 }
 
-void ferry__host_finish(struct ferry_device *device) {
+void ferry__host_finish(struct ferry_device *device)
+{
     for (size_t i = 0; i < device->region_count; i++)
         ferry__region_unref(device, device->regions[i]);
     ferry__free(device->regions);

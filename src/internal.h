@@ -32,14 +32,14 @@ struct ferry__block {
     struct ferry__memory memory;
     struct ferry__arena *arena; /* NULL: of one buffer alone */
     enum ferry__use use;
-    bool fresh;        /* no buffer has lived here yet */
-    uint64_t idle_ns;  /* since when it has been empty */
+    bool fresh;       /* no buffer has lived here yet */
+    uint64_t idle_ns; /* since when it has been empty */
     struct ferry__block *next, *previous;
 };
 
 struct ferry__memory_pool {
-    pthread_mutex_t lock; /* guards all below */
-    struct ferry__block *blocks[2]; /* with arenas, by storage */
+    pthread_mutex_t lock;                  /* guards all below */
+    struct ferry__block *blocks[2];        /* with arenas, by storage */
     struct ferry__block *idle, *idle_last; /* empty ones, the latest first */
     uint64_t idle_bytes, budget;
     uint64_t next_block[2]; /* size of the next arena block, by storage */
@@ -99,7 +99,8 @@ void ferry__staging_give(struct ferry_device *device, struct ferry__staging *sta
                          const struct ferry__slice *slice);
 void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging);
 
-static inline unsigned char *ferry__slice_host(const struct ferry__slice *slice) {
+static inline unsigned char *ferry__slice_host(const struct ferry__slice *slice)
+{
     return slice->chunk->memory.host + slice->offset;
 }
 
@@ -139,7 +140,7 @@ struct ferry_buffer {
     /* Operations in flight, plus FERRY__BUFFER_FAILED. Zero: the direct path may be taken. Written
      * under device->lock. */
     _Atomic uint64_t word;
-    unsigned char *host; /* where the CPU reaches it, NULL: nowhere */
+    unsigned char *host;            /* where the CPU reaches it, NULL: nowhere */
     bool direct_write, direct_read; /* transfers may take the direct path */
     bool cpu;                       /* copies and fills may */
     size_t size;
@@ -152,8 +153,8 @@ struct ferry_buffer {
     char *label;
     /* Under device->lock: */
     struct ferry__op *last_write;
-    struct ferry__use_node *reads; /* since last_write */
-    struct ferry__failure failure; /* status OK: none */
+    struct ferry__use_node *reads;        /* since last_write */
+    struct ferry__failure failure;        /* status OK: none */
     struct ferry_buffer *next, *previous; /* of the device */
     bool zombie;                          /* the device is closed: good for destroy only */
     void (*release)(void *user);          /* of a wrapped native buffer */
@@ -176,10 +177,10 @@ void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock
 struct ferry__item {
     enum ferry_operation operation;
     enum ferry_path path;
-    enum ferry_status status;  /* of its own device work */
-    bool untouched;            /* it failed before it could write anything */
-    bool begun;                /* commands for it went into a submission */
-    uint8_t pattern_size;      /* its period */
+    enum ferry_status status; /* of its own device work */
+    bool untouched;           /* it failed before it could write anything */
+    bool begun;               /* commands for it went into a submission */
+    uint8_t pattern_size;     /* its period */
     uint8_t pattern[FERRY__PATTERN_MAX];
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
     uint64_t dst_offset, src_offset, size;
@@ -256,12 +257,12 @@ struct ferry__op {
     bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
-    uint64_t mark, epoch; /* seen already, by the walk that has this number */
+    uint64_t mark, epoch;   /* seen already, by the walk that has this number */
     bool ended, owns_event; /* external work */
     bool unsignalled;       /* it failed: its event is Ferry's to raise */
     struct ferry__bridge *bridge;
-    bool poked; /* bridges, files: there is something to do since it was last looked at */
-    bool waits; /* it has left its queue until it is poked */
+    bool poked;      /* bridges, files: there is something to do since it was last looked at */
+    bool waits;      /* it has left its queue until it is poked */
     bool hungry;     /* for a slot of files' staging */
     unsigned moving; /* pieces that are read or written */
     struct ferry__op *poke_next;
@@ -289,7 +290,7 @@ struct ferry__copy_out { /* when the device is done: staging to host, or the ste
     struct ferry__slice slice;
     uint64_t skip; /* bytes of the slice before those wanted */
     uint64_t size;
-    uint64_t whole; /* of the transfer that this is a part of */
+    uint64_t whole;           /* of the transfer that this is a part of */
     struct ferry__op *bounce; /* merge instead of copying out */
 };
 
@@ -314,8 +315,8 @@ struct ferry__sub {
     size_t out_count, out_capacity;
     uint64_t staged; /* bytes of upload and readback staging */
     uint64_t items;
-    bool bridges; /* a part is a bridge's half */
-    uint64_t submitted_ns; /* traced: when it was */
+    bool bridges;                     /* a part is a bridge's half */
+    uint64_t submitted_ns;            /* traced: when it was */
     struct ferry__file_slot *slots;   /* to give back */
     struct ferry__file_piece *pieces; /* to write to files */
     /* The commands since the last barrier: where they begin, and what they touch at most. */
@@ -379,9 +380,9 @@ struct ferry_device {
     struct ferry__memory_pool memory;
     struct ferry__staging upload, readback;
 
-    pthread_mutex_t lock; /* guards all below, and what says so above */
-    pthread_cond_t changed;      /* something is done, or a waiter must take over */
-    pthread_cond_t engine_work;  /* wakes the engine thread */
+    pthread_mutex_t lock;       /* guards all below, and what says so above */
+    pthread_cond_t changed;     /* something is done, or a waiter must take over */
+    pthread_cond_t engine_work; /* wakes the engine thread */
     struct ferry__queue queues[FERRY__QUEUES_MAX];
     unsigned role_queue[4]; /* by log2 of the role */
     struct ferry__op *live_first, *live_last;
@@ -394,11 +395,11 @@ struct ferry_device {
     bool engine_started, engine_stop, polling;
     uint32_t polled; /* a bit for each queue that the poller waits for */
     unsigned waiters;
-    unsigned externals;          /* ended by the user, and not done: their events are waited for */
-    struct ferry__op *dead_ops;  /* done, to be let go without the lock */
-    struct ferry__op *pokes;     /* halves of bridges on other devices, likewise */
-    unsigned bridges;            /* that hold memory of this device and of another */
-    unsigned reaping;            /* threads that are letting ops go */
+    unsigned externals;         /* ended by the user, and not done: their events are waited for */
+    struct ferry__op *dead_ops; /* done, to be let go without the lock */
+    struct ferry__op *pokes;    /* halves of bridges on other devices, likewise */
+    unsigned bridges;           /* that hold memory of this device and of another */
+    unsigned reaping;           /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__caller caller;
@@ -433,9 +434,11 @@ enum ferry_status ferry__in_callback(const char *what); /* OK outside one */
 enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *name, uint64_t offset,
                                uint64_t size);
 /* Reserved words of a parameter struct are zero, so that they may mean something some day. */
-static inline bool ferry__all_zero(const uint64_t *words, size_t size) {
+static inline bool ferry__all_zero(const uint64_t *words, size_t size)
+{
     uint64_t any = 0;
-    for (size_t i = 0; i < size / sizeof *words; i++) any |= words[i];
+    for (size_t i = 0; i < size / sizeof *words; i++)
+        any |= words[i];
     return !any;
 }
 
@@ -519,7 +522,7 @@ void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t s
 
 struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind);
 void ferry__op_ref(struct ferry__op *op);
-void ferry__op_unref(struct ferry__op *op); /* not under device->lock */
+void ferry__op_unref(struct ferry__op *op);        /* not under device->lock */
 void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */
 ferry_ticket ferry__ticket_next(const struct ferry_device *device);
 
@@ -578,8 +581,8 @@ enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__su
                                    uint64_t size);
 /* A part of an item, up to end, whose bytes the host merges into the words round them. */
 enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, struct ferry__item *item,
-                                       uint64_t end, enum ferry_status *out_status);
+                                       struct ferry__op *op, struct ferry__item *item, uint64_t end,
+                                       enum ferry_status *out_status);
 /* Grows an array to hold one more. False: no host memory. */
 bool ferry__reserve(void **array, size_t *capacity, size_t count, size_t size);
 

@@ -17,7 +17,7 @@ static struct settings settings;
 static _Atomic int threshold = FERRY_LOG_WARN; /* what is below costs one load */
 
 static const char *const level_names[] = {
-    [FERRY_LOG_NONE] = "",      [FERRY_LOG_ERROR] = "error: ", [FERRY_LOG_WARN] = "warning: ",
+    [FERRY_LOG_NONE] = "",       [FERRY_LOG_ERROR] = "error: ", [FERRY_LOG_WARN] = "warning: ",
     [FERRY_LOG_INFO] = "info: ", [FERRY_LOG_DEBUG] = "debug: ",
 };
 

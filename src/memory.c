@@ -10,28 +10,34 @@ enum { FIRST_BLOCK = 1 << 20, LAST_BLOCK = 64 << 20, SMALLEST_BLOCK = 64 << 10 }
 enum { BLOCKS_PER_DEVICE = 64 }; /* a block is at most this part of the device's memory */
 static const uint64_t KEEP_NS = UINT64_C(10) * 1000 * 1000 * 1000;
 
-void ferry__memory_init(struct ferry_device *device, uint64_t budget) {
+void ferry__memory_init(struct ferry_device *device, uint64_t budget)
+{
     struct ferry__memory_pool *pool = &device->memory;
     pthread_mutex_init(&pool->lock, NULL);
     pool->budget = budget;
     pool->next_block[0] = pool->next_block[1] = FIRST_BLOCK;
 }
 
-static uint64_t block_size(const struct ferry_device *device, enum ferry_storage storage) {
+static uint64_t block_size(const struct ferry_device *device, enum ferry_storage storage)
+{
     uint64_t size = device->memory.next_block[storage];
     const uint64_t most =
         ferry__round_down(device->limits.total_memory / BLOCKS_PER_DEVICE, SMALLEST_BLOCK);
-    if (size > most) size = most;
-    if (size < SMALLEST_BLOCK) size = SMALLEST_BLOCK;
+    if (size > most)
+        size = most;
+    if (size < SMALLEST_BLOCK)
+        size = SMALLEST_BLOCK;
     return size < device->limits.max_allocation ? size : device->limits.max_allocation;
 }
 
-static void publish(struct ferry_device *device) {
+static void publish(struct ferry_device *device)
+{
     atomic_store_explicit(&device->metrics.now.memory_pooled_bytes, device->memory.idle_bytes,
                           memory_order_relaxed);
 }
 
-static void block_free(struct ferry_device *device, struct ferry__block *block) {
+static void block_free(struct ferry_device *device, struct ferry__block *block)
+{
     device->memory.allocated -= block->memory.size;
     device->driver->memory_free(device->state, &block->memory);
     FERRY__ADD(&device->metrics, device_frees, 1);
@@ -39,7 +45,8 @@ static void block_free(struct ferry_device *device, struct ferry__block *block) 
     ferry__free(block);
 }
 
-static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *block) {
+static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *block)
+{
     *(block->previous ? &block->previous->next : &pool->idle) = block->next;
     *(block->next ? &block->next->previous : &pool->idle_last) = block->previous;
     block->next = block->previous = NULL;
@@ -47,7 +54,8 @@ static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *bl
 }
 
 /* Gives back the oldest empty blocks: those over the budget, and those that nobody wanted. */
-static void idle_shrink(struct ferry_device *device, uint64_t budget, uint64_t now) {
+static void idle_shrink(struct ferry_device *device, uint64_t budget, uint64_t now)
+{
     struct ferry__memory_pool *pool = &device->memory;
     while (pool->idle_last &&
            (pool->idle_bytes > budget || now - pool->idle_last->idle_ns > KEEP_NS)) {
@@ -58,7 +66,8 @@ static void idle_shrink(struct ferry_device *device, uint64_t budget, uint64_t n
     publish(device);
 }
 
-static void idle_add(struct ferry_device *device, struct ferry__block *block) {
+static void idle_add(struct ferry_device *device, struct ferry__block *block)
+{
     struct ferry__memory_pool *pool = &device->memory;
     block->idle_ns = ferry__now_ns();
     block->previous = NULL;
@@ -69,7 +78,8 @@ static void idle_add(struct ferry_device *device, struct ferry__block *block) {
     idle_shrink(device, pool->budget, block->idle_ns);
 }
 
-bool ferry__memory_trim(struct ferry_device *device) {
+bool ferry__memory_trim(struct ferry_device *device)
+{
     pthread_mutex_lock(&device->memory.lock);
     const bool any = device->memory.idle != NULL;
     idle_shrink(device, 0, ferry__now_ns());
@@ -77,7 +87,8 @@ bool ferry__memory_trim(struct ferry_device *device) {
     return any;
 }
 
-void ferry__memory_finish(struct ferry_device *device) {
+void ferry__memory_finish(struct ferry_device *device)
+{
     struct ferry__memory_pool *pool = &device->memory;
     idle_shrink(device, 0, ferry__now_ns());
     for (int storage = 0; storage < 2; storage++) {
@@ -92,7 +103,8 @@ void ferry__memory_finish(struct ferry_device *device) {
 
 static enum ferry_status block_create(struct ferry_device *device, enum ferry_storage storage,
                                       uint64_t size, bool shared, const char *label,
-                                      struct ferry__block **out_block) {
+                                      struct ferry__block **out_block)
+{
     static const enum ferry__use uses[] = {
         [FERRY_STORAGE_PRIVATE] = FERRY__USE_PRIVATE,
         [FERRY_STORAGE_SHARED] = FERRY__USE_SHARED,
@@ -100,13 +112,16 @@ static enum ferry_status block_create(struct ferry_device *device, enum ferry_st
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry__block *block = ferry__alloc(sizeof *block);
-    if (!block) goto fail;
+    if (!block)
+        goto fail;
     block->use = uses[storage];
     block->fresh = true;
-    if (shared && !(block->arena = ferry__arena_create(size))) goto free_block;
+    if (shared && !(block->arena = ferry__arena_create(size)))
+        goto free_block;
     status = device->driver->memory_alloc(device->state, block->use, size,
                                           shared ? "ferry block" : label, &block->memory, why);
-    if (status) goto free_arena;
+    if (status)
+        goto free_arena;
     device->memory.allocated += block->memory.size;
     FERRY__ADD(&device->metrics, device_allocations, 1);
     *out_block = block;
@@ -123,9 +138,11 @@ fail:
 /* Asks the device, and again once everything that lies idle was given back to it. */
 static enum ferry_status block_get(struct ferry_device *device, enum ferry_storage storage,
                                    uint64_t size, bool shared, const char *label,
-                                   struct ferry__block **out_block) {
+                                   struct ferry__block **out_block)
+{
     enum ferry_status status = block_create(device, storage, size, shared, label, out_block);
-    if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY) return status;
+    if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
+        return status;
     idle_shrink(device, 0, ferry__now_ns());
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);
@@ -134,12 +151,15 @@ static enum ferry_status block_get(struct ferry_device *device, enum ferry_stora
 }
 
 static struct ferry__block *idle_take(struct ferry__memory_pool *pool, enum ferry_storage storage,
-                                      uint64_t size, bool shared) {
+                                      uint64_t size, bool shared)
+{
     const enum ferry__use use =
         storage == FERRY_STORAGE_PRIVATE ? FERRY__USE_PRIVATE : FERRY__USE_SHARED;
     for (struct ferry__block *block = pool->idle; block; block = block->next) {
-        if (block->use != use || !!block->arena != shared || block->memory.size < size) continue;
-        if (!shared && block->memory.size > size + size / 4) continue;
+        if (block->use != use || !!block->arena != shared || block->memory.size < size)
+            continue;
+        if (!shared && block->memory.size > size + size / 4)
+            continue;
         idle_unlink(pool, block);
         return block;
     }
@@ -147,18 +167,21 @@ static struct ferry__block *idle_take(struct ferry__memory_pool *pool, enum ferr
 }
 
 static void place_in(struct ferry__block *block, uint64_t offset, void *range,
-                     struct ferry__place *out) {
+                     struct ferry__place *out)
+{
     *out = (struct ferry__place){block, range, offset,
                                  block->fresh && !block->arena && block->memory.zeroed};
     block->fresh = false;
 }
 
 static bool place_in_blocks(struct ferry__block *blocks, uint64_t size,
-                            struct ferry__place *out_place) {
+                            struct ferry__place *out_place)
+{
     uint64_t offset;
     void *range;
     for (struct ferry__block *block = blocks; block; block = block->next) {
-        if (!ferry__arena_take(block->arena, size, &offset, &range)) continue;
+        if (!ferry__arena_take(block->arena, size, &offset, &range))
+            continue;
         place_in(block, offset, range, out_place);
         return true;
     }
@@ -166,36 +189,43 @@ static bool place_in_blocks(struct ferry__block *blocks, uint64_t size,
 }
 
 static enum ferry_status place_shared(struct ferry_device *device, enum ferry_storage storage,
-                                      uint64_t size, bool *out_hit,
-                                      struct ferry__place *out_place) {
+                                      uint64_t size, bool *out_hit, struct ferry__place *out_place)
+{
     struct ferry__memory_pool *pool = &device->memory;
     *out_hit = true;
-    if (place_in_blocks(pool->blocks[storage], size, out_place)) return FERRY_OK;
+    if (place_in_blocks(pool->blocks[storage], size, out_place))
+        return FERRY_OK;
     struct ferry__block *block = idle_take(pool, storage, size, true);
     if (!block) {
         *out_hit = false;
         const enum ferry_status status =
             block_get(device, storage, block_size(device, storage), true, NULL, &block);
-        if (status) return status;
-        if (pool->next_block[storage] < LAST_BLOCK) pool->next_block[storage] *= 2;
+        if (status)
+            return status;
+        if (pool->next_block[storage] < LAST_BLOCK)
+            pool->next_block[storage] *= 2;
     }
     block->previous = NULL;
     block->next = pool->blocks[storage];
-    if (block->next) block->next->previous = block;
+    if (block->next)
+        block->next->previous = block;
     pool->blocks[storage] = block;
-    if (place_in_blocks(block, size, out_place)) return FERRY_OK;
+    if (place_in_blocks(block, size, out_place))
+        return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to place %llu bytes",
                        (unsigned long long)size);
 }
 
 static enum ferry_status place_alone(struct ferry_device *device, enum ferry_storage storage,
                                      uint64_t size, const char *label, bool *out_hit,
-                                     struct ferry__place *out_place) {
+                                     struct ferry__place *out_place)
+{
     struct ferry__block *block = idle_take(&device->memory, storage, size, false);
     *out_hit = block != NULL;
     if (!block) {
         const enum ferry_status status = block_get(device, storage, size, false, label, &block);
-        if (status) return status;
+        if (status)
+            return status;
     }
     place_in(block, 0, NULL, out_place);
     return FERRY_OK;
@@ -203,7 +233,8 @@ static enum ferry_status place_alone(struct ferry_device *device, enum ferry_sto
 
 enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_storage storage,
                                      uint64_t size, const char *label,
-                                     struct ferry__place *out_place) {
+                                     struct ferry__place *out_place)
+{
     struct ferry__memory_pool *pool = &device->memory;
     bool hit;
     enum ferry_status status;
@@ -215,26 +246,32 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
     /* A whole block may be too much where the buffer alone is not. */
     if (shared && status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         status = place_alone(device, storage, rounded, label, &hit, out_place);
-    if (pool->idle_last) idle_shrink(device, pool->budget, ferry__now_ns());
+    if (pool->idle_last)
+        idle_shrink(device, pool->budget, ferry__now_ns());
     publish(device);
     pthread_mutex_unlock(&pool->lock);
-    if (status) return status;
-    if (hit) FERRY__ADD(&device->metrics, pool_hits, 1);
-    else FERRY__ADD(&device->metrics, pool_misses, 1);
+    if (status)
+        return status;
+    if (hit)
+        FERRY__ADD(&device->metrics, pool_hits, 1);
+    else
+        FERRY__ADD(&device->metrics, pool_misses, 1);
     return FERRY_OK;
 }
 
-void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place) {
+void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place)
+{
     struct ferry__memory_pool *pool = &device->memory;
     struct ferry__block *block = place->block;
     pthread_mutex_lock(&pool->lock);
     if (block->arena) {
         ferry__arena_give(block->arena, place->range);
         if (ferry__arena_used(block->arena) == 0) {
-            const int storage = block->use == FERRY__USE_PRIVATE ? FERRY_STORAGE_PRIVATE
-                                                                 : FERRY_STORAGE_SHARED;
+            const int storage =
+                block->use == FERRY__USE_PRIVATE ? FERRY_STORAGE_PRIVATE : FERRY_STORAGE_SHARED;
             *(block->previous ? &block->previous->next : &pool->blocks[storage]) = block->next;
-            if (block->next) block->next->previous = block->previous;
+            if (block->next)
+                block->next->previous = block->previous;
             idle_add(device, block);
         }
     } else {

@@ -31,26 +31,30 @@ enum ferry__fill_way {
 enum { FERRY__PIECES_MAX = 64 }; /* more pieces than this go through scratch */
 
 /* Is size 0 or [offset, offset + size) inside [0, total)? Cannot wrap. */
-static inline bool ferry__in_range(uint64_t offset, uint64_t size, uint64_t total) {
+static inline bool ferry__in_range(uint64_t offset, uint64_t size, uint64_t total)
+{
     return offset <= total && size <= total - offset;
 }
 
 /* Do two ranges share a byte? */
-static inline bool ferry__overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) {
+static inline bool ferry__overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
     return a < b ? b - a < a_size && b_size > 0 : a - b < b_size && a_size > 0;
 }
 
-static inline uint64_t ferry__round_up(uint64_t n, uint64_t power_of_2) {
+static inline uint64_t ferry__round_up(uint64_t n, uint64_t power_of_2)
+{
     return (n + power_of_2 - 1) & ~(power_of_2 - 1);
 }
 
-static inline uint64_t ferry__round_down(uint64_t n, uint64_t power_of_2) {
+static inline uint64_t ferry__round_down(uint64_t n, uint64_t power_of_2)
+{
     return n & ~(power_of_2 - 1);
 }
 
 /* same: both ranges are of one native memory, so they may overlap. size is over 0. */
-enum ferry__copy_way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst, uint64_t src,
-                                      uint64_t size, bool same);
+enum ferry__copy_way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst,
+                                      uint64_t src, uint64_t size, bool same);
 
 /* The parts of a copy whose ranges do not overlap: 1 to 3 that lie end to end; 0: only a bounce can
  * do it. Each may still exceed max_copy. */
@@ -62,8 +66,8 @@ size_t ferry__plan_copy_spans(const struct ferry__limits *limits, uint64_t dst, 
 struct ferry__piece {
     uint64_t at, size;
 };
-struct ferry__piece ferry__plan_piece(const struct ferry__limits *limits, uint64_t dst, uint64_t src,
-                                      uint64_t size, uint64_t done, uint64_t max);
+struct ferry__piece ferry__plan_piece(const struct ferry__limits *limits, uint64_t dst,
+                                      uint64_t src, uint64_t size, uint64_t done, uint64_t max);
 
 /* The length of the shortest pattern that repeats to the same bytes: a divisor of pattern_size. */
 unsigned ferry__pattern_period(const uint8_t *pattern, unsigned pattern_size);
@@ -85,12 +89,12 @@ size_t ferry__plan_fill_spans(const struct ferry__limits *limits, uint64_t offse
 struct ferry__path_question {
     enum ferry_path forced; /* AUTO: none */
     uint64_t size;
-    bool direct_ok;      /* the CPU may do it: reachable, nothing in flight, small enough to wait */
-    bool registered;     /* the host range is in registered memory that the device imported */
-    bool import_ok;      /* imports work on this device and this range */
-    bool import_cheap;   /* and pay for one transfer of this size */
-    uint64_t chunk;      /* bytes of a pipelined transfer's chunk */
-    uint64_t budget;     /* staging budget */
+    bool direct_ok;    /* the CPU may do it: reachable, nothing in flight, small enough to wait */
+    bool registered;   /* the host range is in registered memory that the device imported */
+    bool import_ok;    /* imports work on this device and this range */
+    bool import_cheap; /* and pay for one transfer of this size */
+    uint64_t chunk;    /* bytes of a pipelined transfer's chunk */
+    uint64_t budget;   /* staging budget */
 };
 
 /* Sets *out_fallback if forced could not be had. */

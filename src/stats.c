@@ -243,7 +243,8 @@ void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out
 
 static void rebase(struct ferry__metrics *metrics, size_t index)
 {
-    atomic_store(&numbers_of(&metrics->base)[index], atomic_load(&numbers_of(&metrics->now)[index]));
+    atomic_store(&numbers_of(&metrics->base)[index],
+                 atomic_load(&numbers_of(&metrics->now)[index]));
 }
 
 void ferry__metrics_reset(struct ferry__metrics *metrics)
@@ -481,8 +482,8 @@ static void json_operation(struct ferry__text *text, const char *device,
     size_t start = *(const size_t *)user;
     ferry__put(text, "%s{\"operation\":\"%s\",\"path\":\"%s\",\"operations\":%" PRIu64,
                text->length == start ? "" : ",", operation, path, stats->operations);
-    ferry__put(text, ",\"bytes\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%" PRIu64, stats->bytes,
-               stats->errors, stats->timed);
+    ferry__put(text, ",\"bytes\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%" PRIu64,
+               stats->bytes, stats->errors, stats->timed);
     ferry__put(text, ",\"time_ns\":%" PRIu64 ",\"buckets\":", stats->time_ns);
     json_array(text, stats->buckets, FERRY_TIME_BUCKETS);
     ferry__put(text, "}");

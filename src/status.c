@@ -17,10 +17,10 @@ static const struct {
 };
 
 static const char *const path_names[] = {
-    [FERRY_PATH_AUTO] = "auto",           [FERRY_PATH_DIRECT] = "direct",
-    [FERRY_PATH_STAGED] = "staged",       [FERRY_PATH_PIPELINED] = "pipelined",
-    [FERRY_PATH_IMPORTED] = "imported",   [FERRY_PATH_DEVICE] = "device",
-    [FERRY_PATH_BRIDGED] = "bridged",     [FERRY_PATH_NONE] = "none",
+    [FERRY_PATH_AUTO] = "auto",         [FERRY_PATH_DIRECT] = "direct",
+    [FERRY_PATH_STAGED] = "staged",     [FERRY_PATH_PIPELINED] = "pipelined",
+    [FERRY_PATH_IMPORTED] = "imported", [FERRY_PATH_DEVICE] = "device",
+    [FERRY_PATH_BRIDGED] = "bridged",   [FERRY_PATH_NONE] = "none",
 };
 static_assert(sizeof path_names / sizeof *path_names == FERRY_PATH_COUNT, "a path has no name");
 

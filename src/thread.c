@@ -1,5 +1,5 @@
-#include "base.h"
 #include "thread.h"
+#include "base.h"
 
 #include <errno.h>
 #include <signal.h>

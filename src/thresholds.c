@@ -39,82 +39,98 @@ static const char *const names[] = {
 #undef FERRY_THRESHOLD
 };
 
-static_assert(sizeof(struct ferry_thresholds) == THRESHOLD_COUNT * sizeof(uint64_t),
-              "a word each");
+static_assert(sizeof(struct ferry_thresholds) == THRESHOLD_COUNT * sizeof(uint64_t), "a word each");
 
-static uint64_t *value_of(struct ferry_thresholds *thresholds, unsigned i) {
+static uint64_t *value_of(struct ferry_thresholds *thresholds, unsigned i)
+{
     return (uint64_t *)(void *)thresholds + i;
 }
 
 /* --- what is given ------------------------------------------------------------------------------ */
 
 /* "65536", "64K", "1M", "max". */
-static bool parse_bytes(const char *text, uint64_t *out) {
+static bool parse_bytes(const char *text, uint64_t *out)
+{
     static const char units[] = "KMG";
     char *end;
     if (strcmp(text, "max") == 0) {
         *out = UINT64_MAX;
         return true;
     }
-    if (text[0] < '0' || text[0] > '9') return false;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
     const char *unit = *end ? strchr(units, *end) : NULL;
     const unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-    if (errno || (*end && !unit) || (unit && end[1]) || number > UINT64_MAX >> shift) return false;
+    if (errno || (*end && !unit) || (unit && end[1]) || number > UINT64_MAX >> shift)
+        return false;
     *out = (uint64_t)number << shift;
     return true;
 }
 
 /* One word of FERRY_THRESHOLDS. */
-static bool parse_word(char *word, struct ferry__threshold_choice *choice) {
+static bool parse_word(char *word, struct ferry__threshold_choice *choice)
+{
     if (strcmp(word, "default") == 0 || strcmp(word, "measure") == 0) {
         choice->measure = word[0] == 'm' ? FERRY__MEASURE_ALWAYS : FERRY__MEASURE_NEVER;
         return true;
     }
     char *equals = strchr(word, '=');
-    if (!equals) return false;
+    if (!equals)
+        return false;
     *equals = '\0';
     for (unsigned i = 0; i < THRESHOLD_COUNT; i++) {
         uint64_t value;
-        if (strcmp(word, names[i])) continue;
-        if (!parse_bytes(equals + 1, &value)) return false;
+        if (strcmp(word, names[i]))
+            continue;
+        if (!parse_bytes(equals + 1, &value))
+            return false;
         /* 0 means that none is given. */
-        if (!*value_of(&choice->given, i)) *value_of(&choice->given, i) = value ? value : 1;
+        if (!*value_of(&choice->given, i))
+            *value_of(&choice->given, i) = value ? value : 1;
         return true;
     }
     return false;
 }
 
 enum ferry_status ferry__thresholds_choose(const struct ferry_device_params *params,
-                                           struct ferry__threshold_choice *out_choice) {
+                                           struct ferry__threshold_choice *out_choice)
+{
     char words[512];
     const char *environment = getenv("FERRY_THRESHOLDS");
     *out_choice = (struct ferry__threshold_choice){
         .given = params->thresholds,
         .measure = params->no_measuring ? FERRY__MEASURE_NEVER : FERRY__MEASURE_GPU};
-    if (!environment) return FERRY_OK;
+    if (!environment)
+        return FERRY_OK;
     const size_t length = strlen(environment);
-    if (length >= sizeof words) goto wrong;
+    if (length >= sizeof words)
+        goto wrong;
     memcpy(words, environment, length + 1);
     char *rest = words;
     for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
-        if (!parse_word(word, out_choice)) goto wrong;
-    if (params->no_measuring) out_choice->measure = FERRY__MEASURE_NEVER;
+        if (!parse_word(word, out_choice))
+            goto wrong;
+    if (params->no_measuring)
+        out_choice->measure = FERRY__MEASURE_NEVER;
     return FERRY_OK;
 wrong:
-    return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                       "FERRY_THRESHOLDS is \"%.200s\", not a list of default, measure and NAME=BYTES",
-                       environment);
+    return ferry__fail(
+        FERRY_ERROR_INVALID_ARGUMENT,
+        "FERRY_THRESHOLDS is \"%.200s\", not a list of default, measure and NAME=BYTES",
+        environment);
 }
 
-static void set_kernel(struct ferry_device *device) {
+static void set_kernel(struct ferry_device *device)
+{
     const uint64_t from = device->info.thresholds.kernel_copy_from;
     device->limits.kernel_copy_from = from == UINT64_MAX ? 0 : from;
 }
 
 void ferry__thresholds_default(struct ferry_device *device,
-                               const struct ferry__threshold_choice *choice) {
+                               const struct ferry__threshold_choice *choice)
+{
     const struct ferry__limits *limits = &device->limits;
     const bool cpu = device->cpus_taken > 0;
     struct ferry_thresholds *thresholds = &device->info.thresholds;
@@ -124,13 +140,13 @@ void ferry__thresholds_default(struct ferry_device *device,
         /* H200: 1 MiB takes 41 us from registered memory, 49 us by the CPU; 64 KiB 20 us and 3 us. */
         .direct_registered_max = cpu ? UINT64_MAX : 512 << 10,
         .import_from = limits->import_granularity && limits->import_cheap ? 256 << 10 : UINT64_MAX,
-        .kernel_copy_from = limits->has_kernel && limits->kernel_copy_from
-                                ? limits->kernel_copy_from
-                                : UINT64_MAX,
+        .kernel_copy_from =
+            limits->has_kernel && limits->kernel_copy_from ? limits->kernel_copy_from : UINT64_MAX,
     };
     struct ferry_thresholds given = choice->given;
     for (unsigned i = 0; i < THRESHOLD_COUNT; i++)
-        if (*value_of(&given, i)) *value_of(thresholds, i) = *value_of(&given, i);
+        if (*value_of(&given, i))
+            *value_of(thresholds, i) = *value_of(&given, i);
     set_kernel(device);
 }
 
@@ -164,25 +180,32 @@ enum answer { NO, YES, UNKNOWN };
 
 /* Is the second way clearly faster? The best of some rounds that take turns: what else the machine
  * does makes times longer, never shorter. One clearly slower round is enough for a no. */
-static enum answer is_faster(const struct ferry__race *race, uint64_t size) {
+static enum answer is_faster(const struct ferry__race *race, uint64_t size)
+{
     uint64_t best[2] = {UINT64_MAX, UINT64_MAX};
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < 2; i++) {
             const uint64_t time = race->time(race->arg, i == 1, size);
-            if (!time) return UNKNOWN;
-            if (time < best[i]) best[i] = time;
+            if (!time)
+                return UNKNOWN;
+            if (time < best[i])
+                best[i] = time;
         }
-        if (best[1] / 2 > best[0]) return NO;
+        if (best[1] / 2 > best[0])
+            return NO;
     }
     return best[1] < best[0] - best[0] / 8 ? YES : NO;
 }
 
-bool ferry__crossover(const struct ferry__race *race, uint64_t *out_from) {
+bool ferry__crossover(const struct ferry__race *race, uint64_t *out_from)
+{
     uint64_t from = UINT64_MAX;
     for (uint64_t size = race->largest; size >= race->smallest; size /= 2) {
         const enum answer answer = is_faster(race, size);
-        if (answer == UNKNOWN) return false;
-        if (answer == NO) break;
+        if (answer == UNKNOWN)
+            return false;
+        if (answer == NO)
+            break;
         from = size;
     }
     *out_from = from;
@@ -196,7 +219,8 @@ struct contest {
 };
 
 /* The time that size bytes take; 0: it failed, or there is no time left. */
-static uint64_t time_of(void *arg, bool second, uint64_t size) {
+static uint64_t time_of(void *arg, bool second, uint64_t size)
+{
     const struct contest *contest = arg;
     const struct probe *probe = contest->probe;
     const struct way *way = contest->ways[second];
@@ -207,7 +231,8 @@ static uint64_t time_of(void *arg, bool second, uint64_t size) {
     near->direct_write = way->direct;
     near->cpu = far->cpu = way->direct && way->copy;
     const uint64_t start = ferry__now_ns();
-    if (start >= probe->end_ns) return 0;
+    if (start >= probe->end_ns)
+        return 0;
     const enum ferry_status status =
         way->copy ? ferry_copy_buffer(far, near, size, 0, 0)
                   : ferry_copy_from_host(near, way->registered ? probe->registered : probe->pages,
@@ -215,41 +240,43 @@ static uint64_t time_of(void *arg, bool second, uint64_t size) {
     return status ? 0 : ferry__now_ns() - start + 1;
 }
 
-static bool can_measure(const struct probe *probe, enum threshold threshold) {
+static bool can_measure(const struct probe *probe, enum threshold threshold)
+{
     const struct ferry__limits *limits = &probe->device->limits;
     const struct ferry_buffer *near = probe->near;
     const bool writes = near->host && near->memory->coherent;
     switch (threshold) {
-    case THRESHOLD_direct_write_max:
-        return writes;
-    case THRESHOLD_direct_copy_max:
-        return writes && near->memory->cached;
-    case THRESHOLD_direct_registered_max:
-        return writes && probe->registered;
-    case THRESHOLD_import_from:
-        return limits->import_granularity != 0;
-    case THRESHOLD_kernel_copy_from:
-        return limits->has_kernel && !limits->kernel_decided;
-    case THRESHOLD_COUNT:
-        break;
+    case THRESHOLD_direct_write_max: return writes;
+    case THRESHOLD_direct_copy_max: return writes && near->memory->cached;
+    case THRESHOLD_direct_registered_max: return writes && probe->registered;
+    case THRESHOLD_import_from: return limits->import_granularity != 0;
+    case THRESHOLD_kernel_copy_from: return limits->has_kernel && !limits->kernel_decided;
+    case THRESHOLD_COUNT: break;
     }
     return false;
 }
 
 /* The first transfers of each way are slow, and do not count: memory is made, pages are touched.
  * They grow until the largest; where that would take longer than there is time, it is not begun. */
-static bool warm_up(struct contest *contest, bool second, uint64_t largest) {
-    if (!time_of(contest, second, WARM_UP_MIN)) return false;
+static bool warm_up(struct contest *contest, bool second, uint64_t largest)
+{
+    if (!time_of(contest, second, WARM_UP_MIN))
+        return false;
     for (uint64_t size = WARM_UP_MIN;; size *= WARM_UP_STEP) {
-        if (size > largest) size = largest;
+        if (size > largest)
+            size = largest;
         const uint64_t time = time_of(contest, second, size);
-        if (!time) return false;
-        if (size == largest) return true;
-        if (ferry__now_ns() + WARM_UP_STEP * time > contest->probe->end_ns) return false;
+        if (!time)
+            return false;
+        if (size == largest)
+            return true;
+        if (ferry__now_ns() + WARM_UP_STEP * time > contest->probe->end_ns)
+            return false;
     }
 }
 
-static void measure_one(struct probe *probe, enum threshold threshold) {
+static void measure_one(struct probe *probe, enum threshold threshold)
+{
     static const struct {
         const struct way *first, *second;
         bool is_max; /* the first way's largest size, not the second's smallest */
@@ -265,8 +292,8 @@ static void measure_one(struct probe *probe, enum threshold threshold) {
     const struct ferry__race race = {.time = time_of,
                                      .arg = &contest,
                                      .smallest = SIZE_MIN,
-                                     .largest = contest.ways[0]->copy ? COPY_SIZE_MAX
-                                                                      : HOST_SIZE_MAX};
+                                     .largest =
+                                         contest.ways[0]->copy ? COPY_SIZE_MAX : HOST_SIZE_MAX};
     uint64_t from;
     if (!can_measure(probe, threshold) || !warm_up(&contest, false, race.largest) ||
         !warm_up(&contest, true, race.largest) || !ferry__crossover(&race, &from))
@@ -275,16 +302,18 @@ static void measure_one(struct probe *probe, enum threshold threshold) {
     /* Of the sizes that were looked at, the largest at which the first way is as good. What is true
      * of larger ones was not asked. */
     if (questions[threshold].is_max) {
-        if (from == UINT64_MAX) from = *value > race.largest ? *value : race.largest;
-        else if (from > SIZE_MIN) from /= 2;
+        if (from == UINT64_MAX)
+            from = *value > race.largest ? *value : race.largest;
+        else if (from > SIZE_MIN)
+            from /= 2;
     }
     *value = from;
     info->measured |= UINT64_C(1) << threshold;
 }
 
-static bool probe_init(struct probe *probe) {
-    const struct ferry_buffer_params params = {.size = COPY_SIZE_MAX,
-                                               .label = "ferry thresholds"};
+static bool probe_init(struct probe *probe)
+{
+    const struct ferry_buffer_params params = {.size = COPY_SIZE_MAX, .label = "ferry thresholds"};
     struct ferry_device *device = probe->device;
     void *pages = NULL;
     if (ferry_buffer_create(device, &params, &probe->near) ||
@@ -294,12 +323,15 @@ static bool probe_init(struct probe *probe) {
     probe->pages = pages;
     memset(pages, 1, HOST_SIZE_MAX);
     /* Where nothing can be imported it may be a fallback, of which the user should hear later. */
-    if (!device->limits.import_granularity || !probe->near->host) return true;
-    if (ferry_host_alloc(device, HOST_SIZE_MAX, &probe->registered)) probe->registered = NULL;
+    if (!device->limits.import_granularity || !probe->near->host)
+        return true;
+    if (ferry_host_alloc(device, HOST_SIZE_MAX, &probe->registered))
+        probe->registered = NULL;
     return true;
 }
 
-static void probe_finish(struct probe *probe) {
+static void probe_finish(struct probe *probe)
+{
     ferry_host_free(probe->device, probe->registered);
     free(probe->pages);
     ferry_buffer_destroy(probe->far);
@@ -309,7 +341,8 @@ static void probe_finish(struct probe *probe) {
 }
 
 void ferry__thresholds_measure(struct ferry_device *device,
-                               const struct ferry__threshold_choice *choice) {
+                               const struct ferry__threshold_choice *choice)
+{
     static const enum threshold order[] = {/* what is worth the most first, the slowest last */
                                            THRESHOLD_direct_registered_max,
                                            THRESHOLD_kernel_copy_from, THRESHOLD_direct_write_max,
@@ -323,7 +356,8 @@ void ferry__thresholds_measure(struct ferry_device *device,
     struct probe probe = {.device = device, .end_ns = start + TIME_MAX_NS};
     if (probe_init(&probe))
         for (size_t i = 0; i < THRESHOLD_COUNT; i++)
-            if (!*value_of(&given, order[i])) measure_one(&probe, order[i]);
+            if (!*value_of(&given, order[i]))
+                measure_one(&probe, order[i]);
     probe_finish(&probe);
     device->path = path;
     set_kernel(device);

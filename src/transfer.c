@@ -11,13 +11,15 @@
 enum { ASYNC_DIRECT_MAX = 2 << 20, IMPORT_CALL_MIN = 64 << 10 };
 
 static enum ferry_status check_buffer(const ferry_buffer *buffer, const char *what,
-                                      const char *name) {
+                                      const char *name)
+{
     if (!FERRY__LIKELY(buffer))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %s is NULL", what, name);
     return FERRY_OK;
 }
 
-static enum ferry_status check_host(const void *host, uint64_t size, const char *what) {
+static enum ferry_status check_host(const void *host, uint64_t size, const char *what)
+{
     if (!FERRY__LIKELY(host || !size))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "%s: the host pointer is NULL and the size is %llu", what,
@@ -26,14 +28,17 @@ static enum ferry_status check_host(const void *host, uint64_t size, const char 
 }
 
 enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *what, uint64_t offset,
-                               uint64_t size) {
-    if (FERRY__LIKELY(ferry__in_range(offset, size, buffer->size))) return FERRY_OK;
-    return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "%s: size %llu at offset %llu exceeds %s (%zu bytes)",
-                       what, (unsigned long long)size, (unsigned long long)offset,
-                       ferry__label(buffer), buffer->size);
+                               uint64_t size)
+{
+    if (FERRY__LIKELY(ferry__in_range(offset, size, buffer->size)))
+        return FERRY_OK;
+    return ferry__fail(
+        FERRY_ERROR_OUT_OF_RANGE, "%s: size %llu at offset %llu exceeds %s (%zu bytes)", what,
+        (unsigned long long)size, (unsigned long long)offset, ferry__label(buffer), buffer->size);
 }
 
-static inline enum ferry_status check_alive(const ferry_buffer *buffer, const char *what) {
+static inline enum ferry_status check_alive(const ferry_buffer *buffer, const char *what)
+{
     if (FERRY__LIKELY(!atomic_load_explicit(&buffer->device->dead, memory_order_relaxed)))
         return FERRY_OK;
     return ferry__device_dead(buffer->device, what);
@@ -42,7 +47,8 @@ static inline enum ferry_status check_alive(const ferry_buffer *buffer, const ch
 /* --- items ------------------------------------------------------------------------------------ */
 
 enum ferry_status ferry__item_upload(struct ferry__item *item, ferry_buffer *dst, const void *src,
-                                     uint64_t size, uint64_t dst_offset) {
+                                     uint64_t size, uint64_t dst_offset)
+{
     enum ferry_status status;
     if ((status = check_buffer(dst, "copy from host", "dst")) ||
         (status = ferry__range(dst, "copy from host", dst_offset, size)) ||
@@ -58,7 +64,8 @@ enum ferry_status ferry__item_upload(struct ferry__item *item, ferry_buffer *dst
 }
 
 enum ferry_status ferry__item_download(struct ferry__item *item, ferry_buffer *src, void *dst,
-                                       uint64_t size, uint64_t src_offset) {
+                                       uint64_t size, uint64_t src_offset)
+{
     enum ferry_status status;
     if ((status = check_buffer(src, "copy to host", "src")) ||
         (status = ferry__range(src, "copy to host", src_offset, size)) ||
@@ -74,7 +81,8 @@ enum ferry_status ferry__item_download(struct ferry__item *item, ferry_buffer *s
 }
 
 enum ferry_status ferry__item_copy(struct ferry__item *item, ferry_buffer *dst, ferry_buffer *src,
-                                   uint64_t size, uint64_t dst_offset, uint64_t src_offset) {
+                                   uint64_t size, uint64_t dst_offset, uint64_t src_offset)
+{
     enum ferry_status status;
     if ((status = check_buffer(dst, "copy buffer", "dst")) ||
         (status = check_buffer(src, "copy buffer", "src")) ||
@@ -92,7 +100,8 @@ enum ferry_status ferry__item_copy(struct ferry__item *item, ferry_buffer *dst, 
 }
 
 enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, uint64_t size,
-                                   uint64_t offset, const void *pattern, size_t pattern_size) {
+                                   uint64_t offset, const void *pattern, size_t pattern_size)
+{
     enum ferry_status status;
     if ((status = check_buffer(dst, "fill", "buffer")) ||
         (status = ferry__range(dst, "fill", offset, size)))
@@ -100,59 +109,63 @@ enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, 
     if (!pattern || pattern_size < 1 || pattern_size > FERRY__PATTERN_MAX)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "fill: pattern %s, of %zu bytes (1 to %d)",
                            pattern ? "given" : "is NULL", pattern_size, FERRY__PATTERN_MAX);
-    if ((status = check_alive(dst, "fill"))) return status;
-    *item = (struct ferry__item){.operation = FERRY_OPERATION_FILL,
-                                 .dst = dst,
-                                 .dst_offset = offset,
-                                 .size = size};
+    if ((status = check_alive(dst, "fill")))
+        return status;
+    *item = (struct ferry__item){
+        .operation = FERRY_OPERATION_FILL, .dst = dst, .dst_offset = offset, .size = size};
     memcpy(item->pattern, pattern, pattern_size);
-    item->pattern_size =
-        (uint8_t)ferry__pattern_period(item->pattern, (unsigned)pattern_size);
+    item->pattern_size = (uint8_t)ferry__pattern_period(item->pattern, (unsigned)pattern_size);
     return FERRY_OK;
 }
 
-void ferry__item_finish(struct ferry_device *device, struct ferry__item *item) {
-    if (item->dst) ferry__buffer_unref(item->dst);
-    if (item->src) ferry__buffer_unref(item->src);
+void ferry__item_finish(struct ferry_device *device, struct ferry__item *item)
+{
+    if (item->dst)
+        ferry__buffer_unref(item->dst);
+    if (item->src)
+        ferry__buffer_unref(item->src);
     ferry__region_unref(device, item->region);
     ferry__file_item_finish(item);
 }
 
 /* --- the direct path -------------------------------------------------------------------------- */
 
-static inline bool idle(const ferry_buffer *buffer) {
+static inline bool idle(const ferry_buffer *buffer)
+{
     return atomic_load_explicit(&buffer->word, memory_order_acquire) == 0;
 }
 
 /* The CPU does at most this much; above it the queue is faster. */
-static uint64_t direct_max(const struct ferry__item *item) {
+static uint64_t direct_max(const struct ferry__item *item)
+{
     const struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    if (item->operation >= FERRY_OPERATION_COPY) return device->info.thresholds.direct_copy_max;
+    if (item->operation >= FERRY_OPERATION_COPY)
+        return device->info.thresholds.direct_copy_max;
     if (item->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
         return UINT64_MAX;
     return device->info.thresholds.direct_write_max;
 }
 
-bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max) {
-    if (item->file || item->size > max || item->size > direct_max(item)) return false;
+bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max)
+{
+    if (item->file || item->size > max || item->size > direct_max(item))
+        return false;
     switch (item->operation) {
-    case FERRY_OPERATION_UPLOAD:
-        return item->dst->direct_write && idle(item->dst);
-    case FERRY_OPERATION_DOWNLOAD:
-        return item->src->direct_read && idle(item->src);
+    case FERRY_OPERATION_UPLOAD: return item->dst->direct_write && idle(item->dst);
+    case FERRY_OPERATION_DOWNLOAD: return item->src->direct_read && idle(item->src);
     case FERRY_OPERATION_COPY:
         return item->dst->cpu && item->src->cpu && idle(item->dst) && idle(item->src);
-    case FERRY_OPERATION_FILL:
-        return item->dst->cpu && idle(item->dst);
-    case FERRY_OPERATION_COUNT:
-        break;
+    case FERRY_OPERATION_FILL: return item->dst->cpu && idle(item->dst);
+    case FERRY_OPERATION_COUNT: break;
     }
     return false;
 }
 
 /* Would the device read or write registered memory sooner than the CPU copies? */
-static bool goes_imported(struct ferry_device *device, const struct ferry__item *item) {
-    if (item->operation >= FERRY_OPERATION_COPY || item->size <= device->info.thresholds.direct_registered_max ||
+static bool goes_imported(struct ferry_device *device, const struct ferry__item *item)
+{
+    if (item->operation >= FERRY_OPERATION_COPY ||
+        item->size <= device->info.thresholds.direct_registered_max ||
         device->path != FERRY_PATH_AUTO)
         return false;
     struct ferry__region *region = ferry__region_find(device, item->host, item->size);
@@ -162,8 +175,10 @@ static bool goes_imported(struct ferry_device *device, const struct ferry__item 
     return imported;
 }
 
-static void carry_out(const struct ferry__item *item) {
-    if (!item->size) return;
+static void carry_out(const struct ferry__item *item)
+{
+    if (!item->size)
+        return;
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
         ferry__copy_host(item->dst->host + item->dst_offset, item->host, item->size);
@@ -179,21 +194,23 @@ static void carry_out(const struct ferry__item *item) {
         ferry__fill_host(item->dst->host + item->dst_offset, item->size, item->pattern,
                          item->pattern_size, 0);
         break;
-    case FERRY_OPERATION_COUNT:
-        break;
+    case FERRY_OPERATION_COUNT: break;
     }
 }
 
 static void trace_direct(struct ferry_device *device, const struct ferry__item *item,
                          enum ferry_path path, enum ferry_status status, ferry_ticket ticket,
-                         uint64_t start_ns) {
+                         uint64_t start_ns)
+{
     struct ferry__item done = *item;
     done.path = path;
     done.status = status;
-    if (device->trace) ferry__trace_item(device, &done, ticket, start_ns);
+    if (device->trace)
+        ferry__trace_item(device, &done, ticket, start_ns);
 }
 
-void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket) {
+void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket)
+{
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     const enum ferry_path path = item->size ? FERRY_PATH_DIRECT : FERRY_PATH_NONE;
     const bool timed = item->size > FERRY__SMALL_DIRECT;
@@ -215,15 +232,16 @@ void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket) {
 /* --- the choice of path ----------------------------------------------------------------------- */
 
 static enum ferry_status take_region(struct ferry_device *device, struct ferry__item *item,
-                                     struct ferry__path_question *question) {
+                                     struct ferry__path_question *question)
+{
     item->region = ferry__region_find(device, item->host, item->size);
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
     if (item->region)
         question->registered = item->region->imported && (upload || !item->region->read_only);
     /* What the copy command could not carry from there goes through staging, whose phase is ours. */
     struct ferry__span spans[3];
-    const uint64_t buffer_offset = upload ? item->dst->offset + item->dst_offset
-                                          : item->src->offset + item->src_offset;
+    const uint64_t buffer_offset =
+        upload ? item->dst->offset + item->dst_offset : item->src->offset + item->src_offset;
     if (!ferry__plan_copy_spans(&device->limits, buffer_offset, (uintptr_t)item->host, item->size,
                                 spans)) {
         question->registered = question->import_ok = false;
@@ -232,14 +250,14 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
 }
 
 static enum ferry_status import_for_call(struct ferry_device *device, struct ferry__item *item,
-                                         const struct ferry__path_question *question) {
+                                         const struct ferry__path_question *question)
+{
     struct ferry__region *region = NULL;
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
     enum ferry_status status =
         ferry__region_import(device, item->host, item->size, upload, &region);
     if (status) {
-        item->path =
-            item->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+        item->path = item->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
         return ferry__fallback(device, &device->metrics.now.fallback_import,
                                "%llu bytes are staged: %s", (unsigned long long)item->size,
                                ferry_last_error());
@@ -250,7 +268,8 @@ static enum ferry_status import_for_call(struct ferry_device *device, struct fer
 }
 
 /* The path of a transfer between host and device. */
-static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry__item *item) {
+static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry__item *item)
+{
     struct ferry__path_question question = {
         .forced = device->path,
         .size = item->size,
@@ -261,14 +280,16 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
     };
     bool fallback;
     enum ferry_status status = take_region(device, item, &question);
-    if (status) return status;
+    if (status)
+        return status;
     item->path = ferry__plan_path(&question, &fallback);
     if (fallback) {
         status = ferry__fallback(device, &device->metrics.now.fallback_path,
                                  "path %s cannot carry %llu bytes now; %s does",
                                  ferry_path_name(device->path), (unsigned long long)item->size,
                                  ferry_path_name(item->path));
-        if (status) return status;
+        if (status)
+            return status;
     }
     if (item->path == FERRY_PATH_IMPORTED && !question.registered)
         return import_for_call(device, item, &question);
@@ -276,7 +297,8 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
 }
 
 /* Does it write parts of words, which the device does not, and the host must merge? */
-static bool bounces(const struct ferry_device *device, const struct ferry__item *item) {
+static bool bounces(const struct ferry_device *device, const struct ferry__item *item)
+{
     const struct ferry__limits *limits = &device->limits;
     const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
     const uint64_t src = item->src ? item->src->offset + item->src_offset : 0;
@@ -293,30 +315,36 @@ static bool bounces(const struct ferry_device *device, const struct ferry__item 
     case FERRY_OPERATION_FILL:
         return ferry__plan_fill(limits, dst, item->size, item->pattern_size) == FERRY__FILL_BOUNCE;
     case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
-    case FERRY_OPERATION_COUNT:
-        break;
+    case FERRY_OPERATION_COUNT: break;
     }
     return false;
 }
 
-enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size) {
+enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size)
+{
     const enum ferry_status status = ferry__fallback(
         device, &device->metrics.now.fallback_unaligned,
         "%llu bytes go through the host: the device writes multiples of %u bytes only",
         (unsigned long long)size, device->limits.copy_alignment);
-    if (!status) FERRY__ADD(&device->metrics, bounced, 1);
+    if (!status)
+        FERRY__ADD(&device->metrics, bounced, 1);
     return status;
 }
 
-enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item) {
+enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item)
+{
     enum ferry_status status = FERRY_OK;
-    if (item->size == 0) item->path = FERRY_PATH_NONE;
-    else if (item->operation >= FERRY_OPERATION_COPY) item->path = FERRY_PATH_DEVICE;
+    if (item->size == 0)
+        item->path = FERRY_PATH_NONE;
+    else if (item->operation >= FERRY_OPERATION_COPY)
+        item->path = FERRY_PATH_DEVICE;
     else if (item->file)
         item->path =
             item->size <= device->upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
-    else status = plan_transfer(device, item);
-    if (status || !item->size || !bounces(device, item)) return status;
+    else
+        status = plan_transfer(device, item);
+    if (status || !item->size || !bounces(device, item))
+        return status;
     return ferry__note_bounce(device, item->size);
 }
 
@@ -330,20 +358,25 @@ struct reply {
     ferry_ticket *out_ticket;
 };
 
-static enum ferry_status submit_item(struct ferry__item *item, const struct reply *reply) {
+static enum ferry_status submit_item(struct ferry__item *item, const struct reply *reply)
+{
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     struct ferry__op *op = ferry__op_create(device, FERRY__OP_ITEMS);
-    if (!op) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!op)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     op->callback = reply->callback;
     op->user = reply->user;
     op->waiting = reply->waiting;
     op->one = *item;
     op->items = &op->one;
     op->count = 1;
-    if (item->dst) ferry__buffer_ref(item->dst);
-    if (item->src) ferry__buffer_ref(item->src);
+    if (item->dst)
+        ferry__buffer_ref(item->dst);
+    if (item->src)
+        ferry__buffer_ref(item->src);
     enum ferry_status status = ferry__item_plan(device, &op->one);
-    if (!status) status = ferry__uses_gather(op);
+    if (!status)
+        status = ferry__uses_gather(op);
     if (status) {
         ferry__op_unref(op);
         return status;
@@ -352,16 +385,19 @@ static enum ferry_status submit_item(struct ferry__item *item, const struct repl
 }
 
 /* Nothing in flight but failed bytes: the CPU may still do it, if it does not read those. */
-static bool direct_among_failed(const struct ferry__item *item, enum ferry_status *out_status) {
+static bool direct_among_failed(const struct ferry__item *item, enum ferry_status *out_status)
+{
     struct ferry_buffer *buffer = item->dst ? item->dst : item->src;
     struct ferry_device *device = buffer->device;
     const bool write = item->dst != NULL;
     if (item->operation == FERRY_OPERATION_COPY || item->size > direct_max(item) || !item->size ||
         item->file)
         return false;
-    if (atomic_load(&buffer->word) != FERRY__BUFFER_FAILED) return false;
+    if (atomic_load(&buffer->word) != FERRY__BUFFER_FAILED)
+        return false;
     if (item->operation == FERRY_OPERATION_FILL) {
-        if (!buffer->cpu) return false;
+        if (!buffer->cpu)
+            return false;
     } else if (!(write ? buffer->direct_write : buffer->direct_read)) {
         return false;
     }
@@ -383,8 +419,7 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
     if (write) {
         pthread_mutex_lock(&device->lock);
         /* A write that came meanwhile may fail, or have failed: that is not for this one to clear. */
-        if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED &&
-            buffer->failure.count == failures)
+        if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED && buffer->failure.count == failures)
             ferry__failed_cover(buffer, item->dst_offset, item->size);
         pthread_mutex_unlock(&device->lock);
     }
@@ -392,33 +427,37 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
 }
 
 /* An operation that is done inside its call has a ticket all the same, and a callback to run. */
-static enum ferry_status run_inside_call(const struct ferry__item *item,
-                                         const struct reply *reply) {
+static enum ferry_status run_inside_call(const struct ferry__item *item, const struct reply *reply)
+{
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     struct ferry__call *call = NULL;
     const enum ferry_status status =
         ferry__call_prepare(device, reply->callback, reply->user, &call);
-    if (status) return status;
+    if (status)
+        return status;
     const ferry_ticket ticket = call || reply->out_ticket ? ferry__ticket_next(device) : 0;
     ferry__item_direct(item, ticket);
-    if (reply->out_ticket) *reply->out_ticket = ticket;
+    if (reply->out_ticket)
+        *reply->out_ticket = ticket;
     ferry__call_done(device, call, ticket);
     return FERRY_OK;
 }
 
-static enum ferry_status run_waiting(struct ferry__item *item) {
+static enum ferry_status run_waiting(struct ferry__item *item)
+{
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     enum ferry_status status;
-    if (!item->size ||
-        (ferry__item_direct_ok(item, UINT64_MAX) && !goes_imported(device, item)))
+    if (!item->size || (ferry__item_direct_ok(item, UINT64_MAX) && !goes_imported(device, item)))
         return run_inside_call(item, &(struct reply){0});
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, true, NULL, NULL, NULL);
-    if (direct_among_failed(item, &status)) return status;
+    if (direct_among_failed(item, &status))
+        return status;
     return submit_item(item, &(struct reply){.waiting = true});
 }
 
-static enum ferry_status run_async(struct ferry__item *item, const struct reply *reply) {
+static enum ferry_status run_async(struct ferry__item *item, const struct reply *reply)
+{
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     if (!item->size ||
         (ferry__item_direct_ok(item, ASYNC_DIRECT_MAX) && !goes_imported(device, item)))
@@ -428,10 +467,14 @@ static enum ferry_status run_async(struct ferry__item *item, const struct reply 
     return submit_item(item, reply);
 }
 
-enum ferry_status ferry__item_wait(struct ferry__item *item) { return run_waiting(item); }
+enum ferry_status ferry__item_wait(struct ferry__item *item)
+{
+    return run_waiting(item);
+}
 
 enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb, void *user,
-                                     ferry_ticket *out_ticket) {
+                                     ferry_ticket *out_ticket)
+{
     return run_async(item, &(struct reply){false, cb, user, out_ticket});
 }
 
@@ -439,7 +482,8 @@ enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb
 
 /* A small transfer of a reachable, idle buffer: nothing but the checks, the copy and the counts. */
 static inline bool is_small_direct(const ferry_buffer *buffer, bool allowed, uint64_t size,
-                                   uint64_t offset) {
+                                   uint64_t offset)
+{
     return FERRY__LIKELY(allowed && size && size <= FERRY__SMALL_DIRECT &&
                          ferry__in_range(offset, size, buffer->size) && idle(buffer) &&
                          !atomic_load_explicit(&buffer->device->dead, memory_order_relaxed) &&
@@ -447,7 +491,8 @@ static inline bool is_small_direct(const ferry_buffer *buffer, bool allowed, uin
 }
 
 enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
-                                       size_t dst_offset) {
+                                       size_t dst_offset)
+{
     if (dst && is_small_direct(dst, dst->direct_write && src, size, dst_offset)) {
         memcpy(dst->host + dst_offset, src, size);
         ferry__count(&dst->device->metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, size);
@@ -455,11 +500,13 @@ enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_
     }
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback("ferry_copy_from_host");
-    if (status || (status = ferry__item_upload(&item, dst, src, size, dst_offset))) return status;
+    if (status || (status = ferry__item_upload(&item, dst, src, size, dst_offset)))
+        return status;
     return run_waiting(&item);
 }
 
-enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, size_t src_offset) {
+enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, size_t src_offset)
+{
     if (src && is_small_direct(src, src->direct_read && dst, size, src_offset)) {
         memcpy(dst, src->host + src_offset, size);
         ferry__count(&src->device->metrics, FERRY_OPERATION_DOWNLOAD, FERRY_PATH_DIRECT, size);
@@ -467,12 +514,14 @@ enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, 
     }
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback("ferry_copy_to_host");
-    if (status || (status = ferry__item_download(&item, src, dst, size, src_offset))) return status;
+    if (status || (status = ferry__item_download(&item, src, dst, size, src_offset)))
+        return status;
     return run_waiting(&item);
 }
 
 enum ferry_status ferry_copy_buffer(ferry_buffer *dst, ferry_buffer *src, size_t size,
-                                    size_t dst_offset, size_t src_offset) {
+                                    size_t dst_offset, size_t src_offset)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback("ferry_copy_buffer");
     if (status || (status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset)))
@@ -481,16 +530,17 @@ enum ferry_status ferry_copy_buffer(ferry_buffer *dst, ferry_buffer *src, size_t
 }
 
 enum ferry_status ferry_fill_buffer(ferry_buffer *buffer, size_t size, size_t offset,
-                                    const void *pattern, size_t pattern_size) {
+                                    const void *pattern, size_t pattern_size)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback("ferry_fill_buffer");
-    if (status ||
-        (status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size)))
+    if (status || (status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size)))
         return status;
     return run_waiting(&item);
 }
 
-enum ferry_status ferry_zero_buffer(ferry_buffer *buffer) {
+enum ferry_status ferry_zero_buffer(ferry_buffer *buffer)
+{
     return ferry_fill_buffer(buffer, buffer ? buffer->size : 0, 0, "", 1);
 }
 
@@ -498,7 +548,8 @@ enum ferry_status ferry_zero_buffer(ferry_buffer *buffer) {
 
 enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src, size_t size,
                                              size_t dst_offset, ferry_callback cb, void *user,
-                                             ferry_ticket *out_ticket) {
+                                             ferry_ticket *out_ticket)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__item_upload(&item, dst, src, size, dst_offset);
     return status ? status : run_async(&item, &(struct reply){false, cb, user, out_ticket});
@@ -506,7 +557,8 @@ enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src,
 
 enum ferry_status ferry_copy_to_host_async(ferry_buffer *src, void *dst, size_t size,
                                            size_t src_offset, ferry_callback cb, void *user,
-                                           ferry_ticket *out_ticket) {
+                                           ferry_ticket *out_ticket)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__item_download(&item, src, dst, size, src_offset);
     return status ? status : run_async(&item, &(struct reply){false, cb, user, out_ticket});
@@ -514,7 +566,8 @@ enum ferry_status ferry_copy_to_host_async(ferry_buffer *src, void *dst, size_t 
 
 enum ferry_status ferry_copy_buffer_async(ferry_buffer *dst, ferry_buffer *src, size_t size,
                                           size_t dst_offset, size_t src_offset, ferry_callback cb,
-                                          void *user, ferry_ticket *out_ticket) {
+                                          void *user, ferry_ticket *out_ticket)
+{
     struct ferry__item item;
     enum ferry_status status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset);
     return status ? status : run_async(&item, &(struct reply){false, cb, user, out_ticket});
@@ -522,16 +575,16 @@ enum ferry_status ferry_copy_buffer_async(ferry_buffer *dst, ferry_buffer *src, 
 
 enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size_t size, size_t offset,
                                           const void *pattern, size_t pattern_size,
-                                          ferry_callback cb, void *user,
-                                          ferry_ticket *out_ticket) {
+                                          ferry_callback cb, void *user, ferry_ticket *out_ticket)
+{
     struct ferry__item item;
-    enum ferry_status status =
-        ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size);
+    enum ferry_status status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size);
     return status ? status : run_async(&item, &(struct reply){false, cb, user, out_ticket});
 }
 
 enum ferry_status ferry_zero_buffer_async(ferry_buffer *buffer, ferry_callback cb, void *user,
-                                          ferry_ticket *out_ticket) {
+                                          ferry_ticket *out_ticket)
+{
     return ferry_fill_buffer_async(buffer, buffer ? buffer->size : 0, 0, "", 1, cb, user,
                                    out_ticket);
 }

@@ -31,17 +31,20 @@ struct given {
 
 /* --- taking memory ---------------------------------------------------------------------------- */
 
-static bool take_of_limit(ferry_triton_allocator *allocator, size_t size) {
+static bool take_of_limit(ferry_triton_allocator *allocator, size_t size)
+{
     const uint64_t limit = allocator->limit ? allocator->limit : UINT64_MAX;
     uint64_t before = atomic_load(&allocator->given);
     do {
-        if (size > limit || before > limit - size) return false;
+        if (size > limit || before > limit - size)
+            return false;
     } while (!atomic_compare_exchange_weak(&allocator->given, &before, before + size));
     return true;
 }
 
 static enum ferry_status take_buffer(struct given *given, enum ferry_storage storage,
-                                     const char *label) {
+                                     const char *label)
+{
     void *contents = NULL;
     ferry_buffer *buffer = NULL;
     enum ferry_status status = ferry_buffer_create(
@@ -52,44 +55,55 @@ static enum ferry_status take_buffer(struct given *given, enum ferry_storage sto
         status = ferry_buffer_contents(buffer, &contents);
     if (!status) {
         given->base = (void *)ferry__triton_table_add((uintptr_t)contents, buffer);
-        if (!given->base) status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+        if (!given->base)
+            status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
-    if (status) ferry_buffer_destroy(buffer);
-    else given->buffer = buffer;
+    if (status)
+        ferry_buffer_destroy(buffer);
+    else
+        given->buffer = buffer;
     return status;
 }
 
-static bool is_exhausted(enum ferry_status status) {
+static bool is_exhausted(enum ferry_status status)
+{
     return status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY || status == FERRY_ERROR_OUT_OF_HOST_MEMORY ||
            status == FERRY_ERROR_POOL_EXHAUSTED;
 }
 
-static enum ferry_status take_plain(struct given *given) {
+static enum ferry_status take_plain(struct given *given)
+{
     given->base = malloc(given->size);
-    if (!given->base) return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!given->base)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     FERRY_TRITON_ADD(fallback_plain, 1);
     return FERRY_OK;
 }
 
 /* The best memory there is, in the order that the policy allows. */
-static enum ferry_status take(struct given *given, bool is_private, const char *label) {
+static enum ferry_status take(struct given *given, bool is_private, const char *label)
+{
     const bool fallback = given->allocator->fallback;
     enum ferry_status status = FERRY_OK;
     if (is_private) {
         status = take_buffer(given, FERRY_STORAGE_PRIVATE, label);
-        if (!status) FERRY_TRITON_ADD(allocations_private, 1);
-        if (!is_exhausted(status) || !fallback) return status;
+        if (!status)
+            FERRY_TRITON_ADD(allocations_private, 1);
+        if (!is_exhausted(status) || !fallback)
+            return status;
     }
     status = take_buffer(given, FERRY_STORAGE_SHARED, label);
     if (!status) {
         FERRY_TRITON_ADD(allocations_shared, 1);
-        if (is_private) FERRY_TRITON_ADD(fallback_shared, 1);
+        if (is_private)
+            FERRY_TRITON_ADD(fallback_shared, 1);
     }
     return is_exhausted(status) && fallback ? take_plain(given) : status;
 }
 
 static TRITONSERVER_Error *refuse_limit(ferry_triton_allocator *allocator, const char *name,
-                                        size_t size) {
+                                        size_t size)
+{
     FERRY_TRITON_ADD(allocations_refused, 1);
     return ferry__triton_fail(TRITONSERVER_ERROR_UNAVAILABLE,
                               "output \"%s\": %zu bytes exceed the limit of %llu bytes for "
@@ -100,13 +114,21 @@ static TRITONSERVER_Error *refuse_limit(ferry_triton_allocator *allocator, const
 
 /* --- Triton's callbacks ----------------------------------------------------------------------- */
 
-static const struct model *model_of(void *userp) { return userp; }
+static const struct model *model_of(void *userp)
+{
+    return userp;
+}
 
-static bool is_private(const struct model *model) { return model && model->name; }
+static bool is_private(const struct model *model)
+{
+    return model && model->name;
+}
 
 static TRITONSERVER_Error *allocate(ferry_triton_allocator *allocator, const struct model *model,
-                                    const char *name, size_t size, struct given **out_given) {
-    if (!take_of_limit(allocator, size)) return refuse_limit(allocator, name, size);
+                                    const char *name, size_t size, struct given **out_given)
+{
+    if (!take_of_limit(allocator, size))
+        return refuse_limit(allocator, name, size);
     struct given *given = calloc(1, sizeof *given);
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (given) {
@@ -134,7 +156,8 @@ static TRITONSERVER_Error *on_allocate(TRITONSERVER_ResponseAllocator *triton, c
                                        size_t size, TRITONSERVER_MemoryType type, int64_t type_id,
                                        void *userp, void **buffer, void **buffer_userp,
                                        TRITONSERVER_MemoryType *actual_type,
-                                       int64_t *actual_type_id) {
+                                       int64_t *actual_type_id)
+{
     const struct model *model = model_of(userp);
     ferry_triton_allocator *allocator = model ? model->allocator : find_allocator(triton);
     struct given *given = NULL;
@@ -143,9 +166,11 @@ static TRITONSERVER_Error *on_allocate(TRITONSERVER_ResponseAllocator *triton, c
     *buffer = *buffer_userp = NULL;
     *actual_type = TRITONSERVER_MEMORY_CPU;
     *actual_type_id = 0;
-    if (!size) return NULL; /* Triton does not release what is NULL */
+    if (!size)
+        return NULL; /* Triton does not release what is NULL */
     TRITONSERVER_Error *error = allocate(allocator, model, name, size, &given);
-    if (error) return error;
+    if (error)
+        return error;
     *buffer = given->base;
     *buffer_userp = given;
     if (ferry__triton_is_handle((uintptr_t)given->base)) {
@@ -156,8 +181,9 @@ static TRITONSERVER_Error *on_allocate(TRITONSERVER_ResponseAllocator *triton, c
 }
 
 static TRITONSERVER_Error *on_release(TRITONSERVER_ResponseAllocator *triton, void *buffer,
-                                      void *buffer_userp, size_t size,
-                                      TRITONSERVER_MemoryType type, int64_t type_id) {
+                                      void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
+                                      int64_t type_id)
+{
     struct given *given = buffer_userp;
     (void)triton;
     (void)size;
@@ -181,7 +207,8 @@ static TRITONSERVER_Error *on_release(TRITONSERVER_ResponseAllocator *triton, vo
 
 static TRITONSERVER_Error *on_query(TRITONSERVER_ResponseAllocator *triton, void *userp,
                                     const char *name, size_t *size, TRITONSERVER_MemoryType *type,
-                                    int64_t *type_id) {
+                                    int64_t *type_id)
+{
     const struct model *model = model_of(userp);
     (void)triton;
     (void)name;
@@ -199,16 +226,19 @@ static struct {
     size_t count;
 } known = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static ferry_triton_allocator *find_allocator(TRITONSERVER_ResponseAllocator *triton) {
+static ferry_triton_allocator *find_allocator(TRITONSERVER_ResponseAllocator *triton)
+{
     ferry_triton_allocator *found = NULL;
     pthread_mutex_lock(&known.lock);
     for (size_t i = 0; i < known.count && !found; i++)
-        if (known.all[i]->triton == triton) found = known.all[i];
+        if (known.all[i]->triton == triton)
+            found = known.all[i];
     pthread_mutex_unlock(&known.lock);
     return found;
 }
 
-static bool remember(ferry_triton_allocator *allocator) {
+static bool remember(ferry_triton_allocator *allocator)
+{
     pthread_mutex_lock(&known.lock);
     ferry_triton_allocator **all = realloc(known.all, (known.count + 1) * sizeof *all);
     if (all) {
@@ -219,10 +249,12 @@ static bool remember(ferry_triton_allocator *allocator) {
     return all != NULL;
 }
 
-static void forget(const ferry_triton_allocator *allocator) {
+static void forget(const ferry_triton_allocator *allocator)
+{
     pthread_mutex_lock(&known.lock);
     for (size_t i = 0; i < known.count; i++)
-        if (known.all[i] == allocator) known.all[i] = known.all[--known.count];
+        if (known.all[i] == allocator)
+            known.all[i] = known.all[--known.count];
     if (!known.count) {
         free(known.all);
         known.all = NULL;
@@ -232,30 +264,37 @@ static void forget(const ferry_triton_allocator *allocator) {
 
 /* --- the public functions --------------------------------------------------------------------- */
 
-static void free_allocator(ferry_triton_allocator *allocator) {
+static void free_allocator(ferry_triton_allocator *allocator)
+{
     forget(allocator);
-    for (size_t i = 0; i < allocator->model_count; i++) free(allocator->models[i].name);
+    for (size_t i = 0; i < allocator->model_count; i++)
+        free(allocator->models[i].name);
     free(allocator->models);
     free(allocator);
 }
 
 static bool copy_models(ferry_triton_allocator *allocator,
-                        const struct ferry_triton_allocator_params *params) {
+                        const struct ferry_triton_allocator_params *params)
+{
     allocator->models = calloc(params->private_model_count + 1, sizeof *allocator->models);
-    if (!allocator->models) return false;
+    if (!allocator->models)
+        return false;
     for (size_t i = 0; i < params->private_model_count; i++) {
         allocator->models[i].allocator = allocator;
         allocator->models[i].name = strdup(params->private_models[i]);
         allocator->model_count++;
-        if (!allocator->models[i].name) return false;
+        if (!allocator->models[i].name)
+            return false;
     }
     return true;
 }
 
 static TRITONSERVER_Error *check(const struct ferry_triton_allocator_params *params,
-                                 const void *out_allocator) {
+                                 const void *out_allocator)
+{
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
+    if (error)
+        return error;
     if (!params || !params->device || !out_allocator ||
         (params->private_model_count && !params->private_models))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
@@ -279,11 +318,14 @@ static TRITONSERVER_Error *check(const struct ferry_triton_allocator_params *par
 
 TRITONSERVER_Error *
 ferry_triton_allocator_create(const struct ferry_triton_allocator_params *params,
-                              ferry_triton_allocator **out_allocator) {
+                              ferry_triton_allocator **out_allocator)
+{
     TRITONSERVER_Error *error = check(params, out_allocator);
-    if (error) return error;
+    if (error)
+        return error;
     ferry_triton_allocator *allocator = calloc(1, sizeof *allocator);
-    if (!allocator) return ferry__triton_no_memory(sizeof *allocator);
+    if (!allocator)
+        return ferry__triton_no_memory(sizeof *allocator);
     allocator->device = params->device;
     allocator->id = ferry_triton_device_id(params->device);
     allocator->limit = params->limit;
@@ -302,13 +344,17 @@ ferry_triton_allocator_create(const struct ferry_triton_allocator_params *params
             ferry__triton_delete(
                 ferry__triton.TRITONSERVER_ResponseAllocatorDelete(allocator->triton));
     }
-    if (error) free_allocator(allocator);
-    else *out_allocator = allocator;
+    if (error)
+        free_allocator(allocator);
+    else
+        *out_allocator = allocator;
     return error;
 }
 
-TRITONSERVER_Error *ferry_triton_allocator_destroy(ferry_triton_allocator *allocator) {
-    if (!allocator) return NULL;
+TRITONSERVER_Error *ferry_triton_allocator_destroy(ferry_triton_allocator *allocator)
+{
+    if (!allocator)
+        return NULL;
     const uint64_t live = atomic_load(&allocator->live);
     if (live)
         return ferry__triton_fail(TRITONSERVER_ERROR_UNAVAILABLE,
@@ -317,18 +363,22 @@ TRITONSERVER_Error *ferry_triton_allocator_destroy(ferry_triton_allocator *alloc
                                   (unsigned long long)live);
     TRITONSERVER_Error *error =
         ferry__triton.TRITONSERVER_ResponseAllocatorDelete(allocator->triton);
-    if (!error) free_allocator(allocator);
+    if (!error)
+        free_allocator(allocator);
     return error;
 }
 
-TRITONSERVER_ResponseAllocator *
-ferry_triton_allocator_get(const ferry_triton_allocator *allocator) {
+TRITONSERVER_ResponseAllocator *ferry_triton_allocator_get(const ferry_triton_allocator *allocator)
+{
     return allocator ? allocator->triton : NULL;
 }
 
-void *ferry_triton_allocator_userp(const ferry_triton_allocator *allocator, const char *model) {
-    if (!allocator) return NULL;
+void *ferry_triton_allocator_userp(const ferry_triton_allocator *allocator, const char *model)
+{
+    if (!allocator)
+        return NULL;
     for (size_t i = 0; model && i < allocator->model_count; i++)
-        if (!strcmp(allocator->models[i].name, model)) return &allocator->models[i];
+        if (!strcmp(allocator->models[i].name, model))
+            return &allocator->models[i];
     return (void *)&allocator->others;
 }

@@ -9,7 +9,7 @@
 #define TRITON_VALUE(name, value) static_assert((int)name == (value), #name);
 #include "enums.inc"
 
-#define TRITON_CALL(returns, name, parameters)                                                     \
+#define TRITON_CALL(returns, name, parameters) \
     static_assert(_Generic(&name, returns(*) parameters : 1, default : 0), #name);
 /* A second declaration: an error where it differs from the first, harmless where there is none. */
 #define TRITON_OPTIONAL(returns, name, parameters) returns name parameters;

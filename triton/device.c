@@ -21,7 +21,8 @@ static struct entry *entries;
 /* For ferry_triton_device_id, which callbacks ask while the lock may be held across a close. */
 static pthread_mutex_t id_lock = PTHREAD_MUTEX_INITIALIZER; /* guards entries against changes */
 
-static int64_t find_id(const char *name) {
+static int64_t find_id(const char *name)
+{
     struct ferry_device_info *infos = NULL;
     size_t capacity = 0, count = 8;
     int64_t id = -1;
@@ -29,30 +30,42 @@ static int64_t find_id(const char *name) {
         free(infos);
         capacity = count;
         infos = calloc(capacity, sizeof *infos);
-        if (!infos || ferry_device_list(infos, capacity, &count)) break;
+        if (!infos || ferry_device_list(infos, capacity, &count))
+            break;
     }
     for (size_t i = 0; infos && i < count && i < capacity && id < 0; i++)
-        if (!strcmp(infos[i].name, name)) id = (int64_t)i;
+        if (!strcmp(infos[i].name, name))
+            id = (int64_t)i;
     free(infos);
     return id;
 }
 
 static const char *difference(const struct ferry_device_params *a,
-                              const struct ferry_device_params *b) {
-    if (a->path != b->path) return "path";
-    if (a->map_private != b->map_private) return "map_private";
-    if (a->staging_budget != b->staging_budget) return "staging_budget";
-    if (a->pool_budget != b->pool_budget) return "pool_budget";
-    if (a->no_fallback != b->no_fallback) return "no_fallback";
-    if (a->no_staging_wait != b->no_staging_wait) return "no_staging_wait";
-    if (a->no_measuring != b->no_measuring) return "no_measuring";
-    if (memcmp(&a->thresholds, &b->thresholds, sizeof a->thresholds)) return "thresholds";
+                              const struct ferry_device_params *b)
+{
+    if (a->path != b->path)
+        return "path";
+    if (a->map_private != b->map_private)
+        return "map_private";
+    if (a->staging_budget != b->staging_budget)
+        return "staging_budget";
+    if (a->pool_budget != b->pool_budget)
+        return "pool_budget";
+    if (a->no_fallback != b->no_fallback)
+        return "no_fallback";
+    if (a->no_staging_wait != b->no_staging_wait)
+        return "no_staging_wait";
+    if (a->no_measuring != b->no_measuring)
+        return "no_measuring";
+    if (memcmp(&a->thresholds, &b->thresholds, sizeof a->thresholds))
+        return "thresholds";
     return a->queues != b->queues ? "queues" : NULL;
 }
 
 /* One more user of what is open. exact: only with the same parameters. */
 static TRITONSERVER_Error *join(struct entry *entry, const struct ferry_device_params *params,
-                                bool exact, ferry_device **out_device) {
+                                bool exact, ferry_device **out_device)
+{
     const char *other = exact ? difference(&entry->params, params) : NULL;
     if (other)
         return ferry__triton_fail(
@@ -65,9 +78,11 @@ static TRITONSERVER_Error *join(struct entry *entry, const struct ferry_device_p
     return NULL;
 }
 
-static struct entry *find_name(const char *name) {
+static struct entry *find_name(const char *name)
+{
     struct entry *entry = entries;
-    while (entry && strcmp(entry->name, name)) entry = entry->next;
+    while (entry && strcmp(entry->name, name))
+        entry = entry->next;
     return entry;
 }
 
@@ -80,24 +95,30 @@ struct alias {
 };
 static struct alias *aliases; /* under the lock; kept as long as the process */
 
-static const char *asked_name(const struct ferry_device_params *params) {
+static const char *asked_name(const struct ferry_device_params *params)
+{
     const char *environment = getenv("FERRY_DEVICE");
     return params->name ? params->name : environment ? environment : "";
 }
 
-static struct entry *find_asked(const char *asked) {
+static struct entry *find_asked(const char *asked)
+{
     const struct alias *alias = aliases;
-    while (alias && strcmp(alias->asked, asked)) alias = alias->next;
+    while (alias && strcmp(alias->asked, asked))
+        alias = alias->next;
     return find_name(alias ? alias->name : asked);
 }
 
 /* Without memory for it the next one opens the device once more. */
-static void remember(const char *asked, const char *name) {
+static void remember(const char *asked, const char *name)
+{
     struct alias *alias = aliases;
-    while (alias && strcmp(alias->asked, asked)) alias = alias->next;
+    while (alias && strcmp(alias->asked, asked))
+        alias = alias->next;
     if (!alias) {
         alias = calloc(1, sizeof *alias + strlen(asked) + 1);
-        if (!alias) return;
+        if (!alias)
+            return;
         memcpy(alias->asked, asked, strlen(asked) + 1);
         alias->next = aliases;
         aliases = alias;
@@ -106,13 +127,15 @@ static void remember(const char *asked, const char *name) {
 }
 
 static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bool exact,
-                                    ferry_device **out_device) {
+                                    ferry_device **out_device)
+{
     struct ferry_device_info info;
     struct entry *entry = calloc(1, sizeof *entry);
-    if (!entry) return ferry__triton_no_memory(sizeof *entry);
-    TRITONSERVER_Error *error = ferry__triton_status(ferry_device_open(params, &entry->device),
-                                                     "opening the device %s",
-                                                     params->name ? params->name : "(the best)");
+    if (!entry)
+        return ferry__triton_no_memory(sizeof *entry);
+    TRITONSERVER_Error *error =
+        ferry__triton_status(ferry_device_open(params, &entry->device), "opening the device %s",
+                             params->name ? params->name : "(the best)");
     if (error) {
         free(entry);
         return error;
@@ -139,9 +162,11 @@ static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bo
 }
 
 static TRITONSERVER_Error *open_device(const struct ferry_device_params *params, bool exact,
-                                       ferry_device **out_device) {
+                                       ferry_device **out_device)
+{
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
+    if (error)
+        return error;
     if (!out_device)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_device: out_device is NULL");
@@ -152,21 +177,25 @@ static TRITONSERVER_Error *open_device(const struct ferry_device_params *params,
     return error;
 }
 
-TRITONSERVER_Error *ferry_triton_device(const char *name, ferry_device **out_device) {
+TRITONSERVER_Error *ferry_triton_device(const char *name, ferry_device **out_device)
+{
     return open_device(&(struct ferry_device_params){.name = name}, false, out_device);
 }
 
 TRITONSERVER_Error *ferry_triton_device_open(const struct ferry_device_params *params,
-                                             ferry_device **out_device) {
+                                             ferry_device **out_device)
+{
     static const struct ferry_device_params defaults;
     return open_device(params ? params : &defaults, true, out_device);
 }
 
-static void close_entry(struct entry *entry) {
+static void close_entry(struct entry *entry)
+{
     struct ferry_stats last;
     pthread_mutex_lock(&id_lock);
     struct entry **link = &entries;
-    while (*link != entry) link = &(*link)->next;
+    while (*link != entry)
+        link = &(*link)->next;
     *link = entry->next;
     pthread_mutex_unlock(&id_lock);
     (void)!ferry_wait_idle(entry->device); /* so that the last numbers are the last */
@@ -176,25 +205,31 @@ static void close_entry(struct entry *entry) {
     free(entry);
 }
 
-void ferry_triton_device_release(ferry_device *device) {
+void ferry_triton_device_release(ferry_device *device)
+{
     pthread_mutex_lock(&lock);
     struct entry *entry = entries;
-    while (entry && entry->device != device) entry = entry->next;
-    if (entry && !--entry->references) close_entry(entry);
+    while (entry && entry->device != device)
+        entry = entry->next;
+    if (entry && !--entry->references)
+        close_entry(entry);
     pthread_mutex_unlock(&lock);
 }
 
-int64_t ferry_triton_device_id(const ferry_device *device) {
+int64_t ferry_triton_device_id(const ferry_device *device)
+{
     pthread_mutex_lock(&id_lock);
     const struct entry *entry = entries;
-    while (entry && entry->device != device) entry = entry->next;
+    while (entry && entry->device != device)
+        entry = entry->next;
     const int64_t id = entry ? entry->id : -1;
     pthread_mutex_unlock(&id_lock);
     return id;
 }
 
 void ferry__triton_each_device(void (*visit)(const char *name, ferry_device *device, void *user),
-                               void *user) {
+                               void *user)
+{
     pthread_mutex_lock(&id_lock);
     for (struct entry *entry = entries; entry; entry = entry->next)
         visit(entry->name, entry->device, user);

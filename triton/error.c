@@ -8,21 +8,26 @@ enum { MESSAGE_MAX = 1024 };
 /* Stands for an error where there is no server to make one. Its address is all there is to it. */
 static char no_server;
 
-TRITONSERVER_Error *ferry__triton_need(void) {
+TRITONSERVER_Error *ferry__triton_need(void)
+{
     const char *problem = ferry__triton_find();
-    if (!problem) return NULL;
+    if (!problem)
+        return NULL;
     fprintf(stderr, "ferry: triton: %s\n", problem);
     return (TRITONSERVER_Error *)(void *)&no_server;
 }
 
-static TRITONSERVER_Error *make(TRITONSERVER_Error_Code code, const char *message) {
+static TRITONSERVER_Error *make(TRITONSERVER_Error_Code code, const char *message)
+{
     TRITONSERVER_Error *problem = ferry__triton_need();
-    if (problem) return problem;
+    if (problem)
+        return problem;
     TRITONSERVER_Error *error = ferry__triton.TRITONSERVER_ErrorNew(code, message);
     return error ? error : (TRITONSERVER_Error *)(void *)&no_server;
 }
 
-TRITONSERVER_Error *ferry__triton_fail(TRITONSERVER_Error_Code code, const char *format, ...) {
+TRITONSERVER_Error *ferry__triton_fail(TRITONSERVER_Error_Code code, const char *format, ...)
+{
     char message[MESSAGE_MAX];
     va_list args;
     va_start(args, format);
@@ -43,16 +48,19 @@ static const TRITONSERVER_Error_Code codes[] = {
     [FERRY_ERROR_INTERNAL] = TRITONSERVER_ERROR_INTERNAL,
 };
 
-static TRITONSERVER_Error_Code code_of(enum ferry_status status) {
+static TRITONSERVER_Error_Code code_of(enum ferry_status status)
+{
     const size_t count = sizeof codes / sizeof *codes;
     const TRITONSERVER_Error_Code code = (size_t)status < count ? codes[status] : 0;
     return code != TRITONSERVER_ERROR_UNKNOWN ? code : TRITONSERVER_ERROR_INTERNAL;
 }
 
-TRITONSERVER_Error *ferry__triton_status(enum ferry_status status, const char *format, ...) {
+TRITONSERVER_Error *ferry__triton_status(enum ferry_status status, const char *format, ...)
+{
     char what[MESSAGE_MAX / 2];
     va_list args;
-    if (!status) return NULL;
+    if (!status)
+        return NULL;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
@@ -61,15 +69,19 @@ TRITONSERVER_Error *ferry__triton_status(enum ferry_status status, const char *f
                               reason[0] ? reason : ferry_status_text(status));
 }
 
-TRITONSERVER_Error *ferry_triton_error(enum ferry_status status, const char *what) {
+TRITONSERVER_Error *ferry_triton_error(enum ferry_status status, const char *what)
+{
     return ferry__triton_status(status, "%s", what ? what : "Ferry");
 }
 
-TRITONSERVER_Error *ferry__triton_no_memory(size_t bytes) {
+TRITONSERVER_Error *ferry__triton_no_memory(size_t bytes)
+{
     return ferry__triton_fail(TRITONSERVER_ERROR_UNAVAILABLE, "no host memory for %zu bytes",
                               bytes);
 }
 
-void ferry__triton_delete(TRITONSERVER_Error *error) {
-    if (error && (void *)error != &no_server) ferry__triton.TRITONSERVER_ErrorDelete(error);
+void ferry__triton_delete(TRITONSERVER_Error *error)
+{
+    if (error && (void *)error != &no_server)
+        ferry__triton.TRITONSERVER_ErrorDelete(error);
 }

@@ -10,8 +10,8 @@ struct gather {
     size_t input_count;
     bool alone; /* there is one request: an input may be passed through */
     struct ferry__triton_plan plan;
-    size_t *at;   /* by input: where the next part may begin */
-    size_t *next; /* likewise, if the request at hand goes on */
+    size_t *at;             /* by input: where the next part may begin */
+    size_t *next;           /* likewise, if the request at hand goes on */
     uint64_t bytes, passed; /* of the requests that go on */
 };
 
@@ -23,7 +23,8 @@ struct tensor {
 };
 
 static TRITONSERVER_Error *look_up(TRITONBACKEND_Request *request,
-                                   const struct ferry_triton_input *input, struct tensor *out) {
+                                   const struct ferry_triton_input *input, struct tensor *out)
+{
     uint64_t size = 0;
     *out = (struct tensor){0};
     TRITONSERVER_Error *error =
@@ -41,22 +42,26 @@ static TRITONSERVER_Error *look_up(TRITONBACKEND_Request *request,
 }
 
 /* Rounded up to a multiple, any number; false: it wraps. */
-static bool round_up(size_t *at, size_t align) {
+static bool round_up(size_t *at, size_t align)
+{
     const size_t rest = align > 1 ? *at % align : 0;
     return !rest || !__builtin_add_overflow(*at, align - rest, at);
 }
 
 /* Where a part of this size goes and where the next one may begin; false: it does not fit. */
 static bool place(const struct ferry_triton_input *input, size_t end, size_t size, size_t *at,
-                  size_t *next) {
-    if (input->stride && size > input->stride) return false;
-    if (!round_up(at, input->align)) return false;
-    return !__builtin_add_overflow(*at, input->stride ? input->stride : size, next) &&
-           *next <= end;
+                  size_t *next)
+{
+    if (input->stride && size > input->stride)
+        return false;
+    if (!round_up(at, input->align))
+        return false;
+    return !__builtin_add_overflow(*at, input->stride ? input->stride : size, next) && *next <= end;
 }
 
 /* The end of what the input may use of its dst. */
-static size_t end_of(const struct ferry_triton_input *input) {
+static size_t end_of(const struct ferry_triton_input *input)
+{
     const size_t size = input->dst ? ferry_buffer_size(input->dst) : 0;
     size_t end;
     if (!input->capacity || __builtin_add_overflow(input->offset, input->capacity, &end))
@@ -65,7 +70,8 @@ static size_t end_of(const struct ferry_triton_input *input) {
 }
 
 static TRITONSERVER_Error *does_not_fit(const struct ferry_triton_input *input, size_t size,
-                                        size_t at) {
+                                        size_t at)
+{
     if (input->stride && size > input->stride)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "input \"%s\": %zu bytes do not fit a slot of %zu", input->name,
@@ -73,21 +79,22 @@ static TRITONSERVER_Error *does_not_fit(const struct ferry_triton_input *input, 
     return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                               "input \"%s\": %zu bytes at offset %zu exceed the room for it, which "
                               "ends at %zu",
-                              input->name, input->stride ? input->stride : size, at,
-                              end_of(input));
+                              input->name, input->stride ? input->stride : size, at, end_of(input));
 }
 
 /* One buffer of an input, as a move to dst; its bytes must be at least left. */
 static TRITONSERVER_Error *add_buffer(struct gather *gather, const struct ferry_triton_input *input,
                                       const struct tensor *tensor, uint32_t index, size_t at,
-                                      size_t *left) {
+                                      size_t *left)
+{
     const void *base = NULL;
     uint64_t size = 0;
     TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_CPU;
     int64_t id = 0;
-    TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_InputBuffer(tensor->input, index, &base,
-                                                                        &size, &type, &id);
-    if (error || !size) return error;
+    TRITONSERVER_Error *error =
+        ferry__triton.TRITONBACKEND_InputBuffer(tensor->input, index, &base, &size, &type, &id);
+    if (error || !size)
+        return error;
     if (size > *left || !base)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "input \"%s\": buffer %u of %llu bytes at %p: the input is of "
@@ -120,7 +127,8 @@ static TRITONSERVER_Error *add_buffer(struct gather *gather, const struct ferry_
 
 /* All of an input is what the last move copies, from a buffer of this device: take that instead. */
 static bool pass_through(struct gather *gather, const struct ferry_triton_input *input,
-                         size_t first_move, size_t size, struct ferry_triton_span *out_span) {
+                         size_t first_move, size_t size, struct ferry_triton_span *out_span)
+{
     const struct ferry__triton_move *move = &gather->plan.moves[first_move];
     if (!input->pass_through || !gather->alone || gather->plan.count != first_move + 1 ||
         move->kind != FERRY_TRITON_COPY || ferry_buffer_device(move->src) != gather->device ||
@@ -134,18 +142,21 @@ static bool pass_through(struct gather *gather, const struct ferry_triton_input 
 
 /* An input of a request: its span, and its moves into the plan. */
 static TRITONSERVER_Error *add_input(struct gather *gather, TRITONBACKEND_Request *request,
-                                     size_t index, struct ferry_triton_span *out_span) {
+                                     size_t index, struct ferry_triton_span *out_span)
+{
     const struct ferry_triton_input *input = &gather->inputs[index];
     const size_t first_move = gather->plan.count;
     struct tensor tensor;
     size_t at = gather->at[index];
     TRITONSERVER_Error *error = look_up(request, input, &tensor);
-    if (error) return error;
+    if (error)
+        return error;
     const bool fits = place(input, end_of(input), tensor.size, &at, &gather->next[index]);
     size_t left = tensor.size;
     for (uint32_t i = 0; i < tensor.buffers && !error; i++)
         error = add_buffer(gather, input, &tensor, i, at + (tensor.size - left), &left);
-    if (error) return error;
+    if (error)
+        return error;
     if (left)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "input \"%s\": its %u buffers hold %zu of its %zu bytes",
@@ -157,23 +168,24 @@ static TRITONSERVER_Error *add_input(struct gather *gather, TRITONBACKEND_Reques
         return NULL;
     }
     const size_t taken = input->stride ? input->stride : tensor.size;
-    if (taken && !fits) return does_not_fit(input, tensor.size, at);
+    if (taken && !fits)
+        return does_not_fit(input, tensor.size, at);
     *out_span = (struct ferry_triton_span){input->dst, at, tensor.size};
-    return ferry__triton_plan_add(&gather->plan, &(struct ferry__triton_move){
-                                                     .kind = FERRY_TRITON_ZERO,
-                                                     .dst = input->dst,
-                                                     .size = taken - tensor.size,
-                                                     .dst_offset = at + tensor.size});
+    return ferry__triton_plan_add(&gather->plan,
+                                  &(struct ferry__triton_move){.kind = FERRY_TRITON_ZERO,
+                                                               .dst = input->dst,
+                                                               .size = taken - tensor.size,
+                                                               .dst_offset = at + tensor.size});
 }
 
 /* A request goes on with all its inputs or with none. */
 static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Request *request,
-                                       struct ferry_triton_span *spans, size_t span_step) {
+                                       struct ferry_triton_span *spans, size_t span_step)
+{
     const size_t moves = gather->plan.count;
     const uint64_t bytes = gather->bytes, passed = gather->passed;
     bool cancelled = false;
-    TRITONSERVER_Error *error =
-        ferry__triton.TRITONBACKEND_RequestIsCancelled(request, &cancelled);
+    TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestIsCancelled(request, &cancelled);
     if (!error && cancelled) {
         FERRY_TRITON_ADD(cancelled, 1);
         return ferry__triton_fail(TRITONSERVER_ERROR_CANCELLED, "the request was cancelled");
@@ -194,7 +206,8 @@ static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Requ
 }
 
 static TRITONSERVER_Error *check_input(const ferry_device *device,
-                                       const struct ferry_triton_input *input, size_t index) {
+                                       const struct ferry_triton_input *input, size_t index)
+{
     if (!input->name)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_gather: input %zu has no name", index);
@@ -217,9 +230,11 @@ static TRITONSERVER_Error *check_input(const ferry_device *device,
 
 static TRITONSERVER_Error *check(const ferry_device *device, const void *requests, uint32_t count,
                                  const struct ferry_triton_input *inputs, size_t input_count,
-                                 const void *spans_out, const void *errors_out) {
+                                 const void *spans_out, const void *errors_out)
+{
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
+    if (error)
+        return error;
     if (!device || (count && (!requests || !errors_out)) || (input_count && !inputs) ||
         (count && input_count && !spans_out))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
@@ -227,11 +242,13 @@ static TRITONSERVER_Error *check(const ferry_device *device, const void *request
                                   "%p, input_count %zu, spans_out %p, errors_out %p",
                                   (const void *)device, requests, count, (const void *)inputs,
                                   input_count, spans_out, errors_out);
-    for (size_t i = 0; i < input_count && !error; i++) error = check_input(device, &inputs[i], i);
+    for (size_t i = 0; i < input_count && !error; i++)
+        error = check_input(device, &inputs[i], i);
     return error;
 }
 
-static void count_done(const struct gather *gather, uint32_t requests) {
+static void count_done(const struct gather *gather, uint32_t requests)
+{
     FERRY_TRITON_ADD(gathers, 1);
     FERRY_TRITON_ADD(gathered_requests, requests);
     FERRY_TRITON_ADD(gathered_bytes, gather->bytes);
@@ -240,25 +257,29 @@ static void count_done(const struct gather *gather, uint32_t requests) {
 
 TRITONSERVER_Error *ferry_triton_gather(ferry_device *device,
                                         TRITONBACKEND_Request *const *requests, uint32_t count,
-                                        const struct ferry_triton_input *inputs,
-                                        size_t input_count, struct ferry_triton_span *spans_out,
+                                        const struct ferry_triton_input *inputs, size_t input_count,
+                                        struct ferry_triton_span *spans_out,
                                         TRITONSERVER_Error **errors_out, ferry_callback cb,
-                                        void *user, ferry_ticket *out_ticket) {
-    struct gather gather = {.device = device,
-                            .inputs = inputs,
-                            .input_count = input_count,
-                            .plan = {.device = device}};
+                                        void *user, ferry_ticket *out_ticket)
+{
+    struct gather gather = {
+        .device = device, .inputs = inputs, .input_count = input_count, .plan = {.device = device}};
     uint32_t there = 0, going_on = 0;
     TRITONSERVER_Error *error =
         check(device, requests, count, inputs, input_count, spans_out, errors_out);
-    if (error) return error;
+    if (error)
+        return error;
     gather.at = calloc(2 * input_count + 1, sizeof *gather.at);
-    if (!gather.at) return ferry__triton_no_memory(2 * input_count * sizeof *gather.at);
+    if (!gather.at)
+        return ferry__triton_no_memory(2 * input_count * sizeof *gather.at);
     gather.next = gather.at + input_count;
-    for (size_t i = 0; i < input_count; i++) gather.at[i] = gather.next[i] = inputs[i].offset;
-    for (uint32_t i = 0; i < count; i++) there += requests[i] != NULL;
+    for (size_t i = 0; i < input_count; i++)
+        gather.at[i] = gather.next[i] = inputs[i].offset;
+    for (uint32_t i = 0; i < count; i++)
+        there += requests[i] != NULL;
     gather.alone = there == 1;
-    if (input_count) memset(spans_out, 0, input_count * count * sizeof *spans_out);
+    if (input_count)
+        memset(spans_out, 0, input_count * count * sizeof *spans_out);
     for (uint32_t i = 0; i < count; i++) {
         struct ferry_triton_span *spans = input_count ? &spans_out[i] : NULL;
         errors_out[i] = requests[i] ? add_request(&gather, requests[i], spans, count) : NULL;
@@ -269,18 +290,20 @@ TRITONSERVER_Error *ferry_triton_gather(ferry_device *device,
         ferry__triton_delete(errors_out[i]);
         errors_out[i] = NULL;
     }
-    if (!error) count_done(&gather, going_on);
+    if (!error)
+        count_done(&gather, going_on);
     ferry__triton_plan_finish(&gather.plan);
     free(gather.at);
     return error;
 }
 
-TRITONSERVER_Error *ferry_triton_gather_size(TRITONBACKEND_Request *const *requests,
-                                             uint32_t count,
+TRITONSERVER_Error *ferry_triton_gather_size(TRITONBACKEND_Request *const *requests, uint32_t count,
                                              const struct ferry_triton_input *input,
-                                             size_t *out_size) {
+                                             size_t *out_size)
+{
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
+    if (error)
+        return error;
     if ((count && !requests) || !input || !input->name || !out_size)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_gather_size: requests %p, input %p, out_size %p",
@@ -288,11 +311,13 @@ TRITONSERVER_Error *ferry_triton_gather_size(TRITONBACKEND_Request *const *reque
     size_t next = input->offset;
     for (uint32_t i = 0; i < count; i++) {
         struct tensor tensor;
-        if (!requests[i]) continue;
+        if (!requests[i])
+            continue;
         error = look_up(requests[i], input, &tensor);
         ferry__triton_delete(error); /* the gather will tell that request's */
         size_t at = next;
-        if (error || (input->stride && tensor.size > input->stride)) continue;
+        if (error || (input->stride && tensor.size > input->stride))
+            continue;
         if (!place(input, SIZE_MAX, tensor.size, &at, &next))
             return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                       "input \"%s\": %zu bytes at offset %zu are too many",

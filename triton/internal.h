@@ -26,7 +26,8 @@ TRITONSERVER_Error *ferry__triton_no_memory(size_t bytes);
 void ferry__triton_delete(TRITONSERVER_Error *error);
 
 /* Words of a public struct that are for later: a caller of a later version may have set them. */
-static inline bool ferry__triton_is_unused(const uint64_t reserved[4]) {
+static inline bool ferry__triton_is_unused(const uint64_t reserved[4])
+{
     return !(reserved[0] | reserved[1] | reserved[2] | reserved[3]);
 }
 
@@ -43,8 +44,8 @@ struct ferry__triton_counters {
 
 extern struct ferry__triton_counters ferry__triton_counters;
 
-#define FERRY_TRITON_ADD(field, n)                                                                 \
-    ((void)atomic_fetch_add_explicit(&ferry__triton_counters.field, (uint64_t)(n),                 \
+#define FERRY_TRITON_ADD(field, n)                                                 \
+    ((void)atomic_fetch_add_explicit(&ferry__triton_counters.field, (uint64_t)(n), \
                                      memory_order_relaxed))
 
 /* A device's last numbers are told before it is closed; its counters begin from 0 when it is opened
@@ -78,8 +79,12 @@ bool ferry__triton_is_handle(uintptr_t base);
 
 /* --- moves (plan.c): what a gather or scatter submits ----------------------------------------- */
 
-enum ferry__triton_move_kind { FERRY_TRITON_UP, FERRY_TRITON_DOWN, FERRY_TRITON_COPY,
-                               FERRY_TRITON_ZERO };
+enum ferry__triton_move_kind {
+    FERRY_TRITON_UP,
+    FERRY_TRITON_DOWN,
+    FERRY_TRITON_COPY,
+    FERRY_TRITON_ZERO
+};
 
 struct ferry__triton_move {
     enum ferry__triton_move_kind kind;

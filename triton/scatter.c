@@ -13,29 +13,35 @@ struct scatter {
 
 /* Without a request all are: it was released, and the caller knows what it wanted. */
 static TRITONSERVER_Error *is_asked_for(TRITONBACKEND_Request *request, const char *name,
-                                        bool *out_asked) {
+                                        bool *out_asked)
+{
     uint32_t count = 0;
     *out_asked = true;
-    if (!request) return NULL;
+    if (!request)
+        return NULL;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestOutputCount(request, &count);
     *out_asked = false;
     for (uint32_t i = 0; i < count && !error && !*out_asked; i++) {
         const char *asked = NULL;
         error = ferry__triton.TRITONBACKEND_RequestOutputName(request, i, &asked);
-        if (!error && asked) *out_asked = strcmp(asked, name) == 0;
+        if (!error && asked)
+            *out_asked = strcmp(asked, name) == 0;
     }
     return error;
 }
 
 /* The memory that the host would like to have an output in; CPU where it does not say. */
 static void ask_preference(TRITONBACKEND_Request *request, const char *name, size_t size,
-                           TRITONSERVER_MemoryType *out_type, int64_t *out_id) {
+                           TRITONSERVER_MemoryType *out_type, int64_t *out_id)
+{
     *out_type = TRITONSERVER_MEMORY_CPU;
     *out_id = 0;
-    if (!request) return;
+    if (!request)
+        return;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestOutputBufferProperties(
         request, name, &size, out_type, out_id);
-    if (!error) return;
+    if (!error)
+        return;
     ferry__triton_delete(error);
     *out_type = TRITONSERVER_MEMORY_CPU;
     *out_id = 0;
@@ -45,7 +51,8 @@ static void ask_preference(TRITONBACKEND_Request *request, const char *name, siz
 static TRITONSERVER_Error *add_move(struct scatter *scatter,
                                     const struct ferry_triton_output *output,
                                     const struct ferry_triton_part *part, void *buffer,
-                                    TRITONSERVER_MemoryType type, int64_t id) {
+                                    TRITONSERVER_MemoryType type, int64_t id)
+{
     struct ferry__triton_move move = {.kind = FERRY_TRITON_DOWN,
                                       .src = output->src,
                                       .host = buffer,
@@ -76,7 +83,8 @@ static TRITONSERVER_Error *add_move(struct scatter *scatter,
 static TRITONSERVER_Error *add_output(struct scatter *scatter, TRITONBACKEND_Request *request,
                                       TRITONBACKEND_Response *response,
                                       const struct ferry_triton_output *output,
-                                      const struct ferry_triton_part *part) {
+                                      const struct ferry_triton_part *part)
+{
     const size_t size = output->src ? ferry_buffer_size(output->src) : 0;
     TRITONBACKEND_Output *made = NULL;
     TRITONSERVER_MemoryType asked, type;
@@ -89,21 +97,26 @@ static TRITONSERVER_Error *add_output(struct scatter *scatter, TRITONBACKEND_Req
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_ResponseOutput(
         response, &made, output->name, (TRITONSERVER_DataType)output->datatype, part->shape,
         part->dims);
-    if (error) return error;
+    if (error)
+        return error;
     ask_preference(request, output->name, part->size, &asked, &asked_id);
     type = asked;
     id = asked_id;
     error = ferry__triton.TRITONBACKEND_OutputBuffer(made, &buffer, part->size, &type, &id);
-    if (error || !part->size) return error;
-    if (type != asked || id != asked_id) FERRY_TRITON_ADD(other_memory, 1);
+    if (error || !part->size)
+        return error;
+    if (type != asked || id != asked_id)
+        FERRY_TRITON_ADD(other_memory, 1);
     error = add_move(scatter, output, part, buffer, type, id);
-    if (!error) scatter->bytes += part->size;
+    if (!error)
+        scatter->bytes += part->size;
     return error;
 }
 
 /* A response goes on with all its outputs or is left out; what it was given stays in it. */
 static TRITONSERVER_Error *add_response(struct scatter *scatter, TRITONBACKEND_Request *request,
-                                        TRITONBACKEND_Response *response, uint32_t index) {
+                                        TRITONBACKEND_Response *response, uint32_t index)
+{
     const size_t moves = scatter->plan.count;
     const uint64_t bytes = scatter->bytes;
     TRITONSERVER_Error *error = NULL;
@@ -114,7 +127,8 @@ static TRITONSERVER_Error *add_response(struct scatter *scatter, TRITONBACKEND_R
         if (!error && asked)
             error = add_output(scatter, request, response, output, &output->parts[index]);
     }
-    if (!error) return NULL;
+    if (!error)
+        return NULL;
     scatter->plan.count = moves;
     scatter->bytes = bytes;
     FERRY_TRITON_ADD(scatter_errors, 1);
@@ -123,11 +137,12 @@ static TRITONSERVER_Error *add_response(struct scatter *scatter, TRITONBACKEND_R
 
 static TRITONSERVER_Error *check(const ferry_device *device, const void *responses, uint32_t count,
                                  const struct ferry_triton_output *outputs, size_t output_count,
-                                 const void *errors_out) {
+                                 const void *errors_out)
+{
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
-    if (!device || (count && (!responses || !errors_out)) ||
-        (output_count && !outputs))
+    if (error)
+        return error;
+    if (!device || (count && (!responses || !errors_out)) || (output_count && !outputs))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_scatter: device %p, responses %p, count %u, "
                                   "outputs %p, output_count %zu, errors_out %p",
@@ -157,16 +172,16 @@ TRITONSERVER_Error *ferry_triton_scatter(ferry_device *device,
                                          TRITONBACKEND_Response *const *responses, uint32_t count,
                                          const struct ferry_triton_output *outputs,
                                          size_t output_count, TRITONSERVER_Error **errors_out,
-                                         ferry_callback cb, void *user,
-                                         ferry_ticket *out_ticket) {
+                                         ferry_callback cb, void *user, ferry_ticket *out_ticket)
+{
     struct scatter scatter = {.device = device,
                               .outputs = outputs,
                               .output_count = output_count,
                               .plan = {.device = device}};
     uint32_t going_on = 0;
-    TRITONSERVER_Error *error =
-        check(device, responses, count, outputs, output_count, errors_out);
-    if (error) return error;
+    TRITONSERVER_Error *error = check(device, responses, count, outputs, output_count, errors_out);
+    if (error)
+        return error;
     for (uint32_t i = 0; i < count; i++) {
         const bool there = responses[i] && (!requests || requests[i]);
         TRITONBACKEND_Request *request = requests ? requests[i] : NULL;

@@ -25,25 +25,36 @@ static struct {
     uintptr_t next; /* where to look for a free range */
 } table = {.lock = PTHREAD_RWLOCK_INITIALIZER, .next = FIRST};
 
-bool ferry__triton_is_handle(uintptr_t base) { return base >= FIRST && base <= LAST; }
+bool ferry__triton_is_handle(uintptr_t base)
+{
+    return base >= FIRST && base <= LAST;
+}
 
 /* The first range whose base is above this one's. */
-static size_t above(uintptr_t base) {
+static size_t above(uintptr_t base)
+{
     size_t low = 0, high = table.count;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (table.ranges[middle].base <= base) low = middle + 1;
-        else high = middle;
+        if (table.ranges[middle].base <= base)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
 
-static uintptr_t rounded(size_t size) { return (size + 2 * GAP - 1) & ~(GAP - 1); }
+static uintptr_t rounded(size_t size)
+{
+    return (size + 2 * GAP - 1) & ~(GAP - 1);
+}
 
 /* Numbers that no live range has, with a gap behind; 0: there are none. */
-static uintptr_t find_free(size_t size) {
+static uintptr_t find_free(size_t size)
+{
     const uintptr_t length = rounded(size);
-    if (length < size || length > LAST - FIRST) return 0;
+    if (length < size || length > LAST - FIRST)
+        return 0;
     for (int round = 0; round < 2; round++, table.next = FIRST) {
         uintptr_t base = table.next;
         size_t i = above(base);
@@ -52,22 +63,27 @@ static uintptr_t find_free(size_t size) {
             base = table.ranges[i - 1].base + rounded(table.ranges[i - 1].size);
         for (; i < table.count && table.ranges[i].base - base < length; i++)
             base = table.ranges[i].base + rounded(table.ranges[i].size);
-        if (base <= LAST && LAST - base >= length) return base;
+        if (base <= LAST && LAST - base >= length)
+            return base;
     }
     return 0;
 }
 
-static bool grow(void) {
-    if (table.count < table.capacity) return true;
+static bool grow(void)
+{
+    if (table.count < table.capacity)
+        return true;
     const size_t capacity = table.capacity ? 2 * table.capacity : 64;
     struct ferry__triton_range *ranges = realloc(table.ranges, capacity * sizeof *ranges);
-    if (!ranges) return false;
+    if (!ranges)
+        return false;
     table.ranges = ranges;
     table.capacity = capacity;
     return true;
 }
 
-uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer) {
+uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer)
+{
     const size_t size = ferry_buffer_size(buffer);
     pthread_rwlock_wrlock(&table.lock);
     if (!grow()) {
@@ -86,7 +102,8 @@ uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer) {
     return base;
 }
 
-bool ferry__triton_table_remove(uintptr_t base) {
+bool ferry__triton_table_remove(uintptr_t base)
+{
     pthread_rwlock_wrlock(&table.lock);
     const size_t after = above(base);
     const bool found = after && table.ranges[after - 1].base == base;
@@ -99,40 +116,48 @@ bool ferry__triton_table_remove(uintptr_t base) {
     return found;
 }
 
-bool ferry__triton_table_find(uintptr_t base, struct ferry__triton_range *out) {
+bool ferry__triton_table_find(uintptr_t base, struct ferry__triton_range *out)
+{
     pthread_rwlock_rdlock(&table.lock);
     const size_t after = above(base);
-    const bool found =
-        after && base - table.ranges[after - 1].base < table.ranges[after - 1].size;
-    if (found) *out = table.ranges[after - 1];
+    const bool found = after && base - table.ranges[after - 1].base < table.ranges[after - 1].size;
+    if (found)
+        *out = table.ranges[after - 1];
     pthread_rwlock_unlock(&table.lock);
     return found;
 }
 
 /* --- the public functions --------------------------------------------------------------------- */
 
-TRITONSERVER_Error *ferry_triton_handle_create(ferry_buffer *buffer, void **out_base) {
+TRITONSERVER_Error *ferry_triton_handle_create(ferry_buffer *buffer, void **out_base)
+{
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
+    if (error)
+        return error;
     if (!buffer || !out_base)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_handle_create: %s is NULL",
                                   buffer ? "out_base" : "buffer");
     const uintptr_t base = ferry__triton_table_add(0, buffer);
-    if (!base) return ferry__triton_no_memory(sizeof(struct ferry__triton_range));
+    if (!base)
+        return ferry__triton_no_memory(sizeof(struct ferry__triton_range));
     *out_base = (void *)base;
     return NULL;
 }
 
-void ferry_triton_handle_destroy(void *base) {
-    if (base) (void)ferry__triton_table_remove((uintptr_t)base);
+void ferry_triton_handle_destroy(void *base)
+{
+    if (base)
+        (void)ferry__triton_table_remove((uintptr_t)base);
 }
 
 TRITONSERVER_Error *ferry_triton_resolve(const void *base, ferry_buffer **out_buffer,
-                                         size_t *out_offset) {
+                                         size_t *out_offset)
+{
     struct ferry__triton_range range;
     TRITONSERVER_Error *error = ferry__triton_need();
-    if (error) return error;
+    if (error)
+        return error;
     if (!out_buffer || !out_offset)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_resolve: %s is NULL",

@@ -23,8 +23,8 @@
 
 #define TRITON_ENUM(type) typedef enum type {
 #define TRITON_VALUE(name, value) name = (value),
-#define TRITON_ENUM_END(type)                                                                      \
-    }                                                                                              \
+#define TRITON_ENUM_END(type) \
+    }                         \
     type;
 #include "enums.inc"
 #undef TRITON_ENUM
@@ -46,8 +46,8 @@ typedef TRITONSERVER_Error *(*TRITONSERVER_ResponseAllocatorQueryFn_t)(
     size_t *byte_size, TRITONSERVER_MemoryType *memory_type, int64_t *memory_type_id);
 typedef void (*TRITONSERVER_InferenceRequestReleaseFn_t)(TRITONSERVER_InferenceRequest *request,
                                                          const uint32_t flags, void *userp);
-typedef void (*TRITONSERVER_InferenceResponseCompleteFn_t)(
-    TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp);
+typedef void (*TRITONSERVER_InferenceResponseCompleteFn_t)(TRITONSERVER_InferenceResponse *response,
+                                                           const uint32_t flags, void *userp);
 
 #endif
 

@@ -29,7 +29,10 @@ struct functions {
     int (*fill)(uint64_t to, unsigned word, size_t words, void *stream);
 };
 
-#define SYMBOL(name, member) {name, offsetof(struct functions, member)}
+#define SYMBOL(name, member)                     \
+    {                                            \
+        name, offsetof(struct functions, member) \
+    }
 
 static const struct peer_symbol symbols[] = {
     SYMBOL("cuInit", init),
@@ -103,8 +106,8 @@ static void cuda_close(void *state)
 
 static const char *set_up(struct device *device, const struct peer_wish *wish)
 {
-    const char *failed = peer_library("libcuda.so.1", symbols, sizeof symbols / sizeof *symbols,
-                                      &device->cuda);
+    const char *failed =
+        peer_library("libcuda.so.1", symbols, sizeof symbols / sizeof *symbols, &device->cuda);
     if (failed == NULL)
         failed = why(device, device->cuda.init(0));
     if (failed == NULL)
@@ -169,9 +172,9 @@ static const char *cuda_download(void *state, void *to, void *from, size_t offse
 static const char *cuda_copy(void *state, void *to, void *from, size_t offset, size_t size)
 {
     const struct device *device = state;
-    return why(device, device->cuda.copy(((struct buffer *)to)->address + offset,
-                                         ((struct buffer *)from)->address + offset, size,
-                                         device->stream));
+    return why(device,
+               device->cuda.copy(((struct buffer *)to)->address + offset,
+                                 ((struct buffer *)from)->address + offset, size, device->stream));
 }
 
 static const char *cuda_fill(void *state, void *to, size_t offset, size_t size,

@@ -24,7 +24,10 @@ struct functions {
 /* pl_log_create is a macro: its version is in the name of the function. */
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
-#define SYMBOL(name, member) {TEXT(name), offsetof(struct functions, member)}
+#define SYMBOL(name, member)                           \
+    {                                                  \
+        TEXT(name), offsetof(struct functions, member) \
+    }
 
 static const struct peer_symbol symbols[] = {
     SYMBOL(pl_log_create, create_log),
@@ -72,8 +75,8 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
     if (failed != NULL)
         return failed;
     device->log = device->pl.create_log(PL_API_VER, pl_log_params(.log_level = PL_LOG_NONE));
-    struct pl_vulkan_params params = {.async_transfer = true, .async_compute = true,
-                                      .queue_count = 1};
+    struct pl_vulkan_params params = {
+        .async_transfer = true, .async_compute = true, .queue_count = 1};
     memcpy(params.device_uuid, wish->uuid, sizeof params.device_uuid);
     device->vulkan = device->pl.create_vulkan(device->log, &params);
     if (device->vulkan == NULL)
@@ -123,13 +126,13 @@ static const char *placebo_make(void *state, size_t size, void **out_buffer)
     if (buffer == NULL)
         return "out of host memory";
     buffer->private = device->pl.create_buffer(
-        device->gpu, pl_buf_params(.size = size, .host_writable = !device->staged,
-                                   .host_readable = !device->staged,
-                                   .memory_type = PL_BUF_MEM_DEVICE));
+        device->gpu,
+        pl_buf_params(.size = size, .host_writable = !device->staged,
+                      .host_readable = !device->staged, .memory_type = PL_BUF_MEM_DEVICE));
     if (device->staged)
-        buffer->staging = device->pl.create_buffer(
-            device->gpu,
-            pl_buf_params(.size = size, .host_mapped = true, .memory_type = PL_BUF_MEM_HOST));
+        buffer->staging =
+            device->pl.create_buffer(device->gpu, pl_buf_params(.size = size, .host_mapped = true,
+                                                                .memory_type = PL_BUF_MEM_HOST));
     if (buffer->private == NULL || (device->staged && buffer->staging == NULL)) {
         placebo_destroy(device, buffer);
         return "libplacebo makes no buffer of that size";

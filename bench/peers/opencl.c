@@ -26,7 +26,10 @@ struct functions {
     __typeof__(clFinish) *finish;
 };
 
-#define SYMBOL(name, member) {#name, offsetof(struct functions, member)}
+#define SYMBOL(name, member)                      \
+    {                                             \
+#name, offsetof(struct functions, member) \
+    }
 
 static const struct peer_symbol symbols[] = {
     SYMBOL(clGetPlatformIDs, get_platforms),
@@ -111,8 +114,8 @@ static void opencl_close(void *state)
 static const char *set_up(struct device *device, const struct peer_wish *wish)
 {
     cl_int error = CL_SUCCESS;
-    const char *failed = peer_library("libOpenCL.so.1", symbols, sizeof symbols / sizeof *symbols,
-                                      &device->cl);
+    const char *failed =
+        peer_library("libOpenCL.so.1", symbols, sizeof symbols / sizeof *symbols, &device->cl);
     if (failed == NULL)
         failed = find_device(device, wish);
     if (failed != NULL)
@@ -157,8 +160,7 @@ static const char *opencl_upload(void *state, void *to, size_t offset, const voi
                                  size_t size)
 {
     const struct device *device = state;
-    return why(
-        device->cl.write(device->queue, to, CL_FALSE, offset, size, from, 0, NULL, NULL));
+    return why(device->cl.write(device->queue, to, CL_FALSE, offset, size, from, 0, NULL, NULL));
 }
 
 static const char *opencl_download(void *state, void *to, void *from, size_t offset, size_t size)
@@ -177,8 +179,8 @@ static const char *opencl_fill(void *state, void *to, size_t offset, size_t size
                                const unsigned char *pattern)
 {
     const struct device *device = state;
-    return why(device->cl.fill(device->queue, to, pattern, PEER_PATTERN, offset, size, 0, NULL,
-                               NULL));
+    return why(
+        device->cl.fill(device->queue, to, pattern, PEER_PATTERN, offset, size, 0, NULL, NULL));
 }
 
 static const char *opencl_finish(void *state)

@@ -39,13 +39,7 @@ struct peer {
     void (*host_free)(void *device, void *memory);
 };
 
-enum peer_id {
-    PEER_LIBPLACEBO,
-    PEER_LIBPLACEBO_STAGED,
-    PEER_OPENCL,
-    PEER_CUDA,
-    PEER_COUNT
-};
+enum peer_id { PEER_LIBPLACEBO, PEER_LIBPLACEBO_STAGED, PEER_OPENCL, PEER_CUDA, PEER_COUNT };
 
 extern const struct peer peer_libplacebo, peer_libplacebo_staged, peer_opencl, peer_cuda;
 

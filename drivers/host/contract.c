@@ -174,8 +174,8 @@ static bool check_apart(struct touch *touches, size_t count, char *why)
     return true;
 }
 
-static bool check_barriers(const struct host_command *commands, size_t count,
-                           struct touch *touches, char *why)
+static bool check_barriers(const struct host_command *commands, size_t count, struct touch *touches,
+                           char *why)
 {
     for (size_t first = 0; first < count;) {
         size_t used = 0;

@@ -103,7 +103,7 @@ struct host_queue {
     struct host_device *device;
     struct host_event event;
     unsigned roles;
-    uint64_t random; /* of the thread that submits */
+    uint64_t random;                      /* of the thread that submits */
     struct host_submission *head, **tail; /* head is the one at work */
     pthread_cond_t work;                  /* there is a head, or the thread is to end */
     pthread_t thread;

@@ -138,8 +138,8 @@ bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *w
                      (int)(name < 40 ? name : 40), text);
             return false;
         }
-        if (length && !set(knobs, row, equals ? equals + 1 : NULL,
-                           equals ? length - name - 1 : 0, why)) {
+        if (length &&
+            !set(knobs, row, equals ? equals + 1 : NULL, equals ? length - name - 1 : 0, why)) {
             return false;
         }
         text += length + (text[length] == ',');

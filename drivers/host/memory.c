@@ -163,7 +163,9 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
     *out_memory = (struct ferry__memory){
         .native = memory,
         .size = memory->size,
-        .host = view ? memory->view : mapped ? memory->bytes : NULL,
+        .host = view     ? memory->view
+                : mapped ? memory->bytes
+                         : NULL,
         .coherent = !view,
         .cached = true,
         .zeroed = !is_on(device, HOST_ZERO_OFF),

@@ -290,8 +290,7 @@ static void apply_knobs(struct host_queue *queue, struct host_submission *s)
 static const char *check_order(struct host_queue *queue, const struct host_submission *s)
 {
     for (size_t i = 0; i < s->wait_count; i++) {
-        const struct host_event *event =
-            ferry__host_event_find(queue->device, s->waits[i].event);
+        const struct host_event *event = ferry__host_event_find(queue->device, s->waits[i].event);
         if (!event) {
             return "a wait for an event that does not exist";
         }

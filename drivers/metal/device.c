@@ -260,8 +260,7 @@ static bool can_import(struct metal_state *state, uint64_t page)
     void *start = (void *)(((uintptr_t)memory + page - 1) / page * page);
     struct ferry__memory imported;
     char why[FERRY__WHY_MAX];
-    enum ferry_status status =
-        ferry__metal_host_import(state, start, page, false, &imported, why);
+    enum ferry_status status = ferry__metal_host_import(state, start, page, false, &imported, why);
     if (!status)
         ferry__metal_memory_free(state, &imported);
     munmap(memory, 2 * page);

@@ -63,9 +63,8 @@ enum ferry_status ferry_metal_device_wrap(const struct ferry_metal_device *wrapp
     mtl_pool_pop(pool);
     snprintf(info.name, sizeof info.name, "metal:wrapped");
     snprintf(info.reason, sizeof info.reason, "the caller's own MTLDevice");
-    const struct ferry__open_params open = {.map_private = params->map_private,
-                                            .queues = params->queues,
-                                            .wrapped = wrapped};
+    const struct ferry__open_params open = {
+        .map_private = params->map_private, .queues = params->queues, .wrapped = wrapped};
     return ferry__device_open_as(&ferry__metal_driver, &open, &info, params, out_device);
 }
 
@@ -138,8 +137,8 @@ static void unwrap(void *user)
 /* What is said of hazards may be what was asked for: by default a heap's buffers are not tracked. */
 static bool is_tracked(mtl_id buffer)
 {
-    uint64_t mode = MTL_RESPONDS(buffer, hazard_tracking) ? mtl_hazard_tracking(buffer)
-                                                          : MTL_HAZARDS_DEFAULT;
+    uint64_t mode =
+        MTL_RESPONDS(buffer, hazard_tracking) ? mtl_hazard_tracking(buffer) : MTL_HAZARDS_DEFAULT;
     bool in_heap = MTL_RESPONDS(buffer, buffer_heap) && mtl_buffer_heap(buffer);
     return mode == MTL_HAZARDS_TRACKED || (mode == MTL_HAZARDS_DEFAULT && !in_heap);
 }

@@ -29,8 +29,8 @@ struct fill_args {
 static_assert(sizeof(struct copy_args) == 24 && sizeof(struct fill_args) == 56,
               "the kernels see the same layout");
 
-static const char *const names[METAL_KERNEL_COUNT] = {[METAL_KERNEL_COPY] = "ferry_copy",
-                                                      [METAL_KERNEL_FILL] = "ferry_fill"};
+static const char *const names[METAL_KERNEL_COUNT] = {
+    [METAL_KERNEL_COPY] = "ferry_copy", [METAL_KERNEL_FILL] = "ferry_fill"};
 
 /* The first line of an NSError's text. */
 static void say(mtl_id error, const char *what, char *why)
@@ -66,8 +66,8 @@ bool ferry__metal_kernels_make(struct metal_state *state, char *why)
     bool all = true;
     for (int i = 0; i < METAL_KERNEL_COUNT && all; i++) {
         state->pipelines[i] = make_pipeline(state->device, library, names[i], why);
-        all = state->pipelines[i] && ferry__mtl_check(state->pipelines[i], MTL_ON_PIPELINE, why,
-                                                      FERRY__WHY_MAX);
+        all = state->pipelines[i] &&
+              ferry__mtl_check(state->pipelines[i], MTL_ON_PIPELINE, why, FERRY__WHY_MAX);
     }
     mtl_release(library);
     state->group_threads = GROUP_THREADS;
@@ -109,8 +109,9 @@ void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command)
 {
     const struct metal_memory *dst = command->dst->native;
-    struct fill_args args = {command->dst->offset + command->dst_offset, command->size,
-                             command->pattern_size, BLOCK % command->pattern_size == 0, {0}, {0}};
+    struct fill_args args = {
+        command->dst->offset + command->dst_offset, command->size, command->pattern_size,
+        BLOCK % command->pattern_size == 0,         {0},           {0}};
     memcpy(args.pattern, command->pattern, command->pattern_size);
     /* A pattern that fits a block evenly looks the same in every block of the destination. */
     unsigned phase = command->pattern_size - (unsigned)(args.dst % command->pattern_size);

@@ -113,8 +113,7 @@ enum ferry_status ferry__metal_host_import(void *opened, void *host, uint64_t si
     (void)read_only;
     struct metal_state *state = opened;
     void *pool = mtl_pool_push();
-    mtl_id buffer =
-        mtl_new_buffer_no_copy(state->device, host, size, MTL_OPTION_SHARED, NULL);
+    mtl_id buffer = mtl_new_buffer_no_copy(state->device, host, size, MTL_OPTION_SHARED, NULL);
     enum ferry_status status;
     if (buffer && mtl_buffer_length(buffer) == size && mtl_buffer_contents(buffer) == host) {
         status = describe(buffer, FERRY__USE_SHARED, MTL_OPTION_SHARED, size, out_memory, why);

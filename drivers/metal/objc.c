@@ -178,8 +178,8 @@ static char next_type(const char **encoding)
     if (c == '{' && strchr(p, '='))
         p = strchr(p, '=') + 1;
     *encoding = p;
-    static const char classes[128] = {['q'] = 'Q', ['i'] = 'I', ['c'] = 'B', ['*'] = '@',
-                                      ['^'] = '@', ['#'] = '@', [':'] = '@'};
+    static const char classes[128] = {
+        ['q'] = 'Q', ['i'] = 'I', ['c'] = 'B', ['*'] = '@', ['^'] = '@', ['#'] = '@', [':'] = '@'};
     return c > 0 && classes[(unsigned char)c] ? classes[(unsigned char)c] : c;
 }
 

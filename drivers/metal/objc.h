@@ -87,7 +87,7 @@ struct mtl_runtime {
     mtl_id string_class, listener_class;
     mtl_id (*copy_all_devices)(void);
     const mtl_id *error_domain; /* of command buffers: a constant NSString; NULL: there is none */
-    char why[160];                    /* not empty: Metal cannot be used, and why */
+    char why[160];              /* not empty: Metal cannot be used, and why */
 };
 
 extern struct mtl_runtime ferry__mtl;
@@ -127,38 +127,38 @@ static inline void mtl_release(mtl_id object)
 /* --- typed message sends: mtl_name(receiver, arguments...) ------------------------------------ */
 
 #define MTL_SEND(name, R, ...) ((R(*)(__VA_ARGS__))ferry__mtl.msg_send)
-#define SEND0(on, name, s, e, o, v, n, R)                                                          \
-    static inline R mtl_##name(mtl_id to)                                                          \
-    {                                                                                              \
-        return MTL_SEND(name, R, mtl_id, mtl_sel)(to, ferry__mtl.sel[MTL_SEL_##name]);             \
+#define SEND0(on, name, s, e, o, v, n, R)                                              \
+    static inline R mtl_##name(mtl_id to)                                              \
+    {                                                                                  \
+        return MTL_SEND(name, R, mtl_id, mtl_sel)(to, ferry__mtl.sel[MTL_SEL_##name]); \
     }
-#define SEND1(on, name, s, e, o, v, n, R, A)                                                       \
-    static inline R mtl_##name(mtl_id to, A a)                                                     \
-    {                                                                                              \
-        return MTL_SEND(name, R, mtl_id, mtl_sel, A)(to, ferry__mtl.sel[MTL_SEL_##name], a);       \
+#define SEND1(on, name, s, e, o, v, n, R, A)                                                 \
+    static inline R mtl_##name(mtl_id to, A a)                                               \
+    {                                                                                        \
+        return MTL_SEND(name, R, mtl_id, mtl_sel, A)(to, ferry__mtl.sel[MTL_SEL_##name], a); \
     }
 #define SEND2(on, name, s, e, o, v, n, R, A, B)                                                    \
     static inline R mtl_##name(mtl_id to, A a, B b)                                                \
     {                                                                                              \
         return MTL_SEND(name, R, mtl_id, mtl_sel, A, B)(to, ferry__mtl.sel[MTL_SEL_##name], a, b); \
     }
-#define SEND3(on, name, s, e, o, v, n, R, A, B, C)                                                 \
-    static inline R mtl_##name(mtl_id to, A a, B b, C c)                                           \
-    {                                                                                              \
-        return MTL_SEND(name, R, mtl_id, mtl_sel, A, B,                                            \
-                        C)(to, ferry__mtl.sel[MTL_SEL_##name], a, b, c);                           \
+#define SEND3(on, name, s, e, o, v, n, R, A, B, C)                                                \
+    static inline R mtl_##name(mtl_id to, A a, B b, C c)                                          \
+    {                                                                                             \
+        return MTL_SEND(name, R, mtl_id, mtl_sel, A, B, C)(to, ferry__mtl.sel[MTL_SEL_##name], a, \
+                                                           b, c);                                 \
     }
-#define SEND4(on, name, s, e, o, v, n, R, A, B, C, D)                                              \
-    static inline R mtl_##name(mtl_id to, A a, B b, C c, D d)                                      \
-    {                                                                                              \
-        return MTL_SEND(name, R, mtl_id, mtl_sel, A, B, C,                                         \
-                        D)(to, ferry__mtl.sel[MTL_SEL_##name], a, b, c, d);                        \
+#define SEND4(on, name, s, e, o, v, n, R, A, B, C, D)                                             \
+    static inline R mtl_##name(mtl_id to, A a, B b, C c, D d)                                     \
+    {                                                                                             \
+        return MTL_SEND(name, R, mtl_id, mtl_sel, A, B, C, D)(to, ferry__mtl.sel[MTL_SEL_##name], \
+                                                              a, b, c, d);                        \
     }
-#define SEND5(on, name, s, e, o, v, n, R, A, B, C, D, E)                                           \
-    static inline R mtl_##name(mtl_id to, A a, B b, C c, D d, E e_)                                \
-    {                                                                                              \
-        return MTL_SEND(name, R, mtl_id, mtl_sel, A, B, C, D,                                      \
-                        E)(to, ferry__mtl.sel[MTL_SEL_##name], a, b, c, d, e_);                    \
+#define SEND5(on, name, s, e, o, v, n, R, A, B, C, D, E)                        \
+    static inline R mtl_##name(mtl_id to, A a, B b, C c, D d, E e_)             \
+    {                                                                           \
+        return MTL_SEND(name, R, mtl_id, mtl_sel, A, B, C, D,                   \
+                        E)(to, ferry__mtl.sel[MTL_SEL_##name], a, b, c, d, e_); \
     }
 #include "selectors.inc"
 #include "selectors_end.inc"
@@ -200,9 +200,8 @@ struct mtl_closure {
 };
 
 /* A closure of type void (^)(id), for addCompletedHandler:. */
-static inline struct mtl_closure mtl_closure(void (*invoke)(void),
-                                             const struct mtl_block_description *description,
-                                             void *captured)
+static inline struct mtl_closure
+mtl_closure(void (*invoke)(void), const struct mtl_block_description *description, void *captured)
 {
     return (struct mtl_closure){
         .head = {.isa = ferry__mtl.stack_block_class,

@@ -32,8 +32,7 @@ enum ferry_status ferry__metal_queue_open(struct metal_state *state, mtl_id wrap
     struct metal_queue *queue = &state->queues[state->queue_count++];
     queue->state = state;
     queue->limit = wrapped ? METAL_COMMANDS_WRAPPED : METAL_COMMANDS_OURS;
-    queue->queue =
-        wrapped ? mtl_retain(wrapped) : mtl_new_queue(state->device, METAL_COMMANDS_MAX);
+    queue->queue = wrapped ? mtl_retain(wrapped) : mtl_new_queue(state->device, METAL_COMMANDS_MAX);
     queue->event = mtl_new_shared_event(state->device);
     if (!queue->queue || !queue->event)
         return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no %s",
@@ -107,8 +106,8 @@ static bool encode_commands(struct encoding *encoding, const struct ferry__submi
     static void (*const encode[2][2])(const struct metal_state *, mtl_id,
                                       const struct ferry__command *) = {
         [FERRY__ENGINE_COPY] = {[FERRY__COPY] = blit_copy, [FERRY__FILL] = blit_fill},
-        [FERRY__ENGINE_KERNEL] = {[FERRY__COPY] = ferry__metal_kernel_copy,
-                                  [FERRY__FILL] = ferry__metal_kernel_fill},
+        [FERRY__ENGINE_KERNEL] =
+            {[FERRY__COPY] = ferry__metal_kernel_copy, [FERRY__FILL] = ferry__metal_kernel_fill},
     };
     for (size_t i = 0; i < info->count; i++) {
         const struct ferry__command *command = &info->commands[i];

@@ -30,7 +30,7 @@ enum metal_kernel { METAL_KERNEL_COPY, METAL_KERNEL_FILL, METAL_KERNEL_COUNT };
 struct metal_memory {
     mtl_id buffer;
     bool managed;
-    bool read_back; /* managed, and the host reads what the device writes there */
+    bool read_back;                /* managed, and the host reads what the device writes there */
     _Atomic uint64_t synchronized; /* the number of the last submission that synchronizes it */
 };
 
@@ -66,7 +66,7 @@ struct metal_state {
     mtl_id device;
     enum metal_class class;
     bool unified, map_always;
-    mtl_id label; /* of command buffers */
+    mtl_id label;                /* of command buffers */
     void (*release)(void *user); /* of what was wrapped; NULL: none */
     void *release_user;
     mtl_id pipelines[METAL_KERNEL_COUNT];

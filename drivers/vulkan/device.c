@@ -7,20 +7,22 @@ enum { SOFTWARE_TIMED_FROM = 8 << 20 };
 
 /* --- loss ------------------------------------------------------------------------------------- */
 
-void ferry__vulkan_lose(struct vulkan *v) {
+void ferry__vulkan_lose(struct vulkan *v)
+{
     if (!atomic_exchange(&v->lost, true))
         ferry__vulkan_wake(v);
 }
 
-enum ferry_status ferry__vulkan_fail(struct vulkan *v, VkResult result, const char *call,
-                                     char *why) {
+enum ferry_status ferry__vulkan_fail(struct vulkan *v, VkResult result, const char *call, char *why)
+{
     enum ferry_status status = ferry__vulkan_result(result, call, why);
     if (status == FERRY_ERROR_DEVICE_LOST)
         ferry__vulkan_lose(v);
     return status;
 }
 
-enum ferry_status ferry__vulkan_status(void *state) {
+enum ferry_status ferry__vulkan_status(void *state)
+{
     struct vulkan *v = state;
     return atomic_load(&v->lost) ? FERRY_ERROR_DEVICE_LOST : FERRY_OK;
 }
@@ -28,7 +30,8 @@ enum ferry_status ferry__vulkan_status(void *state) {
 /* --- making the device ------------------------------------------------------------------------ */
 
 static enum ferry_status choose(struct vulkan *v, const struct vulkan_instance *instance,
-                                unsigned index, char *why) {
+                                unsigned index, char *why)
+{
     size_t count;
     struct vulkan_physical *all = ferry__vulkan_physical_all(instance, &count, why);
     if (!all)
@@ -43,7 +46,8 @@ static enum ferry_status choose(struct vulkan *v, const struct vulkan_instance *
 
 /* One entry for each family; returns how many. */
 static uint32_t queue_infos(const struct vulkan_queue_plan *plan, uint32_t count,
-                            VkDeviceQueueCreateInfo *out) {
+                            VkDeviceQueueCreateInfo *out)
+{
     static const float priorities[VULKAN__QUEUES_MAX] = {1.0f, 1.0f, 1.0f};
     uint32_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -62,7 +66,8 @@ static uint32_t queue_infos(const struct vulkan_queue_plan *plan, uint32_t count
 }
 
 static enum ferry_status make_device(struct vulkan *v, const struct vulkan_queue_plan *plan,
-                                     uint32_t plan_count, char *why) {
+                                     uint32_t plan_count, char *why)
+{
     VkDeviceQueueCreateInfo queues[VULKAN__QUEUES_MAX];
     const char *extensions[2];
     uint32_t extension_count = 0;
@@ -100,7 +105,8 @@ static enum ferry_status make_device(struct vulkan *v, const struct vulkan_queue
     return status;
 }
 
-static void add_family(struct vulkan *v, uint32_t family) {
+static void add_family(struct vulkan *v, uint32_t family)
+{
     for (uint32_t i = 0; i < v->family_count; i++)
         if (v->families[i] == family)
             return;
@@ -109,7 +115,8 @@ static void add_family(struct vulkan *v, uint32_t family) {
 }
 
 static enum ferry_status make_queues(struct vulkan *v, const struct vulkan_queue_plan *plan,
-                                     uint32_t count, char *why) {
+                                     uint32_t count, char *why)
+{
     for (uint32_t i = 0; i < count; i++) {
         add_family(v, plan[i].family);
         enum ferry_status status =
@@ -122,7 +129,8 @@ static enum ferry_status make_queues(struct vulkan *v, const struct vulkan_queue
 }
 
 static enum ferry_status open_own(struct vulkan *v, const struct ferry__open_params *params,
-                                  char *why) {
+                                  char *why)
+{
     struct vulkan_instance instance;
     enum ferry_status status = ferry__vulkan_instance(&instance, why);
     if (status != FERRY_OK)
@@ -145,7 +153,8 @@ struct enabled {
 };
 
 /* The features live in one structure of version 1.2 or in one of their own each. */
-static struct enabled read_enabled(const VkPhysicalDeviceFeatures2 *features) {
+static struct enabled read_enabled(const VkPhysicalDeviceFeatures2 *features)
+{
     struct enabled on = {0};
     const VkBaseInStructure *next = (const VkBaseInStructure *)features;
     for (; next; next = next->pNext) {
@@ -173,7 +182,8 @@ static struct enabled read_enabled(const VkPhysicalDeviceFeatures2 *features) {
     return on;
 }
 
-static bool user_has(const struct ferry_vulkan_device *user, const char *name) {
+static bool user_has(const struct ferry_vulkan_device *user, const char *name)
+{
     for (uint32_t i = 0; i < user->extension_count; i++)
         if (strcmp(user->extensions[i], name) == 0)
             return true;
@@ -182,7 +192,8 @@ static bool user_has(const struct ferry_vulkan_device *user, const char *name) {
 
 /* What was made without an extension does not have what it brings. */
 static void forget_extensions(const struct ferry_vulkan_device *user,
-                              struct vulkan_physical *physical) {
+                              struct vulkan_physical *physical)
+{
     if (!user_has(user, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME))
         physical->import_granularity = 0;
     if (!user_has(user, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
@@ -190,7 +201,8 @@ static void forget_extensions(const struct ferry_vulkan_device *user,
 }
 
 static enum ferry_status check_physical(const struct ferry_vulkan_device *user,
-                                        const struct vulkan_physical *physical, char *why) {
+                                        const struct vulkan_physical *physical, char *why)
+{
     if (physical->api_version < VK_API_VERSION_1_2) {
         snprintf(why, FERRY__WHY_MAX, "the wrapped device is of Vulkan %u.%u; 1.2 is needed",
                  VK_API_VERSION_MAJOR(physical->api_version),
@@ -214,7 +226,8 @@ static enum ferry_status check_physical(const struct ferry_vulkan_device *user,
 
 enum ferry_status ferry__vulkan_read_user(const struct ferry_vulkan_device *user,
                                           struct vulkan_functions *out_vk,
-                                          struct vulkan_physical *out_physical, char *why) {
+                                          struct vulkan_physical *out_physical, char *why)
+{
     if (!user->instance || !user->physical_device || !user->device ||
         !user->lock_queue != !user->unlock_queue ||
         user->sharing_family_count >= VULKAN__SHARING_MAX) {
@@ -244,7 +257,8 @@ enum ferry_status ferry__vulkan_read_user(const struct ferry_vulkan_device *user
 }
 
 static enum ferry_status open_wrapped(struct vulkan *v, const struct ferry_vulkan_device *user,
-                                      char *why) {
+                                      char *why)
+{
     v->borrowed = true;
     enum ferry_status status = ferry__vulkan_read_user(user, &v->vk, &v->physical, why);
     if (status != FERRY_OK)
@@ -269,7 +283,8 @@ static enum ferry_status open_wrapped(struct vulkan *v, const struct ferry_vulka
 
 /* --- kernels ---------------------------------------------------------------------------------- */
 
-static const char *kernels_refusal(const struct vulkan *v) {
+static const char *kernels_refusal(const struct vulkan *v)
+{
     const VkQueueFlags flags = v->physical.families[v->queues[0].family].queueFlags;
     if (!v->address)
         return "the device has no bufferDeviceAddress";
@@ -283,7 +298,8 @@ static const char *kernels_refusal(const struct vulkan *v) {
 /* On a GPU the copy command may be a copy engine's, which is slower than the memory. A software
  * device copies by memcpy. Without kernels all is done by commands, so they may fail, but for those
  * who asked for them. */
-static enum ferry_status make_kernels(struct vulkan *v, char *why) {
+static enum ferry_status make_kernels(struct vulkan *v, char *why)
+{
     enum { DISCRETE_COPY_FROM = 256 << 10 };
     const enum vulkan_engine engine = ferry__vulkan_engine();
     const enum ferry_device_kind kind = v->physical.kind;
@@ -308,7 +324,8 @@ static enum ferry_status make_kernels(struct vulkan *v, char *why) {
 
 /* --- open and close --------------------------------------------------------------------------- */
 
-static void describe_limits(const struct vulkan *v, struct ferry__limits *out) {
+static void describe_limits(const struct vulkan *v, struct ferry__limits *out)
+{
     const struct vulkan_physical *physical = &v->physical;
     *out = (struct ferry__limits){
         .copy_alignment = 1,
@@ -317,9 +334,8 @@ static void describe_limits(const struct vulkan *v, struct ferry__limits *out) {
         .max_copy = VULKAN__MAX_COPY,
         .max_allocation = ferry__vulkan_buffer_max(physical),
         .total_memory = ferry__vulkan_heap_total(physical),
-        .import_granularity = v->vk.GetMemoryHostPointerPropertiesEXT
-                                  ? physical->import_granularity
-                                  : 0,
+        .import_granularity =
+            v->vk.GetMemoryHostPointerPropertiesEXT ? physical->import_granularity : 0,
         /* A GPU's driver locks the pages; a CPU's takes the pointer. */
         .import_cheap = physical->kind == FERRY_DEVICE_SOFTWARE,
         .has_kernel = v->kernel_layout != VK_NULL_HANDLE,
@@ -337,16 +353,18 @@ static void describe_limits(const struct vulkan *v, struct ferry__limits *out) {
 }
 
 static enum ferry_status open_any(struct vulkan *v, const struct ferry__open_params *params,
-                                  char *why) {
-    enum ferry_status status = params->wrapped ? open_wrapped(v, params->wrapped, why)
-                                               : open_own(v, params, why);
+                                  char *why)
+{
+    enum ferry_status status =
+        params->wrapped ? open_wrapped(v, params->wrapped, why) : open_own(v, params, why);
     if (status == FERRY_OK)
         status = ferry__vulkan_semaphore(v, &v->wake.semaphore, why);
     return status == FERRY_OK ? make_kernels(v, why) : status;
 }
 
 enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, void **out_state,
-                                     struct ferry__limits *out_limits, char *why) {
+                                     struct ferry__limits *out_limits, char *why)
+{
     struct vulkan *v = ferry__alloc(sizeof *v);
     if (!v) {
         snprintf(why, FERRY__WHY_MAX, "no host memory for the device");
@@ -374,7 +392,8 @@ enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, vo
     return FERRY_OK;
 }
 
-void ferry__vulkan_close(void *state) {
+void ferry__vulkan_close(void *state)
+{
     struct vulkan *v = state;
     for (uint32_t i = 0; i < v->queue_count; i++)
         ferry__vulkan_queue_finish(v, &v->queues[i]);

@@ -4,17 +4,17 @@
 #include <stdio.h>
 
 enum {
-    SIGNAL_TRIES = 3,        /* when memory is short */
-    SPIN_NS = 200000,        /* asked in a loop this long, then asleep */
-    NAP_MAX_NS = 1000000,    /* between two questions, where only asking tells */
+    SIGNAL_TRIES = 3,          /* when memory is short */
+    SPIN_NS = 200000,          /* asked in a loop this long, then asleep */
+    NAP_MAX_NS = 1000000,      /* between two questions, where only asking tells */
     SLEEP_MAX_NS = 1000000000, /* a driver that does not notice its device's loss */
-    POINTS_MAX = 31,         /* waited for at once in vkWaitSemaphores */
+    POINTS_MAX = 31,           /* waited for at once in vkWaitSemaphores */
 };
 
 /* --- semaphores ------------------------------------------------------------------------------- */
 
-enum ferry_status ferry__vulkan_semaphore(struct vulkan *v, VkSemaphore *out_semaphore,
-                                          char *why) {
+enum ferry_status ferry__vulkan_semaphore(struct vulkan *v, VkSemaphore *out_semaphore, char *why)
+{
     const VkSemaphoreTypeCreateInfo type = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
         .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE,
@@ -31,7 +31,8 @@ enum ferry_status ferry__vulkan_semaphore(struct vulkan *v, VkSemaphore *out_sem
     return FERRY_OK;
 }
 
-bool ferry__vulkan_counter(struct vulkan *v, VkSemaphore semaphore, uint64_t *out_value) {
+bool ferry__vulkan_counter(struct vulkan *v, VkSemaphore semaphore, uint64_t *out_value)
+{
     VkResult result = v->vk.GetSemaphoreCounterValue(v->device, semaphore, out_value);
     if (result == VK_SUCCESS)
         return true;
@@ -40,7 +41,8 @@ bool ferry__vulkan_counter(struct vulkan *v, VkSemaphore semaphore, uint64_t *ou
     return false;
 }
 
-uint64_t ferry__vulkan_completed(void *state, uint64_t event) {
+uint64_t ferry__vulkan_completed(void *state, uint64_t event)
+{
     struct vulkan *v = state;
     for (uint32_t i = 0; i < v->queue_count; i++)
         if (event == vulkan_event(v->queues[i].event))
@@ -52,7 +54,8 @@ uint64_t ferry__vulkan_completed(void *state, uint64_t event) {
 
 /* --- waking ----------------------------------------------------------------------------------- */
 
-enum ferry_status ferry__vulkan_wake_init(struct vulkan *v, char *why) {
+enum ferry_status ferry__vulkan_wake_init(struct vulkan *v, char *why)
+{
     if (pthread_mutex_init(&v->wake.lock, NULL))
         goto fail;
     if (ferry__cond_init(&v->wake.cond))
@@ -70,7 +73,8 @@ fail:
     return FERRY_ERROR_OUT_OF_HOST_MEMORY;
 }
 
-void ferry__vulkan_wake_finish(struct vulkan *v) {
+void ferry__vulkan_wake_finish(struct vulkan *v)
+{
     if (v->wake.semaphore)
         v->vk.DestroySemaphore(v->device, v->wake.semaphore, NULL);
     pthread_mutex_destroy(&v->signal_lock);
@@ -78,7 +82,8 @@ void ferry__vulkan_wake_finish(struct vulkan *v) {
     pthread_mutex_destroy(&v->wake.lock);
 }
 
-static bool signal_to(struct vulkan *v, VkSemaphore semaphore, uint64_t value) {
+static bool signal_to(struct vulkan *v, VkSemaphore semaphore, uint64_t value)
+{
     const VkSemaphoreSignalInfo signal = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO,
         .semaphore = semaphore,
@@ -93,12 +98,15 @@ static bool signal_to(struct vulkan *v, VkSemaphore semaphore, uint64_t value) {
             break;
     }
     /* Whoever waits for it must not wait for ever. */
-    ferry__log(FERRY_LOG_ERROR, "vulkan: vkSignalSemaphore gave VkResult %d; the device counts as "
-               "lost", (int)result);
+    ferry__log(FERRY_LOG_ERROR,
+               "vulkan: vkSignalSemaphore gave VkResult %d; the device counts as "
+               "lost",
+               (int)result);
     return false;
 }
 
-void ferry__vulkan_wake(void *state) {
+void ferry__vulkan_wake(void *state)
+{
     struct vulkan *v = state;
     pthread_mutex_lock(&v->wake.lock);
     v->wake.calls++;
@@ -110,7 +118,8 @@ void ferry__vulkan_wake(void *state) {
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-static bool reached(struct vulkan *v, const struct ferry_sync *points, size_t count) {
+static bool reached(struct vulkan *v, const struct ferry_sync *points, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         uint64_t value;
         if (!ferry__vulkan_counter(v, ferry_vulkan_semaphore(points[i]), &value) ||
@@ -121,7 +130,8 @@ static bool reached(struct vulkan *v, const struct ferry_sync *points, size_t co
 }
 
 /* Has wake been called since a wait last returned? */
-static bool woken(struct vulkan *v) {
+static bool woken(struct vulkan *v)
+{
     pthread_mutex_lock(&v->wake.lock);
     bool result = v->wake.calls != v->wake.seen;
     pthread_mutex_unlock(&v->wake.lock);
@@ -129,7 +139,8 @@ static bool woken(struct vulkan *v) {
 }
 
 /* Asleep until wake or the time. */
-static void nap(struct vulkan *v, uint64_t until_ns) {
+static void nap(struct vulkan *v, uint64_t until_ns)
+{
     pthread_mutex_lock(&v->wake.lock);
     while (v->wake.calls == v->wake.seen && !atomic_load(&v->lost))
         if (!ferry__cond_wait_until(&v->wake.cond, &v->wake.lock, until_ns))
@@ -139,7 +150,8 @@ static void nap(struct vulkan *v, uint64_t until_ns) {
 
 /* Asleep until a point, wake or the time. */
 static void sleep_on_points(struct vulkan *v, const struct ferry_sync *points, size_t count,
-                            uint64_t timeout_ns) {
+                            uint64_t timeout_ns)
+{
     VkSemaphore semaphores[POINTS_MAX + 1];
     uint64_t values[POINTS_MAX + 1];
     pthread_mutex_lock(&v->wake.lock);
@@ -172,10 +184,14 @@ static void sleep_on_points(struct vulkan *v, const struct ferry_sync *points, s
         ferry__vulkan_fail(v, result, "vkWaitSemaphores", NULL);
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
 static void wait_for(struct vulkan *v, const struct ferry_sync *points, size_t count,
-                     uint64_t deadline_ns) {
+                     uint64_t deadline_ns)
+{
     if (count == 0) {
         nap(v, deadline_ns);
         return;
@@ -196,7 +212,8 @@ static void wait_for(struct vulkan *v, const struct ferry_sync *points, size_t c
 }
 
 void ferry__vulkan_wait_any(void *state, const struct ferry_sync *points, size_t count,
-                            uint64_t timeout_ns) {
+                            uint64_t timeout_ns)
+{
     struct vulkan *v = state;
     wait_for(v, points, count, ferry__deadline(timeout_ns));
     pthread_mutex_lock(&v->wake.lock);
@@ -206,7 +223,8 @@ void ferry__vulkan_wait_any(void *state, const struct ferry_sync *points, size_t
 
 /* --- events for external work ----------------------------------------------------------------- */
 
-enum ferry_status ferry__vulkan_event_create(void *state, uint64_t *out_event, char *why) {
+enum ferry_status ferry__vulkan_event_create(void *state, uint64_t *out_event, char *why)
+{
     VkSemaphore semaphore = VK_NULL_HANDLE;
     enum ferry_status status = ferry__vulkan_semaphore(state, &semaphore, why);
     if (status == FERRY_OK)
@@ -214,13 +232,15 @@ enum ferry_status ferry__vulkan_event_create(void *state, uint64_t *out_event, c
     return status;
 }
 
-void ferry__vulkan_event_destroy(void *state, uint64_t event) {
+void ferry__vulkan_event_destroy(void *state, uint64_t event)
+{
     struct vulkan *v = state;
     v->vk.DestroySemaphore(v->device, ferry_vulkan_semaphore((struct ferry_sync){.event = event}),
                            NULL);
 }
 
-void ferry__vulkan_event_signal(void *state, uint64_t event, uint64_t value) {
+void ferry__vulkan_event_signal(void *state, uint64_t event, uint64_t value)
+{
     struct vulkan *v = state;
     VkSemaphore semaphore = ferry_vulkan_semaphore((struct ferry_sync){.event = event});
     uint64_t now;

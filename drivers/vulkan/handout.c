@@ -7,12 +7,14 @@
 
 extern const struct ferry__driver ferry__vulkan_driver;
 
-static enum ferry_status invalid(const char *function, const char *what) {
+static enum ferry_status invalid(const char *function, const char *what)
+{
     return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %s", function, what);
 }
 
 /* The device is of this driver, and alive. */
-static enum ferry_status check_device(const struct ferry_device *device, const char *function) {
+static enum ferry_status check_device(const struct ferry_device *device, const char *function)
+{
     if (device->driver != &ferry__vulkan_driver)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Vulkan device", function,
                            device->info.name);
@@ -22,7 +24,8 @@ static enum ferry_status check_device(const struct ferry_device *device, const c
 /* --- devices ---------------------------------------------------------------------------------- */
 
 static enum ferry_status describe_user(const struct ferry_vulkan_device *user,
-                                       struct ferry_device_info *out_info) {
+                                       struct ferry_device_info *out_info)
+{
     char why[FERRY__WHY_MAX] = "";
     struct vulkan_functions vk = {0};
     struct vulkan_physical physical;
@@ -37,7 +40,8 @@ static enum ferry_status describe_user(const struct ferry_vulkan_device *user,
 
 enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan_device *wrapped,
                                            const struct ferry_device_params *params,
-                                           ferry_device **out_device) {
+                                           ferry_device **out_device)
+{
     static const struct ferry_device_params defaults;
     if (!wrapped || !out_device)
         return invalid("ferry_vulkan_device_wrap",
@@ -48,32 +52,35 @@ enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan_device *wra
     enum ferry_status status = describe_user(wrapped, &info);
     if (status != FERRY_OK)
         return status;
-    const struct ferry__open_params open = {.map_private = params->map_private,
-                                            .wrapped = wrapped};
+    const struct ferry__open_params open = {.map_private = params->map_private, .wrapped = wrapped};
     return ferry__device_open_as(&ferry__vulkan_driver, &open, &info, params, out_device);
 }
 
-static struct vulkan_queue *find_queue(struct vulkan *v, uint32_t family, uint32_t index) {
+static struct vulkan_queue *find_queue(struct vulkan *v, uint32_t family, uint32_t index)
+{
     for (uint32_t i = 0; i < v->queue_count; i++)
         if (v->queues[i].family == family && v->queues[i].index == index)
             return &v->queues[i];
     return NULL;
 }
 
-static void lock_own(void *user, uint32_t family, uint32_t index) {
+static void lock_own(void *user, uint32_t family, uint32_t index)
+{
     struct vulkan_queue *queue = find_queue(user, family, index);
     if (queue)
         pthread_mutex_lock(&queue->use);
 }
 
-static void unlock_own(void *user, uint32_t family, uint32_t index) {
+static void unlock_own(void *user, uint32_t family, uint32_t index)
+{
     struct vulkan_queue *queue = find_queue(user, family, index);
     if (queue)
         pthread_mutex_unlock(&queue->use);
 }
 
 enum ferry_status ferry_vulkan_device_get(ferry_device *device,
-                                          struct ferry_vulkan_device *out_device) {
+                                          struct ferry_vulkan_device *out_device)
+{
     static const char function[] = "ferry_vulkan_device_get";
     if (!device || !out_device)
         return invalid(function, device ? "out_device is NULL" : "device is NULL");
@@ -100,7 +107,8 @@ enum ferry_status ferry_vulkan_device_get(ferry_device *device,
 /* --- buffers ---------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
-                                          struct ferry_vulkan_buffer *out_buffer) {
+                                          struct ferry_vulkan_buffer *out_buffer)
+{
     static const char function[] = "ferry_vulkan_buffer_get";
     if (!buffer || !out_buffer)
         return invalid(function, buffer ? "out_buffer is NULL" : "buffer is NULL");
@@ -123,7 +131,8 @@ struct wrapped {
     void *user;
 };
 
-static void unwrap(void *user) {
+static void unwrap(void *user)
+{
     struct wrapped *wrapped = user;
     ferry__free(wrapped->memory.native);
     if (wrapped->release)
@@ -132,7 +141,8 @@ static void unwrap(void *user) {
 }
 
 static enum ferry_status check_wrap(ferry_device *device, const struct ferry_vulkan_buffer *wrapped,
-                                    ferry_buffer **out_buffer) {
+                                    ferry_buffer **out_buffer)
+{
     static const char function[] = "ferry_vulkan_buffer_wrap";
     if (!device || !wrapped || !out_buffer)
         return invalid(function, "device, wrapped or out_buffer is NULL");
@@ -152,7 +162,8 @@ static enum ferry_status check_wrap(ferry_device *device, const struct ferry_vul
 enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
                                            const struct ferry_vulkan_buffer *wrapped,
                                            void (*release)(void *user), void *user,
-                                           ferry_buffer **out_buffer) {
+                                           ferry_buffer **out_buffer)
+{
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = check_wrap(device, wrapped, out_buffer);
     if (status != FERRY_OK)

@@ -23,7 +23,8 @@ static_assert(sizeof(struct vulkan_kernel_arguments) == 48, "the shader sees the
 
 /* --- which engine ----------------------------------------------------------------------------- */
 
-enum vulkan_engine ferry__vulkan_engine(void) {
+enum vulkan_engine ferry__vulkan_engine(void)
+{
     static const char *const names[] = {
         [VULKAN_ENGINE_AUTO] = "auto",
         [VULKAN_ENGINE_COPY] = "copy",
@@ -42,7 +43,8 @@ enum vulkan_engine ferry__vulkan_engine(void) {
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-static VkResult make_layout(struct vulkan *v, const char **out_call) {
+static VkResult make_layout(struct vulkan *v, const char **out_call)
+{
     const VkPushConstantRange range = {
         .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
         .size = sizeof(struct vulkan_kernel_arguments),
@@ -56,7 +58,8 @@ static VkResult make_layout(struct vulkan *v, const char **out_call) {
     return v->vk.CreatePipelineLayout(v->device, &layout, NULL, &v->kernel_layout);
 }
 
-static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const char **out_call) {
+static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const char **out_call)
+{
     static const VkSpecializationMapEntry entry = {.size = sizeof(VkBool32)};
     static const VkBool32 filling[] = {[FERRY__COPY] = VK_FALSE, [FERRY__FILL] = VK_TRUE};
     VkSpecializationInfo special[VULKAN__KERNELS];
@@ -86,7 +89,8 @@ static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const ch
                                         v->kernels);
 }
 
-enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why) {
+enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why)
+{
     const VkShaderModuleCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = sizeof code,
@@ -107,7 +111,8 @@ enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why) {
     return ferry__vulkan_fail(v, result, call, why);
 }
 
-void ferry__vulkan_kernels_free(struct vulkan *v) {
+void ferry__vulkan_kernels_free(struct vulkan *v)
+{
     for (int i = 0; i < VULKAN__KERNELS; i++) {
         if (v->kernels[i])
             v->vk.DestroyPipeline(v->device, v->kernels[i], NULL);
@@ -120,11 +125,13 @@ void ferry__vulkan_kernels_free(struct vulkan *v) {
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-static uint64_t address_of(const struct ferry__memory *memory, uint64_t offset) {
+static uint64_t address_of(const struct ferry__memory *memory, uint64_t offset)
+{
     return ((const struct vulkan_memory *)memory->native)->address + memory->offset + offset;
 }
 
-static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *command) {
+static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *command)
+{
     const uint64_t dst = address_of(command->dst, command->dst_offset);
     struct vulkan_kernel_arguments arguments = {
         .dst = dst - dst % BLOCK,
@@ -143,7 +150,8 @@ static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *
 }
 
 void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
-                              const struct ferry__command *command) {
+                              const struct ferry__command *command)
+{
     const struct vulkan_kernel_arguments arguments = arguments_of(command);
     const uint32_t blocks = (arguments.end + BLOCK - 1) / BLOCK;
     const uint32_t groups = (blocks + VULKAN__KERNEL_GROUP - 1) / VULKAN__KERNEL_GROUP;

@@ -10,7 +10,10 @@ static const struct {
     enum ferry_status status;
     const char *name;
 } results[] = {
-#define RESULT(name, status) {name, FERRY_ERROR_##status, #name}
+#define RESULT(name, status)              \
+    {                                     \
+        name, FERRY_ERROR_##status, #name \
+    }
     RESULT(VK_ERROR_OUT_OF_HOST_MEMORY, OUT_OF_HOST_MEMORY),
     RESULT(VK_ERROR_OUT_OF_DEVICE_MEMORY, OUT_OF_DEVICE_MEMORY),
     RESULT(VK_ERROR_OUT_OF_POOL_MEMORY, OUT_OF_DEVICE_MEMORY),
@@ -29,7 +32,8 @@ static const struct {
 #undef RESULT
 };
 
-enum ferry_status ferry__vulkan_result(VkResult result, const char *call, char *why) {
+enum ferry_status ferry__vulkan_result(VkResult result, const char *call, char *why)
+{
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         if (results[i].result != result)
             continue;
@@ -64,7 +68,8 @@ static const struct {
 };
 
 static enum ferry_status load(struct vulkan_functions *vk, enum kind kind, VkInstance instance,
-                              VkDevice device, char *why) {
+                              VkDevice device, char *why)
+{
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         if (functions[i].kind != kind)
             continue;
@@ -80,12 +85,14 @@ static enum ferry_status load(struct vulkan_functions *vk, enum kind kind, VkIns
     return FERRY_OK;
 }
 
-static const char *library_name(void) {
+static const char *library_name(void)
+{
     const char *name = getenv("FERRY_VULKAN_LIBRARY");
     return name && *name ? name : "libvulkan.so.1";
 }
 
-enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why) {
+enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why)
+{
     const char *name = library_name();
     /* Never closed: drivers and layers leave threads and exit handlers behind. */
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
@@ -103,12 +110,13 @@ enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why) {
 }
 
 enum ferry_status ferry__vulkan_load_instance(struct vulkan_functions *vk, VkInstance instance,
-                                              char *why) {
+                                              char *why)
+{
     return load(vk, KIND_INSTANCE, instance, NULL, why);
 }
 
-enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevice device,
-                                            char *why) {
+enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevice device, char *why)
+{
     enum ferry_status status = load(vk, KIND_DEVICE, NULL, device, why);
     return status == FERRY_OK ? load(vk, KIND_OPTIONAL, NULL, device, why) : status;
 }
@@ -116,7 +124,8 @@ enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevic
 /* --- the instance ----------------------------------------------------------------------------- */
 
 static enum ferry_status instance_version(const struct vulkan_functions *vk, uint32_t *out_version,
-                                          char *why) {
+                                          char *why)
+{
     uint32_t version = VK_API_VERSION_1_0;
     VkResult result = vk->EnumerateInstanceVersion(&version);
     if (result != VK_SUCCESS)
@@ -130,7 +139,8 @@ static enum ferry_status instance_version(const struct vulkan_functions *vk, uin
     return FERRY_OK;
 }
 
-static enum ferry_status make_instance(struct vulkan_instance *out, char *why) {
+static enum ferry_status make_instance(struct vulkan_instance *out, char *why)
+{
     enum ferry_status status = ferry__vulkan_load(&out->vk, why);
     if (status == FERRY_OK)
         status = instance_version(&out->vk, &out->version, why);
@@ -155,7 +165,8 @@ static enum ferry_status make_instance(struct vulkan_instance *out, char *why) {
     return status;
 }
 
-enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, char *why) {
+enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, char *why)
+{
     /* One for the process, never destroyed: that would unload the drivers, which leave threads and
      * exit handlers behind. No lock: list and open run alone. */
     static struct vulkan_instance kept;

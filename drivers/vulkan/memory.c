@@ -30,7 +30,8 @@ static const struct choice imported = {VISIBLE | COHERENT, CACHED, 0, 0};
 
 /* Mapping all private memory pays only where the host sees all of it: a small window into the
  * device's memory would be full at once. */
-static bool sees_all(const struct vulkan *v) {
+static bool sees_all(const struct vulkan *v)
+{
     const VkPhysicalDeviceMemoryProperties *memory = &v->physical.memory;
     uint64_t largest = ferry__vulkan_heap_largest(&v->physical);
     for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
@@ -43,7 +44,8 @@ static bool sees_all(const struct vulkan *v) {
     return false;
 }
 
-static struct choice choice_for(const struct vulkan *v, enum ferry__use use) {
+static struct choice choice_for(const struct vulkan *v, enum ferry__use use)
+{
     if (use == FERRY__USE_PRIVATE && v->map_private != FERRY_MAP_NEVER &&
         (v->map_private == FERRY_MAP_ALWAYS || sees_all(v)))
         return mapped_private;
@@ -54,7 +56,8 @@ static struct choice choice_for(const struct vulkan *v, enum ferry__use use) {
 }
 
 /* The lower the better; above all: out. */
-static unsigned cost_of(const struct choice *choice, VkMemoryPropertyFlags flags) {
+static unsigned cost_of(const struct choice *choice, VkMemoryPropertyFlags flags)
+{
     if ((flags & choice->needed) != choice->needed || (flags & STRANGE))
         return UINT32_MAX;
     return 4 * ((flags & choice->wish) != choice->wish) +
@@ -63,7 +66,8 @@ static unsigned cost_of(const struct choice *choice, VkMemoryPropertyFlags flags
 
 /* The best type of those in *bits, which loses that bit; false: none is left. */
 static bool next_type(const struct vulkan *v, const struct choice *choice, uint32_t *bits,
-                      uint32_t *out_type) {
+                      uint32_t *out_type)
+{
     unsigned best = UINT32_MAX;
     for (uint32_t i = 0; i < v->physical.memory.memoryTypeCount; i++) {
         if (!(*bits & 1u << i))
@@ -92,7 +96,8 @@ struct making {
 };
 
 static enum ferry_status make_buffer(struct vulkan *v, uint64_t size, VkBufferUsageFlags usage,
-                                     const void *next, struct making *m, char *why) {
+                                     const void *next, struct making *m, char *why)
+{
     m->native = ferry__alloc(sizeof *m->native);
     if (!m->native) {
         snprintf(why, FERRY__WHY_MAX, "no host memory for a native buffer");
@@ -103,8 +108,7 @@ static enum ferry_status make_buffer(struct vulkan *v, uint64_t size, VkBufferUs
         .pNext = next,
         .size = size,
         .usage = usage,
-        .sharingMode =
-            v->family_count > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE,
+        .sharingMode = v->family_count > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE,
         .queueFamilyIndexCount = v->family_count > 1 ? v->family_count : 0,
         .pQueueFamilyIndices = v->families,
     };
@@ -117,7 +121,8 @@ static enum ferry_status make_buffer(struct vulkan *v, uint64_t size, VkBufferUs
     return FERRY_OK;
 }
 
-static void unmake(struct vulkan *v, struct vulkan_memory *native) {
+static void unmake(struct vulkan *v, struct vulkan_memory *native)
+{
     if (!native->borrowed)
         v->vk.DestroyBuffer(v->device, native->buffer, NULL);
     if (native->memory) {
@@ -129,7 +134,8 @@ static void unmake(struct vulkan *v, struct vulkan_memory *native) {
 }
 
 /* Takes m->size bytes of m->type, and binds the buffer to them. */
-static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why) {
+static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why)
+{
     const VkMemoryType *type = &v->physical.memory.memoryTypes[m->type];
     uint64_t heap = v->physical.memory.memoryHeaps[type->heapIndex].size;
     if (m->size > heap) {
@@ -168,8 +174,9 @@ static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why)
 }
 
 /* Tries one memory type after the other, the best first, as long as it is memory that is short. */
-static enum ferry_status allocate_best(struct vulkan *v, const struct choice *choice,
-                                       uint32_t bits, struct making *m, char *why) {
+static enum ferry_status allocate_best(struct vulkan *v, const struct choice *choice, uint32_t bits,
+                                       struct making *m, char *why)
+{
     enum ferry_status status = FERRY_ERROR_UNSUPPORTED;
     snprintf(why, FERRY__WHY_MAX, "no memory type of 0x%x serves this use", bits);
     while (next_type(v, choice, &bits, &m->type)) {
@@ -183,15 +190,15 @@ static enum ferry_status allocate_best(struct vulkan *v, const struct choice *ch
 }
 
 static enum ferry_status map(struct vulkan *v, const struct making *m, unsigned char **out_host,
-                             char *why) {
+                             char *why)
+{
     void *host;
-    VkResult result =
-        v->vk.MapMemory(v->device, m->native->memory, 0, VK_WHOLE_SIZE, 0, &host);
+    VkResult result = v->vk.MapMemory(v->device, m->native->memory, 0, VK_WHOLE_SIZE, 0, &host);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkMapMemory", why);
     if ((uintptr_t)host % FERRY_BUFFER_ALIGNMENT) {
-        snprintf(why, FERRY__WHY_MAX, "the device maps memory at %p, not at a multiple of %d",
-                 host, FERRY_BUFFER_ALIGNMENT);
+        snprintf(why, FERRY__WHY_MAX, "the device maps memory at %p, not at a multiple of %d", host,
+                 FERRY_BUFFER_ALIGNMENT);
         return FERRY_ERROR_UNSUPPORTED;
     }
     *out_host = host;
@@ -199,9 +206,10 @@ static enum ferry_status map(struct vulkan *v, const struct making *m, unsigned 
 }
 
 /* Staging and shared memory across a link are for the copy command, and queues of copy engines. */
-static uint64_t kernel_address(struct vulkan *v, enum ferry__use use, VkBuffer buffer) {
-    const bool near = use == FERRY__USE_PRIVATE ||
-                      (use == FERRY__USE_SHARED && v->physical.unified);
+static uint64_t kernel_address(struct vulkan *v, enum ferry__use use, VkBuffer buffer)
+{
+    const bool near =
+        use == FERRY__USE_PRIVATE || (use == FERRY__USE_SHARED && v->physical.unified);
     if (!v->kernel_layout || !near)
         return 0;
     const VkBufferDeviceAddressInfo info = {
@@ -213,7 +221,8 @@ static uint64_t kernel_address(struct vulkan *v, enum ferry__use use, VkBuffer b
 
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
                                              const char *label, struct ferry__memory *out_memory,
-                                             char *why) {
+                                             char *why)
+{
     (void)label; /* one native object holds many buffers */
     struct vulkan *v = state;
     if (size > ferry__vulkan_buffer_max(&v->physical)) {
@@ -257,27 +266,30 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, u
     return FERRY_OK;
 }
 
-void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory) {
+void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory)
+{
     unmake(state, memory->native);
 }
 
 enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, uint64_t size,
-                                            struct ferry__memory *out_memory, char *why) {
+                                            struct ferry__memory *out_memory, char *why)
+{
     struct vulkan_memory *native = ferry__alloc(sizeof *native);
     if (!native) {
         snprintf(why, FERRY__WHY_MAX, "no host memory for a wrapped buffer");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     *native = (struct vulkan_memory){.buffer = buffer, .borrowed = true};
-    *out_memory = (struct ferry__memory){
-        .native = native, .offset = offset, .size = size, .no_kernel = true};
+    *out_memory =
+        (struct ferry__memory){.native = native, .offset = offset, .size = size, .no_kernel = true};
     return FERRY_OK;
 }
 
 /* --- the caller's memory ---------------------------------------------------------------------- */
 
 enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t size, bool read_only,
-                                            struct ferry__memory *out_memory, char *why) {
+                                            struct ferry__memory *out_memory, char *why)
+{
     struct vulkan *v = state;
     const VkExternalMemoryHandleTypeFlagBits handle =
         VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
@@ -289,8 +301,7 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
         snprintf(why, FERRY__WHY_MAX, "memory that cannot be written is not imported");
         return FERRY_ERROR_UNSUPPORTED;
     }
-    VkResult result =
-        v->vk.GetMemoryHostPointerPropertiesEXT(v->device, handle, host, &properties);
+    VkResult result = v->vk.GetMemoryHostPointerPropertiesEXT(v->device, handle, host, &properties);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkGetMemoryHostPointerPropertiesEXT", why);
     if (size > ferry__vulkan_buffer_max(&v->physical)) {
@@ -318,8 +329,8 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
                  (unsigned long long)size, (unsigned long long)m.needs.size);
         status = FERRY_ERROR_UNSUPPORTED;
     } else {
-        status = allocate_best(v, &imported, properties.memoryTypeBits & m.needs.memoryTypeBits,
-                               &m, why);
+        status = allocate_best(v, &imported, properties.memoryTypeBits & m.needs.memoryTypeBits, &m,
+                               why);
     }
     if (status != FERRY_OK) {
         unmake(v, m.native);
@@ -327,16 +338,20 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
     }
     atomic_fetch_sub(&v->allocated, m.native->counted); /* the host's, not the device's */
     m.native->counted = 0;
-    *out_memory = (struct ferry__memory){
-        .native = m.native, .size = size, .host = host, .coherent = true, .cached = true,
-        .no_kernel = true};
+    *out_memory = (struct ferry__memory){.native = m.native,
+                                         .size = size,
+                                         .host = host,
+                                         .coherent = true,
+                                         .cached = true,
+                                         .no_kernel = true};
     return FERRY_OK;
 }
 
 /* --- memory that is not coherent -------------------------------------------------------------- */
 
 static VkMappedMemoryRange range_of(const struct ferry__memory *memory, uint64_t offset,
-                                    uint64_t size) {
+                                    uint64_t size)
+{
     const struct vulkan_memory *native = memory->native;
     return (VkMappedMemoryRange){
         .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE,
@@ -347,17 +362,18 @@ static VkMappedMemoryRange range_of(const struct ferry__memory *memory, uint64_t
 }
 
 enum ferry_status ferry__vulkan_flush(void *state, const struct ferry__memory *memory,
-                                      uint64_t offset, uint64_t size) {
+                                      uint64_t offset, uint64_t size)
+{
     struct vulkan *v = state;
     const VkMappedMemoryRange range = range_of(memory, offset, size);
     VkResult result = v->vk.FlushMappedMemoryRanges(v->device, 1, &range);
-    return result == VK_SUCCESS
-               ? FERRY_OK
-               : ferry__vulkan_fail(v, result, "vkFlushMappedMemoryRanges", NULL);
+    return result == VK_SUCCESS ? FERRY_OK
+                                : ferry__vulkan_fail(v, result, "vkFlushMappedMemoryRanges", NULL);
 }
 
 enum ferry_status ferry__vulkan_invalidate(void *state, const struct ferry__memory *memory,
-                                           uint64_t offset, uint64_t size) {
+                                           uint64_t offset, uint64_t size)
+{
     struct vulkan *v = state;
     const VkMappedMemoryRange range = range_of(memory, offset, size);
     VkResult result = v->vk.InvalidateMappedMemoryRanges(v->device, 1, &range);
@@ -368,7 +384,8 @@ enum ferry_status ferry__vulkan_invalidate(void *state, const struct ferry__memo
 
 /* --- how much is left ------------------------------------------------------------------------- */
 
-uint64_t ferry__vulkan_memory_available(void *state) {
+uint64_t ferry__vulkan_memory_available(void *state)
+{
     struct vulkan *v = state;
     uint64_t total = ferry__vulkan_heap_total(&v->physical);
     uint64_t used = atomic_load(&v->allocated);

@@ -11,21 +11,27 @@
  */
 
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14: faults pages in as a write would, and writes nothing */
+#define MADV_POPULATE_WRITE \
+    23 /* Linux 5.14: faults pages in as a write would, and writes nothing */
 #endif
 
 /* Does this kernel know the advice? It does if it takes it for a page that can be written. */
-static bool can_ask(void) {
+static bool can_ask(void)
+{
     const size_t size = (size_t)sysconf(_SC_PAGESIZE);
     void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) return false;
+    if (page == MAP_FAILED)
+        return false;
     const bool taken = madvise(page, size, MADV_POPULATE_WRITE) == 0;
     munmap(page, size);
     return taken;
 }
 
-bool ferry__vulkan_may_write(void *host, uint64_t size, bool read_only) {
-    if (madvise(host, size, MADV_POPULATE_WRITE) == 0) return true;
-    if (errno == EINVAL && !can_ask()) return !read_only; /* the caller's word has to do */
+bool ferry__vulkan_may_write(void *host, uint64_t size, bool read_only)
+{
+    if (madvise(host, size, MADV_POPULATE_WRITE) == 0)
+        return true;
+    if (errno == EINVAL && !can_ask())
+        return !read_only; /* the caller's word has to do */
     return false;
 }

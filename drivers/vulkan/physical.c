@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum ferry_device_kind kind_of(VkPhysicalDeviceType type) {
+static enum ferry_device_kind kind_of(VkPhysicalDeviceType type)
+{
     switch (type) {
     case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return FERRY_DEVICE_DISCRETE;
     case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return FERRY_DEVICE_INTEGRATED;
@@ -13,7 +14,8 @@ static enum ferry_device_kind kind_of(VkPhysicalDeviceType type) {
 }
 
 /* The order of the list. */
-static int rank_of(enum ferry_device_kind kind) {
+static int rank_of(enum ferry_device_kind kind)
+{
     static const int ranks[] = {
         [FERRY_DEVICE_DISCRETE] = 0, [FERRY_DEVICE_INTEGRATED] = 1, [FERRY_DEVICE_VIRTUAL] = 2,
         [FERRY_DEVICE_SOFTWARE] = 3, [FERRY_DEVICE_HOST] = 4,
@@ -23,8 +25,8 @@ static int rank_of(enum ferry_device_kind kind) {
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static bool has_extension(const VkExtensionProperties *extensions, uint32_t count,
-                          const char *name) {
+static bool has_extension(const VkExtensionProperties *extensions, uint32_t count, const char *name)
+{
     for (uint32_t i = 0; i < count; i++)
         if (strcmp(extensions[i].extensionName, name) == 0)
             return true;
@@ -32,7 +34,8 @@ static bool has_extension(const VkExtensionProperties *extensions, uint32_t coun
 }
 
 /* Can a buffer that only copies use be made from imported host memory? */
-static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice handle) {
+static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice handle)
+{
     const VkPhysicalDeviceExternalBufferInfo info = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
         .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
@@ -47,7 +50,8 @@ static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice 
 }
 
 static void read_extensions(const struct vulkan_functions *vk, struct vulkan_physical *out,
-                            bool *out_import) {
+                            bool *out_import)
+{
     *out_import = false;
     uint32_t count = 0;
     if (vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, NULL) != VK_SUCCESS)
@@ -55,18 +59,17 @@ static void read_extensions(const struct vulkan_functions *vk, struct vulkan_phy
     VkExtensionProperties *extensions = ferry__alloc(count * sizeof *extensions);
     if (!extensions)
         return; /* as if there were none: all of them are optional */
-    VkResult result =
-        vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, extensions);
+    VkResult result = vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, extensions);
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) {
         out->budget = has_extension(extensions, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
-        *out_import =
-            has_extension(extensions, count, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+        *out_import = has_extension(extensions, count, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     }
     ferry__free(extensions);
 }
 
 static void read_properties(const struct vulkan_functions *vk, struct vulkan_physical *out,
-                            bool import) {
+                            bool import)
+{
     VkPhysicalDeviceMaintenance4Properties sizes = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
     };
@@ -110,7 +113,8 @@ static void read_properties(const struct vulkan_functions *vk, struct vulkan_phy
         out->import_granularity = host.minImportedHostPointerAlignment;
 }
 
-static void read_features(const struct vulkan_functions *vk, struct vulkan_physical *out) {
+static void read_features(const struct vulkan_functions *vk, struct vulkan_physical *out)
+{
     VkPhysicalDeviceVulkan12Features core12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
     };
@@ -125,7 +129,8 @@ static void read_features(const struct vulkan_functions *vk, struct vulkan_physi
     out->byte_storage = core12.storageBuffer8BitAccess;
 }
 
-static void read_memory(const struct vulkan_functions *vk, struct vulkan_physical *out) {
+static void read_memory(const struct vulkan_functions *vk, struct vulkan_physical *out)
+{
     VkPhysicalDeviceMemoryProperties2 memory = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
     };
@@ -138,7 +143,8 @@ static void read_memory(const struct vulkan_functions *vk, struct vulkan_physica
 }
 
 void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDevice handle,
-                                 uint32_t instance_version, struct vulkan_physical *out_physical) {
+                                 uint32_t instance_version, struct vulkan_physical *out_physical)
+{
     *out_physical = (struct vulkan_physical){.handle = handle};
     VkPhysicalDeviceProperties basic;
     vk->GetPhysicalDeviceProperties(handle, &basic);
@@ -160,7 +166,8 @@ void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDe
 
 /* --- what follows from it --------------------------------------------------------------------- */
 
-uint64_t ferry__vulkan_heap_largest(const struct vulkan_physical *physical) {
+uint64_t ferry__vulkan_heap_largest(const struct vulkan_physical *physical)
+{
     uint64_t largest = 0;
     for (uint32_t i = 0; i < physical->memory.memoryHeapCount; i++) {
         const VkMemoryHeap *heap = &physical->memory.memoryHeaps[i];
@@ -170,7 +177,8 @@ uint64_t ferry__vulkan_heap_largest(const struct vulkan_physical *physical) {
     return largest;
 }
 
-uint64_t ferry__vulkan_heap_total(const struct vulkan_physical *physical) {
+uint64_t ferry__vulkan_heap_total(const struct vulkan_physical *physical)
+{
     uint64_t total = 0;
     for (uint32_t i = 0; i < physical->memory.memoryHeapCount; i++)
         if (physical->memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
@@ -178,7 +186,8 @@ uint64_t ferry__vulkan_heap_total(const struct vulkan_physical *physical) {
     return total;
 }
 
-uint64_t ferry__vulkan_buffer_max(const struct vulkan_physical *physical) {
+uint64_t ferry__vulkan_buffer_max(const struct vulkan_physical *physical)
+{
     uint64_t heap = ferry__vulkan_heap_largest(physical);
     uint64_t most = heap < physical->max_buffer ? heap : physical->max_buffer;
     return most & ~(uint64_t)(FERRY_BUFFER_ALIGNMENT - 1);
@@ -186,8 +195,9 @@ uint64_t ferry__vulkan_buffer_max(const struct vulkan_physical *physical) {
 
 static const VkQueueFlags graphics = VK_QUEUE_GRAPHICS_BIT, compute = VK_QUEUE_COMPUTE_BIT;
 
-static bool find_family(const struct vulkan_physical *physical, VkQueueFlags any,
-                        VkQueueFlags none, uint32_t *out_family) {
+static bool find_family(const struct vulkan_physical *physical, VkQueueFlags any, VkQueueFlags none,
+                        uint32_t *out_family)
+{
     for (uint32_t i = 0; i < physical->family_count; i++) {
         const VkQueueFamilyProperties *family = &physical->families[i];
         if (family->queueCount && (family->queueFlags & any) && !(family->queueFlags & none)) {
@@ -199,7 +209,8 @@ static bool find_family(const struct vulkan_physical *physical, VkQueueFlags any
 }
 
 uint32_t ferry__vulkan_plan_queues(const struct vulkan_physical *physical, uint32_t limit,
-                                   struct vulkan_queue_plan *out_plan) {
+                                   struct vulkan_queue_plan *out_plan)
+{
     enum { UP = FERRY__ROLE_UPLOAD, DOWN = FERRY__ROLE_DOWNLOAD, COPY = FERRY__ROLE_COPY };
     uint32_t main;
     /* A family without graphics starts work sooner: on an NVIDIA H100 by 4 us. */
@@ -209,23 +220,22 @@ uint32_t ferry__vulkan_plan_queues(const struct vulkan_physical *physical, uint3
     /* Copy engines do nothing else. Video families can copy too, but are there for video. */
     uint32_t engine;
     const VkQueueFlags video = VK_QUEUE_VIDEO_DECODE_BIT_KHR | (VkQueueFlags)0x40 /* encode */;
-    bool engines = limit != 1 &&
-                   find_family(physical, VK_QUEUE_TRANSFER_BIT, graphics | compute | video, &engine);
+    bool engines = limit != 1 && find_family(physical, VK_QUEUE_TRANSFER_BIT,
+                                             graphics | compute | video, &engine);
     uint32_t count = 0;
-    out_plan[count++] = (struct vulkan_queue_plan){
-        .family = main, .roles = engines ? COPY : UP | DOWN | COPY};
+    out_plan[count++] =
+        (struct vulkan_queue_plan){.family = main, .roles = engines ? COPY : UP | DOWN | COPY};
     if (!engines)
         return count;
     bool two = limit != 2 && physical->families[engine].queueCount > 1;
-    out_plan[count++] =
-        (struct vulkan_queue_plan){.family = engine, .roles = two ? UP : UP | DOWN};
+    out_plan[count++] = (struct vulkan_queue_plan){.family = engine, .roles = two ? UP : UP | DOWN};
     if (two)
-        out_plan[count++] =
-            (struct vulkan_queue_plan){.family = engine, .index = 1, .roles = DOWN};
+        out_plan[count++] = (struct vulkan_queue_plan){.family = engine, .index = 1, .roles = DOWN};
     return count;
 }
 
-const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physical) {
+const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physical)
+{
     if (physical->api_version < VK_API_VERSION_1_2)
         return "Vulkan 1.2 is needed";
     if (!physical->timeline)
@@ -239,7 +249,8 @@ const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physica
 /* --- the list --------------------------------------------------------------------------------- */
 
 /* Stable: devices of one kind stay in the loader's order. */
-static void sort(struct vulkan_physical *all, size_t count) {
+static void sort(struct vulkan_physical *all, size_t count)
+{
     for (size_t i = 1; i < count; i++)
         for (size_t j = i; j > 0 && rank_of(all[j].kind) < rank_of(all[j - 1].kind); j--) {
             struct vulkan_physical swap = all[j];
@@ -250,7 +261,8 @@ static void sort(struct vulkan_physical *all, size_t count) {
 
 static struct vulkan_physical *read_all(const struct vulkan_instance *instance,
                                         const VkPhysicalDevice *handles, uint32_t found,
-                                        size_t *out_count, char *why) {
+                                        size_t *out_count, char *why)
+{
     struct vulkan_physical *all = ferry__alloc(found * sizeof *all);
     if (!all) {
         snprintf(why, FERRY__WHY_MAX, "no host memory for the list of devices");
@@ -275,7 +287,8 @@ static struct vulkan_physical *read_all(const struct vulkan_instance *instance,
 }
 
 struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
-                                                   size_t *out_count, char *why) {
+                                                   size_t *out_count, char *why)
+{
     *out_count = 0;
     uint32_t found = 0;
     VkResult result = instance->vk.EnumeratePhysicalDevices(instance->handle, &found, NULL);
@@ -303,7 +316,8 @@ struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance 
 }
 
 void ferry__vulkan_describe(const struct vulkan_physical *physical,
-                            struct ferry_device_info *out_info) {
+                            struct ferry_device_info *out_info)
+{
     *out_info = (struct ferry_device_info){
         .driver = "vulkan",
         .kind = physical->kind,
@@ -320,7 +334,8 @@ void ferry__vulkan_describe(const struct vulkan_physical *physical,
     out_info->queues = ferry__vulkan_plan_queues(physical, 0, plan);
 }
 
-size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why) {
+size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why)
+{
     struct vulkan_instance instance;
     if (ferry__vulkan_instance(&instance, why) != FERRY_OK)
         return 0;

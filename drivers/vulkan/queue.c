@@ -5,7 +5,8 @@
 
 /* --- slots ------------------------------------------------------------------------------------ */
 
-static void slot_destroy(struct vulkan *v, struct vulkan_slot *slot) {
+static void slot_destroy(struct vulkan *v, struct vulkan_slot *slot)
+{
     if (slot->times)
         v->vk.DestroyQueryPool(v->device, slot->times, NULL);
     if (slot->pool)
@@ -14,7 +15,8 @@ static void slot_destroy(struct vulkan *v, struct vulkan_slot *slot) {
 }
 
 static VkResult slot_init(struct vulkan *v, const struct vulkan_queue *queue,
-                          struct vulkan_slot *slot, const char **out_call) {
+                          struct vulkan_slot *slot, const char **out_call)
+{
     const VkCommandPoolCreateInfo pool = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
         .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
@@ -46,7 +48,8 @@ static VkResult slot_init(struct vulkan *v, const struct vulkan_queue *queue,
 }
 
 static struct vulkan_slot *slot_take(struct vulkan *v, struct vulkan_queue *queue,
-                                     enum ferry_status *out_status, char *why) {
+                                     enum ferry_status *out_status, char *why)
+{
     pthread_mutex_lock(&queue->lock);
     struct vulkan_slot *slot = queue->free;
     if (slot)
@@ -69,7 +72,8 @@ static struct vulkan_slot *slot_take(struct vulkan *v, struct vulkan_queue *queu
     return NULL;
 }
 
-static void slot_give(struct vulkan_queue *queue, struct vulkan_slot *slot) {
+static void slot_give(struct vulkan_queue *queue, struct vulkan_slot *slot)
+{
     pthread_mutex_lock(&queue->lock);
     slot->next = queue->free;
     queue->free = slot;
@@ -79,7 +83,8 @@ static void slot_give(struct vulkan_queue *queue, struct vulkan_slot *slot) {
 /* --- queues ----------------------------------------------------------------------------------- */
 
 enum ferry_status ferry__vulkan_queue_init(struct vulkan *v, struct vulkan_queue *queue,
-                                           const struct vulkan_queue_plan *plan, char *why) {
+                                           const struct vulkan_queue_plan *plan, char *why)
+{
     *queue = (struct vulkan_queue){
         .family = plan->family,
         .index = plan->index,
@@ -111,7 +116,8 @@ destroy_event:
     return status;
 }
 
-static void destroy_slots(struct vulkan *v, struct vulkan_slot *slot) {
+static void destroy_slots(struct vulkan *v, struct vulkan_slot *slot)
+{
     while (slot) {
         struct vulkan_slot *next = slot->next;
         slot_destroy(v, slot);
@@ -119,7 +125,8 @@ static void destroy_slots(struct vulkan *v, struct vulkan_slot *slot) {
     }
 }
 
-void ferry__vulkan_queue_finish(struct vulkan *v, struct vulkan_queue *queue) {
+void ferry__vulkan_queue_finish(struct vulkan *v, struct vulkan_queue *queue)
+{
     destroy_slots(v, queue->first); /* of a lost device only: all else is done */
     destroy_slots(v, queue->free);
     v->vk.DestroySemaphore(v->device, queue->event, NULL);
@@ -166,7 +173,8 @@ static const struct barrier barriers[2][3] = {
 };
 
 static void put_barrier(const struct vulkan *v, const struct vulkan_queue *queue,
-                        VkCommandBuffer to, enum barrier_place place) {
+                        VkCommandBuffer to, enum barrier_place place)
+{
     const struct barrier *barrier = &barriers[queue->runs_kernels][place];
     const VkMemoryBarrier memory = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
@@ -177,12 +185,14 @@ static void put_barrier(const struct vulkan *v, const struct vulkan_queue *queue
                              0, NULL);
 }
 
-static VkBuffer buffer_of(const struct ferry__memory *memory) {
+static VkBuffer buffer_of(const struct ferry__memory *memory)
+{
     return ((const struct vulkan_memory *)memory->native)->buffer;
 }
 
 static void put_fill(const struct vulkan *v, VkCommandBuffer to,
-                     const struct ferry__command *command) {
+                     const struct ferry__command *command)
+{
     uint32_t word;
     for (size_t i = 0; i < sizeof word; i++)
         ((unsigned char *)&word)[i] = command->pattern[i % command->pattern_size];
@@ -193,15 +203,16 @@ static void put_fill(const struct vulkan *v, VkCommandBuffer to,
 /* Copies that follow each other without a barrier touch nothing of each other's, so those between
  * the same two buffers are regions of one command. Returns how many it took. */
 static size_t put_copies(const struct vulkan *v, VkCommandBuffer to,
-                         const struct ferry__command *commands, size_t count) {
+                         const struct ferry__command *commands, size_t count)
+{
     VkBufferCopy regions[VULKAN__REGIONS_MAX];
     VkBuffer src = buffer_of(commands->src), dst = buffer_of(commands->dst);
     size_t taken = 0;
     while (taken < count && taken < VULKAN__REGIONS_MAX) {
         const struct ferry__command *command = &commands[taken];
         if (taken && (command->barrier || command->kind != FERRY__COPY ||
-                      command->engine != FERRY__ENGINE_COPY ||
-                      buffer_of(command->src) != src || buffer_of(command->dst) != dst))
+                      command->engine != FERRY__ENGINE_COPY || buffer_of(command->src) != src ||
+                      buffer_of(command->dst) != dst))
             break;
         regions[taken++] = (VkBufferCopy){
             .srcOffset = command->src->offset + command->src_offset,
@@ -214,8 +225,8 @@ static size_t put_copies(const struct vulkan *v, VkCommandBuffer to,
 }
 
 static void put_commands(const struct vulkan *v, const struct vulkan_queue *queue,
-                         VkCommandBuffer to, const struct ferry__command *commands,
-                         size_t count) {
+                         VkCommandBuffer to, const struct ferry__command *commands, size_t count)
+{
     for (size_t i = 0; i < count;) {
         if (i && commands[i].barrier)
             put_barrier(v, queue, to, BETWEEN);
@@ -228,7 +239,8 @@ static void put_commands(const struct vulkan *v, const struct vulkan_queue *queu
     }
 }
 
-static uint64_t bytes_of(const struct ferry__submission_info *info) {
+static uint64_t bytes_of(const struct ferry__submission_info *info)
+{
     uint64_t bytes = 0;
     for (size_t i = 0; i < info->count; i++)
         bytes += info->commands[i].size;
@@ -236,8 +248,9 @@ static uint64_t bytes_of(const struct ferry__submission_info *info) {
 }
 
 static enum ferry_status record(struct vulkan *v, const struct vulkan_queue *queue,
-                                struct vulkan_slot *slot,
-                                const struct ferry__submission_info *info, char *why) {
+                                struct vulkan_slot *slot, const struct ferry__submission_info *info,
+                                char *why)
+{
     VkResult result = v->vk.ResetCommandPool(v->device, slot->pool, 0);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkResetCommandPool", why);
@@ -283,7 +296,8 @@ struct waits {
 
 /* Reached already, or reached by the queue's own order. */
 static bool needless(const struct vulkan *v, const struct vulkan_queue *queue,
-                     const struct ferry_sync *wait) {
+                     const struct ferry_sync *wait)
+{
     for (uint32_t i = 0; i < v->queue_count; i++) {
         const struct vulkan_queue *other = &v->queues[i];
         if (wait->event == vulkan_event(other->event))
@@ -294,7 +308,8 @@ static bool needless(const struct vulkan *v, const struct vulkan_queue *queue,
 
 static bool waits_init(struct waits *waits, const struct vulkan *v,
                        const struct vulkan_queue *queue, const struct ferry_sync *from,
-                       size_t count) {
+                       size_t count)
+{
     waits->count = 0;
     waits->semaphores = waits->semaphores_here;
     waits->values = waits->values_here;
@@ -318,13 +333,15 @@ static bool waits_init(struct waits *waits, const struct vulkan *v,
     return true;
 }
 
-static void waits_finish(struct waits *waits) {
+static void waits_finish(struct waits *waits)
+{
     if (waits->values != waits->values_here)
         ferry__free(waits->values);
 }
 
 static VkResult hand_over(struct vulkan *v, struct vulkan_queue *queue,
-                          const struct vulkan_slot *slot, const struct waits *waits) {
+                          const struct vulkan_slot *slot, const struct waits *waits)
+{
     const VkTimelineSemaphoreSubmitInfo values = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
         .waitSemaphoreValueCount = waits->count,
@@ -351,7 +368,8 @@ static VkResult hand_over(struct vulkan *v, struct vulkan_queue *queue,
 
 static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queue,
                                      struct vulkan_slot *slot,
-                                     const struct ferry__submission_info *info, char *why) {
+                                     const struct ferry__submission_info *info, char *why)
+{
     enum ferry_status status = record(v, queue, slot, info, why);
     if (status != FERRY_OK)
         return status;
@@ -377,7 +395,8 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
 }
 
 enum ferry_status ferry__vulkan_submit(void *state, const struct ferry__submission_info *info,
-                                       char *why) {
+                                       char *why)
+{
     struct vulkan *v = state;
     if (atomic_load(&v->lost)) {
         snprintf(why, FERRY__WHY_MAX, "the device was lost earlier");
@@ -394,14 +413,16 @@ enum ferry_status ferry__vulkan_submit(void *state, const struct ferry__submissi
     return status;
 }
 
-void ferry__vulkan_queue_lock(struct vulkan *v, struct vulkan_queue *queue) {
+void ferry__vulkan_queue_lock(struct vulkan *v, struct vulkan_queue *queue)
+{
     if (v->user.lock_queue)
         v->user.lock_queue(v->user.user, queue->family, queue->index);
     else
         pthread_mutex_lock(&queue->use);
 }
 
-void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue) {
+void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue)
+{
     if (v->user.unlock_queue)
         v->user.unlock_queue(v->user.user, queue->family, queue->index);
     else
@@ -411,18 +432,20 @@ void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue) {
 /* --- ending ----------------------------------------------------------------------------------- */
 
 static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
-                          const struct vulkan_slot *slot) {
+                          const struct vulkan_slot *slot)
+{
     uint64_t ticks[2];
     if (!slot->timed || v->vk.GetQueryPoolResults(v->device, slot->times, 0, 2, sizeof ticks, ticks,
                                                   sizeof *ticks, VK_QUERY_RESULT_64_BIT))
         return 0;
-    uint64_t mask = queue->timestamp_bits < 64 ? ((uint64_t)1 << queue->timestamp_bits) - 1
-                                               : UINT64_MAX;
+    uint64_t mask =
+        queue->timestamp_bits < 64 ? ((uint64_t)1 << queue->timestamp_bits) - 1 : UINT64_MAX;
     return (uint64_t)((double)((ticks[1] - ticks[0]) & mask) * v->physical.timestamp_period);
 }
 
 static void end_slot(struct vulkan *v, const struct vulkan_queue *queue, struct vulkan_slot *slot,
-                     bool reached) {
+                     bool reached)
+{
     struct ferry__record *record = slot->record;
     record->status = reached ? FERRY_OK : FERRY_ERROR_DEVICE_LOST;
     record->device_ns = reached ? device_ns(v, queue, slot) : 0;
@@ -431,7 +454,8 @@ static void end_slot(struct vulkan *v, const struct vulkan_queue *queue, struct 
     slot->record = NULL;
 }
 
-uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue) {
+uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue)
+{
     uint64_t reached;
     bool known = ferry__vulkan_counter(v, queue->event, &reached);
     bool lost = atomic_load(&v->lost);

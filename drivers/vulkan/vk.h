@@ -28,7 +28,7 @@ enum {
     VULKAN__REGIONS_MAX = 128, /* regions of one copy command */
     /* Vulkan sets no limit; drivers keep lengths in 32 bits, some of them signed. */
     VULKAN__MAX_COPY = 1 << 29,
-    VULKAN__KERNELS = 2,       /* by enum ferry__command_kind */
+    VULKAN__KERNELS = 2,        /* by enum ferry__command_kind */
     VULKAN__KERNEL_GROUP = 256, /* invocations */
 };
 
@@ -84,9 +84,9 @@ struct vulkan_physical {
     uint32_t atom;
     float timestamp_period; /* ns for each tick */
     bool timeline, address, query_reset;
-    bool byte_storage; /* shaders store single bytes */
+    bool byte_storage;  /* shaders store single bytes */
     bool kernel_groups; /* a group of the kernels is not too large */
-    bool budget; /* VK_EXT_memory_budget */
+    bool budget;        /* VK_EXT_memory_budget */
     bool unified;
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t family_count;
@@ -140,13 +140,13 @@ struct vulkan_queue {
     unsigned roles;
     bool runs_kernels;
     VkSemaphore event;
-    pthread_mutex_t use;         /* vkQueueSubmit, with whoever else uses the queue */
-    pthread_mutex_t lock;        /* guards the lists and the records of those in flight */
-    struct vulkan_slot *free;    /* LIFO */
-    struct vulkan_slot *first;   /* in flight, oldest first */
+    pthread_mutex_t use;       /* vkQueueSubmit, with whoever else uses the queue */
+    pthread_mutex_t lock;      /* guards the lists and the records of those in flight */
+    struct vulkan_slot *free;  /* LIFO */
+    struct vulkan_slot *first; /* in flight, oldest first */
     struct vulkan_slot **last;
-    uint64_t submitted;          /* the last value handed to the device; guarded by lock */
-    _Atomic uint64_t retired;    /* records up to this value are written */
+    uint64_t submitted;       /* the last value handed to the device; guarded by lock */
+    _Atomic uint64_t retired; /* records up to this value are written */
 };
 
 struct vulkan {
@@ -154,15 +154,15 @@ struct vulkan {
     struct vulkan_physical physical;
     VkInstance instance;
     VkDevice device;
-    bool borrowed; /* the device is the user's */
+    bool borrowed;                   /* the device is the user's */
     struct ferry_vulkan_device user; /* a wrapped device's functions and user, else zero */
 
     enum ferry_map map_private;
     bool address; /* buffers have device addresses */
     bool byte_storage;
     bool query_reset;
-    uint64_t timed_from; /* submissions of this many bytes get timestamps */
-    bool any_blocks; /* waiting for any of several semaphores sleeps */
+    uint64_t timed_from;   /* submissions of this many bytes get timestamps */
+    bool any_blocks;       /* waiting for any of several semaphores sleeps */
     uint32_t family_count; /* distinct families that share buffers */
     uint32_t families[VULKAN__SHARING_MAX];
     uint32_t queue_count;
@@ -209,8 +209,8 @@ struct vulkan_memory {
     VkBuffer buffer;
     VkDeviceMemory memory; /* VK_NULL_HANDLE: the user's own buffer */
     bool borrowed;
-    uint64_t counted;      /* bytes of device-local memory that this takes */
-    uint64_t address;      /* for the kernels; 0: they cannot reach it */
+    uint64_t counted; /* bytes of device-local memory that this takes */
+    uint64_t address; /* for the kernels; 0: they cannot reach it */
 };
 
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
@@ -271,7 +271,8 @@ void ferry__vulkan_event_destroy(void *state, uint64_t event);
 void ferry__vulkan_event_signal(void *state, uint64_t event, uint64_t value);
 
 /* The number by which Ferry knows a semaphore: the same as ferry_vulkan_semaphore undoes. */
-static inline uint64_t vulkan_event(VkSemaphore semaphore) {
+static inline uint64_t vulkan_event(VkSemaphore semaphore)
+{
     return (uint64_t)(uintptr_t)semaphore;
 }
 

@@ -30,7 +30,7 @@ extern "C" {
 #define FERRY_VERSION_MAJOR 0
 #define FERRY_VERSION_MINOR 1
 #define FERRY_VERSION_PATCH 0
-#define FERRY_VERSION                                                                             \
+#define FERRY_VERSION \
     ((FERRY_VERSION_MAJOR << 16) | (FERRY_VERSION_MINOR << 8) | FERRY_VERSION_PATCH)
 
 #if defined(__GNUC__)
@@ -124,7 +124,7 @@ FERRY_API const char *ferry_path_name(enum ferry_path path);
 enum ferry_map {
     FERRY_MAP_AUTO = 0, /* where it is fast: coherent memory to write, cached memory to read */
     FERRY_MAP_NEVER,    /* private buffers are reached through the device only */
-    FERRY_MAP_ALWAYS,   /* wherever it can be had; Metal: backs private buffers with shared storage */
+    FERRY_MAP_ALWAYS,   /* wherever it can be had; on Metal private buffers get shared storage */
 };
 
 enum ferry_device_kind {
@@ -195,9 +195,9 @@ struct ferry_memory_info {
     uint64_t pooled;             /* freed memory kept for reuse */
     uint64_t peak;               /* the most in_use ever was, since the last reset */
     uint64_t total_allocated;    /* requested bytes of all buffers made, since the last reset */
-    uint64_t total_freed;        /* requested bytes of all buffers destroyed, since the last reset */
+    uint64_t total_freed;        /* requested bytes of all buffers destroyed since then */
     uint64_t allocation_count;   /* buffers made, since the last reset */
-    uint64_t deallocation_count; /* buffers destroyed, since the last reset */
+    uint64_t deallocation_count; /* buffers destroyed since then */
     uint64_t reserved[8];
 };
 
@@ -225,7 +225,8 @@ FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params
  */
 FERRY_API void ferry_device_close(ferry_device *device);
 
-FERRY_API void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info);
+FERRY_API void ferry_device_get_info(const ferry_device *device,
+                                     struct ferry_device_info *out_info);
 
 FERRY_CHECK enum ferry_status ferry_device_get_memory(ferry_device *device,
                                                       struct ferry_memory_info *out_info);
@@ -445,7 +446,8 @@ FERRY_CHECK enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry
 
 /* Page-aligned, cached, coherent host memory, until ferry_host_free or ferry_device_close. Transfers
  * from and to it need no staging. */
-FERRY_CHECK enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory);
+FERRY_CHECK enum ferry_status ferry_host_alloc(ferry_device *device, size_t size,
+                                               void **out_memory);
 
 /* NULL is allowed. Memory that operations still use is freed after them. */
 FERRY_API void ferry_host_free(ferry_device *device, void *memory);
@@ -528,8 +530,8 @@ enum ferry_operation {
 /* One operation on one path. Direct operations of at most 64 KiB are counted but not timed. */
 struct ferry_operation_stats {
     uint64_t operations, bytes, errors;
-    uint64_t timed, time_ns;                 /* how many were timed, and their time together */
-    uint64_t buckets[FERRY_TIME_BUCKETS];    /* of the timed ones; not cumulative */
+    uint64_t timed, time_ns;              /* how many were timed, and their time together */
+    uint64_t buckets[FERRY_TIME_BUCKETS]; /* of the timed ones; not cumulative */
 };
 
 /* Bucket i counts the submissions of at most 1 << (2 * i) operations, the last all. */
@@ -569,9 +571,9 @@ struct ferry_named_stats {
  * device, the name, which no two should share. The JSON is an array of objects that begin with
  * "device". Else like ferry_stats_format. */
 FERRY_CHECK enum ferry_status ferry_stats_format_named(const struct ferry_named_stats *named,
-                                                       size_t count,
-                                                       enum ferry_stats_format format, char *out,
-                                                       size_t capacity, size_t *out_size);
+                                                       size_t count, enum ferry_stats_format format,
+                                                       char *out, size_t capacity,
+                                                       size_t *out_size);
 
 #ifdef __cplusplus
 }

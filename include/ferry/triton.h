@@ -76,9 +76,8 @@ FERRY_API void ferry_triton_handle_destroy(void *base);
  * memory. NOT_FOUND for all other pointers. The buffer is borrowed: it lives as long as the handle
  * or the response. Private outputs are read with ferry_copy_to_host. Allowed in callbacks.
  */
-FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_resolve(const void *base,
-                                                            ferry_buffer **out_buffer,
-                                                            size_t *out_offset);
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_resolve(const void *base, ferry_buffer **out_buffer, size_t *out_offset);
 
 /* ---------------------------------------------------------------------------------------------
  * Gather: input tensors of many requests into buffers
@@ -151,8 +150,8 @@ struct ferry_triton_part {
 
 struct ferry_triton_output {
     const char *name;
-    int datatype;      /* a TRITONSERVER_DataType */
-    ferry_buffer *src; /* may be NULL if all parts are of 0 bytes */
+    int datatype;                          /* a TRITONSERVER_DataType */
+    ferry_buffer *src;                     /* may be NULL if all parts are of 0 bytes */
     const struct ferry_triton_part *parts; /* as many as responses */
     uint64_t reserved[4];
 };

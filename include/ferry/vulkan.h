@@ -105,7 +105,8 @@ FERRY_CHECK enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
  * --------------------------------------------------------------------------------------------- */
 
 /* The timeline semaphore of a wait or a signal that ferry_external_begin gave. */
-static inline VkSemaphore ferry_vulkan_semaphore(struct ferry_sync sync) {
+static inline VkSemaphore ferry_vulkan_semaphore(struct ferry_sync sync)
+{
 #if defined(VK_USE_64_BIT_PTR_DEFINES) && VK_USE_64_BIT_PTR_DEFINES
     return (VkSemaphore)(uintptr_t)sync.event;
 #else

@@ -18,8 +18,8 @@
 
 enum { SIZE = 70000, OFFSET = 512, PART = 4096 };
 
-static const struct peer_wish fake_wish = {.uuid = {0xfe, 0x44, 0x59, 0x0a, 1, 2, 3, 4, 5, 6, 7, 8,
-                                                    9, 10, 11, 12}};
+static const struct peer_wish fake_wish = {
+    .uuid = {0xfe, 0x44, 0x59, 0x0a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}};
 
 static int set_up(void **state)
 {

@@ -113,15 +113,22 @@ static inline struct ferry__command copy(const struct ferry__memory *dst, uint64
                                          const struct ferry__memory *src, uint64_t src_offset,
                                          uint64_t size)
 {
-    return (struct ferry__command){.kind = FERRY__COPY, .dst = dst, .dst_offset = dst_offset,
-                                   .src = src, .src_offset = src_offset, .size = size};
+    return (struct ferry__command){.kind = FERRY__COPY,
+                                   .dst = dst,
+                                   .dst_offset = dst_offset,
+                                   .src = src,
+                                   .src_offset = src_offset,
+                                   .size = size};
 }
 
 static inline struct ferry__command fill(const struct ferry__memory *dst, uint64_t offset,
                                          uint64_t size, uint8_t pattern_size)
 {
-    struct ferry__command command = {.kind = FERRY__FILL, .dst = dst, .dst_offset = offset,
-                                     .size = size, .pattern_size = pattern_size};
+    struct ferry__command command = {.kind = FERRY__FILL,
+                                     .dst = dst,
+                                     .dst_offset = offset,
+                                     .size = size,
+                                     .pattern_size = pattern_size};
     for (uint8_t i = 0; i < pattern_size; i++)
         command.pattern[i] = (uint8_t)(0x31 + 7 * i);
     return command;

@@ -27,26 +27,26 @@ enum metalsim_machine {
 
 /* The rules of Metal that it enforces or imitates. */
 enum metalsim_rule {
-    METALSIM_ALIGNMENT = 1,  /* copies and fills in multiples of 4 */
-    METALSIM_RANGE = 2,      /* not empty, in bounds, ranges as (location, length) */
-    METALSIM_TRUNCATION = 3, /* a copy of 4 GiB or more is cut to 32 bits: imitated, counted */
-    METALSIM_OVERLAP = 4,    /* source and destination of a copy overlap */
-    METALSIM_STORAGE = 5,    /* contents of private, or synchronising what is not managed */
-    METALSIM_MANAGED = 6,    /* two stores for managed memory: imitated; what is lost by that */
-    METALSIM_PRIVATE = 7,    /* private memory has no access but while commands run: imitated */
-    METALSIM_IMPORT = 8,     /* imports in whole pages, mapped for as long as the buffer lives */
-    METALSIM_OBJECTS = 9,    /* retain counts, pools on every thread, no message to the dead */
-    METALSIM_STATE = 10,     /* the order of calls on command buffers and encoders */
+    METALSIM_ALIGNMENT = 1,   /* copies and fills in multiples of 4 */
+    METALSIM_RANGE = 2,       /* not empty, in bounds, ranges as (location, length) */
+    METALSIM_TRUNCATION = 3,  /* a copy of 4 GiB or more is cut to 32 bits: imitated, counted */
+    METALSIM_OVERLAP = 4,     /* source and destination of a copy overlap */
+    METALSIM_STORAGE = 5,     /* contents of private, or synchronising what is not managed */
+    METALSIM_MANAGED = 6,     /* two stores for managed memory: imitated; what is lost by that */
+    METALSIM_PRIVATE = 7,     /* private memory has no access but while commands run: imitated */
+    METALSIM_IMPORT = 8,      /* imports in whole pages, mapped for as long as the buffer lives */
+    METALSIM_OBJECTS = 9,     /* retain counts, pools on every thread, no message to the dead */
+    METALSIM_STATE = 10,      /* the order of calls on command buffers and encoders */
     METALSIM_QUEUE_FULL = 11, /* all command buffers of a queue are out and none is committed */
-    METALSIM_ORDER = 12,     /* late, completed in any order; untracked unordered: imitated */
-    METALSIM_LIFETIME = 13,  /* a buffer of an unretained command buffer died before its work */
-    METALSIM_FAILURE = 14,   /* failed command buffers: partial work, no signal: injected */
-    METALSIM_NIL = 15,       /* constructors that give nil: injected */
-    METALSIM_DEVICE = 16,    /* objects of another device, methods that this Metal does not have */
-    METALSIM_TYPES = 17,     /* encodings, and garbage in the unused part of registers: imitated */
-    METALSIM_BLOCK = 18,     /* flags, description and signature of a block */
-    METALSIM_COUNTS = 19,    /* how many of what: metalsim_counts */
-    METALSIM_THREADS = 20,   /* one thread at a time in a command buffer and its encoders */
+    METALSIM_ORDER = 12,      /* late, completed in any order; untracked unordered: imitated */
+    METALSIM_LIFETIME = 13,   /* a buffer of an unretained command buffer died before its work */
+    METALSIM_FAILURE = 14,    /* failed command buffers: partial work, no signal: injected */
+    METALSIM_NIL = 15,        /* constructors that give nil: injected */
+    METALSIM_DEVICE = 16,     /* objects of another device, methods that this Metal does not have */
+    METALSIM_TYPES = 17,      /* encodings, and garbage in the unused part of registers: imitated */
+    METALSIM_BLOCK = 18,      /* flags, description and signature of a block */
+    METALSIM_COUNTS = 19,     /* how many of what: metalsim_counts */
+    METALSIM_THREADS = 20,    /* one thread at a time in a command buffer and its encoders */
     METALSIM_RULES
 };
 
@@ -57,23 +57,23 @@ enum metalsim_import { METALSIM_IMPORT_AS_MACHINE, METALSIM_IMPORT_NIL, METALSIM
 
 struct metalsim_config {
     enum metalsim_machine machine;
-    unsigned devices;          /* 0: 1 */
-    bool record;               /* breaches are counted; else the first one aborts */
-    bool loose_alignment;      /* Apple GPUs as they are: any offset and size */
-    bool no_shared;            /* discrete: shared buffers are nil */
-    bool disorder;             /* command buffers of a queue complete in any order */
+    unsigned devices;     /* 0: 1 */
+    bool record;          /* breaches are counted; else the first one aborts */
+    bool loose_alignment; /* Apple GPUs as they are: any offset and size */
+    bool no_shared;       /* discrete: shared buffers are nil */
+    bool disorder;        /* command buffers of a queue complete in any order */
     enum metalsim_import import;
-    uint64_t memory;           /* recommendedMaxWorkingSetSize, and all there is; 0: 8 GiB */
-    uint64_t max_buffer;       /* maxBufferLength; 0: 4 GiB */
-    uint64_t resources;        /* live buffers at most: the next is nil; 0: any number */
-    unsigned delay_us;         /* at most before a command buffer runs; 0: 50 */
-    uint64_t seed;             /* 0: 1 */
-    const char *hidden[4];     /* selectors that this Metal does not have */
-    const char *retyped;       /* this selector has encoding in place of its own */
+    uint64_t memory;       /* recommendedMaxWorkingSetSize, and all there is; 0: 8 GiB */
+    uint64_t max_buffer;   /* maxBufferLength; 0: 4 GiB */
+    uint64_t resources;    /* live buffers at most: the next is nil; 0: any number */
+    unsigned delay_us;     /* at most before a command buffer runs; 0: 50 */
+    uint64_t seed;         /* 0: 1 */
+    const char *hidden[4]; /* selectors that this Metal does not have */
+    const char *retyped;   /* this selector has encoding in place of its own */
     const char *encoding;
-    bool bad_kernels;          /* newLibraryWithSource fails */
-    bool twins;                /* all devices are one GPU, seen through several objects */
-    bool foreign_errors;       /* of failing command buffers, in a domain that is not their own */
+    bool bad_kernels;    /* newLibraryWithSource fails */
+    bool twins;          /* all devices are one GPU, seen through several objects */
+    bool foreign_errors; /* of failing command buffers, in a domain that is not their own */
 };
 
 /* Since the last reset. */

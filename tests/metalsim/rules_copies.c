@@ -56,8 +56,8 @@ void rule_range(void **unused)
 void rule_truncation(void **unused)
 {
     (void)unused;
-    struct client c = client_begin((struct metalsim_config){.max_buffer = 16ull << 30,
-                                                     .memory = 64ull << 30});
+    struct client c =
+        client_begin((struct metalsim_config){.max_buffer = 16ull << 30, .memory = 64ull << 30});
     uint64_t size = (4ull << 30) + 4096;
     mtl_id big = mtl_new_buffer(c.device, 2 * size, MTL_OPTION_SHARED);
     unsigned char *bytes = mtl_buffer_contents(big);

@@ -91,8 +91,7 @@ void rule_lifetime(void **unused)
         struct client c = client_begin((struct metalsim_config){0});
         mtl_id event = mtl_new_shared_event(c.device);
         mtl_id buffer = mtl_new_buffer(c.device, 64, MTL_OPTION_SHARED);
-        mtl_id commands =
-            retained ? mtl_new_commands_retained(c.queue) : mtl_new_commands(c.queue);
+        mtl_id commands = retained ? mtl_new_commands_retained(c.queue) : mtl_new_commands(c.queue);
         mtl_encode_wait(commands, event, 1);
         mtl_id blit = mtl_new_blit(commands);
         mtl_blit_fill(blit, buffer, (struct mtl_range){0, 64}, 1);
@@ -114,7 +113,8 @@ void rule_lifetime(void **unused)
 void rule_device(void **unused)
 {
     (void)unused;
-    struct client c = client_begin((struct metalsim_config){.devices = 2, .hidden = {"storageMode"}});
+    struct client c =
+        client_begin((struct metalsim_config){.devices = 2, .hidden = {"storageMode"}});
     mtl_id other = own_device(1);
     mtl_id foreign = mtl_new_buffer(other, 64, MTL_OPTION_SHARED);
     copy_once(&c, foreign, 0, c.shared, 0, 64);

@@ -58,22 +58,27 @@ struct sim_class {
 #define SEND2(on, name, s, e, o, v, n, R, A, B) SIM_TYPE(name, R, mtl_id, mtl_sel, A, B)
 #define SEND3(on, name, s, e, o, v, n, R, A, B, C) SIM_TYPE(name, R, mtl_id, mtl_sel, A, B, C)
 #define SEND4(on, name, s, e, o, v, n, R, A, B, C, D) SIM_TYPE(name, R, mtl_id, mtl_sel, A, B, C, D)
-#define SEND5(on, name, s, e, o, v, n, R, A, B, C, D, E)                                           \
+#define SEND5(on, name, s, e, o, v, n, R, A, B, C, D, E) \
     SIM_TYPE(name, R, mtl_id, mtl_sel, A, B, C, D, E)
 #include "../../drivers/metal/selectors.inc"
 #include "../../drivers/metal/selectors_end.inc"
 
-#define SIM_METHOD(name, function)                                                                 \
-    {MTL_SEL_##name, (void (*)(void))(1 ? (function) : (sim_type_##name)0)}
+#define SIM_METHOD(name, function)                                            \
+    {                                                                         \
+        MTL_SEL_##name, (void (*)(void))(1 ? (function) : (sim_type_##name)0) \
+    }
 
 /* Methods that give a BOOL leave garbage in the rest of the register, as Apple's may. */
 typedef uint64_t sim_dirty_bool;
 #define SIM_BOOL(value) ((sim_dirty_bool)0xdeadbeefdeadbe00u | !!(value))
-#define SIM_BOOL_METHOD(name, function) {MTL_SEL_##name, (void (*)(void))(function)}
+#define SIM_BOOL_METHOD(name, function)            \
+    {                                              \
+        MTL_SEL_##name, (void (*)(void))(function) \
+    }
 
 extern const struct sim_class sim_classes[SIM_KINDS];
 
-void *sim_make(enum sim_kind kind);      /* references 1 */
+void *sim_make(enum sim_kind kind);          /* references 1 */
 void *sim_make_constant(enum sim_kind kind); /* lives as long as the process, and is not counted */
 void *sim_check(void *object, enum sim_kind kind); /* NULL, and a breach, if it is not one */
 bool sim_is_alive(const void *object);
@@ -144,9 +149,9 @@ struct sim_error {
 };
 
 void sim_make_constants(void);
-mtl_id sim_string(const char *text);                   /* +0 */
-struct sim_error *sim_error_make(int code);            /* +1, of a command buffer */
-struct sim_error *sim_error_text(const char *text);    /* +1, of anything else */
+mtl_id sim_string(const char *text);                /* +0 */
+struct sim_error *sim_error_make(int code);         /* +1, of a command buffer */
+struct sim_error *sim_error_text(const char *text); /* +1, of anything else */
 extern const struct sim_method sim_string_methods[], sim_string_class_methods[];
 extern const struct sim_method sim_array_methods[], sim_error_methods[];
 extern const struct sim_method sim_listener_class_methods[];

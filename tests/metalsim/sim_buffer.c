@@ -17,8 +17,7 @@ static uint64_t round_up(uint64_t size, uint64_t to)
 
 static unsigned char *map(uint64_t size, int protection)
 {
-    void *memory =
-        mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -91,9 +90,8 @@ mtl_id sim_buffer_new(struct sim_device *device, uint64_t length, uint64_t optio
 {
     if (!length)
         sim_breach(METALSIM_RANGE, "a buffer of length 0");
-    if (sim_constructor_fails() || sim_counts_down(&sim.fail_buffer) ||
-        !options_allowed(options) || !length ||
-        length > sim.config.max_buffer || !account(device, length))
+    if (sim_constructor_fails() || sim_counts_down(&sim.fail_buffer) || !options_allowed(options) ||
+        !length || length > sim.config.max_buffer || !account(device, length))
         return NULL;
     struct sim_buffer *buffer = buffer_object(device, length, options);
     if (!back(buffer, length)) {
@@ -240,8 +238,8 @@ METALSIM_API void metalsim_close(void *buffer)
 }
 
 /* Out of the sanitizers' sight: it took half of the time of a suite with managed storage. */
-__attribute__((no_sanitize("address", "thread", "undefined")))
-static bool is_same(const unsigned char *a, const unsigned char *b, uint64_t n)
+__attribute__((no_sanitize("address", "thread", "undefined"))) static bool
+is_same(const unsigned char *a, const unsigned char *b, uint64_t n)
 {
     uint64_t x, y, differ = 0;
     for (; n >= sizeof x; n -= sizeof x, a += sizeof x, b += sizeof x) {
@@ -284,10 +282,11 @@ void sim_buffer_synchronize(struct sim_buffer *buffer)
     if (meets)
         sim_breach(METALSIM_MANAGED, "synchronizeResource: of a buffer that another queue writes");
     for (uint64_t at = 0; at < buffer->length && !meets; at += PAGE)
-        loses |= synchronize_page(buffer, at,
-                                  buffer->length - at < PAGE ? buffer->length - at : PAGE);
+        loses |=
+            synchronize_page(buffer, at, buffer->length - at < PAGE ? buffer->length - at : PAGE);
     if (loses)
-        sim_breach(METALSIM_MANAGED, "synchronizeResource: overwrites what the CPU did not announce");
+        sim_breach(METALSIM_MANAGED,
+                   "synchronizeResource: overwrites what the CPU did not announce");
     sim_lock();
     buffer->synchronizing--;
     sim_unlock();

@@ -6,9 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-struct sim_state sim = {.lock = PTHREAD_MUTEX_INITIALIZER,
-                        .changed = PTHREAD_COND_INITIALIZER,
-                        .random = 1};
+struct sim_state sim = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .random = 1};
 
 static const struct machine {
     const char *name;

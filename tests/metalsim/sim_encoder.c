@@ -235,10 +235,7 @@ static void compute_dispatch(mtl_id self, mtl_sel cmd, struct mtl_size groups,
 }
 
 const struct sim_method sim_compute_methods[] = {
-    SIM_METHOD(set_pipeline, compute_set_pipeline),
-    SIM_METHOD(set_buffer, compute_set_buffer),
-    SIM_METHOD(set_bytes, compute_set_bytes),
-    SIM_METHOD(dispatch, compute_dispatch),
-    SIM_METHOD(end_encoding, encoder_end),
-    {0, NULL},
+    SIM_METHOD(set_pipeline, compute_set_pipeline), SIM_METHOD(set_buffer, compute_set_buffer),
+    SIM_METHOD(set_bytes, compute_set_bytes),       SIM_METHOD(dispatch, compute_dispatch),
+    SIM_METHOD(end_encoding, encoder_end),          {0, NULL},
 };

@@ -119,21 +119,11 @@ static void run_item(struct sim_commands *commands, const struct sim_item *item,
     if (!is_usable(commands, item->dst) || !is_usable(commands, item->src))
         return;
     switch (item->kind) {
-    case SIM_COPY:
-        run_copy(item, part);
-        break;
-    case SIM_FILL:
-        run_fill(item, part);
-        break;
-    case SIM_SYNCHRONIZE:
-        sim_buffer_synchronize(item->dst);
-        break;
-    case SIM_DISPATCH:
-        run_kernel(commands, item, part);
-        break;
-    case SIM_SIGNAL:
-        sim_event_raise(item->dst, item->value);
-        break;
+    case SIM_COPY: run_copy(item, part); break;
+    case SIM_FILL: run_fill(item, part); break;
+    case SIM_SYNCHRONIZE: sim_buffer_synchronize(item->dst); break;
+    case SIM_DISPATCH: run_kernel(commands, item, part); break;
+    case SIM_SIGNAL: sim_event_raise(item->dst, item->value); break;
     case SIM_WAIT:
         sim_lock();
         while (((struct sim_event *)item->dst)->value < item->value)

@@ -75,8 +75,8 @@ void sim_array_dealloc(struct sim_object *object)
         sim_release(array->items[i]);
 }
 
-const struct sim_method sim_array_methods[] = {SIM_METHOD(array_count, array_count),
-                                               SIM_METHOD(array_at, array_at), {0, NULL}};
+const struct sim_method sim_array_methods[] = {
+    SIM_METHOD(array_count, array_count), SIM_METHOD(array_at, array_at), {0, NULL}};
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
@@ -106,8 +106,8 @@ struct sim_error *sim_error_make(int code)
 {
     struct sim_error *error = sim_make(SIM_ERROR);
     error->code = code;
-    error->domain = sim.config.foreign_errors ? "IOGPUCommandQueueErrorDomain"
-                                              : "MTLCommandBufferErrorDomain";
+    error->domain =
+        sim.config.foreign_errors ? "IOGPUCommandQueueErrorDomain" : "MTLCommandBufferErrorDomain";
     bool known = code > 0 && (size_t)code < sizeof error_words / sizeof *error_words;
     snprintf(error->text, sizeof error->text, "%s (%08x)",
              known && error_words[code] ? error_words[code] : "Unknown", (unsigned)code);
@@ -143,7 +143,8 @@ static mtl_id error_text(mtl_id self, mtl_sel cmd)
 
 const struct sim_method sim_error_methods[] = {SIM_METHOD(error_code, error_code),
                                                SIM_METHOD(error_domain, error_domain),
-                                               SIM_METHOD(error_text, error_text), {0, NULL}};
+                                               SIM_METHOD(error_text, error_text),
+                                               {0, NULL}};
 
 /* --- listeners -------------------------------------------------------------------------------- */
 

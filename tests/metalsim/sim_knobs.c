@@ -55,7 +55,7 @@ static void read_knob(const char *text, size_t length, uint64_t *values)
     for (int i = 0; i < KNOB_COUNT; i++)
         if (strlen(names[i]) == name && !memcmp(names[i], text, name)) {
             const char *value = text + name + 1;
-            values[i] = name == length             ? 1
+            values[i] = name == length              ? 1
                         : !strncmp(value, "all", 3) ? UINT64_MAX
                                                     : strtoull(value, NULL, 0);
             return;

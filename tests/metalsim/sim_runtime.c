@@ -192,8 +192,8 @@ static const struct {
 #include "../../drivers/metal/selectors_end.inc"
 };
 
-static const struct sim_method root_methods[] = {
-    SIM_BOOL_METHOD(responds, object_responds), {0, NULL}};
+static const struct sim_method root_methods[] = {SIM_BOOL_METHOD(responds, object_responds),
+                                                 {0, NULL}};
 
 const struct sim_class sim_classes[SIM_KINDS] = {
     [SIM_STRING] = {"NSString", sim_string_methods, sim_string_class_methods, sim_string_dealloc,

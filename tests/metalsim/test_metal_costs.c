@@ -14,8 +14,7 @@ static ferry_device *open_machine(enum metalsim_machine machine)
 {
     ferry_device *device = NULL;
     assert_int_equal(metalsim_reset(&(struct metalsim_config){.machine = machine}), 0);
-    const struct ferry_device_params params = {.name = "metal",
-                                               .map_private = FERRY_MAP_NEVER};
+    const struct ferry_device_params params = {.name = "metal", .map_private = FERRY_MAP_NEVER};
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
     return device;
 }
@@ -82,9 +81,9 @@ static void test_small_uploads(void **state)
         assert_int_equal(ferry_batch_create(device, &batch), FERRY_OK);
         for (int i = 0; i < COUNT; i++) {
             memset(bytes[i], i, EACH);
-            assert_int_equal(ferry_batch_copy_from_host(batch, buffer, bytes[i], EACH,
-                                                        (size_t)i * EACH),
-                             FERRY_OK);
+            assert_int_equal(
+                ferry_batch_copy_from_host(batch, buffer, bytes[i], EACH, (size_t)i * EACH),
+                FERRY_OK);
         }
         struct metalsim_counts before = now(device);
         ferry_ticket ticket;
@@ -160,8 +159,7 @@ static void test_calibration(void **state)
         assert_int_equal(metalsim_reset(&(struct metalsim_config){0}), 0);
         metalsim_fail_commands(failing, 3, 5);
         setenv("FERRY_METAL_ENGINE", "calibrate", 1);
-        const struct ferry_device_params params = {.name = "metal",
-                                                   .map_private = FERRY_MAP_NEVER};
+        const struct ferry_device_params params = {.name = "metal", .map_private = FERRY_MAP_NEVER};
         assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
         unsetenv("FERRY_METAL_ENGINE");
         struct metalsim_counts before = now(device), after;
@@ -209,8 +207,7 @@ static void test_mapped(void **state)
     (void)state;
     ferry_device *device = NULL;
     assert_int_equal(metalsim_reset(&(struct metalsim_config){0}), 0);
-    const struct ferry_device_params params = {.name = "metal",
-                                               .map_private = FERRY_MAP_ALWAYS};
+    const struct ferry_device_params params = {.name = "metal", .map_private = FERRY_MAP_ALWAYS};
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
     ferry_buffer *buffer = make(device, 4096);
     struct metalsim_counts before = now(device);
@@ -228,12 +225,9 @@ int main(void)
 {
     setenv("FERRY_THRESHOLDS", "default", 1); /* transfers are counted */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_large_upload),
-        cmocka_unit_test(test_small_uploads),
-        cmocka_unit_test(test_engines),
-        cmocka_unit_test(test_forced_engine),
-        cmocka_unit_test(test_calibration),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_large_upload), cmocka_unit_test(test_small_uploads),
+        cmocka_unit_test(test_engines),      cmocka_unit_test(test_forced_engine),
+        cmocka_unit_test(test_calibration),  cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,9 +145,9 @@ static void memory(struct world *world, const struct machine *machine)
     }
     assert_true(driver->memory_available(world->state) == 8ull << 30);
     struct ferry__memory none;
-    assert_int_equal(driver->memory_alloc(world->state, FERRY__USE_PRIVATE, 5ull << 30, NULL, &none,
-                                          world->why),
-                     FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(
+        driver->memory_alloc(world->state, FERRY__USE_PRIVATE, 5ull << 30, NULL, &none, world->why),
+        FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_string_equal(world->why, "Metal gave no buffer of 5368709120 bytes");
 }
 
@@ -495,8 +495,8 @@ static void test_queues(void **unused)
     for (uint64_t round = 1; round <= 50; round++) {
         struct ferry__record records[3] = {{0}};
         for (unsigned q = 0; q < 3; q++) {
-            struct ferry__command command = q ? copy(&m, 512 * q, &m, 512 * (q - 1), 512)
-                                              : fill(&m, 0, 512, 1);
+            struct ferry__command command =
+                q ? copy(&m, 512 * q, &m, 512 * (q - 1), 512) : fill(&m, 0, 512, 1);
             command.pattern[0] = (uint8_t)round;
             struct ferry_sync wait = {world.limits.queues[(q + 2) % 3].event,
                                       q ? round : round - 1};

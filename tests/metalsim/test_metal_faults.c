@@ -181,8 +181,8 @@ static void test_old_metal(void **unused)
     static const struct metalsim_config olds[] = {
         {.machine = METALSIM_INTEL,
          .hidden = {"hasUnifiedMemory", "supportsFamily:", "registryID", "GPUStartTime"}},
-        {.machine = METALSIM_AMD, .hidden = {"hasUnifiedMemory", "maxBufferLength",
-                                             "currentAllocatedSize", "GPUEndTime"}},
+        {.machine = METALSIM_AMD,
+         .hidden = {"hasUnifiedMemory", "maxBufferLength", "currentAllocatedSize", "GPUEndTime"}},
     };
     for (int i = 0; i < 2; i++) {
         struct world world;
@@ -201,9 +201,9 @@ static void test_old_metal(void **unused)
     }
     start_machine(&(struct metalsim_config){.hidden = {"newSharedEvent"}});
     struct world world = {0};
-    assert_int_equal(driver->open(&(struct ferry__open_params){0}, &world.state, &world.limits,
-                                  world.why),
-                     FERRY_ERROR_UNSUPPORTED);
+    assert_int_equal(
+        driver->open(&(struct ferry__open_params){0}, &world.state, &world.limits, world.why),
+        FERRY_ERROR_UNSUPPORTED);
     assert_string_equal(world.why, "this Metal has no newSharedEvent");
 }
 
@@ -332,8 +332,7 @@ static void lose(int code)
     memcpy(seen, records, sizeof seen);
     assert_int_equal(records[1].status, FERRY_ERROR_DEVICE_LOST);
     assert_non_null(strstr(records[1].why, "MTLCommandBufferErrorDomain"));
-    assert_int_equal(submit(&world, 0, commands, 1, NULL, 0, &records[0]),
-                     FERRY_ERROR_DEVICE_LOST);
+    assert_int_equal(submit(&world, 0, commands, 1, NULL, 0, &records[0]), FERRY_ERROR_DEVICE_LOST);
     driver->wait_any(world.state, NULL, 0, UINT64_MAX); /* does not wait any more */
     give(&world, &m);
     close_world(&world);
@@ -353,14 +352,10 @@ static void test_loss(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constructors),
-        cmocka_unit_test(test_host_memory),
-        cmocka_unit_test(test_no_kernels),
-        cmocka_unit_test(test_old_metal),
-        cmocka_unit_test(test_failing_commands),
-        cmocka_unit_test(test_foreign_error),
-        cmocka_unit_test(test_event_of_the_last),
-        cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_constructors),      cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_no_kernels),        cmocka_unit_test(test_old_metal),
+        cmocka_unit_test(test_failing_commands),  cmocka_unit_test(test_foreign_error),
+        cmocka_unit_test(test_event_of_the_last), cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,7 @@
 
 #define OK(call) assert_int_equal((call), FERRY_OK)
 
-static const struct ferry_device_params never = {.name = "metal",
-                                                 .map_private = FERRY_MAP_NEVER};
+static const struct ferry_device_params never = {.name = "metal", .map_private = FERRY_MAP_NEVER};
 
 static void reset(struct metalsim_config config)
 {

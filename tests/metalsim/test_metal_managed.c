@@ -55,8 +55,7 @@ static void bounce(struct lane *lane, unsigned char *want, int round)
 static void overlap(struct lane *lane, unsigned char *want, int round)
 {
     memmove(want + 4, want, 2048 + 4 * (size_t)round);
-    CHECK(lane,
-          !ferry_copy_buffer(lane->buffer, lane->buffer, 2048 + 4 * (size_t)round, 4, 0));
+    CHECK(lane, !ferry_copy_buffer(lane->buffer, lane->buffer, 2048 + 4 * (size_t)round, 4, 0));
 }
 
 /* Uploads, which are written to upload memory meanwhile. */
@@ -98,12 +97,12 @@ static void *run_lane(void *argument)
 
 static void lanes(bool no_shared, unsigned queues)
 {
-    static void (*const works[THREADS])(struct lane *, unsigned char *, int) = {
-        bounce, overlap, upload, batch};
-    start_machine(&(struct metalsim_config){.machine = METALSIM_AMD, .no_shared = no_shared,
-                                            .bad_kernels = true, .disorder = true});
-    const struct ferry_device_params params = {.name = "metal", .queues = queues,
-                                               .map_private = FERRY_MAP_NEVER};
+    static void (*const works[THREADS])(struct lane *, unsigned char *, int) = {bounce, overlap,
+                                                                                upload, batch};
+    start_machine(&(struct metalsim_config){
+        .machine = METALSIM_AMD, .no_shared = no_shared, .bad_kernels = true, .disorder = true});
+    const struct ferry_device_params params = {
+        .name = "metal", .queues = queues, .map_private = FERRY_MAP_NEVER};
     ferry_device *device = NULL;
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
     struct lane lanes[THREADS];

@@ -81,8 +81,8 @@ static void count_dispose(const void *block)
 struct mtl_closure client_handler(void (*run)(const struct mtl_closure *block, mtl_id commands),
                                   void *captured)
 {
-    static const struct mtl_block_description description = {
-        0, sizeof(struct mtl_closure), count_copy, count_dispose, "v16@?0@8"};
+    static const struct mtl_block_description description = {0, sizeof(struct mtl_closure),
+                                                             count_copy, count_dispose, "v16@?0@8"};
     return mtl_closure((void (*)(void))run, &description, captured);
 }
 

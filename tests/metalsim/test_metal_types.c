@@ -4,7 +4,7 @@
 #include "drivers/metal/objc.h"
 
 /* The letters of the types of a row, to compare with the encoding that the row has. */
-#define LETTERS(T)                                                                                 \
+#define LETTERS(T) \
     _Generic((T *)0,                                                                               \
         void *: "v", mtl_id *: "@", mtl_id **: "^@", mtl_sel *: ":", mtl_block *: "@?",           \
         mtl_bool *: "B", uint8_t *: "C", uint64_t *: "Q", int64_t *: "q", double *: "d",          \
@@ -17,11 +17,11 @@ static const struct {
 #define SEND0(on, name, s, e, o, v, n, R) {s, e, {LETTERS(R)}},
 #define SEND1(on, name, s, e, o, v, n, R, A) {s, e, {LETTERS(R), LETTERS(A)}},
 #define SEND2(on, name, s, e, o, v, n, R, A, B) {s, e, {LETTERS(R), LETTERS(A), LETTERS(B)}},
-#define SEND3(on, name, s, e, o, v, n, R, A, B, C)                                                 \
+#define SEND3(on, name, s, e, o, v, n, R, A, B, C) \
     {s, e, {LETTERS(R), LETTERS(A), LETTERS(B), LETTERS(C)}},
-#define SEND4(on, name, s, e, o, v, n, R, A, B, C, D)                                              \
+#define SEND4(on, name, s, e, o, v, n, R, A, B, C, D) \
     {s, e, {LETTERS(R), LETTERS(A), LETTERS(B), LETTERS(C), LETTERS(D)}},
-#define SEND5(on, name, s, e, o, v, n, R, A, B, C, D, E)                                           \
+#define SEND5(on, name, s, e, o, v, n, R, A, B, C, D, E) \
     {s, e, {LETTERS(R), LETTERS(A), LETTERS(B), LETTERS(C), LETTERS(D), LETTERS(E)}},
 #include "drivers/metal/selectors.inc"
 #include "drivers/metal/selectors_end.inc"
@@ -82,8 +82,8 @@ static void test_types(void **unused)
     } wrong[] = {
         {"newBufferWithLength:options:", "@32@0:8I16Q24", "newBufferWithLength:options:"},
         {"contents", "Q16@0:8", "contents"},
-        {"copyFromBuffer:sourceOffset:toBuffer:destinationOffset:size:",
-         "v48@0:8@16Q24@32Q40", "copyFromBuffer:"},
+        {"copyFromBuffer:sourceOffset:toBuffer:destinationOffset:size:", "v48@0:8@16Q24@32Q40",
+         "copyFromBuffer:"},
         {"fillBuffer:range:value:", "v44@0:8@16{_NSRange=QQ}24S40", "fillBuffer:"},
         {"GPUStartTime", "f16@0:8", "GPUStartTime"},
         {"setSignaledValue:", "v20@0:8i16", "setSignaledValue:"},
@@ -97,8 +97,8 @@ static void test_types(void **unused)
                                                 .encoding = wrong[i].encoding});
         struct world world = {0};
         ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
-        enum ferry_status status = driver->open(&(struct ferry__open_params){0}, &world.state,
-                                                &world.limits, world.why);
+        enum ferry_status status =
+            driver->open(&(struct ferry__open_params){0}, &world.state, &world.limits, world.why);
         ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
         bool refused = wrong[i].says != NULL;
         assert_int_equal(status != FERRY_OK, refused);

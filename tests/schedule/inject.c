@@ -14,15 +14,20 @@
 
 /* Two devices, little staging, three queues: everything the engine has is used. */
 static const struct config scenario = {
-    .name = "inject", .knobs = "queues=2", .second_knobs = "align=4,fill_pattern=1",
+    .name = "inject",
+    .knobs = "queues=2",
+    .second_knobs = "align=4,fill_pattern=1",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
     .failing = true,
 };
 
 static const struct config losing = {
-    .name = "inject", .knobs = "queues=2", .second_knobs = "",
+    .name = "inject",
+    .knobs = "queues=2",
+    .second_knobs = "",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true, .losing = true,
+    .failing = true,
+    .losing = true,
 };
 
 #ifdef SCHEDULE_METALSIM
@@ -33,15 +38,20 @@ static const struct config losing = {
 
 /* On Metal with one device: its knobs are the process's. */
 static const struct config metal_scenario = {
-    .name = "inject", METAL, .knobs = "apple,disorder",
+    .name = "inject",
+    METAL,
+    .knobs = "apple,disorder",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
     .failing = true,
 };
 
 static const struct config metal_losing = {
-    .name = "inject", METAL, .knobs = "apple",
+    .name = "inject",
+    METAL,
+    .knobs = "apple",
     .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true, .losing = true,
+    .failing = true,
+    .losing = true,
 };
 
 /* By whether it is on Metal, and whether the device is lost. */
@@ -108,7 +118,10 @@ bool inject(const char *what, uint64_t seed, size_t steps)
         n++;
         bool loses = strcmp(name, "lose_at") == 0;
         struct run run = {.config = scenarios[metal][loses],
-                          .seed = seed, .steps = steps, .refusing = true, .injected = what,
+                          .seed = seed,
+                          .steps = steps,
+                          .refusing = true,
+                          .injected = what,
                           .injected_at = n};
         failed = allocations ? one_allocation(&run, n, steps) : one_knob(&run, knob, n, steps);
     }

@@ -29,8 +29,7 @@ void lane_replace(struct lane *lane, size_t index)
     bool zeroed = !lane->run->config->failing && one_in(&lane->random, 2);
     enum ferry_storage storage =
         one_in(&lane->random, 3) ? FERRY_STORAGE_SHARED : FERRY_STORAGE_PRIVATE;
-    struct model *model =
-        model_create(lane->run, device, some_size(lane), storage, zeroed);
+    struct model *model = model_create(lane->run, device, some_size(lane), storage, zeroed);
     if (model != NULL)
         model->number = lane->number * 1000 + lane->made++;
     lane->models[index] = model;
@@ -154,8 +153,8 @@ void op_use_file(struct op *op)
 
 void op_fetch_file(const struct op *op)
 {
-    if (op->file && pread(lanes_file, op->host, op->size, (off_t)op->file_offset) !=
-                        (ssize_t)op->size)
+    if (op->file &&
+        pread(lanes_file, op->host, op->size, (off_t)op->file_offset) != (ssize_t)op->size)
         memset(op->host, GUARD_BYTE, op->size); /* which is seen to differ */
 }
 
@@ -184,17 +183,14 @@ static enum ferry_status call_waiting(const struct op *op)
         if (op->file)
             return ferry_copy_to_file(src, lanes_file, op->file_offset, op->size, op->src_offset);
         return ferry_copy_to_host(src, op->host, op->size, op->src_offset);
-    case COPY:
-        return ferry_copy_buffer(dst, src, op->size, op->dst_offset, op->src_offset);
+    case COPY: return ferry_copy_buffer(dst, src, op->size, op->dst_offset, op->src_offset);
     case FILL:
         return ferry_fill_buffer(dst, op->size, op->dst_offset, op->pattern, op->pattern_size);
-    case ZERO:
-        return ferry_zero_buffer(dst);
+    case ZERO: return ferry_zero_buffer(dst);
     case CONTENTS:
     case POKE:
     case EXTERNAL:
-    case KIND_COUNT:
-        break;
+    case KIND_COUNT: break;
     }
     return FERRY_ERROR_INTERNAL;
 }
@@ -217,18 +213,16 @@ static enum ferry_status call_async(const struct op *op, ferry_callback cb, void
                                             op->src_offset, cb, user, ticket);
         return ferry_copy_to_host_async(src, op->host, op->size, op->src_offset, cb, user, ticket);
     case COPY:
-        return ferry_copy_buffer_async(dst, src, op->size, op->dst_offset, op->src_offset, cb,
-                                       user, ticket);
+        return ferry_copy_buffer_async(dst, src, op->size, op->dst_offset, op->src_offset, cb, user,
+                                       ticket);
     case FILL:
-        return ferry_fill_buffer_async(dst, op->size, op->dst_offset, op->pattern,
-                                       op->pattern_size, cb, user, ticket);
-    case ZERO:
-        return ferry_zero_buffer_async(dst, cb, user, ticket);
+        return ferry_fill_buffer_async(dst, op->size, op->dst_offset, op->pattern, op->pattern_size,
+                                       cb, user, ticket);
+    case ZERO: return ferry_zero_buffer_async(dst, cb, user, ticket);
     case CONTENTS:
     case POKE:
     case EXTERNAL:
-    case KIND_COUNT:
-        break;
+    case KIND_COUNT: break;
     }
     return FERRY_ERROR_INTERNAL;
 }
@@ -253,13 +247,11 @@ static enum ferry_status record(ferry_batch *batch, const struct op *op)
     case FILL:
         return ferry_batch_fill_buffer(batch, dst, op->size, op->dst_offset, op->pattern,
                                        op->pattern_size);
-    case ZERO:
-        return ferry_batch_zero_buffer(batch, dst);
+    case ZERO: return ferry_batch_zero_buffer(batch, dst);
     case CONTENTS:
     case POKE:
     case EXTERNAL:
-    case KIND_COUNT:
-        break;
+    case KIND_COUNT: break;
     }
     return FERRY_ERROR_INTERNAL;
 }
@@ -343,9 +335,8 @@ void lane_check(struct lane *lane)
         const struct old *old = &lane->old[i];
         enum ferry_status status = ferry_wait(old->device, old->ticket, FERRY_FOREVER);
         if (status != old->status)
-            wrong(lane->run, "ticket %llu was %s, and is %s later",
-                  (unsigned long long)old->ticket, ferry_status_name(old->status),
-                  ferry_status_name(status));
+            wrong(lane->run, "ticket %llu was %s, and is %s later", (unsigned long long)old->ticket,
+                  ferry_status_name(old->status), ferry_status_name(status));
     }
     for (size_t i = 0; i < lane->count; i++)
         free(lane->tasks[i]);
@@ -384,7 +375,9 @@ void lane_verify(struct lane *lane)
             continue;
         struct task *task = lane_add(lane);
         task->count = 1;
-        task->ops[0] = (struct op){.kind = UPLOAD, .dst = model, .dst_offset = model->from,
+        task->ops[0] = (struct op){.kind = UPLOAD,
+                                   .dst = model,
+                                   .dst_offset = model->from,
                                    .size = model->to - model->from};
         op_write_from(lane, &task->ops[0]);
         lane_issue(lane, task, one_in(&lane->random, 2));

@@ -61,8 +61,10 @@ int main(int argc, char **argv)
             continue;
         found = true;
         for (uint64_t n = 0; n < options.seeds; n++) {
-            struct run run = {.config = &configs[i], .seed = options.seed + n,
-                              .steps = options.steps, .refusing = configs[i].failing};
+            struct run run = {.config = &configs[i],
+                              .seed = options.seed + n,
+                              .steps = options.steps,
+                              .refusing = configs[i].failing};
             printf("schedule --config %s --seed %llu --steps %zu\n", run.config->name,
                    (unsigned long long)run.seed, run.steps);
             run_all(&run);

@@ -13,8 +13,8 @@ enum {
 };
 
 static const char *const kinds[KIND_COUNT] = {
-    [UPLOAD] = "upload", [DOWNLOAD] = "download", [COPY] = "copy",         [FILL] = "fill",
-    [ZERO] = "zero",     [CONTENTS] = "contents", [POKE] = "poke",         [EXTERNAL] = "external",
+    [UPLOAD] = "upload", [DOWNLOAD] = "download", [COPY] = "copy", [FILL] = "fill",
+    [ZERO] = "zero",     [CONTENTS] = "contents", [POKE] = "poke", [EXTERNAL] = "external",
 };
 
 struct model *model_create(const struct run *run, unsigned device, size_t size,
@@ -147,9 +147,7 @@ static void apply(const struct run *run, const struct task *task, const struct o
         op_fetch_file(op);
         compare(run, task, op);
         return;
-    case CONTENTS:
-        compare(run, task, op);
-        return;
+    case CONTENTS: compare(run, task, op); return;
     case EXTERNAL: /* our external work writes nothing, but what it says it wrote may be read */
         if (dst != NULL)
             dst->sure_from = dst->sure_to = 0;
@@ -169,8 +167,7 @@ static void apply(const struct run *run, const struct task *task, const struct o
             dst->bytes[op->dst_offset + i] = op->pattern[i % op->pattern_size];
         memset(dst->known + op->dst_offset, 1, op->size);
         break;
-    case KIND_COUNT:
-        return;
+    case KIND_COUNT: return;
     }
     cover(dst, op->dst_offset, op->size);
 }
@@ -202,9 +199,10 @@ static void do_one(const struct run *run, const struct task *task)
     describe(text, sizeof text, op);
     if (task->status == FERRY_OK) {
         if (must != 0 || task->ended != FERRY_OK)
-            wrong(run, "%s, ticket %llu: done, though it reads bytes whose write failed, "
-                       "or was ended with %s", text, (unsigned long long)task->ticket,
-                  ferry_status_name(task->ended));
+            wrong(run,
+                  "%s, ticket %llu: done, though it reads bytes whose write failed, "
+                  "or was ended with %s",
+                  text, (unsigned long long)task->ticket, ferry_status_name(task->ended));
         apply(run, task, op);
         return;
     }
@@ -228,8 +226,10 @@ static void do_batch(const struct run *run, const struct task *task)
         const struct op *op = &task->ops[i];
         unsigned must = must_fail(op), may = may_fail(run, task, op);
         if (must != 0 && task->status == FERRY_OK)
-            wrong(run, "batch of ticket %llu: done, though operation %u reads bytes whose write "
-                       "failed", (unsigned long long)task->ticket, i);
+            wrong(run,
+                  "batch of ticket %llu: done, though operation %u reads bytes whose write "
+                  "failed",
+                  (unsigned long long)task->ticket, i);
         if (task->status == FERRY_OK || (must | may) == 0) {
             apply(run, task, op);
             continue;

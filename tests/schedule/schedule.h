@@ -40,7 +40,7 @@ struct config {
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */
     void (*work)(const struct ferry_external *external); /* NULL: vulkan_work */
-    bool metal;       /* on simulated Metal; the knobs are METALSIM, and one for both devices */
+    bool metal; /* on simulated Metal; the knobs are METALSIM, and one for both devices */
 };
 
 extern const struct config configs[];
@@ -136,9 +136,9 @@ struct task {
     unsigned count;
     bool batch, waited, refused; /* refused: the call itself failed, and nothing was done */
     bool with_callback;
-    bool asked;                 /* answered: what ferry_wait said */
+    bool asked; /* answered: what ferry_wait said */
     enum ferry_status answered, status;
-    enum ferry_status ended;    /* of external work: what it was ended with */
+    enum ferry_status ended; /* of external work: what it was ended with */
     ferry_device *device;
     ferry_ticket ticket;
     _Atomic unsigned calls; /* of the callback */
@@ -182,15 +182,15 @@ struct lane {
     size_t count, capacity;
     struct memory *memory; /* host memory of this round */
     size_t memory_count;
-    bool quiet;        /* its callbacks submit nothing */
-    bool in_callbacks; /* its calls are made in callbacks: none may wait */
+    bool quiet;         /* its callbacks submit nothing */
+    bool in_callbacks;  /* its calls are made in callbacks: none may wait */
     struct lane *nests; /* by device: what callbacks on it may go on with */
     struct old old[OLD_MAX];
     size_t old_next;
-    struct task *held; /* external work that has not ended */
+    struct task *held;              /* external work that has not ended */
     struct ferry_external external; /* that held stands for */
-    unsigned held_for; /* steps until it ends */
-    unsigned made; /* models made so far */
+    unsigned held_for;              /* steps until it ends */
+    unsigned made;                  /* models made so far */
 };
 
 void lane_init(struct lane *lane, struct run *run, unsigned number, bool in_callbacks);

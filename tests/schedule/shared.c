@@ -77,24 +77,24 @@ static void write_some(struct writer *writer, ferry_batch *batch)
     size_t size, offset;
     ferry_ticket ticket = 0;
     some_range(writer, &size, &offset);
-    unsigned char value = (unsigned char)(1 + writer->number +
-                                          writer->run->config->threads *
-                                              (writer->next_value++ % VALUES));
+    unsigned char value =
+        (unsigned char)(1 + writer->number +
+                        writer->run->config->threads * (writer->next_value++ % VALUES));
     memset(writer->last[which] + offset, value, size);
     ferry_buffer *buffer = writer->buffers[which];
     if (one_in(&writer->random, 2)) {
         unsigned char *bytes = malloc(size + 1);
         memset(bytes, value, size);
         writer->memory[writer->memory_count++] = bytes;
-        expect_ok(writer, batch != NULL ? ferry_batch_copy_from_host(batch, buffer, bytes, size,
-                                                                     offset)
-                                        : ferry_copy_from_host_async(buffer, bytes, size, offset,
-                                                                     NULL, NULL, &ticket));
+        expect_ok(writer, batch != NULL
+                              ? ferry_batch_copy_from_host(batch, buffer, bytes, size, offset)
+                              : ferry_copy_from_host_async(buffer, bytes, size, offset, NULL, NULL,
+                                                           &ticket));
     } else {
         expect_ok(writer, batch != NULL
                               ? ferry_batch_fill_buffer(batch, buffer, size, offset, &value, 1)
-                              : ferry_fill_buffer_async(buffer, size, offset, &value, 1, NULL,
-                                                        NULL, &ticket));
+                              : ferry_fill_buffer_async(buffer, size, offset, &value, 1, NULL, NULL,
+                                                        &ticket));
     }
     finish(writer, ticket);
 }
@@ -117,8 +117,7 @@ static void read_some(struct writer *writer)
         buffer = writer->scratch;
     }
     expect_ok(writer, one_in(&writer->random, 3)
-                          ? ferry_copy_to_host(buffer, reading->got, reading->size,
-                                               reading->offset)
+                          ? ferry_copy_to_host(buffer, reading->got, reading->size, reading->offset)
                           : ferry_copy_to_host_async(buffer, reading->got, reading->size,
                                                      reading->offset, NULL, NULL, &ticket));
     finish(writer, ticket);
@@ -230,9 +229,9 @@ void shared_rounds(struct run *run)
 {
     if (WATCHES_RACES && run->config->params.map_private != FERRY_MAP_NEVER)
         return;
-    ferry_buffer *buffers[BUFFERS] = {make(run, FERRY_STORAGE_PRIVATE),
-                                      make(run, WATCHES_RACES ? FERRY_STORAGE_PRIVATE
-                                                              : FERRY_STORAGE_SHARED)};
+    ferry_buffer *buffers[BUFFERS] = {
+        make(run, FERRY_STORAGE_PRIVATE),
+        make(run, WATCHES_RACES ? FERRY_STORAGE_PRIVATE : FERRY_STORAGE_SHARED)};
     struct writer *writers = calloc(run->config->threads, sizeof *writers);
     for (unsigned t = 0; t < run->config->threads; t++) {
         writers[t].run = run;

@@ -147,7 +147,8 @@ static void step_hold(struct lane *lane)
     struct task *task = lane_add(lane);
     task->device = lane->run->devices[model->device];
     task->count = 1;
-    task->ops[0] = (struct op){.kind = EXTERNAL, .size = model->size,
+    task->ops[0] = (struct op){.kind = EXTERNAL,
+                               .size = model->size,
                                .dst = access & FERRY_ACCESS_WRITE ? model : NULL,
                                .src = access & FERRY_ACCESS_READ ? model : NULL};
     enum ferry_status status = ferry_external_begin(
@@ -226,8 +227,8 @@ static const struct {
     unsigned weight;
     void (*take)(struct lane *lane);
 } steps[] = {
-    {60, step_single}, {15, step_batch},   {8, step_wait},    {6, step_contents},
-    {4, step_hold},    {3, step_replace},  {2, step_refused}, {2, step_odds},
+    {60, step_single}, {15, step_batch},  {8, step_wait},    {6, step_contents},
+    {4, step_hold},    {3, step_replace}, {2, step_refused}, {2, step_odds},
 };
 
 static void step(struct lane *lane)

@@ -34,24 +34,27 @@ static const struct word kinds[] = {
     {NULL, 0},
 };
 static const struct word memories[] = {
-    {"plain", MEMORY_PLAIN}, {"private", MEMORY_PRIVATE}, {"noncoherent", MEMORY_NONCOHERENT},
-    {"bar", MEMORY_BAR},     {NULL, 0},
-};
-static const struct word imports[] = {
-    {"as_is", IMPORT_AS_IS}, {"strict", IMPORT_STRICT}, {"none", IMPORT_NONE}, {NULL, 0},
-};
-static const struct word results[] = {
-    {"host", VK_ERROR_OUT_OF_HOST_MEMORY},
-    {"device", VK_ERROR_OUT_OF_DEVICE_MEMORY},
-    {"map", VK_ERROR_MEMORY_MAP_FAILED},
-    {"many", VK_ERROR_TOO_MANY_OBJECTS},
-    {"lost", VK_ERROR_DEVICE_LOST},
-    {"handle", VK_ERROR_INVALID_EXTERNAL_HANDLE},
-    {"unknown", VK_ERROR_UNKNOWN},
+    {"plain", MEMORY_PLAIN},
+    {"private", MEMORY_PRIVATE},
+    {"noncoherent", MEMORY_NONCOHERENT},
+    {"bar", MEMORY_BAR},
     {NULL, 0},
 };
+static const struct word imports[] = {
+    {"as_is", IMPORT_AS_IS},
+    {"strict", IMPORT_STRICT},
+    {"none", IMPORT_NONE},
+    {NULL, 0},
+};
+static const struct word results[] = {
+    {"host", VK_ERROR_OUT_OF_HOST_MEMORY}, {"device", VK_ERROR_OUT_OF_DEVICE_MEMORY},
+    {"map", VK_ERROR_MEMORY_MAP_FAILED},   {"many", VK_ERROR_TOO_MANY_OBJECTS},
+    {"lost", VK_ERROR_DEVICE_LOST},        {"handle", VK_ERROR_INVALID_EXTERNAL_HANDLE},
+    {"unknown", VK_ERROR_UNKNOWN},         {NULL, 0},
+};
 
-static bool choose(const struct word *words, const char *text, int *out_value) {
+static bool choose(const struct word *words, const char *text, int *out_value)
+{
     for (; words->name; words++)
         if (strcmp(words->name, text) == 0) {
             *out_value = words->value;
@@ -64,17 +67,25 @@ static const struct {
     const char *name;
     uint64_t *value;
 } numbers[] = {
-    {"coherent", &config.coherent}, {"heap", &config.heap},
-    {"allocation", &config.allocation}, {"count", &config.count},
-    {"atom", &config.atom},         {"granularity", &config.granularity},
-    {"queues", &config.queues},     {"transfer", &config.transfer},
-    {"delay", &config.delay},       {"budget", &config.budget},
-    {"validate", &config.validate}, {"collect", &config.collect},
-    {"lose", &config.lose},         {"drop", &config.drop},
+    {"coherent", &config.coherent},
+    {"heap", &config.heap},
+    {"allocation", &config.allocation},
+    {"count", &config.count},
+    {"atom", &config.atom},
+    {"granularity", &config.granularity},
+    {"queues", &config.queues},
+    {"transfer", &config.transfer},
+    {"delay", &config.delay},
+    {"budget", &config.budget},
+    {"validate", &config.validate},
+    {"collect", &config.collect},
+    {"lose", &config.lose},
+    {"drop", &config.drop},
     {"reads", &config.reads},
 };
 
-static bool set_fail(const char *value) {
+static bool set_fail(const char *value)
+{
     char result[16];
     unsigned long long at;
     if (sscanf(value, "%63[A-Za-z]:%llu:%15[a-z]", config.fail_call, &at, result) != 3)
@@ -83,7 +94,8 @@ static bool set_fail(const char *value) {
     return choose(results, result, &config.fail_result);
 }
 
-static bool set_one(const char *name, const char *value) {
+static bool set_one(const char *name, const char *value)
+{
     if (strcmp(name, "kind") == 0)
         return choose(kinds, value, &config.kind);
     if (strcmp(name, "memory") == 0)
@@ -100,7 +112,8 @@ static bool set_one(const char *name, const char *value) {
     return false;
 }
 
-static int set_all(const char *options) {
+static int set_all(const char *options)
+{
     config = (struct config){.kind = -1};
     char name[32], value[128];
     int length = 0;
@@ -116,12 +129,14 @@ static int set_all(const char *options) {
     return 0;
 }
 
-static void set_from_environment(void) {
+static void set_from_environment(void)
+{
     if (set_all(getenv("STRICTVK")))
         abort();
 }
 
-EXPORT int strictvk_set(const char *options) {
+EXPORT int strictvk_set(const char *options)
+{
     pthread_once(&from_environment, set_from_environment);
     pthread_mutex_lock(&lock);
     memory_reset();
@@ -136,11 +151,15 @@ EXPORT int strictvk_set(const char *options) {
     return result;
 }
 
-void config_init(void) { pthread_once(&from_environment, set_from_environment); }
+void config_init(void)
+{
+    pthread_once(&from_environment, set_from_environment);
+}
 
 /* --- reports ---------------------------------------------------------------------------------- */
 
-void report(enum strictvk_rule rule, const char *format, ...) {
+void report(enum strictvk_rule rule, const char *format, ...)
+{
     char text[512];
     va_list args;
     va_start(args, format);
@@ -155,7 +174,8 @@ void report(enum strictvk_rule rule, const char *format, ...) {
     abort();
 }
 
-EXPORT unsigned strictvk_reports(enum strictvk_rule rule) {
+EXPORT unsigned strictvk_reports(enum strictvk_rule rule)
+{
     pthread_mutex_lock(&report_lock);
     unsigned count = reports[rule];
     pthread_mutex_unlock(&report_lock);
@@ -164,11 +184,12 @@ EXPORT unsigned strictvk_reports(enum strictvk_rule rule) {
 
 /* --- failures --------------------------------------------------------------------------------- */
 
-bool fails(const char *call, VkResult *out_result) {
+bool fails(const char *call, VkResult *out_result)
+{
     pthread_mutex_lock(&report_lock);
     calls++;
-    bool mine = config.fail_at && (strcmp(config.fail_call, "any") == 0 ||
-                                   strcmp(config.fail_call, call) == 0);
+    bool mine = config.fail_at &&
+                (strcmp(config.fail_call, "any") == 0 || strcmp(config.fail_call, call) == 0);
     bool now = mine && --config.fail_at == 0;
     pthread_mutex_unlock(&report_lock);
     if (!now)
@@ -182,7 +203,8 @@ bool fails(const char *call, VkResult *out_result) {
     return true;
 }
 
-EXPORT unsigned strictvk_calls(void) {
+EXPORT unsigned strictvk_calls(void)
+{
     pthread_mutex_lock(&report_lock);
     unsigned count = calls;
     pthread_mutex_unlock(&report_lock);

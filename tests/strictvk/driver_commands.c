@@ -9,8 +9,8 @@ static const uint64_t sizes[] = {1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537};
 static const uint64_t offsets[] = {0, 1, 3, 4, 7, 17, 31};
 
 static void copy_case(struct fixture *f, unsigned role, const struct ferry__memory *dst,
-                      const struct ferry__memory *src, uint64_t at, uint64_t from,
-                      uint64_t size) {
+                      const struct ferry__memory *src, uint64_t at, uint64_t from, uint64_t size)
+{
     const uint64_t whole = 65537 + SLACK;
     unsigned char *model = malloc(whole);
     memset(model, 0xee, whole);
@@ -23,7 +23,8 @@ static void copy_case(struct fixture *f, unsigned role, const struct ferry__memo
     free(model);
 }
 
-static void test_copies(void **state) {
+static void test_copies(void **state)
+{
     struct fixture *f = *state;
     const uint64_t whole = 65537 + SLACK;
     struct ferry__memory src = alloc(f, FERRY__USE_PRIVATE, whole);
@@ -35,15 +36,15 @@ static void test_copies(void **state) {
     const size_t n = sizeof offsets / sizeof *offsets;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (size_t o = 0; o < n; o++)
-            copy_case(f, 1u << (s + o) % 3, &dst, &src, offsets[o], offsets[(o + s) % n],
-                      sizes[s]);
+            copy_case(f, 1u << (s + o) % 3, &dst, &src, offsets[o], offsets[(o + s) % n], sizes[s]);
     assert_bytes(f, &src, bytes, whole);
     free(bytes);
     release(f, &src);
     release(f, &dst);
 }
 
-static void test_fills(void **state) {
+static void test_fills(void **state)
+{
     struct fixture *f = *state;
     const uint64_t whole = 8192;
     struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, whole);
@@ -51,9 +52,12 @@ static void test_fills(void **state) {
     for (unsigned pattern = 1; pattern <= 4; pattern *= 2) {
         static const uint64_t at[] = {0, 4, 32, 4092}, length[] = {4, 36, 4096, 4100};
         for (size_t i = 0; i < 4; i++) {
-            struct ferry__command command = {
-                .kind = FERRY__FILL, .dst = &memory, .dst_offset = at[i], .size = length[i],
-                .pattern_size = (uint8_t)pattern, .pattern = {0x11, 0x22, 0x33, 0x44}};
+            struct ferry__command command = {.kind = FERRY__FILL,
+                                             .dst = &memory,
+                                             .dst_offset = at[i],
+                                             .size = length[i],
+                                             .pattern_size = (uint8_t)pattern,
+                                             .pattern = {0x11, 0x22, 0x33, 0x44}};
             memset(model, 0xee, whole);
             put(f, &memory, model, whole);
             run(f, FERRY__ROLE_COPY, &command, 1);
@@ -66,7 +70,8 @@ static void test_fills(void **state) {
 }
 
 /* More copies than fit one command, each to a place of its own, in no order of places. */
-static void test_many_regions(void **state) {
+static void test_many_regions(void **state)
+{
     enum { COUNT = 1000, EACH = 33 };
     struct fixture *f = *state;
     struct ferry__memory src = alloc(f, FERRY__USE_UPLOAD, COUNT * EACH);
@@ -91,7 +96,8 @@ static void test_many_regions(void **state) {
 }
 
 /* Each command reads what the one before wrote, and overwrites what it read. */
-static void test_barriers(void **state) {
+static void test_barriers(void **state)
+{
     enum { SIZE = 4096, STEPS = 64 };
     struct fixture *f = *state;
     struct ferry__memory a = alloc(f, FERRY__USE_PRIVATE, SIZE);
@@ -124,7 +130,8 @@ static void test_barriers(void **state) {
 }
 
 /* The same two buffers throughout: a barrier keeps commands from becoming one. */
-static void test_barriers_in_one_buffer(void **state) {
+static void test_barriers_in_one_buffer(void **state)
+{
     enum { SIZE = 512, STEPS = 40 };
     struct fixture *f = *state;
     struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, SIZE * (STEPS + 1));
@@ -144,7 +151,8 @@ static void test_barriers_in_one_buffer(void **state) {
 }
 
 /* Submissions of one queue run in order without waits; of other queues by waits. */
-static void test_submissions_in_order(void **state) {
+static void test_submissions_in_order(void **state)
+{
     enum { STEPS = 48, SIZE = 1024 };
     struct fixture *f = *state;
     struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, STEPS * SIZE + SIZE);
@@ -173,7 +181,8 @@ static void test_submissions_in_order(void **state) {
     release(f, &memory);
 }
 
-static void test_device_time(void **state) {
+static void test_device_time(void **state)
+{
     struct fixture *f = *state;
     struct ferry__memory src = alloc(f, FERRY__USE_PRIVATE, 16 * MIB);
     struct ferry__memory dst = alloc(f, FERRY__USE_PRIVATE, 16 * MIB);

@@ -3,18 +3,19 @@
 
 /* --- events and waiting ----------------------------------------------------------------------- */
 
-static void test_events(void **state) {
+static void test_events(void **state)
+{
     struct fixture *f = *state;
     uint64_t event;
     assert_int_equal(driver->event_create(f->state, &event, f->why), FERRY_OK);
     assert_int_equal(driver->completed(f->state, event), 0);
     struct ferry__memory memory = alloc(f, FERRY__USE_SHARED, 4096);
     memset(memory.host, 1, 4096);
-    struct ferry__command fill = {.kind = FERRY__FILL, .dst = &memory, .size = 4096,
-                                  .pattern_size = 1, .pattern = {9}};
+    struct ferry__command fill = {
+        .kind = FERRY__FILL, .dst = &memory, .size = 4096, .pattern_size = 1, .pattern = {9}};
     struct ferry__record record;
-    struct ferry_sync point = submit(f, FERRY__ROLE_COPY, &fill, 1,
-                                     &(struct ferry_sync){event, 3}, 1, &record);
+    struct ferry_sync point =
+        submit(f, FERRY__ROLE_COPY, &fill, 1, &(struct ferry_sync){event, 3}, 1, &record);
     driver->wait_any(f->state, &point, 1, 2000000);
     driver->event_signal(f->state, event, 2);
     assert_int_equal(driver->completed(f->state, event), 2);
@@ -33,7 +34,8 @@ static void test_events(void **state) {
 }
 
 /* More waits than the driver keeps on its stack. */
-static void test_many_waits(void **state) {
+static void test_many_waits(void **state)
+{
     enum { COUNT = 40 };
     struct fixture *f = *state;
     struct ferry_sync waits[COUNT];
@@ -42,8 +44,8 @@ static void test_many_waits(void **state) {
         assert_int_equal(driver->event_create(f->state, &waits[i].event, f->why), FERRY_OK);
     }
     struct ferry__memory memory = alloc(f, FERRY__USE_SHARED, 4096);
-    struct ferry__command fill = {.kind = FERRY__FILL, .dst = &memory, .size = 4096,
-                                  .pattern_size = 1, .pattern = {9}};
+    struct ferry__command fill = {
+        .kind = FERRY__FILL, .dst = &memory, .size = 4096, .pattern_size = 1, .pattern = {9}};
     struct ferry__record record;
     struct ferry_sync point = submit(f, FERRY__ROLE_COPY, &fill, 1, waits, COUNT, &record);
     /* Each is waited for: the last to come is in the middle. */
@@ -71,13 +73,15 @@ struct sleeper {
     size_t count;
 };
 
-static void *sleep_for_ever(void *arg) {
+static void *sleep_for_ever(void *arg)
+{
     struct sleeper *s = arg;
     driver->wait_any(s->f->state, &s->point, s->count, FERRY_FOREVER);
     return NULL;
 }
 
-static void test_wake(void **state) {
+static void test_wake(void **state)
+{
     struct fixture *f = *state;
     struct sleeper s = {.f = f};
     s.point.value = 1;
@@ -116,7 +120,8 @@ struct worker {
 
 enum { ROUNDS = 200 };
 
-static void *look_on(void *arg) {
+static void *look_on(void *arg)
+{
     struct worker *w = arg;
     uint64_t event = w->f->limits.queues[w->queue].event, last = 0;
     while (!atomic_load(&w->stop)) {
@@ -133,7 +138,8 @@ static void *look_on(void *arg) {
 }
 
 /* One thread submits, others look on: no value is seen before its record is written. */
-static void test_records_come_first(void **state) {
+static void test_records_come_first(void **state)
+{
     struct fixture *f = *state;
     struct worker w = {.f = f, .queue = queue_for(f, FERRY__ROLE_COPY)};
     w.records = calloc(ROUNDS, sizeof *w.records);

@@ -3,7 +3,8 @@
 
 enum { ROOM = 16 << 10, LARGE = 5 * MIB };
 
-static int open_kernels(void **out) {
+static int open_kernels(void **out)
+{
     setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
     int failed = open_unmapped(out);
     unsetenv("FERRY_VULKAN_ENGINE");
@@ -12,15 +13,20 @@ static int open_kernels(void **out) {
 
 #define ON_KERNELS(test) cmocka_unit_test_setup_teardown(test, open_kernels, close_it)
 
-static struct ferry__command by_kernel(struct ferry__command command) {
+static struct ferry__command by_kernel(struct ferry__command command)
+{
     command.engine = FERRY__ENGINE_KERNEL;
     return command;
 }
 
 static struct ferry__command fill(const struct ferry__memory *dst, uint64_t offset, uint64_t size,
-                                  unsigned pattern_size) {
-    struct ferry__command command = {.kind = FERRY__FILL, .dst = dst, .dst_offset = offset,
-                                     .size = size, .pattern_size = (uint8_t)pattern_size};
+                                  unsigned pattern_size)
+{
+    struct ferry__command command = {.kind = FERRY__FILL,
+                                     .dst = dst,
+                                     .dst_offset = offset,
+                                     .size = size,
+                                     .pattern_size = (uint8_t)pattern_size};
     for (unsigned i = 0; i < pattern_size; i++)
         command.pattern[i] = (uint8_t)(17 * i + 5);
     return command;
@@ -33,7 +39,8 @@ struct filled {
     uint64_t size;
 };
 
-static struct filled make(struct fixture *f, uint64_t size, unsigned seed) {
+static struct filled make(struct fixture *f, uint64_t size, unsigned seed)
+{
     struct filled filled = {alloc(f, FERRY__USE_PRIVATE, size), malloc(size), size};
     for (uint64_t i = 0; i < size; i++)
         filled.bytes[i] = byte_at(i + seed);
@@ -41,13 +48,15 @@ static struct filled make(struct fixture *f, uint64_t size, unsigned seed) {
     return filled;
 }
 
-static void drop(struct fixture *f, struct filled *filled) {
+static void drop(struct fixture *f, struct filled *filled)
+{
     release(f, &filled->memory);
     free(filled->bytes);
 }
 
-static void check_copy(struct fixture *f, struct filled *dst, const struct filled *src,
-                       uint64_t to, uint64_t from, uint64_t size) {
+static void check_copy(struct fixture *f, struct filled *dst, const struct filled *src, uint64_t to,
+                       uint64_t from, uint64_t size)
+{
     const struct ferry__command command =
         by_kernel(copy(&dst->memory, to, &src->memory, from, size));
     run(f, FERRY__ROLE_KERNEL, &command, 1);
@@ -56,7 +65,8 @@ static void check_copy(struct fixture *f, struct filled *dst, const struct fille
 }
 
 static void check_fill(struct fixture *f, struct filled *dst, uint64_t at, uint64_t size,
-                       unsigned pattern_size) {
+                       unsigned pattern_size)
+{
     const struct ferry__command command = by_kernel(fill(&dst->memory, at, size, pattern_size));
     run(f, FERRY__ROLE_KERNEL, &command, 1);
     for (uint64_t i = 0; i < size; i++)
@@ -68,7 +78,8 @@ static const uint64_t sizes[] = {1, 2, 3, 13, 15, 16, 17, 31, 32, 33, 48, 255, 4
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* Every phase of the destination with every phase of the source; the sizes take turns. */
-static void test_copies(void **state) {
+static void test_copies(void **state)
+{
     struct fixture *f = *state;
     struct filled src = make(f, ROOM, 0), dst = make(f, ROOM, 100);
     for (unsigned to = 0; to < 16; to++)
@@ -83,11 +94,15 @@ static void test_copies(void **state) {
     drop(f, &dst);
 }
 
-static void test_large(void **state) {
+static void test_large(void **state)
+{
     struct fixture *f = *state;
     static const struct {
         uint64_t to, from, size;
-    } cases[] = {{0, 0, LARGE}, {16, 0, LARGE - 16}, {5, 21, LARGE - 40}, {0, 4, LARGE - 4},
+    } cases[] = {{0, 0, LARGE},
+                 {16, 0, LARGE - 16},
+                 {5, 21, LARGE - 40},
+                 {0, 4, LARGE - 4},
                  {3, 14, LARGE - 17}};
     struct filled src = make(f, LARGE, 0), dst = make(f, LARGE, 100);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -99,7 +114,8 @@ static void test_large(void **state) {
 }
 
 /* More groups than are dispatched in a row of them: looked at at both ends and near the second. */
-static void test_rows(void **state) {
+static void test_rows(void **state)
+{
     enum { PERIOD = 7, AT = 5, WINDOW = 3 * PERIOD * 1024 };
     const uint64_t row = 128 * MIB, size = row + MIB - 3;
     const uint64_t windows[] = {AT, AT + (row - AT) / PERIOD * PERIOD - WINDOW / 3,
@@ -120,7 +136,8 @@ static void test_rows(void **state) {
     release(f, &large);
 }
 
-static void test_fills(void **state) {
+static void test_fills(void **state)
+{
     struct fixture *f = *state;
     struct filled dst = make(f, ROOM, 100);
     for (unsigned pattern = 1; pattern <= FERRY__PATTERN_MAX; pattern++)
@@ -130,7 +147,8 @@ static void test_fills(void **state) {
 }
 
 /* Kernels and commands in turn, each of which reads what the one before wrote. */
-static void test_barriers(void **state) {
+static void test_barriers(void **state)
+{
     enum { SIZE = 3000, STEPS = 48 };
     struct fixture *f = *state;
     struct filled dst = make(f, ROOM, 0);
@@ -157,10 +175,11 @@ static void test_barriers(void **state) {
 }
 
 /* What kernels do not reach says so; what they reach has a queue that runs them. */
-static void test_reach(void **state) {
+static void test_reach(void **state)
+{
     struct fixture *f = *state;
-    static const bool never[FERRY__USE_COUNT] = {[FERRY__USE_UPLOAD] = true,
-                                                 [FERRY__USE_READBACK] = true};
+    static const bool never[FERRY__USE_COUNT] = {
+        [FERRY__USE_UPLOAD] = true, [FERRY__USE_READBACK] = true};
     for (int use = 0; use < FERRY__USE_COUNT; use++) {
         struct ferry__memory memory = alloc(f, (enum ferry__use)use, ROOM);
         if (use == FERRY__USE_PRIVATE || never[use])
@@ -171,13 +190,17 @@ static void test_reach(void **state) {
     assert_true(roles & FERRY__ROLE_KERNEL);
 }
 
-static void test_engines(void **unused) {
+static void test_engines(void **unused)
+{
     (void)unused;
     static const struct {
         const char *engine;
         bool forced, none;
-    } cases[] = {{"kernel", true, false}, {"copy", false, true}, {"auto", false, false},
-                 {"", false, false},      {"magic", false, false}};
+    } cases[] = {{"kernel", true, false},
+                 {"copy", false, true},
+                 {"auto", false, false},
+                 {"", false, false},
+                 {"magic", false, false}};
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         void *state;
@@ -194,8 +217,8 @@ static void test_engines(void **unused) {
 }
 
 static const struct CMUnitTest tests[] = {
-    ON_KERNELS(test_copies), ON_KERNELS(test_large),    ON_KERNELS(test_rows),
-    ON_KERNELS(test_fills),  ON_KERNELS(test_barriers), ON_KERNELS(test_reach),
+    ON_KERNELS(test_copies),        ON_KERNELS(test_large),    ON_KERNELS(test_rows),
+    ON_KERNELS(test_fills),         ON_KERNELS(test_barriers), ON_KERNELS(test_reach),
     cmocka_unit_test(test_engines),
 };
 

@@ -3,7 +3,8 @@
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-static void test_uses(void **state) {
+static void test_uses(void **state)
+{
     struct fixture *f = *state;
     static const uint64_t sizes[] = {256, 4096, 65536, 3 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -22,24 +23,27 @@ static void test_uses(void **state) {
     }
 }
 
-static void test_never_mapped(void **state) {
+static void test_never_mapped(void **state)
+{
     struct fixture *f = *state;
     struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, 4096);
     assert_null(memory.host);
     release(f, &memory);
 }
 
-static void test_too_large(void **state) {
+static void test_too_large(void **state)
+{
     struct fixture *f = *state;
     struct ferry__memory memory;
     uint64_t size = (uint64_t)1 << 50;
-    assert_int_equal(driver->memory_alloc(f->state, FERRY__USE_PRIVATE, size, NULL, &memory,
-                                          f->why),
-                     FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(
+        driver->memory_alloc(f->state, FERRY__USE_PRIVATE, size, NULL, &memory, f->why),
+        FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_non_null(strstr(f->why, "1125899906842624"));
 }
 
-static void test_available(void **state) {
+static void test_available(void **state)
+{
     struct fixture *f = *state;
     uint64_t before = driver->memory_available(f->state);
     assert_true(before > 0);
@@ -52,7 +56,8 @@ static void test_available(void **state) {
 
 /* --- the caller's memory ---------------------------------------------------------------------- */
 
-static void test_import(void **state) {
+static void test_import(void **state)
+{
     struct fixture *f = *state;
     uint64_t unit = f->limits.import_granularity;
     if (unit == 0) {
@@ -90,7 +95,8 @@ static void test_import(void **state) {
 /* --- failing host memory ---------------------------------------------------------------------- */
 
 /* Whatever host allocation fails: an error in words, nothing leaked, and it works the next time. */
-static void test_out_of_host_memory(void **unused) {
+static void test_out_of_host_memory(void **unused)
+{
     (void)unused;
     struct ferry__limits limits;
     void *state = NULL;
@@ -113,7 +119,8 @@ static void test_out_of_host_memory(void **unused) {
     }
 }
 
-static void test_submit_without_memory(void **state) {
+static void test_submit_without_memory(void **state)
+{
     struct fixture *f = *state;
     struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, 4096);
     struct ferry__command command = copy(&memory, 2048, &memory, 0, 2048);

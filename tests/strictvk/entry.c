@@ -29,7 +29,8 @@ static const struct {
 #undef REAL
 };
 
-static void load_real(VkInstance instance) {
+static void load_real(VkInstance instance)
+{
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
         PFN_vkVoidFunction function = real.GetInstanceProcAddr(instance, reals[i].name);
         if (function)
@@ -39,7 +40,8 @@ static void load_real(VkInstance instance) {
 
 static pthread_once_t opened = PTHREAD_ONCE_INIT;
 
-static void open_loader(void) {
+static void open_loader(void)
+{
     config_init();
     void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
     void *symbol = library ? dlsym(library, "vkGetInstanceProcAddr") : NULL;
@@ -51,7 +53,8 @@ static void open_loader(void) {
     load_real(NULL);
 }
 
-static PFN_vkVoidFunction find_wrapped(const char *name) {
+static PFN_vkVoidFunction find_wrapped(const char *name)
+{
     for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)
         if (strcmp(wrapped[i].name, name) == 0)
             return wrapped[i].function;
@@ -60,15 +63,16 @@ static PFN_vkVoidFunction find_wrapped(const char *name) {
 
 static PFN_vkGetDeviceProcAddr real_device_proc;
 
-static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_device_proc(VkDevice device,
-                                                                const char *name) {
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_device_proc(VkDevice device, const char *name)
+{
     PFN_vkVoidFunction function = real_device_proc(device, name);
     PFN_vkVoidFunction mine = function ? find_wrapped(name) : NULL;
     return mine ? mine : function;
 }
 
 EXPORT VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instance,
-                                                                      const char *name) {
+                                                                      const char *name)
+{
     pthread_once(&opened, open_loader);
     if (!real.GetInstanceProcAddr)
         return NULL;
@@ -85,7 +89,8 @@ EXPORT VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance
 
 /* --- the instance ----------------------------------------------------------------------------- */
 
-VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateInstanceVersion(uint32_t *version) {
+VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateInstanceVersion(uint32_t *version)
+{
     VkResult result;
     return fails("vkEnumerateInstanceVersion", &result) ? result
                                                         : real.EnumerateInstanceVersion(version);
@@ -94,7 +99,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateInstanceVersion(uint32_t *version
 static VKAPI_ATTR VkBool32 VKAPI_CALL message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                               VkDebugUtilsMessageTypeFlagsEXT types,
                                               const VkDebugUtilsMessengerCallbackDataEXT *data,
-                                              void *user) {
+                                              void *user)
+{
     (void)severity;
     (void)types;
     (void)user;
@@ -105,7 +111,8 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL message(VkDebugUtilsMessageSeverityFlagBit
 
 /* With the validation layer in between, which must be there, and its messages coming here. */
 static VkResult create_validated(const VkInstanceCreateInfo *info,
-                                 const VkAllocationCallbacks *allocator, VkInstance *instance) {
+                                 const VkAllocationCallbacks *allocator, VkInstance *instance)
+{
     static const char *const layer = "VK_LAYER_KHRONOS_validation";
     static const char *const extension = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
     static const VkValidationFeatureEnableEXT synchronisation =
@@ -139,7 +146,8 @@ static VkResult create_validated(const VkInstanceCreateInfo *info,
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateInstance(const VkInstanceCreateInfo *info,
                                                      const VkAllocationCallbacks *allocator,
-                                                     VkInstance *instance) {
+                                                     VkInstance *instance)
+{
     VkResult result;
     if (fails("vkCreateInstance", &result))
         return result;
@@ -151,9 +159,9 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateInstance(const VkInstanceCreateInfo 
     return result;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL strict_EnumeratePhysicalDevices(VkInstance instance,
-                                                               uint32_t *count,
-                                                               VkPhysicalDevice *devices) {
+VKAPI_ATTR VkResult VKAPI_CALL strict_EnumeratePhysicalDevices(VkInstance instance, uint32_t *count,
+                                                               VkPhysicalDevice *devices)
+{
     VkResult result;
     return fails("vkEnumeratePhysicalDevices", &result)
                ? result
@@ -162,7 +170,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_EnumeratePhysicalDevices(VkInstance instan
 
 /* --- properties ------------------------------------------------------------------------------- */
 
-static void change_properties(VkPhysicalDeviceProperties *properties) {
+static void change_properties(VkPhysicalDeviceProperties *properties)
+{
     if (config.kind >= 0)
         properties->deviceType = (VkPhysicalDeviceType)config.kind;
     if (config.atom)
@@ -171,14 +180,16 @@ static void change_properties(VkPhysicalDeviceProperties *properties) {
         properties->limits.maxMemoryAllocationCount = (uint32_t)config.count;
 }
 
-VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceProperties(
-    VkPhysicalDevice device, VkPhysicalDeviceProperties *properties) {
+VKAPI_ATTR void VKAPI_CALL
+strict_GetPhysicalDeviceProperties(VkPhysicalDevice device, VkPhysicalDeviceProperties *properties)
+{
     real.GetPhysicalDeviceProperties(device, properties);
     change_properties(properties);
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceProperties2(
-    VkPhysicalDevice device, VkPhysicalDeviceProperties2 *properties) {
+    VkPhysicalDevice device, VkPhysicalDeviceProperties2 *properties)
+{
     real.GetPhysicalDeviceProperties2(device, properties);
     change_properties(&properties->properties);
     VkBaseOutStructure *next = properties->pNext;
@@ -187,8 +198,7 @@ VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceProperties2(
             config.allocation)
             ((VkPhysicalDeviceVulkan11Properties *)next)->maxMemoryAllocationSize =
                 config.allocation;
-        if (next->sType ==
-                VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT &&
+        if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT &&
             config.granularity)
             ((VkPhysicalDeviceExternalMemoryHostPropertiesEXT *)next)
                 ->minImportedHostPointerAlignment = config.granularity;
@@ -196,8 +206,8 @@ VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceProperties2(
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateDeviceExtensionProperties(
-    VkPhysicalDevice device, const char *layer, uint32_t *count,
-    VkExtensionProperties *extensions) {
+    VkPhysicalDevice device, const char *layer, uint32_t *count, VkExtensionProperties *extensions)
+{
     VkResult result;
     if (fails("vkEnumerateDeviceExtensionProperties", &result))
         return result;

@@ -2,11 +2,11 @@
 #include "strict_driver.h"
 
 /* A little of everything. Whatever fails, it ends, and in words. */
-static enum ferry_status work(char *why) {
+static enum ferry_status work(char *why)
+{
     void *state;
     struct ferry__limits limits;
-    enum ferry_status status =
-        driver->open(&(struct ferry__open_params){0}, &state, &limits, why);
+    enum ferry_status status = driver->open(&(struct ferry__open_params){0}, &state, &limits, why);
     if (status != FERRY_OK)
         return status;
     struct ferry__memory memory[2];
@@ -23,9 +23,12 @@ static enum ferry_status work(char *why) {
         struct ferry__record record = {.status = FERRY_PENDING};
         struct ferry__command command = copy(&memory[0], 0, &memory[1], 0, SIZE);
         const struct ferry_sync wait = {event, value};
-        const struct ferry__submission_info info = {
-            .commands = &command, .count = 1, .waits = &wait, .wait_count = 1, .value = value,
-            .record = &record};
+        const struct ferry__submission_info info = {.commands = &command,
+                                                    .count = 1,
+                                                    .waits = &wait,
+                                                    .wait_count = 1,
+                                                    .value = value,
+                                                    .record = &record};
         status = driver->submit(state, &info, why);
         driver->event_signal(state, event, value);
         const struct ferry_sync point = {limits.queues[0].event, value};
@@ -50,7 +53,8 @@ static enum ferry_status work(char *why) {
     return status;
 }
 
-static void test_every_call_fails(void **unused) {
+static void test_every_call_fails(void **unused)
+{
     (void)unused;
     static const struct {
         const char *result;
@@ -96,7 +100,8 @@ static void test_every_call_fails(void **unused) {
 }
 
 /* The call that loses the device, and the call whose work is lost. */
-static void test_loss(void **unused) {
+static void test_loss(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "lose=2,kind=discrete");
@@ -115,7 +120,8 @@ static void test_loss(void **unused) {
     driver->close(f.v);
 }
 
-static void test_loss_while_waiting(void **unused) {
+static void test_loss_while_waiting(void **unused)
+{
     (void)unused;
     static const char *const options[] = {"drop=2", "drop=2,kind=discrete"};
     for (int i = 0; i < 2; i++) {

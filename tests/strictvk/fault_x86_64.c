@@ -3,9 +3,13 @@
 
 #include <ucontext.h>
 
-bool fault_tells(void) { return true; }
+bool fault_tells(void)
+{
+    return true;
+}
 
 /* Bit 1 of the processor's error code for a page fault. */
-bool fault_writes(const void *context) {
+bool fault_writes(const void *context)
+{
     return ((const ucontext_t *)context)->uc_mcontext.gregs[REG_ERR] & 2;
 }

@@ -42,7 +42,7 @@ struct buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
     uint64_t address, size; /* address 0: never asked for */
-    uint32_t families; /* bits */
+    uint32_t families;      /* bits */
     bool concurrent;
     struct buffer *next;
 };
@@ -52,37 +52,43 @@ static struct buffer *buffers;
 static uint64_t allocation_count, heap_used[VK_MAX_MEMORY_HEAPS];
 static VkPhysicalDeviceMemoryProperties real_memory; /* as last asked for */
 
-void memory_reset(void) {
+void memory_reset(void)
+{
     allocation_count = 0;
     memset(heap_used, 0, sizeof heap_used);
 }
 
-static struct allocation *find_allocation(VkDeviceMemory memory) {
+static struct allocation *find_allocation(VkDeviceMemory memory)
+{
     struct allocation *a = allocations;
     while (a && a->memory != memory)
         a = a->next;
     return a;
 }
 
-static struct buffer *find_buffer(VkBuffer buffer) {
+static struct buffer *find_buffer(VkBuffer buffer)
+{
     struct buffer *b = buffers;
     while (b && b->buffer != buffer)
         b = b->next;
     return b;
 }
 
-bool buffer_host_visible(VkBuffer buffer) {
+bool buffer_host_visible(VkBuffer buffer)
+{
     struct buffer *b = find_buffer(buffer);
     struct allocation *a = b ? find_allocation(b->memory) : NULL;
     return a && (a->flags & VISIBLE);
 }
 
-bool buffer_shared_with(VkBuffer buffer, uint32_t family) {
+bool buffer_shared_with(VkBuffer buffer, uint32_t family)
+{
     struct buffer *b = find_buffer(buffer);
     return !b || (b->families & 1u << family);
 }
 
-VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset) {
+VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset)
+{
     for (struct buffer *b = buffers; b; b = b->next) {
         if (!b->address || address < b->address || address - b->address > b->size ||
             size > b->size - (address - b->address))
@@ -95,10 +101,14 @@ VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset) {
 
 /* --- types ------------------------------------------------------------------------------------ */
 
-static bool faked(void) { return config.memory != MEMORY_PLAIN; }
+static bool faked(void)
+{
+    return config.memory != MEMORY_PLAIN;
+}
 
 /* The one real type that stands for all: everything a software device has. */
-static uint32_t real_type(void) {
+static uint32_t real_type(void)
+{
     const VkMemoryPropertyFlags all = VISIBLE | COHERENT | CACHED;
     for (uint32_t i = 0; i < real_memory.memoryTypeCount; i++)
         if ((real_memory.memoryTypes[i].propertyFlags & all) == all)
@@ -107,7 +117,8 @@ static uint32_t real_type(void) {
     return 0;
 }
 
-static void fake_types(VkPhysicalDeviceMemoryProperties *out) {
+static void fake_types(VkPhysicalDeviceMemoryProperties *out)
+{
     const uint64_t real_heap = out->memoryHeaps[0].size;
     out->memoryTypeCount = kinds[config.memory].count;
     memcpy(out->memoryTypes, kinds[config.memory].types, sizeof kinds[config.memory].types);
@@ -117,7 +128,8 @@ static void fake_types(VkPhysicalDeviceMemoryProperties *out) {
     out->memoryHeaps[2] = (VkMemoryHeap){config.coherent ? config.coherent : real_heap, 0};
 }
 
-static void properties_now(VkPhysicalDeviceMemoryProperties *out) {
+static void properties_now(VkPhysicalDeviceMemoryProperties *out)
+{
     *out = real_memory;
     if (faked())
         fake_types(out);
@@ -126,7 +138,8 @@ static void properties_now(VkPhysicalDeviceMemoryProperties *out) {
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceMemoryProperties2(
-    VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties2 *memory) {
+    VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties2 *memory)
+{
     real.GetPhysicalDeviceMemoryProperties2(device, memory);
     pthread_mutex_lock(&lock);
     real_memory = memory->memoryProperties;
@@ -148,7 +161,8 @@ VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceMemoryProperties2(
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBufferCreateInfo *info,
                                                    const VkAllocationCallbacks *allocator,
-                                                   VkBuffer *buffer) {
+                                                   VkBuffer *buffer)
+{
     VkResult result;
     if (fails("vkCreateBuffer", &result))
         return result;
@@ -184,7 +198,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBuff
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_DestroyBuffer(VkDevice device, VkBuffer buffer,
-                                                const VkAllocationCallbacks *allocator) {
+                                                const VkAllocationCallbacks *allocator)
+{
     pthread_mutex_lock(&lock);
     order_buffer_gone(buffer, "vkDestroyBuffer");
     struct buffer **at = &buffers;
@@ -199,14 +214,16 @@ VKAPI_ATTR void VKAPI_CALL strict_DestroyBuffer(VkDevice device, VkBuffer buffer
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_GetBufferMemoryRequirements(VkDevice device, VkBuffer buffer,
-                                                              VkMemoryRequirements *needs) {
+                                                              VkMemoryRequirements *needs)
+{
     real.GetBufferMemoryRequirements(device, buffer, needs);
     if (faked())
         needs->memoryTypeBits = (1u << kinds[config.memory].count) - 1;
 }
 
-VKAPI_ATTR VkDeviceAddress VKAPI_CALL strict_GetBufferDeviceAddress(
-    VkDevice device, const VkBufferDeviceAddressInfo *info) {
+VKAPI_ATTR VkDeviceAddress VKAPI_CALL
+strict_GetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo *info)
+{
     VkDeviceAddress address = real.GetBufferDeviceAddress(device, info);
     pthread_mutex_lock(&lock);
     struct buffer *b = find_buffer(info->buffer);
@@ -217,8 +234,8 @@ VKAPI_ATTR VkDeviceAddress VKAPI_CALL strict_GetBufferDeviceAddress(
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_BindBufferMemory(VkDevice device, VkBuffer buffer,
-                                                       VkDeviceMemory memory,
-                                                       VkDeviceSize offset) {
+                                                       VkDeviceMemory memory, VkDeviceSize offset)
+{
     VkResult result;
     if (fails("vkBindBufferMemory", &result))
         return result;
@@ -232,16 +249,17 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_BindBufferMemory(VkDevice device, VkBuffer
 
 /* --- allocations ------------------------------------------------------------------------------ */
 
-static const VkImportMemoryHostPointerInfoEXT *import_of(const VkMemoryAllocateInfo *info) {
+static const VkImportMemoryHostPointerInfoEXT *import_of(const VkMemoryAllocateInfo *info)
+{
     const VkBaseInStructure *next = info->pNext;
     while (next && next->sType != VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT)
         next = next->pNext;
     return (const VkImportMemoryHostPointerInfoEXT *)next;
 }
 
-static VkResult check_import(const char *base, uint64_t size) {
-    if (config.granularity &&
-        ((uintptr_t)base % config.granularity || size % config.granularity))
+static VkResult check_import(const char *base, uint64_t size)
+{
+    if (config.granularity && ((uintptr_t)base % config.granularity || size % config.granularity))
         return VK_ERROR_INVALID_EXTERNAL_HANDLE;
     for (struct allocation *a = allocations; config.import == IMPORT_STRICT && a; a = a->next)
         if (a->imported && base < a->imported + a->size && a->imported < base + size)
@@ -249,7 +267,8 @@ static VkResult check_import(const char *base, uint64_t size) {
     return VK_SUCCESS;
 }
 
-static VkResult check_allocation(const VkMemoryAllocateInfo *info, struct allocation *a) {
+static VkResult check_allocation(const VkMemoryAllocateInfo *info, struct allocation *a)
+{
     VkPhysicalDeviceMemoryProperties memory;
     properties_now(&memory);
     a->type = info->memoryTypeIndex;
@@ -268,13 +287,15 @@ static VkResult check_allocation(const VkMemoryAllocateInfo *info, struct alloca
 }
 
 /* Memory of the device that the host reaches through a window, and reads slowly. */
-static bool is_watched(const struct allocation *a) {
+static bool is_watched(const struct allocation *a)
+{
     return config.reads && fault_tells() &&
            (a->flags & (LOCAL | VISIBLE | CACHED)) == (LOCAL | VISIBLE);
 }
 
 static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
-                         const VkAllocationCallbacks *allocator, struct allocation *a) {
+                         const VkAllocationCallbacks *allocator, struct allocation *a)
+{
     VkResult result = check_allocation(info, a);
     if (result != VK_SUCCESS)
         return result;
@@ -310,7 +331,8 @@ static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
 VKAPI_ATTR VkResult VKAPI_CALL strict_AllocateMemory(VkDevice device,
                                                      const VkMemoryAllocateInfo *info,
                                                      const VkAllocationCallbacks *allocator,
-                                                     VkDeviceMemory *memory) {
+                                                     VkDeviceMemory *memory)
+{
     VkResult result;
     if (fails("vkAllocateMemory", &result))
         return result;
@@ -328,7 +350,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_AllocateMemory(VkDevice device,
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_FreeMemory(VkDevice device, VkDeviceMemory memory,
-                                             const VkAllocationCallbacks *allocator) {
+                                             const VkAllocationCallbacks *allocator)
+{
     pthread_mutex_lock(&lock);
     for (struct buffer *b = buffers; b; b = b->next)
         if (b->memory == memory)
@@ -354,7 +377,8 @@ VKAPI_ATTR void VKAPI_CALL strict_FreeMemory(VkDevice device, VkDeviceMemory mem
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_GetMemoryHostPointerPropertiesEXT(
     VkDevice device, VkExternalMemoryHandleTypeFlagBits handle, const void *host,
-    VkMemoryHostPointerPropertiesEXT *properties) {
+    VkMemoryHostPointerPropertiesEXT *properties)
+{
     VkResult result;
     if (fails("vkGetMemoryHostPointerPropertiesEXT", &result))
         return result;
@@ -372,7 +396,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_GetMemoryHostPointerPropertiesEXT(
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_MapMemory(VkDevice device, VkDeviceMemory memory,
                                                 VkDeviceSize offset, VkDeviceSize size,
-                                                VkMemoryMapFlags flags, void **data) {
+                                                VkMemoryMapFlags flags, void **data)
+{
     VkResult result;
     if (fails("vkMapMemory", &result))
         return result;
@@ -400,7 +425,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_MapMemory(VkDevice device, VkDeviceMemory 
     return result;
 }
 
-VKAPI_ATTR void VKAPI_CALL strict_UnmapMemory(VkDevice device, VkDeviceMemory memory) {
+VKAPI_ATTR void VKAPI_CALL strict_UnmapMemory(VkDevice device, VkDeviceMemory memory)
+{
     pthread_mutex_lock(&lock);
     struct allocation *a = find_allocation(memory);
     if (a) {
@@ -413,7 +439,8 @@ VKAPI_ATTR void VKAPI_CALL strict_UnmapMemory(VkDevice device, VkDeviceMemory me
 }
 
 /* Between the shadow, which the host sees, and the memory, which the device sees. */
-static void transfer_shadow(const VkMappedMemoryRange *range, bool to_device) {
+static void transfer_shadow(const VkMappedMemoryRange *range, bool to_device)
+{
     struct allocation *a = find_allocation(range->memory);
     if (!a)
         return;
@@ -436,7 +463,8 @@ static void transfer_shadow(const VkMappedMemoryRange *range, bool to_device) {
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_FlushMappedMemoryRanges(VkDevice device, uint32_t count,
-                                                              const VkMappedMemoryRange *ranges) {
+                                                              const VkMappedMemoryRange *ranges)
+{
     VkResult result;
     (void)device;
     if (fails("vkFlushMappedMemoryRanges", &result))
@@ -449,7 +477,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_FlushMappedMemoryRanges(VkDevice device, u
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_InvalidateMappedMemoryRanges(
-    VkDevice device, uint32_t count, const VkMappedMemoryRange *ranges) {
+    VkDevice device, uint32_t count, const VkMappedMemoryRange *ranges)
+{
     VkResult result;
     (void)device;
     if (fails("vkInvalidateMappedMemoryRanges", &result))

@@ -26,7 +26,7 @@ struct access {
     unsigned queue; /* its id */
     uint64_t submission;
     bool fenced[2]; /* a barrier of its queue is behind it: for commands, for kernels */
-    bool to_host;  /* a barrier to the host is */
+    bool to_host;   /* a barrier to the host is */
 };
 
 /* A value that some submission raises a semaphore to, and what comes before that. */
@@ -43,13 +43,15 @@ static size_t access_count, access_capacity;
 static struct signal *signals;
 static uint64_t host_clock[QUEUES_MAX]; /* what the host has seen to be done */
 
-static void take_maximum(uint64_t *clock, const uint64_t *other) {
+static void take_maximum(uint64_t *clock, const uint64_t *other)
+{
     for (unsigned i = 0; i < QUEUES_MAX; i++)
         if (other[i] > clock[i])
             clock[i] = other[i];
 }
 
-void order_reset(void) {
+void order_reset(void)
+{
     access_count = 0;
     while (signals) {
         struct signal *next = signals->next;
@@ -59,14 +61,16 @@ void order_reset(void) {
     memset(host_clock, 0, sizeof host_clock);
 }
 
-static struct commands *find_commands(VkCommandBuffer handle) {
+static struct commands *find_commands(VkCommandBuffer handle)
+{
     struct commands *c = all_commands;
     while (c && c->handle != handle)
         c = c->next;
     return c;
 }
 
-static struct recorded *add(struct commands *c) {
+static struct recorded *add(struct commands *c)
+{
     if (c->count == c->capacity) {
         c->capacity = c->capacity ? 2 * c->capacity : 64;
         c->list = realloc(c->list, c->capacity * sizeof *c->list);
@@ -79,7 +83,8 @@ static struct recorded *add(struct commands *c) {
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateCommandPool(VkDevice device,
                                                         const VkCommandPoolCreateInfo *info,
                                                         const VkAllocationCallbacks *allocator,
-                                                        VkCommandPool *pool) {
+                                                        VkCommandPool *pool)
+{
     VkResult result;
     if (fails("vkCreateCommandPool", &result))
         return result;
@@ -89,7 +94,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateCommandPool(VkDevice device,
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_AllocateCommandBuffers(
-    VkDevice device, const VkCommandBufferAllocateInfo *info, VkCommandBuffer *handles) {
+    VkDevice device, const VkCommandBufferAllocateInfo *info, VkCommandBuffer *handles)
+{
     VkResult result;
     if (fails("vkAllocateCommandBuffers", &result))
         return result;
@@ -109,7 +115,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_AllocateCommandBuffers(
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_DestroyCommandPool(VkDevice device, VkCommandPool pool,
-                                                     const VkAllocationCallbacks *allocator) {
+                                                     const VkAllocationCallbacks *allocator)
+{
     pthread_mutex_lock(&lock);
     for (struct commands **at = &all_commands; *at;) {
         struct commands *c = *at;
@@ -126,14 +133,16 @@ VKAPI_ATTR void VKAPI_CALL strict_DestroyCommandPool(VkDevice device, VkCommandP
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_ResetCommandPool(VkDevice device, VkCommandPool pool,
-                                                       VkCommandPoolResetFlags flags) {
+                                                       VkCommandPoolResetFlags flags)
+{
     VkResult result;
     return fails("vkResetCommandPool", &result) ? result
                                                 : real.ResetCommandPool(device, pool, flags);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_BeginCommandBuffer(VkCommandBuffer handle,
-                                                         const VkCommandBufferBeginInfo *info) {
+                                                         const VkCommandBufferBeginInfo *info)
+{
     VkResult result;
     if (fails("vkBeginCommandBuffer", &result))
         return result;
@@ -145,13 +154,15 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_BeginCommandBuffer(VkCommandBuffer handle,
     return real.BeginCommandBuffer(handle, info);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL strict_EndCommandBuffer(VkCommandBuffer handle) {
+VKAPI_ATTR VkResult VKAPI_CALL strict_EndCommandBuffer(VkCommandBuffer handle)
+{
     VkResult result;
     return fails("vkEndCommandBuffer", &result) ? result : real.EndCommandBuffer(handle);
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_CmdCopyBuffer(VkCommandBuffer handle, VkBuffer src, VkBuffer dst,
-                                                uint32_t count, const VkBufferCopy *regions) {
+                                                uint32_t count, const VkBufferCopy *regions)
+{
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
     for (uint32_t i = 0; c && i < count; i++) {
@@ -171,7 +182,8 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdCopyBuffer(VkCommandBuffer handle, VkBuffer
 
 VKAPI_ATTR void VKAPI_CALL strict_CmdFillBuffer(VkCommandBuffer handle, VkBuffer dst,
                                                 VkDeviceSize offset, VkDeviceSize size,
-                                                uint32_t data) {
+                                                uint32_t data)
+{
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
     if (c) {
@@ -191,7 +203,8 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdPipelineBarrier(
     VkCommandBuffer handle, VkPipelineStageFlags src_stages, VkPipelineStageFlags dst_stages,
     VkDependencyFlags flags, uint32_t memory_count, const VkMemoryBarrier *memories,
     uint32_t buffer_count, const VkBufferMemoryBarrier *of_buffers, uint32_t image_count,
-    const VkImageMemoryBarrier *images) {
+    const VkImageMemoryBarrier *images)
+{
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
     for (uint32_t i = 0; c && i < memory_count; i++) {
@@ -211,7 +224,8 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdPipelineBarrier(
 
 VKAPI_ATTR void VKAPI_CALL strict_CmdPushConstants(VkCommandBuffer handle, VkPipelineLayout layout,
                                                    VkShaderStageFlags stages, uint32_t offset,
-                                                   uint32_t size, const void *values) {
+                                                   uint32_t size, const void *values)
+{
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
     if (c && offset == 0 && size == sizeof c->arguments)
@@ -221,7 +235,8 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdPushConstants(VkCommandBuffer handle, VkPip
 }
 
 /* What Ferry's own kernels do; another's dispatch has no arguments that are known. */
-static void record_kernel(struct commands *c) {
+static void record_kernel(struct commands *c)
+{
     const struct vulkan_kernel_arguments *arguments = &c->arguments;
     if (!arguments->dst)
         return;
@@ -239,7 +254,8 @@ static void record_kernel(struct commands *c) {
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_CmdDispatch(VkCommandBuffer handle, uint32_t x, uint32_t y,
-                                              uint32_t z) {
+                                              uint32_t z)
+{
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
     if (c)
@@ -250,12 +266,14 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdDispatch(VkCommandBuffer handle, uint32_t x
 
 /* --- judging ---------------------------------------------------------------------------------- */
 
-static bool conflict(const struct access *a, const struct access *b) {
+static bool conflict(const struct access *a, const struct access *b)
+{
     return a->buffer == b->buffer && a->begin < b->end && b->begin < a->end &&
            (a->write || b->write);
 }
 
-static void judge(const struct queue *queue, const struct access *now) {
+static void judge(const struct queue *queue, const struct access *now)
+{
     for (size_t i = 0; i < access_count; i++) {
         const struct access *before = &accesses[i];
         if (!conflict(before, now))
@@ -273,7 +291,8 @@ static void judge(const struct queue *queue, const struct access *now) {
     }
 }
 
-static void remember(const struct access *access) {
+static void remember(const struct access *access)
+{
     if (access_count == access_capacity) {
         access_capacity = access_capacity ? 2 * access_capacity : 256;
         accesses = realloc(accesses, access_capacity * sizeof *accesses);
@@ -291,7 +310,8 @@ static const struct {
 };
 
 /* The access comes before the barrier, and what it wrote is made available. */
-static bool is_behind(const struct recorded *barrier, const struct access *access) {
+static bool is_behind(const struct recorded *barrier, const struct access *access)
+{
     const VkPipelineStageFlags stage = doers[access->kernel].stage;
     const VkAccessFlags write = doers[access->kernel].write;
     return barrier->src_stages & (stage | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT) &&
@@ -299,13 +319,15 @@ static bool is_behind(const struct recorded *barrier, const struct access *acces
 }
 
 /* Reads and writes by commands, or by kernels, come after the barrier and see what was written. */
-static bool is_before(const struct recorded *barrier, bool kernel) {
+static bool is_before(const struct recorded *barrier, bool kernel)
+{
     return barrier->dst_stages & (doers[kernel].stage | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT) &&
            barrier->dst_access & (doers[kernel].read | VK_ACCESS_MEMORY_READ_BIT) &&
            barrier->dst_access & (doers[kernel].write | VK_ACCESS_MEMORY_WRITE_BIT);
 }
 
-static void fence(const struct queue *queue, const struct recorded *barrier) {
+static void fence(const struct queue *queue, const struct recorded *barrier)
+{
     const bool to_host = (barrier->dst_stages & VK_PIPELINE_STAGE_HOST_BIT) &&
                          (barrier->dst_access & VK_ACCESS_HOST_READ_BIT);
     if (!family_computes(queue->family) &&
@@ -321,13 +343,15 @@ static void fence(const struct queue *queue, const struct recorded *barrier) {
     }
 }
 
-static void judge_sharing(const struct queue *queue, VkBuffer buffer) {
+static void judge_sharing(const struct queue *queue, VkBuffer buffer)
+{
     if (!buffer_shared_with(buffer, queue->family))
         report(STRICTVK_SHARING, "family %u uses a buffer that it does not share", queue->family);
 }
 
 /* One command: its regions are judged against what came before, then remembered together. */
-static size_t judge_call(const struct queue *queue, const struct recorded *list, size_t count) {
+static size_t judge_call(const struct queue *queue, const struct recorded *list, size_t count)
+{
     size_t regions = 0;
     for (; regions < count && list[regions].call == list->call; regions++)
         ;
@@ -336,9 +360,12 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
         report(STRICTVK_KERNEL, "a dispatch on family %u", queue->family);
     for (size_t i = 0; i < regions; i++) {
         const struct recorded *r = &list[i];
-        struct access write = {.buffer = r->dst, .begin = r->dst_offset,
-                               .end = r->dst_offset + r->size, .write = true,
-                               .kernel = r->kernel, .queue = queue->id,
+        struct access write = {.buffer = r->dst,
+                               .begin = r->dst_offset,
+                               .end = r->dst_offset + r->size,
+                               .write = true,
+                               .kernel = r->kernel,
+                               .queue = queue->id,
                                .submission = queue->submitted};
         struct access read = write;
         read.buffer = r->src;
@@ -366,7 +393,8 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
     return regions;
 }
 
-static void judge_commands(const struct queue *queue, const struct commands *c) {
+static void judge_commands(const struct queue *queue, const struct commands *c)
+{
     for (size_t i = 0; i < c->count;) {
         if (c->list[i].kind == RECORDED_BARRIER)
             fence(queue, &c->list[i++]);
@@ -375,21 +403,23 @@ static void judge_commands(const struct queue *queue, const struct commands *c) 
     }
     for (size_t i = 0; i < access_count; i++) {
         const struct access *a = &accesses[i];
-        if (a->queue == queue->id && a->submission == queue->submitted && a->write &&
-            !a->to_host && buffer_host_visible(a->buffer))
+        if (a->queue == queue->id && a->submission == queue->submitted && a->write && !a->to_host &&
+            buffer_host_visible(a->buffer))
             report(STRICTVK_HOST, "bytes %llu to %llu", (unsigned long long)a->begin,
                    (unsigned long long)a->end);
     }
 }
 
 /* All that is known to be done once the semaphore has reached the value. */
-static void add_clock_of(uint64_t *clock, VkSemaphore semaphore, uint64_t value) {
+static void add_clock_of(uint64_t *clock, VkSemaphore semaphore, uint64_t value)
+{
     for (struct signal *s = signals; s; s = s->next)
         if (s->semaphore == semaphore && s->value <= value)
             take_maximum(clock, s->clock);
 }
 
-static void add_signal(VkSemaphore semaphore, uint64_t value, const uint64_t *clock) {
+static void add_signal(VkSemaphore semaphore, uint64_t value, const uint64_t *clock)
+{
     struct signal *s = calloc(1, sizeof *s);
     s->semaphore = semaphore;
     s->value = value;
@@ -398,14 +428,19 @@ static void add_signal(VkSemaphore semaphore, uint64_t value, const uint64_t *cl
     signals = s;
 }
 
-void order_host_clock(uint64_t *out_clock) { memcpy(out_clock, host_clock, sizeof host_clock); }
+void order_host_clock(uint64_t *out_clock)
+{
+    memcpy(out_clock, host_clock, sizeof host_clock);
+}
 
 /* What the host has seen to be done is done before it signals. */
-void order_host_signal(VkSemaphore semaphore, uint64_t value) {
+void order_host_signal(VkSemaphore semaphore, uint64_t value)
+{
     add_signal(semaphore, value, host_clock);
 }
 
-void order_run(struct queue *queue, const struct held *held) {
+void order_run(struct queue *queue, const struct held *held)
+{
     queue->submitted++;
     take_maximum(queue->waited, held->host_clock);
     for (uint32_t i = 0; i < held->wait_count; i++)
@@ -421,7 +456,8 @@ void order_run(struct queue *queue, const struct held *held) {
         add_signal(held->signals[i], held->signal_values[i], queue->clock);
 }
 
-bool order_uses(VkCommandBuffer handle, VkBuffer buffer) {
+bool order_uses(VkCommandBuffer handle, VkBuffer buffer)
+{
     struct commands *c = find_commands(handle);
     for (size_t i = 0; c && i < c->count; i++)
         if (c->list[i].kind != RECORDED_BARRIER &&
@@ -432,7 +468,8 @@ bool order_uses(VkCommandBuffer handle, VkBuffer buffer) {
 
 /* --- what is over ----------------------------------------------------------------------------- */
 
-static void forget(bool (*gone)(const struct access *, const void *), const void *what) {
+static void forget(bool (*gone)(const struct access *, const void *), const void *what)
+{
     size_t kept = 0;
     for (size_t i = 0; i < access_count; i++)
         if (!gone(&accesses[i], what))
@@ -440,14 +477,16 @@ static void forget(bool (*gone)(const struct access *, const void *), const void
     access_count = kept;
 }
 
-static bool is_over(const struct access *access, const void *unused) {
+static bool is_over(const struct access *access, const void *unused)
+{
     (void)unused;
     return access->submission <= host_clock[access->queue];
 }
 
 /* Submissions that wait their turn are judged by what the host had seen when it submitted them: as
  * long as there are any, nothing is forgotten. */
-static void forget_what_is_over(void) {
+static void forget_what_is_over(void)
+{
     if (queue_holds(VK_NULL_HANDLE))
         return;
     for (struct signal **at = &signals; *at;) {
@@ -462,7 +501,8 @@ static void forget_what_is_over(void) {
     forget(is_over, NULL);
 }
 
-void order_observed(VkSemaphore semaphore, uint64_t value) {
+void order_observed(VkSemaphore semaphore, uint64_t value)
+{
     bool any = false;
     for (struct signal *s = signals; s; s = s->next)
         if (s->semaphore == semaphore && s->value <= value && !s->observed) {
@@ -473,22 +513,26 @@ void order_observed(VkSemaphore semaphore, uint64_t value) {
         forget_what_is_over();
 }
 
-static bool is_of_queue(const struct access *access, const void *id) {
+static bool is_of_queue(const struct access *access, const void *id)
+{
     return access->queue == *(const unsigned *)id;
 }
 
-void order_queue_gone(unsigned id) {
+void order_queue_gone(unsigned id)
+{
     forget(is_of_queue, &id);
     host_clock[id] = 0;
     for (struct signal *s = signals; s; s = s->next)
         s->clock[id] = 0;
 }
 
-static bool is_of_buffer(const struct access *access, const void *buffer) {
+static bool is_of_buffer(const struct access *access, const void *buffer)
+{
     return access->buffer == *(const VkBuffer *)buffer;
 }
 
-void order_buffer_gone(VkBuffer buffer, const char *what) {
+void order_buffer_gone(VkBuffer buffer, const char *what)
+{
     if (!device_lost() && queue_holds(buffer))
         report(STRICTVK_IN_USE, "%s: a submission that uses it has not begun", what);
     for (size_t i = 0; i < access_count && !device_lost(); i++)

@@ -9,17 +9,22 @@ static struct queue *queues[QUEUES_MAX]; /* guarded by lock, like all below */
 static uint64_t submissions, random_state;
 static _Atomic bool lost;
 
-bool device_lost(void) { return lost; }
+bool device_lost(void)
+{
+    return lost;
+}
 
 /* A lost device touches nothing any more: what it was given already ends here. */
-void lose_device(void) {
+void lose_device(void)
+{
     lost = true;
     for (unsigned i = 0; i < QUEUES_MAX; i++)
         if (queues[i])
             real.QueueWaitIdle(queues[i]->handle);
 }
 
-void queue_reset(void) {
+void queue_reset(void)
+{
     submissions = 0;
     random_state = 1;
     lost = false;
@@ -29,10 +34,14 @@ void queue_reset(void) {
 
 static _Atomic uint32_t computing = 1u << REAL_FAMILY; /* families, as bits */
 
-bool family_computes(uint32_t family) { return family < 32 && (computing >> family & 1); }
+bool family_computes(uint32_t family)
+{
+    return family < 32 && (computing >> family & 1);
+}
 
 static void read_families(VkPhysicalDevice device, uint32_t *count,
-                          VkQueueFamilyProperties *families) {
+                          VkQueueFamilyProperties *families)
+{
     real.GetPhysicalDeviceQueueFamilyProperties(device, count, families);
     for (uint32_t i = 0; families && i < *count && i < 32; i++)
         if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT)
@@ -41,7 +50,8 @@ static void read_families(VkPhysicalDevice device, uint32_t *count,
 
 /* Whatever the families, all run on the one queue of the first. */
 VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceQueueFamilyProperties(
-    VkPhysicalDevice device, uint32_t *count, VkQueueFamilyProperties *families) {
+    VkPhysicalDevice device, uint32_t *count, VkQueueFamilyProperties *families)
+{
     if (!config.queues && !config.transfer) {
         read_families(device, count, families);
         return;
@@ -69,7 +79,8 @@ VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceQueueFamilyProperties(
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateDevice(VkPhysicalDevice physical,
                                                    const VkDeviceCreateInfo *info,
                                                    const VkAllocationCallbacks *allocator,
-                                                   VkDevice *device) {
+                                                   VkDevice *device)
+{
     VkResult result;
     if (fails("vkCreateDevice", &result))
         return result;
@@ -99,7 +110,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateDevice(VkPhysicalDevice physical,
     return real.CreateDevice(physical, &mine, allocator, device);
 }
 
-static void free_held(struct held *held) {
+static void free_held(struct held *held)
+{
     free(held->waits);
     free(held->signals);
     free(held->wait_values);
@@ -109,7 +121,8 @@ static void free_held(struct held *held) {
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_DestroyDevice(VkDevice device,
-                                                const VkAllocationCallbacks *allocator) {
+                                                const VkAllocationCallbacks *allocator)
+{
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < QUEUES_MAX; i++) {
         struct queue *queue = queues[i];
@@ -131,7 +144,8 @@ VKAPI_ATTR void VKAPI_CALL strict_DestroyDevice(VkDevice device,
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_GetDeviceQueue(VkDevice device, uint32_t family, uint32_t index,
-                                                 VkQueue *out) {
+                                                 VkQueue *out)
+{
     pthread_mutex_lock(&lock);
     unsigned free_id = QUEUES_MAX;
     *out = NULL;
@@ -158,7 +172,8 @@ VKAPI_ATTR void VKAPI_CALL strict_GetDeviceQueue(VkDevice device, uint32_t famil
     pthread_mutex_unlock(&lock);
 }
 
-bool queue_holds(VkBuffer buffer) {
+bool queue_holds(VkBuffer buffer)
+{
     for (unsigned i = 0; i < QUEUES_MAX; i++)
         for (struct held *held = queues[i] ? queues[i]->first : NULL; held; held = held->next)
             for (uint32_t k = 0; k < held->command_count; k++)
@@ -169,21 +184,24 @@ bool queue_holds(VkBuffer buffer) {
 
 /* --- submitting ------------------------------------------------------------------------------- */
 
-static const VkTimelineSemaphoreSubmitInfo *values_of(const VkSubmitInfo *info) {
+static const VkTimelineSemaphoreSubmitInfo *values_of(const VkSubmitInfo *info)
+{
     const VkBaseInStructure *next = info->pNext;
     while (next && next->sType != VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO)
         next = next->pNext;
     return (const VkTimelineSemaphoreSubmitInfo *)next;
 }
 
-static void *copy_of(const void *from, size_t size) {
+static void *copy_of(const void *from, size_t size)
+{
     void *copy = malloc(size ? size : 1);
     if (size && from)
         memcpy(copy, from, size);
     return copy;
 }
 
-static void hold(struct queue *queue, const VkSubmitInfo *info, VkFence fence) {
+static void hold(struct queue *queue, const VkSubmitInfo *info, VkFence fence)
+{
     const VkTimelineSemaphoreSubmitInfo *values = values_of(info);
     struct held *held = calloc(1, sizeof *held);
     held->wait_count = info->waitSemaphoreCount;
@@ -204,7 +222,8 @@ static void hold(struct queue *queue, const VkSubmitInfo *info, VkFence fence) {
     queue->last = &held->next;
 }
 
-static void hand_over(struct queue *queue, const struct held *held) {
+static void hand_over(struct queue *queue, const struct held *held)
+{
     order_run(queue, held);
     const VkTimelineSemaphoreSubmitInfo values = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
@@ -224,7 +243,8 @@ static void hand_over(struct queue *queue, const struct held *held) {
         report(STRICTVK_OTHER, "the real vkQueueSubmit gave %d", result);
 }
 
-static bool ready(const struct queue *queue, struct held *held) {
+static bool ready(const struct queue *queue, struct held *held)
+{
     for (uint32_t i = 0; i < held->wait_count; i++) {
         uint64_t value = 0;
         real.GetSemaphoreCounterValue(queue->device, held->waits[i], &value);
@@ -237,7 +257,8 @@ static bool ready(const struct queue *queue, struct held *held) {
     return false;
 }
 
-void pump(void) {
+void pump(void)
+{
     for (unsigned i = 0; i < QUEUES_MAX && !lost; i++) {
         struct queue *queue = queues[i];
         while (queue && queue->first && ready(queue, queue->first)) {
@@ -252,7 +273,8 @@ void pump(void) {
 }
 
 static VkResult submit(struct queue *queue, uint32_t count, const VkSubmitInfo *infos,
-                       VkFence fence) {
+                       VkFence fence)
+{
     submissions++;
     watch_again();
     if (config.lose && submissions == config.lose)
@@ -268,7 +290,8 @@ static VkResult submit(struct queue *queue, uint32_t count, const VkSubmitInfo *
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_QueueSubmit(VkQueue handle, uint32_t count,
-                                                  const VkSubmitInfo *infos, VkFence fence) {
+                                                  const VkSubmitInfo *infos, VkFence fence)
+{
     VkResult result;
     if (fails("vkQueueSubmit", &result))
         return result;
@@ -280,12 +303,14 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_QueueSubmit(VkQueue handle, uint32_t count
 
 /* --- idle ------------------------------------------------------------------------------------- */
 
-static void nap(void) {
+static void nap(void)
+{
     const struct timespec time = {.tv_nsec = 20000};
     nanosleep(&time, NULL);
 }
 
-static bool holds(VkDevice device, const struct queue *one) {
+static bool holds(VkDevice device, const struct queue *one)
+{
     for (unsigned i = 0; i < QUEUES_MAX; i++)
         if (queues[i] && queues[i]->first && (!one || queues[i] == one) &&
             (!device || queues[i]->device == device))
@@ -293,7 +318,8 @@ static bool holds(VkDevice device, const struct queue *one) {
     return false;
 }
 
-static void drain(VkDevice device, const struct queue *one) {
+static void drain(VkDevice device, const struct queue *one)
+{
     pthread_mutex_lock(&lock);
     for (pump(); holds(device, one) && !lost; pump()) {
         pthread_mutex_unlock(&lock);
@@ -303,12 +329,14 @@ static void drain(VkDevice device, const struct queue *one) {
     pthread_mutex_unlock(&lock);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL strict_DeviceWaitIdle(VkDevice device) {
+VKAPI_ATTR VkResult VKAPI_CALL strict_DeviceWaitIdle(VkDevice device)
+{
     drain(device, NULL);
     return real.DeviceWaitIdle(device);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL strict_QueueWaitIdle(VkQueue handle) {
+VKAPI_ATTR VkResult VKAPI_CALL strict_QueueWaitIdle(VkQueue handle)
+{
     struct queue *queue = (struct queue *)handle;
     drain(NULL, queue);
     return real.QueueWaitIdle(queue->handle);
@@ -327,7 +355,8 @@ static struct semaphore *semaphores; /* guarded by lock */
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateSemaphore(VkDevice device,
                                                       const VkSemaphoreCreateInfo *info,
                                                       const VkAllocationCallbacks *allocator,
-                                                      VkSemaphore *semaphore) {
+                                                      VkSemaphore *semaphore)
+{
     VkResult result;
     if (fails("vkCreateSemaphore", &result))
         return result;
@@ -344,7 +373,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateSemaphore(VkDevice device,
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_DestroySemaphore(VkDevice device, VkSemaphore semaphore,
-                                                   const VkAllocationCallbacks *allocator) {
+                                                   const VkAllocationCallbacks *allocator)
+{
     pthread_mutex_lock(&lock);
     struct semaphore **at = &semaphores;
     while (*at && (*at)->handle != semaphore)
@@ -357,7 +387,8 @@ VKAPI_ATTR void VKAPI_CALL strict_DestroySemaphore(VkDevice device, VkSemaphore 
     real.DestroySemaphore(device, semaphore, allocator);
 }
 
-static bool find_semaphore(uint64_t event, struct semaphore *out) {
+static bool find_semaphore(uint64_t event, struct semaphore *out)
+{
     pthread_mutex_lock(&lock);
     struct semaphore *s = semaphores;
     while (s && (uint64_t)(uintptr_t)s->handle != event)
@@ -368,7 +399,8 @@ static bool find_semaphore(uint64_t event, struct semaphore *out) {
     return s != NULL;
 }
 
-static VkResult look(VkDevice device, VkSemaphore semaphore, uint64_t *value) {
+static VkResult look(VkDevice device, VkSemaphore semaphore, uint64_t *value)
+{
     if (lost)
         return VK_ERROR_DEVICE_LOST;
     watch_again();
@@ -380,7 +412,8 @@ static VkResult look(VkDevice device, VkSemaphore semaphore, uint64_t *value) {
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_GetSemaphoreCounterValue(VkDevice device,
                                                                VkSemaphore semaphore,
-                                                               uint64_t *value) {
+                                                               uint64_t *value)
+{
     VkResult result;
     if (fails("vkGetSemaphoreCounterValue", &result))
         return result;
@@ -391,7 +424,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_GetSemaphoreCounterValue(VkDevice device,
     return result;
 }
 
-static VkResult look_at_all(VkDevice device, const VkSemaphoreWaitInfo *info) {
+static VkResult look_at_all(VkDevice device, const VkSemaphoreWaitInfo *info)
+{
     uint32_t reached = 0;
     for (uint32_t i = 0; i < info->semaphoreCount; i++) {
         uint64_t value;
@@ -406,7 +440,8 @@ static VkResult look_at_all(VkDevice device, const VkSemaphoreWaitInfo *info) {
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_WaitSemaphores(VkDevice device,
                                                      const VkSemaphoreWaitInfo *info,
-                                                     uint64_t timeout_ns) {
+                                                     uint64_t timeout_ns)
+{
     VkResult result;
     if (fails("vkWaitSemaphores", &result))
         return result;
@@ -418,8 +453,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_WaitSemaphores(VkDevice device,
         result = look_at_all(device, info);
         pthread_mutex_unlock(&lock);
         clock_gettime(CLOCK_MONOTONIC, &now);
-        int64_t passed = (now.tv_sec - start.tv_sec) * INT64_C(1000000000) +
-                         (now.tv_nsec - start.tv_nsec);
+        int64_t passed =
+            (now.tv_sec - start.tv_sec) * INT64_C(1000000000) + (now.tv_nsec - start.tv_nsec);
         if (result != VK_TIMEOUT || (uint64_t)passed >= timeout_ns)
             return result;
         nap();
@@ -427,7 +462,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_WaitSemaphores(VkDevice device,
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_SignalSemaphore(VkDevice device,
-                                                      const VkSemaphoreSignalInfo *info) {
+                                                      const VkSemaphoreSignalInfo *info)
+{
     VkResult result;
     if (fails("vkSignalSemaphore", &result))
         return result;
@@ -451,7 +487,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_SignalSemaphore(VkDevice device,
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateShaderModule(VkDevice device,
                                                          const VkShaderModuleCreateInfo *info,
                                                          const VkAllocationCallbacks *allocator,
-                                                         VkShaderModule *module) {
+                                                         VkShaderModule *module)
+{
     VkResult result;
     return fails("vkCreateShaderModule", &result)
                ? result
@@ -461,17 +498,19 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateShaderModule(VkDevice device,
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreatePipelineLayout(VkDevice device,
                                                            const VkPipelineLayoutCreateInfo *info,
                                                            const VkAllocationCallbacks *allocator,
-                                                           VkPipelineLayout *layout) {
+                                                           VkPipelineLayout *layout)
+{
     VkResult result;
     return fails("vkCreatePipelineLayout", &result)
                ? result
                : real.CreatePipelineLayout(device, info, allocator, layout);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL strict_CreateComputePipelines(
-    VkDevice device, VkPipelineCache cache, uint32_t count,
-    const VkComputePipelineCreateInfo *infos, const VkAllocationCallbacks *allocator,
-    VkPipeline *pipelines) {
+VKAPI_ATTR VkResult VKAPI_CALL
+strict_CreateComputePipelines(VkDevice device, VkPipelineCache cache, uint32_t count,
+                              const VkComputePipelineCreateInfo *infos,
+                              const VkAllocationCallbacks *allocator, VkPipeline *pipelines)
+{
     VkResult result;
     if (!fails("vkCreateComputePipelines", &result))
         return real.CreateComputePipelines(device, cache, count, infos, allocator, pipelines);
@@ -484,7 +523,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateComputePipelines(
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateQueryPool(VkDevice device,
                                                       const VkQueryPoolCreateInfo *info,
                                                       const VkAllocationCallbacks *allocator,
-                                                      VkQueryPool *pool) {
+                                                      VkQueryPool *pool)
+{
     VkResult result;
     return fails("vkCreateQueryPool", &result)
                ? result
@@ -495,7 +535,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_GetQueryPoolResults(VkDevice device, VkQue
                                                           uint32_t first, uint32_t count,
                                                           size_t size, void *data,
                                                           VkDeviceSize stride,
-                                                          VkQueryResultFlags flags) {
+                                                          VkQueryResultFlags flags)
+{
     VkResult result;
     return fails("vkGetQueryPoolResults", &result)
                ? result
@@ -504,7 +545,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_GetQueryPoolResults(VkDevice device, VkQue
 
 /* --- the user's own Vulkan -------------------------------------------------------------------- */
 
-EXPORT bool strictvk_event_signal(uint64_t event, uint64_t value) {
+EXPORT bool strictvk_event_signal(uint64_t event, uint64_t value)
+{
     struct semaphore semaphore;
     if (!find_semaphore(event, &semaphore))
         return false;
@@ -516,7 +558,8 @@ EXPORT bool strictvk_event_signal(uint64_t event, uint64_t value) {
     return strict_SignalSemaphore(semaphore.device, &info) == VK_SUCCESS;
 }
 
-EXPORT bool strictvk_event_wait(uint64_t event, uint64_t value) {
+EXPORT bool strictvk_event_wait(uint64_t event, uint64_t value)
+{
     struct semaphore semaphore;
     if (!find_semaphore(event, &semaphore))
         return false;

@@ -1,7 +1,8 @@
 /* What kernels may do. Broken on purpose. */
 #include "strict_driver.h"
 
-static void open_kernels(struct fixture *f, const char *options) {
+static void open_kernels(struct fixture *f, const char *options)
+{
     setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
     open_with(f, options);
     unsetenv("FERRY_VULKAN_ENGINE");
@@ -9,7 +10,8 @@ static void open_kernels(struct fixture *f, const char *options) {
 }
 
 /* barrier: which commands have one; names: the driver's barriers speak of kernels. */
-static void kernel_case(const bool kernel[2], bool barrier, bool names, unsigned expected) {
+static void kernel_case(const bool kernel[2], bool barrier, bool names, unsigned expected)
+{
     struct fixture f;
     open_kernels(&f, "collect=1");
     struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
@@ -28,7 +30,8 @@ static void kernel_case(const bool kernel[2], bool barrier, bool names, unsigned
 }
 
 /* The second command reads the last byte that the first one writes. */
-static void test_kernel_barrier(void **unused) {
+static void test_kernel_barrier(void **unused)
+{
     (void)unused;
     static const bool pairs[3][2] = {{true, true}, {true, false}, {false, true}};
     for (int i = 0; i < 3; i++) {
@@ -38,7 +41,8 @@ static void test_kernel_barrier(void **unused) {
     }
 }
 
-static void test_kernel_reach(void **unused) {
+static void test_kernel_reach(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_kernels(&f, "collect=1");
@@ -59,7 +63,8 @@ static void test_kernel_reach(void **unused) {
 }
 
 /* Copy engines run no kernels, and know no barriers that name them. */
-static void test_kernel_family(void **unused) {
+static void test_kernel_family(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_kernels(&f, "collect=1,kind=discrete,memory=private,transfer=1");

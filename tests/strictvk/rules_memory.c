@@ -3,7 +3,8 @@
 
 #include "internal.h"
 
-static void test_map(void **unused) {
+static void test_map(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,memory=private");
@@ -19,7 +20,8 @@ static void test_map(void **unused) {
 }
 
 /* A missing flush loses what the host wrote, a missing invalidate what the device did. */
-static void test_shadow(void **unused) {
+static void test_shadow(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,memory=noncoherent,coherent=4096,atom=64");
@@ -53,7 +55,8 @@ static void test_shadow(void **unused) {
     driver->close(f.v);
 }
 
-static void test_types_by_use(void **unused) {
+static void test_types_by_use(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "kind=discrete,memory=bar");
@@ -74,7 +77,8 @@ static void test_types_by_use(void **unused) {
     driver->close(f.v);
 }
 
-static void test_import_limits(void **unused) {
+static void test_import_limits(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "import=strict,granularity=65536");
@@ -96,7 +100,8 @@ static void test_import_limits(void **unused) {
     driver->close(f.v);
 }
 
-static void test_allocation_limits(void **unused) {
+static void test_allocation_limits(void **unused)
+{
     (void)unused;
     struct fixture f;
     struct ferry__memory a, b;
@@ -134,7 +139,8 @@ static void test_allocation_limits(void **unused) {
 #define WINDOW "collect=1,kind=discrete,memory=bar,reads=1"
 
 /* Writes of the host's reach the device, and are no reports; one read is one. */
-static void test_read(void **unused) {
+static void test_read(void **unused)
+{
     (void)unused;
     if (!STRICTVK_TELLS_READS)
         skip();
@@ -158,7 +164,8 @@ static void test_read(void **unused) {
 }
 
 static enum ferry_status alloc_cached(void *state, enum ferry__use use, uint64_t size,
-                                      const char *label, struct ferry__memory *out, char *why) {
+                                      const char *label, struct ferry__memory *out, char *why)
+{
     enum ferry_status status = driver->memory_alloc(state, use, size, label, out, why);
     if (status == FERRY_OK)
         out->cached = true; /* which it is not */
@@ -166,7 +173,8 @@ static enum ferry_status alloc_cached(void *state, enum ferry__use use, uint64_t
 }
 
 /* The engine reads nothing by the CPU, unless it takes the memory for cached. */
-static void engine_case(bool lie, bool expected) {
+static void engine_case(bool lie, bool expected)
+{
     struct ferry__driver told = *driver;
     if (lie)
         told.memory_alloc = alloc_cached;
@@ -192,7 +200,8 @@ static void engine_case(bool lie, bool expected) {
     ferry_device_close(device);
 }
 
-static void test_engine_reads(void **unused) {
+static void test_engine_reads(void **unused)
+{
     (void)unused;
     if (!STRICTVK_TELLS_READS)
         skip();

@@ -4,7 +4,8 @@
 /* --- barriers --------------------------------------------------------------------------------- */
 
 /* Two commands, the second touching what the first does: reported without a barrier, not with. */
-static void barrier_case(uint64_t to, uint64_t from, bool barrier, unsigned expected) {
+static void barrier_case(uint64_t to, uint64_t from, bool barrier, unsigned expected)
+{
     struct fixture f;
     open_with(&f, "collect=1");
     struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
@@ -18,7 +19,8 @@ static void barrier_case(uint64_t to, uint64_t from, bool barrier, unsigned expe
     driver->close(f.v);
 }
 
-static void test_barrier(void **unused) {
+static void test_barrier(void **unused)
+{
     (void)unused;
     barrier_case(200, 99, false, 1);  /* reads what was written */
     barrier_case(99, 200, false, 1);  /* writes what was read */
@@ -27,7 +29,8 @@ static void test_barrier(void **unused) {
     barrier_case(99, 99, true, 0);
 }
 
-static void test_host(void **unused) {
+static void test_host(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,memory=private");
@@ -48,7 +51,8 @@ static void test_host(void **unused) {
     driver->close(f.v);
 }
 
-static void test_overlap(void **unused) {
+static void test_overlap(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1");
@@ -65,7 +69,8 @@ static void test_overlap(void **unused) {
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
-static void queue_case(bool wait, unsigned expected) {
+static void queue_case(bool wait, unsigned expected)
+{
     struct fixture f;
     open_with(&f, "collect=1,kind=discrete,memory=private,transfer=2");
     assert_int_equal(f.limits.queue_count, 3);
@@ -87,14 +92,16 @@ static void queue_case(bool wait, unsigned expected) {
     driver->close(f.v);
 }
 
-static void test_queue(void **unused) {
+static void test_queue(void **unused)
+{
     (void)unused;
     queue_case(false, 1);
     queue_case(true, 0);
 }
 
 /* Queues that run late: without the wait the bytes are the old ones. */
-static void test_delay(void **unused) {
+static void test_delay(void **unused)
+{
     (void)unused;
     bool stale = false;
     for (int wait = 1; wait >= 0; wait--)
@@ -126,7 +133,8 @@ static void test_delay(void **unused) {
     assert_true(stale);
 }
 
-static void test_sharing(void **unused) {
+static void test_sharing(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,kind=discrete,memory=private,transfer=1");
@@ -145,7 +153,8 @@ static void test_sharing(void **unused) {
     driver->close(f.v);
 }
 
-static void test_in_use(void **unused) {
+static void test_in_use(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1");
@@ -172,7 +181,8 @@ static void test_in_use(void **unused) {
 
 /* --- semaphores ------------------------------------------------------------------------------- */
 
-static void test_value(void **unused) {
+static void test_value(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1");
@@ -193,14 +203,9 @@ static void test_value(void **unused) {
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_barrier),
-    cmocka_unit_test(test_host),
-    cmocka_unit_test(test_overlap),
-    cmocka_unit_test(test_queue),
-    cmocka_unit_test(test_delay),
-    cmocka_unit_test(test_sharing),
-    cmocka_unit_test(test_in_use),
-    cmocka_unit_test(test_value),
+    cmocka_unit_test(test_barrier), cmocka_unit_test(test_host),  cmocka_unit_test(test_overlap),
+    cmocka_unit_test(test_queue),   cmocka_unit_test(test_delay), cmocka_unit_test(test_sharing),
+    cmocka_unit_test(test_in_use),  cmocka_unit_test(test_value),
 };
 
 GROUP(order);

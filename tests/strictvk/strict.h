@@ -34,8 +34,7 @@ struct config {
 extern struct config config;
 extern pthread_mutex_t lock;
 
-void report(enum strictvk_rule rule, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void report(enum strictvk_rule rule, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void config_init(void); /* from the environment, once */
 /* Is this call to fail? Counts it. Not under the lock. */
 bool fails(const char *call, VkResult *out_result);
@@ -93,8 +92,8 @@ struct queue {
     VkQueue handle; /* the real one */
     uint32_t family, index;
     unsigned id;
-    uint64_t submitted; /* submissions so far */
-    uint64_t clock[QUEUES_MAX]; /* of the last one: which of each queue came before it */
+    uint64_t submitted;          /* submissions so far */
+    uint64_t clock[QUEUES_MAX];  /* of the last one: which of each queue came before it */
     uint64_t waited[QUEUES_MAX]; /* of those, which are done before it begins */
     struct held *first, **last;
 };
@@ -102,7 +101,7 @@ struct queue {
 /* A submission that waits its turn: a copy of the driver's. */
 struct held {
     struct held *next;
-    uint64_t looks; /* to be held back still */
+    uint64_t looks;                  /* to be held back still */
     uint64_t host_clock[QUEUES_MAX]; /* what the host had seen to be done when it submitted */
     uint32_t wait_count, command_count, signal_count;
     VkSemaphore *waits, *signals;

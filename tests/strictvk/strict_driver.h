@@ -56,8 +56,7 @@ struct group {
     size_t count;
 };
 
-#define GROUP(noun)                                                                                \
-    const struct group group_##noun = {"strict Vulkan: " #noun, tests,                             \
-                                       sizeof tests / sizeof *tests}
+#define GROUP(noun) \
+    const struct group group_##noun = {"strict Vulkan: " #noun, tests, sizeof tests / sizeof *tests}
 
 #endif

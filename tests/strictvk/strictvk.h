@@ -34,26 +34,26 @@
 #include <stdint.h>
 
 /* Rules that a report names. */
-#define STRICTVK_RULES(RULE)                                                                       \
-    RULE(BARRIER, "barrier: a command touches what one before it wrote, or writes what it read")   \
-    RULE(QUEUE, "queue: a command of another queue is not waited for")                             \
-    RULE(HOST, "host: a write to memory that the host sees has no barrier to the host")            \
-    RULE(OVERLAP, "overlap: the regions of one copy overlap")                                      \
-    RULE(SHARING, "sharing: a buffer is used by a family that it is not shared with")              \
-    RULE(IN_USE, "in use: destroyed while the device may still use it")                            \
-    RULE(KERNEL, "kernel: it reaches beyond a buffer, or runs on a family without compute")        \
-    RULE(MAP, "map: memory that the host cannot map")                                              \
-    RULE(READ, "read: the host reads memory of the device that is not cached")                    \
-    RULE(ATOM, "atom: a flush or invalidate of no whole atoms")                                    \
-    RULE(VALUE, "value: a timeline semaphore is raised to a value it has passed")                  \
-    RULE(VALIDATION, "validation: a message of the validation layer")                              \
+#define STRICTVK_RULES(RULE)                                                                     \
+    RULE(BARRIER, "barrier: a command touches what one before it wrote, or writes what it read") \
+    RULE(QUEUE, "queue: a command of another queue is not waited for")                           \
+    RULE(HOST, "host: a write to memory that the host sees has no barrier to the host")          \
+    RULE(OVERLAP, "overlap: the regions of one copy overlap")                                    \
+    RULE(SHARING, "sharing: a buffer is used by a family that it is not shared with")            \
+    RULE(IN_USE, "in use: destroyed while the device may still use it")                          \
+    RULE(KERNEL, "kernel: it reaches beyond a buffer, or runs on a family without compute")      \
+    RULE(MAP, "map: memory that the host cannot map")                                            \
+    RULE(READ, "read: the host reads memory of the device that is not cached")                   \
+    RULE(ATOM, "atom: a flush or invalidate of no whole atoms")                                  \
+    RULE(VALUE, "value: a timeline semaphore is raised to a value it has passed")                \
+    RULE(VALIDATION, "validation: a message of the validation layer")                            \
     RULE(OTHER, "other: a call that the strict Vulkan could not carry out")
 
 enum strictvk_rule {
 #define RULE(name, text) STRICTVK_##name,
     STRICTVK_RULES(RULE)
 #undef RULE
-    STRICTVK_RULE_COUNT
+        STRICTVK_RULE_COUNT
 };
 
 /* Found by dlsym: all options anew, counters and reports from 0. NULL: the environment's. Only

@@ -2,7 +2,8 @@
 #include "strict_driver.h"
 
 /* The validation layer is there, and what it says arrives. */
-static void test_validation(void **unused) {
+static void test_validation(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "validate=1,collect=1"); /* the first to open: the instance is made so */
@@ -19,7 +20,8 @@ static void test_validation(void **unused) {
     driver->close(f.v);
 }
 
-static void test_unknown_option(void **unused) {
+static void test_unknown_option(void **unused)
+{
     (void)unused;
     assert_int_equal(set("colour=blue"), -1);
     assert_int_equal(set("kind=purple"), -1);
@@ -34,7 +36,8 @@ static const struct CMUnitTest tests[] = {
 static GROUP(messages);
 extern const struct group group_order, group_kernels, group_memory, group_failures;
 
-int main(void) {
+int main(void)
+{
     const struct group *const groups[] = {&group_messages, &group_order, &group_kernels,
                                           &group_memory, &group_failures};
     int failed = 0;

@@ -3,7 +3,8 @@
 #include "strict_driver.h"
 
 /* The second copy reads what the first one writes. */
-static unsigned hazards(struct fixture *f, bool barrier) {
+static unsigned hazards(struct fixture *f, bool barrier)
+{
     struct ferry__memory a = alloc(f, FERRY__USE_PRIVATE, SIZE);
     struct ferry__memory b = alloc(f, FERRY__USE_PRIVATE, SIZE);
     VkCommandPool pool;
@@ -27,7 +28,8 @@ static unsigned hazards(struct fixture *f, bool barrier) {
     return only(STRICTVK_VALIDATION);
 }
 
-static void test_hazard(void **unused) {
+static void test_hazard(void **unused)
+{
     (void)unused;
     struct fixture f;
     open_with(&f, "validate=2,collect=1");
@@ -36,7 +38,8 @@ static void test_hazard(void **unused) {
     driver->close(f.v);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_hazard)};
     find_strictvk();
     return cmocka_run_group_tests_name("strict Vulkan: synchronisation", tests, NULL, NULL);

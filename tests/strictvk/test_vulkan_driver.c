@@ -1,7 +1,8 @@
 /* The Vulkan driver through struct ferry__driver alone, on the first device the loader has. */
 #include "vulkan_driver.h"
 
-static void test_list(void **unused) {
+static void test_list(void **unused)
+{
     (void)unused;
     struct ferry_device_info infos[16];
     char why[FERRY__WHY_MAX] = "";
@@ -23,19 +24,21 @@ static void test_list(void **unused) {
     }
 }
 
-static void test_no_such_device(void **unused) {
+static void test_no_such_device(void **unused)
+{
     (void)unused;
     void *state = NULL;
     struct ferry__limits limits;
     char why[FERRY__WHY_MAX];
-    assert_int_equal(driver->open(&(struct ferry__open_params){.index = 4711}, &state, &limits,
-                                  why),
-                     FERRY_ERROR_NO_DEVICE);
+    assert_int_equal(
+        driver->open(&(struct ferry__open_params){.index = 4711}, &state, &limits, why),
+        FERRY_ERROR_NO_DEVICE);
     assert_non_null(strstr(why, "4711"));
     assert_null(state);
 }
 
-static void test_no_loader(void **unused) {
+static void test_no_loader(void **unused)
+{
     (void)unused;
     char *before = getenv("FERRY_VULKAN_LIBRARY");
     before = before ? strdup(before) : NULL;
@@ -60,7 +63,8 @@ static void test_no_loader(void **unused) {
     free(before);
 }
 
-static void test_limits(void **state) {
+static void test_limits(void **state)
+{
     struct fixture *f = *state;
     const struct ferry__limits *limits = &f->limits;
     assert_int_equal(driver->status(f->state), FERRY_OK);
@@ -90,7 +94,8 @@ static const struct CMUnitTest tests[] = {
 static GROUP(opening);
 extern const struct group group_memory, group_commands, group_kernels, group_events;
 
-int main(void) {
+int main(void)
+{
     const struct group *const groups[] = {&group_opening, &group_memory, &group_commands,
                                           &group_kernels, &group_events};
     int failed = 0;

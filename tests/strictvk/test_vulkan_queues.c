@@ -38,15 +38,26 @@ static const struct row {
     {"graphics that do not compute", {{G | T, 1}}, 0, 1, {{0, 0, ALL}}},
     {"compute only", {{C | T, 4}}, 0, 1, {{0, 0, ALL}}},
     {"graphics, and compute", {{G | C | T, 1}, {C | T, 4}}, 0, 1, {{1, 0, ALL}}},
-    {"a copy engine with one queue", {{G | C | T, 1}, {T, 1}}, 0, 2,
+    {"a copy engine with one queue",
+     {{G | C | T, 1}, {T, 1}},
+     0,
+     2,
      {{0, 0, COPY}, {1, 0, UP | DOWN}}},
-    {"AMD", {{G | C | T | S, 1}, {C | T | S, 4}, {T | S, 2}}, 0, 3,
+    {"AMD",
+     {{G | C | T | S, 1}, {C | T | S, 4}, {T | S, 2}},
+     0,
+     3,
      {{1, 0, COPY}, {2, 0, UP}, {2, 1, DOWN}}},
     /* As vkGetPhysicalDeviceQueueFamilyProperties gave them, driver 580.159.04. */
     {"NVIDIA H100",
-     {{G | C | T | S, 16}, {T | S, 2}, {C | T | S, 8}, {T | S | DECODE, 7}, {T | S | FLOW, 1}}, 0,
-     3, {{2, 0, COPY}, {1, 0, UP}, {1, 1, DOWN}}},
-    {"two queues allowed", {{G | C | T | S, 16}, {T | S, 2}, {C | T | S, 8}}, 2, 2,
+     {{G | C | T | S, 16}, {T | S, 2}, {C | T | S, 8}, {T | S | DECODE, 7}, {T | S | FLOW, 1}},
+     0,
+     3,
+     {{2, 0, COPY}, {1, 0, UP}, {1, 1, DOWN}}},
+    {"two queues allowed",
+     {{G | C | T | S, 16}, {T | S, 2}, {C | T | S, 8}},
+     2,
+     2,
      {{2, 0, COPY}, {1, 0, UP | DOWN}}},
     {"one queue allowed", {{G | C | T | S, 16}, {T | S, 2}, {C | T | S, 8}}, 1, 1, {{2, 0, ALL}}},
     {"video engines", {{G | C | T, 1}, {T | DECODE, 1}, {T | ENCODE, 1}}, 0, 1, {{0, 0, ALL}}},
@@ -55,7 +66,8 @@ static const struct row {
     {"nothing", {{0, 0}}, 0, 0, {{0, 0, 0}}},
 };
 
-static void test_plans(void **unused) {
+static void test_plans(void **unused)
+{
     (void)unused;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct row *row = &rows[i];
@@ -76,7 +88,8 @@ static void test_plans(void **unused) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_plans)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,22 +31,28 @@ struct user {
     bool wrong_queue;
 };
 
-static void lock_queue(void *user, uint32_t family, uint32_t index) {
+static void lock_queue(void *user, uint32_t family, uint32_t index)
+{
     struct user *u = user;
     u->wrong_queue |= family != 0 || index != 0;
     atomic_fetch_add(&u->locks, 1);
 }
 
-static void unlock_queue(void *user, uint32_t family, uint32_t index) {
+static void unlock_queue(void *user, uint32_t family, uint32_t index)
+{
     struct user *u = user;
     u->wrong_queue |= family != 0 || index != 0;
     atomic_fetch_add(&u->unlocks, 1);
 }
 
-static void released(void *user) { atomic_fetch_add(&((struct user *)user)->releases, 1); }
+static void released(void *user)
+{
+    atomic_fetch_add(&((struct user *)user)->releases, 1);
+}
 
 /* kernels: with the features that Ferry's kernels need. */
-static void user_init_with(struct user *u, const char *options, bool kernels) {
+static void user_init_with(struct user *u, const char *options, bool kernels)
+{
     char why[FERRY__WHY_MAX];
     memset(u, 0, sizeof *u);
     assert_int_equal(set(options), 0);
@@ -54,8 +60,7 @@ static void user_init_with(struct user *u, const char *options, bool kernels) {
         fail_msg("%s", why);
     u->vk = u->instance.vk;
     uint32_t one = 1;
-    VkResult result =
-        u->vk.EnumeratePhysicalDevices(u->instance.handle, &one, &u->physical);
+    VkResult result = u->vk.EnumeratePhysicalDevices(u->instance.handle, &one, &u->physical);
     assert_true(result == VK_SUCCESS || result == VK_INCOMPLETE);
     u->enabled = (VkPhysicalDeviceVulkan12Features){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
@@ -84,15 +89,20 @@ static void user_init_with(struct user *u, const char *options, bool kernels) {
     u->vk.GetDeviceQueue(u->device, 0, 1, &u->queue);
 }
 
-static void user_init(struct user *u, const char *options) { user_init_with(u, options, false); }
+static void user_init(struct user *u, const char *options)
+{
+    user_init_with(u, options, false);
+}
 
-static void user_finish(struct user *u) {
+static void user_finish(struct user *u)
+{
     assert_int_equal(u->locks, u->unlocks);
     assert_false(u->wrong_queue);
     u->vk.DestroyDevice(u->device, NULL);
 }
 
-static struct ferry_vulkan_device description(struct user *u) {
+static struct ferry_vulkan_device description(struct user *u)
+{
     return (struct ferry_vulkan_device){
         .instance = u->instance.handle,
         .physical_device = u->physical,
@@ -107,7 +117,8 @@ static struct ferry_vulkan_device description(struct user *u) {
     };
 }
 
-static ferry_device *wrap(struct user *u) {
+static ferry_device *wrap(struct user *u)
+{
     ferry_device *device;
     struct ferry_vulkan_device mine = description(u);
     if (ferry_vulkan_device_wrap(&mine, NULL, &device) != FERRY_OK)
@@ -115,13 +126,14 @@ static ferry_device *wrap(struct user *u) {
     return device;
 }
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != FERRY_OK)                                                                    \
-            fail_msg("%s: %s", #call, ferry_last_error());                                         \
+#define OK(call)                                           \
+    do {                                                   \
+        if ((call) != FERRY_OK)                            \
+            fail_msg("%s: %s", #call, ferry_last_error()); \
     } while (0)
 
-static ferry_buffer *make_buffer(ferry_device *device) {
+static ferry_buffer *make_buffer(ferry_device *device)
+{
     ferry_buffer *buffer;
     OK(ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer));
     return buffer;
@@ -131,7 +143,8 @@ static ferry_buffer *make_buffer(ferry_device *device) {
 
 /* --- wrapping --------------------------------------------------------------------------------- */
 
-static void test_device(void **unused) {
+static void test_device(void **unused)
+{
     (void)unused;
     struct user u;
     user_init(&u, PLAIN);
@@ -163,7 +176,8 @@ static void test_device(void **unused) {
 }
 
 static void refused(struct user *u, const struct ferry_vulkan_device *mine,
-                    enum ferry_status status, const char *words) {
+                    enum ferry_status status, const char *words)
+{
     ferry_device *device = NULL;
     assert_int_equal(ferry_vulkan_device_wrap(mine, NULL, &device), status);
     if (!strstr(ferry_last_error(), words))
@@ -172,7 +186,8 @@ static void refused(struct user *u, const struct ferry_vulkan_device *mine,
     assert_int_equal(u->releases, 0);
 }
 
-static void test_refusals(void **unused) {
+static void test_refusals(void **unused)
+{
     (void)unused;
     struct user u;
     user_init(&u, PLAIN ",transfer=1");
@@ -210,7 +225,8 @@ static void test_refusals(void **unused) {
 }
 
 /* The user's own VkBuffer, and its memory. */
-static VkBuffer user_buffer(struct user *u, VkDeviceMemory *out_memory) {
+static VkBuffer user_buffer(struct user *u, VkDeviceMemory *out_memory)
+{
     const VkBufferCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = SIZE + 4096,
@@ -229,14 +245,15 @@ static VkBuffer user_buffer(struct user *u, VkDeviceMemory *out_memory) {
     return buffer;
 }
 
-static void test_buffer(void **unused) {
+static void test_buffer(void **unused)
+{
     (void)unused;
     struct user u;
     user_init(&u, PLAIN);
     ferry_device *device = wrap(&u);
     VkDeviceMemory memory;
-    struct ferry_vulkan_buffer mine = {.buffer = user_buffer(&u, &memory), .offset = 512,
-                                       .size = SIZE};
+    struct ferry_vulkan_buffer mine = {
+        .buffer = user_buffer(&u, &memory), .offset = 512, .size = SIZE};
     ferry_buffer *buffer = NULL, *other = make_buffer(device);
     OK(ferry_vulkan_buffer_wrap(device, &mine, released, &u, &buffer));
     assert_int_equal(ferry_buffer_size(buffer), SIZE);
@@ -277,7 +294,8 @@ static void test_buffer(void **unused) {
 
 /* Kernels where the user enabled what they need; they keep away from the user's own buffers, which
  * need not have an address. */
-static void test_kernels(void **unused) {
+static void test_kernels(void **unused)
+{
     (void)unused;
     struct user u;
     setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
@@ -317,7 +335,8 @@ static void test_kernels(void **unused) {
 }
 
 /* The features' own structures count as well. */
-static void test_kernel_features(void **unused) {
+static void test_kernel_features(void **unused)
+{
     (void)unused;
     struct user u;
     setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
@@ -346,7 +365,8 @@ static void test_kernel_features(void **unused) {
     unsetenv("FERRY_VULKAN_ENGINE");
 }
 
-static void test_other_drivers(void **unused) {
+static void test_other_drivers(void **unused)
+{
     (void)unused;
     ferry_device *device;
     OK(ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device));
@@ -369,7 +389,8 @@ struct work {
     VkCommandBuffer commands;
 };
 
-static struct work record(struct user *u, const struct ferry_vulkan_buffer *buffer) {
+static struct work record(struct user *u, const struct ferry_vulkan_buffer *buffer)
+{
     struct work work;
     const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
     assert_int_equal(u->vk.CreateCommandPool(u->device, &pool, NULL, &work.pool), VK_SUCCESS);
@@ -388,7 +409,8 @@ static struct work record(struct user *u, const struct ferry_vulkan_buffer *buff
 }
 
 static void submit(struct user *u, const struct work *work, const struct ferry_external *external,
-                   bool wait) {
+                   bool wait)
+{
     VkSemaphore waits[4], signal = ferry_vulkan_semaphore(external->signal);
     uint64_t values[4];
     VkPipelineStageFlags stages[4];
@@ -419,7 +441,8 @@ static void submit(struct user *u, const struct work *work, const struct ferry_e
     assert_int_equal(u->vk.QueueSubmit(u->queue, 1, &info, VK_NULL_HANDLE), VK_SUCCESS);
 }
 
-static void signal_from_host(struct user *u, struct ferry_sync sync) {
+static void signal_from_host(struct user *u, struct ferry_sync sync)
+{
     const VkSemaphoreSignalInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO,
         .semaphore = ferry_vulkan_semaphore(sync),
@@ -430,7 +453,8 @@ static void signal_from_host(struct user *u, struct ferry_sync sync) {
 
 /* Upload, the user's work, readback, with no wait of the host's between. True: every byte is right
  * and no rule was broken. */
-static bool in_order(const char *options, bool wait) {
+static bool in_order(const char *options, bool wait)
+{
     struct user u;
     user_init(&u, options);
     ferry_device *device = wrap(&u);
@@ -470,7 +494,8 @@ static bool in_order(const char *options, bool wait) {
     return right;
 }
 
-static void test_external(void **unused) {
+static void test_external(void **unused)
+{
     (void)unused;
     static const char *const options[] = {PLAIN ",collect=1", PLAIN ",collect=1,delay=30"};
     for (int i = 0; i < 2; i++)
@@ -481,7 +506,8 @@ static void test_external(void **unused) {
 }
 
 /* Work that failed or was never submitted: what it would have written cannot be read. */
-static void test_never_submitted(void **unused) {
+static void test_never_submitted(void **unused)
+{
     (void)unused;
     struct user u;
     user_init(&u, PLAIN ",delay=5");
@@ -491,8 +517,7 @@ static void test_never_submitted(void **unused) {
     struct ferry_external external;
     ferry_ticket ticket;
     OK(ferry_copy_from_host_async(buffer, bytes, SIZE, 0, NULL, NULL, NULL));
-    OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1,
-                            &external));
+    OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1, &external));
     OK(ferry_copy_to_host_async(buffer, bytes, SIZE, 0, NULL, NULL, &ticket));
     OK(ferry_external_end(device, external.ticket, FERRY_ERROR_EXECUTION_FAILED));
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_ERROR_EXECUTION_FAILED);
@@ -506,7 +531,8 @@ static void test_never_submitted(void **unused) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static void *symbol(const char *name) {
+static void *symbol(const char *name)
+{
     void *library = dlopen(STRICTVK_LIBRARY, RTLD_NOW | RTLD_LOCAL);
     void *found = library ? dlsym(library, name) : NULL;
     if (!found) {
@@ -516,21 +542,18 @@ static void *symbol(const char *name) {
     return found;
 }
 
-int main(void) {
+int main(void)
+{
     setenv("FERRY_VULKAN_LIBRARY", STRICTVK_LIBRARY, 1);
     void *found = symbol("strictvk_set");
     memcpy(&set, &found, sizeof set);
     found = symbol("strictvk_reports");
     memcpy(&reports, &found, sizeof reports);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_device),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_buffer),
-        cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_kernel_features),
-        cmocka_unit_test(test_other_drivers),
-        cmocka_unit_test(test_external),
-        cmocka_unit_test(test_never_submitted),
+        cmocka_unit_test(test_device),          cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_buffer),          cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_kernel_features), cmocka_unit_test(test_other_drivers),
+        cmocka_unit_test(test_external),        cmocka_unit_test(test_never_submitted),
     };
     return cmocka_run_group_tests_name("vulkan.h", tests, NULL, NULL);
 }

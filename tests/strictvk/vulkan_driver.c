@@ -2,7 +2,8 @@
 
 const struct ferry__driver *const driver = &ferry__vulkan_driver;
 
-static int open_as(void **out, const struct ferry__open_params *params) {
+static int open_as(void **out, const struct ferry__open_params *params)
+{
     struct fixture *f = calloc(1, sizeof *f);
     enum ferry_status status = driver->open(params, &f->state, &f->limits, f->why);
     if (status != FERRY_OK) {
@@ -14,15 +15,18 @@ static int open_as(void **out, const struct ferry__open_params *params) {
     return 0;
 }
 
-int open_default(void **out) {
+int open_default(void **out)
+{
     return open_as(out, &(struct ferry__open_params){0});
 }
 
-int open_unmapped(void **out) {
+int open_unmapped(void **out)
+{
     return open_as(out, &(struct ferry__open_params){.map_private = FERRY_MAP_NEVER});
 }
 
-int close_it(void **out) {
+int close_it(void **out)
+{
     struct fixture *f = *out;
     driver->close(f->state);
     free(f);
@@ -31,7 +35,8 @@ int close_it(void **out) {
 
 /* --- memory and submissions ------------------------------------------------------------------- */
 
-struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size) {
+struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size)
+{
     struct ferry__memory memory;
     enum ferry_status status = driver->memory_alloc(f->state, use, size, "test", &memory, f->why);
     if (status != FERRY_OK)
@@ -42,23 +47,27 @@ struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size
     return memory;
 }
 
-void release(struct fixture *f, struct ferry__memory *memory) {
+void release(struct fixture *f, struct ferry__memory *memory)
+{
     driver->memory_free(f->state, memory);
 }
 
-void flush(struct fixture *f, const struct ferry__memory *memory) {
+void flush(struct fixture *f, const struct ferry__memory *memory)
+{
     uint64_t size = (memory->size + f->limits.atom - 1) / f->limits.atom * f->limits.atom;
     if (!memory->coherent)
         assert_int_equal(driver->flush(f->state, memory, 0, size), FERRY_OK);
 }
 
-static void invalidate(struct fixture *f, const struct ferry__memory *memory) {
+static void invalidate(struct fixture *f, const struct ferry__memory *memory)
+{
     uint64_t size = (memory->size + f->limits.atom - 1) / f->limits.atom * f->limits.atom;
     if (!memory->coherent)
         assert_int_equal(driver->invalidate(f->state, memory, 0, size), FERRY_OK);
 }
 
-unsigned queue_for(const struct fixture *f, unsigned role) {
+unsigned queue_for(const struct fixture *f, unsigned role)
+{
     for (unsigned i = 0; i < f->limits.queue_count; i++)
         if (f->limits.queues[i].roles & role)
             return i;
@@ -66,10 +75,10 @@ unsigned queue_for(const struct fixture *f, unsigned role) {
     return 0;
 }
 
-struct ferry_sync submit(struct fixture *f, unsigned role,
-                                const struct ferry__command *commands, size_t count,
-                                const struct ferry_sync *waits, size_t wait_count,
-                                struct ferry__record *record) {
+struct ferry_sync submit(struct fixture *f, unsigned role, const struct ferry__command *commands,
+                         size_t count, const struct ferry_sync *waits, size_t wait_count,
+                         struct ferry__record *record)
+{
     unsigned queue = queue_for(f, role);
     const struct ferry__submission_info info = {
         .queue = queue,
@@ -87,13 +96,14 @@ struct ferry_sync submit(struct fixture *f, unsigned role,
     return (struct ferry_sync){f->limits.queues[queue].event, f->value[queue]};
 }
 
-void wait_for(struct fixture *f, struct ferry_sync point) {
+void wait_for(struct fixture *f, struct ferry_sync point)
+{
     while (driver->completed(f->state, point.event) < point.value)
         driver->wait_any(f->state, &point, 1, FERRY_FOREVER);
 }
 
-void run(struct fixture *f, unsigned role, const struct ferry__command *commands,
-                size_t count) {
+void run(struct fixture *f, unsigned role, const struct ferry__command *commands, size_t count)
+{
     struct ferry__record record;
     wait_for(f, submit(f, role, commands, count, NULL, 0, &record));
     assert_int_equal(record.status, FERRY_OK);
@@ -101,21 +111,29 @@ void run(struct fixture *f, unsigned role, const struct ferry__command *commands
 }
 
 struct ferry__command copy(const struct ferry__memory *dst, uint64_t dst_offset,
-                                  const struct ferry__memory *src, uint64_t src_offset,
-                                  uint64_t size) {
-    return (struct ferry__command){.kind = FERRY__COPY, .dst = dst, .dst_offset = dst_offset,
-                                   .src = src, .src_offset = src_offset, .size = size};
+                           const struct ferry__memory *src, uint64_t src_offset, uint64_t size)
+{
+    return (struct ferry__command){.kind = FERRY__COPY,
+                                   .dst = dst,
+                                   .dst_offset = dst_offset,
+                                   .src = src,
+                                   .src_offset = src_offset,
+                                   .size = size};
 }
 
-struct ferry__command after(struct ferry__command command) {
+struct ferry__command after(struct ferry__command command)
+{
     command.barrier = true;
     return command;
 }
 
-unsigned char byte_at(size_t i) { return (unsigned char)(i * 7 + (i >> 8) * 3 + 1); }
+unsigned char byte_at(size_t i)
+{
+    return (unsigned char)(i * 7 + (i >> 8) * 3 + 1);
+}
 
-void put(struct fixture *f, const struct ferry__memory *dst, const void *bytes,
-                uint64_t size) {
+void put(struct fixture *f, const struct ferry__memory *dst, const void *bytes, uint64_t size)
+{
     struct ferry__memory staging = alloc(f, FERRY__USE_UPLOAD, size);
     memcpy(staging.host, bytes, size);
     flush(f, &staging);
@@ -124,7 +142,8 @@ void put(struct fixture *f, const struct ferry__memory *dst, const void *bytes,
     release(f, &staging);
 }
 
-static void get(struct fixture *f, const struct ferry__memory *src, void *bytes, uint64_t size) {
+static void get(struct fixture *f, const struct ferry__memory *src, void *bytes, uint64_t size)
+{
     struct ferry__memory staging = alloc(f, FERRY__USE_READBACK, size);
     const struct ferry__command command = copy(&staging, 0, src, 0, size);
     run(f, FERRY__ROLE_DOWNLOAD, &command, 1);
@@ -134,7 +153,8 @@ static void get(struct fixture *f, const struct ferry__memory *src, void *bytes,
 }
 
 void assert_bytes(struct fixture *f, const struct ferry__memory *memory,
-                         const unsigned char *expected, uint64_t size) {
+                  const unsigned char *expected, uint64_t size)
+{
     unsigned char *found = malloc(size);
     get(f, memory, found, size);
     assert_memory_equal(found, expected, size);

@@ -40,9 +40,8 @@ struct group {
     size_t count;
 };
 
-#define GROUP(noun)                                                                                \
-    const struct group group_##noun = {"vulkan driver: " #noun, tests,                             \
-                                       sizeof tests / sizeof *tests}
+#define GROUP(noun) \
+    const struct group group_##noun = {"vulkan driver: " #noun, tests, sizeof tests / sizeof *tests}
 
 struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size);
 void release(struct fixture *f, struct ferry__memory *memory);

@@ -18,27 +18,31 @@ static unsigned char *open_pages[OPEN_MAX]; /* NULL: none; a ring */
 static unsigned next_open;
 static struct sigaction before;
 
-static void close_page(unsigned index) {
+static void close_page(unsigned index)
+{
     if (open_pages[index])
         mprotect(open_pages[index], PAGE, PROT_NONE);
     open_pages[index] = NULL;
 }
 
-static void open_page(unsigned char *page) {
+static void open_page(unsigned char *page)
+{
     close_page(next_open);
     mprotect(page, PAGE, PROT_READ | PROT_WRITE);
     open_pages[next_open] = page;
     next_open = (next_open + 1) % OPEN_MAX;
 }
 
-static const struct watched *find(const unsigned char *at) {
+static const struct watched *find(const unsigned char *at)
+{
     const struct watched *w = all;
     while (w && (at < w->host || at >= w->host + w->size))
         w = w->next;
     return w;
 }
 
-static void fault(int number, siginfo_t *info, void *context) {
+static void fault(int number, siginfo_t *info, void *context)
+{
     unsigned char *at = info->si_addr;
     pthread_mutex_lock(&watch_lock);
     const struct watched *w = find(at);
@@ -52,7 +56,8 @@ static void fault(int number, siginfo_t *info, void *context) {
                (unsigned long long)w->size);
 }
 
-static bool map_twice(struct watched *w) {
+static bool map_twice(struct watched *w)
+{
     int file = memfd_create("strictvk", MFD_CLOEXEC);
     if (file < 0)
         return false;
@@ -71,7 +76,8 @@ static bool map_twice(struct watched *w) {
     return false;
 }
 
-struct watched *watch_make(uint64_t size) {
+struct watched *watch_make(uint64_t size)
+{
     struct watched *w = calloc(1, sizeof *w);
     w->size = (size + PAGE - 1) / PAGE * PAGE;
     if (!map_twice(w)) {
@@ -90,14 +96,16 @@ struct watched *watch_make(uint64_t size) {
     return w;
 }
 
-void watch_again(void) {
+void watch_again(void)
+{
     pthread_mutex_lock(&watch_lock);
     for (unsigned i = 0; i < OPEN_MAX; i++)
         close_page(i);
     pthread_mutex_unlock(&watch_lock);
 }
 
-void watch_drop(struct watched *w) {
+void watch_drop(struct watched *w)
+{
     if (!w)
         return;
     watch_again();

@@ -87,9 +87,18 @@ static void test_ranges(void **state)
     struct fixture *fixture = *state;
     static const struct {
         size_t size, offset;
-    } bad[] = {{101, 0},      {1, 100},       {100, 1},          {0, 101},
-               {2, 99},       {SIZE_MAX, 0},  {SIZE_MAX, 1},     {1, SIZE_MAX},
-               {0, SIZE_MAX}, {SIZE_MAX, 50}, {SIZE_MAX - 49, 50}, {SIZE_MAX / 2 + 1, SIZE_MAX / 2}};
+    } bad[] = {{101, 0},
+               {1, 100},
+               {100, 1},
+               {0, 101},
+               {2, 99},
+               {SIZE_MAX, 0},
+               {SIZE_MAX, 1},
+               {1, SIZE_MAX},
+               {0, SIZE_MAX},
+               {SIZE_MAX, 50},
+               {SIZE_MAX - 49, 50},
+               {SIZE_MAX / 2 + 1, SIZE_MAX / 2}};
     struct mirror mirror = make_mirror(fixture->device, 100, FERRY_STORAGE_PRIVATE, 2);
     struct mirror other = make_mirror(fixture->device, 100, FERRY_STORAGE_SHARED, 3);
     unsigned char bytes[100];
@@ -191,10 +200,14 @@ static void test_labels(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_null_handles), SUITE_TEST(test_null_to_void),
-    SUITE_TEST(test_null_host_pointers), SUITE_TEST(test_ranges),
-    SUITE_TEST(test_words),        SUITE_TEST(test_patterns),
-    SUITE_TEST(test_buffers),      SUITE_TEST(test_labels),
+    SUITE_TEST(test_null_handles),
+    SUITE_TEST(test_null_to_void),
+    SUITE_TEST(test_null_host_pointers),
+    SUITE_TEST(test_ranges),
+    SUITE_TEST(test_words),
+    SUITE_TEST(test_patterns),
+    SUITE_TEST(test_buffers),
+    SUITE_TEST(test_labels),
 };
 
 SUITE_GROUP(arguments);

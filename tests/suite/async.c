@@ -247,16 +247,11 @@ static void test_progress_alone(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_each_form),
-    SUITE_TEST(test_neither_callback_nor_ticket),
-    SUITE_TEST(test_chains),
-    SUITE_TEST(test_waiting_after_async),
-    SUITE_TEST(test_burst),
-    SUITE_TEST(test_large_together),
-    SUITE_TEST(test_size_zero),
-    SUITE_TEST(test_reads_together),
-    SUITE_TEST(test_hazards),
-    SUITE_TEST(test_progress_alone),
+    SUITE_TEST(test_each_form), SUITE_TEST(test_neither_callback_nor_ticket),
+    SUITE_TEST(test_chains),    SUITE_TEST(test_waiting_after_async),
+    SUITE_TEST(test_burst),     SUITE_TEST(test_large_together),
+    SUITE_TEST(test_size_zero), SUITE_TEST(test_reads_together),
+    SUITE_TEST(test_hazards),   SUITE_TEST(test_progress_alone),
 };
 
 SUITE_GROUP(async);

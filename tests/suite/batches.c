@@ -105,8 +105,7 @@ static void test_refused(void **state)
        ferry_batch_copy_to_host(batch, mirror.buffer, bytes, SIZE_MAX, 1));
     IS(FERRY_ERROR_OUT_OF_RANGE,
        ferry_batch_copy_buffer(batch, mirror.buffer, mirror.buffer, 50, 0, 51));
-    IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_batch_copy_from_host(batch, mirror.buffer, NULL, 10, 0));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_batch_copy_from_host(batch, mirror.buffer, NULL, 10, 0));
     IS(FERRY_ERROR_INVALID_ARGUMENT,
        ferry_batch_fill_buffer(batch, mirror.buffer, 10, 0, bytes, 17));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_batch_zero_buffer(batch, foreign.buffer));
@@ -306,8 +305,8 @@ static void test_joined(void **state)
         bool upload, backwards;
         size_t stride, commands;
     } cases[] = {
-        {true, false, PART, 1},      {true, false, 2 * PART, PARTS}, {true, true, PART, PARTS},
-        {false, false, PART, 1},     {false, false, 2 * PART, PARTS}, {false, true, PART, PARTS},
+        {true, false, PART, 1},  {true, false, 2 * PART, PARTS},  {true, true, PART, PARTS},
+        {false, false, PART, 1}, {false, false, 2 * PART, PARTS}, {false, true, PART, PARTS},
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         for (size_t i = 0; i < PARTS; i++) {
@@ -335,12 +334,18 @@ static void test_joined(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_mixed),           SUITE_TEST(test_reuse),
-    SUITE_TEST(test_empty),           SUITE_TEST(test_refused),
-    SUITE_TEST(test_one_submission),  SUITE_TEST(test_beyond_budget),
-    SUITE_TEST(test_place_at_submit), SUITE_TEST(test_destroyed_meanwhile),
-    SUITE_TEST(test_destroyed_unsubmitted), SUITE_TEST(test_parked),
-    SUITE_TEST(test_ping_pong),       SUITE_TEST(test_joined),
+    SUITE_TEST(test_mixed),
+    SUITE_TEST(test_reuse),
+    SUITE_TEST(test_empty),
+    SUITE_TEST(test_refused),
+    SUITE_TEST(test_one_submission),
+    SUITE_TEST(test_beyond_budget),
+    SUITE_TEST(test_place_at_submit),
+    SUITE_TEST(test_destroyed_meanwhile),
+    SUITE_TEST(test_destroyed_unsubmitted),
+    SUITE_TEST(test_parked),
+    SUITE_TEST(test_ping_pong),
+    SUITE_TEST(test_joined),
 };
 
 SUITE_GROUP(batches);

@@ -43,8 +43,7 @@ static void test_ticket_is_of_destination(void **state)
     struct note note;
     note_init(&note);
     ferry_ticket ticket = 0;
-    OK(ferry_copy_buffer_async(dst.buffer, src.buffer, 50000, 0, 0, note_callback, &note,
-                               &ticket));
+    OK(ferry_copy_buffer_async(dst.buffer, src.buffer, 50000, 0, 0, note_callback, &note, &ticket));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait(pair.a, ticket, FERRY_FOREVER));
     OK(ferry_wait(pair.b, ticket, FERRY_FOREVER));
     OK(ferry_wait_idle(pair.b));

@@ -6,8 +6,7 @@ static void test_properties(void **state)
     struct fixture *fixture = *state;
     for (size_t s = 0; s < 2; s++) {
         for (size_t i = 1; i < suite_size_count; i++) {
-            ferry_buffer *buffer =
-                make_buffer(fixture->device, suite_sizes[i], suite_storages[s]);
+            ferry_buffer *buffer = make_buffer(fixture->device, suite_sizes[i], suite_storages[s]);
             assert_int_equal(ferry_buffer_size(buffer), suite_sizes[i]);
             assert_int_equal(ferry_buffer_storage(buffer), suite_storages[s]);
             assert_ptr_equal(ferry_buffer_device(buffer), fixture->device);
@@ -153,10 +152,14 @@ static void test_many(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_properties),      SUITE_TEST(test_zeroed),
-    SUITE_TEST(test_contents),        SUITE_TEST(test_private_has_no_contents),
-    SUITE_TEST(test_contents_and_copies), SUITE_TEST(test_wait_for_buffer),
-    SUITE_TEST(test_wait_for_one),    SUITE_TEST(test_many),
+    SUITE_TEST(test_properties),
+    SUITE_TEST(test_zeroed),
+    SUITE_TEST(test_contents),
+    SUITE_TEST(test_private_has_no_contents),
+    SUITE_TEST(test_contents_and_copies),
+    SUITE_TEST(test_wait_for_buffer),
+    SUITE_TEST(test_wait_for_one),
+    SUITE_TEST(test_many),
 };
 
 SUITE_GROUP(buffers);

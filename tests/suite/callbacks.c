@@ -32,10 +32,10 @@ static void test_refused_has_none(void **state)
     struct note note;
     note_init(&note);
     ferry_ticket ticket = 12345;
-    IS(FERRY_ERROR_OUT_OF_RANGE, ferry_fill_buffer_async(mirror.buffer, 101, 0, "c", 1,
-                                                         note_callback, &note, &ticket));
-    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_copy_from_host_async(mirror.buffer, NULL, 1, 0,
-                                                                note_callback, &note, &ticket));
+    IS(FERRY_ERROR_OUT_OF_RANGE,
+       ferry_fill_buffer_async(mirror.buffer, 101, 0, "c", 1, note_callback, &note, &ticket));
+    IS(FERRY_ERROR_INVALID_ARGUMENT,
+       ferry_copy_from_host_async(mirror.buffer, NULL, 1, 0, note_callback, &note, &ticket));
     OK(ferry_wait_idle(fixture->device));
     assert_int_equal(note.calls, 0);
     assert_true(ticket == 12345);
@@ -122,8 +122,11 @@ static void test_waiting_is_refused(void **state)
     struct mirror shared = make_mirror(fixture->device, 100, FERRY_STORAGE_SHARED, 4);
     unsigned char memory[5000];
     OK(ferry_host_register(fixture->device, memory, sizeof memory, 0));
-    struct waiting w = {.device = fixture->device, .other = second, .buffer = mirror.buffer,
-                        .shared = shared.buffer, .memory = memory};
+    struct waiting w = {.device = fixture->device,
+                        .other = second,
+                        .buffer = mirror.buffer,
+                        .shared = shared.buffer,
+                        .memory = memory};
     OK(ferry_fill_buffer_async(mirror.buffer, 10, 3, "z", 1, waiting_callback, &w, NULL));
     model_fill(mirror.bytes, 10, 3, "z", 1);
     OK(ferry_wait_idle(fixture->device));
@@ -206,8 +209,9 @@ static void busy_callback(enum ferry_status status, ferry_ticket ticket, void *u
     struct ferry_memory_info info;
     keep_worst(&busy->worst, status);
     keep_worst(&busy->worst, ferry_poll(busy->device, ticket));
-    keep_worst(&busy->worst, ferry_buffer_create(
-                                 busy->device, &(struct ferry_buffer_params){.size = 300}, &buffer));
+    keep_worst(
+        &busy->worst,
+        ferry_buffer_create(busy->device, &(struct ferry_buffer_params){.size = 300}, &buffer));
     keep_worst(&busy->worst, ferry_batch_create(busy->device, &batch));
     keep_worst(&busy->worst, ferry_batch_zero_buffer(batch, buffer));
     keep_worst(&busy->worst, ferry_batch_submit(batch, NULL, NULL, &busy->ticket));
@@ -296,14 +300,10 @@ static void test_reason_in_one(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_once_each),
-    SUITE_TEST(test_refused_has_none),
-    SUITE_TEST(test_one_at_a_time),
-    SUITE_TEST(test_waiting_is_refused),
-    SUITE_TEST(test_submitting_in_one),
-    SUITE_TEST(test_allowed_in_one),
-    SUITE_TEST(test_close_in_one),
-    SUITE_TEST(test_reason_in_one),
+    SUITE_TEST(test_once_each),         SUITE_TEST(test_refused_has_none),
+    SUITE_TEST(test_one_at_a_time),     SUITE_TEST(test_waiting_is_refused),
+    SUITE_TEST(test_submitting_in_one), SUITE_TEST(test_allowed_in_one),
+    SUITE_TEST(test_close_in_one),      SUITE_TEST(test_reason_in_one),
 };
 
 SUITE_GROUP(callbacks);

@@ -58,8 +58,9 @@ static void test_each_listed(void **state)
 static void test_unknown_names(void **state)
 {
     struct fixture *fixture = *state;
-    static const char *const names[] = {"", "nosuch", "host:99999", "host:", "host:x", "host:-1",
-                                        "hosts", ":0", "host:0x", "host:18446744073709551616"};
+    static const char *const names[] = {
+        "",        "nosuch", "host:99999", "host:",   "host:x",
+        "host:-1", "hosts",  ":0",         "host:0x", "host:18446744073709551616"};
     char longest[5000];
     memset(longest, 'h', sizeof longest);
     longest[sizeof longest - 1] = '\0';
@@ -167,10 +168,14 @@ static void test_names(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_list),          SUITE_TEST(test_each_listed),
-    SUITE_TEST(test_unknown_names), SUITE_TEST(test_environment),
-    SUITE_TEST(test_path_of_environment), SUITE_TEST(test_bad_params),
-    SUITE_TEST(test_info),          SUITE_TEST(test_names),
+    SUITE_TEST(test_list),
+    SUITE_TEST(test_each_listed),
+    SUITE_TEST(test_unknown_names),
+    SUITE_TEST(test_environment),
+    SUITE_TEST(test_path_of_environment),
+    SUITE_TEST(test_bad_params),
+    SUITE_TEST(test_info),
+    SUITE_TEST(test_names),
 };
 
 SUITE_GROUP(devices);

@@ -108,8 +108,8 @@ static void test_ready_fails(void **state)
     struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
     release_failed(fixture->device, &held);
     struct ferry_external work = {0};
-    OK(ferry_external_begin(fixture->device,
-                            &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ}, 1, &work));
+    OK(ferry_external_begin(fixture->device, &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ},
+                            1, &work));
     IS(FERRY_ERROR_EXECUTION_FAILED, ferry_wait(fixture->device, work.ready, FERRY_FOREVER));
     OK(ferry_external_end(fixture->device, work.ticket, FERRY_ERROR_EXECUTION_FAILED));
     drop_mirror(&mirror);
@@ -125,8 +125,8 @@ static void test_several_buffers(void **state)
     ferry_ticket tickets[MANY];
     for (unsigned i = 0; i < MANY; i++) {
         mirrors[i] = make_mirror(fixture->device, 100 + i, FERRY_STORAGE_PRIVATE, 7 + i);
-        uses[i] = (struct ferry_use){mirrors[i].buffer,
-                                     i % 2 ? FERRY_ACCESS_READ : FERRY_ACCESS_WRITE};
+        uses[i] =
+            (struct ferry_use){mirrors[i].buffer, i % 2 ? FERRY_ACCESS_READ : FERRY_ACCESS_WRITE};
     }
     struct ferry_external work = {0};
     OK(ferry_external_begin(fixture->device, uses, MANY, &work));
@@ -273,8 +273,8 @@ static void test_ended_by_another_thread(void **state)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, end_from_thread, &ender), 0);
     struct ferry_external next = {0};
-    OK(ferry_external_begin(fixture->device,
-                            &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ}, 1, &next));
+    OK(ferry_external_begin(fixture->device, &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ},
+                            1, &next));
     OK(ferry_wait(fixture->device, next.ready, FERRY_FOREVER));
     release(fixture->device, &next);
     pthread_join(thread, NULL);

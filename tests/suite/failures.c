@@ -30,8 +30,8 @@ static struct attempt attempt_failing(const char *knob, enum ferry_storage stora
         char knobs[64];
         snprintf(knobs, sizeof knobs, "%s=%u", knob, n);
         attempt.device = open_queued(knobs);
-        attempt.mirror = (struct mirror){make_buffer(attempt.device, SIZE, storage),
-                                         scribbled(SIZE, 1), SIZE};
+        attempt.mirror =
+            (struct mirror){make_buffer(attempt.device, SIZE, storage), scribbled(SIZE, 1), SIZE};
         if (ferry_copy_from_host(attempt.mirror.buffer, attempt.mirror.bytes, SIZE, 0) ==
             FERRY_OK) {
             attempt.status = body(&attempt);
@@ -195,8 +195,7 @@ static enum ferry_status copy_from_private(struct attempt *attempt)
 static void test_contents(void **state)
 {
     (void)state;
-    struct attempt attempt =
-        attempt_failing("fail_exec", FERRY_STORAGE_SHARED, copy_from_private);
+    struct attempt attempt = attempt_failing("fail_exec", FERRY_STORAGE_SHARED, copy_from_private);
     void *contents = NULL;
     IS(FERRY_ERROR_EXECUTION_FAILED, ferry_buffer_contents(attempt.mirror.buffer, &contents));
     assert_null(contents);
@@ -213,8 +212,7 @@ static enum ferry_status download(struct attempt *attempt)
 {
     unsigned char got[PART + 20];
     memset(got, 0xA5, sizeof got);
-    enum ferry_status status =
-        ferry_copy_to_host(attempt->mirror.buffer, got + 10, PART, FROM);
+    enum ferry_status status = ferry_copy_to_host(attempt->mirror.buffer, got + 10, PART, FROM);
     for (unsigned i = 0; i < 10; i++) {
         assert_int_equal(got[i], 0xA5);
         assert_int_equal(got[PART + 10 + i], 0xA5);
@@ -324,8 +322,8 @@ static void test_lost(void **state)
     IS(FERRY_ERROR_DEVICE_LOST, read_at(&attempt, 10, FROM));
     IS(FERRY_ERROR_DEVICE_LOST, upload_part(&attempt));
     IS(FERRY_ERROR_DEVICE_LOST, fill_part(&attempt));
-    enum ferry_status status = ferry_buffer_create(
-        attempt.device, &(struct ferry_buffer_params){.size = 64}, &buffer);
+    enum ferry_status status =
+        ferry_buffer_create(attempt.device, &(struct ferry_buffer_params){.size = 64}, &buffer);
     assert_true(status == FERRY_ERROR_DEVICE_LOST);
     attempt_close(&attempt);
 }
@@ -432,7 +430,8 @@ static void test_no_staging_wait(void **state)
     params.path = FERRY_PATH_STAGED;
     params.staging_budget = 4096;
     params.no_staging_wait = true;
-    ferry_device *device = open_with(suite->knobs_variable != NULL ? "delay_us=300" : NULL, &params);
+    ferry_device *device =
+        open_with(suite->knobs_variable != NULL ? "delay_us=300" : NULL, &params);
     struct mirror busy = make_mirror(device, 65536, FERRY_STORAGE_PRIVATE, 6);
     struct mirror mirror = make_mirror(device, 4096, FERRY_STORAGE_PRIVATE, 7);
     uint64_t refused = 0;

@@ -63,8 +63,8 @@ static void test_short(void **state)
     expect_words("ends at byte 1000");
     expect_words("1001");
     IS(FERRY_ERROR_IO, ferry_copy_from_file(mirror.buffer, fd, 1000, 1, 0));
-    IS(FERRY_ERROR_IO, ferry_copy_from_file_async(mirror.buffer, fd, 2000, 1, 0, NULL, NULL,
-                                                  &ticket));
+    IS(FERRY_ERROR_IO,
+       ferry_copy_from_file_async(mirror.buffer, fd, 2000, 1, 0, NULL, NULL, &ticket));
     assert_int_equal(ticket, 77);
     expect_mirror(&mirror);
     OK(ferry_copy_from_file(mirror.buffer, fd, 999, 1, 8));
@@ -273,8 +273,8 @@ static void test_lost(void **state)
                 status = ferry_copy_from_file_async(buffer, fd, i, SIZE - 100, i, note_callback,
                                                     &notes[i], NULL);
             else
-                status = ferry_copy_to_file_async(buffer, out, 0, SIZE, 0, note_callback,
-                                                  &notes[i], NULL);
+                status = ferry_copy_to_file_async(buffer, out, 0, SIZE, 0, note_callback, &notes[i],
+                                                  NULL);
             if (status != FERRY_OK)
                 notes[i].calls = 1;
         }
@@ -325,11 +325,10 @@ static void test_in_callback(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_arguments),      SUITE_TEST(test_short),
-    SUITE_TEST(test_truncated),      SUITE_TEST(test_closed),
-    SUITE_TEST(test_full),           SUITE_TEST(test_unreadable),
-    SUITE_TEST(test_long_truncated), SUITE_TEST(test_allocations),
-    SUITE_TEST(test_lost),           SUITE_TEST(test_in_callback),
+    SUITE_TEST(test_arguments),      SUITE_TEST(test_short),       SUITE_TEST(test_truncated),
+    SUITE_TEST(test_closed),         SUITE_TEST(test_full),        SUITE_TEST(test_unreadable),
+    SUITE_TEST(test_long_truncated), SUITE_TEST(test_allocations), SUITE_TEST(test_lost),
+    SUITE_TEST(test_in_callback),
 };
 
 SUITE_GROUP(file_errors);

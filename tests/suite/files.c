@@ -332,10 +332,9 @@ static void *work(void *arg)
     const uint64_t at = worker->number * SHARE;
     ferry_buffer *buffer = NULL;
     unsigned char *got = malloc(SHARE);
-    worker->good =
-        got != NULL && ferry_buffer_create(worker->device,
-                                           &(struct ferry_buffer_params){.size = SHARE},
-                                           &buffer) == FERRY_OK;
+    worker->good = got != NULL &&
+                   ferry_buffer_create(worker->device, &(struct ferry_buffer_params){.size = SHARE},
+                                       &buffer) == FERRY_OK;
     for (unsigned i = 0; i < ROUNDS && worker->good; i++) {
         ferry_ticket ticket = 0;
         const size_t size = SHARE - i;
@@ -359,8 +358,8 @@ static void test_concurrent(void **state)
     int fd = make_file(bytes, THREADS * SHARE, 0), out = unnamed(0);
     struct worker workers[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){.device = fixture->device, .fd = fd, .out = out,
-                                     .number = i, .bytes = bytes};
+        workers[i] = (struct worker){
+            .device = fixture->device, .fd = fd, .out = out, .number = i, .bytes = bytes};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     }
     for (unsigned i = 0; i < THREADS; i++)
@@ -402,10 +401,11 @@ static void test_close(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_sizes),       SUITE_TEST(test_direct_io),      SUITE_TEST(test_large),
-    SUITE_TEST(test_threads),     SUITE_TEST(test_far),            SUITE_TEST(test_order),
-    SUITE_TEST(test_batch),       SUITE_TEST(test_batch_of_files), SUITE_TEST(test_concurrent),
-    SUITE_TEST(test_close),
+    SUITE_TEST(test_sizes),      SUITE_TEST(test_direct_io),
+    SUITE_TEST(test_large),      SUITE_TEST(test_threads),
+    SUITE_TEST(test_far),        SUITE_TEST(test_order),
+    SUITE_TEST(test_batch),      SUITE_TEST(test_batch_of_files),
+    SUITE_TEST(test_concurrent), SUITE_TEST(test_close),
 };
 
 SUITE_GROUP(files);

@@ -82,8 +82,10 @@ static void test_long_fill(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_every_pattern),     SUITE_TEST(test_repeating_patterns),
-    SUITE_TEST(test_shorter_than_pattern), SUITE_TEST(test_pattern_is_copied),
+    SUITE_TEST(test_every_pattern),
+    SUITE_TEST(test_repeating_patterns),
+    SUITE_TEST(test_shorter_than_pattern),
+    SUITE_TEST(test_pattern_is_copied),
     SUITE_TEST(test_long_fill),
 };
 

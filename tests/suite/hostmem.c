@@ -111,10 +111,8 @@ static void test_registered_twice(void **state)
     struct fixture *fixture = *state;
     unsigned char *memory = xmalloc(10000);
     OK(ferry_host_register(fixture->device, memory + 1000, 1000, 0));
-    IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_host_register(fixture->device, memory + 1000, 1000, 0));
-    IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_host_register(fixture->device, memory + 1999, 10, 0));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_host_register(fixture->device, memory + 1000, 1000, 0));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_host_register(fixture->device, memory + 1999, 10, 0));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_host_register(fixture->device, memory, 1001, 0));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_host_register(fixture->device, memory, 10000, 0));
     OK(ferry_host_register(fixture->device, memory, 1000, 0));
@@ -162,8 +160,8 @@ static void test_unregister_waits(void **state)
         OK(ferry_host_register(fixture->device, memory, 200000, 0));
         memcpy(mirror.bytes, memory, 200000);
         for (unsigned i = 0; i < 8; i++)
-            OK(ferry_copy_from_host_async(mirror.buffer, memory + i * 25000, 25000, i * 25000,
-                                          NULL, NULL, NULL));
+            OK(ferry_copy_from_host_async(mirror.buffer, memory + i * 25000, 25000, i * 25000, NULL,
+                                          NULL, NULL));
         OK(ferry_host_unregister(fixture->device, memory));
         memset(memory, 0xEE, 200000);
         free(memory);
@@ -209,11 +207,11 @@ static void test_no_import_is_counted(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_alloc),           SUITE_TEST(test_parts),
-    SUITE_TEST(test_free_in_flight),  SUITE_TEST(test_register),
-    SUITE_TEST(test_straddling),      SUITE_TEST(test_registered_twice),
-    SUITE_TEST(test_read_only),       SUITE_TEST(test_unregister_waits),
-    SUITE_TEST(test_bad_input),       SUITE_TEST(test_no_import_is_counted),
+    SUITE_TEST(test_alloc),          SUITE_TEST(test_parts),
+    SUITE_TEST(test_free_in_flight), SUITE_TEST(test_register),
+    SUITE_TEST(test_straddling),     SUITE_TEST(test_registered_twice),
+    SUITE_TEST(test_read_only),      SUITE_TEST(test_unregister_waits),
+    SUITE_TEST(test_bad_input),      SUITE_TEST(test_no_import_is_counted),
 };
 
 SUITE_GROUP(hostmem);

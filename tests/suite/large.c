@@ -139,11 +139,8 @@ static void test_one_download(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_offsets),
-    SUITE_TEST(test_fill_across),
-    SUITE_TEST(test_bounds),
-    SUITE_TEST(test_one_upload),
-    SUITE_TEST(test_one_download),
+    SUITE_TEST(test_offsets),    SUITE_TEST(test_fill_across),  SUITE_TEST(test_bounds),
+    SUITE_TEST(test_one_upload), SUITE_TEST(test_one_download),
 };
 
 SUITE_GROUP(large);

@@ -9,8 +9,7 @@ static void test_destroy_in_flight(void **state)
     struct fixture *fixture = *state;
     struct mirror kept = make_mirror(fixture->device, 50000, FERRY_STORAGE_PRIVATE, 1);
     for (unsigned i = 0; i < 50; i++) {
-        struct mirror gone =
-            make_mirror(fixture->device, 50000, suite_storages[i % 2], 2 + i);
+        struct mirror gone = make_mirror(fixture->device, 50000, suite_storages[i % 2], 2 + i);
         OK(ferry_fill_buffer_async(gone.buffer, 40000, i, &i, 1, NULL, NULL, NULL));
         model_fill(gone.bytes, 40000, i, &i, 1);
         OK(ferry_copy_buffer_async(kept.buffer, gone.buffer, 1000, i * 900, i, NULL, NULL, NULL));
@@ -86,8 +85,8 @@ static void relay_callback(enum ferry_status status, ferry_ticket ticket, void *
     struct relay *relay = user;
     (void)ticket;
     if (status == FERRY_OK && ++relay->calls < RELAYS)
-        status = ferry_fill_buffer_async(relay->buffer, 1000, 0, "r", 1, relay_callback, relay,
-                                         NULL);
+        status =
+            ferry_fill_buffer_async(relay->buffer, 1000, 0, "r", 1, relay_callback, relay, NULL);
     if (status != FERRY_OK)
         relay->worst = (int)status;
 }
@@ -206,10 +205,10 @@ static void test_open_and_close(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_destroy_in_flight), SUITE_TEST(test_memory_not_reused_early),
-    SUITE_TEST(test_close_in_flight),   SUITE_TEST(test_close_with_relays),
-    SUITE_TEST(test_buffers_after_close),
-    SUITE_TEST(test_fork),              SUITE_TEST(test_open_and_close),
+    SUITE_TEST(test_destroy_in_flight),   SUITE_TEST(test_memory_not_reused_early),
+    SUITE_TEST(test_close_in_flight),     SUITE_TEST(test_close_with_relays),
+    SUITE_TEST(test_buffers_after_close), SUITE_TEST(test_fork),
+    SUITE_TEST(test_open_and_close),
 };
 
 SUITE_GROUP(lifetime);

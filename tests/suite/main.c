@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define SUITE_GROUPS(X)                                                                            \
-    X(devices) X(arguments) X(buffers) X(ranges) X(fills) X(overlap) X(large) X(async) X(tickets)  \
-    X(callbacks) X(batches) X(external) X(hostmem) X(failures) X(lifetime) X(stats) X(memory)      \
+/* clang-format off */
+#define SUITE_GROUPS(X) \
+    X(devices) X(arguments) X(buffers) X(ranges) X(fills) X(overlap) X(large) X(async) X(tickets) \
+    X(callbacks) X(batches) X(external) X(hostmem) X(failures) X(lifetime) X(stats) X(memory) \
     X(threads) X(bridge) X(thresholds) X(files) X(file_errors)
+/* clang-format on */
 
 #define DECLARE(noun) extern const struct suite_group suite_##noun;
 SUITE_GROUPS(DECLARE)

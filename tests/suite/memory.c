@@ -47,8 +47,8 @@ static void test_refused_counts_nothing(void **state)
     ferry_buffer *buffer = (ferry_buffer *)fixture;
     struct ferry_memory_info before = memory_of(fixture->device);
     IS(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
-       ferry_buffer_create(fixture->device,
-                           &(struct ferry_buffer_params){.size = SIZE_MAX / 4}, &buffer));
+       ferry_buffer_create(fixture->device, &(struct ferry_buffer_params){.size = SIZE_MAX / 4},
+                           &buffer));
     struct ferry_memory_info after = memory_of(fixture->device);
     assert_ptr_equal(buffer, fixture);
     assert_int_equal(before.in_use, after.in_use);
@@ -194,8 +194,9 @@ static void test_above_largest(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_numbers), SUITE_TEST(test_refused_counts_nothing), SUITE_TEST(test_pool),
-    SUITE_TEST(test_no_pool), SUITE_TEST(test_trim_waits),             SUITE_TEST(test_full),
+    SUITE_TEST(test_numbers),       SUITE_TEST(test_refused_counts_nothing),
+    SUITE_TEST(test_pool),          SUITE_TEST(test_no_pool),
+    SUITE_TEST(test_trim_waits),    SUITE_TEST(test_full),
     SUITE_TEST(test_above_largest), SUITE_TEST(test_pool_yields),
 };
 

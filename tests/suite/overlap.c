@@ -64,8 +64,7 @@ static void test_chain(void **state)
     for (unsigned i = 0; i < 40; i++) {
         size_t size = 4000 + 37 * i, to = 13 * i, from = 8000 - 200 * i;
         memmove(mirror.bytes + to, mirror.bytes + from, size);
-        OK(ferry_copy_buffer_async(mirror.buffer, mirror.buffer, size, to, from, NULL, NULL,
-                                   NULL));
+        OK(ferry_copy_buffer_async(mirror.buffer, mirror.buffer, size, to, from, NULL, NULL, NULL));
     }
     expect_mirror(&mirror);
     drop_mirror(&mirror);
@@ -91,12 +90,9 @@ static void test_in_batch(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_up),
-    SUITE_TEST(test_down),
-    SUITE_TEST(test_shared),
-    SUITE_TEST(test_small_shift_of_much),
-    SUITE_TEST(test_chain),
-    SUITE_TEST(test_in_batch),
+    SUITE_TEST(test_up),     SUITE_TEST(test_down),
+    SUITE_TEST(test_shared), SUITE_TEST(test_small_shift_of_much),
+    SUITE_TEST(test_chain),  SUITE_TEST(test_in_batch),
 };
 
 SUITE_GROUP(overlap);

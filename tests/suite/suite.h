@@ -37,7 +37,7 @@ struct suite_config {
     const char *strict;         /* its options */
     const char *engine;         /* FERRY_VULKAN_ENGINE; NULL: as it is */
     struct ferry_device_params params;
-    bool big;                   /* also transfers over 4 GiB, which commit that much memory */
+    bool big;            /* also transfers over 4 GiB, which commit that much memory */
     bool retries_memory; /* its driver tries another kind of memory when one is refused */
 };
 
@@ -53,7 +53,7 @@ struct suite_group {
     size_t count;
 };
 
-#define SUITE_GROUP(noun)                                                                          \
+#define SUITE_GROUP(noun) \
     const struct suite_group suite_##noun = {#noun, tests, sizeof tests / sizeof tests[0]}
 
 /* A test with the configuration's device open: *state is a struct fixture. */
@@ -77,8 +77,8 @@ extern unsigned suite_skipped, suite_ran;
 #define OK(call) suite_expect((call), FERRY_OK, #call, __FILE__, __LINE__)
 #define IS(status, call) suite_expect((call), (status), #call, __FILE__, __LINE__)
 
-void suite_expect(enum ferry_status got, enum ferry_status want, const char *call,
-                  const char *file, int line);
+void suite_expect(enum ferry_status got, enum ferry_status want, const char *call, const char *file,
+                  int line);
 
 /* The last error holds this text. */
 void expect_words(const char *text);
@@ -145,7 +145,7 @@ struct note {
     _Atomic unsigned calls;
     _Atomic int status;
     _Atomic uint64_t ticket;
-    _Atomic unsigned place;  /* 1 for the first callback of the test, ... */
+    _Atomic unsigned place;   /* 1 for the first callback of the test, ... */
     _Atomic bool same_thread; /* it ran on the thread that made the note */
     uintptr_t maker;
     char error[256]; /* ferry_last_error() in the callback */

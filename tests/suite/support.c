@@ -71,8 +71,8 @@ void suite_skip_unless(bool can, const char *why)
         suite_skip(why);
 }
 
-void suite_expect(enum ferry_status got, enum ferry_status want, const char *call,
-                  const char *file, int line)
+void suite_expect(enum ferry_status got, enum ferry_status want, const char *call, const char *file,
+                  int line)
 {
     if (got == want)
         return;

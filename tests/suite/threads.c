@@ -64,12 +64,13 @@ static void *disjoint(void *arg)
 static void disjoint_in(void **state, enum ferry_storage storage)
 {
     struct fixture *fixture = *state;
-    struct mirror mirror =
-        make_mirror(fixture->device, (size_t)THREADS * PART, storage, 1);
+    struct mirror mirror = make_mirror(fixture->device, (size_t)THREADS * PART, storage, 1);
     struct worker workers[THREADS];
     for (unsigned i = 0; i < THREADS; i++)
-        workers[i] = (struct worker){.device = fixture->device, .buffer = mirror.buffer,
-                                     .number = i, .mine = mirror.bytes + (size_t)i * PART};
+        workers[i] = (struct worker){.device = fixture->device,
+                                     .buffer = mirror.buffer,
+                                     .number = i,
+                                     .mine = mirror.bytes + (size_t)i * PART};
     run(workers, disjoint);
     expect_mirror(&mirror);
     drop_mirror(&mirror);
@@ -96,10 +97,10 @@ static void *own(void *arg)
         ferry_ticket ticket = 0;
         scribble(bytes, 5000, w->number * 100 + i);
         keep(w, ferry_buffer_create(w->device, &(struct ferry_buffer_params){.size = 5000}, &a));
-        keep(w, ferry_buffer_create(w->device,
-                                    &(struct ferry_buffer_params){
-                                        .size = 6000, .storage = suite_storages[i % 2]},
-                                    &b));
+        keep(w, ferry_buffer_create(
+                    w->device,
+                    &(struct ferry_buffer_params){.size = 6000, .storage = suite_storages[i % 2]},
+                    &b));
         keep(w, ferry_batch_create(w->device, &batch));
         keep(w, ferry_batch_copy_from_host(batch, a, bytes, 5000, 0));
         keep(w, ferry_batch_copy_buffer(batch, b, a, 5000, 17, 0));
@@ -155,8 +156,8 @@ static void test_same_bytes(void **state)
     OK(ferry_buffer_create(fixture->device, &params, &b));
     struct worker workers[THREADS];
     for (unsigned i = 0; i < THREADS; i++)
-        workers[i] = (struct worker){.device = fixture->device, .buffer = a, .other = b,
-                                     .number = i};
+        workers[i] =
+            (struct worker){.device = fixture->device, .buffer = a, .other = b, .number = i};
     run(workers, shared_writer);
     unsigned char got[2][4000];
     OK(ferry_copy_to_host(a, got[0], 4000, 0));

@@ -75,12 +75,16 @@ static void test_import_from(void **state)
 static void test_of_environment(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"sideways", "import_from", "import_from=", "import_from=1X",
-                                        "import_from=-1", "import_from=99999999999G", "size=1"};
+    static const char *const wrong[] = {"sideways",       "import_from",
+                                        "import_from=",   "import_from=1X",
+                                        "import_from=-1", "import_from=99999999999G",
+                                        "size=1"};
     struct ferry_device_params params = auto_params();
     params.thresholds.direct_copy_max = 12345;
-    setenv("FERRY_THRESHOLDS", "default,import_from=3M,direct_copy_max=1,direct_write_max=max,"
-                               "direct_registered_max=70000", 1);
+    setenv("FERRY_THRESHOLDS",
+           "default,import_from=3M,direct_copy_max=1,direct_write_max=max,"
+           "direct_registered_max=70000",
+           1);
     ferry_device *device = open_with(NULL, &params);
     const struct ferry_device_info info = info_of(device);
     ferry_device_close(device);
@@ -177,9 +181,9 @@ static void test_too_slow_to_measure(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_direct_write), SUITE_TEST(test_import_from), SUITE_TEST(test_of_environment),
-    SUITE_TEST(test_measured),     SUITE_TEST(test_no_measuring),
-    SUITE_TEST(test_too_slow_to_measure),
+    SUITE_TEST(test_direct_write),   SUITE_TEST(test_import_from),
+    SUITE_TEST(test_of_environment), SUITE_TEST(test_measured),
+    SUITE_TEST(test_no_measuring),   SUITE_TEST(test_too_slow_to_measure),
 };
 
 SUITE_GROUP(thresholds);

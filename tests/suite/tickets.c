@@ -77,8 +77,7 @@ static void test_failed_asked_late(void **state)
     for (unsigned round = 0; round < 3; round++) {
         IS(FERRY_ERROR_EXECUTION_FAILED, ferry_poll(fixture->device, held.ticket));
         for (unsigned i = 0; i < 20; i++) {
-            IS(FERRY_ERROR_EXECUTION_FAILED,
-               ferry_wait(fixture->device, failed[i], FERRY_FOREVER));
+            IS(FERRY_ERROR_EXECUTION_FAILED, ferry_wait(fixture->device, failed[i], FERRY_FOREVER));
             IS(FERRY_ERROR_EXECUTION_FAILED, ferry_poll(fixture->device, failed[i]));
         }
     }
@@ -103,8 +102,8 @@ static void test_timeouts(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_zero_is_done), SUITE_TEST(test_never_issued),
-    SUITE_TEST(test_other_device), SUITE_TEST(test_asked_again),
+    SUITE_TEST(test_zero_is_done),      SUITE_TEST(test_never_issued),
+    SUITE_TEST(test_other_device),      SUITE_TEST(test_asked_again),
     SUITE_TEST(test_failed_asked_late), SUITE_TEST(test_timeouts),
 };
 

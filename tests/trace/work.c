@@ -28,9 +28,9 @@ static void expect(enum ferry_status status, enum ferry_status wanted, const cha
 static ferry_device *open_device(const char *name, enum ferry_map map)
 {
     ferry_device *device;
-    OK(ferry_device_open(&(struct ferry_device_params){.name = name, .map_private = map,
-                                                       .staging_budget = STAGING},
-                         &device));
+    OK(ferry_device_open(
+        &(struct ferry_device_params){.name = name, .map_private = map, .staging_budget = STAGING},
+        &device));
     return device;
 }
 

@@ -6,7 +6,8 @@
 
 void (*host_on_response)(void);
 
-void host_open(struct host *host, const char *backends) {
+void host_open(struct host *host, const char *backends)
+{
     TRITONSERVER_ServerOptions *options = NULL;
     snprintf(host->repository, sizeof host->repository, "/tmp/ferry-triton-XXXXXX");
     assert_non_null(mkdtemp(host->repository));
@@ -21,7 +22,8 @@ void host_open(struct host *host, const char *backends) {
     succeed(TRITONSERVER_ServerOptionsDelete(options));
 }
 
-void host_close(struct host *host) {
+void host_close(struct host *host)
+{
     char command[128];
     succeed(TRITONSERVER_ServerStop(host->server));
     succeed(TRITONSERVER_ServerDelete(host->server));
@@ -29,7 +31,8 @@ void host_close(struct host *host) {
     assert_int_equal(system(command), 0);
 }
 
-TRITONSERVER_Error *host_load(struct host *host, const char *name, const char *config) {
+TRITONSERVER_Error *host_load(struct host *host, const char *name, const char *config)
+{
     char path[256];
     snprintf(path, sizeof path, "%s/%s", host->repository, name);
     (void)mkdir(path, 0755);
@@ -43,7 +46,8 @@ TRITONSERVER_Error *host_load(struct host *host, const char *name, const char *c
     return TRITONSERVER_ServerLoadModel(host->server, name);
 }
 
-void host_unload(struct host *host, const char *name) {
+void host_unload(struct host *host, const char *name)
+{
     succeed(TRITONSERVER_ServerUnloadModel(host->server, name));
     standin_wait_unloaded(host->server);
 }
@@ -53,7 +57,8 @@ void host_unload(struct host *host, const char *name) {
 static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const char *name,
                                 size_t size, TRITONSERVER_MemoryType type, int64_t id, void *userp,
                                 void **buffer, void **buffer_userp,
-                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id) {
+                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id)
+{
     (void)allocator;
     (void)name;
     (void)type;
@@ -68,7 +73,8 @@ static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const
 
 static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, void *buffer,
                                      void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
-                                     int64_t id) {
+                                     int64_t id)
+{
     (void)allocator;
     (void)buffer_userp;
     (void)size;
@@ -78,18 +84,22 @@ static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, 
     return NULL;
 }
 
-static TRITONSERVER_ResponseAllocator *own_allocator(void) {
+static TRITONSERVER_ResponseAllocator *own_allocator(void)
+{
     static TRITONSERVER_ResponseAllocator *made;
-    if (!made) succeed(TRITONSERVER_ResponseAllocatorNew(&made, give, take_back, NULL));
+    if (!made)
+        succeed(TRITONSERVER_ResponseAllocatorNew(&made, give, take_back, NULL));
     return made;
 }
 
 /* --- a call ----------------------------------------------------------------------------------- */
 
-static void on_release(TRITONSERVER_InferenceRequest *request, const uint32_t flags, void *userp) {
+static void on_release(TRITONSERVER_InferenceRequest *request, const uint32_t flags, void *userp)
+{
     struct call *call = userp;
     (void)flags;
-    for (size_t i = 0; i < call->copy_count; i++) free(call->copies[i]); /* nobody reads it now */
+    for (size_t i = 0; i < call->copy_count; i++)
+        free(call->copies[i]); /* nobody reads it now */
     call->copy_count = 0;
     TRITONSERVER_ErrorDelete(TRITONSERVER_InferenceRequestDelete(request));
     pthread_mutex_lock(&call->lock);
@@ -98,11 +108,12 @@ static void on_release(TRITONSERVER_InferenceRequest *request, const uint32_t fl
     pthread_mutex_unlock(&call->lock);
 }
 
-static void on_response(TRITONSERVER_InferenceResponse *response, const uint32_t flags,
-                        void *userp) {
+static void on_response(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
+{
     struct call *call = userp;
     (void)flags;
-    if (host_on_response) host_on_response();
+    if (host_on_response)
+        host_on_response();
     pthread_mutex_lock(&call->lock);
     call->responses++;
     call->response = response;
@@ -111,9 +122,11 @@ static void on_response(TRITONSERVER_InferenceResponse *response, const uint32_t
 }
 
 /* In two pieces of which one may be empty: as a server's network side gives them. */
-static void add_copy(struct call *call, const struct tensor_data *input) {
+static void add_copy(struct call *call, const struct tensor_data *input)
+{
     uint8_t *copy = malloc(input->size ? input->size : 1);
-    if (input->size) memcpy(copy, input->bytes, input->size);
+    if (input->size)
+        memcpy(copy, input->bytes, input->size);
     call->copies[call->copy_count++] = copy;
     add_data(call->request, input->name, copy, input->size / 3);
     add_data(call->request, input->name, copy + input->size / 3, input->size - input->size / 3);
@@ -121,16 +134,17 @@ static void add_copy(struct call *call, const struct tensor_data *input) {
 
 void call_start(struct call *call, struct host *host, const char *model,
                 const struct tensor_data *inputs, size_t input_count, const char *const *outputs,
-                TRITONSERVER_ResponseAllocator *allocator, void *userp) {
+                TRITONSERVER_ResponseAllocator *allocator, void *userp)
+{
     memset(call, 0, sizeof *call);
     pthread_mutex_init(&call->lock, NULL);
     pthread_cond_init(&call->changed, NULL);
     succeed(TRITONSERVER_InferenceRequestNew(&call->request, host->server, model, -1));
     for (size_t i = 0; i < input_count; i++) {
-        succeed(TRITONSERVER_InferenceRequestAddInput(
-            call->request, inputs[i].name,
-            inputs[i].datatype ? inputs[i].datatype : TRITONSERVER_TYPE_UINT8, inputs[i].shape,
-            inputs[i].dims));
+        succeed(TRITONSERVER_InferenceRequestAddInput(call->request, inputs[i].name,
+                                                      inputs[i].datatype ? inputs[i].datatype
+                                                                         : TRITONSERVER_TYPE_UINT8,
+                                                      inputs[i].shape, inputs[i].dims));
         if (inputs[i].type == TRITONSERVER_MEMORY_GPU)
             add_memory(call->request, inputs[i].name, inputs[i].bytes, inputs[i].size,
                        inputs[i].type, 0);
@@ -145,16 +159,19 @@ void call_start(struct call *call, struct host *host, const char *model,
     succeed(TRITONSERVER_ServerInferAsync(host->server, call->request, NULL));
 }
 
-void call_wait(struct call *call) {
+void call_wait(struct call *call)
+{
     pthread_mutex_lock(&call->lock);
-    while (!call->responses || !call->releases) pthread_cond_wait(&call->changed, &call->lock);
+    while (!call->responses || !call->releases)
+        pthread_cond_wait(&call->changed, &call->lock);
     assert_int_equal(call->responses, 1);
     assert_int_equal(call->releases, 1);
     pthread_mutex_unlock(&call->lock);
 }
 
 void call_expect(struct call *call, const char *output, const void *bytes, size_t size,
-                 const int64_t *shape, uint32_t dims) {
+                 const int64_t *shape, uint32_t dims)
+{
     const char *name;
     TRITONSERVER_DataType datatype;
     const int64_t *got_shape;
@@ -166,13 +183,15 @@ void call_expect(struct call *call, const char *output, const void *bytes, size_
     void *userp;
     uint32_t count = 0;
     TRITONSERVER_Error *error = TRITONSERVER_InferenceResponseError(call->response);
-    if (error) fail_msg("the response is an error: %s", TRITONSERVER_ErrorMessage(error));
+    if (error)
+        fail_msg("the response is an error: %s", TRITONSERVER_ErrorMessage(error));
     succeed(TRITONSERVER_InferenceResponseOutputCount(call->response, &count));
     for (uint32_t i = 0; i < count; i++) {
         succeed(TRITONSERVER_InferenceResponseOutput(call->response, i, &name, &datatype,
                                                      &got_shape, &dim_count, &base, &got_size,
                                                      &type, &id, &userp));
-        if (strcmp(name, output)) continue;
+        if (strcmp(name, output))
+            continue;
         assert_int_equal(got_size, size);
         assert_int_equal(dim_count, dims);
         assert_memory_equal(got_shape, shape, dims * sizeof *shape);
@@ -192,15 +211,18 @@ void call_expect(struct call *call, const char *output, const void *bytes, size_
     fail_msg("there is no output \"%s\"", output);
 }
 
-void call_expect_error(struct call *call, TRITONSERVER_Error_Code code, const char *words) {
+void call_expect_error(struct call *call, TRITONSERVER_Error_Code code, const char *words)
+{
     TRITONSERVER_Error *error = TRITONSERVER_InferenceResponseError(call->response);
-    if (!error) fail_msg("the response is good, not an error with \"%s\"", words);
+    if (!error)
+        fail_msg("the response is good, not an error with \"%s\"", words);
     if (TRITONSERVER_ErrorCode(error) != code || !strstr(TRITONSERVER_ErrorMessage(error), words))
         fail_msg("%s: %s; expected \"%s\"", TRITONSERVER_ErrorCodeString(error),
                  TRITONSERVER_ErrorMessage(error), words);
 }
 
-void call_finish(struct call *call) {
+void call_finish(struct call *call)
+{
     succeed(TRITONSERVER_InferenceResponseDelete(call->response));
     pthread_cond_destroy(&call->changed);
     pthread_mutex_destroy(&call->lock);

@@ -29,7 +29,7 @@ struct tensor_data {
     size_t size;
     int64_t shape[2];
     uint32_t dims;
-    TRITONSERVER_MemoryType type; /* GPU: bytes is a handle and is not copied */
+    TRITONSERVER_MemoryType type;   /* GPU: bytes is a handle and is not copied */
     TRITONSERVER_DataType datatype; /* 0: UINT8 */
 };
 

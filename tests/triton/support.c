@@ -2,66 +2,78 @@
 
 ferry_device *device;
 
-int open_device(void **state) {
+int open_device(void **state)
+{
     (void)state;
     setenv("FERRY_HOST", "no_map", 1);
     succeed(ferry_triton_device("host", &device));
     return 0;
 }
 
-int close_device(void **state) {
+int close_device(void **state)
+{
     (void)state;
     ferry_triton_device_release(device);
     return 0;
 }
 
-int begin_test(void **state) {
+int begin_test(void **state)
+{
     (void)state;
     standin_reset();
     return 0;
 }
 
-int end_test(void **state) {
+int end_test(void **state)
+{
     (void)state;
-    if (standin_violations()) fail_msg("a rule was broken: %s", standin_last_violation());
+    if (standin_violations())
+        fail_msg("a rule was broken: %s", standin_last_violation());
     assert_int_equal(standin_live_errors(), 0);
     standin_reset();
     return 0;
 }
 
-void succeed(TRITONSERVER_Error *error) {
-    if (!error) return;
+void succeed(TRITONSERVER_Error *error)
+{
+    if (!error)
+        return;
     fail_msg("%s: %s", TRITONSERVER_ErrorCodeString(error), TRITONSERVER_ErrorMessage(error));
 }
 
-void expect_error(TRITONSERVER_Error *error, TRITONSERVER_Error_Code code, const char *words) {
-    if (!error) fail_msg("success, not an error with \"%s\"", words);
+void expect_error(TRITONSERVER_Error *error, TRITONSERVER_Error_Code code, const char *words)
+{
+    if (!error)
+        fail_msg("success, not an error with \"%s\"", words);
     if (TRITONSERVER_ErrorCode(error) != code || !strstr(TRITONSERVER_ErrorMessage(error), words))
         fail_msg("%s: %s; expected \"%s\"", TRITONSERVER_ErrorCodeString(error),
                  TRITONSERVER_ErrorMessage(error), words);
     TRITONSERVER_ErrorDelete(error);
 }
 
-ferry_buffer *make_buffer(ferry_device *of, size_t size) {
+ferry_buffer *make_buffer(ferry_device *of, size_t size)
+{
     ferry_buffer *buffer = NULL;
-    assert_int_equal(
-        ferry_buffer_create(of, &(struct ferry_buffer_params){.size = size, .label = "test"},
-                            &buffer),
-        FERRY_OK);
+    assert_int_equal(ferry_buffer_create(
+                         of, &(struct ferry_buffer_params){.size = size, .label = "test"}, &buffer),
+                     FERRY_OK);
     return buffer;
 }
 
-void fill(ferry_buffer *buffer, uint8_t byte) {
+void fill(ferry_buffer *buffer, uint8_t byte)
+{
     assert_int_equal(ferry_fill_buffer(buffer, ferry_buffer_size(buffer), 0, &byte, 1), FERRY_OK);
 }
 
-void expect_bytes(ferry_buffer *buffer, const struct expected *parts, size_t count, uint8_t byte) {
+void expect_bytes(ferry_buffer *buffer, const struct expected *parts, size_t count, uint8_t byte)
+{
     const size_t size = ferry_buffer_size(buffer);
     uint8_t *wanted = malloc(size), *got = malloc(size);
     memset(wanted, byte, size);
     for (size_t i = 0; i < count; i++) {
         assert_true(parts[i].offset + parts[i].size <= size);
-        if (parts[i].size) memcpy(wanted + parts[i].offset, parts[i].bytes, parts[i].size);
+        if (parts[i].size)
+            memcpy(wanted + parts[i].offset, parts[i].bytes, parts[i].size);
     }
     assert_int_equal(ferry_copy_to_host(buffer, got, size, 0), FERRY_OK);
     for (size_t i = 0; i < size; i++)
@@ -71,7 +83,8 @@ void expect_bytes(ferry_buffer *buffer, const struct expected *parts, size_t cou
     free(got);
 }
 
-uint8_t *make_bytes(size_t size, unsigned seed) {
+uint8_t *make_bytes(size_t size, unsigned seed)
+{
     uint8_t *bytes = malloc(size ? size : 1);
     uint32_t x = seed * 2654435761u + 12345u;
     for (size_t i = 0; i < size; i++) {
@@ -81,35 +94,41 @@ uint8_t *make_bytes(size_t size, unsigned seed) {
     return bytes;
 }
 
-TRITONSERVER_InferenceRequest *make_request(void) {
+TRITONSERVER_InferenceRequest *make_request(void)
+{
     TRITONSERVER_InferenceRequest *request = NULL;
     succeed(TRITONSERVER_InferenceRequestNew(&request, NULL, "test", -1));
     return request;
 }
 
-void add_input(TRITONSERVER_InferenceRequest *request, const char *name) {
+void add_input(TRITONSERVER_InferenceRequest *request, const char *name)
+{
     const int64_t shape[] = {-7, 3}; /* nothing may be made of it */
     succeed(TRITONSERVER_InferenceRequestAddInput(request, name, TRITONSERVER_TYPE_BYTES, shape,
                                                   COUNT(shape)));
 }
 
 void add_data(TRITONSERVER_InferenceRequest *request, const char *name, const void *base,
-              size_t size) {
+              size_t size)
+{
     add_memory(request, name, base, size, TRITONSERVER_MEMORY_CPU, 0);
 }
 
 void add_memory(TRITONSERVER_InferenceRequest *request, const char *name, const void *base,
-                size_t size, TRITONSERVER_MemoryType type, int64_t id) {
+                size_t size, TRITONSERVER_MemoryType type, int64_t id)
+{
     succeed(TRITONSERVER_InferenceRequestAppendInputData(request, name, base, size, type, id));
 }
 
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp) {
+static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
+{
     (void)flags;
     (void)userp;
     succeed(TRITONSERVER_InferenceResponseDelete(response));
 }
 
-void finish_request(TRITONBACKEND_Request *request) {
+void finish_request(TRITONBACKEND_Request *request)
+{
     TRITONBACKEND_Response *response = NULL;
     succeed(TRITONSERVER_InferenceRequestSetResponseCallback(
         (TRITONSERVER_InferenceRequest *)request, NULL, NULL, drop, NULL));
@@ -118,13 +137,15 @@ void finish_request(TRITONBACKEND_Request *request) {
     succeed(TRITONBACKEND_RequestRelease(request, TRITONSERVER_REQUEST_RELEASE_ALL));
 }
 
-uint64_t submissions(ferry_device *of) {
+uint64_t submissions(ferry_device *of)
+{
     struct ferry_stats stats;
     ferry_device_get_stats(of, &stats, sizeof stats);
     return stats.submissions;
 }
 
-struct ferry_triton_stats triton_stats(void) {
+struct ferry_triton_stats triton_stats(void)
+{
     struct ferry_triton_stats stats;
     ferry_triton_get_stats(&stats, sizeof stats);
     return stats;

@@ -1,6 +1,7 @@
 #include "support.h"
 
-static ferry_triton_allocator *make_allocator(const struct ferry_triton_allocator_params *params) {
+static ferry_triton_allocator *make_allocator(const struct ferry_triton_allocator_params *params)
+{
     ferry_triton_allocator *allocator = NULL;
     succeed(ferry_triton_allocator_create(params, &allocator));
     return allocator;
@@ -11,7 +12,8 @@ static const int64_t shape[] = {1};
 static TRITONSERVER_InferenceResponse *kept_response;
 
 static void keep_response(TRITONSERVER_InferenceResponse *response, const uint32_t flags,
-                          void *userp) {
+                          void *userp)
+{
     (void)flags;
     (void)userp;
     kept_response = response;
@@ -19,7 +21,8 @@ static void keep_response(TRITONSERVER_InferenceResponse *response, const uint32
 
 /* A request to the model, and an open response to it. */
 static TRITONBACKEND_Response *respond(ferry_triton_allocator *allocator, void *userp,
-                                       TRITONBACKEND_Request **out_request) {
+                                       TRITONBACKEND_Request **out_request)
+{
     TRITONBACKEND_Response *response = NULL;
     TRITONSERVER_InferenceRequest *made = make_request();
     succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(made, "y"));
@@ -33,17 +36,19 @@ static TRITONBACKEND_Response *respond(ferry_triton_allocator *allocator, void *
 
 static TRITONSERVER_Error *allocate(TRITONBACKEND_Response *response, const char *name, size_t size,
                                     void **out_buffer, TRITONSERVER_MemoryType *out_type,
-                                    int64_t *out_id) {
+                                    int64_t *out_id)
+{
     TRITONBACKEND_Output *output = NULL;
-    succeed(TRITONBACKEND_ResponseOutput(response, &output, name, TRITONSERVER_TYPE_UINT8, shape,
-                                         1));
+    succeed(
+        TRITONBACKEND_ResponseOutput(response, &output, name, TRITONSERVER_TYPE_UINT8, shape, 1));
     *out_type = TRITONSERVER_MEMORY_CPU;
     *out_id = 0;
     return TRITONBACKEND_OutputBuffer(output, out_buffer, size, out_type, out_id);
 }
 
 /* Sends, releases, and deletes the response: the buffers are given back. */
-static void finish(TRITONBACKEND_Request *request, TRITONBACKEND_Response *response) {
+static void finish(TRITONBACKEND_Request *request, TRITONBACKEND_Response *response)
+{
     succeed(TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, NULL));
     succeed(TRITONBACKEND_RequestRelease(request, TRITONSERVER_REQUEST_RELEASE_ALL));
     succeed(TRITONSERVER_InferenceResponseDelete(kept_response));
@@ -52,7 +57,8 @@ static void finish(TRITONBACKEND_Request *request, TRITONBACKEND_Response *respo
 static const char *const listed[] = {"private model", "another"};
 
 /* Private memory for the models that the host lists, as GPU; shared for the others, as CPU. */
-static void by_model(void **state) {
+static void by_model(void **state)
+{
     ferry_triton_allocator *allocator = make_allocator(&(struct ferry_triton_allocator_params){
         .device = device, .private_models = listed, .private_model_count = 2});
     (void)state;
@@ -71,8 +77,8 @@ static void by_model(void **state) {
             cases[i].model ? ferry_triton_allocator_userp(allocator, cases[i].model) : NULL;
         TRITONBACKEND_Response *response = respond(allocator, userp, &request);
         succeed(TRITONBACKEND_RequestOutputBufferProperties(request, "y", NULL, &type, &id));
-        assert_int_equal(type, cases[i].is_private ? TRITONSERVER_MEMORY_GPU
-                                                   : TRITONSERVER_MEMORY_CPU);
+        assert_int_equal(type,
+                         cases[i].is_private ? TRITONSERVER_MEMORY_GPU : TRITONSERVER_MEMORY_CPU);
         succeed(allocate(response, "y", 4097, &base, &type, &id));
         succeed(ferry_triton_resolve(base, &buffer, &offset));
         assert_int_equal(offset, 0);
@@ -99,7 +105,8 @@ static void by_model(void **state) {
 }
 
 /* No bytes: no buffer, and nothing to release. */
-static void zero_bytes(void **state) {
+static void zero_bytes(void **state)
+{
     ferry_triton_allocator *allocator = make_allocator(&(struct ferry_triton_allocator_params){
         .device = device, .private_models = listed, .private_model_count = 1});
     TRITONBACKEND_Request *request;
@@ -116,7 +123,8 @@ static void zero_bytes(void **state) {
 }
 
 /* The limit counts what is given out, and is free again when it comes back. */
-static void limit(void **state) {
+static void limit(void **state)
+{
     ferry_triton_allocator *allocator =
         make_allocator(&(struct ferry_triton_allocator_params){.device = device, .limit = 100});
     TRITONSERVER_MemoryType type;
@@ -134,10 +142,10 @@ static void limit(void **state) {
     succeed(ferry_triton_allocator_destroy(allocator));
 }
 
-static void expect_exhaustion(ferry_device *small, bool fallback) {
-    ferry_triton_allocator *allocator = make_allocator(
-        &(struct ferry_triton_allocator_params){.device = small, .private_models = listed,
-                                                .private_model_count = 1, .fallback = fallback});
+static void expect_exhaustion(ferry_device *small, bool fallback)
+{
+    ferry_triton_allocator *allocator = make_allocator(&(struct ferry_triton_allocator_params){
+        .device = small, .private_models = listed, .private_model_count = 1, .fallback = fallback});
     const struct ferry_triton_stats before = triton_stats();
     TRITONBACKEND_Request *request;
     TRITONSERVER_MemoryType type;
@@ -160,7 +168,8 @@ static void expect_exhaustion(ferry_device *small, bool fallback) {
 }
 
 /* A device that is full: an error, or where that is allowed a fallback, which is counted. */
-static void exhausted(void **state) {
+static void exhausted(void **state)
+{
     ferry_device *small = NULL;
     (void)state;
     setenv("FERRY_HOST", "no_map,memory=4M", 1);
@@ -171,25 +180,27 @@ static void exhausted(void **state) {
     ferry_triton_device_release(small);
 }
 
-static void refuses_bad_calls(void **state) {
+static void refuses_bad_calls(void **state)
+{
     static const char *const with_null[] = {"a", NULL};
     ferry_triton_allocator *allocator = NULL;
     ferry_device *own = NULL;
     (void)state;
     expect_error(ferry_triton_allocator_create(NULL, &allocator), TRITONSERVER_ERROR_INVALID_ARG,
                  "params");
-    expect_error(ferry_triton_allocator_create(&(struct ferry_triton_allocator_params){0},
-                                               &allocator),
-                 TRITONSERVER_ERROR_INVALID_ARG, "device");
+    expect_error(
+        ferry_triton_allocator_create(&(struct ferry_triton_allocator_params){0}, &allocator),
+        TRITONSERVER_ERROR_INVALID_ARG, "device");
     expect_error(ferry_triton_allocator_create(
                      &(struct ferry_triton_allocator_params){
                          .device = device, .private_models = with_null, .private_model_count = 2},
                      &allocator),
                  TRITONSERVER_ERROR_INVALID_ARG, "model 1");
-    expect_error(ferry_triton_allocator_create(&(struct ferry_triton_allocator_params){
-                                                   .device = device, .reserved = {[1] = 1}},
-                                               &allocator),
-                 TRITONSERVER_ERROR_INVALID_ARG, "reserved");
+    expect_error(
+        ferry_triton_allocator_create(
+            &(struct ferry_triton_allocator_params){.device = device, .reserved = {[1] = 1}},
+            &allocator),
+        TRITONSERVER_ERROR_INVALID_ARG, "reserved");
     assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "host"}, &own),
                      FERRY_OK);
     expect_error(ferry_triton_allocator_create(
@@ -201,7 +212,8 @@ static void refuses_bad_calls(void **state) {
 }
 
 /* From gather to a private output and to the host, by handles all the way. */
-static void end_to_end(void **state) {
+static void end_to_end(void **state)
+{
     ferry_triton_allocator *allocator = make_allocator(&(struct ferry_triton_allocator_params){
         .device = device, .private_models = listed, .private_model_count = 1});
     uint8_t *bytes = make_bytes(4097, 1), got[4097];
@@ -247,7 +259,8 @@ static void end_to_end(void **state) {
     free(bytes);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(by_model),  TEST(zero_bytes),        TEST(limit),
         TEST(exhausted), TEST(refuses_bad_calls), TEST(end_to_end),

@@ -16,19 +16,20 @@ static const char model_text[] = "backend: \"ferry\"\n"
                                  "         { name: \"Y\" data_type: TYPE_UINT8 dims: [ -1 ] } ]\n"
                                  "dynamic_batching { max_queue_delay_microseconds: 2000 }\n";
 
-static const char one_text[] =
-    "backend: \"ferry\"\nmax_batch_size: 0\n"
-    "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1, -1 ] }\n"
-    "output { name: \"X\" data_type: TYPE_UINT8 dims: [ -1, -1 ] }\n"
-    "parameters { key: \"device\" value: { string_value: \"host\" } }\n";
+static const char one_text[] = "backend: \"ferry\"\nmax_batch_size: 0\n"
+                               "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1, -1 ] }\n"
+                               "output { name: \"X\" data_type: TYPE_UINT8 dims: [ -1, -1 ] }\n"
+                               "parameters { key: \"device\" value: { string_value: \"host\" } }\n";
 
-static TRITONSERVER_Error *load(const char *name, const char *text, const char *more) {
+static TRITONSERVER_Error *load(const char *name, const char *text, const char *more)
+{
     char config[4096];
     snprintf(config, sizeof config, "%s%s", text, more);
     return host_load(&host, name, config);
 }
 
-static struct tensor_data tensor(const char *name, const uint8_t *bytes, size_t size) {
+static struct tensor_data tensor(const char *name, const uint8_t *bytes, size_t size)
+{
     return (struct tensor_data){
         .name = name, .bytes = bytes, .size = size, .shape = {1, (int64_t)size}, .dims = 2};
 }
@@ -38,11 +39,13 @@ static const char *const both[] = {"X", "Y", NULL}, *const only_x[] = {"X", NULL
 static const size_t sizes[] = {0, 1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537};
 
 /* Two inputs and outputs of every awkward size, batched as the server likes; each byte checked. */
-static void run_sizes(const char *model, uint8_t mask) {
+static void run_sizes(const char *model, uint8_t mask)
+{
     enum { N = COUNT(sizes), ROUNDS = 3 };
     static struct call calls[N * ROUNDS];
     uint8_t *bytes = make_bytes(70000, 1), *wanted = malloc(70000);
-    for (size_t i = 0; i < 70000; i++) wanted[i] = bytes[i] ^ mask;
+    for (size_t i = 0; i < 70000; i++)
+        wanted[i] = bytes[i] ^ mask;
     for (size_t i = 0; i < N * ROUNDS; i++) {
         const struct tensor_data inputs[] = {
             tensor("A", bytes + i, sizes[i % N]),
@@ -62,7 +65,8 @@ static void run_sizes(const char *model, uint8_t mask) {
     free(wanted);
 }
 
-static void identity(void **state) {
+static void identity(void **state)
+{
     (void)state;
     (void)standin_largest_batch();
     const struct ferry_triton_stats before = triton_stats();
@@ -70,13 +74,13 @@ static void identity(void **state) {
     run_sizes("m", 0);
     host_unload(&host, "m");
     assert_true(standin_largest_batch() > 1);
-    assert_int_equal(triton_stats().gathered_requests - before.gathered_requests,
-                     3 * COUNT(sizes));
+    assert_int_equal(triton_stats().gathered_requests - before.gathered_requests, 3 * COUNT(sizes));
     assert_true(triton_stats().gathers - before.gathers < 3 * COUNT(sizes));
 }
 
 /* Requests without a byte: responses with outputs without a byte. */
-static void empty_requests(void **state) {
+static void empty_requests(void **state)
+{
     static struct call calls[5];
     const struct tensor_data inputs[] = {tensor("A", NULL, 0), tensor("B", NULL, 0)};
     (void)state;
@@ -93,7 +97,8 @@ static void empty_requests(void **state) {
 }
 
 /* The external work comes after the gather and before the scatter, or the bytes would differ. */
-static void work_on_the_device(void **state) {
+static void work_on_the_device(void **state)
+{
     (void)state;
     succeed(load("m", model_text,
                  "parameters { key: \"operation\" value: { string_value: \"invert\" } }\n"
@@ -105,12 +110,13 @@ static void work_on_the_device(void **state) {
 }
 
 /* One gather, one copy on the device and one scatter for a batch: three submissions. */
-static void few_submissions(void **state) {
+static void few_submissions(void **state)
+{
     uint8_t *bytes = make_bytes(8192, 2);
     static struct call calls[8];
     (void)state;
-    succeed(load("m", model_text,
-                 "parameters { key: \"device\" value: { string_value: \"host\" } }"));
+    succeed(
+        load("m", model_text, "parameters { key: \"device\" value: { string_value: \"host\" } }"));
     (void)standin_largest_batch();
     const uint64_t before = submissions(device), gathers = triton_stats().gathers;
     for (size_t i = 0; i < COUNT(calls); i++) {
@@ -129,7 +135,8 @@ static void few_submissions(void **state) {
     free(bytes);
 }
 
-static void kinds_of_instances(void **state) {
+static void kinds_of_instances(void **state)
+{
     static const struct {
         const char *more, *words;
         bool gpu;
@@ -176,18 +183,20 @@ static void kinds_of_instances(void **state) {
 
 #define INPUT(type) "input { name: \"A\" data_type: " type " dims: [ 4 ] }\n"
 #define OUTPUT(type) "output { name: \"X\" data_type: " type " dims: [ 4 ] }\n"
-#define PARAMETER(name, value)                                                                     \
-    "backend: \"ferry\"\n" INPUT("TYPE_FP32") OUTPUT("TYPE_FP32")                                  \
-    "parameters { key: \"" name "\" value: { string_value: \"" value "\" } }\n"
+#define PARAMETER(name, value)                                                               \
+    "backend: \"ferry\"\n" INPUT("TYPE_FP32")                                                \
+        OUTPUT("TYPE_FP32") "parameters { key: \"" name "\" value: { string_value: \"" value \
+                            "\" } }\n"
 
 /* What cannot work is refused when the model is loaded, in words. */
-static void refusals_at_load(void **state) {
+static void refusals_at_load(void **state)
+{
     static const struct {
         const char *text, *words;
         TRITONSERVER_Error_Code code;
     } cases[] = {
-        {"backend: \"ferry\"\n" INPUT("TYPE_FP32") OUTPUT("TYPE_FP32")
-         "model_transaction_policy { decoupled: true }",
+        {"backend: \"ferry\"\n" INPUT("TYPE_FP32")
+             OUTPUT("TYPE_FP32") "model_transaction_policy { decoupled: true }",
          "decoupled: true", TRITONSERVER_ERROR_UNSUPPORTED},
         {"backend: \"ferry\"\n" INPUT("TYPE_STRING") OUTPUT("TYPE_STRING"), "TYPE_STRING (BYTES)",
          TRITONSERVER_ERROR_UNSUPPORTED},
@@ -196,7 +205,7 @@ static void refusals_at_load(void **state) {
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32") OUTPUT("TYPE_FP16"), "another data_type",
          TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32") "output { name: \"X\" data_type: TYPE_FP32 "
-         "dims: [ 4, 1 ] }",
+                                                   "dims: [ 4, 1 ] }",
          "other dims", TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\ninput { name: \"A\" data_type: TYPE_FP32 dims: [ 1 ] "
          "reshape { shape: [ ] } }\noutput { name: \"X\" data_type: TYPE_FP32 dims: [ 1 ] }",
@@ -219,8 +228,8 @@ static void refusals_at_load(void **state) {
         {PARAMETER("operation", "magic"), "identity or invert", TRITONSERVER_ERROR_INVALID_ARG},
         {PARAMETER("devcie", "host"), "there is no parameter devcie",
          TRITONSERVER_ERROR_INVALID_ARG},
-        {PARAMETER("staging_budget", "1M")
-         "parameters { key: \"device\" value: { string_value: \"host\" } }",
+        {PARAMETER("staging_budget",
+                   "1M") "parameters { key: \"device\" value: { string_value: \"host\" } }",
          "open already with another staging_budget", TRITONSERVER_ERROR_INVALID_ARG},
     };
     (void)state;
@@ -241,7 +250,8 @@ static void refusals_at_load(void **state) {
 }
 
 /* A request that fails for a reason of its own leaves the others of its batch alone. */
-static void partly_failed_batches(void **state) {
+static void partly_failed_batches(void **state)
+{
     uint8_t *bytes = make_bytes(5000, 3);
     static struct call calls[12];
     (void)state;
@@ -269,7 +279,8 @@ static void partly_failed_batches(void **state) {
 }
 
 /* A batch that the device fails is answered with the reason; the next ones are well again. */
-static void failed_batches(void **state) {
+static void failed_batches(void **state)
+{
     uint8_t *bytes = make_bytes(1000, 4);
     const struct tensor_data inputs[] = {tensor("A", bytes, 1000), tensor("B", bytes, 31)};
     struct call call;
@@ -281,8 +292,10 @@ static void failed_batches(void **state) {
     for (int i = 0; i < 3; i++) {
         call_start(&call, &host, "m", inputs, 2, both, NULL, NULL);
         call_wait(&call);
-        if (i) call_expect(&call, "X", bytes, 1000, (int64_t[]){1, 1000}, 2);
-        else call_expect_error(&call, TRITONSERVER_ERROR_INTERNAL, "before the work");
+        if (i)
+            call_expect(&call, "X", bytes, 1000, (int64_t[]){1, 1000}, 2);
+        else
+            call_expect_error(&call, TRITONSERVER_ERROR_INTERNAL, "before the work");
         call_finish(&call);
     }
     host_unload(&host, "m");
@@ -290,7 +303,8 @@ static void failed_batches(void **state) {
 }
 
 /* The device is too small for the batch: an error, in words. */
-static void no_memory(void **state) {
+static void no_memory(void **state)
+{
     uint8_t *bytes = make_bytes(3 << 20, 5);
     const struct tensor_data inputs[] = {tensor("A", bytes, 3 << 20), tensor("B", bytes, 1)};
     struct call call;
@@ -308,7 +322,8 @@ static void no_memory(void **state) {
 }
 
 /* Inputs in private memory pass through; outputs stay there. */
-static void private_memory_all_the_way(void **state) {
+static void private_memory_all_the_way(void **state)
+{
     uint8_t *bytes = make_bytes(4097, 6);
     static const char *const models[] = {"m"};
     ferry_triton_allocator *allocator = NULL;
@@ -341,7 +356,8 @@ static void private_memory_all_the_way(void **state) {
 }
 
 /* The model's device is another one than that of its inputs and outputs: bridged both ways. */
-static void private_memory_of_another_device(void **state) {
+static void private_memory_of_another_device(void **state)
+{
     uint8_t *bytes = make_bytes(4097, 9);
     static const char *const models[] = {"m"};
     ferry_triton_allocator *allocator = NULL;
@@ -375,7 +391,8 @@ static void private_memory_of_another_device(void **state) {
 }
 
 /* Unloaded with batches on their way: all are answered, and none later. */
-static void unload_in_flight(void **state) {
+static void unload_in_flight(void **state)
+{
     enum { N = 40 };
     static struct call calls[N];
     uint8_t *bytes = make_bytes(70000, 7);
@@ -402,7 +419,8 @@ static void unload_in_flight(void **state) {
 
 /* --- many at once ----------------------------------------------------------------------------- */
 
-static void *send_some(void *arg) {
+static void *send_some(void *arg)
+{
     const char *model = arg;
     uint8_t *bytes = make_bytes(5000, 8);
     struct call calls[4];
@@ -422,7 +440,8 @@ static void *send_some(void *arg) {
     return NULL;
 }
 
-static void many_instances_and_models(void **state) {
+static void many_instances_and_models(void **state)
+{
     static const char *const models[] = {"m1", "m2"};
     pthread_t threads[4];
     (void)state;
@@ -430,12 +449,15 @@ static void many_instances_and_models(void **state) {
         succeed(load(models[i], model_text, "instance_group { kind: KIND_CPU count: 3 }"));
     for (size_t i = 0; i < COUNT(threads); i++)
         assert_int_equal(pthread_create(&threads[i], NULL, send_some, (void *)models[i % 2]), 0);
-    for (size_t i = 0; i < COUNT(threads); i++) pthread_join(threads[i], NULL);
-    for (size_t i = 0; i < 2; i++) host_unload(&host, models[i]);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < 2; i++)
+        host_unload(&host, models[i]);
 }
 
 /* The statistics and metrics that a running server shows. */
-static void statistics(void **state) {
+static void statistics(void **state)
+{
     TRITONSERVER_Message *message = NULL;
     const char *json = NULL;
     size_t size = 0;
@@ -454,25 +476,36 @@ static void statistics(void **state) {
     assert_true(standin_metric("ferry_triton_gathers_total", "") >= 1);
 }
 
-static int open_all(void **state) {
+static int open_all(void **state)
+{
     const int result = open_device(state);
     host_open(&host, FERRY_BACKENDS);
     return result;
 }
 
-static int close_all(void **state) {
+static int close_all(void **state)
+{
     host_close(&host);
     return close_device(state);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        TEST(identity),          TEST(empty_requests),             TEST(work_on_the_device),
+        TEST(identity),
+        TEST(empty_requests),
+        TEST(work_on_the_device),
         TEST(few_submissions),
-        TEST(kinds_of_instances), TEST(refusals_at_load),          TEST(partly_failed_batches),
-        TEST(failed_batches),    TEST(no_memory),                  TEST(private_memory_all_the_way),
+        TEST(kinds_of_instances),
+        TEST(refusals_at_load),
+        TEST(partly_failed_batches),
+        TEST(failed_batches),
+        TEST(no_memory),
+        TEST(private_memory_all_the_way),
         TEST(private_memory_of_another_device),
-        TEST(unload_in_flight),  TEST(many_instances_and_models),  TEST(statistics),
+        TEST(unload_in_flight),
+        TEST(many_instances_and_models),
+        TEST(statistics),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -19,7 +19,8 @@ static uint8_t *places[MOST];
 static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const char *name,
                                 size_t size, TRITONSERVER_MemoryType type, int64_t id, void *userp,
                                 void **buffer, void **buffer_userp,
-                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id) {
+                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id)
+{
     (void)allocator;
     (void)name;
     (void)type;
@@ -34,7 +35,8 @@ static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const
 
 static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, void *buffer,
                                      void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
-                                     int64_t id) {
+                                     int64_t id)
+{
     (void)allocator;
     (void)buffer_userp;
     (void)size;
@@ -44,14 +46,16 @@ static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, 
     return NULL;
 }
 
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp) {
+static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
+{
     (void)flags;
     (void)userp;
     succeed(TRITONSERVER_InferenceResponseDelete(response));
 }
 
 static void make_requests(TRITONSERVER_ResponseAllocator *allocator, const uint8_t *bytes,
-                          uint32_t count, size_t size) {
+                          uint32_t count, size_t size)
+{
     static const int64_t shape[] = {1};
     for (uint32_t i = 0; i < count; i++) {
         TRITONSERVER_InferenceRequest *made = make_request();
@@ -68,17 +72,20 @@ static void make_requests(TRITONSERVER_ResponseAllocator *allocator, const uint8
 
 /* What one call may submit: once, and once more for each time that its batch was split because it
  * is larger than the staging budget. */
-static void wait_for_one(ferry_ticket ticket, const struct ferry_stats *before, size_t bytes) {
+static void wait_for_one(ferry_ticket ticket, const struct ferry_stats *before, size_t bytes)
+{
     struct ferry_stats after;
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
     ferry_device_get_stats(device, &after, sizeof after);
     const uint64_t splits = after.batch_splits - before->batch_splits;
     assert_int_equal(after.submissions - before->submissions, 1 + splits);
-    if (bytes <= 16 << 20) assert_int_equal(splits, 0);
+    if (bytes <= 16 << 20)
+        assert_int_equal(splits, 0);
     assert_int_equal(after.batches - before->batches, 1);
 }
 
-static void one_submission_however_many(void **state) {
+static void one_submission_however_many(void **state)
+{
     TRITONSERVER_ResponseAllocator *allocator = NULL;
     const size_t most = (size_t)MOST * 262144;
     struct ferry_stats before;
@@ -117,7 +124,8 @@ static void one_submission_however_many(void **state) {
 }
 
 /* Sums beyond 4 GiB are what they are. */
-static void sizes_of_64_bits(void **state) {
+static void sizes_of_64_bits(void **state)
+{
     const size_t each = (size_t)3 << 30;
     size_t size = 0;
     (void)state;
@@ -131,11 +139,13 @@ static void sizes_of_64_bits(void **state) {
     const struct ferry_triton_input input = {.name = "x", .align = 4096};
     succeed(ferry_triton_gather_size(requests, 2, &input, &size));
     assert_true(size == 2 * each);
-    for (int i = 0; i < 2; i++) finish_request(requests[i]);
+    for (int i = 0; i < 2; i++)
+        finish_request(requests[i]);
 }
 
 /* Parts behind the first 4 GiB of a buffer, of which few pages are touched. */
-static void offsets_of_64_bits(void **state) {
+static void offsets_of_64_bits(void **state)
+{
     enum { N = 3 };
     const size_t slot = (size_t)2 << 30;
     ferry_buffer *dst = NULL;
@@ -144,7 +154,8 @@ static void offsets_of_64_bits(void **state) {
     (void)state;
     const enum ferry_status status = ferry_buffer_create(
         device, &(struct ferry_buffer_params){.size = 2 * slot + 64, .label = "large"}, &dst);
-    if (status) fail_msg("%s", ferry_last_error());
+    if (status)
+        fail_msg("%s", ferry_last_error());
     for (int i = 0; i < N; i++) {
         TRITONSERVER_InferenceRequest *made = make_request();
         add_input(made, "x");
@@ -152,8 +163,8 @@ static void offsets_of_64_bits(void **state) {
         requests[i] = standin_hand_over(made);
     }
     const struct ferry_triton_input input = {.name = "x", .dst = dst, .offset = 7, .align = slot};
-    succeed(ferry_triton_gather(device, requests, N, &input, 1, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, N, &input, 1, spans, errors, NULL, NULL, &ticket));
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
     assert_null(errors[0]);
     assert_null(errors[1]);
@@ -161,11 +172,13 @@ static void offsets_of_64_bits(void **state) {
     assert_true(spans[1].offset == 2 * slot);
     assert_int_equal(ferry_copy_to_host(dst, got, 5, 2 * slot), FERRY_OK);
     assert_memory_equal(got, "fghij", 5);
-    for (int i = 0; i < N; i++) finish_request(requests[i]);
+    for (int i = 0; i < N; i++)
+        finish_request(requests[i]);
     ferry_buffer_destroy(dst);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {TEST(one_submission_however_many), TEST(sizes_of_64_bits),
                                        TEST(offsets_of_64_bits)};
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -9,7 +9,8 @@ static const int64_t shape[] = {1};
 static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const char *name,
                                 size_t size, TRITONSERVER_MemoryType type, int64_t id, void *userp,
                                 void **buffer, void **buffer_userp,
-                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id) {
+                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id)
+{
     static uint8_t memory[64];
     (void)allocator;
     (void)name;
@@ -25,7 +26,8 @@ static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const
 
 static TRITONSERVER_Error *refuse(TRITONSERVER_ResponseAllocator *allocator, void *buffer,
                                   void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
-                                  int64_t id) {
+                                  int64_t id)
+{
     (void)allocator;
     (void)buffer;
     (void)buffer_userp;
@@ -37,7 +39,8 @@ static TRITONSERVER_Error *refuse(TRITONSERVER_ResponseAllocator *allocator, voi
 
 static TRITONSERVER_InferenceResponse *sent;
 
-static void keep(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp) {
+static void keep(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
+{
     (void)flags;
     (void)userp;
     sent = response;
@@ -53,14 +56,15 @@ static struct {
     TRITONBACKEND_Output *output;
 } my;
 
-static void set_up(void *userp) {
+static void set_up(void *userp)
+{
     succeed(TRITONSERVER_ResponseAllocatorNew(&my.allocator, give, refuse, NULL));
     my.made = make_request();
     add_input(my.made, "x");
     add_data(my.made, "x", "abc", 3);
     succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(my.made, "y"));
-    succeed(TRITONSERVER_InferenceRequestSetResponseCallback(my.made, my.allocator, userp, keep,
-                                                             NULL));
+    succeed(
+        TRITONSERVER_InferenceRequestSetResponseCallback(my.made, my.allocator, userp, keep, NULL));
     my.request = standin_hand_over(my.made);
     succeed(TRITONBACKEND_RequestInput(my.request, "x", &my.input));
     succeed(TRITONBACKEND_ResponseNew(&my.response, my.request));
@@ -68,65 +72,109 @@ static void set_up(void *userp) {
                                          shape, 1));
 }
 
-static void ignore(TRITONSERVER_Error *error) { TRITONSERVER_ErrorDelete(error); }
+static void ignore(TRITONSERVER_Error *error)
+{
+    TRITONSERVER_ErrorDelete(error);
+}
 
-static void answer(void) { ignore(TRITONBACKEND_ResponseSend(my.response, 1, NULL)); }
+static void answer(void)
+{
+    ignore(TRITONBACKEND_ResponseSend(my.response, 1, NULL));
+}
 
-static void release(void) { ignore(TRITONBACKEND_RequestRelease(my.request, 1)); }
+static void release(void)
+{
+    ignore(TRITONBACKEND_RequestRelease(my.request, 1));
+}
 
-static void get_output(TRITONSERVER_MemoryType type) {
+static void get_output(TRITONSERVER_MemoryType type)
+{
     void *buffer = NULL;
     int64_t id = 0;
     ignore(TRITONBACKEND_OutputBuffer(my.output, &buffer, 3, &type, &id));
 }
 
-static void get_input(uint32_t index, TRITONSERVER_MemoryType type) {
+static void get_input(uint32_t index, TRITONSERVER_MemoryType type)
+{
     const void *buffer = NULL;
     uint64_t size = 0;
     int64_t id = 0;
     ignore(TRITONBACKEND_InputBuffer(my.input, index, &buffer, &size, &type, &id));
 }
 
-static void report(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+static void report(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
     ignore(TRITONBACKEND_ModelInstanceReportStatistics(NULL, my.request, true, a, b, c, d));
 }
 
 /* --- requests and responses ------------------------------------------------------------------- */
 
-static void release_unanswered(void) { release(); }
-static void answer_twice(void) { answer(), answer(); }
-static void answer_unfinally(void) { ignore(TRITONBACKEND_ResponseSend(my.response, 0, NULL)); }
-static void release_twice(void) { answer(), release(), release(); }
-static void release_oddly(void) { ignore(TRITONBACKEND_RequestRelease(my.request, 2)); }
+static void release_unanswered(void)
+{
+    release();
+}
+static void answer_twice(void)
+{
+    answer(), answer();
+}
+static void answer_unfinally(void)
+{
+    ignore(TRITONBACKEND_ResponseSend(my.response, 0, NULL));
+}
+static void release_twice(void)
+{
+    answer(), release(), release();
+}
+static void release_oddly(void)
+{
+    ignore(TRITONBACKEND_RequestRelease(my.request, 2));
+}
 
-static void respond_twice(void) {
+static void respond_twice(void)
+{
     ignore(TRITONBACKEND_ResponseNew(&my.response, my.request));
 }
 
-static void use_released_request(void) {
+static void use_released_request(void)
+{
     bool cancelled;
     answer(), release();
     ignore(TRITONBACKEND_RequestIsCancelled(my.request, &cancelled));
 }
 
-static void use_released_input(void) { answer(), release(), get_input(0, TRITONSERVER_MEMORY_CPU); }
+static void use_released_input(void)
+{
+    answer(), release(), get_input(0, TRITONSERVER_MEMORY_CPU);
+}
 
-static void report_released(void) { answer(), release(), report(1, 2, 3, 4); }
+static void report_released(void)
+{
+    answer(), release(), report(1, 2, 3, 4);
+}
 
-static void use_sent_response(void) {
+static void use_sent_response(void)
+{
     answer();
     ignore(TRITONBACKEND_ResponseOutput(my.response, &my.output, "y", 1, shape, 1));
 }
 
-static void use_sent_output(void) { answer(), get_output(TRITONSERVER_MEMORY_CPU); }
+static void use_sent_output(void)
+{
+    answer(), get_output(TRITONSERVER_MEMORY_CPU);
+}
 
-static void add_data_under_way(void) {
+static void add_data_under_way(void)
+{
     ignore(TRITONSERVER_InferenceRequestAppendInputData(my.made, "x", "d", 1, 0, 0));
 }
 
-static void delete_under_way(void) { ignore(TRITONSERVER_InferenceRequestDelete(my.made)); }
+static void delete_under_way(void)
+{
+    ignore(TRITONSERVER_InferenceRequestDelete(my.made));
+}
 
-static void delete_response_twice(void) {
+static void delete_response_twice(void)
+{
     answer();
     ignore(TRITONSERVER_InferenceResponseDelete(sent));
     ignore(TRITONSERVER_InferenceResponseDelete(sent));
@@ -134,20 +182,35 @@ static void delete_response_twice(void) {
 
 /* --- tensors ---------------------------------------------------------------------------------- */
 
-static void make_unasked_output(void) {
+static void make_unasked_output(void)
+{
     ignore(TRITONBACKEND_ResponseOutput(my.response, &my.output, "z", 1, shape, 1));
 }
 
-static void get_output_twice(void) {
+static void get_output_twice(void)
+{
     get_output(TRITONSERVER_MEMORY_CPU), get_output(TRITONSERVER_MEMORY_CPU);
 }
 
-static void ask_for_odd_memory(void) { get_output((TRITONSERVER_MemoryType)100); }
-static void prefer_odd_memory(void) { get_input(0, (TRITONSERVER_MemoryType)100); }
-static void get_input_beyond(void) { get_input(1, TRITONSERVER_MEMORY_CPU); }
-static void give_odd_memory(void) { get_output(TRITONSERVER_MEMORY_GPU); }
+static void ask_for_odd_memory(void)
+{
+    get_output((TRITONSERVER_MemoryType)100);
+}
+static void prefer_odd_memory(void)
+{
+    get_input(0, (TRITONSERVER_MemoryType)100);
+}
+static void get_input_beyond(void)
+{
+    get_input(1, TRITONSERVER_MEMORY_CPU);
+}
+static void give_odd_memory(void)
+{
+    get_output(TRITONSERVER_MEMORY_GPU);
+}
 
-static void do_not_take_back(void) {
+static void do_not_take_back(void)
+{
     get_output(TRITONSERVER_MEMORY_CPU);
     answer();
     ignore(TRITONSERVER_InferenceResponseDelete(sent));
@@ -155,16 +218,30 @@ static void do_not_take_back(void) {
 
 /* --- statistics, metrics, log ----------------------------------------------------------------- */
 
-static void report_twice(void) { report(1, 2, 3, 4), report(1, 2, 3, 4); }
-static void report_disorder(void) { report(1, 3, 2, 4); }
-static void report_future(void) { report(1, 2, 3, UINT64_MAX); }
-static void report_nothing(void) { report(0, 0, 0, 0); }
+static void report_twice(void)
+{
+    report(1, 2, 3, 4), report(1, 2, 3, 4);
+}
+static void report_disorder(void)
+{
+    report(1, 3, 2, 4);
+}
+static void report_future(void)
+{
+    report(1, 2, 3, UINT64_MAX);
+}
+static void report_nothing(void)
+{
+    report(0, 0, 0, 0);
+}
 
-static void report_empty_batch(void) {
+static void report_empty_batch(void)
+{
     ignore(TRITONBACKEND_ModelInstanceReportBatchStatistics(NULL, 0, 1, 2, 3, 4));
 }
 
-static TRITONSERVER_Metric *make_metric(TRITONSERVER_MetricKind kind, const char *name) {
+static TRITONSERVER_Metric *make_metric(TRITONSERVER_MetricKind kind, const char *name)
+{
     TRITONSERVER_MetricFamily *family = NULL;
     TRITONSERVER_Metric *metric = NULL;
     succeed(TRITONSERVER_MetricFamilyNew(&family, kind, name, "help"));
@@ -172,28 +249,36 @@ static TRITONSERVER_Metric *make_metric(TRITONSERVER_MetricKind kind, const char
     return metric;
 }
 
-static void make_family_twice(void) {
+static void make_family_twice(void)
+{
     TRITONSERVER_MetricFamily *family = NULL;
     for (int i = 0; i < 2; i++)
         ignore(TRITONSERVER_MetricFamilyNew(&family, TRITONSERVER_METRIC_KIND_GAUGE, "twice", ""));
 }
 
-static void lower_a_counter(void) {
+static void lower_a_counter(void)
+{
     ignore(TRITONSERVER_MetricIncrement(make_metric(TRITONSERVER_METRIC_KIND_COUNTER, "a"), -1));
 }
 
-static void set_a_counter(void) {
+static void set_a_counter(void)
+{
     ignore(TRITONSERVER_MetricSet(make_metric(TRITONSERVER_METRIC_KIND_COUNTER, "b"), 1));
 }
 
-static void label_by_number(void) {
+static void label_by_number(void)
+{
     TRITONSERVER_ParameterDelete(
         TRITONSERVER_ParameterNew("label", TRITONSERVER_PARAMETER_INT, "1"));
 }
 
-static void log_nothing(void) { ignore(TRITONSERVER_LogMessage(0, NULL, 0, NULL)); }
+static void log_nothing(void)
+{
+    ignore(TRITONSERVER_LogMessage(0, NULL, 0, NULL));
+}
 
-static void leave_options_unset(void) {
+static void leave_options_unset(void)
+{
     TRITONSERVER_ServerOptions *options = NULL;
     TRITONSERVER_Server *server = NULL;
     succeed(TRITONSERVER_ServerOptionsNew(&options));
@@ -211,7 +296,10 @@ static const struct {
     void (*commit)(void);
     const char *words;
 } breaches[] = {
-#define BREACH(name, words) {#name, name, words}
+#define BREACH(name, words) \
+    {                       \
+#name, name, words  \
+    }
     BREACH(release_unanswered, "RequestRelease: the request had 0 final responses"),
     BREACH(release_twice, "RequestRelease: the request is not the backend's"),
     BREACH(release_oddly, "RequestRelease: "),
@@ -246,12 +334,14 @@ static const struct {
     BREACH(leave_options_unset, "ServerNew: options that the server leaves uninitialised"),
 };
 
-static void all_are_seen(void **state) {
+static void all_are_seen(void **state)
+{
     (void)state;
     for (size_t i = 0; i < COUNT(breaches); i++) {
         const bool odd = breaches[i].commit == give_odd_memory;
         set_up(odd ? &my : NULL);
-        if (standin_violations()) fail_msg("without a breach: %s", standin_last_violation());
+        if (standin_violations())
+            fail_msg("without a breach: %s", standin_last_violation());
         breaches[i].commit();
         if (!standin_violations() || !strstr(standin_last_violation(), breaches[i].words))
             fail_msg("%s was not seen, but \"%s\"", breaches[i].name, standin_last_violation());
@@ -260,7 +350,8 @@ static void all_are_seen(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {TEST(all_are_seen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

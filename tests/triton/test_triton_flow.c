@@ -21,20 +21,23 @@ static const char batched[] = "backend: \"ferry\"\nmax_batch_size: 8\n"
 static const char *const x[] = {"X", NULL};
 static const uint8_t bytes[64] = "What goes in comes out as it was, whatever the server does.";
 
-static TRITONSERVER_Error *load(const char *text, const char *more) {
+static TRITONSERVER_Error *load(const char *text, const char *more)
+{
     char config[2048];
     snprintf(config, sizeof config, "%s%s", text, more);
     return host_load(&host, "m", config);
 }
 
 /* A request of 32 bytes to the plain model. */
-static void start(struct call *call, size_t from) {
+static void start(struct call *call, size_t from)
+{
     const struct tensor_data input = {
         .name = "A", .bytes = bytes + from, .size = 32, .shape = {32}, .dims = 1};
     call_start(call, &host, "m", &input, 1, x, NULL, NULL);
 }
 
-static void finish(struct call *call, size_t from) {
+static void finish(struct call *call, size_t from)
+{
     call_wait(call);
     call_expect(call, "X", bytes + from, 32, (int64_t[]){32}, 1);
     call_finish(call);
@@ -48,41 +51,53 @@ static struct {
     bool open;
 } gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
 
-static void wait_at_gate(void) {
+static void wait_at_gate(void)
+{
     pthread_mutex_lock(&gate.lock);
-    while (!gate.open) pthread_cond_wait(&gate.changed, &gate.lock);
+    while (!gate.open)
+        pthread_cond_wait(&gate.changed, &gate.lock);
     pthread_mutex_unlock(&gate.lock);
 }
 
-static void set_gate(bool open) {
+static void set_gate(bool open)
+{
     pthread_mutex_lock(&gate.lock);
     gate.open = open;
     pthread_cond_broadcast(&gate.changed);
     pthread_mutex_unlock(&gate.lock);
 }
 
-static void nap(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
 
 /* The first response is not taken: so many batches get under way, and Execute waits with one more.
  * The naps are for a backend that has no bound, which shows itself in them. */
-static void run_bound(const char *parameter, unsigned bound) {
+static void run_bound(const char *parameter, unsigned bound)
+{
     struct call calls[8];
     succeed(load(plain, parameter));
     set_gate(false);
     host_on_response = wait_at_gate;
     (void)standin_most_in_flight();
     const unsigned before = standin_executions();
-    for (size_t i = 0; i < bound + 2; i++) start(&calls[i], i);
-    while (standin_executions() - before < bound + 1) nap();
-    for (int i = 0; i < 20; i++) nap();
+    for (size_t i = 0; i < bound + 2; i++)
+        start(&calls[i], i);
+    while (standin_executions() - before < bound + 1)
+        nap();
+    for (int i = 0; i < 20; i++)
+        nap();
     set_gate(true);
-    for (size_t i = 0; i < bound + 2; i++) finish(&calls[i], i);
+    for (size_t i = 0; i < bound + 2; i++)
+        finish(&calls[i], i);
     host_on_response = NULL;
     host_unload(&host, "m");
     assert_int_equal(standin_most_in_flight(), bound);
 }
 
-static void in_flight_bound(void **state) {
+static void in_flight_bound(void **state)
+{
     (void)state;
     run_bound("", 2);
     run_bound("parameters { key: \"in_flight\" value: { string_value: \"1\" } }", 1);
@@ -93,10 +108,14 @@ static void in_flight_bound(void **state) {
 
 static _Atomic int waited;
 
-static void wait_here(void) { waited = (int)ferry_wait_idle(device) + 1; }
+static void wait_here(void)
+{
+    waited = (int)ferry_wait_idle(device) + 1;
+}
 
 /* A host may wait for Ferry's work where it is given a response: it is not in Ferry's callback. */
-static void responses_come_from_a_thread_that_may_wait(void **state) {
+static void responses_come_from_a_thread_that_may_wait(void **state)
+{
     struct call call;
     (void)state;
     succeed(load(plain, "parameters { key: \"device\" value: { string_value: \"host\" } }"));
@@ -111,7 +130,8 @@ static void responses_come_from_a_thread_that_may_wait(void **state) {
 /* --- statistics ------------------------------------------------------------------------------- */
 
 /* The number behind these words in the model's statistics, and behind key after them. */
-static uint64_t statistic(const char *words, const char *key) {
+static uint64_t statistic(const char *words, const char *key)
+{
     TRITONSERVER_Message *message = NULL;
     const char *json = NULL;
     size_t size = 0;
@@ -124,7 +144,8 @@ static uint64_t statistic(const char *words, const char *key) {
         snprintf(pattern, sizeof pattern, "\"%s\":", key);
         at = strstr(at, pattern);
     }
-    if (!at) fail_msg("no %s in %s", pattern, json);
+    if (!at)
+        fail_msg("no %s in %s", pattern, json);
     const uint64_t value = strtoull(strchr(at, ':') + 1, NULL, 10);
     succeed(TRITONSERVER_MessageDelete(message));
     return value;
@@ -132,7 +153,8 @@ static uint64_t statistic(const char *words, const char *key) {
 
 /* Each step of a batch takes the device at least the delay, and the times are told of the steps'
  * ends: each is at least so much after the beginning. */
-static void times_are_those_of_the_device(void **state) {
+static void times_are_those_of_the_device(void **state)
+{
     enum { DELAY_NS = 5000000 };
     struct call call;
     (void)state;
@@ -151,7 +173,8 @@ static void times_are_those_of_the_device(void **state) {
 }
 
 /* Statistics count rows, of requests that succeed; and the executions that had any. */
-static void statistics_count_rows(void **state) {
+static void statistics_count_rows(void **state)
+{
     enum { N = 4 };
     struct call calls[N];
     (void)state;
@@ -165,8 +188,10 @@ static void statistics_count_rows(void **state) {
     }
     for (size_t i = 0; i < N; i++) {
         call_wait(&calls[i]);
-        if (i) call_expect(&calls[i], "X", bytes + i, 12, (int64_t[]){3, 4}, 2);
-        else call_expect_error(&calls[i], TRITONSERVER_ERROR_CANCELLED, "cancelled");
+        if (i)
+            call_expect(&calls[i], "X", bytes + i, 12, (int64_t[]){3, 4}, 2);
+        else
+            call_expect_error(&calls[i], TRITONSERVER_ERROR_CANCELLED, "cancelled");
         call_finish(&calls[i]);
     }
     const unsigned executions = standin_executions() - before;
@@ -180,7 +205,8 @@ static void statistics_count_rows(void **state) {
 }
 
 /* Requests of other lengths meet in a batch only where the configuration lets them. */
-static void ragged_batches(void **state) {
+static void ragged_batches(void **state)
+{
     enum { N = 6 };
     static const char text[] = "backend: \"ferry\"\nmax_batch_size: 8\n"
                                "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] %s }\n"
@@ -194,8 +220,8 @@ static void ragged_batches(void **state) {
         succeed(load(config, ""));
         (void)standin_largest_batch();
         for (int64_t i = 0; i < N; i++) {
-            const struct tensor_data input = {.name = "A", .bytes = bytes, .size = 3 + (size_t)i,
-                                              .shape = {1, 3 + i}, .dims = 2};
+            const struct tensor_data input = {
+                .name = "A", .bytes = bytes, .size = 3 + (size_t)i, .shape = {1, 3 + i}, .dims = 2};
             call_start(&calls[i], &host, "m", &input, 1, x, NULL, NULL);
         }
         for (int64_t i = 0; i < N; i++) {
@@ -204,13 +230,15 @@ static void ragged_batches(void **state) {
             call_finish(&calls[i]);
         }
         const unsigned largest = standin_largest_batch();
-        if (!ragged) assert_int_equal(largest, 1);
+        if (!ragged)
+            assert_int_equal(largest, 1);
         host_unload(&host, "m");
     }
 }
 
 /* The server's metrics come to say what was done, also if nothing is done after it. */
-static void metrics_of_a_quiet_server(void **state) {
+static void metrics_of_a_quiet_server(void **state)
+{
     struct call call;
     (void)state;
     succeed(load(plain, ""));
@@ -219,13 +247,15 @@ static void metrics_of_a_quiet_server(void **state) {
         finish(&call, 0);
     }
     const double wanted = (double)triton_stats().gathered_requests;
-    while (standin_metric("ferry_triton_gathered_requests_total", "") < wanted) nap();
+    while (standin_metric("ferry_triton_gathered_requests_total", "") < wanted)
+        nap();
     host_unload(&host, "m");
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-static void a_request_that_names_no_output_gets_all(void **state) {
+static void a_request_that_names_no_output_gets_all(void **state)
+{
     static const char *const none[] = {NULL};
     struct call call;
     const struct tensor_data input = {
@@ -239,7 +269,8 @@ static void a_request_that_names_no_output_gets_all(void **state) {
     host_unload(&host, "m");
 }
 
-static void all_types_of_a_fixed_size(void **state) {
+static void all_types_of_a_fixed_size(void **state)
+{
     static const struct {
         const char *name;
         TRITONSERVER_DataType type;
@@ -257,8 +288,12 @@ static void all_types_of_a_fixed_size(void **state) {
     for (size_t i = 0; i < COUNT(types); i++) {
         char config[512];
         struct call call;
-        const struct tensor_data input = {.name = "A", .bytes = bytes, .size = 7 * types[i].size,
-                                          .shape = {7}, .dims = 1, .datatype = types[i].type};
+        const struct tensor_data input = {.name = "A",
+                                          .bytes = bytes,
+                                          .size = 7 * types[i].size,
+                                          .shape = {7},
+                                          .dims = 1,
+                                          .datatype = types[i].type};
         snprintf(config, sizeof config,
                  "backend: \"ferry\"\ninput { name: \"A\" data_type: TYPE_%s dims: [ 7 ] }\n"
                  "output { name: \"X\" data_type: TYPE_%s dims: [ 7 ] }\n",
@@ -275,7 +310,8 @@ static void all_types_of_a_fixed_size(void **state) {
 /* --- placement and the end of a model --------------------------------------------------------- */
 
 /* Each of gpus has its instances; without gpus the model is ready, and has none. */
-static void instances_of_kind_gpu(void **state) {
+static void instances_of_kind_gpu(void **state)
+{
     char more[128];
     struct call call;
     bool ready = false;
@@ -296,21 +332,25 @@ static void instances_of_kind_gpu(void **state) {
 }
 
 /* Loaded anew under load: what was sent to the old one is answered by it. */
-static void reload_under_load(void **state) {
+static void reload_under_load(void **state)
+{
     enum { N = 12 };
     static struct call calls[3 * N];
     (void)state;
     succeed(load(plain, ""));
     for (size_t i = 0; i < 3 * N; i++) {
-        if (i && i % N == 0) succeed(load(plain, ""));
+        if (i && i % N == 0)
+            succeed(load(plain, ""));
         start(&calls[i], i % 30);
     }
-    for (size_t i = 0; i < 3 * N; i++) finish(&calls[i], i % 30);
+    for (size_t i = 0; i < 3 * N; i++)
+        finish(&calls[i], i % 30);
     host_unload(&host, "m");
 }
 
 /* The server closes a backend when it goes; its code stays, for threads that return through it. */
-static void stays_loaded(void **state) {
+static void stays_loaded(void **state)
+{
     struct host other;
     struct call call;
     const struct tensor_data input = {
@@ -322,24 +362,26 @@ static void stays_loaded(void **state) {
     call_wait(&call);
     call_finish(&call);
     host_close(&other);
-    void *library =
-        dlopen(FERRY_BACKENDS "/ferry/libtriton_ferry.so", RTLD_NOW | RTLD_NOLOAD);
+    void *library = dlopen(FERRY_BACKENDS "/ferry/libtriton_ferry.so", RTLD_NOW | RTLD_NOLOAD);
     assert_non_null(library);
     dlclose(library);
 }
 
-static int open_all(void **state) {
+static int open_all(void **state)
+{
     const int result = open_device(state);
     host_open(&host, FERRY_BACKENDS);
     return result;
 }
 
-static int close_all(void **state) {
+static int close_all(void **state)
+{
     host_close(&host);
     return close_device(state);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest first[] = {TEST(stays_loaded)}; /* before another server has it open */
     const struct CMUnitTest tests[] = {
         TEST(in_flight_bound),

@@ -2,12 +2,14 @@
 
 static const size_t sizes[] = {0, 1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537};
 
-static void wait_for(ferry_ticket ticket) {
+static void wait_for(ferry_ticket ticket)
+{
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
 }
 
 /* A request with one input "x", in one piece. */
-static TRITONBACKEND_Request *simple(const void *bytes, size_t size) {
+static TRITONBACKEND_Request *simple(const void *bytes, size_t size)
+{
     TRITONSERVER_InferenceRequest *request = make_request();
     add_input(request, "x");
     add_data(request, "x", bytes, size);
@@ -15,7 +17,8 @@ static TRITONBACKEND_Request *simple(const void *bytes, size_t size) {
 }
 
 /* Every awkward size, each in up to three pieces, after each other from an odd offset. */
-static void packs_all_sizes(void **state) {
+static void packs_all_sizes(void **state)
+{
     enum { N = COUNT(sizes) };
     TRITONBACKEND_Request *requests[N];
     TRITONSERVER_Error *errors[N];
@@ -44,8 +47,8 @@ static void packs_all_sizes(void **state) {
 
     const uint64_t before = submissions(device);
     ferry_ticket ticket;
-    succeed(ferry_triton_gather(device, requests, N, &input, 1, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, N, &input, 1, spans, errors, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_int_equal(submissions(device) - before, 1);
     for (size_t i = 0; i < N; i++) {
@@ -56,11 +59,13 @@ static void packs_all_sizes(void **state) {
         finish_request(requests[i]);
     }
     expect_bytes(dst, parts, N, 0xee);
-    for (size_t i = 0; i < N; i++) free(bytes[i]);
+    for (size_t i = 0; i < N; i++)
+        free(bytes[i]);
     ferry_buffer_destroy(dst);
 }
 
-static void aligns_and_strides(void **state) {
+static void aligns_and_strides(void **state)
+{
     enum { N = 3 };
     uint8_t *bytes = make_bytes(40, 5);
     static const uint8_t zeros[64];
@@ -85,8 +90,8 @@ static void aligns_and_strides(void **state) {
         {.name = "b", .dst = b, .offset = 7, .stride = 33},
     };
     const uint64_t before = submissions(device);
-    succeed(ferry_triton_gather(device, requests, N, inputs, 2, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, N, inputs, 2, spans, errors, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_int_equal(submissions(device) - before, 1);
     struct expected in_a[N], in_b[2 * N];
@@ -108,7 +113,8 @@ static void aligns_and_strides(void **state) {
 }
 
 /* Each way in which a request may fail leaves the others as they are, and takes no place. */
-static void leaves_out_what_fails(void **state) {
+static void leaves_out_what_fails(void **state)
+{
     enum { CANCELLED, GOOD, SHORT, LONG, MISSING, FOREIGN, NOTHING, ALSO_GOOD, TOO_BIG, N };
     uint8_t *bytes = make_bytes(200, 9);
     TRITONBACKEND_Request *requests[N] = {NULL};
@@ -117,7 +123,8 @@ static void leaves_out_what_fails(void **state) {
     ferry_ticket ticket;
     (void)state;
     for (size_t i = 0; i < N; i++) {
-        if (i == NOTHING) continue;
+        if (i == NOTHING)
+            continue;
         TRITONSERVER_InferenceRequest *request = make_request();
         add_input(request, "x");
         add_data(request, "x", bytes + i, i == TOO_BIG ? 150 : 31);
@@ -140,8 +147,8 @@ static void leaves_out_what_fails(void **state) {
         {.name = "y", .dst = dst, .offset = 65, .capacity = 40},
     };
     const uint64_t before = submissions(device);
-    succeed(ferry_triton_gather(device, requests, N, inputs, 2, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, N, inputs, 2, spans, errors, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_int_equal(submissions(device) - before, 1);
     assert_null(errors[GOOD]);
@@ -164,7 +171,8 @@ static void leaves_out_what_fails(void **state) {
         const bool good = i == GOOD || i == ALSO_GOOD;
         assert_int_equal(spans[i].size, good ? 31 : 0);
         assert_ptr_equal(spans[N + i].buffer, good ? dst : NULL);
-        if (requests[i]) finish_request(requests[i]);
+        if (requests[i])
+            finish_request(requests[i]);
     }
     ferry_buffer_destroy(dst);
     free(bytes);
@@ -176,7 +184,8 @@ struct called {
     _Atomic uint64_t ticket;
 };
 
-static void note(enum ferry_status status, ferry_ticket ticket, void *user) {
+static void note(enum ferry_status status, ferry_ticket ticket, void *user)
+{
     struct called *called = user;
     called->status = (int)status;
     called->ticket = ticket;
@@ -184,7 +193,8 @@ static void note(enum ferry_status status, ferry_ticket ticket, void *user) {
 }
 
 /* Nothing to copy: no buffer is needed, nothing is submitted, and yet there is a callback. */
-static void takes_nothing(void **state) {
+static void takes_nothing(void **state)
+{
     TRITONBACKEND_Request *request = simple("", 0);
     TRITONSERVER_Error *error;
     struct ferry_triton_span span;
@@ -193,8 +203,8 @@ static void takes_nothing(void **state) {
     (void)state;
     const struct ferry_triton_input input = {.name = "x"};
     const uint64_t before = submissions(device);
-    succeed(ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, note, &called,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, note, &called, &ticket));
     wait_for(ticket);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     assert_int_equal(called.calls, 1);
@@ -210,21 +220,23 @@ static void takes_nothing(void **state) {
 }
 
 /* A byte, and nowhere to put it. */
-static void wants_a_buffer(void **state) {
+static void wants_a_buffer(void **state)
+{
     TRITONBACKEND_Request *request = simple("a", 1);
     TRITONSERVER_Error *error;
     struct ferry_triton_span span;
     ferry_ticket ticket;
     (void)state;
     const struct ferry_triton_input input = {.name = "x"};
-    succeed(ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL, &ticket));
     wait_for(ticket);
     expect_error(error, TRITONSERVER_ERROR_INVALID_ARG, "1 bytes at offset 0");
     finish_request(request);
 }
 
-static void optional_inputs(void **state) {
+static void optional_inputs(void **state)
+{
     TRITONBACKEND_Request *request = simple("abc", 3);
     TRITONSERVER_Error *error;
     struct ferry_triton_span spans[2];
@@ -237,8 +249,8 @@ static void optional_inputs(void **state) {
         {.name = "x", .dst = dst},
         {.name = "gone", .dst = dst, .offset = 16, .stride = 16, .optional = true},
     };
-    succeed(ferry_triton_gather(device, &request, 1, inputs, 2, spans, &error, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, &request, 1, inputs, 2, spans, &error, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_null(error);
     assert_int_equal(spans[1].size, 0);
@@ -248,7 +260,8 @@ static void optional_inputs(void **state) {
 }
 
 /* Pinned memory is a pointer; a handle of ours, also from its middle, is a copy on the device. */
-static void all_kinds_of_memory(void **state) {
+static void all_kinds_of_memory(void **state)
+{
     uint8_t *bytes = make_bytes(300, 3);
     void *base = NULL;
     TRITONSERVER_Error *error;
@@ -267,8 +280,8 @@ static void all_kinds_of_memory(void **state) {
     TRITONBACKEND_Request *request = standin_hand_over(made);
     const struct ferry_triton_input input = {.name = "x", .dst = dst, .offset = 1};
     const uint64_t before = submissions(device);
-    succeed(ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_null(error);
     assert_int_equal(submissions(device) - before, 1);
@@ -280,8 +293,8 @@ static void all_kinds_of_memory(void **state) {
     add_input(made, "x");
     add_memory(made, "x", (uint8_t *)base + 299, 2, TRITONSERVER_MEMORY_GPU, 0);
     request = standin_hand_over(made);
-    succeed(ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL, &ticket));
     expect_error(error, TRITONSERVER_ERROR_UNSUPPORTED, "2 bytes of GPU memory");
     wait_for(ticket);
     finish_request(request);
@@ -292,7 +305,8 @@ static void all_kinds_of_memory(void **state) {
 }
 
 /* Memory of another device is bridged, and done when the ticket is. */
-static void from_another_device(void **state) {
+static void from_another_device(void **state)
+{
     uint8_t *bytes = make_bytes(70000, 4);
     ferry_device *other = NULL;
     void *base = NULL;
@@ -311,11 +325,11 @@ static void from_another_device(void **state) {
     add_memory(made, "x", (uint8_t *)base + 3, 69997, TRITONSERVER_MEMORY_GPU,
                ferry_triton_device_id(other));
     TRITONBACKEND_Request *requests[] = {standin_hand_over(made), simple(bytes, 31)};
-    const struct ferry_triton_input input = {.name = "x", .dst = dst, .offset = 7,
-                                             .pass_through = true};
+    const struct ferry_triton_input input = {
+        .name = "x", .dst = dst, .offset = 7, .pass_through = true};
     const uint64_t before = triton_stats().bridged;
-    succeed(ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, note, &called,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, note, &called, &ticket));
     wait_for(ticket);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     assert_int_equal(called.calls, 1);
@@ -335,7 +349,8 @@ static void from_another_device(void **state) {
 
 /* One input in pieces of the host's, of this device and of another one, and a second request whose
  * input is on both devices too: one ticket for all. */
-static void pieces_from_everywhere(void **state) {
+static void pieces_from_everywhere(void **state)
+{
     enum { SIZE = 5000 };
     uint8_t *bytes = make_bytes(4 * SIZE, 12);
     ferry_device *other = NULL;
@@ -367,8 +382,8 @@ static void pieces_from_everywhere(void **state) {
     }
     const struct ferry_triton_input input = {.name = "x", .dst = dst, .offset = 3};
     const uint64_t bridged = triton_stats().bridged, before = triton_stats().gathered_bytes;
-    succeed(ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, note, &called,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, note, &called, &ticket));
     wait_for(ticket);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     assert_int_equal(called.calls, 1);
@@ -391,7 +406,8 @@ static void pieces_from_everywhere(void **state) {
 }
 
 /* A copy between devices that fails makes the ticket and the callback fail. */
-static void bridge_that_fails(void **state) {
+static void bridge_that_fails(void **state)
+{
     ferry_device *other = NULL;
     void *base = NULL;
     TRITONSERVER_Error *error;
@@ -410,8 +426,8 @@ static void bridge_that_fails(void **state) {
     add_memory(made, "x", base, 64, TRITONSERVER_MEMORY_GPU, 0);
     TRITONBACKEND_Request *request = standin_hand_over(made);
     const struct ferry_triton_input input = {.name = "x", .dst = dst};
-    succeed(ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, note, &called,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, note, &called, &ticket));
     assert_null(error);
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_ERROR_EXECUTION_FAILED);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
@@ -425,7 +441,8 @@ static void bridge_that_fails(void **state) {
 }
 
 /* One request, one range of ours: handed through. Two requests: copied. */
-static void passes_through(void **state) {
+static void passes_through(void **state)
+{
     void *base = NULL;
     TRITONSERVER_Error *errors[2];
     struct ferry_triton_span spans[2];
@@ -444,8 +461,8 @@ static void passes_through(void **state) {
     }
     const uint64_t before = submissions(device), passed = triton_stats().passed_through;
     struct ferry_triton_input input = {.name = "x", .align = 32, .pass_through = true};
-    succeed(ferry_triton_gather(device, requests, 1, &input, 1, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, 1, &input, 1, spans, errors, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_null(errors[0]);
     assert_ptr_equal(spans[0].buffer, src);
@@ -455,16 +472,16 @@ static void passes_through(void **state) {
     assert_int_equal(triton_stats().passed_through - passed, 1);
 
     input = (struct ferry_triton_input){.name = "x", .dst = dst, .pass_through = true};
-    succeed(ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(
+        ferry_triton_gather(device, requests, 2, &input, 1, spans, errors, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_ptr_equal(spans[0].buffer, dst);
     assert_int_equal(submissions(device) - before, 1);
 
-    input = (struct ferry_triton_input){.name = "x", .dst = dst, .align = 128,
-                                        .pass_through = true}; /* 32 is no multiple of 128 */
-    succeed(ferry_triton_gather(device, requests, 1, &input, 1, spans, errors, NULL, NULL,
-                                &ticket));
+    input = (struct ferry_triton_input){
+        .name = "x", .dst = dst, .align = 128, .pass_through = true}; /* 32 is no multiple of 128 */
+    succeed(
+        ferry_triton_gather(device, requests, 1, &input, 1, spans, errors, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_ptr_equal(spans[0].buffer, dst);
     assert_int_equal(triton_stats().passed_through - passed, 1);
@@ -475,7 +492,8 @@ static void passes_through(void **state) {
     ferry_buffer_destroy(dst);
 }
 
-static void refuses_bad_calls(void **state) {
+static void refuses_bad_calls(void **state)
+{
     TRITONBACKEND_Request *request = simple("abc", 3);
     TRITONSERVER_Error *error;
     struct ferry_triton_span span;
@@ -492,16 +510,16 @@ static void refuses_bad_calls(void **state) {
     };
     static const char *const words[] = {"no name", "another device", "no multiple", "reserved"};
     for (size_t i = 0; i < COUNT(bad); i++)
-        expect_error(ferry_triton_gather(device, &request, 1, &bad[i], 1, &span, &error, NULL, NULL,
-                                         NULL),
-                     TRITONSERVER_ERROR_INVALID_ARG, words[i]);
-    expect_error(ferry_triton_gather(NULL, &request, 1, &bad[0], 1, &span, &error, NULL, NULL,
-                                     NULL),
-                 TRITONSERVER_ERROR_INVALID_ARG, "ferry_triton_gather: device");
+        expect_error(
+            ferry_triton_gather(device, &request, 1, &bad[i], 1, &span, &error, NULL, NULL, NULL),
+            TRITONSERVER_ERROR_INVALID_ARG, words[i]);
+    expect_error(
+        ferry_triton_gather(NULL, &request, 1, &bad[0], 1, &span, &error, NULL, NULL, NULL),
+        TRITONSERVER_ERROR_INVALID_ARG, "ferry_triton_gather: device");
     expect_error(ferry_triton_gather(device, NULL, 1, &bad[0], 1, &span, &error, NULL, NULL, NULL),
                  TRITONSERVER_ERROR_INVALID_ARG, "ferry_triton_gather: device");
-    expect_error(ferry_triton_gather_size(&request, 1, NULL, &size),
-                 TRITONSERVER_ERROR_INVALID_ARG, "ferry_triton_gather_size: requests");
+    expect_error(ferry_triton_gather_size(&request, 1, NULL, &size), TRITONSERVER_ERROR_INVALID_ARG,
+                 "ferry_triton_gather_size: requests");
     /* Sizes that wrap. */
     standin_claim_size(request, "x", UINT64_MAX);
     const struct ferry_triton_input huge = {.name = "x", .offset = 16};
@@ -513,7 +531,8 @@ static void refuses_bad_calls(void **state) {
 }
 
 /* What is submitted after the gather sees its bytes, though nobody waited. */
-static void is_ordered(void **state) {
+static void is_ordered(void **state)
+{
     uint8_t *bytes = make_bytes(4096, 8), got[4096];
     TRITONBACKEND_Request *request = simple(bytes, 4096);
     TRITONSERVER_Error *error;
@@ -522,9 +541,9 @@ static void is_ordered(void **state) {
     ferry_buffer *dst = make_buffer(device, 4096), *next = make_buffer(device, 4096);
     const struct ferry_triton_input input = {.name = "x", .dst = dst};
     succeed(ferry_triton_gather(device, &request, 1, &input, 1, &span, &error, NULL, NULL, NULL));
-    assert_int_equal(ferry_copy_buffer_async(next, span.buffer, span.size, 0, span.offset, NULL,
-                                             NULL, NULL),
-                     FERRY_OK);
+    assert_int_equal(
+        ferry_copy_buffer_async(next, span.buffer, span.size, 0, span.offset, NULL, NULL, NULL),
+        FERRY_OK);
     assert_int_equal(ferry_copy_to_host(next, got, sizeof got, 0), FERRY_OK);
     assert_memory_equal(got, bytes, sizeof got);
     finish_request(request);
@@ -534,7 +553,8 @@ static void is_ordered(void **state) {
 }
 
 /* A batch above the staging budget is split by Ferry, and is right all the same. */
-static void above_the_budget(void **state) {
+static void above_the_budget(void **state)
+{
     enum { N = 24, SIZE = 4097 };
     ferry_device *small = NULL;
     TRITONBACKEND_Request *requests[N];
@@ -553,25 +573,26 @@ static void above_the_budget(void **state) {
         parts[i] = (struct expected){i * SIZE, SIZE, bytes + i * SIZE};
     }
     const struct ferry_triton_input input = {.name = "x", .dst = dst};
-    succeed(ferry_triton_gather(small, requests, N, &input, 1, spans, errors, NULL, NULL,
-                                &ticket));
+    succeed(ferry_triton_gather(small, requests, N, &input, 1, spans, errors, NULL, NULL, &ticket));
     assert_int_equal(ferry_wait(small, ticket, FERRY_FOREVER), FERRY_OK);
     ferry_device_get_stats(small, &stats, sizeof stats);
     assert_int_equal(stats.batch_splits + 1, stats.submissions);
     assert_true(stats.batch_splits > 0);
     expect_bytes(dst, parts, N, 0);
-    for (size_t i = 0; i < N; i++) finish_request(requests[i]);
+    for (size_t i = 0; i < N; i++)
+        finish_request(requests[i]);
     ferry_buffer_destroy(dst);
     ferry_triton_device_release(small);
     free(bytes);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        TEST(packs_all_sizes),     TEST(aligns_and_strides),  TEST(leaves_out_what_fails),
-        TEST(takes_nothing),       TEST(wants_a_buffer),      TEST(optional_inputs),
-        TEST(all_kinds_of_memory), TEST(from_another_device), TEST(bridge_that_fails),
-        TEST(passes_through),      TEST(refuses_bad_calls),   TEST(is_ordered),
+        TEST(packs_all_sizes),     TEST(aligns_and_strides),     TEST(leaves_out_what_fails),
+        TEST(takes_nothing),       TEST(wants_a_buffer),         TEST(optional_inputs),
+        TEST(all_kinds_of_memory), TEST(from_another_device),    TEST(bridge_that_fails),
+        TEST(passes_through),      TEST(refuses_bad_calls),      TEST(is_ordered),
         TEST(above_the_budget),    TEST(pieces_from_everywhere),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -4,7 +4,8 @@
 #include <stdatomic.h>
 
 /* Numbers that are no addresses, that do not meet, and that mean an offset inside. */
-static void stand_for_buffers(void **state) {
+static void stand_for_buffers(void **state)
+{
     enum { N = 40 };
     ferry_buffer *buffers[N], *found;
     void *bases[N];
@@ -29,23 +30,26 @@ static void stand_for_buffers(void **state) {
         expect_error(ferry_triton_resolve((uint8_t *)bases[i] - 1, &found, &offset),
                      TRITONSERVER_ERROR_NOT_FOUND, "not memory of Ferry's");
     }
-    for (size_t i = 0; i < N; i += 2) ferry_triton_handle_destroy(bases[i]);
+    for (size_t i = 0; i < N; i += 2)
+        ferry_triton_handle_destroy(bases[i]);
     for (size_t i = 0; i < N; i++) {
         TRITONSERVER_Error *error = ferry_triton_resolve(bases[i], &found, &offset);
         assert_int_equal(error == NULL, i % 2);
         TRITONSERVER_ErrorDelete(error);
-        if (i % 2) ferry_triton_handle_destroy(bases[i]);
+        if (i % 2)
+            ferry_triton_handle_destroy(bases[i]);
         ferry_buffer_destroy(buffers[i]);
     }
 }
 
-static void know_what_is_foreign(void **state) {
+static void know_what_is_foreign(void **state)
+{
     ferry_buffer *found = NULL;
     size_t offset = 0;
     int here = 0;
     void *heap = malloc(64);
-    const void *foreign[] = {NULL, &here, heap, (void *)1, (void *)UINTPTR_MAX,
-                             (void *)((uintptr_t)1 << 54)};
+    const void *foreign[] = {
+        NULL, &here, heap, (void *)1, (void *)UINTPTR_MAX, (void *)((uintptr_t)1 << 54)};
     (void)state;
     for (size_t i = 0; i < COUNT(foreign); i++)
         expect_error(ferry_triton_resolve(foreign[i], &found, &offset),
@@ -57,7 +61,8 @@ static void know_what_is_foreign(void **state) {
 }
 
 /* A handle that is given back is not given out again at once: a stale one finds nothing. */
-static void do_not_come_back_soon(void **state) {
+static void do_not_come_back_soon(void **state)
+{
     ferry_buffer *buffer = make_buffer(device, 64), *found;
     void *first = NULL, *base = NULL;
     size_t offset;
@@ -74,7 +79,8 @@ static void do_not_come_back_soon(void **state) {
 }
 
 /* One device for all who ask, whatever they call it. */
-static void share_the_device(void **state) {
+static void share_the_device(void **state)
+{
     ferry_device *again = NULL, *other = NULL;
     struct ferry_device_info info;
     (void)state;
@@ -109,7 +115,8 @@ static void share_the_device(void **state) {
 
 static _Atomic int stop;
 
-static void *churn(void *arg) {
+static void *churn(void *arg)
+{
     ferry_buffer *buffer = arg, *found;
     size_t offset;
     while (!atomic_load(&stop)) {
@@ -127,7 +134,8 @@ static void *churn(void *arg) {
     return NULL;
 }
 
-static void many_threads(void **state) {
+static void many_threads(void **state)
+{
     enum { N = 4 };
     pthread_t threads[N];
     ferry_buffer *buffers[N];
@@ -149,7 +157,8 @@ static void many_threads(void **state) {
     }
 }
 
-static void log_and_errors(void **state) {
+static void log_and_errors(void **state)
+{
     TRITONSERVER_Error *error;
     ferry_ticket ticket = 0;
     (void)state;
@@ -169,7 +178,8 @@ static void log_and_errors(void **state) {
     (void)ticket;
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(stand_for_buffers), TEST(know_what_is_foreign), TEST(do_not_come_back_soon),
         TEST(share_the_device),  TEST(many_threads),         TEST(log_and_errors),

@@ -12,7 +12,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* From memory of exactly this size, for the address sanitizer. */
-static struct json *parse(const char *text) {
+static struct json *parse(const char *text)
+{
     const size_t size = strlen(text);
     char *copy = malloc(size ? size : 1);
     memcpy(copy, text, size);
@@ -21,7 +22,8 @@ static struct json *parse(const char *text) {
     return json;
 }
 
-static void reads_what_a_server_gives(void **state) {
+static void reads_what_a_server_gives(void **state)
+{
     (void)state;
     struct json *json = parse(" {\"name\":\"m\", \"max_batch_size\": 8, \"input\":[{\"name\":\"A\","
                               "\"dims\":[\"-1\",16]},{}],\"decoupled\":true,\"none\":null,"
@@ -47,22 +49,25 @@ static void reads_what_a_server_gives(void **state) {
     json_free(json);
 }
 
-static void refuses_what_is_none(void **state) {
+static void refuses_what_is_none(void **state)
+{
     static const char *const bad[] = {
-        "",        "{",        "}",         "{\"a\"}",     "{\"a\":}",    "{\"a\":1,}",
-        "[1,]",    "[1 2]",    "\"open",    "\"\\x\"",     "\"\\u12\"",   "\"\\u12g4\"",
-        "tru",     "nul",      "{a:1}",     "1 2",         "{\"a\":1}}",  "[\"a\":1]",
-        "\"a\\",   ":",        "[",         "{\"a\":\"b}", "\"\\uzzzz\"", "+1",
+        "",      "{",     "}",      "{\"a\"}",     "{\"a\":}",    "{\"a\":1,}",
+        "[1,]",  "[1 2]", "\"open", "\"\\x\"",     "\"\\u12\"",   "\"\\u12g4\"",
+        "tru",   "nul",   "{a:1}",  "1 2",         "{\"a\":1}}",  "[\"a\":1]",
+        "\"a\\", ":",     "[",      "{\"a\":\"b}", "\"\\uzzzz\"", "+1",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(bad); i++) {
         struct json *json = parse(bad[i]);
-        if (json) fail_msg("\"%s\" was read", bad[i]);
+        if (json)
+            fail_msg("\"%s\" was read", bad[i]);
     }
 }
 
 /* Deep nesting is refused, not followed until the stack ends. */
-static void refuses_depth(void **state) {
+static void refuses_depth(void **state)
+{
     enum { DEPTH = 100000 };
     char *text = malloc(2 * DEPTH + 1);
     (void)state;
@@ -77,7 +82,8 @@ static void refuses_depth(void **state) {
     free(text);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_a_server_gives),
         cmocka_unit_test(refuses_what_is_none),

@@ -1,12 +1,14 @@
 #include "support.h"
 
-static double value(const char *family, const char *labels) {
+static double value(const char *family, const char *labels)
+{
     succeed(ferry_triton_metrics_update());
     return standin_metric(family, labels);
 }
 
 /* In a process of its own: what is not there is done without, for good, and that is no error. */
-static void absent(void **state) {
+static void absent(void **state)
+{
     (void)state;
     standin_without_metrics(true);
     succeed(ferry_triton_metrics_update());
@@ -16,7 +18,8 @@ static void absent(void **state) {
     assert_true(standin_metric("ferry_triton_gathers_total", "") < 0);
 }
 
-static void follow_the_device(void **state) {
+static void follow_the_device(void **state)
+{
     uint8_t bytes[4096] = {0};
     char label[64], labels[128];
     struct ferry_device_info info;
@@ -53,7 +56,8 @@ static void follow_the_device(void **state) {
 }
 
 /* A device that is closed tells its last numbers; opened anew it goes on from there. */
-static void outlive_the_device(void **state) {
+static void outlive_the_device(void **state)
+{
     const char *label = "device=\"host:1\"";
     ferry_device *other = NULL;
     (void)state;
@@ -68,7 +72,8 @@ static void outlive_the_device(void **state) {
     }
 }
 
-static void follow_the_layer(void **state) {
+static void follow_the_layer(void **state)
+{
     (void)state;
     const double before = value("ferry_triton_gathers_total", "");
     ferry_ticket ticket;
@@ -76,7 +81,8 @@ static void follow_the_layer(void **state) {
     assert_true(value("ferry_triton_gathers_total", "") == before + 1);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     const struct CMUnitTest tests[] = {TEST(follow_the_device), TEST(outlive_the_device),
                                        TEST(follow_the_layer)};
     const struct CMUnitTest without[] = {TEST(absent)};

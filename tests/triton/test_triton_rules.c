@@ -7,31 +7,37 @@
 
 static struct host host;
 
-static void send_one(const char *model) {
+static void send_one(const char *model)
+{
     static struct call call;
-    const struct tensor_data input = {.name = "A", .bytes = (const uint8_t *)"abc", .size = 3,
-                                      .shape = {3}, .dims = 1};
+    const struct tensor_data input = {
+        .name = "A", .bytes = (const uint8_t *)"abc", .size = 3, .shape = {3}, .dims = 1};
     static const char *const none[] = {NULL};
     call_start(&call, &host, model, &input, 1, none, NULL, NULL);
     pthread_mutex_lock(&call.lock);
     while (!call.releases && strcmp(model, "not_drained"))
         pthread_cond_wait(&call.changed, &call.lock);
     pthread_mutex_unlock(&call.lock);
-    if (call.response) succeed(TRITONSERVER_InferenceResponseDelete(call.response));
+    if (call.response)
+        succeed(TRITONSERVER_InferenceResponseDelete(call.response));
 }
 
-static void load(const char *model) {
-    succeed(host_load(&host, model, "backend: \"bad\"\nmax_batch_size: 0\n"
-                                 "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] }\n"));
+static void load(const char *model)
+{
+    succeed(host_load(&host, model,
+                      "backend: \"bad\"\nmax_batch_size: 0\n"
+                      "input { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] }\n"));
 }
 
-static void expect_violation(const char *words) {
+static void expect_violation(const char *words)
+{
     if (!standin_violations() || !strstr(standin_last_violation(), words))
         fail_msg("not seen: \"%s\", but: \"%s\"", words, standin_last_violation());
     standin_reset();
 }
 
-static void two_final_responses(void **state) {
+static void two_final_responses(void **state)
+{
     (void)state;
     load("two_finals");
     send_one("two_finals");
@@ -39,7 +45,8 @@ static void two_final_responses(void **state) {
     expect_violation("2 final responses");
 }
 
-static void kept_array(void **state) {
+static void kept_array(void **state)
+{
     (void)state;
     load("keeps_array");
     send_one("keeps_array");
@@ -48,7 +55,8 @@ static void kept_array(void **state) {
     expect_violation("from an old array");
 }
 
-static void statistics_after_release(void **state) {
+static void statistics_after_release(void **state)
+{
     (void)state;
     load("late_statistics");
     send_one("late_statistics");
@@ -56,7 +64,8 @@ static void statistics_after_release(void **state) {
     expect_violation("ReportStatistics");
 }
 
-static void finalize_without_draining(void **state) {
+static void finalize_without_draining(void **state)
+{
     (void)state;
     load("not_drained");
     send_one("not_drained");
@@ -64,7 +73,8 @@ static void finalize_without_draining(void **state) {
     expect_violation("1 requests are not released");
 }
 
-static void answers_and_fails(void **state) {
+static void answers_and_fails(void **state)
+{
     (void)state;
     load("answers_and_fails");
     send_one("answers_and_fails");
@@ -72,7 +82,8 @@ static void answers_and_fails(void **state) {
     expect_violation("ResponseNew: the request is not the backend's");
 }
 
-static void statistics_of_another_instance(void **state) {
+static void statistics_of_another_instance(void **state)
+{
     (void)state;
     load("other_instance");
     send_one("other_instance");
@@ -81,7 +92,8 @@ static void statistics_of_another_instance(void **state) {
 }
 
 /* The server finalizes also what failed to initialize: a backend must be ready for it. */
-static void finalized_after_a_failure(void **state) {
+static void finalized_after_a_failure(void **state)
+{
     static const char *const models[] = {"model_fails", "instance_fails"};
     static const char *const words[] = {"ModelFinalize: not today",
                                         "ModelInstanceFinalize: not today"};
@@ -94,7 +106,8 @@ static void finalized_after_a_failure(void **state) {
 }
 
 static void never_released(TRITONSERVER_InferenceRequest *request, const uint32_t flags,
-                           void *userp) {
+                           void *userp)
+{
     (void)request;
     (void)flags;
     (void)userp;
@@ -102,7 +115,8 @@ static void never_released(TRITONSERVER_InferenceRequest *request, const uint32_
 }
 
 static void never_answered(TRITONSERVER_InferenceResponse *response, const uint32_t flags,
-                           void *userp) {
+                           void *userp)
+{
     (void)response;
     (void)flags;
     (void)userp;
@@ -110,7 +124,8 @@ static void never_answered(TRITONSERVER_InferenceResponse *response, const uint3
 }
 
 /* What the server refuses before a backend sees it. */
-static void requests_that_do_not_fit(void **state) {
+static void requests_that_do_not_fit(void **state)
+{
     static const struct {
         struct tensor_data input;
         const char *output, *words;
@@ -126,9 +141,10 @@ static void requests_that_do_not_fit(void **state) {
         {{.name = "A", .size = 5, .shape = {2, 3}, .dims = 2}, "X", "5 bytes, not 6"},
     };
     (void)state;
-    succeed(host_load(&host, "fits", "backend: \"bad\"\nmax_batch_size: 4\n"
-                                     "input { name: \"A\" data_type: TYPE_UINT8 dims: [ 3 ] }\n"
-                                     "output { name: \"X\" data_type: TYPE_UINT8 dims: [ 3 ] }\n"));
+    succeed(host_load(&host, "fits",
+                      "backend: \"bad\"\nmax_batch_size: 4\n"
+                      "input { name: \"A\" data_type: TYPE_UINT8 dims: [ 3 ] }\n"
+                      "output { name: \"X\" data_type: TYPE_UINT8 dims: [ 3 ] }\n"));
     for (size_t i = 0; i < COUNT(cases); i++) {
         TRITONSERVER_InferenceRequest *request = NULL;
         const struct tensor_data *input = &cases[i].input;
@@ -149,10 +165,11 @@ static void requests_that_do_not_fit(void **state) {
 }
 
 /* No breach: an Execute that fails leaves the requests to the server. */
-static void execute_that_fails(void **state) {
+static void execute_that_fails(void **state)
+{
     struct call call;
-    const struct tensor_data input = {.name = "A", .bytes = (const uint8_t *)"abc", .size = 3,
-                                      .shape = {3}, .dims = 1};
+    const struct tensor_data input = {
+        .name = "A", .bytes = (const uint8_t *)"abc", .size = 3, .shape = {3}, .dims = 1};
     static const char *const none[] = {NULL};
     (void)state;
     load("refuses");
@@ -163,24 +180,27 @@ static void execute_that_fails(void **state) {
     host_unload(&host, "refuses");
 }
 
-static int open_host(void **state) {
+static int open_host(void **state)
+{
     (void)state;
     host_open(&host, BAD_BACKENDS);
     return 0;
 }
 
-static int close_host(void **state) {
+static int close_host(void **state)
+{
     (void)state;
     host_close(&host);
     return 0;
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        TEST(two_final_responses), TEST(kept_array), TEST(statistics_after_release),
-        TEST(execute_that_fails),  TEST(answers_and_fails),
-        TEST(statistics_of_another_instance), TEST(finalized_after_a_failure),
-        TEST(requests_that_do_not_fit),
+        TEST(two_final_responses),       TEST(kept_array),
+        TEST(statistics_after_release),  TEST(execute_that_fails),
+        TEST(answers_and_fails),         TEST(statistics_of_another_instance),
+        TEST(finalized_after_a_failure), TEST(requests_that_do_not_fit),
         TEST(finalize_without_draining), /* the last: its call is never released */
     };
     return cmocka_run_group_tests(tests, open_host, close_host);

@@ -3,10 +3,10 @@
 /* A host's allocator of a test's own making: what it gives is told by place, one per request. */
 struct place {
     enum { GIVE_CPU, GIVE_PINNED, GIVE_HANDLE, GIVE_FOREIGN, GIVE_NOTHING, REFUSE } what;
-    void *handle;      /* GIVE_HANDLE */
-    bool wants_gpu;    /* what query says */
+    void *handle;   /* GIVE_HANDLE */
+    bool wants_gpu; /* what query says */
     int64_t id;
-    uint8_t *memory;   /* what was given last, with guard bytes */
+    uint8_t *memory; /* what was given last, with guard bytes */
     size_t size, allocations, releases;
 };
 
@@ -15,7 +15,8 @@ enum { GUARD = 16 };
 static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const char *name,
                                 size_t size, TRITONSERVER_MemoryType type, int64_t id, void *userp,
                                 void **buffer, void **buffer_userp,
-                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id) {
+                                TRITONSERVER_MemoryType *actual_type, int64_t *actual_id)
+{
     struct place *place = userp;
     (void)allocator;
     (void)name;
@@ -30,10 +31,13 @@ static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const
     if (place->what == REFUSE)
         return TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_UNAVAILABLE, "pool exhausted");
     *buffer = NULL;
-    if (!size || place->what == GIVE_NOTHING) return NULL;
+    if (!size || place->what == GIVE_NOTHING)
+        return NULL;
     place->allocations++;
-    if (place->what == GIVE_HANDLE) *buffer = place->handle;
-    else if (place->what == GIVE_FOREIGN) *buffer = (void *)0x4321;
+    if (place->what == GIVE_HANDLE)
+        *buffer = place->handle;
+    else if (place->what == GIVE_FOREIGN)
+        *buffer = (void *)0x4321;
     else {
         place->memory = malloc(size + 2 * GUARD);
         memset(place->memory, 0xab, size + 2 * GUARD);
@@ -44,7 +48,8 @@ static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *allocator, const
 
 static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, void *buffer,
                                      void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
-                                     int64_t id) {
+                                     int64_t id)
+{
     struct place *place = buffer_userp;
     (void)allocator;
     (void)buffer;
@@ -64,7 +69,8 @@ static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, 
 
 static TRITONSERVER_Error *prefer(TRITONSERVER_ResponseAllocator *allocator, void *userp,
                                   const char *name, size_t *size, TRITONSERVER_MemoryType *type,
-                                  int64_t *id) {
+                                  int64_t *id)
+{
     const struct place *place = userp;
     (void)allocator;
     (void)name;
@@ -76,7 +82,8 @@ static TRITONSERVER_Error *prefer(TRITONSERVER_ResponseAllocator *allocator, voi
 
 static TRITONSERVER_ResponseAllocator *allocator;
 
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp) {
+static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
+{
     (void)flags;
     (void)userp;
     succeed(TRITONSERVER_InferenceResponseDelete(response));
@@ -84,7 +91,8 @@ static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags,
 
 /* A request that asks for these outputs, NULL the end, and its response. */
 static void make_pair(struct place *place, const char *const *outputs,
-                      TRITONBACKEND_Request **out_request, TRITONBACKEND_Response **out_response) {
+                      TRITONBACKEND_Request **out_request, TRITONBACKEND_Response **out_response)
+{
     TRITONSERVER_InferenceRequest *made = make_request();
     for (; *outputs; outputs++)
         succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(made, *outputs));
@@ -93,12 +101,14 @@ static void make_pair(struct place *place, const char *const *outputs,
     succeed(TRITONBACKEND_ResponseNew(out_response, *out_request));
 }
 
-static void finish_pair(TRITONBACKEND_Request *request, TRITONBACKEND_Response *response) {
+static void finish_pair(TRITONBACKEND_Request *request, TRITONBACKEND_Response *response)
+{
     succeed(TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, NULL));
     succeed(TRITONBACKEND_RequestRelease(request, TRITONSERVER_REQUEST_RELEASE_ALL));
 }
 
-static void wait_for(ferry_ticket ticket) {
+static void wait_for(ferry_ticket ticket)
+{
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
 }
 
@@ -108,7 +118,8 @@ static const int64_t shape[] = {1, -1};
 static const size_t sizes[] = {0, 1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537};
 
 /* Strings are bytes like any other. */
-static void unpacks_all_sizes(void **state) {
+static void unpacks_all_sizes(void **state)
+{
     enum { N = COUNT(sizes) };
     struct place places[N] = {{0}};
     TRITONBACKEND_Request *requests[N];
@@ -148,7 +159,8 @@ static void unpacks_all_sizes(void **state) {
 }
 
 /* Each way in which a response may fail leaves the others as they are. */
-static void leaves_out_what_fails(void **state) {
+static void leaves_out_what_fails(void **state)
+{
     enum { GOOD, REFUSED, FOREIGN, EMPTY_HANDED, OUTSIDE, NO_RESPONSE, SECOND_FAILS, ALSO_GOOD, N };
     static const char *const both[] = {"y", "z", NULL};
     struct place places[N] = {[REFUSED] = {.what = REFUSE},
@@ -195,7 +207,8 @@ static void leaves_out_what_fails(void **state) {
     assert_int_equal(places[NO_RESPONSE].allocations, 0);
     responses[NO_RESPONSE] = spared;
     for (size_t i = 0; i < N; i++) {
-        if (i == FOREIGN) places[i].memory = NULL;
+        if (i == FOREIGN)
+            places[i].memory = NULL;
         finish_pair(requests[i], responses[i]);
     }
     ferry_buffer_destroy(src);
@@ -203,7 +216,8 @@ static void leaves_out_what_fails(void **state) {
 }
 
 /* Only what was asked for is made, in the order of the outputs. */
-static void makes_what_is_asked_for(void **state) {
+static void makes_what_is_asked_for(void **state)
+{
     static const char *const none[] = {NULL};
     struct place places[2] = {{0}};
     TRITONBACKEND_Request *requests[2];
@@ -217,8 +231,8 @@ static void makes_what_is_asked_for(void **state) {
     ferry_buffer *src = make_buffer(device, 16);
     fill(src, 0x5a);
     const struct ferry_triton_part parts[2] = {{shape, 2, 0, 16}, {shape, 2, 0, 16}};
-    const struct ferry_triton_output outputs[] = {
-        {.name = "x", .src = src, .parts = parts}, {.name = "y", .src = src, .parts = parts}};
+    const struct ferry_triton_output outputs[] = {{.name = "x", .src = src, .parts = parts},
+                                                  {.name = "y", .src = src, .parts = parts}};
     succeed(ferry_triton_scatter(device, requests, responses, 2, outputs, 2, errors, NULL, NULL,
                                  &ticket));
     wait_for(ticket);
@@ -233,7 +247,8 @@ static void makes_what_is_asked_for(void **state) {
 }
 
 /* Responses whose requests were released: all outputs are made, and no request is touched. */
-static void without_requests(void **state) {
+static void without_requests(void **state)
+{
     struct place place = {.wants_gpu = true};
     TRITONBACKEND_Request *request;
     TRITONBACKEND_Response *response;
@@ -246,8 +261,8 @@ static void without_requests(void **state) {
     const struct ferry_triton_part part = {shape, 2, 3, 13};
     const struct ferry_triton_output output = {.name = "y", .src = src, .parts = &part};
     const uint64_t other = triton_stats().other_memory;
-    succeed(ferry_triton_scatter(device, NULL, &response, 1, &output, 1, &error, NULL, NULL,
-                                 &ticket));
+    succeed(
+        ferry_triton_scatter(device, NULL, &response, 1, &output, 1, &error, NULL, NULL, &ticket));
     wait_for(ticket);
     assert_null(error);
     assert_int_equal(place.size, 13);
@@ -258,7 +273,8 @@ static void without_requests(void **state) {
 }
 
 /* Into handles: of this device by a copy there, of another one bridged; one ticket for both. */
-static void into_handles(void **state) {
+static void into_handles(void **state)
+{
     ferry_device *other = NULL;
     void *near_base = NULL, *far_base = NULL;
     uint8_t *bytes = make_bytes(70000, 11);
@@ -276,13 +292,17 @@ static void into_handles(void **state) {
     succeed(ferry_triton_handle_create(near, &near_base));
     succeed(ferry_triton_handle_create(far, &far_base));
     struct place places[] = {
-        {.what = GIVE_HANDLE, .handle = (uint8_t *)near_base + 5, .wants_gpu = true,
+        {.what = GIVE_HANDLE,
+         .handle = (uint8_t *)near_base + 5,
+         .wants_gpu = true,
          .id = ferry_triton_device_id(device)},
-        {.what = GIVE_HANDLE, .handle = (uint8_t *)far_base + 17,
+        {.what = GIVE_HANDLE,
+         .handle = (uint8_t *)far_base + 17,
          .id = ferry_triton_device_id(other)},
         {.what = GIVE_CPU},
     };
-    for (size_t i = 0; i < 3; i++) make_pair(&places[i], only_y, &requests[i], &responses[i]);
+    for (size_t i = 0; i < 3; i++)
+        make_pair(&places[i], only_y, &requests[i], &responses[i]);
     const struct ferry_triton_part parts[] = {
         {shape, 2, 1, 4097}, {shape, 2, 3, 65537}, {shape, 2, 69000, 1000}};
     const struct ferry_triton_output output = {.name = "y", .src = src, .parts = parts};
@@ -290,13 +310,15 @@ static void into_handles(void **state) {
     succeed(ferry_triton_scatter(device, requests, responses, 3, &output, 1, errors, NULL, NULL,
                                  &ticket));
     wait_for(ticket);
-    for (size_t i = 0; i < 3; i++) assert_null(errors[i]);
+    for (size_t i = 0; i < 3; i++)
+        assert_null(errors[i]);
     assert_int_equal(triton_stats().bridged - before.bridged, 1);
     assert_int_equal(triton_stats().other_memory - before.other_memory, 1); /* the second */
     expect_bytes(near, (struct expected[]){{5, 4097, bytes + 1}}, 1, 0x12);
     expect_bytes(far, (struct expected[]){{17, 65537, bytes + 3}}, 1, 0x34);
     assert_memory_equal(places[2].memory + GUARD, bytes + 69000, 1000);
-    for (size_t i = 0; i < 3; i++) finish_pair(requests[i], responses[i]);
+    for (size_t i = 0; i < 3; i++)
+        finish_pair(requests[i], responses[i]);
     ferry_triton_handle_destroy(near_base);
     ferry_triton_handle_destroy(far_base);
     ferry_buffer_destroy(src);
@@ -307,7 +329,8 @@ static void into_handles(void **state) {
 }
 
 /* A copy to another device that fails there makes this device's ticket fail. */
-static void bridge_that_fails(void **state) {
+static void bridge_that_fails(void **state)
+{
     ferry_device *other = NULL;
     void *base = NULL;
     TRITONBACKEND_Request *request;
@@ -336,7 +359,8 @@ static void bridge_that_fails(void **state) {
     ferry_triton_device_release(other);
 }
 
-static void refuses_bad_calls(void **state) {
+static void refuses_bad_calls(void **state)
+{
     struct place place = {0};
     TRITONBACKEND_Request *request;
     TRITONBACKEND_Response *response;
@@ -347,34 +371,38 @@ static void refuses_bad_calls(void **state) {
     ferry_buffer *far = make_buffer(other, 16);
     make_pair(&place, only_y, &request, &response);
     const struct ferry_triton_part part = {shape, 2, 0, 16};
-    const struct ferry_triton_output bad[] = {
-        {.parts = &part}, {.name = "y"}, {.name = "y", .src = far, .parts = &part},
-        {.name = "y", .parts = &part, .reserved = {1}}};
+    const struct ferry_triton_output bad[] = {{.parts = &part},
+                                              {.name = "y"},
+                                              {.name = "y", .src = far, .parts = &part},
+                                              {.name = "y", .parts = &part, .reserved = {1}}};
     static const char *const words[] = {"name", "parts", "another device", "reserved"};
     for (size_t i = 0; i < COUNT(bad); i++)
         expect_error(ferry_triton_scatter(device, &request, &response, 1, &bad[i], 1, &error, NULL,
                                           NULL, NULL),
                      TRITONSERVER_ERROR_INVALID_ARG, words[i]);
-    expect_error(ferry_triton_scatter(device, &request, NULL, 1, &bad[0], 1, &error, NULL, NULL,
-                                      NULL),
-                 TRITONSERVER_ERROR_INVALID_ARG, "responses");
+    expect_error(
+        ferry_triton_scatter(device, &request, NULL, 1, &bad[0], 1, &error, NULL, NULL, NULL),
+        TRITONSERVER_ERROR_INVALID_ARG, "responses");
     finish_pair(request, response);
     ferry_buffer_destroy(far);
     ferry_triton_device_release(other);
 }
 
-static int open_all(void **state) {
+static int open_all(void **state)
+{
     succeed(TRITONSERVER_ResponseAllocatorNew(&allocator, give, take_back, NULL));
     succeed(TRITONSERVER_ResponseAllocatorSetQueryFunction(allocator, prefer));
     return open_device(state);
 }
 
-static int close_all(void **state) {
+static int close_all(void **state)
+{
     succeed(TRITONSERVER_ResponseAllocatorDelete(allocator));
     return close_device(state);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(unpacks_all_sizes), TEST(leaves_out_what_fails), TEST(makes_what_is_asked_for),
         TEST(into_handles),      TEST(bridge_that_fails),     TEST(refuses_bad_calls),

@@ -12,9 +12,8 @@ struct barrier {
 
 static inline void barrier_init(struct barrier *barrier, unsigned count)
 {
-    *barrier = (struct barrier){.lock = PTHREAD_MUTEX_INITIALIZER,
-                                .cond = PTHREAD_COND_INITIALIZER,
-                                .missing = count};
+    *barrier = (struct barrier){
+        .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .missing = count};
 }
 
 static inline void barrier_wait(struct barrier *barrier)

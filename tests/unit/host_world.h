@@ -33,7 +33,8 @@ static inline void note(enum ferry_log_level level, const char *message, void *u
     }
 }
 
-static inline void open_with(struct world *world, const char *knobs, struct ferry__open_params params)
+static inline void open_with(struct world *world, const char *knobs,
+                             struct ferry__open_params params)
 {
     *world = (struct world){0};
     logged[0] = 0;
@@ -70,9 +71,9 @@ static inline struct ferry__memory alloc(struct world *world, enum ferry__use us
 }
 
 static inline enum ferry_status submit(struct world *world, unsigned queue,
-                                const struct ferry__command *commands, size_t count,
-                                const struct ferry_sync *waits, size_t wait_count,
-                                struct ferry__record *record)
+                                       const struct ferry__command *commands, size_t count,
+                                       const struct ferry_sync *waits, size_t wait_count,
+                                       struct ferry__record *record)
 {
     struct ferry__submission_info info = {
         .queue = queue,
@@ -102,7 +103,7 @@ static inline void wait_for(struct world *world, struct ferry_sync point)
 
 /* Submits to queue 0 and waits for it to end. */
 static inline struct ferry__record run(struct world *world, const struct ferry__command *commands,
-                                size_t count)
+                                       size_t count)
 {
     struct ferry__record record = {.status = FERRY_PENDING};
     assert_int_equal(submit(world, 0, commands, count, NULL, 0, &record), FERRY_OK);
@@ -111,8 +112,8 @@ static inline struct ferry__record run(struct world *world, const struct ferry__
 }
 
 static inline struct ferry__command copy(const struct ferry__memory *dst, uint64_t dst_offset,
-                                  const struct ferry__memory *src, uint64_t src_offset,
-                                  uint64_t size)
+                                         const struct ferry__memory *src, uint64_t src_offset,
+                                         uint64_t size)
 {
     return (struct ferry__command){.kind = FERRY__COPY,
                                    .dst = dst,
@@ -122,8 +123,8 @@ static inline struct ferry__command copy(const struct ferry__memory *dst, uint64
                                    .size = size};
 }
 
-static inline struct ferry__command fill(const struct ferry__memory *dst, uint64_t offset, uint64_t size,
-                                  uint8_t pattern_size)
+static inline struct ferry__command fill(const struct ferry__memory *dst, uint64_t offset,
+                                         uint64_t size, uint8_t pattern_size)
 {
     struct ferry__command command = {.kind = FERRY__FILL,
                                      .dst = dst,

@@ -249,9 +249,12 @@ static void random_against_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_block),         cmocka_unit_test(no_room),
-        cmocka_unit_test(huge),                cmocka_unit_test(coalesces),
-        cmocka_unit_test(good_fit),            cmocka_unit_test(allocation_failures),
+        cmocka_unit_test(whole_block),
+        cmocka_unit_test(no_room),
+        cmocka_unit_test(huge),
+        cmocka_unit_test(coalesces),
+        cmocka_unit_test(good_fit),
+        cmocka_unit_test(allocation_failures),
         cmocka_unit_test(random_against_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

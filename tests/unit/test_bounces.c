@@ -29,8 +29,8 @@ static ferry_buffer *make(ferry_device *device)
 static struct world make_world(bool no_fallback)
 {
     struct world world = {0};
-    struct ferry_device_params params = {.name = "host", .map_private = FERRY_MAP_NEVER,
-                                         .no_fallback = no_fallback};
+    struct ferry_device_params params = {
+        .name = "host", .map_private = FERRY_MAP_NEVER, .no_fallback = no_fallback};
     setenv("FERRY_HOST", "align=4,fill_pattern=4,no_kernel", 1);
     ferry_set_log(NULL, NULL, FERRY_LOG_ERROR);
     assert_int_equal(ferry_device_open(&params, &world.device), FERRY_OK);

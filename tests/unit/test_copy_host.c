@@ -88,8 +88,8 @@ static void copies_large(void **state)
     (void)state;
     for (size_t s = 0; s < COUNT(large_sizes); s++) {
         for (size_t o = 0; o < COUNT(offsets); o++)
-            assert_true(copy_is_right(large_sizes[s], offsets[o],
-                                      offsets[COUNT(offsets) - 1 - o], (unsigned)(s + o)));
+            assert_true(copy_is_right(large_sizes[s], offsets[o], offsets[COUNT(offsets) - 1 - o],
+                                      (unsigned)(s + o)));
     }
 }
 
@@ -262,11 +262,15 @@ static void after_fork(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(copies_small),       cmocka_unit_test(copies_large),
-        cmocka_unit_test(chunks),             cmocka_unit_test(copies_very_large),
+        cmocka_unit_test(copies_small),
+        cmocka_unit_test(copies_large),
+        cmocka_unit_test(chunks),
+        cmocka_unit_test(copies_very_large),
         cmocka_unit_test(moves),
-        cmocka_unit_test(fills_small),        cmocka_unit_test(fills_nearly_equal),
-        cmocka_unit_test(fills_large),        cmocka_unit_test(several_callers),
+        cmocka_unit_test(fills_small),
+        cmocka_unit_test(fills_nearly_equal),
+        cmocka_unit_test(fills_large),
+        cmocka_unit_test(several_callers),
         cmocka_unit_test(after_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,8 +12,8 @@ enum { IDS = 4095 };
 static ferry_device *open_host(void)
 {
     ferry_device *device = NULL;
-    assert_int_equal(
-        ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device), FERRY_OK);
+    assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device),
+                     FERRY_OK);
     return device;
 }
 

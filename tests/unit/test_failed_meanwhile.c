@@ -41,11 +41,11 @@ static void a_newer_failure_stays(void **state)
     (void)state;
     unsigned char byte;
     struct sigaction action = {.sa_handler = at_the_page}, before;
-    assert_int_equal(
-        ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device), FERRY_OK);
-    assert_int_equal(ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE},
-                                         &buffer),
+    assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device),
                      FERRY_OK);
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer),
+        FERRY_OK);
     other = calloc(1, SIZE);
     source = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_non_null(other);

@@ -76,8 +76,8 @@ static void test_fail_every(void **state)
         open_world(&world, "fail_every=4,seed=5");
         for (int i = 0; i < 64; i++) {
             struct ferry__memory memory;
-            enum ferry_status status = driver->memory_alloc(world.state, FERRY__USE_PRIVATE, 64,
-                                                            NULL, &memory, world.why);
+            enum ferry_status status =
+                driver->memory_alloc(world.state, FERRY__USE_PRIVATE, 64, NULL, &memory, world.why);
             failed[round][i] = status == FERRY_OK ? '.' : 'x';
             if (status == FERRY_OK) {
                 driver->memory_free(world.state, &memory);
@@ -148,8 +148,7 @@ static void test_loss(void **state)
     assert_int_equal(driver->completed(world.state, world.limits.queues[0].event), 3);
     assert_int_equal(driver->completed(world.state, world.limits.queues[1].event), 1);
     driver->wait_any(world.state, &never, 1, FERRY_FOREVER);
-    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &records[0]),
-                     FERRY_ERROR_DEVICE_LOST);
+    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &records[0]), FERRY_ERROR_DEVICE_LOST);
     assert_int_equal(driver->status(world.state), FERRY_ERROR_DEVICE_LOST);
     assert_false(ferry__host_event_wait(never.event, 1));
     driver->event_destroy(world.state, never.event);
@@ -253,10 +252,10 @@ static void test_missing_barriers(void **state)
         struct ferry__command commands[3];
         bool good;
     } rows[] = {
-        {{fill(&a, 0, 10, 1), fill(&b, 0, 10, 1), fill(&a, 9, 10, 1)}, false},   /* writes meet */
+        {{fill(&a, 0, 10, 1), fill(&b, 0, 10, 1), fill(&a, 9, 10, 1)}, false},     /* writes meet */
         {{fill(&a, 0, 10, 1), fill(&b, 90, 10, 1), copy(&b, 0, &a, 9, 1)}, false}, /* read after */
-        {{copy(&b, 0, &a, 0, 10), fill(&b, 90, 1, 1), fill(&a, 5, 1, 1)}, false}, /* write after */
-        {{fill(&a, 0, 100, 1), fill(&a, 200, 1, 1), fill(&a, 50, 1, 1)}, false},  /* inside */
+        {{copy(&b, 0, &a, 0, 10), fill(&b, 90, 1, 1), fill(&a, 5, 1, 1)}, false},  /* write after */
+        {{fill(&a, 0, 100, 1), fill(&a, 200, 1, 1), fill(&a, 50, 1, 1)}, false},   /* inside */
         {{copy(&b, 0, &a, 0, 99), copy(&b, 99, &a, 9, 1), fill(&a, 50, 1, 1)}, false},
         {{fill(&a, 0, 10, 1), fill(&a, 10, 10, 1), copy(&b, 0, &a, 20, 10)}, true},
         {{copy(&b, 0, &a, 0, 10), copy(&b, 10, &a, 5, 10), copy(&b, 20, &a, 0, 9)}, true},
@@ -353,8 +352,7 @@ static void *submit_many(void *arg)
     struct worker *worker = arg;
     struct world *world = worker->world;
     struct ferry__record records[ROUNDS];
-    struct ferry_sync neighbour = {
-        world->limits.queues[(worker->queue + 1) % WORKERS].event, 0};
+    struct ferry_sync neighbour = {world->limits.queues[(worker->queue + 1) % WORKERS].event, 0};
     for (int i = 0; i < ROUNDS; i++) {
         char why[FERRY__WHY_MAX];
         struct ferry__command command = fill(&worker->memory, 4 * (uint64_t)i, 4, 4);

@@ -169,8 +169,8 @@ static void test_import(void **state)
     number_bytes(pages, size);
     struct ferry__memory import;
     struct ferry__memory dst = alloc(&world, FERRY__USE_PRIVATE, size);
-    assert_int_equal(
-        driver->host_import(world.state, pages, size, true, &import, world.why), FERRY_OK);
+    assert_int_equal(driver->host_import(world.state, pages, size, true, &import, world.why),
+                     FERRY_OK);
     assert_ptr_equal(import.host, pages);
     assert_true(import.coherent);
     struct ferry__command command = copy(&dst, 0, &import, 0, size);
@@ -309,9 +309,8 @@ static void test_refused_opens(void **state)
     struct ferry__limits limits;
     char why[FERRY__WHY_MAX] = "";
     unsetenv("FERRY_HOST");
-    assert_int_equal(
-        driver->open(&(struct ferry__open_params){.index = 2}, &device, &limits, why),
-        FERRY_ERROR_NO_DEVICE);
+    assert_int_equal(driver->open(&(struct ferry__open_params){.index = 2}, &device, &limits, why),
+                     FERRY_ERROR_NO_DEVICE);
     assert_int_equal(
         driver->open(&(struct ferry__open_params){.wrapped = why}, &device, &limits, why),
         FERRY_ERROR_UNSUPPORTED);
@@ -382,8 +381,7 @@ static void test_noncoherent(void **state)
     assert_true(shared.coherent);
     memset(up.host, 0x77, 256);
     assert_int_equal(driver->flush(world.state, &up, 64, 64), FERRY_OK);
-    struct ferry__command commands[] = {copy(&shared, 0, &up, 0, 256),
-                                        copy(&down, 0, &up, 0, 256)};
+    struct ferry__command commands[] = {copy(&shared, 0, &up, 0, 256), copy(&down, 0, &up, 0, 256)};
     assert_int_equal(run(&world, commands, 2).status, FERRY_OK);
     assert_int_equal(shared.host[63], 0);
     assert_int_equal(shared.host[64], 0x77);
@@ -393,7 +391,8 @@ static void test_noncoherent(void **state)
     assert_int_equal(driver->invalidate(world.state, &down, 64, 128), FERRY_OK);
     assert_int_equal(down.host[64], 0x77);
     assert_int_equal(down.host[128], 0);
-    static const uint64_t wrong[][2] = {{1, 64}, {0, 65}, {0, 320}, {256, 64}, {UINT64_MAX - 63, 64}};
+    static const uint64_t wrong[][2] = {
+        {1, 64}, {0, 65}, {0, 320}, {256, 64}, {UINT64_MAX - 63, 64}};
     for (size_t i = 0; i < 5; i++) {
         logged[0] = 0;
         assert_int_equal(driver->flush(world.state, &up, wrong[i][0], wrong[i][1]),

@@ -190,10 +190,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_is_warn_to_stderr), /* first: nothing was set yet */
-        cmocka_unit_test(long_messages_are_cut),
-        cmocka_unit_test(levels),
-        cmocka_unit_test(no_lock_round_the_function),
-        cmocka_unit_test(set_while_logging),
+        cmocka_unit_test(long_messages_are_cut),      cmocka_unit_test(levels),
+        cmocka_unit_test(no_lock_round_the_function), cmocka_unit_test(set_while_logging),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,8 +25,8 @@ static void old_blocks_go(void **state)
 {
     (void)state;
     ferry_device *device;
-    assert_int_equal(
-        ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device), FERRY_OK);
+    assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device),
+                     FERRY_OK);
     ferry_buffer *small = make(device, 256); /* has its block */
     ferry_buffer_destroy(make(device, 4 << 20));
     assert_non_null(device->memory.idle);
@@ -35,7 +35,7 @@ static void old_blocks_go(void **state)
     assert_int_equal(frees(device), 0);
 
     device->memory.idle->idle_ns -= UINT64_C(11) * 1000 * 1000 * 1000; /* 11 s ago */
-    ferry_buffer *wanted = make(device, 4 << 20); /* old, but wanted */
+    ferry_buffer *wanted = make(device, 4 << 20);                      /* old, but wanted */
     assert_int_equal(frees(device), 0);
     ferry_buffer_destroy(wanted);
 

@@ -14,7 +14,8 @@ static const struct ferry__driver *real;
 static struct {
     uint64_t event, submitted;
     const unsigned char *dst; /* of a download */
-    unsigned early; /* submissions for which the chunk before the one in flight was not copied out */
+    unsigned
+        early; /* submissions for which the chunk before the one in flight was not copied out */
 } spy;
 
 static enum ferry_status spy_submit(void *state, const struct ferry__submission_info *info,

@@ -14,10 +14,10 @@ static const uint32_t alignments[] = {1, 2, 4, 8, 16};
 enum { ALIGNMENTS = sizeof alignments / sizeof alignments[0] };
 
 /* Asks about many: cheaper than cmocka's own, and names the case. */
-#define HOLDS(condition, text, ...)                                                                \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            fail_msg("%s: " text, #condition, __VA_ARGS__);                                        \
+#define HOLDS(condition, text, ...)                         \
+    do {                                                    \
+        if (!(condition))                                   \
+            fail_msg("%s: " text, #condition, __VA_ARGS__); \
     } while (0)
 
 struct copy {
@@ -26,9 +26,9 @@ struct copy {
 };
 
 #define COPY_TEXT "align %u kernel %d from %llu, %llu bytes from %llu to %llu"
-#define COPY_WORDS(c)                                                                              \
-    (c)->limits.copy_alignment, (c)->limits.has_kernel,                                            \
-        (unsigned long long)(c)->limits.kernel_copy_from, (unsigned long long)(c)->size,           \
+#define COPY_WORDS(c)                                                                    \
+    (c)->limits.copy_alignment, (c)->limits.has_kernel,                                  \
+        (unsigned long long)(c)->limits.kernel_copy_from, (unsigned long long)(c)->size, \
         (unsigned long long)(c)->src, (unsigned long long)(c)->dst
 
 /* --- arithmetic -------------------------------------------------------------------------------- */
@@ -150,8 +150,7 @@ static void check_way(const struct copy *c, unsigned *ways)
 {
     struct ferry__span spans[3];
     const bool any = ferry__plan_copy_spans(&c->limits, c->dst, c->src, c->size, spans) > 0;
-    const enum ferry__copy_way apart =
-        ferry__plan_copy(&c->limits, c->dst, c->src, c->size, false);
+    const enum ferry__copy_way apart = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, false);
     HOLDS(apart == (any ? FERRY__COPY_SPANS : FERRY__COPY_BOUNCE), COPY_TEXT, COPY_WORDS(c));
     if (c->dst == c->src) /* nothing to do in one memory: nobody asks */
         return;
@@ -166,8 +165,8 @@ static void check_way(const struct copy *c, unsigned *ways)
         check_pieces(c, way, SCRATCH);
 }
 
-static const uint64_t copy_sizes[] = {1,  2,  3,  4,  5,  7,   8,   9,   15,  16,  17,  24,
-                                      31, 32, 33, 48, 63, 64,  65,  127, 128, 129, 191, 192,
+static const uint64_t copy_sizes[] = {1,   2,   3,   4,   5,   7,   8,   9,   15,  16,  17,  24,
+                                      31,  32,  33,  48,  63,  64,  65,  127, 128, 129, 191, 192,
                                       193, 255, 256, 257, 319, 320, 321, 448, 511, 512};
 enum { COPY_SIZES = sizeof copy_sizes / sizeof copy_sizes[0] };
 
@@ -246,9 +245,9 @@ struct fill {
 };
 
 #define FILL_TEXT "copy align %u fill align %u pattern %u kernel %d: %llu bytes at %llu of %u"
-#define FILL_WORDS(f)                                                                              \
-    (f)->limits.copy_alignment, (f)->limits.fill_alignment, (f)->limits.fill_pattern,              \
-        (f)->limits.has_kernel, (unsigned long long)(f)->size, (unsigned long long)(f)->offset,    \
+#define FILL_WORDS(f)                                                                           \
+    (f)->limits.copy_alignment, (f)->limits.fill_alignment, (f)->limits.fill_pattern,           \
+        (f)->limits.has_kernel, (unsigned long long)(f)->size, (unsigned long long)(f)->offset, \
         (f)->period
 
 static void check_fill_span(const struct fill *f, const struct ferry__fill_span *part)
@@ -275,8 +274,7 @@ static void check_fill_span(const struct fill *f, const struct ferry__fill_span 
 static void check_fill(const struct fill *f, unsigned *ways)
 {
     struct ferry__fill_span parts[3];
-    const enum ferry__fill_way way =
-        ferry__plan_fill(&f->limits, f->offset, f->size, f->period);
+    const enum ferry__fill_way way = ferry__plan_fill(&f->limits, f->offset, f->size, f->period);
     const uint64_t align = f->limits.copy_alignment;
     const bool copyable = f->offset % align == 0 && f->size % align == 0;
     ways[way]++;
@@ -285,8 +283,7 @@ static void check_fill(const struct fill *f, unsigned *ways)
         HOLDS((way == FERRY__FILL_TILE) == copyable, FILL_TEXT, FILL_WORDS(f));
         return;
     }
-    const size_t count =
-        ferry__plan_fill_spans(&f->limits, f->offset, f->size, f->period, parts);
+    const size_t count = ferry__plan_fill_spans(&f->limits, f->offset, f->size, f->period, parts);
     uint64_t at = 0;
     HOLDS(count >= 1 && count <= 3, FILL_TEXT, FILL_WORDS(f));
     for (size_t i = 0; i < count; i++) {
@@ -354,16 +351,11 @@ static void periods(void **state)
 static bool can_carry(const struct ferry__path_question *q, enum ferry_path path)
 {
     switch (path) {
-    case FERRY_PATH_DIRECT:
-        return q->direct_ok;
-    case FERRY_PATH_STAGED:
-        return q->size <= q->budget;
-    case FERRY_PATH_PIPELINED:
-        return true;
-    case FERRY_PATH_IMPORTED:
-        return q->registered || q->import_ok;
-    default:
-        return false;
+    case FERRY_PATH_DIRECT: return q->direct_ok;
+    case FERRY_PATH_STAGED: return q->size <= q->budget;
+    case FERRY_PATH_PIPELINED: return true;
+    case FERRY_PATH_IMPORTED: return q->registered || q->import_ok;
+    default: return false;
     }
 }
 

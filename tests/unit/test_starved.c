@@ -46,12 +46,12 @@ static void refused_at_once(void **state)
     driver.completed = spy_completed;
     device->driver = &driver;
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(ferry_buffer_create(
-                             device, &(struct ferry_buffer_params){.size = 65536}, &buffers[i]),
-                         FERRY_OK);
+        assert_int_equal(
+            ferry_buffer_create(device, &(struct ferry_buffer_params){.size = 65536}, &buffers[i]),
+            FERRY_OK);
     held = true;
-    assert_int_equal(
-        ferry_copy_from_host_async(buffers[0], bytes, 65536, 0, NULL, NULL, &ticket), FERRY_OK);
+    assert_int_equal(ferry_copy_from_host_async(buffers[0], bytes, 65536, 0, NULL, NULL, &ticket),
+                     FERRY_OK);
     do { /* until it is starved */
         usleep(100);
         ferry_device_get_stats(device, &stats, sizeof stats);
@@ -119,10 +119,9 @@ static void short_of_staging(void **state)
         driver.memory_alloc = spy_alloc;
         device->driver = &driver;
         for (size_t i = 0; i < 2; i++)
-            assert_int_equal(
-                ferry_buffer_create(device, &(struct ferry_buffer_params){.size = CHUNK},
-                                    &buffers[i]),
-                FERRY_OK);
+            assert_int_equal(ferry_buffer_create(
+                                 device, &(struct ferry_buffer_params){.size = CHUNK}, &buffers[i]),
+                             FERRY_OK);
         assert_int_equal(ferry_copy_from_host(buffers[0], got, CHUNK, 0), FERRY_OK);
 
         short_of_memory = true;
@@ -135,8 +134,7 @@ static void short_of_staging(void **state)
         /* Forbidden, it was refused and not settled for: now there is memory. */
         assert_int_equal(upload_two(device, buffers, bytes, CHUNK), FERRY_OK);
         assert_int_equal(stats_of(device).fallback_staging, 1);
-        assert_int_equal(stats_of(device).staging_upload_peak_bytes,
-                         forbidden ? 2 * CHUNK : CHUNK);
+        assert_int_equal(stats_of(device).staging_upload_peak_bytes, forbidden ? 2 * CHUNK : CHUNK);
         for (size_t i = 0; i < 2; i++) {
             memset(got, 0, CHUNK);
             assert_int_equal(ferry_copy_to_host(buffers[i], got, CHUNK, 0), FERRY_OK);

@@ -209,8 +209,7 @@ static void *reset_many(void *arg)
         ferry__metrics_reset(&metrics);
         ferry__metrics_read(&metrics, &now);
         *right = *right && now.submissions <= 4 * COUNTS * 2 &&
-                 now.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations <=
-                     4 * COUNTS;
+                 now.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations <= 4 * COUNTS;
     }
     return NULL;
 }
@@ -264,9 +263,9 @@ static void contract_of_snprintf(void **state)
         for (size_t capacity = 0; capacity <= length + 2; capacity += capacity < 300 ? 1 : 997) {
             size_t size = 0;
             memset(part, 0x5A, length + 10);
-            assert_int_equal(ferry_stats_format(&stats, (enum ferry_stats_format)which, part,
-                                                capacity, &size),
-                             FERRY_OK);
+            assert_int_equal(
+                ferry_stats_format(&stats, (enum ferry_stats_format)which, part, capacity, &size),
+                FERRY_OK);
             assert_int_equal(size, length);
             size_t kept = capacity == 0 ? 0 : capacity - 1 < length ? capacity - 1 : length;
             assert_memory_equal(part, whole, kept);
@@ -578,7 +577,8 @@ static void several_devices(void **state)
     char *text = format_named(named, 2, FERRY_STATS_PROMETHEUS);
     assert_int_equal(check_prometheus(text), 2 * SAMPLES + COMBINATIONS * SAMPLES_EACH);
     expect_line(text, "ferry_batches_total{device=\"a \\\"b\\\"\\\\c\\n\"} 3");
-    expect_line(text, "ferry_submission_operations_bucket{device=\"a \\\"b\\\"\\\\c\\n\",le=\"1\"} 0");
+    expect_line(text,
+                "ferry_submission_operations_bucket{device=\"a \\\"b\\\"\\\\c\\n\",le=\"1\"} 0");
     expect_line(text, "ferry_operations_total{device=\"host:0\",operation=\"upload\","
                       "path=\"auto\"} 1");
     free(text);

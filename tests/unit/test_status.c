@@ -10,8 +10,8 @@
 static void names_and_texts(void **state)
 {
     (void)state;
-#define FERRY_STATUS(value, name, text)                                                            \
-    assert_string_equal(ferry_status_name((enum ferry_status)value), "FERRY_" #name);              \
+#define FERRY_STATUS(value, name, text)                                               \
+    assert_string_equal(ferry_status_name((enum ferry_status)value), "FERRY_" #name); \
     assert_string_equal(ferry_status_text(FERRY_##name), text);
 #include <ferry/status.inc>
 #undef FERRY_STATUS
@@ -30,7 +30,7 @@ static void path_names(void **state)
     for (unsigned i = 0; i < FERRY_PATH_COUNT; i++)
         assert_string_equal(ferry_path_name((enum ferry_path)i), names[i]);
     assert_string_equal(ferry_path_name(FERRY_PATH_COUNT), "unknown");
-    assert_string_equal(ferry_path_name((enum ferry_path)-1), "unknown");
+    assert_string_equal(ferry_path_name((enum ferry_path) - 1), "unknown");
 }
 
 static void version(void **state)

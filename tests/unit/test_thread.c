@@ -60,7 +60,7 @@ static void *join_crowd(void *arg)
 static void more_threads_than_numbers(void **state)
 {
     (void)state;
-    (void)ferry__thread_number(); /* this thread holds one */
+    (void)ferry__thread_number();                   /* this thread holds one */
     for (unsigned round = 1; round <= 2; round++) { /* the second one reuses the numbers */
         memset(owners, 0, sizeof owners);
         barrier_init(&crowd_barrier, CROWD);

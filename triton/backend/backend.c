@@ -8,7 +8,8 @@
 #include "backend.inc"
 #undef TRITON_CALL
 
-TRITONSERVER_Error *backend_fail(TRITONSERVER_Error_Code code, const char *format, ...) {
+TRITONSERVER_Error *backend_fail(TRITONSERVER_Error_Code code, const char *format, ...)
+{
     char message[1024];
     va_list args;
     va_start(args, format);
@@ -17,9 +18,11 @@ TRITONSERVER_Error *backend_fail(TRITONSERVER_Error_Code code, const char *forma
     return ferry__triton.TRITONSERVER_ErrorNew(code, message);
 }
 
-void backend_log(TRITONSERVER_LogLevel level, const char *what, TRITONSERVER_Error *error) {
+void backend_log(TRITONSERVER_LogLevel level, const char *what, TRITONSERVER_Error *error)
+{
     char message[1280];
-    if (!error) return;
+    if (!error)
+        return;
     snprintf(message, sizeof message, "ferry: %s: %s", what,
              ferry__triton.TRITONSERVER_ErrorMessage(error));
     ferry__triton.TRITONSERVER_ErrorDelete(error);
@@ -27,7 +30,8 @@ void backend_log(TRITONSERVER_LogLevel level, const char *what, TRITONSERVER_Err
         ferry__triton.TRITONSERVER_LogMessage(level, "triton_ferry", 0, message));
 }
 
-uint64_t backend_now_ns(void) {
+uint64_t backend_now_ns(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -35,56 +39,72 @@ uint64_t backend_now_ns(void) {
 
 /* --- what the server calls -------------------------------------------------------------------- */
 
-TRITONSERVER_Error *TRITONBACKEND_Initialize(TRITONBACKEND_Backend *backend) {
+TRITONSERVER_Error *TRITONBACKEND_Initialize(TRITONBACKEND_Backend *backend)
+{
     const char *problem = ferry__triton_find();
     (void)backend;
-    if (problem) return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED, "%s", problem);
+    if (problem)
+        return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED, "%s", problem);
     return ferry_triton_log(FERRY_LOG_WARN);
 }
 
-TRITONSERVER_Error *TRITONBACKEND_Finalize(TRITONBACKEND_Backend *backend) {
+TRITONSERVER_Error *TRITONBACKEND_Finalize(TRITONBACKEND_Backend *backend)
+{
     (void)backend;
     return NULL;
 }
 
-TRITONSERVER_Error *TRITONBACKEND_ModelInitialize(TRITONBACKEND_Model *triton) {
+TRITONSERVER_Error *TRITONBACKEND_ModelInitialize(TRITONBACKEND_Model *triton)
+{
     struct model *model = NULL;
     TRITONSERVER_Error *error = model_create(triton, &model);
-    if (!error) error = ferry__triton.TRITONBACKEND_ModelSetState(triton, model);
-    if (error) model_destroy(model);
+    if (!error)
+        error = ferry__triton.TRITONBACKEND_ModelSetState(triton, model);
+    if (error)
+        model_destroy(model);
     return error;
 }
 
-TRITONSERVER_Error *TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model *triton) {
+TRITONSERVER_Error *TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model *triton)
+{
     void *model = NULL;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_ModelState(triton, &model);
-    if (!error) model_destroy(model);
+    if (!error)
+        model_destroy(model);
     return error;
 }
 
-TRITONSERVER_Error *TRITONBACKEND_ModelInstanceInitialize(TRITONBACKEND_ModelInstance *triton) {
+TRITONSERVER_Error *TRITONBACKEND_ModelInstanceInitialize(TRITONBACKEND_ModelInstance *triton)
+{
     struct instance *instance = NULL;
     TRITONBACKEND_Model *of = NULL;
     void *model = NULL;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_ModelInstanceModel(triton, &of);
-    if (!error) error = ferry__triton.TRITONBACKEND_ModelState(of, &model);
-    if (!error) error = instance_create(triton, model, &instance);
-    if (error) return error;
+    if (!error)
+        error = ferry__triton.TRITONBACKEND_ModelState(of, &model);
+    if (!error)
+        error = instance_create(triton, model, &instance);
+    if (error)
+        return error;
     error = ferry__triton.TRITONBACKEND_ModelInstanceSetState(triton, instance);
-    if (error) instance_destroy(instance);
+    if (error)
+        instance_destroy(instance);
     return error;
 }
 
-TRITONSERVER_Error *TRITONBACKEND_ModelInstanceFinalize(TRITONBACKEND_ModelInstance *triton) {
+TRITONSERVER_Error *TRITONBACKEND_ModelInstanceFinalize(TRITONBACKEND_ModelInstance *triton)
+{
     void *instance = NULL;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_ModelInstanceState(triton, &instance);
-    if (!error && instance) instance_destroy(instance);
+    if (!error && instance)
+        instance_destroy(instance);
     return error;
 }
 
 TRITONSERVER_Error *TRITONBACKEND_ModelInstanceExecute(TRITONBACKEND_ModelInstance *triton,
                                                        TRITONBACKEND_Request **requests,
-                                                       const uint32_t request_count) {
+                                                       const uint32_t request_count)
+{
     void *instance = NULL;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_ModelInstanceState(triton, &instance);
     return error ? error : execute(instance, requests, request_count);

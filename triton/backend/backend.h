@@ -44,12 +44,12 @@ struct tensor {
 
 struct model {
     char *name;
-    bool batching;                  /* the first dimension is the batch's */
+    bool batching;                   /* the first dimension is the batch's */
     struct tensor *inputs, *outputs; /* output i is made of input i */
     size_t input_count, output_count;
     struct ferry_device_params params;
-    bool has_params; /* beside the device's name */
-    char *device_name; /* NULL: the best, or what KIND_GPU says */
+    bool has_params;    /* beside the device's name */
+    char *device_name;  /* NULL: the best, or what KIND_GPU says */
     uint32_t in_flight; /* batches on their way at a time */
     enum operation operation;
 };
@@ -67,9 +67,9 @@ struct slot {
 
     TRITONBACKEND_Request **requests; /* count, room for capacity; copies, as is the array */
     TRITONBACKEND_Response **responses;
-    TRITONBACKEND_Response **good; /* those of requests without an error, else NULL */
-    TRITONSERVER_Error **errors; /* of each request; NULL: none yet */
-    TRITONSERVER_Error **fresh;  /* what a gather or scatter wrote last */
+    TRITONBACKEND_Response **good;   /* those of requests without an error, else NULL */
+    TRITONSERVER_Error **errors;     /* of each request; NULL: none yet */
+    TRITONSERVER_Error **fresh;      /* what a gather or scatter wrote last */
     struct ferry_triton_span *spans; /* input_count times count */
     struct ferry_triton_part *parts; /* output_count times count */
     struct ferry_triton_input *inputs;
@@ -82,8 +82,8 @@ struct slot {
     uint8_t probe;          /* a byte of out, read to learn when the work is done */
     void *native;           /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    bool has_work; /* work was begun, and the sender thread is to do it */
-    uint32_t pending; /* Execute and callbacks that are not through with the slot */
+    bool has_work;            /* work was begun, and the sender thread is to do it */
+    uint32_t pending;         /* Execute and callbacks that are not through with the slot */
     enum ferry_status status; /* of the whole batch */
     char why[256];            /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;
