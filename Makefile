@@ -5,6 +5,7 @@
 # make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
 # make package   makes the Debian packages in build/deb
 # make install PREFIX=/usr/local
+# make format  lays out the C by clang-format 14
 # Each of the first four installs what is missing (scripts/setup.sh).
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PREFIX ?= /usr/local
@@ -44,7 +45,10 @@ package: setup
 install:
 	cmake --install build/release --prefix '$(PREFIX)'
 
+format:
+	scripts/format.sh
+
 clean:
 	rm -rf build
 
-.PHONY: all setup run bench test macos-cross package install clean
+.PHONY: all setup run bench test macos-cross package install format clean

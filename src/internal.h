@@ -420,6 +420,7 @@ enum { FERRY__ALIVE, FERRY__LOST, FERRY__CLOSED, FERRY__FORKED };
 
 /* DEVICE_LOST, in words, unless the device is alive. */
 enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what);
+uint32_t ferry__device_paths(uint64_t import_granularity);
 /* Opens a driver's device, or the user's own (open_params->wrapped). */
 enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                                         const struct ferry__open_params *open_params,
