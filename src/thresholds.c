@@ -20,11 +20,11 @@ enum {
     COPY_SIZE_MAX = 4 << 20,        /* of copies on the device */
     ROUNDS = 3,
     WARM_UP_MIN = 4 << 10,
-    WARM_UP_STEP = 4,
+    WARM_UP_STEP = 64,
 };
 
 /* No transfer is begun after this, so that opening stays under 20 ms. */
-static const uint64_t TIME_MAX_NS = MS(10);
+static const uint64_t TIME_MAX_NS = MS(11);
 
 enum threshold {
 #define FERRY_THRESHOLD(name, help) THRESHOLD_##name,
@@ -257,14 +257,14 @@ static bool can_measure(const struct probe *probe, enum threshold threshold)
 }
 
 /* The first transfers of each way are slow, and do not count: memory is made, pages are touched.
- * They grow until the largest; where that would take longer than there is time, it is not begun. */
+ * They grow until the largest; where that would take longer than there is time, it is not begun.
+ * Less than some pages cannot be imported. */
 static bool warm_up(struct contest *contest, bool second, uint64_t largest)
 {
-    if (!time_of(contest, second, WARM_UP_MIN))
+    uint64_t size = contest->ways[second]->path == FERRY_PATH_IMPORTED ? SIZE_MIN : WARM_UP_MIN;
+    if (!time_of(contest, second, size))
         return false;
-    for (uint64_t size = WARM_UP_MIN;; size *= WARM_UP_STEP) {
-        if (size > largest)
-            size = largest;
+    for (;; size = size * WARM_UP_STEP < largest ? size * WARM_UP_STEP : largest) {
         const uint64_t time = time_of(contest, second, size);
         if (!time)
             return false;
