@@ -37,7 +37,7 @@ static const struct config losing = {
 #endif
 
 /* On Metal with one device: its knobs are the process's. */
-static const struct config metal_scenario = {
+static const struct config apple = {
     .name = "inject",
     METAL,
     .knobs = "apple,disorder",
@@ -45,7 +45,7 @@ static const struct config metal_scenario = {
     .failing = true,
 };
 
-static const struct config metal_losing = {
+static const struct config apple_losing = {
     .name = "inject",
     METAL,
     .knobs = "apple",
@@ -54,9 +54,33 @@ static const struct config metal_losing = {
     .losing = true,
 };
 
-/* By whether it is on Metal, and whether the device is lost. */
-static const struct config *const scenarios[2][2] = {{&scenario, &losing},
-                                                     {&metal_scenario, &metal_losing}};
+/* Managed storage. */
+static const struct config amd = {
+    .name = "inject",
+    METAL,
+    .knobs = "amd,disorder",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true,
+};
+
+static const struct config amd_losing = {
+    .name = "inject",
+    METAL,
+    .knobs = "amd",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true,
+    .losing = true,
+};
+
+/* By what comes before the failure's name; then by whether the device is lost. */
+static const struct {
+    const char *prefix;
+    const struct config *configs[2];
+} scenarios[] = {
+    {"metal-amd.", {&amd, &amd_losing}},
+    {"metal.", {&apple, &apple_losing}},
+    {"", {&scenario, &losing}},
+};
 
 static const char *const knobs[] = {"fail_alloc", "import_fail", "fail_submit", "fail_exec",
                                     "lose_at"};
@@ -102,8 +126,10 @@ static bool one_knob(struct run *run, const char *knob, uint64_t n, size_t steps
 
 bool inject(const char *what, uint64_t seed, size_t steps)
 {
-    bool metal = strncmp(what, "metal.", 6) == 0;
-    const char *name = metal ? what + 6 : what, *knob = NULL;
+    size_t at = 0;
+    while (strncmp(what, scenarios[at].prefix, strlen(scenarios[at].prefix)) != 0)
+        at++;
+    const char *name = what + strlen(scenarios[at].prefix), *knob = NULL;
     bool allocations = strcmp(name, "allocations") == 0;
     for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++) {
         if (strcmp(name, knobs[i]) == 0)
@@ -117,7 +143,7 @@ bool inject(const char *what, uint64_t seed, size_t steps)
     while (failed) {
         n++;
         bool loses = strcmp(name, "lose_at") == 0;
-        struct run run = {.config = scenarios[metal][loses],
+        struct run run = {.config = scenarios[at].configs[loses],
                           .seed = seed,
                           .steps = steps,
                           .refusing = true,
