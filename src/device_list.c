@@ -9,7 +9,6 @@
 enum {
     NAMES_MAX = 1024,
     LISTED_MAX = 64, /* of each driver */
-    DRIVERS_MAX = 4,
 };
 
 /* --- the list ---------------------------------------------------------------------------------- */
@@ -64,7 +63,10 @@ static void insert(struct entry *entries, size_t count, const struct entry *entr
 static struct entry *list_entries(const char *name, size_t *out_count)
 {
     struct ferry_device_info infos[LISTED_MAX];
-    struct entry *entries = ferry__alloc(DRIVERS_MAX * LISTED_MAX * sizeof *entries);
+    size_t drivers = 0;
+    while (ferry__drivers[drivers])
+        drivers++;
+    struct entry *entries = ferry__alloc(drivers * LISTED_MAX * sizeof *entries);
     if (!entries) {
         (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to list devices");
         return NULL;
@@ -141,7 +143,7 @@ static enum ferry_status no_such_device(const char *name)
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
         struct ferry_device_info info;
         char why[FERRY__WHY_MAX] = "";
-        if (strncmp(name, (*driver)->name, strlen((*driver)->name)))
+        if (!is_of(*driver, name))
             continue;
         if (!(*driver)->list(&info, 1, why) && why[0])
             return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\": %s; there are: %s",
