@@ -39,6 +39,16 @@ struct bench_spec {
     unsigned n; /* 0: 1 */
 };
 
+/* clang-format off */
+#define FERRY_WAY(p, m, count) \
+    {.kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count)}
+#define FERRY_FROM(m) {.kind = BENCH_FERRY, .memory = BENCH_##m}
+#define PEER_WAY(p) {.kind = BENCH_PEER, .peer = PEER_##p}
+#define PEER_FROM(p, m) {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m}
+#define PEER_BATCH(p, count) \
+    {.kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = (count)}
+/* clang-format on */
+
 /* --- devices (bench_session.c) ---------------------------------------------------------------- */
 
 /* One device, opened once for each path and anew for what is pinned: its threads stay where they

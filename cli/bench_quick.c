@@ -34,26 +34,6 @@ enum group {
     {                      \
         .kind = BENCH_SEED \
     }
-#define FERRY_WAY(p, m, count)                                                       \
-    {                                                                                \
-        .kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count) \
-    }
-#define FERRY_FROM(m)                            \
-    {                                            \
-        .kind = BENCH_FERRY, .memory = BENCH_##m \
-    }
-#define PEER_WAY(p)                          \
-    {                                        \
-        .kind = BENCH_PEER, .peer = PEER_##p \
-    }
-#define PEER_FROM(p, m)                                           \
-    {                                                             \
-        .kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m \
-    }
-#define PEER_BATCH(p)                                                         \
-    {                                                                         \
-        .kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = BATCH \
-    }
 
 /* The free ones first. weight: its share of the time. The staged path of what is larger than a
  * chunk is the pipelined one. cuda: run only where CUDA is. */
@@ -94,7 +74,7 @@ static const struct {
                          .specs = {FERRY_WAY(AUTO, WAITING, 1), PEER_WAY(CUDA)}},
     [GROUP_CUDA_BATCH] = {FERRY_OPERATION_UPLOAD, 256, .cuda = true, .weight = 2, .count = 3,
                           .specs = {FERRY_WAY(AUTO, BATCH, BATCH), FERRY_WAY(STAGED, BATCH, BATCH),
-                                    PEER_BATCH(CUDA)}},
+                                    PEER_BATCH(CUDA, BATCH)}},
     [GROUP_1_MIB] = {FERRY_OPERATION_UPLOAD, MIB, .pinned = true, .weight = 2, .count = 2,
                      .specs = {MEMCPY, FERRY_WAY(DIRECT, WAITING, 1)}},
     [GROUP_64_KIB] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .pinned = true, .weight = 2, .count = 2,

@@ -10,26 +10,6 @@ enum { SIZES_MAX = 9 };
 enum { UPLOAD = 1 << FERRY_OPERATION_UPLOAD, DOWNLOAD = 1 << FERRY_OPERATION_DOWNLOAD };
 enum { COPY = 1 << FERRY_OPERATION_COPY, FILL = 1 << FERRY_OPERATION_FILL };
 
-#define FERRY_WAY(p, m, count)                                                       \
-    {                                                                                \
-        .kind = BENCH_FERRY, .path = FERRY_PATH_##p, .mode = BENCH_##m, .n = (count) \
-    }
-#define FERRY_FROM(m)                            \
-    {                                            \
-        .kind = BENCH_FERRY, .memory = BENCH_##m \
-    }
-#define PEER_WAY(p)                          \
-    {                                        \
-        .kind = BENCH_PEER, .peer = PEER_##p \
-    }
-#define PEER_FROM(p, m)                                           \
-    {                                                             \
-        .kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m \
-    }
-#define PEER_BATCH(p, count)                                                    \
-    {                                                                           \
-        .kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = (count) \
-    }
 #define YARDSTICKS               \
     {.kind = BENCH_MEMCPY},      \
     {                            \

@@ -37,40 +37,16 @@ static const struct config losing = {
 #endif
 
 /* On Metal with one device: its knobs are the process's. */
-static const struct config apple = {
-    .name = "inject",
-    METAL,
-    .knobs = "apple,disorder",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-};
+#define ON_METAL(named)                                         \
+    .name = "inject", METAL, .knobs = (named), .failing = true, \
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2}
 
-static const struct config apple_losing = {
-    .name = "inject",
-    METAL,
-    .knobs = "apple",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-    .losing = true,
-};
+static const struct config apple = {ON_METAL("apple,disorder")};
+static const struct config apple_losing = {ON_METAL("apple"), .losing = true};
 
 /* Managed storage. */
-static const struct config amd = {
-    .name = "inject",
-    METAL,
-    .knobs = "amd,disorder",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-};
-
-static const struct config amd_losing = {
-    .name = "inject",
-    METAL,
-    .knobs = "amd",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-    .losing = true,
-};
+static const struct config amd = {ON_METAL("amd,disorder")};
+static const struct config amd_losing = {ON_METAL("amd"), .losing = true};
 
 /* By what comes before the failure's name; then by whether the device is lost. */
 static const struct {
