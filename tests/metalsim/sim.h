@@ -95,7 +95,7 @@ void sim_breach(enum metalsim_rule rule, const char *format, ...)
 void sim_enter(void *object);
 void sim_leave(void *object);
 
-/* --- the one state (sim_device.c); lock guards all of it ----------------- */
+/* --- the one state (sim_device.c); lock guards all of it ------------------------- */
 
 struct sim_state {
     pthread_mutex_t lock;
