@@ -1,3 +1,4 @@
+#include "env.h"
 #include "triton.h"
 
 #include <dlfcn.h>
@@ -96,7 +97,7 @@ static bool write_config(const char *path, const struct triton_options *options,
 static bool write_repository(struct triton_server *server, const struct triton_options *options,
                              int64_t device_id, char *why)
 {
-    const char *folder = getenv("TMPDIR");
+    const char *folder = ferry__env("TMPDIR");
     char name[REPOSITORY_MAX], path[REPOSITORY_MAX + 64];
     int length = snprintf(name, sizeof name, "%s/ferry-triton-XXXXXX",
                           folder != NULL && folder[0] != 0 ? folder : "/tmp");

@@ -1,7 +1,7 @@
+#include "env.h"
 #include "internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -147,7 +147,7 @@ void ferry__device_unref(struct ferry_device *device)
 static enum ferry_status forced_path(const struct ferry_device_params *params,
                                      enum ferry_path *out_path)
 {
-    const char *name = getenv("FERRY_PATH");
+    const char *name = ferry__env("FERRY_PATH");
     *out_path = params->path;
     if ((unsigned)params->path > FERRY_PATH_IMPORTED)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,

@@ -1,7 +1,7 @@
+#include "env.h"
 #include "internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Devices: which there are, which is the best, and opening one of them by its name. */
@@ -154,7 +154,7 @@ static enum ferry_status no_such_device(const char *name)
 
 static const char *name_from_environment(void)
 {
-    const char *name = getenv("FERRY_DEVICE");
+    const char *name = ferry__env("FERRY_DEVICE");
     return name && name[0] ? name : NULL;
 }
 

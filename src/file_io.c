@@ -1,8 +1,8 @@
+#include "env.h"
 #include "file.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -248,7 +248,7 @@ void ferry__files_trim(struct ferry_device *device)
 static struct ferry__file_io *make_io(struct ferry_device *device)
 {
     struct ferry__file_io *io = ferry__alloc(sizeof *io);
-    const char *choice = getenv("FERRY_FILE_IO");
+    const char *choice = ferry__env("FERRY_FILE_IO");
     if (!io)
         goto failed;
     io->device = device;

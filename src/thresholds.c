@@ -1,3 +1,4 @@
+#include "env.h"
 #include "internal.h"
 
 #include <assert.h>
@@ -98,7 +99,7 @@ enum ferry_status ferry__thresholds_choose(const struct ferry_device_params *par
                                            struct ferry__threshold_choice *out_choice)
 {
     char words[512];
-    const char *environment = getenv("FERRY_THRESHOLDS");
+    const char *environment = ferry__env("FERRY_THRESHOLDS");
     *out_choice = (struct ferry__threshold_choice){
         .given = params->thresholds,
         .measure = params->no_measuring ? FERRY__MEASURE_NEVER : FERRY__MEASURE_GPU};

@@ -1,10 +1,10 @@
+#include "env.h"
 #include "internal.h"
 #include "trace_event.h"
 #include "trace_file.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -372,7 +372,7 @@ static void introduce(const struct ferry_device *device)
 
 void ferry__trace_open(struct ferry_device *device)
 {
-    const char *name = getenv("FERRY_TRACE");
+    const char *name = ferry__env("FERRY_TRACE");
     char why[512] = "";
     if (name == NULL || name[0] == '\0')
         return;

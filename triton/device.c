@@ -1,3 +1,4 @@
+#include "env.h"
 #include "internal.h"
 
 #include <stdio.h>
@@ -97,7 +98,7 @@ static struct alias *aliases; /* under the lock; kept as long as the process */
 
 static const char *asked_name(const struct ferry_device_params *params)
 {
-    const char *environment = getenv("FERRY_DEVICE");
+    const char *environment = ferry__env("FERRY_DEVICE");
     return params->name ? params->name : environment ? environment : "";
 }
 

@@ -1,7 +1,7 @@
+#include "env.h"
 #include "host_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum { QUEUES_THERE_ARE = 4 }; /* unless the knob says another number */
@@ -32,7 +32,7 @@ static size_t host_list(struct ferry_device_info *infos, size_t capacity, char *
 {
     struct host_knobs knobs;
     ferry__host_knobs_default(&knobs);
-    if (!ferry__host_knobs_parse(&knobs, getenv("FERRY_HOST"), why)) {
+    if (!ferry__host_knobs_parse(&knobs, ferry__env("FERRY_HOST"), why)) {
         ferry__host_knobs_default(&knobs); /* the devices are there all the same; open tells */
     }
     size_t count = (size_t)knob(&knobs, HOST_DEVICES);
@@ -153,7 +153,7 @@ static enum ferry_status host_open(const struct ferry__open_params *params, void
     }
     enum ferry_status status = FERRY_ERROR_INVALID_ARGUMENT;
     ferry__host_knobs_default(&device->knobs);
-    if (!ferry__host_knobs_parse(&device->knobs, getenv("FERRY_HOST"), why)) {
+    if (!ferry__host_knobs_parse(&device->knobs, ferry__env("FERRY_HOST"), why)) {
         goto free_device;
     }
     if (params->index >= knob(&device->knobs, HOST_DEVICES)) {

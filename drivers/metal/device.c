@@ -1,8 +1,8 @@
+#include "env.h"
 #include "state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,7 +33,7 @@ enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const ch
 /* The index of the environment variable's value among names; count: unset, or none of them. */
 static int choice(const char *variable, const char *const *names, int count)
 {
-    const char *value = getenv(variable);
+    const char *value = ferry__env(variable);
     if (!value || !*value)
         return count;
     for (int i = 0; i < count; i++)

@@ -1,9 +1,9 @@
 #include "objc.h"
+#include "env.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct mtl_runtime ferry__mtl;
@@ -117,7 +117,7 @@ static bool find_functions(const struct libraries *libraries)
 static void load(void)
 {
     struct libraries libraries = {.count = 0};
-    const char *paths = getenv("FERRY_METAL_LIBRARIES");
+    const char *paths = ferry__env("FERRY_METAL_LIBRARIES");
     if (!open_libraries(paths && *paths ? paths : default_libraries, &libraries) ||
         !find_functions(&libraries))
         return;

@@ -1,10 +1,10 @@
 #include "kernel.h"
 
+#include "env.h"
 #include "vk.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const uint32_t code[] = {
@@ -30,7 +30,7 @@ enum vulkan_engine ferry__vulkan_engine(void)
         [VULKAN_ENGINE_COPY] = "copy",
         [VULKAN_ENGINE_KERNEL] = "kernel",
     };
-    const char *value = getenv("FERRY_VULKAN_ENGINE");
+    const char *value = ferry__env("FERRY_VULKAN_ENGINE");
     if (!value || !*value)
         return VULKAN_ENGINE_AUTO;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -1,8 +1,8 @@
+#include "env.h"
 #include "vk.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -87,7 +87,7 @@ static enum ferry_status load(struct vulkan_functions *vk, enum kind kind, VkIns
 
 static const char *library_name(void)
 {
-    const char *name = getenv("FERRY_VULKAN_LIBRARY");
+    const char *name = ferry__env("FERRY_VULKAN_LIBRARY");
     return name && *name ? name : "libvulkan.so.1";
 }
 

@@ -209,6 +209,20 @@ def environment(tree, programs):
         f"no page tells of {name}" for name in sorted(read) if name not in pages]
 
 
+_READS_ENVIRONMENT = r"\b(?:secure_getenv|getenv|environ)\b"
+
+
+def secure(tree, programs):
+    """What we ship asks for the environment by ferry__env, which a setuid program gets nothing of.
+    """
+    ours = [path for path in tree.files if re.match(
+        r"(src|drivers|models|dlpack|triton|cli|bench)/.*\.[ch]$", path)]
+    asks = [path for path in ours if re.search(_READS_ENVIRONMENT, tree.read(path))]
+    return [f"{path}: reads the environment without ferry__env (src/env.h)" for path in asks
+            if not re.fullmatch(r"src/(base/)?env\w*\.[ch]", path)] + (
+        [] if asks else ["nobody reads the environment"])
+
+
 def knobs(tree, programs):
     """host-driver.md has a row for each knob, and for no other."""
     rows = tree.read("drivers/host/knobs.c").partition("rows[] = {")[2].partition("};")[0]
@@ -249,5 +263,5 @@ def _differ(page, there, told, what):
     return wrong if there else [f"no {what} was found"]
 
 
-ALL = [links, quotes, snippets, commands, words, paths, statuses, metrics, environment, knobs,
-       folders, messages]
+ALL = [links, quotes, snippets, commands, words, paths, statuses, metrics, environment, secure,
+       knobs, folders, messages]

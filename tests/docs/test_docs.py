@@ -33,6 +33,8 @@ FAULTS = [
     ("metrics", "include/ferry/stats.inc", "Batches submitted", "Batches seen"),
     ("environment", "man/ferry.3", ".It Ev FERRY_PATH", ".It Ev FERRY_WAY"),
     ("environment", "src/device.c", '"FERRY_PATH"', '"FERRY_WAY"'),
+    ("secure", "drivers/vulkan/loader.c", "ferry__env(", "getenv("),
+    ("secure", "triton/device.c", "ferry__env(", "secure_getenv("),
     ("knobs", "docs/host-driver.md", "| `no_map` |", "| `no_maps` |"),
     ("knobs", "drivers/host/knobs.c", '{"no_map"', '{"mapless"'),
     ("folders", "CONTRIBUTING.md", "| `drivers/` |", "| `driver/` |"),
