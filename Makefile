@@ -1,49 +1,70 @@
-# make         builds the library and the command
-# make run     moves a real file through private memory and proves every byte (FILE=, DEVICE=)
-# make test    builds and runs all tests: optimised, then under the sanitizers
-# make bench   measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
+# make            builds the library and the command
+# make run        moves a real file through private memory and proves every byte (FILE=, DEVICE=)
+# make test       builds and runs all tests: optimised, then under the sanitizers
+# make bench      measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
+# make docs       makes a reference of the headers
+# make package    makes the Debian packages in dist/
+# make install    installs what `make` built (PREFIX=/usr/local, DESTDIR=)
+# make uninstall  removes what the last `make install` wrote
 # make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
-# make package   makes the Debian packages in build/deb
-# make install PREFIX=/usr/local
-# make format  lays out the C by clang-format 14
-# Each of the first four installs what is missing (scripts/setup.sh).
+# make format     lays out the C by clang-format 14
+# What is missing is installed first, by scripts/setup.sh, for that purpose only.
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PREFIX ?= /usr/local
 FILE ?=
 DEVICE ?=
 SECONDS ?=
 
+# Scripts read these from the environment, as they were typed: nothing in them is special to a shell
+# or to make.
+override FILE := $(value FILE)
+override DEVICE := $(value DEVICE)
+override PREFIX := $(value PREFIX)
+override SECONDS := $(value SECONDS)
+SECONDS_EACH := $(SECONDS)
+export FILE DEVICE PREFIX SECONDS_EACH JOBS
+unexport SECONDS
+# Nor are they handed to the make that CMake runs.
+MAKEOVERRIDES =
 MAKEFLAGS += --no-print-directory
 
-all: setup
-	cmake --preset release
-	cmake --build --preset release --parallel $(JOBS)
+build = cmake --preset release && cmake --build --preset release --parallel $(JOBS) --target
 
-setup:
-	scripts/setup.sh
+all:
+	scripts/setup.sh build
+	$(build) ferry_all
 
-run: setup
-	cmake --preset release
-	cmake --build --preset release --parallel $(JOBS) --target ferry_command
-	FILE='$(FILE)' DEVICE='$(DEVICE)' scripts/run.sh
+# A file of your own needs no model file.
+run:
+	scripts/setup.sh $(if $(FILE),build,run)
+	$(build) ferry_command
+	scripts/run.sh
 
 bench:
 	scripts/setup.sh bench
-	cmake --preset release
-	cmake --build --preset release --parallel $(JOBS) --target ferry_command
-	DEVICE='$(DEVICE)' SECONDS_EACH='$(SECONDS)' scripts/bench.sh
+	$(build) ferry_command
+	scripts/bench.sh
 
-test: setup
-	JOBS=$(JOBS) scripts/test.sh
+test:
+	scripts/setup.sh test
+	scripts/test.sh
 
-macos-cross:
-	JOBS=$(JOBS) scripts/macos_cross.sh
+docs:
+	scripts/setup.sh docs
+	cmake --preset release && cmake --build --preset release --target ferry_reference
 
-package: setup
-	scripts/package.sh build/deb
+package:
+	scripts/setup.sh build
+	scripts/package.sh build/deb dist
 
 install:
-	cmake --install build/release --prefix '$(PREFIX)'
+	scripts/install.sh
+
+uninstall:
+	scripts/install.sh --undo
+
+macos-cross:
+	scripts/macos_cross.sh
 
 format:
 	scripts/format.sh
@@ -51,4 +72,4 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: all setup run bench test macos-cross package install format clean
+.PHONY: all run bench test docs package install uninstall macos-cross format clean

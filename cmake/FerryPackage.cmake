@@ -23,6 +23,10 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libferry${FERRY_ABI})
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "The shared library.")
+# Opened when it is needed, so that nothing depends on it; without it no GPU is found.
+if("vulkan" IN_LIST FERRY_DRIVERS_IN)
+  set(CPACK_DEBIAN_LIBRARY_PACKAGE_RECOMMENDS libvulkan1)
+endif()
 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libferry-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)

@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tools=gcc,g++,libc6-dev,cmake,make,pkg-config
 
-scripts/package.sh build/deb
+scripts/package.sh build/deb dist
 
 if [ $# -gt 0 ]; then
     cp -a "$1" "$work/root"
@@ -17,7 +17,7 @@ else
     debootstrap --variant=minbase --include="$tools" bookworm "$work/root"
 fi
 mkdir "$work/root/ferry"
-cp -r build/deb/*.deb examples "$work/root/ferry"
+cp -r dist/*.deb examples "$work/root/ferry"
 mkdir -p "$work/root/ferry/tests"
 cp -r tests/install "$work/root/ferry/tests"
 cp tests/cpp/*.inc "$work/root/ferry"

@@ -238,7 +238,8 @@ def folders(tree, programs):
     there = {path.split("/")[0] for path in tree.files if "/" in path and path[0] != "."}
     told = {name.split("/")[0] for cell in re.findall(r"^\| (`.*?/`.*?) \|", page, re.M)
             for name in re.findall(r"`([\w/]+/)`", cell)}
-    packages = re.search(r'^debian="(.*?)"', tree.read("scripts/setup.sh"), re.M | re.S)[1].split()
+    packages = " ".join(re.findall(r'^debian_\w+="(.*?)"', tree.read("scripts/setup.sh"),
+                                   re.M | re.S)).split()
     return _differ("CONTRIBUTING.md", there, told, "folder") + [
         f"CONTRIBUTING.md: nothing about the package {name}" for name in packages
         if f"`{name}`" not in page]

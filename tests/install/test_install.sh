@@ -57,6 +57,15 @@ exports() {
     [ -s "$dir/shown" ] && [ -s "$dir/declared" ] && [ ! -s "$dir/lacking" ] && [ ! -s "$dir/foreign" ]
 }
 
+# What was installed goes again, with the folders that were Ferry's.
+uninstall() {
+    DESTDIR="$dir/stage" "$cmake" --install "$build" --prefix /usr/local >/dev/null &&
+        [ -n "$(find "$dir/stage" -name ferry.h)" ] &&
+        DESTDIR="$dir/stage" BUILD="$build" "$source/scripts/install.sh" --undo || return 1
+    find "$dir/stage" -type f -o -type l -o -name '*erry*'
+    [ -z "$(find "$dir/stage" -type f -o -type l -o -name '*erry*')" ]
+}
+
 echo "[==========] Running the installation's tests"
 check "install" install_and_move
 pc=$(find "$dir/prefix" -name ferry.pc)
@@ -75,5 +84,6 @@ done
 check "find_package" with_cmake find_package -DCMAKE_PREFIX_PATH="$dir/prefix"
 check "add_subdirectory" with_cmake subdirectory -DFERRY_SOURCE="$source"
 check "exports" exports
+check "uninstall" uninstall
 
 summary

@@ -31,6 +31,7 @@ depends() {
     cat "$dir"/*/control
     version=$(sed -n 's/^Version: //p' "$dir/libferry0/control")
     grep -q '^Depends: .*libc6 (>= ' "$dir/libferry0/control" &&
+        grep -qx 'Recommends: libvulkan1' "$dir/libferry0/control" &&
         grep -qF "Depends: libferry0 (= $version)" "$dir/libferry-dev/control" &&
         grep -qF "libferry0 (= $version)" "$dir/ferry-tools/control"
 }
