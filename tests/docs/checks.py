@@ -168,7 +168,7 @@ def paths(tree, programs):
         pattern = re.escape(path).replace(r"\*", "[^/]*")
         found = any(re.match(rf"(?:.*/)?{pattern}(?:/|$)", file)
                     for file in tree.files + ["include/" + f for f in tree.files])
-        if not found and not path.startswith("build") and path not in _others(tree):
+        if not found and not path.startswith(("build", "dist")) and path not in _others(tree):
             wrong.append(f"{page}: `{code}` is not there")
     return wrong if seen else ["no page names a file"]
 
