@@ -59,7 +59,8 @@ static struct ferry__hull *find_hull(struct ferry__sub *sub, const void *space)
     if (sub->hull_count == FERRY__HULLS_MAX)
         return NULL;
     struct ferry__hull *hull = &sub->hulls[sub->hull_count++];
-    *hull = (struct ferry__hull){space, UINT64_MAX, 0, UINT64_MAX, 0};
+    *hull =
+        (struct ferry__hull){.space = space, .write_begin = UINT64_MAX, .read_begin = UINT64_MAX};
     return hull;
 }
 
@@ -97,23 +98,62 @@ static bool meets_hull(const struct ferry__hull *hull, struct extent written, st
            meets(read.begin, read.end, hull->write_begin, hull->write_end);
 }
 
-/* Could it touch what a command since the last barrier touches? The hulls say no quickly; where they
- * cannot, the commands themselves are asked. */
-static bool meets_run(const struct ferry__sub *sub, const struct ferry__command *command)
+static bool meets_indexed(const struct ferry__hull *hull, struct extent written, struct extent read)
 {
-    enum { ASKED_MAX = 256 };
+    if (hull->space == written.space &&
+        (ferry__intervals_meet(&hull->written, written.begin, written.end) ||
+         ferry__intervals_meet(&hull->read, written.begin, written.end)))
+        return true;
+    return hull->space == read.space && ferry__intervals_meet(&hull->written, read.begin, read.end);
+}
+
+/* Puts commands into the exact sets, up to the last one, which may still grow. Their memories have
+ * hulls. False: no host memory. */
+static bool index_run(struct ferry__sub *sub)
+{
+    for (; sub->indexed + 1 < sub->command_count; sub->indexed++) {
+        const struct ferry__command *command = &sub->commands[sub->indexed];
+        const struct extent written = extent_written(command), read = extent_read(command);
+        if (!ferry__intervals_add(&find_hull(sub, written.space)->written, &sub->intervals,
+                                  written.begin, written.end) ||
+            (read.space && !ferry__intervals_add(&find_hull(sub, read.space)->read, &sub->intervals,
+                                                 read.begin, read.end)))
+            return false;
+    }
+    return true;
+}
+
+/* Does it touch what a command since the last barrier touches? The hulls say no quickly; where they
+ * cannot, a few commands are asked themselves, and many by the sets of what they touch. */
+static bool meets_run(struct ferry__sub *sub, const struct ferry__command *command)
+{
+    enum { FEW = 16 };
     const struct extent written = extent_written(command), read = extent_read(command);
     bool maybe = false;
     for (size_t i = 0; i < sub->hull_count && !maybe; i++)
         maybe = meets_hull(&sub->hulls[i], written, read);
     if (!maybe)
         return false;
-    if (sub->command_count - sub->run > ASKED_MAX)
-        return true;
-    for (size_t i = sub->run; i < sub->command_count; i++)
+    size_t asked = sub->run;
+    if (sub->command_count - sub->run > FEW) {
+        if (!index_run(sub))
+            return true;
+        for (size_t i = 0; i < sub->hull_count; i++)
+            if (meets_indexed(&sub->hulls[i], written, read))
+                return true;
+        asked = sub->indexed;
+    }
+    for (size_t i = asked; i < sub->command_count; i++)
         if (commands_meet(&sub->commands[i], command))
             return true;
     return false;
+}
+
+void ferry__run_begin(struct ferry__sub *sub)
+{
+    sub->run = sub->indexed = sub->command_count;
+    sub->hull_count = 0;
+    ferry__interval_pool_clear(&sub->intervals);
 }
 
 /* Does a copy go on where the last one ends, on both sides? Then they are one. Nothing lies between
@@ -138,14 +178,11 @@ enum ferry_status ferry__add_command(const struct ferry_device *device, struct f
                         sizeof *sub->commands))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
     command.barrier = sub->command_count > sub->run && meets_run(sub, &command);
-    if (command.barrier) {
-        sub->run = sub->command_count;
-        sub->hull_count = 0;
-    }
+    if (command.barrier)
+        ferry__run_begin(sub);
     if (!note(sub, &command)) {
         command.barrier = true;
-        sub->run = sub->command_count;
-        sub->hull_count = 0;
+        ferry__run_begin(sub);
         note(sub, &command);
     }
     sub->added++;

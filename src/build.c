@@ -18,6 +18,7 @@ static void sub_free(struct ferry__sub *sub)
     ferry__free(sub->keeps);
     ferry__free(sub->uploads);
     ferry__free(sub->outs);
+    ferry__interval_pool_finish(&sub->intervals);
     ferry__free(sub);
 }
 
@@ -41,7 +42,8 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
     sub->queue = queue;
     sub->record = (struct ferry__record){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
-    sub->upload_count = sub->out_count = sub->hull_count = sub->run = 0;
+    sub->upload_count = sub->out_count = 0;
+    ferry__run_begin(sub);
     sub->added = sub->staged = sub->items = sub->submitted_ns = 0;
     sub->bridges = false;
     sub->slots = NULL;

@@ -9,6 +9,7 @@
 
 #include "base.h"
 #include "driver.h"
+#include "interval.h"
 #include "plan.h"
 
 struct ferry__op;
@@ -324,8 +325,10 @@ struct ferry__sub {
     struct ferry__hull {
         const void *space; /* the host's addresses, or a native allocation */
         uint64_t write_begin, write_end, read_begin, read_end;
+        struct ferry__intervals written, read; /* exactly, by the commands that are indexed */
     } hulls[FERRY__HULLS_MAX];
-    size_t hull_count;
+    size_t hull_count, indexed;
+    struct ferry__interval_pool intervals;
 };
 
 struct ferry__queue {
@@ -573,6 +576,7 @@ enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *
 /* The host's part of a bounce: what was read and what is to be written, in op->bounce. */
 void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op);
 /* Adds a command, with a barrier before it where it needs one (barrier.c). */
+void ferry__run_begin(struct ferry__sub *sub); /* what comes next follows a barrier, or nothing */
 enum ferry_status ferry__add_command(const struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__command command);
 /* Adds the commands of a copy whose ranges do not overlap. */
