@@ -30,10 +30,25 @@ enum ferry_status ferry__fail(enum ferry_status status, const char *format, ...)
 /* Sets this thread's ferry_last_error() to why, logs nothing: for a reason that was logged. */
 void ferry__set_error(const char *why);
 
+/* What fails between these two on this thread leaves the user's ferry_last_error() alone, unless the
+ * status says that it was not recovered from. In between, ferry_last_error() is of what was tried,
+ * and so it stays until something else is. They nest. */
+void ferry__error_begin(void);
+void ferry__error_end(enum ferry_status status);
+
 /* --- log (log.c) ------------------------------------------------------------------------------ */
 
 void ferry__log(enum ferry_log_level level, const char *format, ...)
     FERRY__PRINTF(2, 3) FERRY__COLD;
+
+/* A message that is logged while this thread holds locks taken by these is kept until it has released
+ * the last of them: the user's function runs under no lock of ours. */
+void ferry__lock(pthread_mutex_t *mutex);
+void ferry__unlock(pthread_mutex_t *mutex);
+/* May return though nobody has signalled, as any wait on a condition. */
+void ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+/* Before a wait: gives what was kept to the log. True: the lock was given up for that. */
+bool ferry__log_kept(pthread_mutex_t *mutex);
 
 /* --- threads and time (thread.c) -------------------------------------------------------------- */
 

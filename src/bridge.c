@@ -42,24 +42,24 @@ struct ferry__bridge {
 
 static void fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why)
 {
-    pthread_mutex_lock(&bridge->lock);
+    ferry__lock(&bridge->lock);
     if (!bridge->status) {
         bridge->status = status;
         snprintf(bridge->why, sizeof bridge->why, "%s", why);
     }
-    pthread_mutex_unlock(&bridge->lock);
+    ferry__unlock(&bridge->lock);
 }
 
 /* The half has something to do again. Under no lock. */
 static void poke(struct ferry__op *half)
 {
     struct ferry_device *device = half->device;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     half->poked = true;
     if (!half->unhanded)
         ferry__ready_push(half);
     ferry__kick(device);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 static void poke_write(struct ferry__bridge *bridge)
@@ -114,14 +114,14 @@ static void slot_free(struct ferry__bridge *bridge, struct slot *slot)
 static void lock_both(struct ferry__bridge *bridge)
 {
     const bool first = bridge->source->id < bridge->destination->id;
-    pthread_mutex_lock(first ? &bridge->source->lock : &bridge->destination->lock);
-    pthread_mutex_lock(first ? &bridge->destination->lock : &bridge->source->lock);
+    ferry__lock(first ? &bridge->source->lock : &bridge->destination->lock);
+    ferry__lock(first ? &bridge->destination->lock : &bridge->source->lock);
 }
 
 static void unlock_both(struct ferry__bridge *bridge)
 {
-    pthread_mutex_unlock(&bridge->source->lock);
-    pthread_mutex_unlock(&bridge->destination->lock);
+    ferry__unlock(&bridge->source->lock);
+    ferry__unlock(&bridge->destination->lock);
 }
 
 /* Either device may be closed now: it waits for the chunks of its memory. */
@@ -265,11 +265,11 @@ static struct slot *find_slot(struct ferry__bridge *bridge, enum slot_state stat
 static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
-    pthread_mutex_lock(&bridge->lock);
+    ferry__lock(&bridge->lock);
     struct slot *slot = find_slot(bridge, FREE);
     if (bridge->status || !slot) {
         const bool stop = bridge->status != FERRY_OK;
-        pthread_mutex_unlock(&bridge->lock);
+        ferry__unlock(&bridge->lock);
         return stop ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
     }
     slot->state = READING;
@@ -278,7 +278,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     slot->sub = sub;
     bridge->read_at += slot->size;
     const bool last = bridge->read_at == bridge->size;
-    pthread_mutex_unlock(&bridge->lock);
+    ferry__unlock(&bridge->lock);
     const uint64_t align = device->limits.copy_alignment;
     const struct ferry__memory *memory = bridge->read->items[0].src->memory;
     const uint64_t skip = near_skip(bridge, slot), begin = bridge->src + slot->at - skip;
@@ -382,7 +382,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
                                       struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
     while (bridge->write_at < bridge->size) {
-        pthread_mutex_lock(&bridge->lock);
+        ferry__lock(&bridge->lock);
         struct slot *slot = next_to_write(bridge);
         if ((*out_status = bridge->status))
             ferry__set_error(bridge->why);
@@ -395,7 +395,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             slot->sub = sub;
             bridge->write_at += merge ? 0 : slot->size;
         }
-        pthread_mutex_unlock(&bridge->lock);
+        ferry__unlock(&bridge->lock);
         if (*out_status)
             return FERRY__EMIT_FAILED;
         if (!slot)
@@ -448,9 +448,9 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
     for (size_t i = 0; i < 2; i++) {
         struct slot *slot = &bridge->slots[i];
         enum slot_state next = FREE;
-        pthread_mutex_lock(&bridge->lock);
+        ferry__lock(&bridge->lock);
         const bool mine = slot->sub == sub;
-        pthread_mutex_unlock(&bridge->lock);
+        ferry__unlock(&bridge->lock);
         if (!mine)
             continue;
         enum ferry_status status = sub->record.status;
@@ -458,10 +458,10 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
             status = step(bridge, slot, &next);
         if (status)
             fail(bridge, status, why);
-        pthread_mutex_lock(&bridge->lock);
+        ferry__lock(&bridge->lock);
         slot->sub = NULL;
         slot->state = next;
-        pthread_mutex_unlock(&bridge->lock);
+        ferry__unlock(&bridge->lock);
     }
     poke(bridge->read);
     poke_write(bridge);
@@ -478,7 +478,7 @@ void ferry__bridge_half_done(struct ferry__op *half)
         fail(half->bridge, half->status, half->why);
         poke(write);
     }
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     if (half->status && !write->items[0].status) {
         write->items[0].status = half->status;
         snprintf(write->why, sizeof write->why, "%s", half->why);
@@ -486,7 +486,7 @@ void ferry__bridge_half_done(struct ferry__op *half)
     write->undone--;
     ferry__op_try_done(write);
     ferry__kick(device);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 /* --- submitting -------------------------------------------------------------------------------- */
@@ -576,12 +576,12 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
 static enum ferry_status wait_for(struct ferry__op *write)
 {
     struct ferry_device *device = write->device;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
     const enum ferry_status status = write->status;
     if (status)
         ferry__set_error(write->why);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     return status;
 }
 

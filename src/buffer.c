@@ -43,22 +43,22 @@ static void set_reach(struct ferry_buffer *buffer)
 static void link_buffer(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     buffer->next = device->buffers;
     if (buffer->next)
         buffer->next->previous = buffer;
     device->buffers = buffer;
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 static void unlink_buffer(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     *(buffer->previous ? &buffer->previous->next : &device->buffers) = buffer->next;
     if (buffer->next)
         buffer->next->previous = buffer->previous;
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 static void count_made(struct ferry_device *device, uint64_t size)
@@ -252,7 +252,7 @@ static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, co
     marker->uses[0] =
         (struct ferry__use_node){.buffer = buffer, .op = marker, .access = FERRY_ACCESS_WRITE};
     marker->use_count = 1;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     enum ferry_status status = ferry__enter(marker);
     if (!status &&
         !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns))) {
@@ -264,7 +264,7 @@ static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, co
                           : ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use after %llu ns", what,
                                         ferry__label(buffer), (unsigned long long)timeout_ns);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     ferry__op_unref(marker);
     return status;
 }
@@ -305,10 +305,10 @@ enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_content
         return status;
     if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents")))
         return status;
-    pthread_mutex_lock(&buffer->device->lock);
+    ferry__lock(&buffer->device->lock);
     if ((status = buffer->failure.status))
         ferry__set_error(buffer->failure.why);
-    pthread_mutex_unlock(&buffer->device->lock);
+    ferry__unlock(&buffer->device->lock);
     if (!status)
         *out_contents = buffer->host;
     return status;

@@ -388,9 +388,12 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub)
         const uint64_t returns = device->staging_returns;
         op->poked = false;
         pthread_mutex_unlock(&device->lock);
+        ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = ferry__emit(device, sub, op, &status);
         pthread_mutex_lock(&device->lock);
-        if (!settle(device, sub, op, result, status, returns))
+        const bool more = settle(device, sub, op, result, status, returns);
+        ferry__error_end(FERRY_OK);
+        if (!more)
             break;
     }
 }

@@ -20,11 +20,11 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
 {
-    pthread_mutex_lock(&all_lock);
+    ferry__lock(&all_lock);
 }
 static void after_fork(void)
 {
-    pthread_mutex_unlock(&all_lock);
+    ferry__unlock(&all_lock);
 }
 
 /* In the child the devices' threads are gone and their locks as they were: nothing is touched. */
@@ -33,7 +33,7 @@ static void after_fork_in_child(void)
     for (struct ferry_device *device = all_devices; device; device = device->all_next)
         atomic_store(&device->dead, FERRY__FORKED);
     all_devices = NULL;
-    pthread_mutex_unlock(&all_lock);
+    ferry__unlock(&all_lock);
 }
 
 static void watch_forks(void)
@@ -55,7 +55,7 @@ static bool all_add(struct ferry_device *device)
     enum { IDS = (1 << FERRY__DEVICE_BITS) - 1 };
     unsigned tried = 0;
     pthread_once(&fork_once, watch_forks);
-    pthread_mutex_lock(&all_lock);
+    ferry__lock(&all_lock);
     do
         last_id = last_id % IDS + 1;
     while (id_taken(last_id) && ++tried < IDS);
@@ -65,19 +65,19 @@ static bool all_add(struct ferry_device *device)
         device->all_next = all_devices;
         all_devices = device;
     }
-    pthread_mutex_unlock(&all_lock);
+    ferry__unlock(&all_lock);
     return found;
 }
 
 static void all_remove(struct ferry_device *device)
 {
-    pthread_mutex_lock(&all_lock);
+    ferry__lock(&all_lock);
     struct ferry_device **link = &all_devices;
     while (*link && *link != device)
         link = &(*link)->all_next;
     if (*link)
         *link = device->all_next;
-    pthread_mutex_unlock(&all_lock);
+    ferry__unlock(&all_lock);
 }
 
 /* --- states ------------------------------------------------------------------------------------ */
@@ -327,7 +327,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
 /* Nobody can end external work any more. */
 static void end_externals(struct ferry_device *device)
 {
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     struct ferry__op *op = device->live_first;
     while (op) {
         if (op->kind != FERRY__OP_EXTERNAL || op->ended) {
@@ -339,19 +339,19 @@ static void end_externals(struct ferry_device *device)
         ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");
         op = device->live_first;
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 /* What is still alive is good for destroy only: its memory goes with the device. */
 static void orphan_buffers(struct ferry_device *device)
 {
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     for (struct ferry_buffer *buffer = device->buffers; buffer; buffer = buffer->next) {
         if (!buffer->release)
             ferry__memory_give(device, &buffer->place);
         buffer->zombie = true;
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 void ferry__device_close_now(struct ferry_device *device)
@@ -404,9 +404,9 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
         return status;
     struct ferry_stats stats;
     ferry__metrics_read(&device->metrics, &stats);
-    pthread_mutex_lock(&device->memory.lock);
+    ferry__lock(&device->memory.lock);
     const uint64_t allocated = device->memory.allocated, total = device->info.total_memory;
-    pthread_mutex_unlock(&device->memory.lock);
+    ferry__unlock(&device->memory.lock);
     uint64_t available = allocated < total ? total - allocated : 0;
     if (device->driver->memory_available)
         available = device->driver->memory_available(device->state);
@@ -446,10 +446,10 @@ enum ferry_status ferry_device_trim(ferry_device *device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_trim: device is NULL");
     if ((status = ferry__device_dead(device, "ferry_device_trim")))
         return status;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     struct trim_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     (void)ferry__memory_trim(device);
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);

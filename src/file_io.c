@@ -47,25 +47,25 @@ static void carry_out(struct ferry__file_request *request)
 static void *run(void *arg)
 {
     struct ferry__file_io *io = arg;
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&io->lock);
     while (io->first || !io->stop) {
         struct ferry__file_request *request = io->first;
         if (!request) {
             io->idle_threads++;
-            pthread_cond_wait(&io->work, &io->lock);
+            ferry__cond_wait(&io->work, &io->lock);
             io->idle_threads--;
             continue;
         }
         io->first = request->next;
-        pthread_mutex_unlock(&io->lock);
+        ferry__unlock(&io->lock);
         if (atomic_load(&io->device->dead) == FERRY__ALIVE)
             carry_out(request);
         else
             request->error = ECANCELED;
         ferry__file_done(io, request);
-        pthread_mutex_lock(&io->lock);
+        ferry__lock(&io->lock);
     }
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
     return NULL;
 }
 
@@ -86,13 +86,13 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
         ferry__file_ring_begin(io->ring, request);
         return;
     }
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&io->lock);
     *(io->first ? &io->last->next : &io->first) = request;
     io->last = request;
     if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH)
         (void)add_thread(io);
     pthread_cond_signal(&io->work);
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
 }
 
 /* --- slots ------------------------------------------------------------------------------------- */
@@ -146,15 +146,15 @@ static void set_hungry(struct ferry__op *op, bool hungry)
 
 void ferry__file_sated(struct ferry__op *op)
 {
-    pthread_mutex_lock(&op->device->lock);
+    ferry__lock(&op->device->lock);
     set_hungry(op, false);
-    pthread_mutex_unlock(&op->device->lock);
+    ferry__unlock(&op->device->lock);
 }
 
 /* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
 static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write, bool *out_more)
 {
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&io->lock);
     struct ferry__file_slot *slot = io->idle[write];
     const bool more = out_more && !slot && io->slots[write] < io->slots_max;
     if (slot)
@@ -163,16 +163,16 @@ static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write,
         io->slots[write]++;
     if (out_more)
         *out_more = more;
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
     return slot;
 }
 
 /* One was not to be had. True: there are none at all. */
 static bool lost_one(struct ferry__file_io *io, bool write)
 {
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&io->lock);
     const bool none = --io->slots[write] == 0;
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
     return none;
 }
 
@@ -183,12 +183,12 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
     struct ferry__file_io *io = device->files;
     enum ferry_status status = FERRY_OK;
     bool more;
-    pthread_mutex_lock(&device->lock); /* so that none comes back unseen */
+    ferry__lock(&device->lock); /* so that none comes back unseen */
     struct ferry__file_slot *slot = take_idle(io, write, &more);
     if (!slot && more) {
-        pthread_mutex_unlock(&device->lock);
+        ferry__unlock(&device->lock);
         slot = make_slot(device, write, &status);
-        pthread_mutex_lock(&device->lock);
+        ferry__lock(&device->lock);
         if (!slot) {
             more = lost_one(io, write);
             slot = take_idle(io, write, NULL);
@@ -199,7 +199,7 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
     else if (!more)
         status = FERRY_ERROR_POOL_EXHAUSTED;
     set_hungry(op, status == FERRY_ERROR_POOL_EXHAUSTED);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     if (slot)
         slot->next = NULL;
     *out_slot = slot;
@@ -209,11 +209,11 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
 void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot)
 {
     struct ferry__file_io *io = device->files;
-    pthread_mutex_lock(&device->lock);
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&device->lock);
+    ferry__lock(&io->lock);
     slot->next = io->idle[slot->write];
     io->idle[slot->write] = slot;
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
     for (struct ferry__op *op = device->live_first; op && io->hungry; op = op->live_next) {
         if (!op->hungry)
             continue;
@@ -221,7 +221,7 @@ void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot 
         ferry__file_poke(op);
     }
     ferry__kick(device);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 void ferry__files_trim(struct ferry_device *device)
@@ -229,7 +229,7 @@ void ferry__files_trim(struct ferry_device *device)
     struct ferry__file_io *io = device->files;
     if (!io)
         return;
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&io->lock);
     for (int write = 0; write < 2; write++) {
         while (io->idle[write]) {
             struct ferry__file_slot *slot = io->idle[write];
@@ -240,7 +240,7 @@ void ferry__files_trim(struct ferry_device *device)
             ferry__free(slot);
         }
     }
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
 }
 
 /* --- beginning and end ------------------------------------------------------------------------- */
@@ -276,10 +276,10 @@ failed:
 
 static void free_io(struct ferry__file_io *io)
 {
-    pthread_mutex_lock(&io->lock);
+    ferry__lock(&io->lock);
     io->stop = true;
     pthread_cond_broadcast(&io->work);
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
     if (io->ring)
         ferry__file_ring_finish(io->ring);
     for (unsigned i = 0; i < io->thread_count; i++)

@@ -81,9 +81,9 @@ static void begin(struct ferry__file_piece *piece)
 {
     struct ferry_device *device = piece->op->device;
     atomic_store(&piece->state, MOVING);
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     piece->op->moving++;
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     ferry__file_begin(device->files, &piece->request);
 }
 
@@ -115,12 +115,12 @@ static void tell(struct ferry__file_piece *piece, enum ferry_status status, cons
 {
     struct ferry__op *op = piece->op;
     struct ferry__item *item = &op->items[piece->item];
-    pthread_mutex_lock(&op->device->lock);
+    ferry__lock(&op->device->lock);
     if (!item->status)
         item->status = status;
     if (!op->why[0])
         snprintf(op->why, sizeof op->why, "%s", why);
-    pthread_mutex_unlock(&op->device->lock);
+    ferry__unlock(&op->device->lock);
     atomic_store(&op->files->broken, piece->item + 1);
 }
 
@@ -185,12 +185,12 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
         piece->slot = NULL;
     }
     atomic_store(&piece->state, comes_again ? HERE : FREE);
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     op->moving--;
     ferry__file_poke(op);
     ferry__op_try_done(op);
     ferry__kick(device);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 /* --- reading ahead ----------------------------------------------------------------------------- */
@@ -514,9 +514,9 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
     ferry__file_slot_give(device, piece->slot);
     piece->slot = NULL;
     atomic_store(&piece->state, FREE);
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     ferry__file_poke(op);
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
 }
 
 void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub)
@@ -576,9 +576,9 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
     }
     if (op->next_item + 1 < op->count)
         return FERRY__EMIT_DONE;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     const bool moving = op->moving;
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     return moving ? FERRY__EMIT_WAITS : FERRY__EMIT_DONE;
 }
 
@@ -620,9 +620,9 @@ static bool may_go_straight(struct ferry__op *op)
     }
     if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != op->use_count)
         return false;
-    pthread_mutex_lock(&op->device->lock);
+    ferry__lock(&op->device->lock);
     const bool first = !op->undone;
-    pthread_mutex_unlock(&op->device->lock);
+    ferry__unlock(&op->device->lock);
     return first;
 }
 

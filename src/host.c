@@ -29,7 +29,7 @@ struct ferry__region *ferry__region_find(struct ferry_device *device, const void
         return NULL;
     const unsigned char *address = host;
     struct ferry__region *found = NULL;
-    pthread_mutex_lock(&device->host_lock);
+    ferry__lock(&device->host_lock);
     const size_t position = table_position(device, address);
     if (position) {
         struct ferry__region *region = device->regions[position - 1];
@@ -38,7 +38,7 @@ struct ferry__region *ferry__region_find(struct ferry_device *device, const void
             found = region;
         }
     }
-    pthread_mutex_unlock(&device->host_lock);
+    ferry__unlock(&device->host_lock);
     return found;
 }
 
@@ -61,9 +61,9 @@ void ferry__region_unref(struct ferry_device *device, struct ferry__region *regi
         region_release(device, region);
     } else if (before == 2) {
         /* host_unregister may wait for the table's reference to be the only one. */
-        pthread_mutex_lock(&device->host_lock);
+        ferry__lock(&device->host_lock);
         pthread_cond_broadcast(&device->region_freed);
-        pthread_mutex_unlock(&device->host_lock);
+        ferry__unlock(&device->host_lock);
     }
 }
 
@@ -91,7 +91,8 @@ enum ferry_status ferry__region_import(struct ferry_device *device, const void *
     char why[FERRY__WHY_MAX] = "";
     struct ferry__region *region = ferry__alloc(sizeof *region);
     if (!region)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *region);
     region->base = (unsigned char *)(uintptr_t)host;
     region->size = size;
     region->read_only = read_only;
@@ -110,7 +111,7 @@ enum ferry_status ferry__region_import(struct ferry_device *device, const void *
 static enum ferry_status table_add(struct ferry_device *device, struct ferry__region *region)
 {
     enum ferry_status status = FERRY_OK;
-    pthread_mutex_lock(&device->host_lock);
+    ferry__lock(&device->host_lock);
     const size_t position = table_position(device, region->base);
     const struct ferry__region *below = position ? device->regions[position - 1] : NULL;
     const struct ferry__region *above =
@@ -141,7 +142,7 @@ static enum ferry_status table_add(struct ferry_device *device, struct ferry__re
     device->regions[position] = region;
     atomic_store_explicit(&device->regions_any, ++device->region_count, memory_order_release);
 unlock:
-    pthread_mutex_unlock(&device->host_lock);
+    ferry__unlock(&device->host_lock);
     return status;
 }
 
@@ -238,13 +239,13 @@ void ferry_host_free(ferry_device *device, void *memory)
         return;
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
         return; /* it went with the device */
-    pthread_mutex_lock(&device->host_lock);
+    ferry__lock(&device->host_lock);
     struct ferry__region *region = table_exact(device, memory);
     if (region && region->allocated)
         table_remove(device, region);
     else
         region = NULL;
-    pthread_mutex_unlock(&device->host_lock);
+    ferry__unlock(&device->host_lock);
     if (!region)
         ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
     ferry__region_unref(device, region);
@@ -290,18 +291,18 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_unregister: device is NULL");
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
         return ferry__device_dead(device, "ferry_host_unregister");
-    pthread_mutex_lock(&device->host_lock);
+    ferry__lock(&device->host_lock);
     struct ferry__region *region = table_exact(device, memory);
     if (!region || region->allocated) {
-        pthread_mutex_unlock(&device->host_lock);
+        ferry__unlock(&device->host_lock);
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_host_unregister: %p is not the start of registered memory",
                            memory);
     }
     table_remove(device, region); /* no operation finds it from now on */
     while (atomic_load(&region->refs) > 1)
-        pthread_cond_wait(&device->region_freed, &device->host_lock);
-    pthread_mutex_unlock(&device->host_lock);
+        ferry__cond_wait(&device->region_freed, &device->host_lock);
+    ferry__unlock(&device->host_lock);
     ferry__region_unref(device, region);
     return FERRY_OK;
 }

@@ -80,10 +80,10 @@ static void idle_add(struct ferry_device *device, struct ferry__block *block)
 
 bool ferry__memory_trim(struct ferry_device *device)
 {
-    pthread_mutex_lock(&device->memory.lock);
+    ferry__lock(&device->memory.lock);
     const bool any = device->memory.idle != NULL;
     idle_shrink(device, 0, ferry__now_ns());
-    pthread_mutex_unlock(&device->memory.lock);
+    ferry__unlock(&device->memory.lock);
     return any;
 }
 
@@ -239,7 +239,8 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
     bool hit;
     enum ferry_status status;
     const uint64_t rounded = ferry__round_up(size, FERRY_BUFFER_ALIGNMENT);
-    pthread_mutex_lock(&pool->lock);
+    ferry__error_begin(); /* there may be memory at the second attempt */
+    ferry__lock(&pool->lock);
     const bool shared = rounded < block_size(device, storage) / 2;
     status = shared ? place_shared(device, storage, rounded, &hit, out_place)
                     : place_alone(device, storage, rounded, label, &hit, out_place);
@@ -249,7 +250,8 @@ enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_sto
     if (pool->idle_last)
         idle_shrink(device, pool->budget, ferry__now_ns());
     publish(device);
-    pthread_mutex_unlock(&pool->lock);
+    ferry__unlock(&pool->lock);
+    ferry__error_end(status);
     if (status)
         return status;
     if (hit)
@@ -263,7 +265,7 @@ void ferry__memory_give(struct ferry_device *device, const struct ferry__place *
 {
     struct ferry__memory_pool *pool = &device->memory;
     struct ferry__block *block = place->block;
-    pthread_mutex_lock(&pool->lock);
+    ferry__lock(&pool->lock);
     if (block->arena) {
         ferry__arena_give(block->arena, place->range);
         if (ferry__arena_used(block->arena) == 0) {
@@ -277,5 +279,5 @@ void ferry__memory_give(struct ferry_device *device, const struct ferry__place *
     } else {
         idle_add(device, block);
     }
-    pthread_mutex_unlock(&pool->lock);
+    ferry__unlock(&pool->lock);
 }

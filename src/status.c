@@ -6,7 +6,9 @@
 
 enum { ERROR_MAX = 512 };
 
-static _Thread_local char last_error[ERROR_MAX];
+/* The user's, and that of what is only tried. */
+static _Thread_local char errors[2][ERROR_MAX];
+static _Thread_local unsigned trying;
 
 static const struct {
     const char *name, *text;
@@ -52,11 +54,24 @@ uint32_t ferry_version(void)
 
 const char *ferry_last_error(void)
 {
-    return last_error;
+    return errors[trying > 0];
+}
+
+void ferry__error_begin(void)
+{
+    trying++;
+}
+
+void ferry__error_end(enum ferry_status status)
+{
+    trying--;
+    if (status && !trying)
+        memcpy(errors[0], errors[1], sizeof errors[0]);
 }
 
 void ferry__set_error(const char *why)
 {
+    char *last_error = errors[trying > 0];
     if (why == last_error)
         return;
     size_t length = strnlen(why, ERROR_MAX - 1);

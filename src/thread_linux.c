@@ -37,6 +37,8 @@ int ferry__cond_init(pthread_cond_t *cond)
 
 bool ferry__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns)
 {
+    if (ferry__log_kept(lock))
+        return true;
     if (deadline_ns == UINT64_MAX)
         return pthread_cond_wait(cond, lock) == 0;
     struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000u),

@@ -355,11 +355,13 @@ void ferry__thresholds_measure(struct ferry_device *device,
     const uint64_t start = ferry__now_ns();
     const enum ferry_path path = device->path;
     struct probe probe = {.device = device, .end_ns = start + TIME_MAX_NS};
+    ferry__error_begin(); /* what cannot be measured keeps its default */
     if (probe_init(&probe))
         for (size_t i = 0; i < THRESHOLD_COUNT; i++)
             if (!*value_of(&given, order[i]))
                 measure_one(&probe, order[i]);
     probe_finish(&probe);
+    ferry__error_end(FERRY_OK);
     device->path = path;
     set_kernel(device);
     device->info.measuring_ns = ferry__now_ns() - start;

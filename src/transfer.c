@@ -254,13 +254,15 @@ static enum ferry_status import_for_call(struct ferry_device *device, struct fer
 {
     struct ferry__region *region = NULL;
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
-    enum ferry_status status =
+    ferry__error_begin();
+    const enum ferry_status status =
         ferry__region_import(device, item->host, item->size, upload, &region);
+    const char *why = ferry_last_error();
+    ferry__error_end(FERRY_OK);
     if (status) {
         item->path = item->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
         return ferry__fallback(device, &device->metrics.now.fallback_import,
-                               "%llu bytes are staged: %s", (unsigned long long)item->size,
-                               ferry_last_error());
+                               "%llu bytes are staged: %s", (unsigned long long)item->size, why);
     }
     ferry__region_unref(device, item->region);
     item->region = region;
@@ -402,13 +404,13 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
         return false;
     }
     *out_status = FERRY_OK;
-    pthread_mutex_lock(&device->lock);
+    ferry__lock(&device->lock);
     const uint64_t failures = buffer->failure.count;
     if (!write && ferry__failed_touch(buffer, item->src_offset, item->size)) {
         *out_status = buffer->failure.status;
         ferry__set_error(buffer->failure.why);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__unlock(&device->lock);
     if (*out_status) {
         ferry__count_timed(&device->metrics, item->operation, FERRY_PATH_DIRECT, item->size,
                            *out_status, 0);
@@ -417,11 +419,11 @@ static bool direct_among_failed(const struct ferry__item *item, enum ferry_statu
     }
     ferry__item_direct(item, 0);
     if (write) {
-        pthread_mutex_lock(&device->lock);
+        ferry__lock(&device->lock);
         /* A write that came meanwhile may fail, or have failed: that is not for this one to clear. */
         if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED && buffer->failure.count == failures)
             ferry__failed_cover(buffer, item->dst_offset, item->size);
-        pthread_mutex_unlock(&device->lock);
+        ferry__unlock(&device->lock);
     }
     return true;
 }

@@ -165,21 +165,74 @@ static enum ferry_status make_instance(struct vulkan_instance *out, char *why)
     return status;
 }
 
+/* One for each library that was named, never destroyed: that would unload the drivers, which leave
+ * threads and exit handlers behind. */
+struct kept {
+    struct vulkan_instance instance;
+    const struct kept *next;
+    char library[];
+};
+
+/* Held while an instance is made, so that there is one only. */
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static const struct kept *_Atomic kept_first;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+/* Whoever was making one is not there. A driver may fork itself while it is made: so the lock is
+ * not taken before a fork, but new after it. */
+static void after_fork_in_child(void)
+{
+    kept_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+static const struct kept *find_kept(const char *library)
+{
+    const struct kept *kept = atomic_load(&kept_first);
+    while (kept && strcmp(kept->library, library))
+        kept = kept->next;
+    return kept;
+}
+
+/* Under the lock. */
+static enum ferry_status keep_new(const char *library, const struct kept **out_kept, char *why)
+{
+    const size_t length = strlen(library) + 1;
+    struct kept *kept = ferry__alloc(sizeof *kept + length);
+    if (!kept) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for a Vulkan instance");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    const enum ferry_status status = make_instance(&kept->instance, why);
+    if (status) {
+        ferry__free(kept);
+        return status;
+    }
+    memcpy(kept->library, library, length);
+    kept->next = atomic_load(&kept_first);
+    atomic_store(&kept_first, kept);
+    *out_kept = kept;
+    return FERRY_OK;
+}
+
 enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, char *why)
 {
-    /* One for the process, never destroyed: that would unload the drivers, which leave threads and
-     * exit handlers behind. No lock: list and open run alone. */
-    static struct vulkan_instance kept;
-    static char kept_library[256];
-    const char *name = library_name();
-    if (!kept.handle || strcmp(kept_library, name)) {
-        struct vulkan_instance fresh = {0};
-        enum ferry_status status = make_instance(&fresh, why);
-        if (status != FERRY_OK)
-            return status;
-        kept = fresh;
-        snprintf(kept_library, sizeof kept_library, "%s", name);
+    const char *library = library_name();
+    const struct kept *kept = find_kept(library);
+    enum ferry_status status = FERRY_OK;
+    if (!kept) {
+        pthread_once(&fork_once, watch_forks);
+        pthread_mutex_lock(&kept_lock);
+        kept = find_kept(library);
+        if (!kept)
+            status = keep_new(library, &kept, why);
+        pthread_mutex_unlock(&kept_lock);
     }
-    *out_instance = kept;
-    return FERRY_OK;
+    if (!status)
+        *out_instance = kept->instance;
+    return status;
 }

@@ -84,9 +84,10 @@ typedef void (*ferry_log_fn)(enum ferry_log_level level, const char *message, vo
 
 /*
  * Sends messages of this level and the more urgent ones to fn; NULL: to stderr. The default is WARN
- * to stderr. fn may be called from any thread, also several at once, and must not call Ferry, nor
- * wait for a thread that does: it may be called while Ferry holds a lock.
- * Once this returns the function set before may still be running, but is not called anew.
+ * to stderr. fn may be called from any thread, also several at once, and under no lock of Ferry's;
+ * it must not wait for a thread that sets the log, and what it logs itself comes back to it.
+ * Once this returns the function set before does not run any more, and is not called again: so it
+ * waits for calls on other threads, unless it is called in a log function.
  */
 FERRY_API void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level);
 

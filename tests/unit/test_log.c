@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -186,12 +187,152 @@ static void set_while_logging(void **state)
     assert_int_equal(pair_calls, PAIRS);
 }
 
+/* --- a function that was replaced --------------------------------------------------------------- */
+
+struct replaced {
+    _Atomic bool entered, set_returned, seen_returned;
+};
+
+/* Gives the other thread every chance to return from ferry_set_log too early. */
+static void linger(enum ferry_log_level level, const char *message, void *user)
+{
+    struct replaced *replaced = user;
+    (void)level;
+    (void)message;
+    replaced->entered = true;
+    for (int i = 0; i < 50 && !replaced->set_returned; i++)
+        usleep(1000);
+    replaced->seen_returned = replaced->set_returned;
+}
+
+/* "Once this returns the function set before is called no more, and does not run any more." */
+static void replaced_function_has_returned(void **state)
+{
+    (void)state;
+    alarm(60);
+    for (int round = 0; round < 3; round++) {
+        struct replaced replaced = {0};
+        ferry_set_log(linger, &replaced, FERRY_LOG_ERROR);
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, log_once, NULL), 0);
+        while (!replaced.entered)
+            usleep(100);
+        ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
+        replaced.set_returned = true;
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_false(replaced.seen_returned);
+    }
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+    alarm(0);
+}
+
+static void replace_inside(enum ferry_log_level level, const char *message, void *user)
+{
+    (void)level;
+    (void)message;
+    barrier_wait(user); /* two at once: neither may wait for the other */
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+}
+
+static void replaced_inside_itself(void **state)
+{
+    (void)state;
+    alarm(60);
+    struct barrier barrier;
+    barrier_init(&barrier, 2);
+    ferry_set_log(replace_inside, &barrier, FERRY_LOG_ERROR);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, log_once, NULL), 0);
+    log_once(NULL);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    alarm(0);
+}
+
+/* --- locks of ours ------------------------------------------------------------------------------ */
+
+static void held_back_under_a_lock(void **state)
+{
+    (void)state;
+    pthread_mutex_t outer = PTHREAD_MUTEX_INITIALIZER, inner = PTHREAD_MUTEX_INITIALIZER;
+    struct seen seen = {0};
+    ferry_set_log(remember, &seen, FERRY_LOG_ERROR);
+    ferry__lock(&outer);
+    ferry__log(FERRY_LOG_ERROR, "first");
+    ferry__lock(&inner);
+    errno = 1234;
+    ferry__log(FERRY_LOG_ERROR, "second");
+    ferry__unlock(&inner);
+    assert_int_equal(seen.calls, 0);
+    ferry__unlock(&outer);
+    assert_int_equal(errno, 1234);
+    assert_int_equal(seen.calls, 2);
+    assert_string_equal(seen.message, "second");
+    ferry__lock(&outer); /* a wait does not keep it for ever */
+    ferry__log(FERRY_LOG_ERROR, "third");
+    assert_true(ferry__cond_wait_until(&(pthread_cond_t)PTHREAD_COND_INITIALIZER, &outer, 0));
+    assert_int_equal(seen.calls, 3);
+    ferry__unlock(&outer);
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+}
+
+/* --- fork --------------------------------------------------------------------------------------- */
+
+static _Atomic bool stop_logging;
+
+static void ignore(enum ferry_log_level level, const char *message, void *user)
+{
+    (void)level;
+    (void)message;
+    (void)user;
+}
+
+static void *log_until_told(void *arg)
+{
+    (void)arg;
+    while (!stop_logging)
+        ferry__log(FERRY_LOG_ERROR, "again");
+    return NULL;
+}
+
+/* In the child of a fork the log works, whatever the other threads were at. */
+static void forked_while_others_log(void **state)
+{
+    (void)state;
+    enum { FORKS = 200, THREADS = 3 };
+    pthread_t threads[THREADS];
+    stop_logging = false;
+    ferry_set_log(ignore, NULL, FERRY_LOG_ERROR);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, log_until_told, NULL), 0);
+    int bad = 0;
+    for (int i = 0; i < FORKS && !bad; i++) {
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            alarm(20);
+            ferry__log(FERRY_LOG_ERROR, "of the child");
+            ferry_set_log(NULL, NULL, FERRY_LOG_NONE); /* waits for nobody who is not there */
+            _exit(0);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        bad = status;
+    }
+    stop_logging = true;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+    assert_int_equal(bad, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_is_warn_to_stderr), /* first: nothing was set yet */
-        cmocka_unit_test(long_messages_are_cut),      cmocka_unit_test(levels),
-        cmocka_unit_test(no_lock_round_the_function), cmocka_unit_test(set_while_logging),
+        cmocka_unit_test(long_messages_are_cut),          cmocka_unit_test(levels),
+        cmocka_unit_test(no_lock_round_the_function),     cmocka_unit_test(set_while_logging),
+        cmocka_unit_test(replaced_function_has_returned), cmocka_unit_test(replaced_inside_itself),
+        cmocka_unit_test(held_back_under_a_lock),         cmocka_unit_test(forked_while_others_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
