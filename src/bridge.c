@@ -130,8 +130,8 @@ static void let_close(struct ferry__bridge *bridge)
     lock_both(bridge);
     bridge->source->bridges--;
     bridge->destination->bridges--;
-    pthread_cond_broadcast(&bridge->source->changed);
-    pthread_cond_broadcast(&bridge->destination->changed);
+    ferry__changed(bridge->source);
+    ferry__changed(bridge->destination);
     unlock_both(bridge);
 }
 

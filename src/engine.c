@@ -109,7 +109,7 @@ void ferry__reap(struct ferry_device *device)
         }
         pthread_mutex_lock(&device->lock);
         if (--device->reaping == 0)
-            pthread_cond_broadcast(&device->changed);
+            ferry__changed(device);
     }
 }
 
@@ -120,7 +120,7 @@ void ferry__ready_push(struct ferry__op *op)
     struct ferry__queue *queue = &op->device->queues[op->queue];
     if (op->in_ready || op->gathered) {
         if (op->kind == FERRY__OP_EXTERNAL)
-            pthread_cond_broadcast(&op->device->changed);
+            ferry__changed(op->device);
         return;
     }
     /* By ticket, mostly the last; but what holds staging goes first, since others wait for that. */
@@ -254,7 +254,8 @@ static void list_points(struct ferry_device *device, struct points *points)
 }
 
 /* Waits in the driver, as the one thread that does. False: there is nothing to wait for. */
-static bool poll_driver(struct ferry_device *device, uint64_t deadline_ns)
+static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), void *arg,
+                        uint64_t deadline_ns)
 {
     struct points points;
     if (device->polling)
@@ -271,6 +272,8 @@ static bool poll_driver(struct ferry_device *device, uint64_t deadline_ns)
     }
     device->polling = true;
     device->polled = points.polled;
+    device->poll_done = done;
+    device->poll_arg = arg;
     pthread_mutex_unlock(&device->lock);
     device->driver->wait_any(device->state, points.list, points.count, timeout);
     for (size_t i = 0; i < points.external_count; i++)
@@ -304,6 +307,14 @@ void ferry__kick(struct ferry_device *device)
     }
 }
 
+void ferry__changed(struct ferry_device *device)
+{
+    if (device->waiters)
+        pthread_cond_broadcast(&device->changed);
+    if (device->polling && device->poll_done && device->poll_done(device->poll_arg))
+        device->driver->wake(device->state);
+}
+
 bool ferry__op_is_done(void *op)
 {
     return atomic_load_explicit(&((struct ferry__op *)op)->done, memory_order_acquire);
@@ -334,7 +345,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
             pthread_mutex_unlock(&device->lock);
             sched_yield();
             pthread_mutex_lock(&device->lock);
-        } else if (!poll_driver(device, deadline_ns)) {
+        } else if (!poll_driver(device, done, arg, deadline_ns)) {
             (void)ferry__cond_wait_until(&device->changed, &device->lock, deadline_ns);
         }
     }
@@ -361,7 +372,7 @@ static void *run_engine(void *arg)
         /* Threads that wait do its work, one of them in the driver; the last to leave wakes it. */
         if (device->waiters)
             pthread_cond_broadcast(&device->changed);
-        if (device->waiters || !poll_driver(device, FERRY_FOREVER))
+        if (device->waiters || !poll_driver(device, NULL, NULL, FERRY_FOREVER))
             pthread_cond_wait(&device->engine_work, &device->lock);
     }
     pthread_mutex_unlock(&device->lock);

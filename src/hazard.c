@@ -372,13 +372,13 @@ static void finish(struct ferry__op *op)
     atomic_store_explicit(&op->done, true, memory_order_release);
     op->work_next = device->dead_ops;
     device->dead_ops = op;
-    pthread_cond_broadcast(&device->changed);
 }
 
 void ferry__op_try_done(struct ferry__op *op)
 {
     /* A list rather than recursion: a chain may be long. */
     struct ferry__op *work = op, *last = op;
+    bool any = false;
     op->work_next = NULL;
     op->in_work = true;
     while (work) {
@@ -391,6 +391,7 @@ void ferry__op_try_done(struct ferry__op *op)
         struct ferry__edge *edges = now->dependents;
         now->dependents = NULL;
         finish(now);
+        any = true;
         for (struct ferry__edge *edge = edges; edge; edge = edge->next) {
             edge_close(edge);
             edge->op->undone--;
@@ -405,4 +406,6 @@ void ferry__op_try_done(struct ferry__op *op)
             last = edge->op;
         }
     }
+    if (any)
+        ferry__changed(op->device);
 }

@@ -396,7 +396,9 @@ struct ferry_device {
     struct ferry_buffer *buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;
-    uint32_t polled; /* a bit for each queue that the poller waits for */
+    uint32_t polled;              /* a bit for each queue that the poller waits for */
+    bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
+    void *poll_arg;
     unsigned waiters;
     unsigned externals;         /* ended by the user, and not done: their events are waited for */
     struct ferry__op *dead_ops; /* done, to be let go without the lock */
@@ -548,6 +550,9 @@ void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
 void ferry__ready_remove(struct ferry__op *op);
 /* Somebody must look: work came in that no thread waits for. Under device->lock. */
 void ferry__kick(struct ferry_device *device);
+/* What a thread in ferry__wait_until waits for may have come true: it is woken where it sleeps, on
+ * the condition or in the driver. After every such change, under device->lock. */
+void ferry__changed(struct ferry_device *device);
 /* Runs one step, under device->lock, which it gives up on the way. False: nothing to do now. */
 bool ferry__step(struct ferry_device *device);
 /* Waits, helping, until done(arg) under device->lock. False: the deadline came first. */
