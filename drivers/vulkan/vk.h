@@ -3,13 +3,13 @@
  * through one table of functions; nothing links to libvulkan.
  *
  * loader.c   finds the functions, makes the instance, puts results into words
- * physical.c what a physical device can do; the list of devices
+ * list.c     what a physical device can do; the list of devices
  * device.c   open and close, queues chosen, the user's own device
  * memory.c   allocations, imports, flush and invalidate
  * queue.c    recording, submitting, seeing that a submission has ended
  * kernel.c   the compute kernels that copy and fill
  * event.c    waiting, waking, events for external work
- * handout.c  ferry/vulkan.h
+ * interop.c  ferry/vulkan.h
  */
 #ifndef FERRY_DRIVERS_VULKAN_VK_H
 #define FERRY_DRIVERS_VULKAN_VK_H
@@ -68,7 +68,7 @@ enum ferry_status ferry__vulkan_instance(struct vulkan_instance *out_instance, c
 /* The status that a result amounts to; why: "vkX: VK_ERROR_Y". why may be NULL. */
 enum ferry_status ferry__vulkan_result(VkResult result, const char *call, char *why);
 
-/* --- physical.c ------------------------------------------------------------------------------- */
+/* --- list.c ----------------------------------------------------------------------------------- */
 
 struct vulkan_physical {
     VkPhysicalDevice handle;
