@@ -110,9 +110,8 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
     if (!check_shape(queue, command, index, why) ||
         !locate(&dst, command->size, index, &out->to, why) ||
         (!fill && !locate(&src, command->size, index, &from, why)) ||
-        !check_engine(queue, command, index, why)) {
+        !check_engine(queue, command, index, why))
         return false;
-    }
     out->dst = command->dst->native;
     out->src = fill ? NULL : command->src->native;
     out->from = from;
@@ -164,12 +163,10 @@ static bool check_apart(struct touch *touches, size_t count, char *why)
                      met->command < touch->command ? touch->command : met->command);
             return false;
         }
-        if (!last || touch->end > last->end) {
+        if (!last || touch->end > last->end)
             last = touch;
-        }
-        if (touch->writes && (!last_write || touch->end > last_write->end)) {
+        if (touch->writes && (!last_write || touch->end > last_write->end))
             last_write = touch;
-        }
     }
     return true;
 }
@@ -185,14 +182,12 @@ static bool check_barriers(const struct host_command *commands, size_t count, st
             uintptr_t to = (uintptr_t)command->to;
             uintptr_t from = (uintptr_t)command->from;
             touches[used++] = (struct touch){to, to + command->size, i, true};
-            if (command->from) {
+            if (command->from)
                 touches[used++] = (struct touch){from, from + command->size, i, false};
-            }
             i++;
         } while (i < count && !commands[i].barrier);
-        if (!check_apart(touches, used, why)) {
+        if (!check_apart(touches, used, why))
             return false;
-        }
         first = i;
     }
     return true;
@@ -206,14 +201,11 @@ enum ferry_status ferry__host_check(const struct host_queue *queue,
         snprintf(why, FERRY__WHY_MAX, "%zu commands at NULL", info->count);
         return FERRY_ERROR_INTERNAL;
     }
-    for (size_t i = 0; i < info->count; i++) {
-        if (!look_up(queue, &info->commands[i], i, &commands[i], why)) {
+    for (size_t i = 0; i < info->count; i++)
+        if (!look_up(queue, &info->commands[i], i, &commands[i], why))
             return FERRY_ERROR_INTERNAL;
-        }
-    }
-    if (info->count == 1) {
+    if (info->count == 1)
         return FERRY_OK;
-    }
     struct touch *touches = ferry__alloc(2 * info->count * sizeof *touches);
     if (!touches) {
         snprintf(why, FERRY__WHY_MAX, "no host memory to check %zu commands", info->count);
@@ -222,4 +214,64 @@ enum ferry_status ferry__host_check(const struct host_queue *queue,
     bool apart = check_barriers(commands, info->count, touches, why);
     ferry__free(touches);
     return apart ? FERRY_OK : FERRY_ERROR_INTERNAL;
+}
+
+/* --- all but the commands --------------------------------------------------------------------- */
+
+enum ferry_status ferry__host_breach(const char *why)
+{
+    ferry__log(FERRY_LOG_ERROR, "host driver: contract: %s", why);
+    return FERRY_ERROR_INTERNAL;
+}
+
+bool ferry__host_is_hopeless(struct host_device *device, const struct ferry__submission_info *info,
+                             char *why)
+{
+    if (info->queue >= device->limits.queue_count) {
+        snprintf(why, FERRY__WHY_MAX, "queue %u of %u", info->queue, device->limits.queue_count);
+    } else if (info->count == 0 || !info->record || (info->wait_count > 0 && !info->waits)) {
+        snprintf(why, FERRY__WHY_MAX, "a submission of %zu commands and %zu waits, record %s",
+                 info->count, info->wait_count, info->record ? "given" : "missing");
+    } else if (info->value <= device->queues[info->queue].event.submitted) {
+        snprintf(why, FERRY__WHY_MAX, "value %llu submitted after %llu",
+                 (unsigned long long)info->value,
+                 (unsigned long long)device->queues[info->queue].event.submitted);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+const char *ferry__host_check_order(struct host_queue *queue, const struct host_submission *s)
+{
+    for (size_t i = 0; i < s->wait_count; i++) {
+        const struct host_event *event = ferry__host_event_find(queue->device, s->waits[i].event);
+        if (!event)
+            return "a wait for an event that does not exist";
+        if (event->of_queue && s->waits[i].value > event->submitted)
+            return "a wait for a value that was not submitted yet";
+    }
+    return s->value == queue->event.submitted + 1 ? NULL : "a value that does not grow by 1";
+}
+
+bool ferry__host_is_awaited(struct host_device *device, uint64_t handle)
+{
+    for (uint32_t i = 0; i < device->limits.queue_count; i++) {
+        for (struct host_submission *s = device->queues[i].head; s; s = s->next) {
+            for (size_t w = 0; w < s->wait_count; w++)
+                if (s->waits[w].event == handle)
+                    return true;
+        }
+    }
+    return false;
+}
+
+void ferry__host_check_left(const char *what, uint64_t count, uint64_t bytes)
+{
+    char why[FERRY__WHY_MAX];
+    if (!count)
+        return;
+    snprintf(why, sizeof why, "close while %llu %s of %llu bytes are not given back", ULL(count),
+             what, ULL(bytes));
+    (void)ferry__host_breach(why);
 }

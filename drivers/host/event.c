@@ -4,26 +4,20 @@
 
 struct host_event *ferry__host_event_find(struct host_device *device, uint64_t handle)
 {
-    for (uint32_t i = 0; i < device->limits.queue_count; i++) {
-        if (&device->queues[i].event == ferry__host_event(handle)) {
+    for (uint32_t i = 0; i < device->limits.queue_count; i++)
+        if (&device->queues[i].event == ferry__host_event(handle))
             return &device->queues[i].event;
-        }
-    }
-    for (struct host_event *event = device->events; event; event = event->next) {
-        if (event == ferry__host_event(handle) && !event->dead) {
+    for (struct host_event *event = device->events; event; event = event->next)
+        if (event == ferry__host_event(handle) && !event->dead)
             return event;
-        }
-    }
     return NULL;
 }
 
 bool ferry__host_reached(const struct ferry_sync *points, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (atomic_load(&ferry__host_event(points[i].event)->value) < points[i].value) {
+    for (size_t i = 0; i < count; i++)
+        if (atomic_load(&ferry__host_event(points[i].event)->value) < points[i].value)
             return false;
-        }
-    }
     return true;
 }
 
@@ -35,11 +29,9 @@ uint64_t ferry__host_completed(void *state, uint64_t event)
 
 static bool any_reached(const struct ferry_sync *points, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (ferry__host_reached(&points[i], 1)) {
+    for (size_t i = 0; i < count; i++)
+        if (ferry__host_reached(&points[i], 1))
             return true;
-        }
-    }
     return false;
 }
 
@@ -84,21 +76,6 @@ enum ferry_status ferry__host_event_create(void *state, uint64_t *out_event, cha
     return FERRY_OK;
 }
 
-/* Does a submission that has not ended wait for it? */
-static bool is_awaited(struct host_device *device, uint64_t handle)
-{
-    for (uint32_t i = 0; i < device->limits.queue_count; i++) {
-        for (struct host_submission *s = device->queues[i].head; s; s = s->next) {
-            for (size_t w = 0; w < s->wait_count; w++) {
-                if (s->waits[w].event == handle) {
-                    return true;
-                }
-            }
-        }
-    }
-    return false;
-}
-
 void ferry__host_event_destroy(void *state, uint64_t handle)
 {
     struct host_device *device = state;
@@ -107,25 +84,23 @@ void ferry__host_event_destroy(void *state, uint64_t handle)
     struct host_event *event = ferry__host_event_find(device, handle);
     if (!event || event->of_queue) {
         breach = "event_destroy of what event_create did not give";
-    } else if (is_awaited(device, handle)) {
+    } else if (ferry__host_is_awaited(device, handle)) {
         breach = "event_destroy while a submission waits for the event";
         event->dead = true;
     } else {
         struct host_event **link = &device->events;
-        while (*link != event) {
+        while (*link != event)
             link = &(*link)->next;
-        }
         *link = event->next;
         ferry__free(event);
     }
     pthread_mutex_unlock(&device->lock);
-    if (breach) {
+    if (breach)
         ferry__host_breach(breach);
-    }
 }
 
 /* A value never falls: what is behind it already changes nothing. */
-static void raise_to(struct host_event *event, uint64_t value)
+void ferry__host_event_raise_to(struct host_event *event, uint64_t value)
 {
     if (atomic_load(&event->value) < value) {
         atomic_store_explicit(&event->value, value, memory_order_release);
@@ -139,53 +114,21 @@ void ferry__host_event_raise(void *state, uint64_t handle, uint64_t value)
     pthread_mutex_lock(&device->lock);
     struct host_event *event = ferry__host_event_find(device, handle);
     bool good = event && !event->of_queue;
-    if (good) {
-        raise_to(event, value);
-    }
+    if (good)
+        ferry__host_event_raise_to(event, value);
     pthread_mutex_unlock(&device->lock);
-    if (!good) {
+    if (!good)
         ferry__host_breach("event_signal of what event_create did not give");
-    }
 }
 
 void ferry__host_events_finish(struct host_device *device)
 {
-    size_t count = 0;
+    uint64_t count = 0;
     while (device->events) {
         struct host_event *event = device->events;
         device->events = event->next;
         count += !event->dead;
         ferry__free(event);
     }
-    if (count > 0) {
-        char why[FERRY__WHY_MAX];
-        snprintf(why, sizeof why, "close while %zu events are not destroyed", count);
-        ferry__host_breach(why);
-    }
-}
-
-uint64_t ferry__host_event_value(uint64_t event)
-{
-    return ferry__host_completed(NULL, event);
-}
-
-bool ferry__host_event_wait(uint64_t handle, uint64_t value)
-{
-    struct host_event *event = ferry__host_event(handle);
-    struct host_device *device = event->device;
-    pthread_mutex_lock(&device->lock);
-    while (atomic_load(&event->value) < value && !atomic_load(&device->lost)) {
-        pthread_cond_wait(&device->changed, &device->lock);
-    }
-    bool reached = atomic_load(&event->value) >= value;
-    pthread_mutex_unlock(&device->lock);
-    return reached;
-}
-
-void ferry__host_event_signal(uint64_t handle, uint64_t value)
-{
-    struct host_event *event = ferry__host_event(handle);
-    pthread_mutex_lock(&event->device->lock);
-    raise_to(event, value);
-    pthread_mutex_unlock(&event->device->lock);
+    ferry__host_check_left("events", count, 0);
 }

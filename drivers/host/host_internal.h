@@ -4,49 +4,7 @@
 
 #include "base.h"
 #include "host.h"
-
-/* --- knobs (knobs.c) -------------------------------------------------------------------------- */
-
-enum host_knob {
-    HOST_ALIGN,
-    HOST_FILL_PATTERN,
-    HOST_KERNEL,
-    HOST_KERNEL_FROM,
-    HOST_MAX_COPY,
-    HOST_MAX_ALLOCATION,
-    HOST_NO_IMPORT,
-    HOST_IMPORT_COSTLY,
-    HOST_IMPORT_FAIL,
-    HOST_NO_MAP,
-    HOST_NONCOHERENT,
-    HOST_ZERO_OFF,
-    HOST_MEMORY,
-    HOST_QUEUES,
-    HOST_DELAY_US,
-    HOST_OUT_OF_ORDER,
-    HOST_FAIL_ALLOC,
-    HOST_FAIL_SUBMIT,
-    HOST_FAIL_EXEC,
-    HOST_FAIL_EVERY,
-    HOST_LOSE_AT,
-    HOST_SEED,
-    HOST_DEVICES,
-    HOST_EVENTS,
-    HOST_KNOB_COUNT
-};
-
-/* Those that count may be changed on an open device. */
-struct host_knobs {
-    _Atomic uint64_t value[HOST_KNOB_COUNT];
-};
-
-void ferry__host_knobs_default(struct host_knobs *knobs);
-
-/* Reads a list such as "align=4,no_map"; NULL: nothing. false: why says what is wrong with it. */
-bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *why);
-
-/* The number of a knob that may change on an open device; HOST_KNOB_COUNT: there is none. */
-enum host_knob ferry__host_knob_live(const char *name);
+#include "imitation.h"
 
 /* --- objects ---------------------------------------------------------------------------------- */
 
@@ -131,15 +89,6 @@ struct host_device {
     struct host_queue queues[FERRY__QUEUES_MAX];
 };
 
-/* --- failures and luck (driver.c) ------------------------------------------------------------- */
-
-/* Counts a call: is it the one that this knob makes fail? */
-bool ferry__host_fires(struct host_device *device, enum host_knob knob);
-uint64_t ferry__host_random(uint64_t *seed);
-
-/* Logs a breach of the contract. Returns INTERNAL. */
-enum ferry_status ferry__host_breach(const char *why);
-
 /* --- entries of the driver, by file ----------------------------------------------------------- */
 
 /* memory.c */
@@ -149,13 +98,15 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
 void ferry__host_memory_free(void *state, struct ferry__memory *memory);
 enum ferry_status ferry__host_import(void *state, void *host, uint64_t size, bool read_only,
                                      struct ferry__memory *out_memory, char *why);
+uint64_t ferry__host_memory_available(void *state);
+
+/* views.c */
 enum ferry_status ferry__host_flush(void *state, const struct ferry__memory *memory,
                                     uint64_t offset, uint64_t size);
 enum ferry_status ferry__host_invalidate(void *state, const struct ferry__memory *memory,
                                          uint64_t offset, uint64_t size);
-uint64_t ferry__host_memory_available(void *state);
 
-/* Gives up a reference; the lock is held. */
+/* memory.c: gives up a reference; the lock is held. */
 void ferry__host_memory_drop(struct host_device *device, struct host_memory *memory);
 void ferry__host_memory_finish(struct host_device *device); /* frees what was forgotten */
 
@@ -174,6 +125,9 @@ static inline struct host_event *ferry__host_event(uint64_t event)
     return (struct host_event *)(uintptr_t)event;
 }
 
+/* A value never falls: what is behind it already changes nothing. The lock is held. */
+void ferry__host_event_raise_to(struct host_event *event, uint64_t value);
+
 /* The event of this handle, or NULL; the lock is held. */
 struct host_event *ferry__host_event_find(struct host_device *device, uint64_t event);
 
@@ -185,13 +139,15 @@ enum ferry_status ferry__host_submit(void *state, const struct ferry__submission
                                      char *why);
 void ferry__host_queues_finish(struct host_device *device); /* ends the threads */
 
-/* Begins the loss; the lock is held. */
-void ferry__host_lose_locked(struct host_device *device);
+/* Takes the head off its queue; its record is written, but for the close of a device. The lock is
+ * held. */
+void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, uint64_t device_ns,
+                          const char *why);
 
-/* contract.c: looks a submission's commands up and checks them. OK; INTERNAL, with words in why; or
- * OUT_OF_HOST_MEMORY. */
-enum ferry_status ferry__host_check(const struct host_queue *queue,
-                                    const struct ferry__submission_info *info,
-                                    struct host_command *commands, char *why);
+/* kernel.c: does a submission's bytes, or as many as it is to do; stops when the device is lost */
+void ferry__host_carry_out(struct host_device *device, const struct host_submission *s);
+
+/* list.c */
+size_t ferry__host_list(struct ferry_device_info *infos, size_t capacity, char *why);
 
 #endif

@@ -50,11 +50,9 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static const struct row *find(const char *name, size_t length)
 {
-    for (size_t i = 0; i < ROWS; i++) {
-        if (strlen(rows[i].name) == length && memcmp(rows[i].name, name, length) == 0) {
+    for (size_t i = 0; i < ROWS; i++)
+        if (strlen(rows[i].name) == length && memcmp(rows[i].name, name, length) == 0)
             return &rows[i];
-        }
-    }
     return NULL;
 }
 
@@ -64,21 +62,18 @@ static bool number(const char *text, size_t length, uint64_t *out)
     size_t i = 0;
     for (; i < length && text[i] >= '0' && text[i] <= '9'; i++) {
         uint64_t digit = (uint64_t)(text[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10) {
+        if (value > (UINT64_MAX - digit) / 10)
             return false;
-        }
         value = value * 10 + digit;
     }
-    if (i == 0) {
+    if (i == 0)
         return false;
-    }
     if (i + 1 == length) {
         static const char units[] = "KMG";
         const char *unit = memchr(units, text[i], 3);
         unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 64;
-        if (shift == 64 || value > UINT64_MAX >> shift) {
+        if (shift == 64 || value > UINT64_MAX >> shift)
             return false;
-        }
         value <<= shift;
         i++;
     }
@@ -120,9 +115,8 @@ static bool set(struct host_knobs *knobs, const struct row *row, const char *tex
 
 void ferry__host_knobs_default(struct host_knobs *knobs)
 {
-    for (size_t i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < ROWS; i++)
         atomic_store(&knobs->value[rows[i].knob], rows[i].initial);
-    }
 }
 
 bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *why)
@@ -139,9 +133,8 @@ bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *w
             return false;
         }
         if (length &&
-            !set(knobs, row, equals ? equals + 1 : NULL, equals ? length - name - 1 : 0, why)) {
+            !set(knobs, row, equals ? equals + 1 : NULL, equals ? length - name - 1 : 0, why))
             return false;
-        }
         text += length + (text[length] == ',');
     }
     return true;

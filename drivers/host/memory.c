@@ -7,11 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static bool is_on(const struct host_device *device, enum host_knob which)
-{
-    return atomic_load(&device->knobs.value[which]) != 0;
-}
-
 static uint64_t page_size(void)
 {
     return (uint64_t)sysconf(_SC_PAGESIZE);
@@ -38,9 +33,8 @@ static bool enter(struct host_device *device, struct host_memory *memory, uint64
     if (fits) {
         memory->references = 1;
         memory->next = device->memories;
-        if (memory->next) {
+        if (memory->next)
             memory->next->previous = memory;
-        }
         device->memories = memory;
     }
     pthread_mutex_unlock(&device->lock);
@@ -49,20 +43,16 @@ static bool enter(struct host_device *device, struct host_memory *memory, uint64
 
 void ferry__host_memory_drop(struct host_device *device, struct host_memory *memory)
 {
-    if (--memory->references > 0) {
+    if (--memory->references > 0)
         return;
-    }
     *(memory->previous ? &memory->previous->next : &device->memories) = memory->next;
-    if (memory->next) {
+    if (memory->next)
         memory->next->previous = memory->previous;
-    }
     device->used -= memory->budgeted ? memory->size : 0;
-    if (!memory->imported) {
+    if (!memory->imported)
         munmap(memory->bytes, memory->mapped);
-    }
-    if (memory->view) {
+    if (memory->view)
         munmap(memory->view, memory->mapped);
-    }
     ferry__free(memory);
 }
 
@@ -105,9 +95,8 @@ static bool back(struct host_device *device, struct host_memory *memory, bool vi
 {
     memory->mapped = (memory->size + page_size() - 1) / page_size() * page_size();
     memory->bytes = map(memory->mapped);
-    if (!memory->bytes) {
+    if (!memory->bytes)
         return false;
-    }
     if (view) {
         memory->view = map(memory->mapped);
         if (!memory->view) {
@@ -115,11 +104,10 @@ static bool back(struct host_device *device, struct host_memory *memory, bool vi
             return false;
         }
     }
-    if (is_on(device, HOST_ZERO_OFF)) {
+    if (ferry__host_knob(&device->knobs, HOST_ZERO_OFF)) {
         memset(memory->bytes, 0xA5, memory->mapped);
-        if (view) {
+        if (view)
             memset(memory->view, 0xA5, memory->mapped);
-        }
     }
     return true;
 }
@@ -130,9 +118,8 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
 {
     struct host_device *device = state;
     enum ferry_status status = admit(device, size, why);
-    if (status != FERRY_OK) {
+    if (status)
         return status;
-    }
     uint64_t atom = device->limits.atom;
     struct host_memory *memory = make((size + atom - 1) / atom * atom, label);
     if (!memory) {
@@ -140,7 +127,8 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     bool mapped = use != FERRY__USE_PRIVATE || device->map_private;
-    bool view = mapped && use != FERRY__USE_SHARED && is_on(device, HOST_NONCOHERENT);
+    bool view =
+        mapped && use != FERRY__USE_SHARED && ferry__host_knob(&device->knobs, HOST_NONCOHERENT);
     memory->budgeted = use == FERRY__USE_PRIVATE || use == FERRY__USE_SHARED;
     if (!back(device, memory, view)) {
         snprintf(why, FERRY__WHY_MAX, "mmap of %llu bytes: errno %d", (unsigned long long)size,
@@ -154,9 +142,8 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
                  (unsigned long long)size, (unsigned long long)left,
                  (unsigned long long)device->limits.total_memory);
         munmap(memory->bytes, memory->mapped);
-        if (memory->view) {
+        if (memory->view)
             munmap(memory->view, memory->mapped);
-        }
         ferry__free(memory);
         return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     }
@@ -168,7 +155,7 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
                          : NULL,
         .coherent = !view,
         .cached = true,
-        .zeroed = !is_on(device, HOST_ZERO_OFF),
+        .zeroed = !ferry__host_knob(&device->knobs, HOST_ZERO_OFF),
     };
     return FERRY_OK;
 }
@@ -178,9 +165,8 @@ void ferry__host_memory_free(void *state, struct ferry__memory *handle)
     struct host_device *device = state;
     struct host_memory *memory = handle->native;
     char why[FERRY__WHY_MAX];
-    if (!memory) {
+    if (!memory)
         return;
-    }
     pthread_mutex_lock(&device->lock);
     bool busy = memory->references > 1 && !atomic_load(&device->lost);
     if (busy) {
@@ -189,9 +175,8 @@ void ferry__host_memory_free(void *state, struct ferry__memory *handle)
     }
     ferry__host_memory_drop(device, memory);
     pthread_mutex_unlock(&device->lock);
-    if (busy) {
+    if (busy)
         ferry__host_breach(why);
-    }
     *handle = (struct ferry__memory){0};
 }
 
@@ -233,57 +218,6 @@ enum ferry_status ferry__host_import(void *state, void *host, uint64_t size, boo
     return FERRY_OK;
 }
 
-/* Checks what flush and invalidate are asked for; NULL: not for such memory. */
-static struct host_memory *viewed(struct host_device *device, const char *what,
-                                  const struct ferry__memory *handle, uint64_t offset,
-                                  uint64_t size)
-{
-    struct host_memory *memory = handle->native;
-    uint64_t atom = device->limits.atom;
-    char why[FERRY__WHY_MAX];
-    if (!memory->view) {
-        snprintf(why, sizeof why, "%s of memory \"%s\", which is coherent or not mapped", what,
-                 memory->label);
-    } else if ((handle->offset + offset) % atom != 0 || size % atom != 0) {
-        snprintf(why, sizeof why, "%s of %llu bytes at %llu: not multiples of the atom %llu", what,
-                 (unsigned long long)size, (unsigned long long)(handle->offset + offset),
-                 (unsigned long long)atom);
-    } else if (offset > handle->size || size > handle->size - offset ||
-               handle->offset > memory->size || handle->size > memory->size - handle->offset) {
-        snprintf(why, sizeof why, "%s of %llu bytes at %llu exceeds memory \"%s\" of %llu", what,
-                 (unsigned long long)size, (unsigned long long)offset, memory->label,
-                 (unsigned long long)handle->size);
-    } else {
-        return memory;
-    }
-    ferry__host_breach(why);
-    return NULL;
-}
-
-enum ferry_status ferry__host_flush(void *state, const struct ferry__memory *handle,
-                                    uint64_t offset, uint64_t size)
-{
-    struct host_memory *memory = viewed(state, "flush", handle, offset, size);
-    if (!memory) {
-        return FERRY_ERROR_INTERNAL;
-    }
-    uint64_t start = handle->offset + offset;
-    memcpy(memory->bytes + start, memory->view + start, size);
-    return FERRY_OK;
-}
-
-enum ferry_status ferry__host_invalidate(void *state, const struct ferry__memory *handle,
-                                         uint64_t offset, uint64_t size)
-{
-    struct host_memory *memory = viewed(state, "invalidate", handle, offset, size);
-    if (!memory) {
-        return FERRY_ERROR_INTERNAL;
-    }
-    uint64_t start = handle->offset + offset;
-    memcpy(memory->view + start, memory->bytes + start, size);
-    return FERRY_OK;
-}
-
 uint64_t ferry__host_memory_available(void *state)
 {
     struct host_device *device = state;
@@ -295,18 +229,12 @@ uint64_t ferry__host_memory_available(void *state)
 
 void ferry__host_memory_finish(struct host_device *device)
 {
-    uint64_t count = 0;
-    uint64_t bytes = 0;
+    uint64_t count = 0, bytes = 0;
     while (device->memories) {
         count++;
         bytes += device->memories->size;
         device->memories->references = 1;
         ferry__host_memory_drop(device, device->memories);
     }
-    if (count > 0) {
-        char why[FERRY__WHY_MAX];
-        snprintf(why, sizeof why, "close while %llu memories of %llu bytes are not freed",
-                 (unsigned long long)count, (unsigned long long)bytes);
-        ferry__host_breach(why);
-    }
+    ferry__host_check_left("memories", count, bytes);
 }
