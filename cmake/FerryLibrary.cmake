@@ -8,7 +8,7 @@ set_target_properties(ferry_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
 target_include_directories(ferry_objects
   PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
 target_link_libraries(ferry_objects PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
-target_include_directories(ferry_objects PRIVATE ${FERRY_MODEL_DIRECTORIES} ${URING_INCLUDE_DIRS})
+target_include_directories(ferry_objects PRIVATE ${URING_INCLUDE_DIRS})
 
 # What a driver needs beyond that (definitions, headers, libraries) stands in its own folder.
 foreach(driver IN LISTS FERRY_DRIVERS_IN)
@@ -25,7 +25,7 @@ foreach(library ferry ferry_static)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${library} PRIVATE Threads::Threads ${CMAKE_DL_LIBS}
-    ${FERRY_MODEL_LIBRARIES} ${FERRY_FILE_LIBRARIES})
+    ${FERRY_FILE_LIBRARIES})
   set_target_properties(${library} PROPERTIES LINKER_LANGUAGE C OUTPUT_NAME ferry)
 endforeach()
 set_target_properties(ferry PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${FERRY_ABI})

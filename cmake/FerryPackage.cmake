@@ -36,9 +36,6 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
   "libferry${FERRY_ABI} (= ${PROJECT_VERSION})")
 set(static "") # of programs that link the static library
-if(FERRY_JSON_FOUND)
-  list(APPEND static libjansson-dev)
-endif()
 if(FERRY_URING_FOUND)
   list(APPEND static liburing-dev)
 endif()

@@ -19,29 +19,8 @@ else()
   message(STATUS "files: read and written by threads (no liburing)")
 endif()
 
-# DLPack, and the reader of model files. safetensors have
-# their header in JSON, which is read by jansson; without it they are UNSUPPORTED, and all else works.
-option(FERRY_JSON "Read safetensors, if jansson is there" ON)
-set(FERRY_JSON_FOUND OFF)
-if(FERRY_JSON)
-  find_package(PkgConfig)
-  if(PkgConfig_FOUND)
-    pkg_check_modules(JANSSON jansson>=2.10)
-    set(FERRY_JSON_FOUND ${JANSSON_FOUND})
-  endif()
-endif()
-
+# DLPack, and the reader of model files.
 ferry_sources(models ${PROJECT_SOURCE_DIR}/models/*.c)
-if(FERRY_JSON_FOUND)
-  list(FILTER models EXCLUDE REGEX "_none\\.c$")
-  set(FERRY_MODEL_DIRECTORIES ${JANSSON_INCLUDE_DIRS})
-  set(FERRY_MODEL_LIBRARIES ${JANSSON_LINK_LIBRARIES})
-else()
-  list(FILTER models EXCLUDE REGEX "/safetensors\\.c$")
-  set(FERRY_MODEL_DIRECTORIES "")
-  set(FERRY_MODEL_LIBRARIES "")
-  message(STATUS "safetensors: not in this build (no jansson)")
-endif()
 set(FERRY_MODEL_SOURCES ${models})
 list(APPEND FERRY_LIBRARY_SOURCES ${models})
 

@@ -127,23 +127,14 @@ static enum ferry_status open_paths(ferry_model *model, const struct ferry__path
     return status == FERRY_OK ? read_files(model) : status;
 }
 
-static int compare_entries(const void *a, const void *b)
-{
-    const struct ferry__index_entry *x = a, *y = b;
-    return strcmp(x->tensor, y->tensor);
-}
-
 /* Every tensor that the index tells of is in the file that it names. Files may hold more. */
 static enum ferry_status check_index(const ferry_model *model, const struct ferry__source *source,
-                                     struct ferry__index *index)
+                                     const struct ferry__index *index)
 {
     size_t found = 0;
-    qsort(index->entries, index->count, sizeof *index->entries, compare_entries);
     for (size_t i = 0; i < model->tensors.count; i++) {
         const struct ferry__tensor *tensor = &model->tensors.items[i];
-        const struct ferry__index_entry key = {.tensor = tensor->name};
-        const struct ferry__index_entry *entry =
-            bsearch(&key, index->entries, index->count, sizeof key, compare_entries);
+        const struct ferry__index_entry *entry = ferry__index_find(index, tensor->name);
         const char *path = model->files[tensor->file].path;
         if (entry == NULL)
             continue;

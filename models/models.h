@@ -3,6 +3,7 @@
 #define FERRY_MODELS_H
 
 #include "base.h"
+#include "json.h"
 
 #include <ferry/model.h>
 
@@ -42,6 +43,8 @@ struct ferry__tensor {
     size_t file;
 };
 
+enum { FERRY__TENSORS_MAX = 2 << 20 }; /* of a model */
+
 struct ferry__tensors {
     struct ferry__tensor *items;
     size_t count, capacity;
@@ -66,6 +69,27 @@ struct ferry__shown {
 };
 struct ferry__shown ferry__show(const char *name);
 
+/* --- JSON in a file (json_file.c) -------------------------------------------------------------- */
+
+/* The reader stands after the opening brace of the whole. */
+struct ferry__json_file {
+    const struct ferry__source *source;
+    struct ferry__json json;
+    char *bytes;
+    char name[FERRY__JSON_KEY_MAX + 1]; /* room for a key */
+};
+enum ferry_status ferry__json_file_open(const struct ferry__source *source, uint64_t offset,
+                                        uint64_t length, struct ferry__json_file **out);
+void ferry__json_file_close(struct ferry__json_file *file);
+
+/* What is wrong with the JSON, where it is. */
+enum ferry_status ferry__json_file_wrong(const struct ferry__json_file *file) FERRY__COLD;
+
+/* After the closing brace there is nothing more. */
+enum ferry_status ferry__json_file_finish(struct ferry__json_file *file);
+
+struct ferry__shown ferry__json_show(struct ferry__json_text text);
+
 /* --- formats ---------------------------------------------------------------------------------- */
 
 struct ferry__gguf {
@@ -86,10 +110,12 @@ struct ferry__index {
     size_t file_count;
     struct ferry__index_entry {
         char *tensor, *file_name;
-    } * entries;
+    } * entries; /* sorted by tensor, no two equal */
     size_t count;
 };
 enum ferry_status ferry__index_parse(const struct ferry__source *source, struct ferry__index *out);
+const struct ferry__index_entry *ferry__index_find(const struct ferry__index *index,
+                                                   const char *tensor); /* NULL: not there */
 void ferry__index_free(struct ferry__index *index);
 
 /* --- names of files (paths.c) ----------------------------------------------------------------- */

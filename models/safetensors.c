@@ -1,46 +1,12 @@
-/*
- * safetensors: 8 bytes that tell the header's length, the header in JSON, the tensors without a gap.
- * And the index of a model in several such files. JSON is read by jansson.
- */
+/* safetensors: 8 bytes that tell the header's length, the header in JSON, the tensors without a gap. */
 #include "models.h"
 
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER_MAX = 100000000 }; /* as in the format's own reader */
+enum { METADATA_KEYS_MAX = 65536 };
 
-static enum ferry_status parse_json(const struct ferry__source *source, uint64_t offset,
-                                    uint64_t length, json_t **out)
-{
-    json_error_t error;
-    if (length > HEADER_MAX)
-        return ferry__source_wrong(source, "its JSON is %llu bytes long, over %d",
-                                   (unsigned long long)length, HEADER_MAX);
-    char *text = ferry__alloc((size_t)length + 1);
-    if (text == NULL)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for %llu bytes of JSON",
-                           source->path, (unsigned long long)length);
-    enum ferry_status status = ferry__source_read(source, text, (size_t)length, offset);
-    json_t *root = NULL;
-    if (status == FERRY_OK) {
-        root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
-        if (root == NULL)
-            status = ferry__source_wrong(source, "its JSON is wrong at line %d, column %d: %s",
-                                         error.line, error.column, ferry__show(error.text).text);
-    }
-    if (status == FERRY_OK && !json_is_object(root)) {
-        json_decref(root);
-        status = ferry__source_wrong(source, "its JSON is not an object");
-    }
-    ferry__free(text);
-    if (status == FERRY_OK)
-        *out = root;
-    return status;
-}
-
-/* --- a file of tensors ------------------------------------------------------------------------- */
+/* --- what a tensor's object says ---------------------------------------------------------------- */
 
 static const struct type {
     const char *name;
@@ -53,48 +19,116 @@ static const struct type {
     {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
 };
 
-static bool whole(const json_t *value, uint64_t *out)
+/* An array of whole numbers, as far as there is room for them. */
+struct numbers {
+    bool is_array, all_whole;
+    size_t count, first_other; /* the first that is no whole number */
+    uint64_t values[FERRY_TENSOR_RANK_MAX];
+};
+
+enum field { FIELD_DTYPE, FIELD_SHAPE, FIELD_OFFSETS, FIELD_COUNT };
+
+static const char *const field_names[] = {
+    [FIELD_DTYPE] = "dtype", [FIELD_SHAPE] = "shape", [FIELD_OFFSETS] = "data_offsets"};
+
+struct fields {
+    bool seen[FIELD_COUNT], dtype_is_string;
+    struct ferry__json_text dtype;
+    struct numbers shape, offsets;
+};
+
+/* These return false where the JSON is wrong. */
+static bool read_numbers(struct ferry__json *json, struct numbers *out)
 {
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return false;
-    *out = (uint64_t)json_integer_value(value);
+    *out = (struct numbers){.all_whole = true};
+    out->is_array = ferry__json_next(json) == FERRY__JSON_ARRAY;
+    if (!out->is_array)
+        return ferry__json_skip(json);
+    while (ferry__json_next(json) != FERRY__JSON_ARRAY_END) {
+        uint64_t value = 0;
+        const bool whole =
+            json->event == FERRY__JSON_NUMBER && ferry__json_whole(json->text, &value);
+        if (!ferry__json_skip(json))
+            return false;
+        if (!whole && out->all_whole)
+            out->first_other = out->count;
+        out->all_whole = out->all_whole && whole;
+        if (out->count < FERRY_TENSOR_RANK_MAX)
+            out->values[out->count] = value;
+        out->count++;
+    }
     return true;
 }
 
-static enum ferry_status read_type(const struct ferry__source *source, const char *name,
-                                   const json_t *value, const struct type **out)
+static bool read_field(struct ferry__json *json, enum field field, struct fields *out)
 {
-    if (!json_is_string(value))
-        return ferry__source_wrong(source, "tensor \"%s\" has no dtype", ferry__show(name).text);
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (strcmp(types[i].name, json_string_value(value)) == 0) {
-            *out = &types[i];
-            return FERRY_OK;
-        }
+    switch (field) {
+    case FIELD_DTYPE:
+        out->dtype_is_string = ferry__json_next(json) == FERRY__JSON_STRING;
+        out->dtype = json->text;
+        return ferry__json_skip(json);
+    case FIELD_SHAPE: return read_numbers(json, &out->shape);
+    case FIELD_OFFSETS: return read_numbers(json, &out->offsets);
+    case FIELD_COUNT: break;
     }
-    return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                       "%s: tensor \"%s\" is of type \"%s\", which is not "
-                       "known",
-                       source->path, ferry__show(name).text,
-                       ferry__show(json_string_value(value)).text);
+    return ferry__json_next(json) && ferry__json_skip(json); /* another key: nobody looks at it */
 }
 
-static enum ferry_status read_shape(const struct ferry__source *source, const char *name,
-                                    const json_t *value, struct ferry__tensor *tensor,
-                                    uint64_t *out_elements)
+static enum ferry_status read_fields(struct ferry__json_file *file, const char *name,
+                                     struct fields *out)
+{
+    struct ferry__json *json = &file->json;
+    *out = (struct fields){.dtype = {NULL, 0}};
+    while (ferry__json_next(json) == FERRY__JSON_KEY) {
+        enum field field = 0;
+        while (field < FIELD_COUNT && !ferry__json_is(json->text, field_names[field]))
+            field++;
+        if (field < FIELD_COUNT && out->seen[field])
+            return ferry__source_wrong(file->source, "tensor \"%s\" has two keys %s",
+                                       ferry__show(name).text, field_names[field]);
+        if (field < FIELD_COUNT)
+            out->seen[field] = true;
+        if (!read_field(json, field, out))
+            break;
+    }
+    return json->wrong ? ferry__json_file_wrong(file) : FERRY_OK;
+}
+
+/* --- whether it can be so ------------------------------------------------------------------------ */
+
+static enum ferry_status check_type(const struct ferry__source *source, const char *name,
+                                    const struct fields *fields, const struct type **out)
+{
+    if (!fields->dtype_is_string)
+        return ferry__source_wrong(source, "tensor \"%s\" has no dtype", ferry__show(name).text);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (!ferry__json_is(fields->dtype, types[i].name))
+            continue;
+        *out = &types[i];
+        return FERRY_OK;
+    }
+    return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                       "%s: tensor \"%s\" is of type \"%s\", which is not known", source->path,
+                       ferry__show(name).text, ferry__json_show(fields->dtype).text);
+}
+
+static enum ferry_status check_shape(const struct ferry__source *source, const char *name,
+                                     const struct numbers *shape, struct ferry__tensor *tensor,
+                                     uint64_t *out_elements)
 {
     const struct ferry__shown shown = ferry__show(name);
     uint64_t elements = 1;
-    if (!json_is_array(value))
+    if (!shape->is_array)
         return ferry__source_wrong(source, "tensor \"%s\" has no shape", shown.text);
-    if (json_array_size(value) > FERRY_TENSOR_RANK_MAX)
+    if (shape->count > FERRY_TENSOR_RANK_MAX)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: tensor \"%s\" has %zu dimensions, over %d",
-                           source->path, shown.text, json_array_size(value), FERRY_TENSOR_RANK_MAX);
-    tensor->rank = (uint32_t)json_array_size(value);
+                           source->path, shown.text, shape->count, FERRY_TENSOR_RANK_MAX);
+    if (!shape->all_whole)
+        return ferry__source_wrong(source, "dimension %zu of tensor \"%s\" is not a whole number",
+                                   shape->first_other, shown.text);
+    tensor->rank = (uint32_t)shape->count;
     for (uint32_t i = 0; i < tensor->rank; i++) {
-        if (!whole(json_array_get(value, i), &tensor->shape[i]))
-            return ferry__source_wrong(
-                source, "dimension %u of tensor \"%s\" is not a whole number", i, shown.text);
+        tensor->shape[i] = shape->values[i];
         if (__builtin_mul_overflow(elements, tensor->shape[i], &elements))
             return ferry__source_wrong(source, "the shape of tensor \"%s\" is too large",
                                        shown.text);
@@ -103,13 +137,12 @@ static enum ferry_status read_shape(const struct ferry__source *source, const ch
     return FERRY_OK;
 }
 
-static enum ferry_status read_place(const struct ferry__source *source, const char *name,
-                                    const json_t *value, uint64_t data,
-                                    struct ferry__tensor *tensor)
+static enum ferry_status check_offsets(const struct ferry__source *source, const char *name,
+                                       const struct numbers *offsets, uint64_t data,
+                                       struct ferry__tensor *tensor)
 {
-    uint64_t begin = 0, end = 0;
-    if (json_array_size(value) != 2 || !whole(json_array_get(value, 0), &begin) ||
-        !whole(json_array_get(value, 1), &end))
+    const uint64_t begin = offsets->values[0], end = offsets->values[1];
+    if (offsets->count != 2 || !offsets->all_whole)
         return ferry__source_wrong(source, "tensor \"%s\" has no data_offsets of two whole numbers",
                                    ferry__show(name).text);
     /* data is small and begin below 2^63: nothing wraps. */
@@ -123,54 +156,112 @@ static enum ferry_status read_place(const struct ferry__source *source, const ch
     return FERRY_OK;
 }
 
-static enum ferry_status read_tensor(const struct ferry__source *source, size_t file, uint64_t data,
-                                     const char *name, const json_t *value,
-                                     struct ferry__tensors *tensors)
+static enum ferry_status check_fields(const struct ferry__source *source, const char *name,
+                                      const struct fields *fields, uint64_t data,
+                                      struct ferry__tensor *tensor)
 {
-    struct ferry__tensor tensor = {.file = file};
     const struct type *type = NULL;
     uint64_t elements = 0, bits = 0;
-    if (!json_is_object(value))
-        return ferry__source_wrong(source, "tensor \"%s\" is not an object",
-                                   ferry__show(name).text);
-    enum ferry_status status = read_type(source, name, json_object_get(value, "dtype"), &type);
-    if (status == FERRY_OK)
-        status = read_shape(source, name, json_object_get(value, "shape"), &tensor, &elements);
-    if (status != FERRY_OK)
+    enum ferry_status status = check_type(source, name, fields, &type);
+    if (!status)
+        status = check_shape(source, name, &fields->shape, tensor, &elements);
+    if (status)
         return status;
-    if (__builtin_mul_overflow(elements, type->bits, &bits) || bits % 8 != 0)
+    if (__builtin_mul_overflow(elements, type->bits, &bits) || bits % 8)
         return ferry__source_wrong(source, "tensor \"%s\" has %llu elements of %u bits: %s",
                                    ferry__show(name).text, (unsigned long long)elements, type->bits,
-                                   bits % 8 != 0 ? "no whole bytes" : "too large");
-    tensor.type = type->name;
-    tensor.size = bits / 8;
-    status = read_place(source, name, json_object_get(value, "data_offsets"), data, &tensor);
-    return status == FERRY_OK ? ferry__tensors_add(tensors, source, &tensor, name, strlen(name))
-                              : status;
+                                   bits % 8 ? "no whole bytes" : "too large");
+    tensor->type = type->name;
+    tensor->size = bits / 8;
+    return check_offsets(source, name, &fields->offsets, data, tensor);
 }
 
-static enum ferry_status check_metadata(const struct ferry__source *source, json_t *metadata)
+/* --- the header ---------------------------------------------------------------------------------- */
+
+/* The key is the last event. */
+static enum ferry_status read_tensor(struct ferry__json_file *file, size_t number, uint64_t data,
+                                     struct ferry__tensors *tensors)
 {
-    const char *key;
-    json_t *value;
-    if (!json_is_object(metadata))
-        return ferry__source_wrong(source, "__metadata__ is not an object");
-    json_object_foreach(metadata, key, value)
-    {
-        if (!json_is_string(value))
+    struct ferry__tensor tensor = {.file = number};
+    struct fields fields;
+    const char *name = file->name;
+    const size_t length = ferry__json_copy(file->json.text, file->name, sizeof file->name);
+    const enum ferry__json_event event = ferry__json_next(&file->json);
+    if (event == FERRY__JSON_WRONG)
+        return ferry__json_file_wrong(file);
+    if (event != FERRY__JSON_OBJECT)
+        return ferry__source_wrong(file->source, "tensor \"%s\" is not an object",
+                                   ferry__show(name).text);
+    enum ferry_status status = read_fields(file, name, &fields);
+    if (!status)
+        status = check_fields(file->source, name, &fields, data, &tensor);
+    return status ? status : ferry__tensors_add(tensors, file->source, &tensor, name, length);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return ferry__json_compare(*(const struct ferry__json_text *)a,
+                               *(const struct ferry__json_text *)b);
+}
+
+static enum ferry_status read_metadata(struct ferry__json_file *file, struct ferry__json_text *keys)
+{
+    const struct ferry__source *source = file->source;
+    size_t count = 0;
+    if (ferry__json_next(&file->json) != FERRY__JSON_OBJECT)
+        return file->json.wrong ? ferry__json_file_wrong(file)
+                                : ferry__source_wrong(source, "__metadata__ is not an object");
+    while (ferry__json_next(&file->json) == FERRY__JSON_KEY) {
+        if (count == METADATA_KEYS_MAX)
+            return ferry__source_wrong(source, "__metadata__ has over %d keys", METADATA_KEYS_MAX);
+        keys[count++] = file->json.text;
+        if (ferry__json_next(&file->json) != FERRY__JSON_STRING && !file->json.wrong)
             return ferry__source_wrong(source, "\"%s\" in __metadata__ is not a string",
-                                       ferry__show(key).text);
+                                       ferry__json_show(keys[count - 1]).text);
+    }
+    if (file->json.wrong)
+        return ferry__json_file_wrong(file);
+    qsort(keys, count, sizeof *keys, compare_keys);
+    for (size_t i = 1; i < count; i++) {
+        if (!compare_keys(&keys[i - 1], &keys[i]))
+            return ferry__source_wrong(source, "\"%s\" is in __metadata__ twice",
+                                       ferry__json_show(keys[i]).text);
     }
     return FERRY_OK;
 }
 
-enum ferry_status ferry__safetensors_parse(const struct ferry__source *source, size_t file,
+static enum ferry_status check_metadata(struct ferry__json_file *file, bool *seen)
+{
+    if (*seen)
+        return ferry__source_wrong(file->source, "__metadata__ is there twice");
+    *seen = true;
+    struct ferry__json_text *keys = ferry__alloc(METADATA_KEYS_MAX * sizeof *keys);
+    if (!keys)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for its metadata's keys",
+                           file->source->path);
+    enum ferry_status status = read_metadata(file, keys);
+    ferry__free(keys);
+    return status;
+}
+
+static enum ferry_status read_header(struct ferry__json_file *file, size_t number, uint64_t data,
+                                     struct ferry__tensors *tensors)
+{
+    enum ferry_status status = FERRY_OK;
+    bool has_metadata = false;
+    while (!status && ferry__json_next(&file->json) == FERRY__JSON_KEY)
+        status = ferry__json_is(file->json.text, "__metadata__")
+                     ? check_metadata(file, &has_metadata)
+                     : read_tensor(file, number, data, tensors);
+    return status ? status : ferry__json_file_finish(file);
+}
+
+enum ferry_status ferry__safetensors_parse(const struct ferry__source *source, size_t number,
                                            struct ferry__tensors *tensors)
 {
     unsigned char bytes[8];
     uint64_t length = 0;
-    json_t *root = NULL, *value;
-    const char *name;
+    struct ferry__json_file *file = NULL;
     const size_t first = tensors->count;
     if (source->size < 8)
         return ferry__source_wrong(source,
@@ -180,119 +271,14 @@ enum ferry_status ferry__safetensors_parse(const struct ferry__source *source, s
     enum ferry_status status = ferry__source_read(source, bytes, sizeof bytes, 0);
     for (size_t i = 0; i < 8; i++)
         length |= (uint64_t)bytes[i] << (8 * i);
-    if (status == FERRY_OK && length > source->size - 8)
+    if (!status && length > source->size - 8)
         return ferry__source_wrong(source, "its header is %llu bytes long, the file %llu",
                                    (unsigned long long)length, (unsigned long long)source->size);
-    if (status == FERRY_OK)
-        status = parse_json(source, 8, length, &root);
-    if (status != FERRY_OK)
+    if (!status)
+        status = ferry__json_file_open(source, 8, length, &file);
+    if (status)
         return status;
-    json_object_foreach(root, name, value)
-    {
-        status = strcmp(name, "__metadata__") == 0
-                     ? check_metadata(source, value)
-                     : read_tensor(source, file, 8 + length, name, value, tensors);
-        if (status != FERRY_OK)
-            break;
-    }
-    json_decref(root);
-    return status == FERRY_OK ? ferry__tensors_settle(tensors, first, source, 8 + length, false)
-                              : status;
-}
-
-/* --- the index --------------------------------------------------------------------------------- */
-
-/* Files beside the index only. */
-static bool plain_name(const char *name)
-{
-    return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
-}
-
-static int compare_files(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Each file once; the names are those of the entries until then. */
-static enum ferry_status collect_files(const struct ferry__source *source,
-                                       struct ferry__index *index)
-{
-    char **sorted = ferry__alloc((index->count + 1) * sizeof *sorted);
-    index->files = ferry__alloc((index->count + 1) * sizeof *index->files);
-    bool memory = sorted != NULL && index->files != NULL;
-    for (size_t i = 0; memory && i < index->count; i++)
-        sorted[i] = index->entries[i].file_name;
-    if (memory)
-        qsort(sorted, index->count, sizeof *sorted, compare_files);
-    for (size_t i = 0; memory && i < index->count; i++) {
-        if (i > 0 && strcmp(sorted[i], sorted[i - 1]) == 0)
-            continue;
-        index->files[index->file_count] = ferry__copy_text(sorted[i], strlen(sorted[i]));
-        memory = index->files[index->file_count] != NULL;
-        index->file_count += memory;
-    }
-    ferry__free(sorted);
-    return memory ? FERRY_OK
-                  : ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for its files",
-                                source->path);
-}
-
-static enum ferry_status read_entry(const struct ferry__source *source, const char *tensor,
-                                    const json_t *file, struct ferry__index *index)
-{
-    if (!json_is_string(file) || !plain_name(json_string_value(file)))
-        return ferry__source_wrong(source, "tensor \"%s\" is in no file of the same directory",
-                                   ferry__show(tensor).text);
-    struct ferry__index_entry *entry = &index->entries[index->count];
-    entry->tensor = ferry__copy_text(tensor, strlen(tensor));
-    entry->file_name = ferry__copy_text(json_string_value(file), strlen(json_string_value(file)));
-    index->count++;
-    return entry->tensor != NULL && entry->file_name != NULL
-               ? FERRY_OK
-               : ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for its tensors",
-                             source->path);
-}
-
-enum ferry_status ferry__index_parse(const struct ferry__source *source, struct ferry__index *out)
-{
-    json_t *root = NULL, *file;
-    const char *tensor;
-    struct ferry__index index = {NULL, 0, NULL, 0};
-    enum ferry_status status = parse_json(source, 0, source->size, &root);
-    if (status != FERRY_OK)
-        return status;
-    json_t *map = json_object_get(root, "weight_map");
-    if (json_object_size(map) == 0)
-        status = ferry__source_wrong(source, "it has no weight_map");
-    else if ((index.entries = ferry__alloc(json_object_size(map) * sizeof *index.entries)) == NULL)
-        status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for %zu tensors",
-                             source->path, json_object_size(map));
-    else
-        json_object_foreach(map, tensor, file)
-        {
-            status = read_entry(source, tensor, file, &index);
-            if (status != FERRY_OK)
-                break;
-        }
-    if (status == FERRY_OK)
-        status = collect_files(source, &index);
-    json_decref(root);
-    if (status == FERRY_OK)
-        *out = index;
-    else
-        ferry__index_free(&index);
-    return status;
-}
-
-void ferry__index_free(struct ferry__index *index)
-{
-    for (size_t i = 0; i < index->count; i++) {
-        ferry__free(index->entries[i].tensor);
-        ferry__free(index->entries[i].file_name);
-    }
-    for (size_t i = 0; i < index->file_count; i++)
-        ferry__free(index->files[i]);
-    ferry__free(index->entries);
-    ferry__free(index->files);
-    *index = (struct ferry__index){NULL, 0, NULL, 0};
+    status = read_header(file, number, 8 + length, tensors);
+    ferry__json_file_close(file);
+    return status ? status : ferry__tensors_settle(tensors, first, source, 8 + length, false);
 }

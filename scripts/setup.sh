@@ -11,7 +11,7 @@
 set -eu
 
 # CONTRIBUTING.md says what each is for, and why this one; test_docs holds the two together.
-debian_build="gcc libc6-dev make cmake pkg-config libvulkan-dev libjansson-dev liburing-dev"
+debian_build="gcc libc6-dev make cmake pkg-config libvulkan-dev liburing-dev"
 debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
     vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang lld valgrind
@@ -19,7 +19,7 @@ debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
 debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
 debian_docs="doxygen groff-base python3"
 
-homebrew_build="cmake pkgconf jansson"
+homebrew_build="cmake pkgconf"
 homebrew_run="tesseract"
 homebrew_test="cmocka tesseract groff doxygen numpy pytest"
 homebrew_bench="gnuplot"

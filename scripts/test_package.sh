@@ -79,7 +79,7 @@ CMAKE
 cmake -S cxx -B cxx/build
 cmake --build cxx/build
 cxx/build/face
-apt-get install -y -qq --no-install-recommends libjansson-dev # the static library needs it
+apt-get install -y -qq --no-install-recommends liburing-dev # the static library needs it
 cmake -S /ferry/tests/install/find_package -B both
 cmake --build both
 ctest --test-dir both --output-on-failure --no-tests=error

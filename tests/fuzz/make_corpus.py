@@ -1,5 +1,5 @@
 """make_corpus.py DIRECTORY: small files for the fuzz targets to begin with, right and wrong, in
-DIRECTORY/gguf, safetensors and index."""
+DIRECTORY/gguf, safetensors, index and json."""
 
 import json
 import os
@@ -35,10 +35,19 @@ def indexes():
         yield json.dumps(value).encode()
 
 
+def texts():
+    yield from indexes()
+    for text in (' [1, -2.5e+3, 0, {"a": [true, false, null]}, "x"]\r\n', '"\\u00e9\\ud83d\\ude00\\n\\/\u00fc"',
+                 '{"a\\u0000b": {"a\\u0000c": {}}, "": ""}', "[" * 64 + "]" * 64, "[" * 65, "-", "01",
+                 '"\\udc00"', '["\t"]', "nul", "[1 2]", '{"a" 1}', "{,}", "1e", "\ufeff1"):
+        yield text.encode()
+    yield b'"\xc0\x80\xed\xa0\x80"'
+
+
 def main(directory):
     for kind, right, wrong in (("gguf", right_gguf(), WRONG_GGUF),
                                ("safetensors", right_safetensors(), WRONG_SAFETENSORS),
-                               ("index", indexes(), {})):
+                               ("index", indexes(), {}), ("json", texts(), {})):
         files = list(right) + [data for data, _ in wrong.values()]
         for i, data in enumerate(files):
             write(f"{directory}/{kind}/{i:03}", data[:LARGEST])

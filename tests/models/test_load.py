@@ -13,7 +13,7 @@ import writer
 from writer import METADATA, gguf, pair, raw_gguf, safetensors, write
 from wrong import WRONG_GGUF, WRONG_SAFETENSORS
 
-ferry, folder, with_json = sys.argv[1], sys.argv[2], sys.argv[3] == "1"
+ferry, folder = sys.argv[1], sys.argv[2]
 environment = {key: value for key, value in os.environ.items()
                if key not in ("FERRY_PATH", "FERRY_HOST", "FERRY_DEVICE")}
 passed, failed = 0, []
@@ -73,18 +73,17 @@ GGUF = [("token_embd.weight", "Q4_K", (3, 512)), ("norm", "F32", (33,)), ("one",
 
 
 def check_right_files():
-    if with_json:
-        data, places = safetensors(SAFE, {"format": "pt"}, pad=5)
-        path = write(f"{folder}/right/model.safetensors", data)
-        check_tensors("safetensors", path, expect(SAFE, places, "model.safetensors"))
-        check_tensors("safetensors, separate", path, expect(SAFE, places, "model.safetensors"),
-                      "--separate")
-        check_tensors("safetensors, staged", path, expect(SAFE, places, "model.safetensors"),
-                      "--path", "staged")
-        path = write(f"{folder}/right/other-name.bin", data)
-        check_tensors("safetensors by content", path, expect(SAFE, places, "other-name.bin"))
-        data, places = safetensors([])
-        check_tensors("no tensors", write(f"{folder}/right/none.safetensors", data), {})
+    data, places = safetensors(SAFE, {"format": "pt"}, pad=5)
+    path = write(f"{folder}/right/model.safetensors", data)
+    check_tensors("safetensors", path, expect(SAFE, places, "model.safetensors"))
+    check_tensors("safetensors, separate", path, expect(SAFE, places, "model.safetensors"),
+                  "--separate")
+    check_tensors("safetensors, staged", path, expect(SAFE, places, "model.safetensors"),
+                  "--path", "staged")
+    path = write(f"{folder}/right/other-name.bin", data)
+    check_tensors("safetensors by content", path, expect(SAFE, places, "other-name.bin"))
+    data, places = safetensors([])
+    check_tensors("no tensors", write(f"{folder}/right/none.safetensors", data), {})
     for version in (2, 3):
         for alignment in (32, 8, 4096):
             name = f"v{version}-{alignment}.gguf"
@@ -108,19 +107,18 @@ def check_plain_bytes():
 
 
 def check_shards():
-    if with_json:
-        parts, expected, weight_map = [SAFE[:3], SAFE[3:8], SAFE[8:]], {}, {}
-        for i, part in enumerate(parts):
-            name = f"model-0000{i + 1}-of-00003.safetensors"
-            data, places = safetensors(part)
-            write(f"{folder}/shards/{name}", data)
-            expected.update(expect(part, places, name))
-            weight_map.update({tensor[0]: name for tensor in part})
-        check_tensors("shards without an index", f"{folder}/shards", expected)
-        index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
-        path = write(f"{folder}/shards/model.safetensors.index.json", json.dumps(index).encode())
-        check_tensors("index", path, expected)
-        check_tensors("directory with an index", f"{folder}/shards/", expected)
+    parts, expected, weight_map = [SAFE[:3], SAFE[3:8], SAFE[8:]], {}, {}
+    for i, part in enumerate(parts):
+        name = f"model-0000{i + 1}-of-00003.safetensors"
+        data, places = safetensors(part)
+        write(f"{folder}/shards/{name}", data)
+        expected.update(expect(part, places, name))
+        weight_map.update({tensor[0]: name for tensor in part})
+    check_tensors("shards without an index", f"{folder}/shards", expected)
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+    path = write(f"{folder}/shards/model.safetensors.index.json", json.dumps(index).encode())
+    check_tensors("index", path, expected)
+    check_tensors("directory with an index", f"{folder}/shards/", expected)
     expected, names = {}, []
     for i, part in enumerate([GGUF[:4], GGUF[4:5], GGUF[5:]]):
         names.append(f"m-0000{i + 1}-of-00003.gguf")
@@ -176,8 +174,6 @@ def check_wrong_shards():
     write(f"{folder}/bad/two/a.gguf", one)
     write(f"{folder}/bad/two/b.gguf", one)
     refused("two models", f"{folder}/bad/two", "holds 2 models")
-    if not with_json:
-        return
     good = safetensors(SAFE[:2])[0]
     write(f"{folder}/bad/i/x.safetensors", good)
     index = f"{folder}/bad/i/m.safetensors.index.json"
@@ -192,18 +188,22 @@ def check_wrong_shards():
              "tells of 2 tensors, its files hold 1")):
         write(index, json.dumps({"weight_map": weight_map}).encode())
         refused(f"index: {name}", index, words)
+    for name, text, words in (
+            ("two maps", b'{"weight_map":{"embed":"x.safetensors"},"weight_map":{}}',
+             "weight_map is there twice"),
+            ("a tensor twice", b'{"weight_map":{"embed":"x.safetensors","\\u0065mbed":"y"}}',
+             'tells of tensor "embed" twice'),
+            ("0 in a file's name", b'{"weight_map":{"embed":"x.safetensors\\u0000/../.."}}',
+             "in no file"),
+            ("0 in a tensor's name", b'{"weight_map":{"embed\\u0000":"x.safetensors"}}', "byte 0"),
+            ("no JSON", b'{"weight_map":{"embed":}}', "wrong at byte 23: no value"),
+            ("no end", b'{"weight_map":{"embed":"x.safetensors"}', "its end is missing")):
+        write(index, text)
+        refused(f"index: {name}", index, words)
     write(f"{folder}/bad/i/y.safetensors", safetensors(SAFE[2:3])[0])
     write(index, json.dumps({"weight_map": {"embed": "y.safetensors",
                                             "scalar": "x.safetensors"}}).encode())
     refused("index: the wrong file", index, "is to be in y.safetensors")
-
-
-def check_without_json():
-    data, _ = safetensors(SAFE)
-    for name in ("m.safetensors", "other", "m.safetensors.index.json"):
-        done = load(write(f"{folder}/nojson/{name}", data))
-        check(f"no JSON library: {name}", done.returncode == 3
-              and "built without a JSON library" in done.stderr, done.stderr)
 
 
 shutil.rmtree(folder, ignore_errors=True)
@@ -213,10 +213,7 @@ check_plain_bytes()
 check_shards()
 check_wrong("gguf", WRONG_GGUF, ".gguf")
 check_wrong_shards()
-if with_json:
-    check_wrong("safetensors", WRONG_SAFETENSORS, ".safetensors")
-else:
-    check_without_json()
+check_wrong("safetensors", WRONG_SAFETENSORS, ".safetensors")
 print(f"[  PASSED  ] {passed} test(s).")
 if failed:
     print(f"[  FAILED  ] {len(failed)} test(s), listed below:", *failed, sep="\n  ")

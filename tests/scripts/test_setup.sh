@@ -54,7 +54,7 @@ run "an unknown purpose" 2 setup fly
 says err 'unknown purpose "fly": build, run, test'
 
 world 0
-tr ' ' '\n' <<<"gcc libc6-dev make cmake pkg-config libvulkan-dev libjansson-dev liburing-dev" \
+tr ' ' '\n' <<<"gcc libc6-dev make cmake pkg-config libvulkan-dev liburing-dev" \
     >"$dir/installed"
 run "nothing is missing" 0 setup build
 silent out
