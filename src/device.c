@@ -244,6 +244,16 @@ free_device:
     return NULL;
 }
 
+/* A chunk is one allocation of the driver's. */
+static void limit_chunks(struct ferry_device *device)
+{
+    struct ferry__staging *const both[] = {&device->upload, &device->readback};
+    const uint64_t largest = ferry__round_down(device->limits.max_allocation, FERRY__STAGING_MIN);
+    for (size_t i = 0; i < 2; i++)
+        if (largest && both[i]->chunk_size > largest)
+            both[i]->chunk_size = largest;
+}
+
 static void discard_device(struct ferry_device *device)
 {
     ferry__staging_finish(device, &device->upload);
@@ -291,6 +301,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
         discard_device(device);
         return ferry__fail(status, "opening %s: %s", info->name, why);
     }
+    limit_chunks(device);
     device->info.queues = device->limits.queue_count;
     device->info.total_memory = device->limits.total_memory;
     device->info.max_allocation = device->limits.max_allocation;

@@ -32,19 +32,42 @@ static enum ferry_status check_mode(const struct range *range, int *out_flags)
     return FERRY_OK;
 }
 
+/* What a file is, in words, that has no bytes at an offset; NULL: it has. That one can seek in it
+ * says little: in an event or a terminal one can, and reading it may never end. */
+static const char *wrong_kind(mode_t mode)
+{
+    static const struct {
+        mode_t type;
+        const char *words;
+    } kinds[] = {
+        {S_IFDIR, "a folder"},        {S_IFIFO, "a pipe"},
+        {S_IFSOCK, "a socket"},       {S_IFCHR, "a terminal or another character device"},
+        {S_IFLNK, "a symbolic link"},
+    };
+    if (S_ISREG(mode) || S_ISBLK(mode))
+        return NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if ((mode & S_IFMT) == kinds[i].type)
+            return kinds[i].words;
+    return "none but the kernel's own: an event, a timer, a watch";
+}
+
 static enum ferry_status check_file(const struct range *range, int *out_flags)
 {
     struct stat about;
     enum ferry_status status = check_mode(range, out_flags);
     if (status)
         return status;
-    if (fstat(range->fd, &about) || S_ISDIR(about.st_mode) ||
-        lseek(range->fd, 0, SEEK_CUR) == (off_t)-1)
-        return ferry__fail(
-            FERRY_ERROR_UNSUPPORTED,
-            "%s: file %d has no bytes at an offset: it is a folder, a pipe, a socket "
-            "or a terminal",
-            range->what, range->fd);
+    if (fstat(range->fd, &about))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d is no open file: %s", range->what,
+                           range->fd, strerror(errno));
+    const char *wrong = wrong_kind(about.st_mode);
+    if (!wrong && lseek(range->fd, 0, SEEK_CUR) == (off_t)-1)
+        wrong = "one to be read from its beginning only";
+    if (wrong)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "%s: file %d has no bytes at an offset: it is %s", range->what,
+                           range->fd, wrong);
     if (!ferry__in_range(range->offset, range->size, INT64_MAX))
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "%s: no file has %llu bytes at offset %llu",
                            range->what, (unsigned long long)range->size,

@@ -46,7 +46,7 @@ struct ferry__file_io {
     struct ferry__file_ring *ring; /* NULL: threads do it */
     pthread_mutex_t lock;          /* guards all below; a leaf */
     pthread_cond_t work;
-    pthread_t threads[FERRY__FILE_DEPTH];
+    pthread_t threads[FERRY__FILE_DEPTH]; /* what the ring does not do is theirs */
     unsigned thread_count, idle_threads;
     bool stop;
     struct ferry__file_request *first, *last;
@@ -58,6 +58,8 @@ struct ferry__file_io {
 
 /* Begins a request; ferry__file_done is called when it is over, on another thread. */
 void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request);
+/* The ring does not take a request, for this errno: the threads do, from where it is. */
+void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *request, int error);
 /* What became of a system call: bytes, or a negative errno. True: the request is over. */
 bool ferry__file_advance(struct ferry__file_request *request, int64_t moved);
 
@@ -78,7 +80,8 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
 
 /* NULL: the system has no io_uring, or does not let us. */
 struct ferry__file_ring *ferry__file_ring_start(struct ferry__file_io *io);
-void ferry__file_ring_begin(struct ferry__file_ring *ring, struct ferry__file_request *request);
+/* 0, or an errno: the ring takes nothing any more. */
+int ferry__file_ring_begin(struct ferry__file_ring *ring, struct ferry__file_request *request);
 void ferry__file_ring_finish(struct ferry__file_ring *ring);
 
 /* --- file_linux.c, file_macos.c --------------------------------------------------------------- */

@@ -12,6 +12,9 @@
  * for a disk.
  */
 
+/* Room to begin at a block, for a block's part before and after, and for words. */
+enum { SLOT_EXTRA = 4 * FERRY__FILE_BLOCK };
+
 /* --- requests ---------------------------------------------------------------------------------- */
 
 bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
@@ -77,22 +80,50 @@ static int add_thread(struct ferry__file_io *io)
     return error;
 }
 
+/* 0, or an errno: there is not one thread for it. */
+static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_request *request)
+{
+    int error = 0;
+    request->next = NULL;
+    ferry__lock(&io->lock);
+    if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH)
+        error = add_thread(io);
+    if (io->thread_count) {
+        error = 0;
+        *(io->first ? &io->last->next : &io->first) = request;
+        io->last = request;
+        pthread_cond_signal(&io->work);
+    }
+    ferry__unlock(&io->lock);
+    return error;
+}
+
+void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *request, int error)
+{
+    struct ferry_device *device = io->device;
+    ferry__error_begin(); /* it is told as the operation's */
+    const enum ferry_status status =
+        ferry__fallback(device, &device->metrics.now.fallback_file_io,
+                        "files are read and written by threads: io_uring: %s", strerror(error));
+    ferry__error_end(FERRY_OK);
+    if (!status && !(error = begin_by_threads(io, request)))
+        return;
+    request->error = error;
+    ferry__file_done(io, request);
+}
+
 void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request)
 {
     request->next = NULL;
     request->moved = 0;
     request->error = 0;
-    if (io->ring) {
-        ferry__file_ring_begin(io->ring, request);
+    if (!io->ring) {
+        (void)begin_by_threads(io, request); /* one was started with io */
         return;
     }
-    ferry__lock(&io->lock);
-    *(io->first ? &io->last->next : &io->first) = request;
-    io->last = request;
-    if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH)
-        (void)add_thread(io);
-    pthread_cond_signal(&io->work);
-    ferry__unlock(&io->lock);
+    const int error = ferry__file_ring_begin(io->ring, request);
+    if (error)
+        ferry__file_refused(io, request, error);
 }
 
 /* --- slots ------------------------------------------------------------------------------------- */
@@ -111,8 +142,7 @@ static struct ferry__file_slot *make_slot(struct ferry_device *device, bool writ
 {
     char why[FERRY__WHY_MAX] = "";
     struct ferry__file_slot *slot = ferry__alloc(sizeof *slot);
-    /* Room to begin at a block, for a block's part before and after, and for words. */
-    const uint64_t size = device->files->slot_size + 4 * FERRY__FILE_BLOCK;
+    const uint64_t size = device->files->slot_size + SLOT_EXTRA;
     *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (bool again = slot; again;) {
         *out_status = device->driver->memory_alloc(device->state,
@@ -254,6 +284,10 @@ static struct ferry__file_io *make_io(struct ferry_device *device)
     io->device = device;
     io->slot_size =
         device->upload.chunk_size < FERRY__FILE_SLOT ? device->upload.chunk_size : FERRY__FILE_SLOT;
+    /* A slot is one allocation. */
+    const uint64_t largest = ferry__round_down(device->limits.max_allocation, FERRY__FILE_BLOCK);
+    if (io->slot_size > largest - SLOT_EXTRA && largest > SLOT_EXTRA)
+        io->slot_size = largest - SLOT_EXTRA;
     const uint64_t slots = device->upload.budget / io->slot_size;
     io->slots_max = slots < 2 ? 2 : slots < FERRY__FILE_SLOTS ? (unsigned)slots : FERRY__FILE_SLOTS;
     if (pthread_mutex_init(&io->lock, NULL))

@@ -406,8 +406,8 @@ FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callb
  * the device copies others; no other operation waits for a disk, but those on the same buffer.
  *
  * fd is borrowed: it must stay open until the operation is done. Its own position is neither used
- * nor moved. It must be a file that has bytes at an offset: a regular file or a block device; a
- * pipe, a socket, a terminal or a folder is UNSUPPORTED. A number that is no open file, a file that
+ * nor moved. It must be a regular file or a block device; all else (a folder, a pipe, a socket, a
+ * terminal, an event) is UNSUPPORTED. A number that is no open file, a file that
  * is not open for reading (or writing), or one to be written that is open for appending, is
  * INVALID_ARGUMENT. Where fd was opened for direct I/O (O_DIRECT), so the bytes travel: any offsets
  * and sizes all the same. Only parts of blocks at the ends of what is written go through the

@@ -3,10 +3,27 @@
 #include "suite.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+#endif
 
 enum { SIZE = 20000 };
+
+/* The same file, opened otherwise. */
+static int open_again(int fd, int flags)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, flags | O_CLOEXEC);
+}
 
 static void test_arguments(void **state)
 {
@@ -16,8 +33,9 @@ static void test_arguments(void **state)
     ferry_buffer *b = mirror.buffer;
     int fd = make_file(bytes, SIZE, 0), pipes[2];
     int folder = open("/", O_RDONLY | O_CLOEXEC);
-    int readable = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    int writable = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int readable = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    int writable = open_again(fd, O_WRONLY);
+    suite_skip_unless(readable >= 0 && writable >= 0, "no /proc");
     assert_int_equal(pipe(pipes), 0);
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_copy_from_file(NULL, fd, 0, 1, 0));
     IS(FERRY_ERROR_OUT_OF_RANGE, ferry_copy_from_file(b, fd, 0, 2, SIZE - 1));
@@ -155,22 +173,73 @@ static void test_closed(void **state)
     drop_mirror(&mirror);
 }
 
+/* --- files that are no files -------------------------------------------------------------------- */
+
+/* Says what it is, whether it is read or written, and closes it. */
+static void refuse(ferry_buffer *buffer, int fd, const char *words)
+{
+    ferry_ticket ticket = 77;
+    assert_true(fd >= 0);
+    IS(FERRY_ERROR_UNSUPPORTED, ferry_copy_from_file(buffer, fd, 0, 8, 0));
+    expect_words(words);
+    IS(FERRY_ERROR_UNSUPPORTED,
+       ferry_copy_from_file_async(buffer, fd, 0, 8, 0, NULL, NULL, &ticket));
+    IS(FERRY_ERROR_UNSUPPORTED, ferry_copy_from_file(buffer, fd, 0, 0, 0));
+    assert_int_equal(ticket, 77);
+    close(fd);
+}
+
+/* "It must be a regular file or a block device; all else [...] is UNSUPPORTED." In some of these one
+ * can seek, and reading them may never end. */
+static void test_no_files(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mirror mirror = make_mirror(fixture->device, SIZE, FERRY_STORAGE_PRIVATE, 20);
+    int sockets[2], pipes[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    assert_int_equal(pipe(pipes), 0);
+    refuse(mirror.buffer, sockets[0], "a socket");
+    refuse(mirror.buffer, pipes[0], "a pipe");
+    refuse(mirror.buffer, open("/", O_RDONLY | O_CLOEXEC), "a folder");
+    refuse(mirror.buffer, open("/dev/null", O_RDWR | O_CLOEXEC), "character device");
+    refuse(mirror.buffer, open("/dev/ptmx", O_RDWR | O_CLOEXEC | O_NOCTTY), "a terminal");
+    close(sockets[1]);
+    close(pipes[1]);
+#ifdef __linux__
+    refuse(mirror.buffer, eventfd(0, EFD_CLOEXEC), "the kernel's own");
+    refuse(mirror.buffer, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), "the kernel's own");
+    refuse(mirror.buffer, inotify_init1(IN_CLOEXEC), "the kernel's own");
+    refuse(mirror.buffer, epoll_create1(EPOLL_CLOEXEC), "the kernel's own");
+#endif
+    expect_mirror(&mirror);
+    drop_mirror(&mirror);
+}
+
+/* --- a full disk --------------------------------------------------------------------------------- */
+
+/* A file may not grow any more: as a full disk, without one. */
 static void test_full(void **state)
 {
     struct fixture *fixture = *state;
-    int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
-    suite_skip_unless(fd >= 0, "no /dev/full");
+    struct rlimit before, limit;
+    int fd = make_file("x", 1, 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 5;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     for (size_t i = 0; i < 2; i++) {
         struct mirror mirror = make_mirror(fixture->device, SIZE, suite_storages[i], 9);
         ferry_ticket ticket = 0;
         IS(FERRY_ERROR_IO, ferry_copy_to_file(mirror.buffer, fd, 10, SIZE - 10, 10));
-        expect_words("No space left");
+        expect_words("too large");
         expect_words("from 10 on");
         OK(ferry_copy_to_file_async(mirror.buffer, fd, 0, SIZE, 0, NULL, NULL, &ticket));
         IS(FERRY_ERROR_IO, ferry_wait(fixture->device, ticket, FERRY_FOREVER));
         expect_mirror(&mirror);
         drop_mirror(&mirror);
     }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     close(fd);
 }
 
@@ -328,7 +397,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_arguments),      SUITE_TEST(test_short),       SUITE_TEST(test_truncated),
     SUITE_TEST(test_closed),         SUITE_TEST(test_full),        SUITE_TEST(test_unreadable),
     SUITE_TEST(test_long_truncated), SUITE_TEST(test_allocations), SUITE_TEST(test_lost),
-    SUITE_TEST(test_in_callback),
+    SUITE_TEST(test_in_callback),    SUITE_TEST(test_no_files),
 };
 
 SUITE_GROUP(file_errors);
