@@ -1,6 +1,6 @@
 /* ferry triton: the backend "ferry" in a Triton server of this process, every byte compared. */
 #include "triton.h"
-#include "json.h"
+#include "backend/json.h"
 
 #include <ctype.h>
 #include <stdlib.h>

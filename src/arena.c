@@ -109,10 +109,9 @@ static struct node *find(const struct ferry__arena *arena, uint64_t size)
     if ((arena->levels_used >> bin.level & 1) != 0) {
         struct node *best = NULL;
         struct node *node = arena->levels[bin.level].bins[bin.index];
-        for (unsigned i = 0; i < SCAN_MAX && node != NULL; i++, node = node->free_next) {
+        for (unsigned i = 0; i < SCAN_MAX && node != NULL; i++, node = node->free_next)
             if (node->size >= size && (best == NULL || node->size < best->size))
                 best = node;
-        }
         if (best != NULL)
             return best;
     }

@@ -65,6 +65,11 @@ uint64_t ferry__deadline(uint64_t timeout_ns);
 /* Starts a joinable thread with all signals blocked and the given name (at most 15 characters). */
 int ferry__thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
 
+/* pthread_cancel waits until the thread has left Ferry, or locks would stay held. Returns what
+ * ferry__cancel_on is to be given. */
+int ferry__cancel_off(void);
+void ferry__cancel_on(int before);
+
 /* This thread's number, from 0 on; given to another thread once this one has ended. */
 enum { FERRY__THREADS_MAX = 256 }; /* threads above it get this number and share one shard */
 unsigned ferry__thread_number(void);

@@ -201,6 +201,8 @@ void ferry__buffer_unref(struct ferry_buffer *buffer)
         buffer->release(buffer->release_user);
     else if (!buffer->zombie)
         ferry__memory_give(device, &buffer->place);
+    if (buffer->marker)
+        ferry__op_unref(buffer->marker);
     ferry__free(buffer->label);
     ferry__free(buffer);
     ferry__device_unref(device);
@@ -240,32 +242,66 @@ ferry_device *ferry_buffer_device(const ferry_buffer *buffer)
 
 /* --- waiting for a buffer --------------------------------------------------------------------- */
 
-/* A marker that depends on all operations on the buffer, and is done when they are. */
-static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what)
+/* An op that is done when all that was in flight on the buffer is, with a reference. Whoever asks
+ * while nothing new came gets the same one; else the new one stands on the old, so that a buffer that
+ * is polled has no more markers and edges than operations. Under the lock. */
+static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__op **out_marker,
+                                    struct ferry__op **out_old)
 {
-    struct ferry_device *device = buffer->device;
-    if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
+    struct ferry__op *old = buffer->marker;
+    *out_old = NULL;
+    if (old && !ferry__op_is_done(old) && old->ticket > buffer->last_use) {
+        ferry__op_ref(old);
+        *out_marker = old;
         return FERRY_OK;
-    struct ferry__op *marker = ferry__op_create(device, FERRY__OP_READY);
+    }
+    struct ferry__op *marker = ferry__op_create(buffer->device, FERRY__OP_READY);
     if (!marker)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     marker->uses[0] =
         (struct ferry__use_node){.buffer = buffer, .op = marker, .access = FERRY_ACCESS_WRITE};
     marker->use_count = 1;
+    marker->after = old && !ferry__op_is_done(old) ? old : NULL;
+    const enum ferry_status status = ferry__enter(marker);
+    marker->after = NULL; /* an edge holds it */
+    *out_marker = marker; /* to be let go in any case */
+    if (status)
+        return status;
+    ferry__op_ref(marker);
+    *out_old = old; /* without the lock */
+    buffer->marker = marker;
+    return FERRY_OK;
+}
+
+static enum ferry_status time_is_over(const ferry_buffer *buffer, const struct ferry__op *marker,
+                                      uint64_t timeout_ns, const char *what)
+{
+    const struct ferry__op *external = ferry__external_before(marker);
+    if (external)
+        return ferry__fail(FERRY_ERROR_TIMEOUT,
+                           "%s: %s is in use after %llu ns, by external work %llu", what,
+                           ferry__label(buffer), (unsigned long long)timeout_ns,
+                           (unsigned long long)external->ticket);
+    return ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use after %llu ns", what,
+                       ferry__label(buffer), (unsigned long long)timeout_ns);
+}
+
+static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what)
+{
+    struct ferry_device *device = buffer->device;
+    struct ferry__op *marker = NULL, *old;
+    if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
+        return FERRY_OK;
     ferry__lock(&device->lock);
-    enum ferry_status status = ferry__enter(marker);
+    enum ferry_status status = get_marker(buffer, &marker, &old);
     if (!status &&
-        !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns))) {
-        const struct ferry__op *external = ferry__external_before(marker);
-        status = external ? ferry__fail(FERRY_ERROR_TIMEOUT,
-                                        "%s: %s is in use after %llu ns, by external work %llu",
-                                        what, ferry__label(buffer), (unsigned long long)timeout_ns,
-                                        (unsigned long long)external->ticket)
-                          : ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use after %llu ns", what,
-                                        ferry__label(buffer), (unsigned long long)timeout_ns);
-    }
+        !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns)))
+        status = time_is_over(buffer, marker, timeout_ns, what);
     ferry__unlock(&device->lock);
-    ferry__op_unref(marker);
+    if (old)
+        ferry__op_unref(old);
+    if (marker)
+        ferry__op_unref(marker);
     return status;
 }
 

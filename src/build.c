@@ -466,6 +466,7 @@ bool ferry__build(struct ferry_device *device, unsigned q)
                 "no host memory for a submission");
         return true;
     }
+    const int cancel = ferry__cancel_off();
     queue->building = true;
     gather(device, sub);
     if (sub->command_count) {
@@ -477,5 +478,6 @@ bool ferry__build(struct ferry_device *device, unsigned q)
         ferry__sub_done(device, sub);
     }
     queue->building = false;
+    ferry__cancel_on(cancel);
     return true;
 }

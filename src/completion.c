@@ -184,9 +184,11 @@ enum ferry_status ferry_wait_idle(ferry_device *device)
     struct idle_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_done, &question, FERRY_FOREVER);
     const uint64_t pushed = device->caller.pushed;
+    const int cancel = ferry__cancel_off();
     while (device->caller.returned < pushed)
         pthread_cond_wait(&device->caller.idle, &device->lock);
     pthread_mutex_unlock(&device->lock);
+    ferry__cancel_on(cancel);
     return FERRY_OK;
 }
 
@@ -269,14 +271,13 @@ static void *run_caller(void *arg)
     struct ferry_device *device = arg;
     struct ferry__caller *caller = &device->caller;
     pthread_mutex_lock(&device->lock);
-    while (!caller->closing) {
+    while (!caller->closing)
         if (caller->first)
             caller->closing = run_first(device);
         else if (caller->stop)
             break;
         else
             pthread_cond_wait(&caller->work, &device->lock);
-    }
     const bool closing_own = caller->closing;
     pthread_mutex_unlock(&device->lock);
     if (closing_own) { /* nobody joins this thread; it ends with the device */
@@ -290,12 +291,11 @@ bool ferry__caller_drain(struct ferry_device *device)
 {
     struct ferry__caller *caller = &device->caller;
     const bool any = caller->returned < caller->pushed;
-    while (caller->returned < caller->pushed) {
+    while (caller->returned < caller->pushed)
         if (caller->closing)
             run_first(device); /* this is the thread that runs them */
         else
             pthread_cond_wait(&caller->idle, &device->lock);
-    }
     return any;
 }
 

@@ -130,10 +130,9 @@ static bool run_one(struct job *job, bool *more)
 
 static struct job *open_job(void)
 {
-    for (unsigned i = 0; i < JOBS; i++) {
+    for (unsigned i = 0; i < JOBS; i++)
         if ((uint32_t)atomic_load_explicit(&pool.jobs[i].claim, memory_order_acquire) != 0)
             return &pool.jobs[i];
-    }
     return NULL;
 }
 
@@ -246,12 +245,11 @@ static void publish(struct job *job, const struct work *work)
 static void wait_done(struct job *job, uint32_t count)
 {
     const struct timespec nap = {.tv_nsec = NAP_NS};
-    for (unsigned i = 0; atomic_load_explicit(&job->done, memory_order_acquire) != count; i++) {
+    for (unsigned i = 0; atomic_load_explicit(&job->done, memory_order_acquire) != count; i++)
         if (i < YIELDS_MAX)
             sched_yield();
         else
             nanosleep(&nap, NULL);
-    }
 }
 
 /* In parts that begin with a page of dst, so that no two threads write to one. */

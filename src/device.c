@@ -391,10 +391,12 @@ void ferry_device_close(ferry_device *device)
         return;
     if (atomic_load(&device->dead) == FERRY__FORKED)
         return; /* the parent's threads and locks */
+    const int cancel = ferry__cancel_off();
     if (ferry__inside_callback())
         ferry__close_later(device);
     else
         ferry__device_close_now(device);
+    ferry__cancel_on(cancel);
 }
 
 /* --- asking ------------------------------------------------------------------------------------ */
@@ -435,17 +437,52 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
     return FERRY_OK;
 }
 
+/* Does op wait for what the user holds? That is external work, and, of a bridge, what the other
+ * device may wait for. All before it were asked already. */
+static bool is_held_up(const struct ferry__op *op)
+{
+    if (op->kind == FERRY__OP_EXTERNAL || op->bridge)
+        return true;
+    for (size_t i = 0; i < op->edge_count; i++) {
+        const struct ferry__op *from = op->edges[i].from;
+        if (!atomic_load(&from->done) && from->held_up)
+            return true;
+    }
+    return false;
+}
+
 struct trim_question {
-    const struct ferry_device *device;
-    ferry_ticket last;
+    struct ferry_device *device;
+    ferry_ticket last;  /* later ones do not count */
+    ferry_ticket until; /* of those that will end, the last; 0: to be found */
 };
 
+/* The last that will end without the user; 0: there is none. */
+static ferry_ticket last_to_end(const struct trim_question *question)
+{
+    ferry_ticket last = 0;
+    for (struct ferry__op *op = question->device->live_first; op; op = op->live_next) {
+        if (op->ticket > question->last)
+            break;
+        op->held_up = is_held_up(op);
+        if (!op->held_up)
+            last = op->ticket;
+    }
+    return last;
+}
+
+/* Looks through all only when the last of them is done, for most are then. */
 static bool all_let_go(void *arg)
 {
-    const struct trim_question *question = arg;
+    struct trim_question *question = arg;
     const struct ferry_device *device = question->device;
-    return (!device->live_first || device->live_first->ticket > question->last) &&
-           !device->dead_ops && !device->reaping;
+    if (question->until) {
+        const struct ferry__op *op = ferry__table_find(question->device, question->until);
+        if (op && !atomic_load(&op->done))
+            return false;
+    }
+    question->until = last_to_end(question);
+    return !question->until && !device->dead_ops && !device->reaping;
 }
 
 enum ferry_status ferry_device_trim(ferry_device *device)
@@ -458,7 +495,7 @@ enum ferry_status ferry_device_trim(ferry_device *device)
     if ((status = ferry__device_dead(device, "ferry_device_trim")))
         return status;
     ferry__lock(&device->lock);
-    struct trim_question question = {device, device->last_ticket};
+    struct trim_question question = {device, device->last_ticket, 0};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
     ferry__unlock(&device->lock);
     (void)ferry__memory_trim(device);

@@ -77,7 +77,9 @@ static struct entry *list_entries(const char *name, size_t *out_count)
             continue;
         char why[FERRY__WHY_MAX] = "";
         memset(infos, 0, sizeof infos);
+        const int cancel = ferry__cancel_off(); /* it may load a library */
         const size_t found = (*driver)->list(infos, LISTED_MAX, why);
+        ferry__cancel_on(cancel);
         if (!found)
             ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
         for (size_t i = 0; i < found && i < LISTED_MAX; i++) {
@@ -201,12 +203,14 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
     if (!status) {
         info = entry->info;
         memcpy(info.reason, reason, sizeof info.reason);
+        const int cancel = ferry__cancel_off();
         status =
             ferry__device_open_as(entry->driver,
                                   &(struct ferry__open_params){.index = entry->index,
                                                                .map_private = params->map_private,
                                                                .queues = params->queues},
                                   &info, params, out_device);
+        ferry__cancel_on(cancel);
     }
     ferry__free(entries);
     return status;

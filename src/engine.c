@@ -325,6 +325,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
 {
     uint64_t poll_until = 0;
     bool is_done;
+    const int cancel = ferry__cancel_off();
     device->waiters++;
     while (!(is_done = done(arg))) {
         bool helped = ferry__step(device);
@@ -353,6 +354,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     if (device->live_first)
         ferry__kick(device);
     ferry__reap(device);
+    ferry__cancel_on(cancel);
     return is_done || done(arg); /* the lock was given up since it was asked */
 }
 

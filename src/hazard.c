@@ -29,12 +29,11 @@ static size_t merge_accesses(struct access *list, size_t count)
 {
     size_t kept = 0;
     qsort(list, count, sizeof *list, by_buffer);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (kept && list[kept - 1].buffer == list[i].buffer)
             list[kept - 1].access |= list[i].access;
         else
             list[kept++] = list[i];
-    }
     return kept;
 }
 
@@ -86,6 +85,8 @@ static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__
 {
     if (!from || from->mark == op->ticket || from == op)
         return count;
+    if (op->after && from->ticket < op->after->ticket)
+        return count;
     if (!edges)
         return count + 1; /* an upper bound: the marks are not set */
     from->mark = op->ticket;
@@ -103,7 +104,7 @@ static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__
 
 static size_t visit_uses(struct ferry__op *op, struct ferry__edge *edges)
 {
-    size_t count = 0;
+    size_t count = visit(op, op->after, edges, 0);
     for (size_t i = 0; i < op->use_count; i++) {
         const struct ferry__use_node *use = &op->uses[i];
         count = visit(op, use->buffer->last_write, edges, count);
@@ -144,6 +145,7 @@ static void take_place(struct ferry__op *op)
     for (size_t i = 0; i < op->use_count; i++) {
         struct ferry__use_node *use = &op->uses[i];
         atomic_fetch_add(&use->buffer->word, 1);
+        use->buffer->last_use = op->ticket;
         if (use->access & FERRY_ACCESS_WRITE) {
             while (use->buffer->reads)
                 unlink_read(use->buffer->reads);

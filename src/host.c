@@ -300,9 +300,11 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
                            memory);
     }
     table_remove(device, region); /* no operation finds it from now on */
+    const int cancel = ferry__cancel_off();
     while (atomic_load(&region->refs) > 1)
         ferry__cond_wait(&device->region_freed, &device->host_lock);
     ferry__unlock(&device->host_lock);
+    ferry__cancel_on(cancel);
     ferry__region_unref(device, region);
     return FERRY_OK;
 }

@@ -154,7 +154,9 @@ struct ferry_buffer {
     char *label;
     /* Under device->lock: */
     struct ferry__op *last_write;
-    struct ferry__use_node *reads;        /* since last_write */
+    struct ferry__use_node *reads; /* since last_write */
+    struct ferry__op *marker; /* done when all that was in flight at its ticket is; NULL: none */
+    ferry_ticket last_use;    /* the latest op's that took its place here */
     struct ferry__failure failure;        /* status OK: none */
     struct ferry_buffer *next, *previous; /* of the device */
     bool zombie;                          /* the device is closed: good for destroy only */
@@ -258,9 +260,11 @@ struct ferry__op {
     bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
-    uint64_t mark, epoch;   /* seen already, by the walk that has this number */
-    bool ended, owns_event; /* external work */
-    bool unsignalled;       /* it failed: its event is Ferry's to raise */
+    uint64_t mark, epoch;    /* seen already, by the walk that has this number */
+    struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
+    bool held_up;            /* behind external work: set and read within ferry_device_trim */
+    bool ended, owns_event;  /* external work */
+    bool unsignalled;        /* it failed: its event is Ferry's to raise */
     struct ferry__bridge *bridge;
     bool poked;      /* bridges, files: there is something to do since it was last looked at */
     bool waits;      /* it has left its queue until it is poked */

@@ -191,10 +191,9 @@ static enum ferry__json_event take(struct ferry__json *json, size_t length,
 static enum ferry__json_event read_word(struct ferry__json *json)
 {
     const size_t left = (size_t)(json->end - json->at);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (left >= words[i].length && !memcmp(json->at, words[i].text, words[i].length))
             return take(json, words[i].length, words[i].event);
-    }
     const size_t length = number_length(json->at, json->end);
     if (length > FERRY__JSON_NUMBER_MAX)
         return wrong(json, "a number of over 1024 characters");
@@ -297,10 +296,9 @@ bool ferry__json_skip(struct ferry__json *json)
     if (json->event != FERRY__JSON_OBJECT && json->event != FERRY__JSON_ARRAY)
         return json->event != FERRY__JSON_WRONG;
     const uint32_t outside = json->depth - 1;
-    while (json->depth > outside) {
+    while (json->depth > outside)
         if (ferry__json_next(json) == FERRY__JSON_WRONG)
             return false;
-    }
     return true;
 }
 
@@ -352,10 +350,9 @@ size_t ferry__json_copy(struct ferry__json_text text, char *out, size_t capacity
     struct bytes bytes = {.at = text.at, .end = text.at + text.size};
     size_t size = 0;
     int byte;
-    for (; (byte = next_byte(&bytes)) >= 0; size++) {
+    for (; (byte = next_byte(&bytes)) >= 0; size++)
         if (size + 1 < capacity)
             out[size] = (char)byte;
-    }
     if (capacity)
         out[size < capacity ? size : capacity - 1] = 0;
     return size;

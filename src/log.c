@@ -95,6 +95,7 @@ static void watch_forks(void)
 
 void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level)
 {
+    const int cancel = ferry__cancel_off();
     pthread_once(&fork_once, watch_forks);
     pthread_mutex_lock(&lock);
     settings = (struct settings){.fn = fn, .user = user};
@@ -104,6 +105,7 @@ void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level)
     while (!own_call && one_runs_since_before(number))
         pthread_cond_wait(&returned, &lock);
     pthread_mutex_unlock(&lock);
+    ferry__cancel_on(cancel);
 }
 
 /* --- a message -------------------------------------------------------------------------------- */
@@ -126,10 +128,9 @@ static void format_message(char *message, const char *format, va_list args)
         message[0] = '\0';
     else if (length >= MESSAGE_MAX)
         strcpy(message + MESSAGE_MAX - sizeof "...", "...");
-    for (char *at = message; *at != '\0'; at++) {
+    for (char *at = message; *at != '\0'; at++)
         if (*at == '\n' || *at == '\r')
             *at = ' ';
-    }
 }
 
 /* Under no lock of ours. */
@@ -171,13 +172,14 @@ static void hold_back(enum ferry_log_level level, const char *message)
 
 static FERRY__COLD void deliver_held(void)
 {
-    const int saved_errno = errno;
+    const int saved_errno = errno, cancel = ferry__cancel_off();
     while (held_first && !locks_held) {
         struct held_back *held = held_first;
         held_first = held->next;
         deliver(held->level, held->message);
         ferry__free(held);
     }
+    ferry__cancel_on(cancel);
     errno = saved_errno;
 }
 
@@ -192,10 +194,12 @@ void ferry__log(enum ferry_log_level level, const char *format, ...)
     va_start(args, format);
     format_message(message, format, args);
     va_end(args);
+    const int cancel = ferry__cancel_off();
     if (locks_held)
         hold_back(level, message);
     else
         deliver(level, message);
+    ferry__cancel_on(cancel);
     errno = saved_errno;
 }
 

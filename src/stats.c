@@ -251,10 +251,9 @@ void ferry__metrics_reset(struct ferry__metrics *metrics)
 {
     pthread_mutex_lock(&metrics->lock);
     sum_shards(metrics, metrics->operations_base);
-    for (unsigned i = 0; i < SCALARS; i++) {
+    for (unsigned i = 0; i < SCALARS; i++)
         if (scalars[i].kind == COUNTER)
             rebase(metrics, scalars[i].index);
-    }
     for (unsigned i = 0; i < HISTOGRAMS * FERRY_COUNT_BUCKETS; i++)
         rebase(metrics, histograms[i / FERRY_COUNT_BUCKETS].index + i % FERRY_COUNT_BUCKETS);
     for (unsigned i = 0; i < sizeof peaks / sizeof *peaks; i++) {

@@ -45,10 +45,9 @@ static unsigned character(const unsigned char *string)
         if (forms[i].length > 1 &&
             (string[1] < forms[i].second_first || string[1] > forms[i].second_last))
             return 0;
-        for (unsigned at = 2; at < forms[i].length; at++) {
+        for (unsigned at = 2; at < forms[i].length; at++)
             if ((string[at] & 0xC0) != 0x80)
                 return 0;
-        }
         return forms[i].length;
     }
     return 0;

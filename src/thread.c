@@ -58,6 +58,18 @@ int ferry__thread_start(pthread_t *thread, const char *name, void *(*run)(void *
     return error;
 }
 
+int ferry__cancel_off(void)
+{
+    int before = PTHREAD_CANCEL_ENABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+void ferry__cancel_on(int before)
+{
+    pthread_setcancelstate(before, &(int){0});
+}
+
 /* --- numbers ---------------------------------------------------------------------------------- */
 
 enum { WORDS = FERRY__THREADS_MAX / 64 };

@@ -243,9 +243,8 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
     const uint64_t buffer_offset =
         upload ? item->dst->offset + item->dst_offset : item->src->offset + item->src_offset;
     if (!ferry__plan_copy_spans(&device->limits, buffer_offset, (uintptr_t)item->host, item->size,
-                                spans)) {
+                                spans))
         question->registered = question->import_ok = false;
-    }
     return FERRY_OK;
 }
 

@@ -30,10 +30,9 @@ static unsigned read_form(const struct form *form, const unsigned char *at, size
 unsigned ferry__utf8_read(const void *at, size_t left, uint32_t *out_code)
 {
     const unsigned char *bytes = at;
-    for (size_t i = 0; left > 0 && i < sizeof forms / sizeof *forms; i++) {
+    for (size_t i = 0; left > 0 && i < sizeof forms / sizeof *forms; i++)
         if (bytes[0] >= forms[i].first && bytes[0] <= forms[i].last)
             return read_form(&forms[i], bytes, left, out_code);
-    }
     return 0;
 }
 

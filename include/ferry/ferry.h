@@ -4,7 +4,8 @@
  * This header is the manual. Read it from top to bottom. Sizes and offsets are in bytes, times in
  * nanoseconds. Every function may be called from any thread at any time unless its comment says
  * otherwise. Handles are opaque; a function that can fail returns a status and writes its outputs
- * only on success; the reason, in words and with the numbers, is in ferry_last_error().
+ * only on success; the reason, in words and with the numbers, is in ferry_last_error(). A thread that
+ * is cancelled (pthread_cancel) inside Ferry ends after that call, which is done.
  *
  * The promises:
  *   - Any size, any offset, any alignment, any overlap that fits the buffer. Overlapping ranges of
@@ -232,8 +233,10 @@ FERRY_API void ferry_device_get_info(const ferry_device *device,
 FERRY_CHECK enum ferry_status ferry_device_get_memory(ferry_device *device,
                                                       struct ferry_memory_info *out_info);
 
-/* Gives pooled memory and idle staging back to the device. Waits until memory of buffers destroyed
- * while in use is free; in a callback: IN_CALLBACK. */
+/* Gives pooled memory and idle staging back to the device. Waits for the operations in flight, so that
+ * memory of buffers destroyed while in use is free, but for none that depends on external work, nor
+ * for copies between devices: what those use is given back by a later call. In a callback:
+ * IN_CALLBACK. */
 FERRY_CHECK enum ferry_status ferry_device_trim(ferry_device *device);
 
 /* ---------------------------------------------------------------------------------------------

@@ -1,23 +1,19 @@
-/* suite CONFIGURATION [FILTER]: runs every group on one configuration. */
+/* suite CONFIGURATION [FILTER]: runs every group on one configuration. SUITE_GROUPS names the groups of
+ * the program: the suite's (groups.inc), or another's. */
 #include "suite.h"
 
 #include <signal.h>
 #include <unistd.h>
 
-/* clang-format off */
-#define SUITE_GROUPS(X) \
-    X(devices) X(arguments) X(buffers) X(ranges) X(fills) X(overlap) X(large) X(async) X(tickets) \
-    X(callbacks) X(batches) X(external) X(hostmem) X(failures) X(lifetime) X(stats) X(memory) \
-    X(threads) X(bridge) X(thresholds) X(files) X(file_errors)
-/* clang-format on */
+#define GROUP(noun) extern const struct suite_group suite_##noun;
+#include SUITE_GROUPS
+#undef GROUP
 
-#define DECLARE(noun) extern const struct suite_group suite_##noun;
-SUITE_GROUPS(DECLARE)
-#undef DECLARE
-
-#define POINT(noun) &suite_##noun,
-static const struct suite_group *const groups[] = {SUITE_GROUPS(POINT)};
-#undef POINT
+static const struct suite_group *const groups[] = {
+#define GROUP(noun) &suite_##noun,
+#include SUITE_GROUPS
+#undef GROUP
+};
 
 const struct suite_config *suite;
 
@@ -58,10 +54,9 @@ static void set_environment(void)
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc > 1 && i < suite_config_count; i++) {
+    for (size_t i = 0; argc > 1 && i < suite_config_count; i++)
         if (strcmp(suite_configs[i].name, argv[1]) == 0)
             suite = &suite_configs[i];
-    }
     if (suite == NULL || argc > 3)
         return usage();
     if (argc == 3)
