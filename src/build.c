@@ -40,6 +40,8 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
         return NULL;
     sub->next = NULL;
     sub->queue = queue;
+    sub->number = ++device->sub_number;
+    memset(sub->wait_of, 0, sizeof sub->wait_of);
     sub->record = (struct ferry__record){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
     sub->upload_count = sub->out_count = 0;
@@ -57,8 +59,13 @@ static void drop_waits(struct ferry__sub *sub, size_t kept)
 {
     while (sub->wait_count > kept) {
         struct ferry__op *from = sub->keeps[--sub->wait_count];
-        if (from)
+        for (unsigned q = 0; q < FERRY__QUEUES_MAX && !from; q++)
+            if (sub->wait_of[q] == sub->wait_count + 1)
+                sub->wait_of[q] = 0;
+        if (from) {
+            from->waited = 0;
             ferry__op_unref(from);
+        }
     }
 }
 
@@ -121,7 +128,9 @@ static void give_up(struct ferry__op *op, enum ferry_status status, const char *
     if (op->count)
         fail_items(op, op->next_item, op->count - 1, status, why);
     op->next_item = op->count;
-    ferry__op_handed(op);
+    op->gathered = true;
+    if (op->submissions)
+        ferry__op_handed(op);
     ferry__op_try_done(op);
 }
 
@@ -213,52 +222,67 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
             unblock(op, status);
         ferry__op_try_done(op);
         ferry__op_unref_locked(op);
+        if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
+            ferry__breathe(device);
     }
     sub_give(device, sub);
 }
 
 /* --- building ---------------------------------------------------------------------------------- */
 
-/* External work goes with its event: the submission keeps it, since what stands between the two may
- * be done and gone before the device comes to wait. */
-static bool add_wait(struct ferry__sub *sub, struct ferry__op *from)
+static bool add_wait(struct ferry__sub *sub, struct ferry_sync point, struct ferry__op *keep)
 {
-    for (size_t i = 0; i < sub->wait_count; i++) {
-        if (sub->waits[i].event != from->event)
-            continue;
-        if (sub->waits[i].value < from->value)
-            sub->waits[i].value = from->value;
-        return true;
-    }
     if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
                         sizeof *sub->waits) ||
         !ferry__reserve((void **)&sub->keeps, &sub->keep_capacity, sub->wait_count,
                         sizeof *sub->keeps))
         return false;
-    const bool external = from->kind == FERRY__OP_EXTERNAL;
-    if (external)
-        ferry__op_ref(from);
-    sub->keeps[sub->wait_count] = external ? from : NULL;
-    sub->waits[sub->wait_count++] = (struct ferry_sync){from->event, from->value};
+    sub->keeps[sub->wait_count] = keep;
+    sub->waits[sub->wait_count++] = point;
     return true;
 }
 
-/* What op depends on in other queues, and of the user's, is waited for on the device. What never
- * came to the device (it failed, or there was nothing to do) hands on what itself depends on. */
-static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epoch)
+/* Work of another queue: one wait for each, for the latest of it. */
+static bool add_queue_wait(struct ferry__sub *sub, const struct ferry__op *from)
+{
+    size_t *which = &sub->wait_of[from->queue];
+    if (!*which) {
+        if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, NULL))
+            return false;
+        *which = sub->wait_count;
+    } else if (sub->waits[*which - 1].value < from->value) {
+        sub->waits[*which - 1].value = from->value;
+    }
+    return true;
+}
+
+/* External work goes with its event: the submission keeps it, since what stands between the two may
+ * be done and gone before the device comes to wait. */
+static bool add_external_wait(struct ferry__sub *sub, struct ferry__op *from)
+{
+    if (from->waited == sub->number)
+        return true;
+    if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, from))
+        return false;
+    from->waited = sub->number;
+    ferry__op_ref(from);
+    return true;
+}
+
+/* What op depends on in other queues, and of the user's, is waited for on the device. Of its own
+ * queue it is in an earlier submission, or in this one, with all that it waits for itself. What
+ * never came to the device is done, or op would not be here. */
+static bool add_waits(struct ferry__sub *sub, struct ferry__op *op)
 {
     for (size_t i = 0; i < op->edge_count; i++) {
         struct ferry__op *from = op->edges[i].from;
-        const bool external = from->kind == FERRY__OP_EXTERNAL;
-        if (atomic_load(&from->done) || from->epoch == epoch)
+        if (atomic_load(&from->done))
             continue;
-        from->epoch = epoch;
-        if (!external && !from->submissions) {
-            if (!add_waits(sub, from, epoch))
+        if (from->kind == FERRY__OP_EXTERNAL) {
+            if (!add_external_wait(sub, from))
                 return false;
-        } else if ((external || from->queue != sub->queue) && from->value) {
-            if (!add_wait(sub, from))
-                return false;
+        } else if (from->queue != sub->queue && !add_queue_wait(sub, from)) {
+            return false;
         }
     }
     return true;
@@ -268,7 +292,7 @@ static bool add_waits(struct ferry__sub *sub, struct ferry__op *op, uint64_t epo
 static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
 {
     const size_t waits = sub->wait_count;
-    if (!op->submissions && !add_waits(sub, op, ++op->device->epoch))
+    if (!op->submissions && !add_waits(sub, op))
         return false;
     if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
@@ -306,12 +330,24 @@ static bool refuse(struct ferry_device *device, struct ferry__op *op)
 /* Behind work that waits for staging, those that must not wait for it are refused. */
 static bool refuse_behind(struct ferry_device *device, const struct ferry__queue *queue)
 {
-    for (struct ferry__op *op = queue->ready_first; op && device->no_staging_wait;
-         op = op->ready_next)
+    struct ferry__node *node = queue->ready.first;
+    for (; node && device->no_staging_wait; node = ferry__tree_next(node)) {
+        struct ferry__op *op = FERRY__OF_NODE(node, struct ferry__op, ready);
         if ((op->one.path == FERRY_PATH_STAGED || op->one.path == FERRY_PATH_PIPELINED) &&
             refuse(device, op))
             return true;
+    }
     return false;
+}
+
+/* All of op is in submissions. One without commands comes to nothing: who depends on op waits until
+ * it is done, and need not look for what it depends on itself. */
+static void cursor_ended(const struct ferry__sub *sub, struct ferry__op *op)
+{
+    ferry__ready_remove(op);
+    op->gathered = true;
+    if (sub->command_count)
+        ferry__op_followed(op);
 }
 
 /* What emitting op came to. True: the next op may follow in this submission. */
@@ -326,9 +362,9 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         ferry__trace_wait(op);
     switch (result) {
     case FERRY__EMIT_DONE:
-        ferry__ready_remove(op);
-        ferry__op_gathered(op);
-        return sub->staged < device->upload.chunk_size && sub->command_count < FERRY__COMMANDS_MAX;
+        cursor_ended(sub, op);
+        return sub->staged < device->upload.chunk_size &&
+               sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
     case FERRY__EMIT_MORE: return false;
     case FERRY__EMIT_STARVED:
         if (sub->command_count || refuse(device, op))
@@ -338,7 +374,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
             op->starved_ns = ferry__now_ns();
         ferry__ready_remove(op); /* behind those that hold staging */
         ferry__ready_push(op);
-        queue->starved = returns == device->staging_returns && !queue->ready_first->holds;
+        queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;
@@ -362,8 +398,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         op->item_done = 0;
         if (op->next_item < op->count)
             return true; /* the batch goes on behind it */
-        ferry__ready_remove(op);
-        ferry__op_gathered(op);
+        cursor_ended(sub, op);
         return true;
     }
     return false;
@@ -374,7 +409,7 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__op *op;
-    while ((op = queue->ready_first)) {
+    while ((op = ferry__ready_first(queue))) {
         if (atomic_load(&device->dead)) {
             give_up(op, FERRY_ERROR_DEVICE_LOST, "the device is lost");
             continue;
@@ -403,9 +438,6 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
     struct ferry__queue *queue = &device->queues[sub->queue];
     queue->value = sub->value;
     queue->in_flight++;
-    sub->next = NULL;
-    *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
-    queue->flying_last = sub;
     ferry__count_submission(&device->metrics, sub->items, sub->command_count);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
@@ -415,9 +447,26 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
             FERRY__ADD(&device->metrics, batch_splits, 1);
         if (op->gathered && !op->handed)
             ferry__op_handed(op);
+        if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
+            ferry__breathe(device);
     }
+    sub->next = NULL;
+    *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
+    queue->flying_last = sub;
     if (device->polling && !(device->polled & (1u << sub->queue)))
         device->driver->wake(device->state);
+}
+
+/* Nothing came of a submission: earlier ones may have had the rest of its ops. */
+static void hand_what_was_submitted(const struct ferry__sub *sub)
+{
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__op *op = sub->parts[i].op;
+        if (!op->submissions)
+            ferry__op_unfollowed(op);
+        else if (op->gathered && !op->handed)
+            ferry__op_handed(op);
+    }
 }
 
 static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
@@ -443,18 +492,14 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
     ferry__log(FERRY_LOG_INFO, "a submission was refused: %s", why);
     sub->record.status = status;
     memcpy(sub->record.why, why, sizeof why);
-    for (size_t i = 0; i < sub->part_count; i++) {
-        struct ferry__op *op = sub->parts[i].op;
-        if (op->gathered && !op->handed)
-            ferry__op_handed(op);
-    }
+    hand_what_was_submitted(sub);
     ferry__sub_done(device, sub);
 }
 
 bool ferry__build(struct ferry_device *device, unsigned q)
 {
     struct ferry__queue *queue = &device->queues[q];
-    if (queue->building || !queue->ready_first)
+    if (queue->building || !queue->ready.first)
         return false;
     if (queue->starved)
         return refuse_behind(device, queue);
@@ -462,7 +507,7 @@ bool ferry__build(struct ferry_device *device, unsigned q)
         return false;
     struct ferry__sub *sub = sub_take(device, q);
     if (!sub) {
-        give_up(queue->ready_first, FERRY_ERROR_OUT_OF_HOST_MEMORY,
+        give_up(ferry__ready_first(queue), FERRY_ERROR_OUT_OF_HOST_MEMORY,
                 "no host memory for a submission");
         return true;
     }
@@ -472,9 +517,7 @@ bool ferry__build(struct ferry_device *device, unsigned q)
     if (sub->command_count) {
         hand_over(device, sub);
     } else { /* all that was gathered needs nothing of the device */
-        for (size_t i = 0; i < sub->part_count; i++)
-            if (sub->parts[i].op->gathered)
-                ferry__op_handed(sub->parts[i].op);
+        hand_what_was_submitted(sub);
         ferry__sub_done(device, sub);
     }
     queue->building = false;

@@ -109,20 +109,28 @@ enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket)
     return status;
 }
 
+/* The external work of this ticket, if it is not done; NULL: it is, or there is none. */
+static const struct ferry__op *external_undone(struct ferry_device *device, ferry_ticket ticket)
+{
+    const struct ferry__op *op = ticket ? ferry__table_find(device, ticket) : NULL;
+    return op && !atomic_load(&op->done) ? op : NULL;
+}
+
+/* The latest that op is behind: where that is done, one of those that it depends on may still be
+ * behind another. No more of them are asked than a message is worth. */
 const struct ferry__op *ferry__external_before(const struct ferry__op *op)
 {
-    while (op && op->kind != FERRY__OP_EXTERNAL) {
-        const struct ferry__op *undone = NULL;
-        for (size_t i = 0; i < op->edge_count; i++) {
-            const struct ferry__op *from = op->edges[i].from;
-            if (atomic_load(&from->done))
-                continue;
-            if (!undone || from->kind == FERRY__OP_EXTERNAL)
-                undone = from;
-        }
-        op = undone;
+    enum { ASKED_MAX = 16 };
+    if (op->kind == FERRY__OP_EXTERNAL)
+        return op;
+    const struct ferry__op *external = external_undone(op->device, op->behind);
+    for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind; i++) {
+        const struct ferry__op *from = op->edges[i].from;
+        if (!atomic_load(&from->done))
+            external =
+                from->kind == FERRY__OP_EXTERNAL ? from : external_undone(op->device, from->behind);
     }
-    return op;
+    return external;
 }
 
 static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns)

@@ -118,19 +118,14 @@ void ferry__reap(struct ferry_device *device)
 void ferry__ready_push(struct ferry__op *op)
 {
     struct ferry__queue *queue = &op->device->queues[op->queue];
-    if (op->in_ready || op->gathered) {
+    if (op->in_ready || op->gathered || op->unhanded) {
         if (op->kind == FERRY__OP_EXTERNAL)
             ferry__changed(op->device);
         return;
     }
-    /* By ticket, mostly the last; but what holds staging goes first, since others wait for that. */
-    struct ferry__op *before = op->holds ? NULL : queue->ready_last;
-    while (before && before->ticket > op->ticket && !before->holds)
-        before = before->ready_previous;
-    op->ready_previous = before;
-    op->ready_next = before ? before->ready_next : queue->ready_first;
-    *(before ? &before->ready_next : &queue->ready_first) = op;
-    *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op;
+    /* What holds staging goes first, since others wait for that. */
+    op->ready.key = op->holds ? op->ticket : op->ticket | UINT64_C(1) << 63;
+    ferry__tree_add(&queue->ready, &op->ready);
     op->in_ready = true;
     if (op->holds)
         queue->starved = false;
@@ -138,12 +133,9 @@ void ferry__ready_push(struct ferry__op *op)
 
 void ferry__ready_remove(struct ferry__op *op)
 {
-    struct ferry__queue *queue = &op->device->queues[op->queue];
     if (!op->in_ready)
         return;
-    *(op->ready_previous ? &op->ready_previous->ready_next : &queue->ready_first) = op->ready_next;
-    *(op->ready_next ? &op->ready_next->ready_previous : &queue->ready_last) = op->ready_previous;
-    op->ready_next = op->ready_previous = NULL;
+    ferry__tree_remove(&op->device->queues[op->queue].ready, &op->ready);
     op->in_ready = false;
 }
 
@@ -207,8 +199,20 @@ static bool retire_external(struct ferry_device *device)
     return false;
 }
 
+void ferry__breathe(struct ferry_device *device)
+{
+    pthread_mutex_unlock(&device->lock);
+    sched_yield();
+    pthread_mutex_lock(&device->lock);
+}
+
 bool ferry__step(struct ferry_device *device)
 {
+    if (ferry__tell_some(device)) {
+        ferry__changed(device);
+        ferry__breathe(device);
+        return true;
+    }
     if (retire(device))
         return true;
     for (unsigned q = 0; q < device->limits.queue_count; q++)
@@ -288,7 +292,7 @@ static bool can_build(const struct ferry_device *device)
 {
     for (unsigned q = 0; q < device->limits.queue_count; q++) {
         const struct ferry__queue *queue = &device->queues[q];
-        if (queue->ready_first && !queue->building && !queue->starved &&
+        if (queue->ready.first && !queue->building && !queue->starved &&
             queue->in_flight < FERRY__IN_FLIGHT_MAX)
             return true;
     }
@@ -298,7 +302,7 @@ static bool can_build(const struct ferry_device *device)
 void ferry__kick(struct ferry_device *device)
 {
     if (device->polling) {
-        if (can_build(device) || device->dead_ops || device->pokes)
+        if (can_build(device) || device->closing || device->dead_ops || device->pokes)
             device->driver->wake(device->state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
@@ -453,7 +457,7 @@ static bool may_build_now(const struct ferry__op *op)
 {
     const struct ferry_device *device = op->device;
     uint64_t staged = 0;
-    if (!op->in_ready || device->queues[op->queue].ready_first != op)
+    if (!op->in_ready || ferry__ready_first(&device->queues[op->queue]) != op)
         return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__item *item = &op->items[i];

@@ -93,9 +93,15 @@ static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__
     struct ferry__edge *edge = &edges[count];
     const bool same_queue = from->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
                             op->kind != FERRY__OP_EXTERNAL;
-    *edge = (struct ferry__edge){.op = op, .from = from, .next = from->dependents};
-    edge->open = !(from->handed || (from->gathered && same_queue));
+    struct ferry__edge *last = from->dependents;
+    *edge = (struct ferry__edge){.op = op, .from = from, .next = last ? last->next : edge};
+    edge->open = !(from->handed || (from->followed && same_queue));
+    if (last)
+        last->next = edge;
     from->dependents = edge;
+    const ferry_ticket behind = from->kind == FERRY__OP_EXTERNAL ? from->ticket : from->behind;
+    if (behind > op->behind)
+        op->behind = behind;
     ferry__op_ref(from);
     op->undone++;
     op->unhanded += edge->open;
@@ -201,19 +207,56 @@ static void edge_close(struct ferry__edge *edge)
         ferry__ready_push(edge->op);
 }
 
-void ferry__op_gathered(struct ferry__op *op)
+/* Each of what depends on op, by ticket. */
+#define FOR_DEPENDENTS(edge, op)                                                      \
+    for (struct ferry__edge *edge = (op)->dependents ? (op)->dependents->next : NULL, \
+                            *last_ = (op)->dependents;                                \
+         edge; edge = edge == last_ ? NULL : edge->next)
+
+static bool may_follow(const struct ferry__edge *edge)
 {
-    op->gathered = true;
-    for (struct ferry__edge *edge = op->dependents; edge; edge = edge->next)
-        if (edge->op->queue == op->queue && edge->op->kind != FERRY__OP_EXTERNAL)
+    return edge->op->queue == edge->from->queue && edge->op->kind != FERRY__OP_EXTERNAL;
+}
+
+/* Gives up the lock on the way where they are many: op, which is pending, is not done meanwhile, and
+ * who comes to depend on it finds its state. */
+static void close_edges(struct ferry__op *op, bool all)
+{
+    unsigned seen = 0;
+    op->pending++;
+    FOR_DEPENDENTS(edge, op)
+    {
+        if (all || may_follow(edge))
             edge_close(edge);
+        if (++seen % FERRY__AT_ONCE == 0)
+            ferry__breathe(op->device);
+    }
+    op->pending--;
+}
+
+void ferry__op_followed(struct ferry__op *op)
+{
+    op->followed = true;
+    close_edges(op, false);
+}
+
+void ferry__op_unfollowed(struct ferry__op *op)
+{
+    if (!op->followed)
+        return;
+    op->followed = false;
+    FOR_DEPENDENTS(edge, op)
+    if (!edge->open && may_follow(edge) && !edge->op->gathered) {
+        edge->open = true;
+        edge->op->unhanded++;
+        ferry__ready_remove(edge->op);
+    }
 }
 
 void ferry__op_handed(struct ferry__op *op)
 {
     op->gathered = op->handed = true;
-    for (struct ferry__edge *edge = op->dependents; edge; edge = edge->next)
-        edge_close(edge);
+    close_edges(op, true);
 }
 
 /* --- failures (R9) ---------------------------------------------------------------------------- */
@@ -376,38 +419,52 @@ static void finish(struct ferry__op *op)
     device->dead_ops = op;
 }
 
+/* Completes op if nothing is outstanding. What depends on it hears of that by tell_some. */
+static bool finish_if_over(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    if (atomic_load(&op->done) || op->pending || op->undone || op->moving || !op->gathered ||
+        (op->kind == FERRY__OP_EXTERNAL && !op->ended))
+        return false;
+    finish(op);
+    op->closing_next = NULL;
+    if (op->dependents) {
+        *(device->closing ? &device->closing_last->closing_next : &device->closing) = op;
+        device->closing_last = op;
+    }
+    return true;
+}
+
+/* The first of what depends on the first op that is done and has not told all. */
+static struct ferry__edge *next_to_tell(struct ferry_device *device)
+{
+    struct ferry__op *from = device->closing;
+    struct ferry__edge *edge = from->dependents->next;
+    if (edge == from->dependents) {
+        from->dependents = NULL;
+        device->closing = from->closing_next;
+    } else {
+        from->dependents->next = edge->next;
+    }
+    return edge;
+}
+
+bool ferry__tell_some(struct ferry_device *device)
+{
+    bool any = false;
+    for (unsigned i = 0; i < FERRY__AT_ONCE && device->closing; i++) {
+        struct ferry__edge *edge = next_to_tell(device);
+        any = true;
+        edge_close(edge);
+        if (--edge->op->undone == 0)
+            (void)finish_if_over(edge->op);
+    }
+    return any;
+}
+
 void ferry__op_try_done(struct ferry__op *op)
 {
-    /* A list rather than recursion: a chain may be long. */
-    struct ferry__op *work = op, *last = op;
-    bool any = false;
-    op->work_next = NULL;
-    op->in_work = true;
-    while (work) {
-        struct ferry__op *now = work;
-        work = now->work_next;
-        now->in_work = false;
-        if (atomic_load(&now->done) || now->pending || now->undone || now->moving ||
-            !now->gathered || (now->kind == FERRY__OP_EXTERNAL && !now->ended))
-            continue;
-        struct ferry__edge *edges = now->dependents;
-        now->dependents = NULL;
-        finish(now);
-        any = true;
-        for (struct ferry__edge *edge = edges; edge; edge = edge->next) {
-            edge_close(edge);
-            edge->op->undone--;
-            if (edge->op->undone || edge->op->in_work)
-                continue;
-            edge->op->in_work = true;
-            edge->op->work_next = NULL;
-            if (work)
-                last->work_next = edge->op;
-            else
-                work = edge->op;
-            last = edge->op;
-        }
-    }
-    if (any)
+    const bool over = finish_if_over(op);
+    if (ferry__tell_some(op->device) || over)
         ferry__changed(op->device);
 }

@@ -11,6 +11,7 @@
 #include "driver.h"
 #include "interval.h"
 #include "plan.h"
+#include "tree.h"
 
 struct ferry__op;
 struct ferry__sub;
@@ -22,6 +23,8 @@ struct ferry__file_piece;
 enum {
     FERRY__IN_FLIGHT_MAX = 2,       /* submissions on a queue before more work is parked (R7) */
     FERRY__COMMANDS_MAX = 8192,     /* commands of one submission */
+    FERRY__PARTS_MAX = 8192,        /* operations in one: their commands may have become few */
+    FERRY__AT_ONCE = 64,            /* ops that are seen to before the lock is given up */
     FERRY__SMALL_DIRECT = 64 << 10, /* direct operations up to this are not timed */
     FERRY__STAGING_MIN = 4096,      /* the smallest staging budget and chunk */
 };
@@ -208,7 +211,7 @@ struct ferry__use_node {
 /* op depends on from. */
 struct ferry__edge {
     struct ferry__op *op, *from;
-    struct ferry__edge *next; /* of from->dependents */
+    struct ferry__edge *next; /* of from->dependents, by op's ticket; the last one's is the first */
     bool open;                /* counted in op->unhanded */
 };
 
@@ -254,13 +257,19 @@ struct ferry__op {
     struct ferry__files *files; /* NULL: none yet */
 
     /* Under device->lock: */
-    struct ferry__edge *dependents;
+    struct ferry__edge *dependents; /* the last of them; NULL: none */
     unsigned unhanded, undone, pending, submissions;
-    bool in_ready, gathered, handed;
+    bool in_ready;
+    bool gathered; /* wholly in submissions, or nothing of it needs one */
+    bool followed; /* and the last of those has commands: what depends on it may be in it, too */
+    bool handed;
     bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
+    ferry_ticket
+        behind;     /* the latest external work that it waits for, itself or by others; 0: none */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
-    uint64_t mark, epoch;    /* seen already, by the walk that has this number */
+    uint64_t mark;           /* the ticket of the op that was last found to depend on it */
+    uint64_t waited;         /* external work: the submission that was last found to wait for it */
     struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
     bool held_up;            /* behind external work: set and read within ferry_device_trim */
     bool ended, owns_event;  /* external work */
@@ -271,12 +280,12 @@ struct ferry__op {
     bool hungry;     /* for a slot of files' staging */
     unsigned moving; /* pieces that are read or written */
     struct ferry__op *poke_next;
-    struct ferry__op *ready_next, *ready_previous;
+    struct ferry__node ready; /* in its queue's list */
+    struct ferry__op *closing_next;
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
-    struct ferry__op *work_next;
-    bool in_work;
-    struct ferry__call *call; /* made with the op, for its callback */
+    struct ferry__op *work_next; /* of device->dead_ops */
+    struct ferry__call *call;    /* made with the op, for its callback */
     enum ferry_status status;
     _Atomic bool done;
     char why[FERRY__WHY_MAX];
@@ -314,7 +323,9 @@ struct ferry__sub {
     struct ferry_sync *waits;
     struct ferry__op **keeps; /* for each of them the external work it is for, or NULL */
     size_t wait_count, wait_capacity, keep_capacity;
-    struct ferry__slice *uploads; /* to give back */
+    size_t wait_of[FERRY__QUEUES_MAX]; /* 1 + which of them is for a queue; 0: none */
+    uint64_t number;                   /* of the device's */
+    struct ferry__slice *uploads;      /* to give back */
     size_t upload_count, upload_capacity;
     struct ferry__copy_out *outs;
     size_t out_count, out_capacity;
@@ -337,7 +348,7 @@ struct ferry__sub {
 
 struct ferry__queue {
     uint64_t event, value;
-    struct ferry__op *ready_first, *ready_last; /* may be built, by ticket */
+    struct ferry__tree ready; /* may be built: what holds staging first, then by ticket */
     struct ferry__sub *flying_first, *flying_last;
     unsigned in_flight;
     bool building; /* a thread is filling or handing over a submission */
@@ -396,7 +407,7 @@ struct ferry_device {
     struct ferry__op **table; /* in flight and failed, by ticket */
     size_t table_size, table_count;
     ferry_ticket first_ticket, last_ticket;
-    uint64_t epoch; /* numbers the walks over what ops depend on */
+    uint64_t sub_number; /* of the latest submission that was begun */
     struct ferry_buffer *buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;
@@ -406,9 +417,11 @@ struct ferry_device {
     unsigned waiters;
     unsigned externals;         /* ended by the user, and not done: their events are waited for */
     struct ferry__op *dead_ops; /* done, to be let go without the lock */
-    struct ferry__op *pokes;    /* halves of bridges on other devices, likewise */
-    unsigned bridges;           /* that hold memory of this device and of another */
-    unsigned reaping;           /* threads that are letting ops go */
+    struct ferry__op *closing;  /* done, with dependents that have not heard of it */
+    struct ferry__op *closing_last;
+    struct ferry__op *pokes; /* halves of bridges on other devices, likewise */
+    unsigned bridges;        /* that hold memory of this device and of another */
+    unsigned reaping;        /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__caller caller;
@@ -516,12 +529,18 @@ enum ferry_status ferry__uses_gather(struct ferry__op *op);
 /* Gives the ticket, finds what op depends on, and takes its place on all its buffers. On failure
  * (OUT_OF_HOST_MEMORY) nothing has changed. */
 enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
-/* op is wholly in the submission being built: what depends on it may follow in the same queue. */
-void ferry__op_gathered(struct ferry__op *op);
-/* op is wholly handed to the device. */
+/* op is wholly in the submission being built, which has commands: what depends on it may follow in
+ * the same queue. */
+void ferry__op_followed(struct ferry__op *op);
+/* That submission was refused: what has not followed yet waits until op is done. */
+void ferry__op_unfollowed(struct ferry__op *op);
+/* op is wholly handed to the device. Both may give up the lock on the way. */
 void ferry__op_handed(struct ferry__op *op);
-/* Completes op, and whatever that completes, if nothing is outstanding. */
+/* Completes op, and whatever that completes, if nothing is outstanding. What is much is left to
+ * ferry__step. */
 void ferry__op_try_done(struct ferry__op *op);
+/* Goes on with that, FERRY__AT_ONCE at a time. False: there was nothing. */
+bool ferry__tell_some(struct ferry_device *device);
 /* Is [begin, begin + size) failed in buffer? */
 bool ferry__failed_touch(const struct ferry_buffer *buffer, uint64_t begin, uint64_t size);
 void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t size,
@@ -552,11 +571,19 @@ void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops 
 /* Puts an op that may be built on its queue's list. Under device->lock. */
 void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
 void ferry__ready_remove(struct ferry__op *op);
+/* The first op that its queue may build; NULL: none. */
+static inline struct ferry__op *ferry__ready_first(const struct ferry__queue *queue)
+{
+    struct ferry__node *node = queue->ready.first;
+    return node ? FERRY__OF_NODE(node, struct ferry__op, ready) : NULL;
+}
 /* Somebody must look: work came in that no thread waits for. Under device->lock. */
 void ferry__kick(struct ferry_device *device);
 /* What a thread in ferry__wait_until waits for may have come true: it is woken where it sleeps, on
  * the condition or in the driver. After every such change, under device->lock. */
 void ferry__changed(struct ferry_device *device);
+/* Lets other threads have the lock, in the middle of long work under it. */
+void ferry__breathe(struct ferry_device *device);
 /* Runs one step, under device->lock, which it gives up on the way. False: nothing to do now. */
 bool ferry__step(struct ferry_device *device);
 /* Waits, helping, until done(arg) under device->lock. False: the deadline came first. */
@@ -621,7 +648,8 @@ bool ferry__inside_callback(void);
 void ferry__close_later(struct ferry_device *device);
 void ferry__device_close_now(struct ferry_device *device);
 
-/* External work that op, which is not done, waits for or is; NULL: none. Under device->lock. */
+/* External work that op, which is not done, waits for or is; NULL: none that it is known to. Under
+ * device->lock. */
 const struct ferry__op *ferry__external_before(const struct ferry__op *op);
 
 /* The table of tickets, under device->lock. */
