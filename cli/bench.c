@@ -27,13 +27,12 @@ void bench_print_device(const struct bench_session *session)
 
 void bench_json_device(const struct bench_session *session)
 {
-    printf("\"ferry\": \"%u.%u.%u\",\n \"device\": {\"name\": ", ferry_version() >> 16,
-           ferry_version() >> 8 & 0xff, ferry_version() & 0xff);
+    printf("\"ferry\": \"%s\",\n \"device\": {\"name\": ", ferry_version_string());
     cli_json_string(stdout, session->info.name);
     fputs(", \"description\": ", stdout);
     cli_json_string(stdout, session->info.description);
     printf(", \"kind\": \"%s\"},\n \"pinned\": %s,\n \"peers\": [\n",
-           cli_kind_name(session->info.kind), session->pins ? "true" : "false");
+           ferry_device_kind_name(session->info.kind), session->pins ? "true" : "false");
     for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
         const char *why = session->peer_why[peer];
         printf("  {\"name\": \"%s\", \"measured\": %s", bench_peers[peer]->name,

@@ -36,6 +36,7 @@ enum cli_exit cli_load(int argc, char **argv);
 enum cli_exit cli_devices(int argc, char **argv);
 enum cli_exit cli_verify(int argc, char **argv);
 enum cli_exit cli_bench(int argc, char **argv);
+enum cli_exit cli_metrics(int argc, char **argv);
 enum cli_exit cli_triton(int argc, char **argv);
 
 /* --- options (options.c) ---------------------------------------------------------------------- */
@@ -44,6 +45,7 @@ enum cli_option_type {
     CLI_FLAG,    /* bool */
     CLI_TEXT,    /* const char * */
     CLI_NUMBER,  /* uint64_t, over 0 */
+    CLI_SIZE,    /* uint64_t, bytes, over 0; K, M, G and T count by 1024 */
     CLI_SEED,    /* uint64_t */
     CLI_SECONDS, /* uint64_t, in nanoseconds; over 0; a decimal fraction is allowed */
     CLI_PATH,    /* enum ferry_path */
@@ -58,7 +60,8 @@ struct cli_option {
 };
 
 struct cli_manual {
-    const char *name, *operands; /* operands: "FILE..."; NULL: none are allowed */
+    const char *name, *operands; /* operands: "FILE...", "[FILE...]" where
+                                    none will do; NULL: none are allowed */
     const char *text;            /* what it does */
     const char *examples;        /* whole lines */
     const struct cli_option *options;
@@ -74,7 +77,7 @@ bool cli_options(const struct cli_manual *manual, int argc, char **argv, int *ou
 
 /* --- words (text.c) --------------------------------------------------------------------------- */
 
-enum { CLI_TEXT_MAX = 32 };
+enum { CLI_TEXT_MAX = 32, CLI_JSON_VERSION = 2 };
 
 /* "4.0 KiB", "17 bytes": into text, of CLI_TEXT_MAX bytes; returns it. */
 const char *cli_size(char *text, uint64_t bytes);
@@ -85,10 +88,17 @@ const char *cli_time(char *text, uint64_t ns);
 /* GB/s: 10^9 bytes a second; 0 if there is no time or no byte to tell it from. */
 double cli_rate(uint64_t bytes, uint64_t ns);
 
+/* "64K" as bytes: digits, then nothing or K, M, G or T, in either case, with or without iB or B.
+ * False: it is none, or 0, or too large. */
+bool cli_read_size(const char *text, uint64_t *out);
+
 /* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD. */
 void cli_json_string(FILE *out, const char *text);
 
-const char *cli_kind_name(enum ferry_device_kind kind);
+/* How every command's JSON begins (docs/json.md): the brace, version, ferry and command; and the
+ * member "device". Each ends with a comma. */
+void cli_json_head(FILE *out, const char *command);
+void cli_json_device(FILE *out, const struct ferry_device_info *info);
 
 /* The middle one; sorts values. 0 of none. */
 uint64_t cli_median(uint64_t *values, size_t count);

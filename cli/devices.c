@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { DRIVERS_MAX = 16 };
+
 static void print_paths(FILE *out, uint32_t paths, const char *before, const char *between,
                         const char *after)
 {
@@ -21,14 +23,40 @@ static void print_table(const struct ferry_device_info *infos, size_t count)
     printf("%-12s %-10s %10s %14s %6s  %s\n", "name", "kind", "memory", "largest buffer", "queues",
            "description");
     for (size_t i = 0; i < count; i++)
-        printf("%-12s %-10s %10s %14s %6u  %s\n", infos[i].name, cli_kind_name(infos[i].kind),
-               cli_size(memory, infos[i].total_memory), cli_size(largest, infos[i].max_buffer_size),
-               infos[i].queues, infos[i].description);
+        printf("%-12s %-10s %10s %14s %6u  %s\n", infos[i].name,
+               ferry_device_kind_name(infos[i].kind), cli_size(memory, infos[i].total_memory),
+               cli_size(largest, infos[i].max_buffer_size), infos[i].queues, infos[i].description);
+}
+
+/* A line for each driver that has no device: what a user wonders about who sees no GPU here. */
+static void print_absent(const struct ferry_driver_info *drivers, size_t count)
+{
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        if (drivers[i].device_count > 0)
+            continue;
+        printf("%sno %s device: %s\n", any ? "" : "\n", drivers[i].name, drivers[i].reason);
+        any = true;
+    }
+}
+
+static void print_json_drivers(const struct ferry_driver_info *drivers, size_t count)
+{
+    fputs("\n ],\n \"drivers\": [", stdout);
+    for (size_t i = 0; i < count; i++) {
+        printf("%s\n  {\"name\": \"%s\", \"built_in\": %s, \"devices\": %u, \"reason\": ",
+               i == 0 ? "" : ",", drivers[i].name, drivers[i].built_in ? "true" : "false",
+               drivers[i].device_count);
+        cli_json_string(stdout, drivers[i].reason);
+        fputs("}", stdout);
+    }
+    fputs("\n ]}\n", stdout);
 }
 
 static void print_json(const struct ferry_device_info *infos, size_t count)
 {
-    fputs("[", stdout);
+    cli_json_head(stdout, "devices");
+    fputs("\"devices\": [", stdout);
     for (size_t i = 0; i < count; i++) {
         const struct ferry_device_info *info = &infos[i];
         printf("%s\n  {\"name\": ", i == 0 ? "" : ",");
@@ -37,7 +65,7 @@ static void print_json(const struct ferry_device_info *infos, size_t count)
         cli_json_string(stdout, info->driver);
         fputs(", \"description\": ", stdout);
         cli_json_string(stdout, info->description);
-        printf(", \"kind\": \"%s\", \"unified\": %s,\n", cli_kind_name(info->kind),
+        printf(", \"kind\": \"%s\", \"unified\": %s,\n", ferry_device_kind_name(info->kind),
                info->unified ? "true" : "false");
         printf("   \"total_memory\": %llu, \"max_buffer_size\": %llu, \"max_allocation\": %llu,\n",
                (unsigned long long)info->total_memory, (unsigned long long)info->max_buffer_size,
@@ -51,7 +79,6 @@ static void print_json(const struct ferry_device_info *infos, size_t count)
         print_paths(stdout, info->paths, "\"", ", ", "\"");
         fputs("]}", stdout);
     }
-    fputs("\n]\n", stdout);
 }
 
 static void print_thresholds(const struct ferry_device_info *info)
@@ -127,7 +154,9 @@ enum cli_exit cli_devices(int argc, char **argv)
     };
     const struct cli_manual manual = {
         .name = "devices",
-        .text = "Lists the devices that --device takes, the best first.",
+        .text =
+            "Lists the devices that --device takes, the best first, and says of each driver that\n"
+            "has none why.",
         .examples = "  ferry devices\n"
                     "  ferry devices --verbose\n"
                     "  ferry devices --json | python3 -m json.tool\n",
@@ -140,20 +169,22 @@ enum cli_exit cli_devices(int argc, char **argv)
         return end;
 
     struct ferry_device_info *infos = NULL;
-    size_t count = 0;
+    struct ferry_driver_info drivers[DRIVERS_MAX];
+    size_t count = 0, driver_count = 0;
     enum ferry_status status = list_all(&infos, &count);
+    if (status == FERRY_OK)
+        status = ferry_driver_list(drivers, DRIVERS_MAX, &driver_count);
+    if (status == FERRY_OK && json) {
+        print_json(infos, count);
+        print_json_drivers(drivers, driver_count);
+    } else if (status == FERRY_OK) {
+        print_table(infos, count);
+        print_absent(drivers, driver_count);
+        status = verbose ? print_open(infos, count) : FERRY_OK;
+    }
     if (status != FERRY_OK) {
         cli_complain("devices: %s: %s", ferry_status_text(status), ferry_last_error());
         end = CLI_DEVICE;
-    } else if (json) {
-        print_json(infos, count);
-    } else {
-        print_table(infos, count);
-        status = verbose ? print_open(infos, count) : FERRY_OK;
-        if (status != FERRY_OK) {
-            cli_complain("devices: %s: %s", ferry_status_text(status), ferry_last_error());
-            end = CLI_DEVICE;
-        }
     }
     free(infos);
     return end;

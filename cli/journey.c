@@ -258,7 +258,7 @@ static bool goes_on(const struct journey *journey, const struct input *input, ui
 static enum cli_exit all_passes(struct journey *journey, struct input *input, struct hold *hold)
 {
     struct progress progress;
-    progress_start(&progress, journey->quiet);
+    progress_start(&progress, input->name, journey->quiet);
     uint64_t began = progress.began_ns;
     uint64_t total = input->size * (journey->repeat > 0 ? journey->repeat : 1);
     enum cli_exit end = first_pass(journey, input, hold, &progress, total);

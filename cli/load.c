@@ -90,7 +90,7 @@ static enum cli_exit move(const struct load *load, struct cargo *cargo)
                  ferry_last_error());
         return CLI_DEVICE;
     }
-    progress_start(&progress, load->quiet);
+    progress_start(&progress, cargo->name, load->quiet);
     const uint64_t began_ns = cli_now_ns();
     enum ferry_status status =
         ferry_model_load_into(cargo->model, cargo->places, show_progress, &progress);
@@ -218,7 +218,7 @@ static void json_tensors(const struct cargo *cargo)
 static void json_model(const struct load *load, const struct cargo *cargo, enum cli_exit end)
 {
     const struct ferry_model_info *info = &cargo->info;
-    fputs("{\"path\": ", stdout);
+    fputs("{\"file\": ", stdout);
     cli_json_string(stdout, cargo->name);
     printf(", \"exit\": %d", (int)end);
     if (end != CLI_DONE) {
@@ -227,10 +227,11 @@ static void json_model(const struct load *load, const struct cargo *cargo, enum 
         fputs("}", stdout);
         return;
     }
-    printf(", \"format\": \"%s\", \"version\": %u, \"bytes\": %" PRIu64 ", \"load_ns\": %" PRIu64
-           ", \"gb_per_s\": %.3f, \"verified\": true,\n   \"files\": [",
-           ferry_model_format_name(info->format), info->version, info->bytes, cargo->load_ns,
-           cli_rate(info->bytes, cargo->load_ns));
+    printf(", \"verified\": true, \"format\": \"%s\", \"format_version\": %u, \"bytes\": %" PRIu64
+           ",\n   \"steps\": [\n    {\"step\": \"load\", \"bytes\": %" PRIu64
+           ", \"seconds\": %.9f, \"bytes_per_second\": %.0f}],\n   \"parts\": [",
+           ferry_model_format_name(info->format), info->version, info->bytes, info->bytes,
+           (double)cargo->load_ns / 1e9, cli_rate(info->bytes, cargo->load_ns) * 1e9);
     for (size_t i = 0; i < info->files; i++) {
         fputs(i == 0 ? "" : ", ", stdout);
         cli_json_string(stdout, ferry_model_file_name(cargo->model, i));
@@ -275,9 +276,9 @@ static enum cli_exit load_all(const struct load *load, char *const *names, int c
     struct ferry_device_info info;
     ferry_device_get_info(load->device, &info);
     if (load->json) {
-        fputs("{\"device\": ", stdout);
-        cli_json_string(stdout, info.name);
-        printf(", \"path\": \"%s\", \"separate\": %s, \"models\": [", ferry_path_name(load->path),
+        cli_json_head(stdout, "load");
+        cli_json_device(stdout, &info);
+        printf("\"path\": \"%s\", \"separate\": %s,\n \"files\": [", ferry_path_name(load->path),
                load->separate ? "true" : "false");
     }
     for (int i = 0; i < count; i++)

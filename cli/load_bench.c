@@ -121,8 +121,8 @@ void load_bench_json(const struct load_bench_times times[2])
     for (int i = 0; i < 2; i++) {
         printf("%s\"%s\": ", i == 0 ? ", \"bench\": {" : ", ", caches[i]);
         if (times[i].measured)
-            printf("{\"load_ns\": %" PRIu64 ", \"read_ns\": %" PRIu64 "}", times[i].load_ns,
-                   times[i].read_ns);
+            printf("{\"load_seconds\": %.9f, \"read_seconds\": %.9f}",
+                   (double)times[i].load_ns / 1e9, (double)times[i].read_ns / 1e9);
         else
             printf("null");
     }

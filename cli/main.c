@@ -11,9 +11,10 @@ static const struct {
 } commands[] = {
     {"transfer", cli_transfer, "move files through private memory and prove every byte"},
     {"load", cli_load, "load models into private memory and prove every byte"},
-    {"devices", cli_devices, "list the devices"},
-    {"verify", cli_verify, "random operations on a device, checked against a plain array"},
+    {"devices", cli_devices, "list the devices, and why a driver has none"},
+    {"verify", cli_verify, "do random operations on a device, checked against plain arrays"},
     {"bench", cli_bench, "measure speed against memcpy and the targets"},
+    {"metrics", cli_metrics, "move bytes and print what the library counted, for Prometheus"},
     {"triton", cli_triton, "drive the backend in a Triton server, every byte compared"},
 };
 
@@ -23,24 +24,82 @@ static void print_help(FILE *out)
                  "Ferry moves bytes between host memory and GPU-private buffers.\n\n");
     for (size_t i = 0; i < CLI_COUNT(commands); i++)
         fprintf(out, "  ferry %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(out,
-            "  ferry --version   print the version\n"
-            "  ferry COMMAND --help\n\n"
-            "examples:\n"
-            "  ferry transfer model.bin\n"
-            "  ferry transfer --device host --json model.bin\n"
-            "  ferry load model.safetensors\n"
-            "  ferry devices\n"
-            "  ferry verify --seconds 10\n\n"
-            "exit codes: 0 done, 1 bytes differ, 2 bad usage, 3 device, file or output failed\n"
-            "environment: FERRY_DEVICE names the device, FERRY_PATH the path, where no option "
-            "does\n");
+    fputs("  ferry help [COMMAND]     explain a command; the same as COMMAND --help\n"
+          "  ferry help environment   list the environment variables\n"
+          "  ferry -V, --version      print the version, and what this build has\n\n"
+          "examples:\n"
+          "  ferry transfer model.bin\n"
+          "  ferry transfer --device host --json model.bin\n"
+          "  ferry load model.safetensors\n"
+          "  ferry devices\n"
+          "  ferry verify --seconds 10\n\n"
+          "exit codes: 0 done, 1 bytes differ, 2 bad usage, 3 device, file or output failed\n"
+          "environment: FERRY_DEVICE names the device, FERRY_PATH the path, where no option does\n",
+          out);
 }
 
 static void print_version(void)
 {
-    uint32_t version = ferry_version();
-    printf("ferry %u.%u.%u\n", version >> 16, version >> 8 & 0xff, version & 0xff);
+    const char *libraries = ferry_build_libraries();
+    printf("ferry %s\ndrivers: %s\nlibraries: %s\n", ferry_version_string(), ferry_build_drivers(),
+           libraries[0] != 0 ? libraries : "none");
+}
+
+static const struct {
+    const char *name, *reader, *form, *words, *help;
+} variables[] = {
+#define FERRY_VARIABLE(name, reader, form, words, help) {name, reader, form, words, help},
+#include <ferry/environment.inc>
+#undef FERRY_VARIABLE
+};
+
+static enum cli_exit print_environment(void)
+{
+    for (size_t i = 0; i < CLI_COUNT(variables); i++) {
+        const char *words = variables[i].words;
+        printf("%s%s=%s\n    ", i > 0 ? "\n" : "", variables[i].name,
+               words[0] != 0 ? words : variables[i].form);
+        for (const char *at = variables[i].help; *at != 0; at++) {
+            if (*at != '`')
+                putchar(*at);
+        }
+        printf("\n    Read by the %s.\n", variables[i].reader);
+    }
+    return CLI_DONE;
+}
+
+static enum cli_exit run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < CLI_COUNT(commands); i++) {
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].run(argc, argv);
+    }
+    char names[256] = "";
+    for (size_t i = 0; i < CLI_COUNT(commands); i++) {
+        const char *before = i == 0 ? "" : i + 1 < CLI_COUNT(commands) ? ", " : " and ";
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", before,
+                 commands[i].name);
+    }
+    cli_complain("there is no command \"%s\"; there are %s (ferry --help)", argv[0], names);
+    return CLI_USAGE;
+}
+
+static enum cli_exit help(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stdout);
+        return CLI_DONE;
+    }
+    if (strcmp(argv[1], "environment") == 0)
+        return print_environment();
+    char option[] = "--help";
+    char *words[] = {argv[1], option, NULL};
+    return run_command(2, words);
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
 }
 
 static enum cli_exit dispatch(int argc, char **argv)
@@ -49,22 +108,13 @@ static enum cli_exit dispatch(int argc, char **argv)
         print_help(stderr);
         return CLI_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help(stdout);
-        return CLI_DONE;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (is_one_of(argv[1], "--help", "-h") || strcmp(argv[1], "help") == 0)
+        return help(argc - 1, argv + 1);
+    if (is_one_of(argv[1], "--version", "-V")) {
         print_version();
         return CLI_DONE;
     }
-    for (size_t i = 0; i < CLI_COUNT(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
-    cli_complain("there is no command \"%s\"; there are transfer, load, devices, verify, bench and "
-                 "triton (ferry --help)",
-                 argv[1]);
-    return CLI_USAGE;
+    return run_command(argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv)

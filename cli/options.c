@@ -20,7 +20,7 @@ static void print_help(const struct cli_manual *manual)
                  option->value != NULL ? option->value : "");
         printf("  %-18s %s\n", left, option->help);
     }
-    printf("  %-18s %s\n\nexamples:\n%s", "--help", "print this", manual->examples);
+    printf("  %-18s %s\n\nexamples:\n%s", "-h, --help", "print this", manual->examples);
 }
 
 /* Digits only: strtoull alone takes signs and spaces. */
@@ -59,6 +59,7 @@ static bool read_path(const char *text, enum ferry_path *out)
 
 static const char *const wanted[] = {
     [CLI_NUMBER] = "a whole number over 0",
+    [CLI_SIZE] = "a size in bytes over 0, such as 4096, 64K, 16M or 1G",
     [CLI_SEED] = "a whole number",
     [CLI_SECONDS] = "a number of seconds, from 0.001 on",
     [CLI_PATH] = "auto, direct, staged, pipelined or imported",
@@ -71,6 +72,7 @@ static bool take(const struct cli_manual *manual, const struct cli_option *optio
     case CLI_FLAG: *(bool *)option->out = true; break;
     case CLI_TEXT: *(const char **)option->out = text; break;
     case CLI_NUMBER: good = read_number(text, 1, option->out); break;
+    case CLI_SIZE: good = cli_read_size(text, option->out); break;
     case CLI_SEED: good = read_number(text, 0, option->out); break;
     case CLI_SECONDS: good = read_seconds(text, option->out); break;
     case CLI_PATH: good = read_path(text, option->out); break;
@@ -127,7 +129,7 @@ bool cli_options(const struct cli_manual *manual, int argc, char **argv, int *ou
                      manual->name);
         return false;
     }
-    if (manual->operands != NULL && optind == argc) {
+    if (manual->operands != NULL && manual->operands[0] != '[' && optind == argc) {
         cli_complain("%s: no file is named (ferry %s --help)", manual->name, manual->name);
         return false;
     }

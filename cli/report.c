@@ -20,19 +20,13 @@ static unsigned long long number(uint64_t value)
 void report_device(struct report *report, const struct ferry_device_info *info)
 {
     if (report->json) {
-        printf("{\"ferry\": \"%u.%u.%u\",\n \"device\": {\"name\": ", ferry_version() >> 16,
-               ferry_version() >> 8 & 0xff, ferry_version() & 0xff);
-        cli_json_string(stdout, info->name);
-        fputs(", \"description\": ", stdout);
-        cli_json_string(stdout, info->description);
-        printf(", \"kind\": \"%s\", \"reason\": ", cli_kind_name(info->kind));
-        cli_json_string(stdout, info->reason);
-        fputs("},\n \"files\": [", stdout);
+        cli_json_head(stdout, "transfer");
+        cli_json_device(stdout, info);
+        printf("\"path\": \"%s\",\n \"files\": [", ferry_path_name(report->path));
     } else if (!report->quiet) {
         printf("device: %s (%s)\n", info->name, info->description);
         printf("why:    %s%s\n", info->reason,
-               info->kind == FERRY_DEVICE_HOST ? "; it has a GPU's semantics, and not a GPU's speed"
-                                               : "");
+               info->kind == FERRY_DEVICE_HOST ? "; host memory, correct, but not GPU speed" : "");
     }
 }
 
@@ -79,7 +73,7 @@ static void print_reference(const struct reference *reference)
         printf("  %-8s not measured: %s\n", size, reference->why);
         return;
     }
-    printf("  %-8s Ferry %s; memcpy %s: %.0f %% of its speed; the seed's design %s: %.1f times as "
+    printf("  %-8s Ferry %s; memcpy %s: %.0f %% of its speed; a naive upload %s: %.1f times as "
            "fast\n",
            size, cli_time(ferry, reference->ferry_ns), cli_time(plain, reference->memcpy_ns),
            100 * (double)reference->memcpy_ns / (double)reference->ferry_ns,
@@ -91,16 +85,16 @@ static void print_reference(const struct reference *reference)
 
 static void print_json_steps(const struct journey *journey)
 {
-    printf(",\n   \"bytes\": %llu, \"window\": %llu, \"windows\": %llu, \"passes\": %llu,\n"
+    printf(", \"verified\": true,\n   \"bytes\": %llu, \"window\": %llu, \"windows\": %llu, \"passes\": %llu,\n"
            "   \"steps\": [",
            number(journey->bytes), number(journey->window), number(journey->windows),
            number(journey->passes));
     for (enum step step = STEP_READ; step < STEP_COUNT; step++) {
         uint64_t ns = journey->ns[step];
         printf("%s\n    {\"step\": \"%s\", \"bytes\": %llu, \"seconds\": %.9f, "
-               "\"gigabytes_per_second\": %.6f",
+               "\"bytes_per_second\": %.0f",
                step == STEP_READ ? "" : ",", steps[step].key, number(journey->bytes),
-               (double)ns / 1e9, cli_rate(journey->bytes, ns));
+               (double)ns / 1e9, cli_rate(journey->bytes, ns) * 1e9);
         if (steps[step].moves) {
             printf(", \"of_memcpy\": %.6f, \"path\": ",
                    ns > 0 ? (double)journey->ns[STEP_MEMCPY] / (double)ns : 0);
@@ -126,14 +120,15 @@ static void print_json_file(struct report *report, const char *name, const struc
     fputs("}", stdout);
 }
 
-static void print_json_references(const struct reference *references, size_t count)
+static void print_json_references(const struct reference *references, size_t count,
+                                  enum cli_exit end)
 {
     fputs("],\n \"uploads\": [", stdout);
     for (size_t i = 0; i < count; i++) {
         const struct reference *reference = &references[i];
         printf("%s\n  {\"bytes\": %zu", i == 0 ? "" : ",", reference->size);
         if (reference->measured) {
-            printf(", \"seconds\": %.9f, \"memcpy_seconds\": %.9f, \"seed_design_seconds\": %.9f",
+            printf(", \"seconds\": %.9f, \"memcpy_seconds\": %.9f, \"naive_seconds\": %.9f",
                    (double)reference->ferry_ns / 1e9, (double)reference->memcpy_ns / 1e9,
                    (double)reference->seed_ns / 1e9);
         } else {
@@ -142,7 +137,7 @@ static void print_json_references(const struct reference *references, size_t cou
         }
         fputs("}", stdout);
     }
-    fputs("]}\n", stdout);
+    printf("], \"exit\": %d}\n", (int)end);
 }
 
 /* --- both ------------------------------------------------------------------------------------- */
@@ -159,15 +154,17 @@ void report_file(struct report *report, const char *name, const struct journey *
     report->files++;
 }
 
-void report_references(struct report *report, const struct reference *references, size_t count)
+void report_references(struct report *report, const struct reference *references, size_t count,
+                       enum cli_exit end)
 {
     if (report->json) {
-        print_json_references(references, count);
+        print_json_references(references, count, end);
         return;
     }
     if (report->quiet || count == 0)
         return;
-    printf("\none upload, the median; the seed's design makes everything anew in each call\n");
+    printf("\none upload, the median; a naive upload makes its staging and its commands anew in "
+           "each call\n");
     for (size_t i = 0; i < count; i++)
         print_reference(&references[i]);
 }

@@ -7,7 +7,8 @@
 
 struct report {
     bool json, quiet;
-    size_t files; /* printed so far */
+    enum ferry_path path; /* that was asked for */
+    size_t files;         /* printed so far */
 };
 
 void report_device(struct report *report, const struct ferry_device_info *info);
@@ -16,6 +17,8 @@ void report_device(struct report *report, const struct ferry_device_info *info);
 void report_file(struct report *report, const char *name, const struct journey *journey,
                  enum cli_exit end);
 
-void report_references(struct report *report, const struct reference *references, size_t count);
+/* The last: end is what the command ends with. */
+void report_references(struct report *report, const struct reference *references, size_t count,
+                       enum cli_exit end);
 
 #endif

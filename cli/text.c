@@ -1,7 +1,10 @@
 #include "cli.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum cli_exit cli_worse(enum cli_exit a, enum cli_exit b)
@@ -48,6 +51,27 @@ const char *cli_size(char *text, uint64_t bytes)
     }
     snprintf(text, CLI_TEXT_MAX, "%.1f %s", value, units[unit]);
     return text;
+}
+
+bool cli_read_size(const char *text, uint64_t *out)
+{
+    static const char units[] = "kmgt";
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || errno != 0)
+        return false;
+    const char *unit = *end != 0 ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    if (unit != NULL) {
+        end += strcmp(end + 1, "iB") == 0 ? 3 : strcmp(end + 1, "B") == 0 ? 2 : 1;
+        for (long i = 0; i <= unit - units; i++) {
+            if (value > UINT64_MAX / 1024)
+                return false;
+            value *= 1024;
+        }
+    }
+    *out = value;
+    return *end == 0 && value > 0;
 }
 
 const char *cli_time(char *text, uint64_t ns)
@@ -113,16 +137,21 @@ void cli_json_string(FILE *out, const char *text)
     fputc('"', out);
 }
 
-const char *cli_kind_name(enum ferry_device_kind kind)
+void cli_json_head(FILE *out, const char *command)
 {
-    static const char *const names[] = {
-        [FERRY_DEVICE_HOST] = "host",
-        [FERRY_DEVICE_SOFTWARE] = "software",
-        [FERRY_DEVICE_INTEGRATED] = "integrated",
-        [FERRY_DEVICE_DISCRETE] = "discrete",
-        [FERRY_DEVICE_VIRTUAL] = "virtual",
-    };
-    return (size_t)kind < CLI_COUNT(names) ? names[kind] : "unknown";
+    fprintf(out, "{\"version\": %d, \"ferry\": \"%s\", \"command\": \"%s\",\n ", CLI_JSON_VERSION,
+            ferry_version_string(), command);
+}
+
+void cli_json_device(FILE *out, const struct ferry_device_info *info)
+{
+    fputs("\"device\": {\"name\": ", out);
+    cli_json_string(out, info->name);
+    fputs(", \"description\": ", out);
+    cli_json_string(out, info->description);
+    fprintf(out, ", \"kind\": \"%s\", \"reason\": ", ferry_device_kind_name(info->kind));
+    cli_json_string(out, info->reason);
+    fputs("},\n ", out);
 }
 
 static int compare_numbers(const void *a, const void *b)

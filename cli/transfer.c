@@ -28,7 +28,8 @@ static enum cli_exit transfer_file(struct transfer *transfer, const char *name)
     return end;
 }
 
-static enum cli_exit measure_references(struct transfer *transfer)
+/* worst: what the files came to. */
+static enum cli_exit measure_references(struct transfer *transfer, enum cli_exit worst)
 {
     struct reference references[CLI_COUNT(reference_sizes)];
     ferry_device *plain = NULL;
@@ -47,8 +48,9 @@ static enum cli_exit measure_references(struct transfer *transfer)
         }
     }
     ferry_device_close(plain);
-    report_references(&transfer->report, references, count);
-    return end;
+    worst = cli_worse(worst, end);
+    report_references(&transfer->report, references, count, worst);
+    return worst;
 }
 
 static enum cli_exit transfer_all(struct transfer *transfer, char *const *names, int count)
@@ -57,6 +59,7 @@ static enum cli_exit transfer_all(struct transfer *transfer, char *const *names,
     enum cli_exit worst = CLI_DONE;
     bool any = false;
     ferry_device_get_info(transfer->device, &info);
+    transfer->report.path = transfer->path;
     report_device(&transfer->report, &info);
     for (int i = 0; i < count; i++) {
         enum cli_exit end = transfer_file(transfer, names[i]);
@@ -65,8 +68,8 @@ static enum cli_exit transfer_all(struct transfer *transfer, char *const *names,
     }
     /* A quiet run is a check, and these are figures. */
     if (any && (transfer->report.json || !transfer->report.quiet))
-        return cli_worse(worst, measure_references(transfer));
-    report_references(&transfer->report, NULL, 0);
+        return measure_references(transfer, worst);
+    report_references(&transfer->report, NULL, 0, worst);
     return worst;
 }
 

@@ -17,7 +17,7 @@ static enum cli_exit run(const struct verify *verify, struct model *model, char 
 {
     struct progress progress;
     enum cli_exit end = CLI_DONE;
-    progress_start(&progress, verify->quiet);
+    progress_start(&progress, NULL, verify->quiet);
     while (end == CLI_DONE) {
         if (verify->operations > 0 ? model_operations(model) == verify->operations
                                    : cli_now_ns() - progress.began_ns >= verify->seconds_ns)
@@ -25,6 +25,8 @@ static enum cli_exit run(const struct verify *verify, struct model *model, char 
         end = model_step(model, why);
         if (verify->operations == 0)
             progress_operations(&progress, model_operations(model), verify->seconds_ns);
+        else
+            progress_steps(&progress, model_operations(model), verify->operations, "operations");
     }
     if (end == CLI_DONE)
         end = model_finish(model, why);
@@ -35,9 +37,9 @@ static enum cli_exit run(const struct verify *verify, struct model *model, char 
 static void print_json(const struct verify *verify, const struct ferry_device_info *info,
                        const struct model *model, enum cli_exit end, const char *why)
 {
-    fputs("{\"device\": ", stdout);
-    cli_json_string(stdout, info->name);
-    printf(", \"path\": \"%s\", \"seed\": %llu, \"operations\": %llu, \"bytes\": %llu, "
+    cli_json_head(stdout, "verify");
+    cli_json_device(stdout, info);
+    printf("\"path\": \"%s\", \"seed\": %llu, \"operations\": %llu, \"bytes\": %llu, "
            "\"exit\": %d",
            ferry_path_name(verify->path), (unsigned long long)verify->seed,
            (unsigned long long)model_operations(model), (unsigned long long)model_bytes(model),

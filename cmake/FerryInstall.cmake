@@ -26,6 +26,8 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ferry DESTINATION ${CMAKE_INSTAL
   COMPONENT development)
 install(EXPORT FerryTargets NAMESPACE Ferry:: DESTINATION ${package} COMPONENT development)
 ferry_install_compressed(${PROJECT_SOURCE_DIR}/man/ferry.3 ${CMAKE_INSTALL_MANDIR}/man3 development)
+ferry_install_compressed(${PROJECT_SOURCE_DIR}/man/ferry-environment.7
+  ${CMAKE_INSTALL_MANDIR}/man7 tools)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/FerryConfig.cmake.in
   ${PROJECT_BINARY_DIR}/generated/FerryConfig.cmake INSTALL_DESTINATION ${package})

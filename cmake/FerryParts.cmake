@@ -31,3 +31,10 @@ else()
   list(FILTER sources EXCLUDE REGEX "/metal\\.c$")
 endif()
 list(APPEND FERRY_LIBRARY_SOURCES ${sources})
+
+# What ferry_build_libraries tells, and the drivers.
+set(FERRY_BUILD_LIBRARIES "")
+if(FERRY_URING_FOUND)
+  set(FERRY_BUILD_LIBRARIES "liburing ${URING_VERSION}")
+endif()
+configure_file(${PROJECT_SOURCE_DIR}/cmake/drivers.c.in ${PROJECT_BINARY_DIR}/generated/drivers.c)

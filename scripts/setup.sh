@@ -15,7 +15,7 @@ debian_build="gcc libc6-dev make cmake pkg-config libvulkan-dev liburing-dev"
 debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
     vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang lld valgrind
-    libdlpack-dev dpkg-dev file python3-numpy python3-pytest groff-base doxygen"
+    libdlpack-dev dpkg-dev file python3-numpy python3-pytest groff-base doxygen zsh"
 debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
 debian_docs="doxygen groff-base python3"
 

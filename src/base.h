@@ -50,6 +50,9 @@ void ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
 /* Before a wait: gives what was kept to the log. True: the lock was given up for that. */
 bool ferry__log_kept(pthread_mutex_t *mutex);
 
+/* The level until the program sets one (FERRY_LOG). */
+void ferry__log_default(enum ferry_log_level level);
+
 /* --- threads and time (thread.c) -------------------------------------------------------------- */
 
 uint64_t ferry__now_ns(void); /* CLOCK_MONOTONIC */

@@ -98,6 +98,9 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
     if (!out_count || (!infos && capacity))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_list: %s is NULL",
                            out_count ? "infos" : "out_count");
+    const enum ferry_status status = ferry__env_check();
+    if (status)
+        return status;
     struct entry *entries = list_entries(NULL, &count);
     if (!entries)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -193,13 +196,16 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
         params = &defaults;
     if (!out_device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: out_device is NULL");
+    enum ferry_status status = ferry__env_check();
+    if (status)
+        return status;
     const char *name = params->name ? params->name : name_from_environment();
     struct entry *entries = list_entries(name, &count);
     if (!entries)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry_device_info info;
     char reason[sizeof info.reason];
-    enum ferry_status status = choose(entries, count, name, params->name != NULL, &entry, reason);
+    status = choose(entries, count, name, params->name != NULL, &entry, reason);
     if (!status) {
         info = entry->info;
         memcpy(info.reason, reason, sizeof info.reason);

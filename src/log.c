@@ -32,6 +32,7 @@ static uint64_t settings_number; /* how often they were set */
 static struct call *calls;       /* that run */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static _Atomic int threshold = FERRY_LOG_WARN; /* what is below costs one load */
+static bool set_by_program;                    /* under the lock, as above */
 
 static _Thread_local struct call *own_call; /* that this thread is in */
 static _Thread_local unsigned locks_held;   /* by this thread, of ferry__lock */
@@ -101,6 +102,7 @@ void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level)
     settings = (struct settings){.fn = fn, .user = user};
     const uint64_t number = ++settings_number;
     atomic_store(&threshold, (int)level);
+    set_by_program = true;
     /* Inside a log function it would wait for itself, or two for each other. */
     while (!own_call && one_runs_since_before(number))
         pthread_cond_wait(&returned, &lock);
@@ -201,6 +203,14 @@ void ferry__log(enum ferry_log_level level, const char *format, ...)
         deliver(level, message);
     ferry__cancel_on(cancel);
     errno = saved_errno;
+}
+
+void ferry__log_default(enum ferry_log_level level)
+{
+    pthread_mutex_lock(&lock);
+    if (!set_by_program)
+        atomic_store(&threshold, (int)level);
+    pthread_mutex_unlock(&lock);
 }
 
 /* --- locks under which the log waits ----------------------------------------------------------- */

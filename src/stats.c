@@ -448,9 +448,19 @@ static void prometheus_histogram(struct ferry__text *text, const struct told *to
     }
 }
 
+/* Not of a device: what the numbers after it come from. */
+static void prometheus_build(struct ferry__text *text)
+{
+    static const char name[] = "ferry_build_info";
+    put_family(text, name, "The version, drivers and libraries of this build; always 1", "gauge");
+    ferry__put(text, "%s{version=\"%s\",drivers=\"%s\",libraries=\"%s\"} 1\n", name,
+               ferry_version_string(), ferry_build_drivers(), ferry_build_libraries());
+}
+
 static void format_prometheus(struct ferry__text *text, const struct told *told)
 {
     static const char duration[] = "ferry_operation_duration_seconds";
+    prometheus_build(text);
     for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
         put_family(text, families[i].name, families[i].help, "counter");
         visit_all(text, told, prometheus_family, &families[i]);

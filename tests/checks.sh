@@ -5,6 +5,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 passed=0
 failed=0
+skipped=0
 
 # run NAME EXIT COMMAND...: its output goes to $dir/out and $dir/err.
 run() {
@@ -24,6 +25,12 @@ bad() {
     echo "[  FAILED  ] $1"
     sed 's/^/    /' "$dir/out" "$dir/err"
     failed=$((failed + 1))
+}
+
+# skip WHY: a check that cannot be made here; it counts as skipped, not as passed.
+skip() {
+    echo "[  SKIPPED ] $1"
+    skipped=$((skipped + 1))
 }
 
 # check NAME COMMAND...: the command succeeds.
@@ -55,6 +62,7 @@ json() {
 summary() {
     echo "[==========] $((passed + failed)) test(s) run."
     echo "[  PASSED  ] $passed test(s)."
+    [ "$skipped" = 0 ] || echo "[  SKIPPED ] $skipped test(s), listed above."
     [ "$failed" = 0 ] || echo "[  FAILED  ] $failed test(s)."
     [ "$failed" = 0 ]
 }

@@ -92,8 +92,24 @@ typedef void (*ferry_log_fn)(enum ferry_log_level level, const char *message, vo
  */
 FERRY_API void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level);
 
-/* FERRY_VERSION of the library that runs, which may be another than that of this header. */
+/*
+ * FERRY_VERSION of the library that runs, which may be another than that of this header; and as
+ * text: "0.1.0".
+ *
+ * The binary interface: before 1.0 a change of a public struct's layout, or of a function's
+ * parameters, raises the number in the library's name (SONAME), and programs are built anew. Within
+ * one SONAME functions are only added; structs keep their sizes, and grow into their reserved words,
+ * which callers leave zero (struct ferry_stats alone grows at its end: its reader passes a size);
+ * values may be added to enums, so a program must expect ones it does not know. From 1.0 on the
+ * SONAME changes with the major version only.
+ */
 FERRY_API uint32_t ferry_version(void);
+FERRY_API const char *ferry_version_string(void);
+
+/* The drivers in this build, the best first, "vulkan host", and the libraries that it uses,
+ * "liburing 2.3" or "". Static strings, never NULL. */
+FERRY_API const char *ferry_build_drivers(void);
+FERRY_API const char *ferry_build_libraries(void);
 
 /* ---------------------------------------------------------------------------------------------
  * Devices
@@ -136,6 +152,9 @@ enum ferry_device_kind {
     FERRY_DEVICE_DISCRETE,   /* a GPU with memory of its own */
     FERRY_DEVICE_VIRTUAL,    /* a virtual machine's view of a GPU */
 };
+
+/* "host", "software", ... A static string, never NULL. */
+FERRY_API const char *ferry_device_kind_name(enum ferry_device_kind kind);
 
 /* From which size on one way is taken rather than another (docs/transfers.md); UINT64_MAX: always,
  * for a largest size, or never, for a smallest. */
@@ -208,6 +227,19 @@ struct ferry_memory_info {
  * there are to *out_count. infos may be NULL if capacity is 0. Opens nothing.
  */
 FERRY_CHECK enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
+                                                size_t *out_count);
+
+struct ferry_driver_info {
+    char name[16];
+    char reason[160];      /* why it has no device; "" where it has some */
+    bool built_in;         /* in this build of the library */
+    uint32_t device_count; /* of ferry_device_list */
+    uint64_t reserved[4];
+};
+
+/* Lists the drivers that there are, and says of each that has no device why. Else like
+ * ferry_device_list. */
+FERRY_CHECK enum ferry_status ferry_driver_list(struct ferry_driver_info *infos, size_t capacity,
                                                 size_t *out_count);
 
 /*
@@ -297,6 +329,9 @@ FERRY_CHECK enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t t
 
 FERRY_CHECK enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
                                                    size_t dst_offset);
+
+/* NOTE THE ORDER: the buffer comes first, THEN the host memory that is written. Alone among its
+ * siblings, in all its forms (_async, ferry_batch_), the source stands before the destination. */
 FERRY_CHECK enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size,
                                                  size_t src_offset);
 
@@ -526,6 +561,9 @@ enum ferry_operation {
     FERRY_OPERATION_FILL,
     FERRY_OPERATION_COUNT
 };
+
+/* "upload", "download", ... A static string, never NULL. */
+FERRY_API const char *ferry_operation_name(enum ferry_operation operation);
 
 /* Bucket i counts the operations that took at most FERRY_TIME_BUCKET_NS << (2 * i), the last all. */
 #define FERRY_TIME_BUCKETS 12

@@ -83,10 +83,10 @@ END
 run "bench of another device" 0 "$ferry" bench --device host --quick --seconds 0.05
 says out "cuda: not measured: .*UUID"
 run "devices" 0 "$ferry" devices --json
-json 'all(len(d["uuid"]) == 32 and int(d["uuid"], 16) >= 0 for d in j)'
+json 'all(len(d["uuid"]) == 32 and int(d["uuid"], 16) >= 0 for d in j["devices"])'
 if [[ " $* " == *" vulkan "* ]]; then
     FAKE_CUDA_UUID=$(python3 -c "import json, sys
-print(next(d['uuid'] for d in json.load(sys.stdin) if d['driver'] == 'vulkan'))" <"$dir/out")
+print(next(d['uuid'] for d in json.load(sys.stdin)['devices'] if d['driver'] == 'vulkan'))" <"$dir/out")
     export FAKE_CUDA_UUID
     run "bench beside cuda" 0 "$ferry" bench --device vulkan --quick --seconds 0.05 --json
     json 'j["peers"][3] == {"name": "cuda", "measured": True}'

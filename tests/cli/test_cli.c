@@ -192,19 +192,90 @@ static void test_json_strings(void **state)
     expect_json("\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"");
 }
 
+static void expect_size(const char *text, bool good, uint64_t bytes)
+{
+    uint64_t value = 77;
+    assert_int_equal(cli_read_size(text, &value), good);
+    if (good)
+        assert_int_equal(value, bytes);
+}
+
+static void test_sizes_are_read(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",
+                                        "0",
+                                        "0K",
+                                        "K",
+                                        "-1",
+                                        " 1",
+                                        "1x",
+                                        "1 K",
+                                        "1KK",
+                                        "1.5M",
+                                        "1KiBs",
+                                        "0x10",
+                                        "18446744073709551616",
+                                        "16777216T"};
+    expect_size("1", true, 1);
+    expect_size("4096", true, 4096);
+    expect_size("64K", true, 65536);
+    expect_size("64k", true, 65536);
+    expect_size("64KiB", true, 65536);
+    expect_size("64KB", true, 65536);
+    expect_size("1M", true, 1 << 20);
+    expect_size("3G", true, 3ull << 30);
+    expect_size("2T", true, 2ull << 40);
+    expect_size("18446744073709551615", true, UINT64_MAX);
+    for (size_t i = 0; i < CLI_COUNT(wrong); i++)
+        expect_size(wrong[i], false, 0);
+}
+
+static void expect_line(size_t columns, const char *name, uint64_t done, uint64_t total,
+                        const char *expected)
+{
+    char line[PROGRESS_LINE_MAX];
+    progress_line(line, columns, name, done, total, 2000000000);
+    assert_string_equal(line, expected);
+}
+
 static void test_progress_line(void **state)
 {
     (void)state;
-    char line[PROGRESS_LINE_MAX];
-    progress_line(line, 1000000000, 4000000000, 2000000000);
-    assert_string_equal(line, "[######..................]  25 %  0.50 GB/s  6 s left");
-    progress_line(line, 4000000000, 4000000000, 2000000000);
-    assert_string_equal(line, "[########################] 100 %  2.00 GB/s  0 s left");
+    const uint64_t whole = 4000000000;
+    expect_line(110, "model.bin", whole / 4, whole,
+                "model.bin  [######..................]  25 %  953.7 MiB of 3.7 GiB  0.50 GB/s  6 s "
+                "left");
+    expect_line(79, "model.bin", whole, whole,
+                "model.bin  [##################]  100 %  3.7 GiB of 3.7 GiB  2.00 GB/s  0 s left");
+    expect_line(60, "model.bin", whole / 4, whole,
+                "model.bin  25 %  953.7 MiB of 3.7 GiB  0.50 GB/s  6 s left");
+    expect_line(10, "model.bin", whole / 4, whole, "[..]  25 %");
+    /* The end of a long name, and nothing in it that moves the cursor. */
+    expect_line(110, "/a/very/long/path/of/folders/to\n\033[2Jmodel.bin", 1 << 20, 0,
+                "...h/of/folders/to??[2Jmodel.bin  1.0 MiB  0.00 GB/s");
     /* The whole is not known: no share, no time left. */
-    progress_line(line, 1 << 30, 0, 1000000000);
-    assert_string_equal(line, "1.0 GiB  1.07 GB/s");
-    progress_line(line, UINT64_MAX, UINT64_MAX, 1);
-    assert_non_null(strstr(line, "0 s left"));
+    expect_line(80, NULL, 1 << 30, 0, "1.0 GiB  0.54 GB/s");
+    expect_line(80, NULL, 9, 8, "9 bytes  0.00 GB/s");
+}
+
+/* No line is wider than the terminal, whatever is told; more columns never show less. */
+static void test_progress_fits(void **state)
+{
+    (void)state;
+    static const char *const names[] = {NULL, "", "a", "a model of some length.safetensors"};
+    static const uint64_t amounts[] = {0, 1, 1023, 1 << 20, 3ull << 40, UINT64_MAX};
+    for (size_t n = 0; n < CLI_COUNT(names); n++) {
+        for (size_t d = 0; d < CLI_COUNT(amounts); d++) {
+            for (size_t t = 0; t < CLI_COUNT(amounts); t++) {
+                for (size_t columns = 0; columns < 200; columns++) {
+                    char line[PROGRESS_LINE_MAX];
+                    progress_line(line, columns, names[n], amounts[d], amounts[t], 1);
+                    assert_true(strlen(line) <= columns);
+                }
+            }
+        }
+    }
 }
 
 int main(void)
@@ -221,7 +292,9 @@ int main(void)
         cmocka_unit_test(test_median),
         cmocka_unit_test(test_the_worse_exit_wins),
         cmocka_unit_test(test_json_strings),
+        cmocka_unit_test(test_sizes_are_read),
         cmocka_unit_test(test_progress_line),
+        cmocka_unit_test(test_progress_fits),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
 }

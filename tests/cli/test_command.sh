@@ -3,7 +3,7 @@
 set -u
 ferry=$1
 [ -x "$ferry" ] || exit 1
-unset FERRY_DEVICE FERRY_PATH
+unset FERRY_DEVICE FERRY_PATH FERRY_LOG
 # On a device of 60 MiB the upload of 64 MiB is not measured, which saves its time.
 export FERRY_HOST=memory=60M
 . "$(dirname "$0")/../checks.sh"
@@ -21,12 +21,29 @@ says out "exit codes: 0 done, 1"
 silent err
 run "version" 0 "$ferry" --version
 says out "^ferry [0-9]+\.[0-9]+\.[0-9]+$"
+says out "^drivers: .*host"
+says out "^libraries: "
+cp "$dir/out" "$dir/version"
+run "-V" 0 "$ferry" -V
+if cmp -s "$dir/out" "$dir/version"; then good "-V is --version"; else bad "-V is not --version"; fi
+run "help, a word" 0 "$ferry" help
+says out "exit codes: 0 done, 1"
+run "help of what there is not" 2 "$ferry" help swim
+says err 'no command "swim"'
+run "help environment" 0 "$ferry" help environment
+for variable in $(sed -n 's/^FERRY_VARIABLE("\([A-Z_]*\)".*/\1/p' \
+    "$(dirname "$0")/../../include/ferry/environment.inc"); do
+    says out "^$variable="
+done
 run "nothing" 2 "$ferry"
 says err "usage: ferry"
 run "unknown command" 2 "$ferry" swim
-says err 'no command "swim".*transfer, load, devices, verify, bench and triton'
-for command in transfer devices verify bench; do
+says err 'no command "swim".*transfer, load, devices, verify, bench, metrics and triton'
+for command in transfer load devices verify bench metrics triton; do
     run "$command help" 0 "$ferry" "$command" --help
+    cp "$dir/out" "$dir/help"
+    run "help $command" 0 "$ferry" help "$command"
+    if cmp -s "$dir/out" "$dir/help"; then good "the same"; else bad "another text"; fi
     says out "^usage: ferry $command"
     says out "^examples:"
     run "$command unknown option" 2 "$ferry" "$command" --wings
@@ -78,8 +95,8 @@ says out "small: 100003 bytes, [0-9]+ passes"
 says out "host to private +100003 .* %  [a-z]+"
 says out "private to private +100003 .* %  [a-z]+"
 says out "private to host +100003 .* %  [a-z]+"
-says out "64.0 KiB Ferry .*memcpy .*seed"
-says out "64.0 MiB Ferry .*memcpy .*seed"
+says out "64.0 KiB Ferry .*memcpy .*naive"
+says out "64.0 MiB Ferry .*memcpy .*naive"
 run "repeat" 0 "$ferry" transfer --device host --repeat 3 "$dir/small"
 says out "small: 100003 bytes, 3 passes"
 run "quiet" 0 "$ferry" transfer --device host --quiet --repeat 1 "$dir/small" "$dir/empty"
@@ -112,21 +129,62 @@ json 'j["files"][0]["bytes"] == 9000001 and j["files"][0]["windows"] > 1'
 json 'j["files"][0]["passes"] == 1'
 
 run "JSON" 0 "$ferry" transfer --device host --json --repeat 2 "$dir/small" "$dir/empty" "$odd"
+json 'j["version"] == 2 and j["command"] == "transfer" and j["path"] == "auto" and j["exit"] == 0'
 json 'j["device"]["name"].startswith("host") and j["device"]["reason"] != ""'
 json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
 json '[s["step"] for s in j["files"][0]["steps"]][1:4] == ["upload", "copy", "download"]'
 json 'all(s["path"] != "" and s["of_memcpy"] > 0 for s in j["files"][0]["steps"][1:4])'
 json '[u["bytes"] for u in j["uploads"]] == [65536, 67108864]'
+cp "$dir/out" "$dir/transfer.json"
+run "JSON of load" 0 "$ferry" load --device host --json "$dir/small" "$dir/empty" "$odd"
+json 'j["command"] == "load"'
+json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
+# One schema: what the one says of a run, a file and a step the other says under the same name.
+json 'set(j) - {"separate"} == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))) - {"uploads"}'
+json 'set(j["device"]) == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["device"])'
+json 'set(j["files"][0]) >= set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["files"][0])
+      - {"window", "windows", "passes"}'
+json 'set(j["files"][0]["steps"][0]) == {"step", "bytes", "seconds", "bytes_per_second"}
+      == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["files"][0]["steps"][0])'
 run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 \
     "$dir/missing" "$dir/one"
-json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"]'
+json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"] and j["exit"] == 3'
 json 'j["files"][1]["exit"] == 0'
+run "JSON of a failing load" 3 "$ferry" load --device host --json "$dir/missing" "$dir/one"
+json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"] and j["exit"] == 3'
+json 'j["files"][1]["exit"] == 0'
+
+run "metrics" 0 "$ferry" metrics --device host
+says out '^ferry_build_info\{version="[0-9.]+",drivers=".*host",libraries=".*"\} 1$'
+says out '^ferry_operations_total\{device="host:0",operation="upload",path="direct"\} 1$'
+says out '^ferry_operation_bytes_total\{device="host:0",operation="download",path="direct"\} 16777216$'
+run "metrics of a file" 0 "$ferry" metrics --device host --path staged "$dir/small"
+says out 'operation="upload",path="staged"\} 100003$'
+run "metrics as JSON" 0 "$ferry" metrics --device host --json
+json 'j[0]["device"] == "host:0"'
+run "metrics of a missing file" 3 "$ferry" metrics --device host "$dir/missing"
+says err "No such file"
 
 run "devices" 0 "$ferry" devices
 says out "^host"
 run "devices JSON" 0 "$ferry" devices --json
-json 'any(d["name"].startswith("host") and d["kind"] == "host" for d in j)'
-json 'all(d["max_buffer_size"] > 0 for d in j)'
+json 'any(d["name"].startswith("host") and d["kind"] == "host" for d in j["devices"])'
+json 'all(d["max_buffer_size"] > 0 for d in j["devices"])'
+json '[d["name"] for d in j["drivers"] if d["devices"] == 0 and not d["reason"]] == []'
+# Why there is no GPU, on a line of its own.
+run "no loader" 0 env FERRY_VULKAN_LIBRARY="$dir/no loader.so" "$ferry" devices
+if "$ferry" --version | grep -q '^drivers:.*vulkan'; then says out '^no vulkan device: .*no loader.so'; fi
+
+# The environment.
+run "a wrong value" 3 env FERRY_FILE_IO=thread "$ferry" devices
+says err 'FERRY_FILE_IO is "thread", not auto or threads; did you mean "threads"\?'
+run "a name that is nearly ours" 0 env FERRY_DEVCE=host "$ferry" devices
+says err 'FERRY_DEVCE, which does nothing: did you mean FERRY_DEVICE\?'
+run "the log" 3 env FERRY_LOG=info "$ferry" transfer --device host "$dir/one" --path staged "$dir/missing"
+run "the log's level" 3 env FERRY_LOG=info "$ferry" transfer --device submarine "$dir/one"
+says err '^ferry: info: .*submarine'
+run "no log" 0 env FERRY_LOG=none FERRY_DEVCE=1 "$ferry" devices
+silent err
 
 run "devices and thresholds" 0 "$ferry" devices --verbose
 says out "^host:0: .*paths direct"
@@ -145,10 +203,17 @@ run "verify after a failure" 3 env FERRY_HOST=fail_submit=5 "$ferry" verify --de
     --path staged --operations 300 --seed 7
 says err "replay with: ferry verify --device host.* --path staged --seed 7 --operations [0-9]+"
 
-# The bar is for a terminal, which Python's pty is; and for nothing else.
-run "bar" 0 python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
-    "$ferry" verify --device host --seconds 1.5
-says out "operations/s +[0-9]+ s left"
+# The line is for a terminal, which Python's pty is; and for nothing else.
+if python3 -c 'import pty; pty.openpty()' 2>/dev/null; then
+    run "bar" 0 env TERM=xterm python3 -c \
+        'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' "$ferry" verify --device host --seconds 1.5
+    says out "operations/s +[0-9]+ s left"
+    run "no bar on a dumb terminal" 0 env TERM=dumb python3 -c \
+        'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' "$ferry" verify --device host --seconds 1.5
+    lacks out "s left"
+else
+    skip "bar: no pseudo-terminal can be had here (is /dev/pts mounted?)"
+fi
 run "no bar" 0 "$ferry" verify --device host --seconds 1.5
 silent err
 

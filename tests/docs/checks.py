@@ -196,17 +196,33 @@ def metrics(tree, programs):
     return [] if made and made == written else ["docs/metrics.md: not the table of stats.inc"]
 
 
+def _environment_table(tree, *options):
+    with tempfile.NamedTemporaryFile("w", suffix=".inc") as file:
+        file.write(tree.read("include/ferry/environment.inc"))
+        file.flush()
+        return subprocess.run(
+            ["awk", *options, "-f", os.path.join(tree.root, "scripts/environment_table.awk"),
+             file.name], capture_output=True, text=True).stdout
+
+
 def environment(tree, programs):
-    """Each variable that the library reads is in ferry(3) and on a page, and each that they name is
-    read."""
+    """The list of variables has what is read, and no other; environment.md and
+    ferry-environment(7) have the tables that are made of it."""
     sources = tree.text("src/", "drivers/", "models/", "dlpack/", "cli/", "triton/",
                         "bindings/python/ferry/")
     read = set(re.findall(r'"(FERRY_[A-Z_]+)"', sources)) - set(
         re.findall(r'"(FERRY_(?:ERROR_\w+|OK|PENDING))"', sources))
-    manual = set(re.findall(r"^\.It Ev (FERRY_\w+)", tree.read("man/ferry.3"), re.M))
-    pages = "".join(map(tree.read, tree.pages))
-    return _differ("man/ferry.3", read - {"FERRY_LIBRARY"}, manual, "environment variable") + [
-        f"no page tells of {name}" for name in sorted(read) if name not in pages]
+    listed = set(re.findall(r'^FERRY_VARIABLE\("(\w+)"', tree.read("include/ferry/environment.inc"),
+                            re.M))
+    wrong = _differ("include/ferry/environment.inc", read, listed, "environment variable")
+    for page, begin, end, made in [
+            ("docs/environment.md", "<!-- begin -->\n", "<!-- end -->", _environment_table(tree)),
+            ("man/ferry-environment.7", '.\\" begin\n', '.\\" end',
+             _environment_table(tree, "-v", "man=1"))]:
+        written = tree.read(page).partition(begin)[2].partition(end)[0]
+        if not made or made != written:
+            wrong.append(f"{page}: not the table of environment.inc")
+    return wrong
 
 
 _READS_ENVIRONMENT = r"\b(?:secure_getenv|getenv|environ)\b"

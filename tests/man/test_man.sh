@@ -38,6 +38,7 @@ functions() {
 echo "[==========] Running the man pages' tests"
 check "ferry.1 is well formed" well_formed "$source/man/ferry.1"
 check "ferry.3 is well formed" well_formed "$source/man/ferry.3"
+check "ferry-environment.7 is well formed" well_formed "$source/man/ferry-environment.7"
 check "ferry.1 tells of every command and option" options
 check "ferry.3 tells of every function" functions
 summary

@@ -43,8 +43,8 @@ def check_tensors(name, path, expected, *options):
     check(f"{name}: exit", done.returncode == 0, done.stderr)
     if done.returncode != 0:
         return
-    model = json.loads(done.stdout)["models"][0]
-    got = {t["name"]: (t["type"], t["shape"], os.path.basename(model["files"][t["file"]]),
+    model = json.loads(done.stdout)["files"][0]
+    got = {t["name"]: (t["type"], t["shape"], os.path.basename(model["parts"][t["file"]]),
                        t["file_offset"], t["bytes"]) for t in model["tensors"]}
     wanted = {key: (kind, list(shape), file, offset, len(data))
               for key, (kind, shape, file, offset, data) in expected.items()}
@@ -53,7 +53,7 @@ def check_tensors(name, path, expected, *options):
     check(f"{name}: verified", model["verified"] is True)
     if "--bench" in options:
         times = [model["bench"]["warm"]] + [model["bench"]["cold"] or model["bench"]["warm"]]
-        check(f"{name}: times", all(t["load_ns"] > 0 and t["read_ns"] > 0 for t in times))
+        check(f"{name}: times", all(t["load_seconds"] > 0 and t["read_seconds"] > 0 for t in times))
     if "--separate" not in options:
         ends = sorted((t["offset"], t["offset"] + t["bytes"]) for t in model["tensors"])
         check(f"{name}: arena", all(offset % 256 == 0 for offset, _ in ends)

@@ -402,6 +402,7 @@ enum {
 #include <ferry/stats.inc>
 #undef FERRY_STAT
     ,
+    BUILD = 1, /* ferry_build_info, once for all devices */
     SAMPLES = SCALARS + HISTOGRAMS * (FERRY_COUNT_BUCKETS + 2),
     COMBINATIONS = FERRY_OPERATION_COUNT * FERRY_PATH_COUNT,
     SAMPLES_EACH = 3 + FERRY_TIME_BUCKETS + 2
@@ -412,15 +413,20 @@ static void prometheus(void **state)
     (void)state;
     memset(&stats, 0, sizeof stats);
     char *text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SAMPLES);
+    assert_int_equal(check_prometheus(text), BUILD + SAMPLES);
+    char line[256];
+    snprintf(line, sizeof line,
+             "ferry_build_info{version=\"%s\",drivers=\"%s\",libraries=\"%s\"} 1",
+             ferry_version_string(), ferry_build_drivers(), ferry_build_libraries());
+    expect_line(text, line);
     free(text);
     fill_stats();
     text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SAMPLES + COMBINATIONS * SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), BUILD + SAMPLES + COMBINATIONS * SAMPLES_EACH);
     free(text);
     memset(&stats, 0xFF, sizeof stats); /* the longest numbers */
     text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SAMPLES + COMBINATIONS * SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), BUILD + SAMPLES + COMBINATIONS * SAMPLES_EACH);
     free(text);
 }
 
@@ -442,7 +448,7 @@ static void prometheus_values(void **state)
     stats.submission_operations[0] = 5;
     stats.submission_operations[5] = 1;
     char *text = format(FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), SAMPLES + SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), BUILD + SAMPLES + SAMPLES_EACH);
     static const char *const lines[] = {
 #define LABELS "operation=\"download\",path=\"pipelined\""
 #define DURATION "ferry_operation_duration_seconds"
@@ -575,7 +581,7 @@ static void several_devices(void **state)
     other.batches = 3;
     fill_stats();
     char *text = format_named(named, 2, FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), 2 * SAMPLES + COMBINATIONS * SAMPLES_EACH);
+    assert_int_equal(check_prometheus(text), BUILD + 2 * SAMPLES + COMBINATIONS * SAMPLES_EACH);
     expect_line(text, "ferry_batches_total{device=\"a \\\"b\\\"\\\\c\\n\"} 3");
     expect_line(text,
                 "ferry_submission_operations_bucket{device=\"a \\\"b\\\"\\\\c\\n\",le=\"1\"} 0");
@@ -593,7 +599,7 @@ static void several_devices(void **state)
     assert_string_equal(text, "[]\n");
     free(text);
     text = format_named(NULL, 0, FERRY_STATS_PROMETHEUS);
-    assert_int_equal(check_prometheus(text), 0);
+    assert_int_equal(check_prometheus(text), BUILD);
     free(text);
     size_t size = 77;
     assert_int_equal(ferry_stats_format_named(NULL, 1, FERRY_STATS_JSON, NULL, 0, &size),
