@@ -21,7 +21,7 @@ enum cli_exit cli_worse(enum cli_exit a, enum cli_exit b);
 /* A reason in words; functions that fail write it, their callers complain. */
 enum { CLI_WHY_MAX = 1024 };
 
-/* "ferry: ..." and a line feed to stderr. */
+/* "ferry: ..." and a line feed to stderr: one line, of characters that a terminal only shows. */
 void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Writes "WHAT: ferry_last_error()" to why. */
@@ -92,7 +92,13 @@ double cli_rate(uint64_t bytes, uint64_t ns);
  * False: it is none, or 0, or too large. */
 bool cli_read_size(const char *text, uint64_t *out);
 
-/* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD. */
+/* A name of a file's, a device's or a server's choice, as a table may show it: into shown, of
+ * CLI_SHOWN_MAX bytes; returns it. */
+enum { CLI_SHOWN_MAX = 1024 };
+const char *cli_show(char *shown, const char *text);
+
+/* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD, what a terminal would obey is
+ * escaped. */
 void cli_json_string(FILE *out, const char *text);
 
 /* How every command's JSON begins (docs/json.md): the brace, version, ferry and command; and the

@@ -144,13 +144,6 @@ static enum cli_exit compare_all(struct cargo *cargo)
 
 /* --- telling ----------------------------------------------------------------------------------- */
 
-/* A name of a file's choice must not speak to the terminal. */
-static void print_plain(const char *text)
-{
-    for (; *text != '\0'; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
-}
-
 static void print_shape(const struct ferry_tensor_info *tensor, const char *separator)
 {
     for (uint32_t i = 0; i < tensor->rank; i++)
@@ -160,12 +153,12 @@ static void print_shape(const struct ferry_tensor_info *tensor, const char *sepa
 static void print_table(const struct cargo *cargo)
 {
     const struct ferry_model_info *info = &cargo->info;
-    char bytes[CLI_TEXT_MAX];
+    char bytes[CLI_TEXT_MAX], shown[CLI_SHOWN_MAX];
     if (info->format == FERRY_MODEL_BYTES)
-        printf("%s: not a model: moved as plain bytes (%s)\n", cargo->name,
+        printf("%s: not a model: moved as plain bytes (%s)\n", cli_show(shown, cargo->name),
                cli_size(bytes, info->bytes));
     else
-        printf("%s: %s, %zu tensor%s, %s in %zu file%s\n", cargo->name,
+        printf("%s: %s, %zu tensor%s, %s in %zu file%s\n", cli_show(shown, cargo->name),
                ferry_model_format_name(info->format), info->tensors, info->tensors == 1 ? "" : "s",
                cli_size(bytes, info->bytes), info->files, info->files == 1 ? "" : "s");
     if (info->format == FERRY_MODEL_BYTES || info->tensors == 0)
@@ -173,10 +166,8 @@ static void print_table(const struct cargo *cargo)
     printf("  %14s %14s  %-8s name [shape]\n", "offset", "bytes", "type");
     for (size_t i = 0; i < info->tensors; i++) {
         const struct ferry_tensor_info tensor = tensor_at(cargo, i);
-        printf("  %14" PRIu64 " %14" PRIu64 "  %-8s ", cargo->places[i].offset, tensor.size,
-               tensor.type);
-        print_plain(tensor.name);
-        fputs(" [", stdout);
+        printf("  %14" PRIu64 " %14" PRIu64 "  %-8s %s [", cargo->places[i].offset, tensor.size,
+               tensor.type, cli_show(shown, tensor.name));
         print_shape(&tensor, " ");
         puts("]");
     }

@@ -49,8 +49,8 @@ static void print_step(const struct journey *journey, enum step step)
 
 static void print_table(const char *name, const struct journey *journey)
 {
-    char window[CLI_TEXT_MAX];
-    printf("\n%s: %llu byte%s", name, number(journey->bytes), journey->bytes == 1 ? "" : "s");
+    char window[CLI_TEXT_MAX], shown[CLI_SHOWN_MAX];
+    printf("\n%s: %llu byte%s", cli_show(shown, name), number(journey->bytes), journey->bytes == 1 ? "" : "s");
     if (journey->windows > 1)
         printf(", in %llu windows of %s", number(journey->windows),
                cli_size(window, journey->window));

@@ -1,4 +1,6 @@
 #include "cli.h"
+#include "show.h"
+#include "utf8.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,13 +17,14 @@ enum cli_exit cli_worse(enum cli_exit a, enum cli_exit b)
 
 void cli_complain(const char *format, ...)
 {
+    char message[2 * CLI_WHY_MAX], shown[3 * CLI_WHY_MAX];
     va_list args;
     va_start(args, format);
-    fflush(stdout);
-    fputs("ferry: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    ferry__show_text(shown, sizeof shown, message);
+    fflush(stdout);
+    fprintf(stderr, "ferry: %s\n", shown);
 }
 
 void cli_why(char *why, const char *what)
@@ -92,47 +95,30 @@ double cli_rate(uint64_t bytes, uint64_t ns)
     return ns == 0 ? 0 : (double)bytes / (double)ns;
 }
 
-/* The length of the UTF-8 sequence that text begins with; 0: it begins with none. */
-static int utf8_length(const unsigned char *text)
+const char *cli_show(char *shown, const char *text)
 {
-    static const struct {
-        unsigned char mask, lead, low, high; /* the range of the second byte */
-        int length;
-    } forms[] = {
-        {0x80, 0x00, 0x00, 0x00, 1}, {0xff, 0xe0, 0xa0, 0xbf, 3}, {0xff, 0xed, 0x80, 0x9f, 3},
-        {0xff, 0xf0, 0x90, 0xbf, 4}, {0xff, 0xf4, 0x80, 0x8f, 4}, {0xff, 0xc0, 0x01, 0x00, 2},
-        {0xff, 0xc1, 0x01, 0x00, 2}, {0xe0, 0xc0, 0x80, 0xbf, 2}, {0xf0, 0xe0, 0x80, 0xbf, 3},
-        {0xfc, 0xf0, 0x80, 0xbf, 4},
-    };
-    for (size_t i = 0; i < CLI_COUNT(forms); i++) {
-        if ((text[0] & forms[i].mask) != forms[i].lead)
-            continue;
-        if (forms[i].length > 1 && (text[1] < forms[i].low || text[1] > forms[i].high))
-            return 0;
-        for (int k = 2; k < forms[i].length; k++) {
-            if ((text[k] & 0xc0) != 0x80)
-                return 0;
-        }
-        return forms[i].length;
-    }
-    return 0;
+    ferry__show_text(shown, CLI_SHOWN_MAX, text);
+    return shown;
 }
 
 void cli_json_string(FILE *out, const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
+    uint32_t code = 0;
     fputc('"', out);
-    while (*at != 0) {
-        int length = utf8_length(at);
+    while (*text != '\0') {
+        const unsigned length = ferry__utf8_read(text, strnlen(text, 4), &code);
         if (length == 0)
             fputs("\\ufffd", out);
-        else if (*at < 0x20 || *at == 0x7f)
-            fprintf(out, "\\u%04x", *at);
-        else if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
+        else if (*text == '"' || *text == '\\')
+            fprintf(out, "\\%c", *text);
+        else if (ferry__is_shown(code))
+            fwrite(text, 1, length, out);
+        else if (code > 0xffff)
+            fprintf(out, "\\u%04x\\u%04x", (unsigned)(0xd7c0 + (code >> 10)),
+                    (unsigned)(0xdc00 | (code & 0x3ff)));
         else
-            fwrite(at, 1, (size_t)length, out);
-        at += length == 0 ? 1 : length;
+            fprintf(out, "\\u%04x", (unsigned)code);
+        text += length == 0 ? 1 : length;
     }
     fputc('"', out);
 }

@@ -1,6 +1,6 @@
 /* ferry triton: the backend "ferry" in a Triton server of this process, every byte compared. */
 #include "triton.h"
-#include "backend/json.h"
+#include "backend/json_tree.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -87,9 +87,10 @@ static void print_text(const struct triton_options *options, const struct triton
                        const struct json *statistics, const char *metrics)
 {
     char bytes[CLI_TEXT_MAX], time[CLI_TEXT_MAX], median[CLI_TEXT_MAX], worst[CLI_TEXT_MAX];
+    char shown[CLI_SHOWN_MAX];
     printf("server   %s (TRITONSERVER API %u.%u)\ndevice   %s (%s), instance of kind %s\n",
-           options->server, server->major, server->minor, info->name, info->description,
-           options->kind);
+           cli_show(shown, options->server), server->major, server->minor, info->name,
+           info->description, options->kind);
     printf("requests %llu of %s, %llu at a time, every byte compared, in %s\n",
            (unsigned long long)result->done, cli_size(bytes, options->bytes),
            (unsigned long long)options->concurrency, cli_time(time, result->time_ns));
@@ -132,7 +133,9 @@ static enum cli_exit tell(const struct triton_options *options, const struct tri
     if (!triton_statistics(server, &statistics, why))
         return CLI_DEVICE;
     char *metrics = triton_metrics(server);
-    struct json *parsed = statistics != NULL ? json_parse(statistics, strlen(statistics)) : NULL;
+    const char *wrong = NULL;
+    struct json *parsed =
+        statistics != NULL ? json_parse(statistics, strlen(statistics), &wrong) : NULL;
     ferry_device_get_info(device, &info);
     if (options->json)
         print_json(options, server, &info, result, statistics, metrics);
@@ -204,8 +207,8 @@ enum cli_exit cli_triton(int argc, char **argv)
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
     if (given.server == NULL || given.backends == NULL) {
-        cli_complain("triton: --%s is missing\n%s", given.server == NULL ? "server" : "backends",
-                     how_to_get);
+        cli_complain("triton: --%s is missing", given.server == NULL ? "server" : "backends");
+        fprintf(stderr, "%s\n", how_to_get);
         return CLI_USAGE;
     }
     for (const char *at = given.device; at != NULL && *at != 0; at++) {

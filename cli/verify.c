@@ -58,7 +58,7 @@ static void tell(const struct verify *verify, ferry_device *device, const struct
     char bytes[CLI_TEXT_MAX];
     ferry_device_get_info(device, &info);
     if (end != CLI_DONE)
-        cli_complain("verify: %s\nreplay with: ferry verify --device %s --path %s --seed %llu "
+        cli_complain("verify: %s; replay with: ferry verify --device %s --path %s --seed %llu "
                      "--operations %llu",
                      why, info.name, ferry_path_name(verify->path),
                      (unsigned long long)verify->seed, (unsigned long long)model_operations(model));

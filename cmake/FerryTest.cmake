@@ -84,3 +84,10 @@ function(ferry_test_devices out_drivers out_environment)
   set(${out_drivers} ${drivers} PARENT_SCOPE)
   set(${out_environment} ${environment} PARENT_SCOPE)
 endfunction()
+
+# Memory that fails when a test says so (tests/starve): every malloc, where no sanitizer has taken its
+# place.
+set(FERRY_STARVE ${PROJECT_SOURCE_DIR}/tests/starve/starve_malloc.c)
+if(FERRY_SANITIZE OR APPLE)
+  set(FERRY_STARVE ${PROJECT_SOURCE_DIR}/tests/starve/starve_ours.c)
+endif()

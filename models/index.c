@@ -135,12 +135,11 @@ static enum ferry_status sort_entries(const struct ferry__source *source,
 static enum ferry_status read_index(struct ferry__json_file *file, struct ferry__index *index)
 {
     enum ferry_status status = FERRY_OK;
-    while (!status && ferry__json_next(&file->json) == FERRY__JSON_KEY) {
+    while (!status && ferry__json_next(&file->json) == FERRY__JSON_KEY)
         if (ferry__json_is(file->json.text, "weight_map"))
             status = read_map(file, index);
         else if (!ferry__json_next(&file->json) || !ferry__json_skip(&file->json))
             status = ferry__json_file_wrong(file);
-    }
     if (!status)
         status = ferry__json_file_finish(file);
     return status ? status : sort_entries(file->source, index);

@@ -63,7 +63,7 @@ enum ferry_status ferry__tensors_settle(struct ferry__tensors *tensors, size_t f
                                         const struct ferry__source *source, uint64_t begin,
                                         bool gaps);
 
-/* Names of untrusted files in messages: cut, and without control characters. */
+/* Names of untrusted files in messages: cut, and as ferry__show_text has them. */
 struct ferry__shown {
     char text[84];
 };

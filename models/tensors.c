@@ -1,4 +1,5 @@
 #include "models.h"
+#include "show.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,7 @@ char *ferry__copy_text(const char *text, size_t length)
 struct ferry__shown ferry__show(const char *name)
 {
     struct ferry__shown shown;
-    size_t i = 0;
-    for (; name[i] != '\0' && i < sizeof shown.text - 4; i++) {
-        unsigned char byte = (unsigned char)name[i];
-        shown.text[i] = byte < 0x20 || byte == 0x7f ? '?' : name[i];
-    }
-    memcpy(&shown.text[i], name[i] != '\0' ? "..." : "\0\0\0", 4);
+    ferry__show_text(shown.text, sizeof shown.text, name);
     return shown;
 }
 

@@ -1,5 +1,6 @@
 #include "env.h"
 #include "internal.h"
+#include "show.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,9 @@ uint32_t ferry__device_paths(uint64_t import_granularity)
 static void name_entry(struct entry *entry)
 {
     struct ferry_device_info *info = &entry->info;
+    char description[sizeof info->description];
+    ferry__show_text(description, sizeof description, info->description);
+    memcpy(info->description, description, sizeof description);
     snprintf(info->name, sizeof info->name, "%s:%u", entry->driver->name, entry->index);
     snprintf(info->driver, sizeof info->driver, "%s", entry->driver->name);
     info->paths = ferry__device_paths(info->import_granularity);

@@ -1,4 +1,5 @@
 #include "base.h"
+#include "show.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -125,14 +126,10 @@ static void write_stderr(enum ferry_log_level level, const char *message)
 
 static void format_message(char *message, const char *format, va_list args)
 {
-    int length = vsnprintf(message, MESSAGE_MAX, format, args);
-    if (length < 0)
-        message[0] = '\0';
-    else if (length >= MESSAGE_MAX)
-        strcpy(message + MESSAGE_MAX - sizeof "...", "...");
-    for (char *at = message; *at != '\0'; at++)
-        if (*at == '\n' || *at == '\r')
-            *at = ' ';
+    char raw[MESSAGE_MAX + 1]; /* one more than is shown, so that what was cut is seen to be */
+    if (vsnprintf(raw, sizeof raw, format, args) < 0)
+        raw[0] = '\0';
+    ferry__show_text(message, MESSAGE_MAX, raw);
 }
 
 /* Under no lock of ours. */

@@ -1,4 +1,5 @@
 #include "base.h"
+#include "show.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -71,12 +72,9 @@ void ferry__error_end(enum ferry_status status)
 
 void ferry__set_error(const char *why)
 {
-    char *last_error = errors[trying > 0];
-    if (why == last_error)
-        return;
-    size_t length = strnlen(why, ERROR_MAX - 1);
-    memmove(last_error, why, length);
-    last_error[length] = '\0';
+    char shown[ERROR_MAX]; /* why may be one of errors, or be of it */
+    ferry__show_text(shown, sizeof shown, why);
+    strcpy(errors[trying > 0], shown);
 }
 
 enum ferry_status ferry__fail(enum ferry_status status, const char *format, ...)
@@ -87,6 +85,6 @@ enum ferry_status ferry__fail(enum ferry_status status, const char *format, ...)
     vsnprintf(why, sizeof why, format, args);
     va_end(args);
     ferry__set_error(why);
-    ferry__log(FERRY_LOG_INFO, "%s: %s", ferry_status_name(status), why);
+    ferry__log(FERRY_LOG_INFO, "%s: %s", ferry_status_name(status), ferry_last_error());
     return status;
 }

@@ -1,5 +1,8 @@
 #include "text.h"
 
+#include "show.h"
+#include "utf8.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,46 +32,37 @@ void ferry__put_microseconds(struct ferry__text *text, uint64_t time_ns)
     ferry__put(text, "%" PRIu64 ".%03" PRIu64, time_ns / 1000u, time_ns % 1000u);
 }
 
-/* Bytes of the character that string begins with; 0: it is not UTF-8 (RFC 3629). */
-static unsigned character(const unsigned char *string)
+/* A character that is not for showing: JSON has an escape for it, a label has what ferry__show_text
+ * makes of it. */
+static void put_hidden(struct ferry__text *text, uint32_t code, bool json)
 {
-    static const struct {
-        unsigned char first, last, second_first, second_last, length;
-    } forms[] = {
-        {0x01, 0x7F, 0, 0, 1},       {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3},
-        {0xE1, 0xEC, 0x80, 0xBF, 3}, {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3},
-        {0xF0, 0xF0, 0x90, 0xBF, 4}, {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4},
-    };
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (string[0] < forms[i].first || string[0] > forms[i].last)
-            continue;
-        if (forms[i].length > 1 &&
-            (string[1] < forms[i].second_first || string[1] > forms[i].second_last))
-            return 0;
-        for (unsigned at = 2; at < forms[i].length; at++)
-            if ((string[at] & 0xC0) != 0x80)
-                return 0;
-        return forms[i].length;
-    }
-    return 0;
+    if (!json && code < 0x80)
+        ferry__put(text, "\\\\x%02x", (unsigned)code);
+    else if (!json)
+        ferry__put(text, code > 0xFFFF ? "\\\\U%08x" : "\\\\u%04x", (unsigned)code);
+    else if (code > 0xFFFF)
+        ferry__put(text, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
+                   (unsigned)(0xDC00 | (code & 0x3FF)));
+    else
+        ferry__put(text, "\\u%04x", (unsigned)code);
 }
 
 static void put_quoted(struct ferry__text *text, const char *string, bool json)
 {
-    const unsigned char *at = (const unsigned char *)string;
+    uint32_t code = 0;
     ferry__put(text, "\"");
-    while (*at != '\0') {
-        unsigned length = character(at);
+    for (const char *at = string; *at != '\0';) {
+        const unsigned length = ferry__utf8_read(at, strnlen(at, 4), &code);
         if (length == 0)
             ferry__put(text, "\xEF\xBF\xBD");
         else if (*at == '"' || *at == '\\')
             ferry__put(text, "\\%c", *at);
         else if (*at == '\n')
             ferry__put(text, "\\n");
-        else if (*at < 0x20)
-            ferry__put(text, json ? "\\u%04x" : "%c", *at);
+        else if (!ferry__is_shown(code))
+            put_hidden(text, code, json);
         else
-            ferry__put(text, "%.*s", (int)length, (const char *)at);
+            ferry__put(text, "%.*s", (int)length, at);
         at += length > 0 ? length : 1;
     }
     ferry__put(text, "\"");

@@ -16,7 +16,7 @@ void ferry__put(struct ferry__text *text, const char *format, ...) FERRY__PRINTF
 void ferry__put_seconds(struct ferry__text *text, uint64_t time_ns);
 void ferry__put_microseconds(struct ferry__text *text, uint64_t time_ns);
 
-/* In double quotes; what is not UTF-8 becomes U+FFFD. */
+/* In double quotes; what is not UTF-8 becomes U+FFFD, and what a terminal would obey is escaped. */
 void ferry__put_json(struct ferry__text *text, const char *string);
 void ferry__put_label(struct ferry__text *text, const char *string); /* a label's value */
 

@@ -1,4 +1,5 @@
 #include "internal.h"
+#include "show.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,12 +29,13 @@ static TRITONSERVER_Error *make(TRITONSERVER_Error_Code code, const char *messag
 
 TRITONSERVER_Error *ferry__triton_fail(TRITONSERVER_Error_Code code, const char *format, ...)
 {
-    char message[MESSAGE_MAX];
+    char message[MESSAGE_MAX], shown[MESSAGE_MAX];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    return make(code, message);
+    ferry__show_text(shown, sizeof shown, message);
+    return make(code, shown);
 }
 
 static const TRITONSERVER_Error_Code codes[] = {

@@ -1,4 +1,5 @@
 #include "internal.h"
+#include "show.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,11 +100,12 @@ static void give_up(const char *name, TRITONSERVER_Error *error)
     if (ferry__triton.TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED) {
         state.absent = true;
     } else {
-        char message[256];
+        char message[256], shown[256];
         snprintf(message, sizeof message, "ferry: no metric %s: %s", name,
                  ferry__triton.TRITONSERVER_ErrorMessage(error));
+        ferry__show_text(shown, sizeof shown, message);
         ferry__triton_delete(
-            ferry__triton.TRITONSERVER_LogMessage(TRITONSERVER_LOG_WARN, "ferry", 0, message));
+            ferry__triton.TRITONSERVER_LogMessage(TRITONSERVER_LOG_WARN, "ferry", 0, shown));
     }
     ferry__triton_delete(error);
 }

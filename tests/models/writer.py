@@ -23,7 +23,7 @@ def product(shape):
 
 def content(name, size):
     """Bytes that tell one tensor from another."""
-    seed = sum(name.encode())
+    seed = sum(name if isinstance(name, bytes) else name.encode())
     period = bytes((i * 31 + i // 253 + seed) & 0xFF for i in range(min(size, 65537)))
     return (period * (size // 65537 + 1))[:size]
 

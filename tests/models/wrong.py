@@ -123,5 +123,5 @@ WRONG_GGUF = {
     "same name": (raw_gguf(descriptions=[tensor(), tensor(offset=32)], data=b"1" * 64),
                   'two tensors "a"'),
     "escape in a name": (raw_gguf(descriptions=[tensor("\x1b[2J", offset=8)], data=b"1" * 64),
-                         r'"\?\[2J"'),
+                         r'"\\x1b\[2J"'),
 }

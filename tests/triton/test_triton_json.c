@@ -1,15 +1,21 @@
-#include "json.h"
+#include "json_tree.h"
+#include "starve/starve.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const char *why; /* of the last text that was refused */
 
 /* From memory of exactly this size, for the address sanitizer. */
 static struct json *parse(const char *text)
@@ -17,8 +23,10 @@ static struct json *parse(const char *text)
     const size_t size = strlen(text);
     char *copy = malloc(size ? size : 1);
     memcpy(copy, text, size);
-    struct json *json = json_parse(copy, size);
+    why = NULL;
+    struct json *json = json_parse(copy, size, &why);
     free(copy);
+    assert_true(!json == !!why);
     return json;
 }
 
@@ -82,12 +90,90 @@ static void refuses_depth(void **state)
     free(text);
 }
 
+static void refuses_what_has_two_meanings(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        {"{\"device\":\"a\",\"path\":\"b\",\"device\":\"c\"}", "a key twice in an object"},
+        {"{\"x\":[{\"a\":1,\"\\u0061\":2}]}", "a key twice in an object"},
+        {"{\"device\\u0000x\":1}", "a byte 0 in a text"},
+        {"[\"a\\u0000\"]", "a byte 0 in a text"},
+    };
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        assert_null(parse(texts[i][0]));
+        assert_string_equal(why, texts[i][1]);
+    }
+    struct json *json = parse("[{\"a\":1},{\"a\":1,\"A\":2}]");
+    assert_non_null(json);
+    json_free(json);
+}
+
+/* Each text takes what it is long: 800 KB of small ones, of which each used to take the rest. And
+ * values have a limit. */
+static void takes_little(void **state)
+{
+    (void)state;
+    enum { STRINGS = 60000 };
+    char *text = malloc(STRINGS * 16 + 2), *at = text;
+    assert_non_null(text);
+    struct rlimit before, now;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    *at++ = '[';
+    for (int i = 0; i < STRINGS; i++)
+        at += sprintf(at, "%s\"%010d\"", i ? "," : "", i);
+    strcpy(at, "]");
+    FILE *statm = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+    if (statm && fscanf(statm, "%lu", &pages) == 1 && starve_is_whole) {
+        now = before;
+        now.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (64 << 20);
+        assert_int_equal(setrlimit(RLIMIT_AS, &now), 0);
+    }
+    struct json *json = parse(text);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_non_null(json);
+    json_free(json);
+    if (statm)
+        fclose(statm);
+    at = text;
+    *at++ = '[';
+    for (int i = 0; i < JSON_NODES_MAX; i++)
+        at += sprintf(at, "0,");
+    strcpy(at, "0]");
+    assert_null(parse(text));
+    assert_string_equal(why, "over 65536 values");
+    free(text);
+}
+
+/* Every allocation fails in turn: told as such, and nothing is lost. */
+static void memory_fails(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":[1,\"two\",{\"b\":null}],\"c\":{\"d\":true,\"e\":\"\"}}";
+    for (uint64_t n = 1;; n++) {
+        starve_at(n, false);
+        struct json *json = json_parse(text, sizeof text - 1, &why);
+        if (!starve_end()) {
+            assert_true(json && (n > 15 || !starve_is_whole));
+            json_free(json);
+            break;
+        }
+        if (json) /* qsort did without */
+            json_free(json);
+        else
+            assert_ptr_equal(why, JSON_NO_MEMORY);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_a_server_gives),
         cmocka_unit_test(refuses_what_is_none),
         cmocka_unit_test(refuses_depth),
+        cmocka_unit_test(refuses_what_has_two_meanings),
+        cmocka_unit_test(takes_little),
+        cmocka_unit_test(memory_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,7 @@ static void default_is_warn_to_stderr(void **state)
     capture_next(&capture, second, sizeof second);
     capture_next(&capture, third, sizeof third);
     capture_end(&capture);
-    assert_string_equal(text, "ferry: warning: seen 1 twice\n");
+    assert_string_equal(text, "ferry: warning: seen 1\\ntwice\n");
     assert_string_equal(second, "ferry: error: worse\n");
     assert_string_equal(third, "");
     assert_int_equal(error, 4321);

@@ -1,4 +1,5 @@
 #include "backend.h"
+#include "show.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,24 +11,26 @@
 
 TRITONSERVER_Error *backend_fail(TRITONSERVER_Error_Code code, const char *format, ...)
 {
-    char message[1024];
+    char message[1024], shown[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    return ferry__triton.TRITONSERVER_ErrorNew(code, message);
+    ferry__show_text(shown, sizeof shown, message);
+    return ferry__triton.TRITONSERVER_ErrorNew(code, shown);
 }
 
 void backend_log(TRITONSERVER_LogLevel level, const char *what, TRITONSERVER_Error *error)
 {
-    char message[1280];
+    char message[1280], shown[1280];
     if (!error)
         return;
     snprintf(message, sizeof message, "ferry: %s: %s", what,
              ferry__triton.TRITONSERVER_ErrorMessage(error));
     ferry__triton.TRITONSERVER_ErrorDelete(error);
+    ferry__show_text(shown, sizeof shown, message);
     ferry__triton.TRITONSERVER_ErrorDelete(
-        ferry__triton.TRITONSERVER_LogMessage(level, "triton_ferry", 0, message));
+        ferry__triton.TRITONSERVER_LogMessage(level, "triton_ferry", 0, shown));
 }
 
 uint64_t backend_now_ns(void)

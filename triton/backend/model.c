@@ -1,5 +1,5 @@
 #include "backend.h"
-#include "json.h"
+#include "json_tree.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -115,6 +115,9 @@ static TRITONSERVER_Error *check_pairs(const struct model *model, const struct j
 
 /* --- parameters ------------------------------------------------------------------------------- */
 
+/* Their functions return false for a value that is none of theirs, with errno ENOMEM where that is not
+ * what failed. */
+
 /* Digits, and K, M or G behind them. */
 static bool read_number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
 {
@@ -140,10 +143,9 @@ static bool read_number(const char *text, uint64_t least, uint64_t most, uint64_
 
 static bool set_device(struct model *model, const char *value)
 {
-    if (!value[0])
-        return false;
-    model->device_name = strdup(value);
-    return model->device_name != NULL;
+    free(model->device_name);
+    model->device_name = value[0] ? strdup(value) : NULL;
+    return model->device_name;
 }
 
 static bool set_path(struct model *model, const char *value)
@@ -213,8 +215,11 @@ static TRITONSERVER_Error *read_parameter(struct model *model, const struct json
     for (size_t i = 0; i < PARAMETERS; i++) {
         if (strcmp(parameters[i].name, item->key))
             continue;
+        errno = 0;
         if (parameters[i].set(model, value))
             return NULL;
+        if (errno == ENOMEM)
+            return backend_fail(TRITONSERVER_ERROR_UNAVAILABLE, "no host memory");
         return backend_fail(TRITONSERVER_ERROR_INVALID_ARG, "parameter %s is \"%s\": it takes %s",
                             item->key, value, parameters[i].wanted);
     }
@@ -242,7 +247,9 @@ static TRITONSERVER_Error *read_config(struct model *model, const struct json *c
     if (!error)
         error = check_pairs(model, config);
     const struct json *given = json_get(config, "parameters");
-    for (given = given ? given->first : NULL; given && !error; given = given->next)
+    if (!error && given && given->type != JSON_OBJECT)
+        error = backend_fail(TRITONSERVER_ERROR_INVALID_ARG, "parameters is not an object");
+    for (given = given && !error ? given->first : NULL; given && !error; given = given->next)
         error = read_parameter(model, given);
     return error;
 }
@@ -257,10 +264,15 @@ static TRITONSERVER_Error *parse_config(struct model *model, TRITONBACKEND_Model
         return error;
     error = ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size);
     if (!error) {
-        struct json *config = json_parse(text, size);
-        error = config ? read_config(model, config)
-                       : backend_fail(TRITONSERVER_ERROR_INTERNAL,
-                                      "the server's configuration is not JSON");
+        const char *why = NULL;
+        struct json *config = json_parse(text, size, &why);
+        if (config)
+            error = read_config(model, config);
+        else if (why == JSON_NO_MEMORY)
+            error = backend_fail(TRITONSERVER_ERROR_UNAVAILABLE, "%s", why);
+        else
+            error = backend_fail(TRITONSERVER_ERROR_INTERNAL,
+                                 "the server's configuration is no JSON that can be read: %s", why);
         json_free(config);
     }
     ferry__triton.TRITONSERVER_ErrorDelete(ferry__triton.TRITONSERVER_MessageDelete(message));

@@ -2,7 +2,7 @@
 #ifndef STANDIN_CORE_H
 #define STANDIN_CORE_H
 
-#include "json.h"
+#include "json_tree.h"
 #include "standin.h"
 
 #include <pthread.h>

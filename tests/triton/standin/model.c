@@ -114,11 +114,12 @@ static TRITONSERVER_Error *read_config(struct model *model)
     char *text = read_file(path);
     if (!text)
         return fail(TRITONSERVER_ERROR_NOT_FOUND, "cannot read %s", path);
+    const char *wrong = why;
     model->text = config_to_json(text, why, sizeof why);
     free(text);
-    model->config = model->text ? json_parse(model->text, strlen(model->text)) : NULL;
+    model->config = model->text ? json_parse(model->text, strlen(model->text), &wrong) : NULL;
     if (!model->config)
-        return fail(TRITONSERVER_ERROR_INVALID_ARG, "%s", why);
+        return fail(TRITONSERVER_ERROR_INVALID_ARG, "%s", wrong);
     const struct json *batching = json_get(model->config, "dynamic_batching");
     if (batching)
         model->max_rows = (unsigned)number(model->config, "max_batch_size", 0);
