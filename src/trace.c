@@ -142,7 +142,7 @@ static void discard(struct ferry__trace *trace)
 /* NULL: why says the reason. */
 static struct ferry__trace *start(const char *name, char *why, size_t why_size)
 {
-    char first[160];
+    char first[FERRY__TRACE_FIRST_MAX];
     struct ferry__trace *trace = ferry__alloc(sizeof *trace);
     snprintf(why, why_size, "no host memory");
     if (trace == NULL)

@@ -53,20 +53,58 @@ static bool is_last(const struct stat *now)
            (uint64_t)now->st_size == last.end + FERRY__TRACE_END_SIZE;
 }
 
-/* False: errno. */
-static bool begin(struct ferry__trace_file *file, const char *first)
+/* Does it begin as a trace of some process's does? Before first's last word, the process. */
+static bool is_trace(int fd, const char *first)
+{
+    char wanted[FERRY__TRACE_FIRST_MAX + 2], there[sizeof wanted];
+    const char *process = strrchr(first, ' ');
+    const int length =
+        snprintf(wanted, sizeof wanted, "[\n%.*s", process ? (int)(process - first) : 0, first);
+    return process && pread(fd, there, (size_t)length, 0) == length &&
+           !memcmp(there, wanted, (size_t)length);
+}
+
+/* Whose file is it? NULL: ours to write, from the beginning if it is not the one closed last. */
+static const char *refuse(int fd, const struct stat *now, const char *first)
+{
+    if (!S_ISREG(now->st_mode))
+        return "it is no regular file";
+    if (now->st_uid != geteuid())
+        return "it belongs to another user";
+    if (now->st_nlink > 1)
+        return "it has another name too (a hard link)";
+    if (now->st_size > 0 && !is_trace(fd, first))
+        return "there is a file already, and it is no trace";
+    return NULL;
+}
+
+/* A new file that nobody else may read, or one that is there. -1: errno. */
+static int open_file(const char *path)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    const int fd = open(path, flags | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
+    return fd < 0 && errno == EEXIST ? open(path, flags) : fd;
+}
+
+/* NULL: done. Else the reason, in words or errno's. */
+static const char *begin(struct ferry__trace_file *file, const char *first)
 {
     struct stat now;
-    char text[512];
+    char text[FERRY__TRACE_FIRST_MAX + 16];
+    if (flock(file->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return "another process writes it; %p in the name is the process id";
     if (fstat(file->fd, &now) != 0)
-        return false;
+        return strerror(errno);
+    const char *why = refuse(file->fd, &now, first);
+    if (why)
+        return why;
     file->end = is_last(&now) ? last.end : 0;
     if (file->end > 0)
-        return true;
-    if (S_ISREG(now.st_mode) && ftruncate(file->fd, 0) != 0)
-        return false;
+        return NULL;
+    if (fchmod(file->fd, S_IRUSR | S_IWUSR) != 0 || ftruncate(file->fd, 0) != 0)
+        return strerror(errno);
     int length = snprintf(text, sizeof text - FERRY__TRACE_END_SIZE, "[\n%s", first);
-    return ferry__trace_file_append(file, text, (size_t)length);
+    return ferry__trace_file_append(file, text, (size_t)length) ? NULL : strerror(errno);
 }
 
 bool ferry__trace_file_open(struct ferry__trace_file *file, const char *name, const char *first,
@@ -77,18 +115,16 @@ bool ferry__trace_file_open(struct ferry__trace_file *file, const char *name, co
         snprintf(why, why_size, "the name is longer than %d bytes", PATH_MAX - 1);
         return false;
     }
-    file->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+    file->fd = open_file(path);
     if (file->fd < 0) {
-        snprintf(why, why_size, "%s: %s", path, strerror(errno));
+        snprintf(why, why_size, "%s: %s", path,
+                 errno == ELOOP ? "it is a symbolic link" : strerror(errno));
         return false;
     }
-    if (flock(file->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        snprintf(why, why_size, "%s: another process writes it; %%p in the name is the process id",
-                 path);
-    else if (!begin(file, first))
-        snprintf(why, why_size, "%s: %s", path, strerror(errno));
-    else
+    const char *wrong = begin(file, first);
+    if (!wrong)
         return true;
+    snprintf(why, why_size, "%s: %s", path, wrong);
     close(file->fd);
     return false;
 }

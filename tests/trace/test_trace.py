@@ -258,7 +258,7 @@ def check_unwritable():
     for name, path, words in (("no folder", f"{folder}/none/x.json", "No such file"),
                               ("a folder", folder, "Is a directory"),
                               ("a long name", "x" * 5000, "longer than"),
-                              ("a full disk", "/dev/full", "No space left")):
+                              ("a device", "/dev/full", "no regular file")):
         stats, said = run("mix", path)
         check(f"{name}: told once", said.count("FERRY_TRACE") == 1 and words in said, said)
         check(f"{name}: works", len(stats) == 2)
@@ -268,6 +268,55 @@ def check_unwritable():
     there = sum(len(traced.some("operation", "b")) for traced in devices_of(load(path)))
     check("full later: the trace until then", there > 100, there)
     check("full later: works", len(stats) == 2)
+
+
+def check_others_files():
+    """Nothing but a trace is written over, and only its owner may read one."""
+    def refused(name, path, words):
+        before = os.lstat(path)
+        _, said = run("few", path, "host")
+        check(f"{name}: told once", said.count("FERRY_TRACE") == 1 and words in said, said)
+        after = os.lstat(path)
+        check(f"{name}: untouched", (before.st_size, before.st_mtime_ns, before.st_mode)
+              == (after.st_size, after.st_mtime_ns, after.st_mode), (before, after))
+
+    def write(name, text):
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+        return file.name
+
+    precious = write("precious", "a thesis")
+    refused("a file of another kind", precious, "no trace")
+    refused("other JSON", write("other.json", '[\n{"name":"process_name"}\n]\n'), "no trace")
+    refused("half a beginning", write("half.json", '[\n{"name":"process_name","ph":"M"'), "no trace")
+    os.symlink(precious, f"{folder}/link.json")
+    refused("a symbolic link", f"{folder}/link.json", "symbolic link")
+    os.symlink(f"{folder}/nowhere", f"{folder}/dangling.json")
+    refused("a symbolic link to nothing", f"{folder}/dangling.json", "symbolic link")
+    check("a symbolic link to nothing: nothing made", not os.path.exists(f"{folder}/nowhere"))
+    with open(precious, encoding="utf-8") as file:
+        check("the link's file: untouched", file.read() == "a thesis")
+    os.mkfifo(f"{folder}/pipe.json")
+    refused("a pipe", f"{folder}/pipe.json", "no regular file")
+
+    path = f"{folder}/mine.json"
+    mask = os.umask(0)
+    run("few", path, "host")
+    os.umask(mask)
+    check("only its owner's", os.stat(path).st_mode & 0o777 == 0o600, oct(os.stat(path).st_mode))
+    os.chmod(path, 0o644)
+    run("few", path, "host")
+    check("an earlier trace: begun anew, and its owner's", uploads(path) == [5]
+          and os.stat(path).st_mode & 0o777 == 0o600, oct(os.stat(path).st_mode))
+    os.link(path, f"{folder}/too.json")
+    refused("a hard link", path, "hard link")
+    os.unlink(f"{folder}/too.json")
+    path = write("empty.json", "")
+    run("few", path, "host")
+    check("an empty file", uploads(path) == [5])
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+        refused("another user's", path, "another user")
 
 
 def check_lost_device():
@@ -287,6 +336,7 @@ check_mix()
 check_threads()
 check_flood()
 check_unwritable()
+check_others_files()
 if device == "host":
     check_again()
     check_process_id()

@@ -4,6 +4,7 @@ import atexit
 import ctypes
 import enum
 import json
+import operator
 import os
 import threading
 import weakref
@@ -458,6 +459,18 @@ def _rest(buffer, size, offset):
     return max(0, buffer.size - offset) if size is None else _whole(size, "size")
 
 
+def _pattern(value):
+    """The bytes of a fill's pattern: those of a number, whatever its type, or of what holds some.
+    bytes() would make of a number that is no int as many zeros."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        return bytes(value)
+    return bytes([number])
+
+
 def _run(caller, name, buffer, *values):
     """Makes the C arguments of an operation and has caller call it with them."""
     with buffer._handle.use() as handle:
@@ -481,7 +494,7 @@ def _run(caller, name, buffer, *values):
         if name == "fill_buffer":
             pattern, size, offset = values
             offset = _whole(offset, "offset")
-            pattern = bytes([pattern]) if isinstance(pattern, int) else bytes(pattern)
+            pattern = _pattern(pattern)
             size = _rest(buffer, size, offset)
             return caller._call(name, (handle, size, offset, pattern, len(pattern)), [])
         return caller._call(name, (handle,), [])

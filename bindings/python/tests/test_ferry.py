@@ -200,6 +200,42 @@ def test_copies_and_fills(device):
     assert second.read() == bytes(1000)
 
 
+class Number:
+    """Not an int, and as good as one."""
+
+    def __index__(self):
+        return 7
+
+
+
+@pytest.mark.parametrize("value, expected", [
+    (Number(), b"\x07"), (True, b"\x01"), (array.array("H", [1, 2]), b"\x01\0\x02\0"),
+    (bytearray(b"ab"), b"ab"), (memoryview(b"abc"), b"abc"), ([1, 2, 3], b"\1\2\3")])
+def test_patterns_of_a_fill(device, value, expected):
+    buffer = device.upload(bytes(240))
+    buffer.fill(value)
+    assert buffer.read() == (expected * 240)[:240]
+
+
+def test_patterns_of_numpys(device):
+    numpy = pytest.importorskip("numpy")
+    buffer = device.upload(bytes(240))
+    for value, expected in ((numpy.uint8(7), b"\x07"), (numpy.int64(7), b"\x07"),
+                            (numpy.array(7), b"\x07"), (numpy.array([7], numpy.uint16), b"\x07\0"),
+                            (numpy.array([1, 2], numpy.uint16), b"\x01\0\x02\0"),
+                            (numpy.float32(1), b"\0\0\x80\x3f")):
+        buffer.fill(value)
+        assert buffer.read() == (expected * 240)[:240], value
+    with pytest.raises(ValueError):
+        buffer.fill(numpy.int64(300))
+
+
+@pytest.mark.parametrize("value", [256, -1, 1.5, "ab", None])
+def test_what_is_no_pattern(device, value):
+    with pytest.raises((TypeError, ValueError)):
+        device.buffer(16).fill(value)
+
+
 def test_copy_between_devices(device):
     with ferry.Device("host") as other:
         there = other.buffer(65537)
