@@ -31,11 +31,13 @@ static void print_table(const struct ferry_device_info *infos, size_t count)
 /* A line for each driver that has no device: what a user wonders about who sees no GPU here. */
 static void print_absent(const struct ferry_driver_info *drivers, size_t count)
 {
+    char shown[CLI_SHOWN_MAX];
     bool any = false;
     for (size_t i = 0; i < count; i++) {
         if (drivers[i].device_count > 0)
             continue;
-        printf("%sno %s device: %s\n", any ? "" : "\n", drivers[i].name, drivers[i].reason);
+        printf("%sno %s device: %s\n", any ? "" : "\n", drivers[i].name,
+               cli_show(shown, drivers[i].reason));
         any = true;
     }
 }

@@ -1,4 +1,4 @@
-"""test_names.py FERRY DIRECTORY: names that forge lines, command terminals or turn what is read, in
+"""test_shown_names.py FERRY DIRECTORY: names that forge lines, command terminals or turn what is read, in
 models, in their files' names and on the command line. Whatever ferry prints of them, and in whatever
 form, holds none of that raw."""
 
@@ -84,7 +84,7 @@ def in_json(name, forged, shown):
     look(f"{name}, safetensors", run("load", path), 4, shown)
     done = run("load", "--json", path)
     check(f"{name}, JSON", not RAW.search(done.stdout.decode()), done.stdout)
-    tensors = json.loads(done.stdout)["models"][0]["tensors"]
+    tensors = json.loads(done.stdout)["files"][0]["tensors"]
     check(f"{name}, JSON says it", [tensor["name"] for tensor in tensors] == [forged], tensors)
     wrong = raw_safetensors({forged: {"dtype": forged, "shape": [1], "data_offsets": [0, 1]}}, b"1")
     done = run("load", write(f"{folder}/w.safetensors", wrong))
