@@ -1,4 +1,3 @@
-#include "env.h"
 #include "state.h"
 
 #include <inttypes.h>
@@ -8,17 +7,8 @@
 #include <unistd.h>
 
 enum {
-    APPLE_PAGE = 16384,
-    DEVICES_MAX = 16,
     MAX_COPY = 1u << 31,         /* Metal cuts a copy of 4 GiB or more to 32 bits, without a word */
     KERNEL_COPY_FROM = 1u << 20, /* on Apple GPUs the kernel is faster from about here */
-};
-
-const char *const ferry__metal_class_names[METAL_CLASS_COUNT] = {
-    [METAL_APPLE] = "apple",
-    [METAL_INTEL] = "intel",
-    [METAL_DISCRETE] = "discrete",
-    [METAL_PARAVIRTUAL] = "paravirtual",
 };
 
 enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const char *format, ...)
@@ -30,139 +20,14 @@ enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const ch
     return status;
 }
 
-/* The index of the environment variable's value among names; count: unset, or none of them. */
-static int choice(const char *variable, const char *const *names, int count)
-{
-    const char *value = ferry__env(variable);
-    if (!value || !*value)
-        return count;
-    for (int i = 0; i < count; i++)
-        if (!strcmp(value, names[i]))
-            return i;
-    ferry__log(FERRY_LOG_WARN, "metal: %s=%s is not known, and is ignored", variable, value);
-    return count;
-}
-
-/* --- what a device is ------------------------------------------------------------------------- */
-
-static bool is_unified(mtl_id device)
-{
-    return MTL_RESPONDS(device, is_unified) ? mtl_is_unified(device) != 0
-                                            : mtl_is_low_power(device) != 0;
-}
-
-static bool is_apple(mtl_id device)
-{
-    return MTL_RESPONDS(device, supports_family) && mtl_supports_family(device, MTL_FAMILY_APPLE1);
-}
-
-static const char *device_name(mtl_id device)
-{
-    const char *name = mtl_utf8(mtl_device_name(device));
-    return name ? name : "";
-}
-
-/* A Mac's Apple GPU is of the Mac families too, and a virtual one of the Apple families. */
-enum metal_class ferry__metal_class(mtl_id device)
-{
-    int forced = choice("FERRY_METAL_CLASS", ferry__metal_class_names, METAL_CLASS_COUNT);
-    if (forced < METAL_CLASS_COUNT)
-        return (enum metal_class)forced;
-    if (strstr(device_name(device), "Paravirtual"))
-        return METAL_PARAVIRTUAL;
-    if (is_apple(device))
-        return METAL_APPLE;
-    return is_unified(device) ? METAL_INTEL : METAL_DISCRETE;
-}
-
-/* A process that Rosetta translates is told 4096, but the kernel of an Apple GPU's Mac has pages of
- * 16 KiB. */
-static uint64_t page_size(mtl_id device)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    return is_apple(device) && page < APPLE_PAGE ? APPLE_PAGE : page;
-}
-
-static uint64_t max_buffer(mtl_id device)
-{
-    return MTL_RESPONDS(device, max_buffer_length) ? mtl_max_buffer_length(device)
-                                                   : UINT64_C(256) << 20;
-}
-
-void ferry__metal_describe(mtl_id device, struct ferry_device_info *out)
-{
-    static const enum ferry_device_kind kinds[METAL_CLASS_COUNT] = {
-        [METAL_APPLE] = FERRY_DEVICE_INTEGRATED,
-        [METAL_INTEL] = FERRY_DEVICE_INTEGRATED,
-        [METAL_DISCRETE] = FERRY_DEVICE_DISCRETE,
-        [METAL_PARAVIRTUAL] = FERRY_DEVICE_VIRTUAL,
-    };
-    enum metal_class class = ferry__metal_class(device);
-    uint64_t id = MTL_RESPONDS(device, registry_id) ? mtl_registry_id(device) : 0;
-    *out = (struct ferry_device_info){
-        .driver = "metal",
-        .kind = kinds[class],
-        .unified = is_unified(device),
-        .total_memory = mtl_working_set_size(device),
-        .max_buffer_size = max_buffer(device),
-        .max_allocation = max_buffer(device),
-        .import_granularity = page_size(device),
-        .queues = METAL_QUEUES_MAX,
-    };
-    snprintf(out->description, sizeof out->description, "%s", device_name(device));
-    memcpy(out->uuid, &id, sizeof id);
-    memcpy(out->uuid + sizeof id, id ? "registry" : "\0\0\0\0\0\0\0", 8);
-}
-
-/* --- listing ---------------------------------------------------------------------------------- */
-
-/* The devices, the best first: at most DEVICES_MAX, each retained. Inside a pool. */
-static size_t copy_devices(mtl_id *out_devices, char *why)
-{
-    static const int ranks[METAL_CLASS_COUNT] = {
-        [METAL_APPLE] = 0, [METAL_DISCRETE] = 1, [METAL_INTEL] = 2, [METAL_PARAVIRTUAL] = 3};
-    size_t count = 0;
-    mtl_id array = ferry__mtl.copy_all_devices();
-    bool right = array && ferry__mtl_check(array, MTL_ON_ARRAY, why, FERRY__WHY_MAX);
-    uint64_t all = right ? mtl_array_count(array) : 0;
-    for (int rank = 0; rank < METAL_CLASS_COUNT; rank++)
-        for (uint64_t i = 0; i < all && count < DEVICES_MAX; i++) {
-            mtl_id device = mtl_array_at(array, i);
-            if (ranks[ferry__metal_class(device)] == rank)
-                out_devices[count++] = mtl_retain(device);
-        }
-    mtl_release(array);
-    if (!count && (right || !array))
-        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "Metal has no device");
-    return count;
-}
-
-static size_t metal_list(struct ferry_device_info *infos, size_t capacity, char *why)
-{
-    if (!ferry__mtl_load()) {
-        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl.why);
-        return 0;
-    }
-    void *pool = mtl_pool_push();
-    mtl_id devices[DEVICES_MAX];
-    size_t count = copy_devices(devices, why);
-    for (size_t i = 0; i < count; i++) {
-        if (i < capacity)
-            ferry__metal_describe(devices[i], &infos[i]);
-        mtl_release(devices[i]);
-    }
-    mtl_pool_pop(pool);
-    return count;
-}
-
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static enum ferry_status pick_device(const struct ferry__open_params *params, mtl_id *out_device,
                                      char *why)
 {
     const struct ferry_metal_device *wrapped = params->wrapped;
-    mtl_id devices[DEVICES_MAX];
-    size_t count = wrapped ? 0 : copy_devices(devices, why);
+    mtl_id devices[METAL_DEVICES_MAX];
+    size_t count = wrapped ? 0 : ferry__metal_copy_devices(devices, why);
     *out_device = wrapped ? mtl_retain(wrapped->device) : NULL;
     for (size_t i = 0; i < count; i++) {
         if (i == params->index)
@@ -230,7 +95,7 @@ static enum ferry_status open_objects(struct metal_state *state,
                                       const struct ferry__open_params *params, char *why)
 {
     state->class = ferry__metal_class(state->device);
-    state->unified = is_unified(state->device);
+    state->unified = ferry__metal_is_unified(state->device);
     state->map_always = params->map_private == FERRY_MAP_ALWAYS;
     state->label = mtl_retain(mtl_string("ferry"));
     state->listener = mtl_class_new(ferry__mtl.listener_class);
@@ -274,7 +139,7 @@ static uint64_t kernel_copy_from(struct metal_state *state, bool *out_decided)
     uint64_t usual = state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
     if (!state->pipelines[METAL_KERNEL_COPY])
         return 0;
-    int engine = choice("FERRY_METAL_ENGINE", engines, ENGINES);
+    int engine = ferry__metal_choice("FERRY_METAL_ENGINE", engines, ENGINES);
     *out_decided = engine != AUTO;
     if (engine == CALIBRATE) {
         const uint64_t measured[] = {[METAL_FASTER_UNKNOWN] = usual,
@@ -292,14 +157,14 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         {FERRY__ROLE_UPLOAD | FERRY__ROLE_COPY, FERRY__ROLE_DOWNLOAD},
         {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
     };
-    uint64_t page = page_size(state->device);
+    uint64_t page = ferry__metal_page_size(state->device);
     bool has_kernel = state->pipelines[METAL_KERNEL_COPY];
     *out = (struct ferry__limits){
         .copy_alignment = 4,
         .fill_alignment = 4,
         .fill_pattern = 1,
         .max_copy = MAX_COPY,
-        .max_allocation = max_buffer(state->device),
+        .max_allocation = ferry__metal_max_buffer(state->device),
         .total_memory = mtl_working_set_size(state->device),
         .import_granularity = can_import(state, page) ? page : 0,
         .has_kernel = has_kernel,
@@ -356,7 +221,7 @@ static enum ferry_status metal_status(void *opened)
 
 const struct ferry__driver ferry__metal_driver = {
     .name = "metal",
-    .list = metal_list,
+    .list = ferry__metal_list,
     .open = metal_open,
     .close = metal_close,
     .status = metal_status,

@@ -19,6 +19,7 @@ enum metal_class {
 
 enum {
     METAL_QUEUES_MAX = 3,
+    METAL_DEVICES_MAX = 16,
     METAL_COMMANDS_MAX = 256,  /* command buffers of a queue; commandBuffer blocks at that number */
     METAL_COMMANDS_OURS = 240, /* how many we let be in flight: less, so that it never blocks */
     METAL_COMMANDS_WRAPPED = 32, /* in the user's queue, which others use too */
@@ -85,10 +86,19 @@ struct metal_state {
     bool drained; /* the wait for a lost device's work was made, and is not made again */
 };
 
-/* device.c */
+/* list.c: all in a pool, but for the last */
 enum metal_class ferry__metal_class(mtl_id device);
-extern const char *const ferry__metal_class_names[METAL_CLASS_COUNT];
-void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info); /* in a pool */
+bool ferry__metal_is_unified(mtl_id device);
+uint64_t ferry__metal_page_size(mtl_id device);
+uint64_t ferry__metal_max_buffer(mtl_id device);
+void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info);
+/* The devices, the best first: at most METAL_DEVICES_MAX, each retained. */
+size_t ferry__metal_copy_devices(mtl_id *out_devices, char *why);
+size_t ferry__metal_list(struct ferry_device_info *infos, size_t capacity, char *why);
+/* The index of the environment variable's value among names; count: unset, or none of them. */
+int ferry__metal_choice(const char *variable, const char *const *names, int count);
+
+/* device.c */
 extern const struct ferry__driver ferry__metal_driver;
 
 /* Compiles the kernels; without them why says why not, and the device works all the same. */
