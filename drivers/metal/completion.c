@@ -11,7 +11,15 @@ void ferry__metal_state_release(struct metal_state *state)
 {
     if (atomic_fetch_sub(&state->references, 1) != 1)
         return;
+    /* Not before: answers that are on their way come through it, also after close. */
+    if (state->listener) {
+        void *pool = mtl_pool_push();
+        mtl_release(state->listener);
+        mtl_pool_pop(pool);
+    }
     pthread_cond_destroy(&state->changed);
+    pthread_mutex_destroy(&state->raise_lock);
+    pthread_mutex_destroy(&state->residency_lock);
     pthread_mutex_destroy(&state->lock);
     ferry__free(state);
 }
@@ -141,29 +149,21 @@ static void lose_locked(struct metal_state *state, const char *why)
         }
 }
 
-/*
- * Metal does not signal the events of a command buffer that failed: we do, or whoever waits would
- * hang. The value may be set while a later command buffer signals a higher one; should that lower
- * it, the later one's handler raises it again.
- */
-static void raise_event(mtl_id event, uint64_t value)
-{
-    if (event && mtl_event_value(event) < value)
-        mtl_event_set(event, value);
-}
-
-/* What is to be done once the lock is free. */
+/* What is to be done once the lock is free. The objects are retained: the state may be closed. */
 struct after {
-    mtl_id events[METAL_QUEUES_MAX]; /* to be raised by us; retained: the state may be closed */
-    uint64_t values[METAL_QUEUES_MAX];
+    mtl_id shared[METAL_QUEUES_MAX];
+    bool repairs;
     struct metal_submission *taken;
 };
 
-static void finish(struct after *after)
+static void finish(struct metal_state *state, struct after *after)
 {
+    if (after->repairs)
+        ferry__metal_repair(state);
     for (int i = 0; i < METAL_QUEUES_MAX; i++) {
-        raise_event(after->events[i], after->values[i]);
-        mtl_release(after->events[i]);
+        if (after->shared[i])
+            ferry__metal_raise(state, after->shared[i], atomic_load(&state->queues[i].completed));
+        mtl_release(after->shared[i]);
     }
     while (after->taken) {
         struct metal_submission *next = after->taken->next;
@@ -172,7 +172,28 @@ static void finish(struct after *after)
     }
 }
 
-/* On a thread of Metal's. */
+static void note_after_locked(struct metal_state *state, struct after *after)
+{
+    for (unsigned i = 0; i < state->queue_count; i++) {
+        const struct metal_queue *queue = &state->queues[i];
+        const bool failed = atomic_load(&queue->failed);
+        if (failed || atomic_load(&state->external))
+            after->shared[i] = mtl_retain(queue->event);
+        after->repairs |= failed && queue->own;
+    }
+}
+
+void ferry__metal_lose(struct metal_state *state, const char *why)
+{
+    struct after after = {.taken = NULL};
+    pthread_mutex_lock(&state->lock);
+    lose_locked(state, why);
+    report_locked(state, &after.taken);
+    pthread_mutex_unlock(&state->lock);
+    finish(state, &after);
+}
+
+/* On a thread of Metal's. The block that calls holds the submission, and that the state. */
 static void complete(struct metal_submission *submission, mtl_id commands)
 {
     struct metal_queue *queue = submission->queue;
@@ -186,18 +207,17 @@ static void complete(struct metal_submission *submission, mtl_id commands)
     if (submission->record)
         *submission->record = result;
     submission->done = true;
-    queue->failed |= result.status != FERRY_OK;
-    bool lose = result.status == FERRY_ERROR_DEVICE_LOST && !atomic_load(&state->lost);
-    if (lose)
+    if (result.status)
+        atomic_store(&queue->failed, true);
+    if (result.status == FERRY_ERROR_DEVICE_LOST && !atomic_load(&state->lost)) {
         lose_locked(state, result.why);
-    report_locked(state, &after.taken);
-    for (unsigned i = 0; i < state->queue_count; i++) {
-        state->queues[i].failed |= lose;
-        after.values[i] = atomic_load(&state->queues[i].completed);
-        after.events[i] = state->queues[i].failed ? mtl_retain(state->queues[i].event) : NULL;
+        for (unsigned i = 0; i < state->queue_count; i++)
+            atomic_store(&state->queues[i].failed, true);
     }
+    report_locked(state, &after.taken);
+    note_after_locked(state, &after);
     pthread_mutex_unlock(&state->lock);
-    finish(&after);
+    finish(state, &after);
 }
 
 static void completed(const struct mtl_closure *block, mtl_id commands)

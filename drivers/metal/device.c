@@ -3,12 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
     MAX_COPY = 1u << 31,         /* Metal cuts a copy of 4 GiB or more to 32 bits, without a word */
-    KERNEL_COPY_FROM = 1u << 20, /* on Apple GPUs the kernel is faster from about here */
+    KERNEL_COPY_FROM = 1u << 20, /* where it was measured to be faster at a larger size */
 };
 
 enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const char *format, ...)
@@ -47,16 +45,26 @@ static enum ferry_status make_state(struct metal_state **out_state, char *why)
     if (!state)
         return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "out of host memory");
     int error = pthread_mutex_init(&state->lock, NULL);
-    if (!error && (error = ferry__cond_init(&state->changed)))
-        pthread_mutex_destroy(&state->lock);
-    if (error) {
-        ferry__free(state);
-        return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "no lock: %s",
-                                strerror(error));
-    }
+    if (error)
+        goto free_state;
+    if ((error = pthread_mutex_init(&state->residency_lock, NULL)))
+        goto destroy_lock;
+    if ((error = pthread_mutex_init(&state->raise_lock, NULL)))
+        goto destroy_residency_lock;
+    if ((error = ferry__cond_init(&state->changed)))
+        goto destroy_raise_lock;
     atomic_init(&state->references, 1);
     *out_state = state;
     return FERRY_OK;
+destroy_raise_lock:
+    pthread_mutex_destroy(&state->raise_lock);
+destroy_residency_lock:
+    pthread_mutex_destroy(&state->residency_lock);
+destroy_lock:
+    pthread_mutex_destroy(&state->lock);
+free_state:
+    ferry__free(state);
+    return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "no lock: %s", strerror(error));
 }
 
 static void metal_close(void *opened)
@@ -66,13 +74,17 @@ static void metal_close(void *opened)
     void *pool = mtl_pool_push();
     void (*release)(void *user) = state->release;
     void *user = state->release_user;
+    pthread_mutex_lock(&state->raise_lock);
+    state->closed = true;
+    pthread_mutex_unlock(&state->raise_lock);
     while (state->events)
         ferry__metal_event_destroy(state, (uint64_t)(uintptr_t)state->events->event);
     for (unsigned i = 0; i < state->queue_count; i++)
         ferry__metal_queue_close(&state->queues[i]);
     for (int i = 0; i < METAL_KERNEL_COUNT; i++)
         mtl_release(state->pipelines[i]);
-    mtl_release(state->listener);
+    ferry__metal_residency_close(state);
+    mtl_release(state->repair);
     mtl_release(state->label);
     mtl_release(state->device);
     mtl_pool_pop(pool);
@@ -91,6 +103,22 @@ static enum ferry_status check_buffers(struct metal_state *state, char *why)
     return right ? FERRY_OK : FERRY_ERROR_UNSUPPORTED;
 }
 
+static enum ferry_status open_queues(struct metal_state *state,
+                                     const struct ferry__open_params *params, char *why)
+{
+    const struct ferry_metal_device *wrapped = params->wrapped;
+    mtl_id queue = wrapped ? wrapped->queue : NULL;
+    enum ferry_status status = check_buffers(state, why);
+    if (!status)
+        status = ferry__metal_queues_open(state, params->queues, queue, why);
+    if (status)
+        return status;
+    const uint64_t page = ferry__metal_page_size(state->device);
+    state->import_page = ferry__metal_can_import(state, page) ? page : 0;
+    ferry__metal_residency_open(state, queue != NULL);
+    return FERRY_OK;
+}
+
 static enum ferry_status open_objects(struct metal_state *state,
                                       const struct ferry__open_params *params, char *why)
 {
@@ -98,56 +126,37 @@ static enum ferry_status open_objects(struct metal_state *state,
     state->unified = ferry__metal_is_unified(state->device);
     state->map_always = params->map_private == FERRY_MAP_ALWAYS;
     state->label = mtl_retain(mtl_string("ferry"));
-    state->listener = mtl_class_new(ferry__mtl.listener_class);
-    if (!state->listener)
-        return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
-                                "Metal gave no shared event listener");
-    const struct ferry_metal_device *wrapped = params->wrapped;
-    mtl_id queue = wrapped ? wrapped->queue : NULL;
-    unsigned queues = params->queues && !queue ? params->queues : 1;
-    enum ferry_status status = check_buffers(state, why);
-    for (unsigned i = 0; i < queues && i < METAL_QUEUES_MAX && !status; i++)
-        status = ferry__metal_queue_open(state, queue, why);
     char reason[FERRY__WHY_MAX] = "";
-    if (!status && !ferry__metal_kernels_make(state, reason))
+    struct metal_compilation *compilation = ferry__metal_kernels_begin(state->device, reason);
+    enum ferry_status status = open_queues(state, params, why);
+    if (!(compilation && ferry__metal_kernels_end(state, compilation, reason)))
         ferry__log(FERRY_LOG_WARN, "metal: unaligned work goes through the host: %s", reason);
-    return status;
+    if (status)
+        return status;
+    state->listener = mtl_class_new(ferry__mtl.listener_class);
+    return state->listener ? FERRY_OK
+                           : ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
+                                              "Metal gave no shared event listener");
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
-/* Whether imports work here is found out, not assumed: one page is imported. */
-static bool can_import(struct metal_state *state, uint64_t page)
-{
-    void *memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
-    if (memory == MAP_FAILED)
-        return false;
-    void *start = (void *)(((uintptr_t)memory + page - 1) / page * page);
-    struct ferry__memory imported;
-    char why[FERRY__WHY_MAX];
-    enum ferry_status status = ferry__metal_host_import(state, start, page, false, &imported, why);
-    if (!status)
-        ferry__metal_memory_free(state, &imported);
-    munmap(memory, 2 * page);
-    return !status;
-}
-
-static uint64_t kernel_copy_from(struct metal_state *state, bool *out_decided)
+/* Where kernels carry out all there is, and where from which size they copy; 0: only where a blit
+ * cannot. On an Apple GPU command buffers of blits alone, between others, can hang the channel of
+ * the blits: there it is all or nothing. */
+static uint64_t kernel_copy_from(struct metal_state *state)
 {
     enum { AUTO, BLIT, KERNEL, CALIBRATE, ENGINES };
     static const char *const engines[ENGINES] = {"auto", "blit", "kernel", "calibrate"};
-    uint64_t usual = state->class == METAL_APPLE ? KERNEL_COPY_FROM : 0;
     if (!state->pipelines[METAL_KERNEL_COPY])
         return 0;
-    int engine = ferry__metal_choice("FERRY_METAL_ENGINE", engines, ENGINES);
-    *out_decided = engine != AUTO;
-    if (engine == CALIBRATE) {
-        const uint64_t measured[] = {[METAL_FASTER_UNKNOWN] = usual,
-                                     [METAL_FASTER_BLIT] = 0,
-                                     [METAL_FASTER_KERNEL] = KERNEL_COPY_FROM};
-        return measured[ferry__metal_calibrate(state)];
-    }
-    return engine == BLIT ? 0 : engine == KERNEL ? 1 : usual;
+    const int engine = ferry__metal_choice("FERRY_METAL_ENGINE", engines, ENGINES);
+    const bool apple = state->class == METAL_APPLE;
+    const enum metal_faster faster =
+        engine == CALIBRATE ? ferry__metal_calibrate(state) : METAL_FASTER_UNKNOWN;
+    state->all_kernels =
+        engine == KERNEL || (apple && engine != BLIT && faster != METAL_FASTER_BLIT);
+    return state->all_kernels ? 1 : faster == METAL_FASTER_KERNEL ? KERNEL_COPY_FROM : 0;
 }
 
 static void fill_limits(struct metal_state *state, struct ferry__limits *out)
@@ -157,7 +166,6 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         {FERRY__ROLE_UPLOAD | FERRY__ROLE_COPY, FERRY__ROLE_DOWNLOAD},
         {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
     };
-    uint64_t page = ferry__metal_page_size(state->device);
     bool has_kernel = state->pipelines[METAL_KERNEL_COPY];
     *out = (struct ferry__limits){
         .copy_alignment = 4,
@@ -166,14 +174,15 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .max_copy = MAX_COPY,
         .max_allocation = ferry__metal_max_buffer(state->device),
         .total_memory = mtl_working_set_size(state->device),
-        .import_granularity = can_import(state, page) ? page : 0,
+        .import_granularity = state->import_page,
         .has_kernel = has_kernel,
+        .kernel_decided = true,
         .atom = state->unified ? 1 : 4,
         .whole_readback = state->class == METAL_DISCRETE,
         .has_events = true,
         .queue_count = state->queue_count,
     };
-    out->kernel_copy_from = kernel_copy_from(state, &out->kernel_decided);
+    out->kernel_copy_from = kernel_copy_from(state);
     out->import_cheap =
         out->import_granularity && (state->class == METAL_APPLE || state->class == METAL_INTEL);
     for (unsigned i = 0; i < state->queue_count; i++) {
@@ -187,7 +196,7 @@ static enum ferry_status metal_open(const struct ferry__open_params *params, voi
                                     struct ferry__limits *out_limits, char *why)
 {
     if (!ferry__mtl_load())
-        return ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl.why);
+        return ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl_why());
     struct metal_state *state = NULL;
     enum ferry_status status = make_state(&state, why);
     if (status)

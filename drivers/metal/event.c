@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-static struct metal_queue *queue_of_event(struct metal_state *state, uint64_t event)
+enum { REPAIRS_MAX = 16 };
+
+struct metal_queue *ferry__metal_queue_of(struct metal_state *state, uint64_t event)
 {
     for (unsigned i = 0; i < state->queue_count; i++)
         if ((uint64_t)(uintptr_t)state->queues[i].event == event)
@@ -15,7 +17,7 @@ static struct metal_queue *queue_of_event(struct metal_state *state, uint64_t ev
 uint64_t ferry__metal_completed(void *opened, uint64_t event)
 {
     struct metal_state *state = opened;
-    const struct metal_queue *queue = queue_of_event(state, event);
+    const struct metal_queue *queue = ferry__metal_queue_of(state, event);
     if (queue)
         return atomic_load(&queue->completed);
     void *pool = mtl_pool_push();
@@ -77,6 +79,7 @@ static void subscribe(struct metal_state *state, const struct ferry_sync *point)
     for (struct metal_event *e = state->events; e; e = e->next)
         if (e->event == event && e->notified != point->value) {
             e->notified = point->value;
+            e->asked = point->value > e->asked ? point->value : e->asked;
             ask = true;
         }
     pthread_mutex_unlock(&state->lock);
@@ -113,7 +116,7 @@ void ferry__metal_wait_any(void *opened, const struct ferry_sync *points, size_t
     struct metal_state *state = opened;
     uint64_t deadline = ferry__deadline(timeout_ns);
     for (size_t i = 0; i < count; i++)
-        if (!queue_of_event(state, points[i].event))
+        if (!ferry__metal_queue_of(state, points[i].event))
             subscribe(state, &points[i]);
     bool goes_on = true;
     while (goes_on && !atomic_load(&state->lost)) {
@@ -133,7 +136,82 @@ void ferry__metal_wake(void *opened)
     pthread_mutex_unlock(&state->lock);
 }
 
+/* --- raising, where the GPU does not ---------------------------------------------------------- */
+
+/*
+ * Metal does not signal the events of a command buffer that failed, nor do we all of them until
+ * somebody looks: here they are raised, or whoever waits would hang. A shared event may be set while
+ * a later command buffer signals a higher value; should that lower it, the later one's handler
+ * raises it again.
+ */
+void ferry__metal_raise(struct metal_state *state, mtl_id event, uint64_t value)
+{
+    pthread_mutex_lock(&state->raise_lock);
+    if (mtl_event_value(event) < value)
+        mtl_event_set(event, value);
+    pthread_mutex_unlock(&state->raise_lock);
+}
+
+static void retry(const struct mtl_closure *block, mtl_id commands);
+
+/* Only the GPU can signal an event that is not shared. The lock keeps the values in order. */
+static bool signal_own(struct metal_state *state)
+{
+    static const struct mtl_block_description description = {
+        .size = sizeof(struct mtl_closure),
+        .copy = copy_block,
+        .dispose = dispose_block,
+        .signature = "v16@?0@8",
+    };
+    pthread_mutex_lock(&state->raise_lock);
+    const bool open = !state->closed;
+    mtl_id commands = open ? mtl_new_commands_retained(state->repair) : NULL;
+    for (unsigned i = 0; i < state->queue_count && commands; i++)
+        if (atomic_load(&state->queues[i].failed))
+            mtl_encode_signal(commands, state->queues[i].own,
+                              atomic_load(&state->queues[i].completed));
+    if (commands) {
+        struct mtl_closure block = mtl_closure((void (*)(void))retry, &description, state);
+        mtl_add_completed(commands, &block.head);
+        mtl_commit(commands);
+    }
+    pthread_mutex_unlock(&state->raise_lock);
+    return commands || !open;
+}
+
+void ferry__metal_repair(struct metal_state *state)
+{
+    if (!atomic_load(&state->lost) && !signal_own(state))
+        ferry__metal_lose(state, "no command buffer to tell the other queues of a failure");
+}
+
+/* The signal itself may fail. */
+static void retry(const struct mtl_closure *block, mtl_id commands)
+{
+    struct metal_state *state = block->captured;
+    void *pool = mtl_pool_push();
+    if (mtl_commands_status(commands) == MTL_COMMANDS_COMPLETED)
+        atomic_store(&state->repairs_failed, 0);
+    else if (atomic_fetch_add(&state->repairs_failed, 1) < REPAIRS_MAX)
+        ferry__metal_repair(state);
+    else
+        ferry__metal_lose(state, "the other queues cannot be told of a failure");
+    mtl_pool_pop(pool);
+}
+
 /* --- events for external work ----------------------------------------------------------------- */
+
+/* From now on the queues' shared events may be waited for; what was submitted before did not signal
+ * them, and its handlers will. */
+static void show_queues(struct metal_state *state)
+{
+    if (atomic_exchange(&state->external, true))
+        return;
+    void *pool = mtl_pool_push();
+    for (unsigned i = 0; i < state->queue_count; i++)
+        ferry__metal_raise(state, state->queues[i].event, atomic_load(&state->queues[i].completed));
+    mtl_pool_pop(pool);
+}
 
 enum ferry_status ferry__metal_event_create(void *opened, uint64_t *out_event, char *why)
 {
@@ -155,6 +233,7 @@ enum ferry_status ferry__metal_event_create(void *opened, uint64_t *out_event, c
     entry->next = state->events;
     state->events = entry;
     pthread_mutex_unlock(&state->lock);
+    show_queues(state);
     *out_event = (uint64_t)(uintptr_t)entry->event;
     return FERRY_OK;
 }
@@ -176,6 +255,9 @@ void ferry__metal_event_destroy(void *opened, uint64_t event)
     if (!entry)
         return;
     void *pool = mtl_pool_push();
+    /* Nobody waits for it any more; but an answer that never came would keep the state for ever. */
+    if (mtl_event_value(entry->event) < entry->asked)
+        mtl_event_set(entry->event, entry->asked);
     mtl_release(entry->event);
     mtl_pool_pop(pool);
     ferry__free(entry);

@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 /* What makes Metal's language of kernels.inc. */
@@ -13,7 +14,18 @@ static const char prelude[] = "#include <metal_stdlib>\n"
 #define METAL_KERNELS(...) static const char kernels[] = #__VA_ARGS__;
 #include "kernels.inc"
 
-enum { BLOCK = 16, GROUP_THREADS = 256 };
+enum { BLOCK = 16, GROUP_THREADS = 256, COMPILE_SECONDS = 5 };
+
+/* The compiler is another process, and may take its time, or for ever: a thread waits for it. */
+struct metal_compilation {
+    pthread_t thread;
+    pthread_mutex_t lock; /* the three below */
+    pthread_cond_t changed;
+    bool done, compiled, abandoned;
+    mtl_id device, pipelines[METAL_KERNEL_COUNT];
+    uint64_t group_threads;
+    char why[FERRY__WHY_MAX];
+};
 
 /* The kernels' arguments, as the host lays them out. */
 struct copy_args {
@@ -52,34 +64,116 @@ static mtl_id make_pipeline(mtl_id device, mtl_id library, const char *name, cha
     return pipeline;
 }
 
-bool ferry__metal_kernels_make(struct metal_state *state, char *why)
+static bool compile(struct metal_compilation *c)
 {
     char text[sizeof prelude + sizeof kernels];
     memcpy(text, prelude, sizeof prelude);
     memcpy(text + sizeof prelude - 1, kernels, sizeof kernels);
     mtl_id error = NULL;
-    mtl_id library = mtl_new_library(state->device, mtl_string(text), NULL, &error);
+    mtl_id library = mtl_new_library(c->device, mtl_string(text), NULL, &error);
     if (!library) {
-        say(error, "the kernels do not compile", why);
+        say(error, "the kernels do not compile", c->why);
         return false;
     }
     bool all = true;
+    c->group_threads = GROUP_THREADS;
     for (int i = 0; i < METAL_KERNEL_COUNT && all; i++) {
-        state->pipelines[i] = make_pipeline(state->device, library, names[i], why);
-        all = state->pipelines[i] &&
-              ferry__mtl_check(state->pipelines[i], MTL_ON_PIPELINE, why, FERRY__WHY_MAX);
+        c->pipelines[i] = make_pipeline(c->device, library, names[i], c->why);
+        all = c->pipelines[i] &&
+              ferry__mtl_check(c->pipelines[i], MTL_ON_PIPELINE, c->why, FERRY__WHY_MAX);
+        const uint64_t most = all ? mtl_pipeline_threads(c->pipelines[i]) : 1;
+        c->group_threads = most < c->group_threads ? most : c->group_threads;
     }
     mtl_release(library);
-    state->group_threads = GROUP_THREADS;
-    for (int i = 0; i < METAL_KERNEL_COUNT; i++) {
-        uint64_t most = all ? mtl_pipeline_threads(state->pipelines[i]) : 1;
-        state->group_threads = most < state->group_threads ? most : state->group_threads;
-        if (!all) {
-            mtl_release(state->pipelines[i]);
-            state->pipelines[i] = NULL;
-        }
-    }
     return all;
+}
+
+static void discard(struct metal_compilation *c)
+{
+    void *pool = mtl_pool_push();
+    for (int i = 0; i < METAL_KERNEL_COUNT; i++)
+        mtl_release(c->pipelines[i]);
+    mtl_release(c->device);
+    mtl_pool_pop(pool);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->lock);
+    ferry__free(c);
+}
+
+/* Whoever comes last discards it. */
+static void *compile_thread(void *argument)
+{
+    struct metal_compilation *c = argument;
+    void *pool = mtl_pool_push();
+    const bool compiled = compile(c);
+    mtl_pool_pop(pool);
+    pthread_mutex_lock(&c->lock);
+    c->compiled = compiled;
+    c->done = true;
+    const bool last = c->abandoned;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    if (last)
+        discard(c);
+    return NULL;
+}
+
+struct metal_compilation *ferry__metal_kernels_begin(mtl_id device, char *why)
+{
+    struct metal_compilation *c = ferry__alloc(sizeof *c);
+    int error = c ? pthread_mutex_init(&c->lock, NULL) : ENOMEM;
+    if (error)
+        goto free_it;
+    if ((error = ferry__cond_init(&c->changed)))
+        goto destroy_lock;
+    c->device = mtl_retain(device);
+    if (!(error = ferry__thread_start(&c->thread, "ferry-metal", compile_thread, c)))
+        return c;
+    mtl_release(c->device);
+    pthread_cond_destroy(&c->changed);
+destroy_lock:
+    pthread_mutex_destroy(&c->lock);
+free_it:
+    ferry__free(c);
+    ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "no thread to compile the kernels: %s",
+                     strerror(error));
+    return NULL;
+}
+
+/* False: the compiler hangs, and its thread is left to itself. */
+static bool wait_for(struct metal_compilation *c)
+{
+    const uint64_t deadline = ferry__deadline(COMPILE_SECONDS * UINT64_C(1000000000));
+    pthread_mutex_lock(&c->lock);
+    bool goes_on = true;
+    while (goes_on && !c->done)
+        goes_on = ferry__cond_wait_until(&c->changed, &c->lock, deadline);
+    const bool done = c->done;
+    if (!done) {
+        c->abandoned = true;
+        pthread_detach(c->thread);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return done;
+}
+
+bool ferry__metal_kernels_end(struct metal_state *state, struct metal_compilation *c, char *why)
+{
+    if (!wait_for(c)) {
+        ferry__metal_why(FERRY_ERROR_UNSUPPORTED, why, "Metal's compiler took over %d s",
+                         COMPILE_SECONDS);
+        return false;
+    }
+    pthread_join(c->thread, NULL);
+    const bool compiled = c->compiled;
+    for (int i = 0; i < METAL_KERNEL_COUNT && compiled; i++) {
+        state->pipelines[i] = c->pipelines[i];
+        c->pipelines[i] = NULL;
+    }
+    state->group_threads = c->group_threads;
+    memcpy(why, c->why, FERRY__WHY_MAX);
+    discard(c);
+    return compiled;
 }
 
 /* One thread for each 16-byte block of the destination that the range touches. */

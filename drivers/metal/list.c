@@ -46,6 +46,16 @@ static const char *device_name(mtl_id device)
     return name ? name : "";
 }
 
+bool ferry__metal_is_macos(int64_t major)
+{
+    mtl_id class = ferry__mtl.process_class;
+    mtl_id info = class ? mtl_process_info(class) : NULL;
+    char why[FERRY__WHY_MAX];
+    return info && MTL_RESPONDS(info, is_at_least) &&
+           ferry__mtl_check(info, MTL_ON_PROCESS, why, sizeof why) &&
+           mtl_is_at_least(info, (struct mtl_version){major, 0, 0});
+}
+
 /* A Mac's Apple GPU is of the Mac families too, and a virtual one of the Apple families. */
 enum metal_class ferry__metal_class(mtl_id device)
 {
@@ -123,7 +133,7 @@ size_t ferry__metal_copy_devices(mtl_id *out_devices, char *why)
 size_t ferry__metal_list(struct ferry_device_info *infos, size_t capacity, char *why)
 {
     if (!ferry__mtl_load()) {
-        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl.why);
+        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl_why());
         return 0;
     }
     void *pool = mtl_pool_push();

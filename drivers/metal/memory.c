@@ -83,6 +83,10 @@ enum ferry_status ferry__metal_memory_alloc(void *opened, enum ferry__use use, u
         if (text)
             mtl_set_label(buffer, text);
         status = describe(buffer, use, options[-1], size, out_memory, why);
+        if (!status && state->residency) {
+            ((struct metal_memory *)out_memory->native)->resident = true;
+            ferry__metal_residency_add(state, buffer);
+        }
     } else {
         status = ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
                                   "Metal gave no buffer of %" PRIu64 " bytes", size);
@@ -99,6 +103,8 @@ void ferry__metal_memory_free(void *opened, struct ferry__memory *memory)
         return;
     ferry__metal_drain(state);
     void *pool = mtl_pool_push();
+    if (native->resident)
+        ferry__metal_residency_remove(state, native->buffer);
     mtl_release(native->buffer);
     mtl_pool_pop(pool);
     ferry__free(native);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct mtl_runtime ferry__mtl;
 
@@ -117,6 +118,7 @@ static bool find_functions(const struct libraries *libraries)
 static void load(void)
 {
     struct libraries libraries = {.count = 0};
+    ferry__mtl.process = getpid();
     const char *paths = ferry__env("FERRY_METAL_LIBRARIES");
     if (!open_libraries(paths && *paths ? paths : default_libraries, &libraries) ||
         !find_functions(&libraries))
@@ -125,6 +127,8 @@ static void load(void)
         ferry__mtl.sel[i] = ferry__mtl.register_selector(rows[i].selector);
     ferry__mtl.string_class = ferry__mtl.get_class("NSString");
     ferry__mtl.listener_class = ferry__mtl.get_class("MTLSharedEventListener");
+    ferry__mtl.process_class = ferry__mtl.get_class("NSProcessInfo"); /* these two may be missing */
+    ferry__mtl.residency_class = ferry__mtl.get_class("MTLResidencySetDescriptor");
     if (!ferry__mtl.string_class || !ferry__mtl.listener_class)
         snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no class %s",
                  ferry__mtl.string_class ? "MTLSharedEventListener" : "NSString");
@@ -134,7 +138,19 @@ bool ferry__mtl_load(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, load);
-    return !ferry__mtl.why[0];
+    return !ferry__mtl.why[0] && !ferry__mtl_is_child();
+}
+
+bool ferry__mtl_is_child(void)
+{
+    return ferry__mtl.process && ferry__mtl.process != getpid();
+}
+
+const char *ferry__mtl_why(void)
+{
+    return ferry__mtl_is_child() ? "this process is a child of the one that loaded Metal, and "
+                                   "Metal does not work here: fork before its first use, or exec"
+                                 : ferry__mtl.why;
 }
 
 /* --- the check of encodings ------------------------------------------------------------------- */

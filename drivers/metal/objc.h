@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef struct mtl_object *mtl_id;
 typedef struct mtl_selector *mtl_sel;
@@ -34,6 +35,10 @@ struct mtl_size {
     uint64_t width, height, depth;
 };
 
+struct mtl_version {
+    int64_t major, minor, patch;
+};
+
 /* Kinds of receiver, for the check of encodings. */
 enum {
     MTL_ON_NONE = 0,
@@ -48,10 +53,15 @@ enum {
     MTL_ON_EVENT = 1 << 8,
     MTL_ON_LIBRARY = 1 << 9,
     MTL_ON_PIPELINE = 1 << 10,
+    MTL_ON_PROCESS = 1 << 11,
+    MTL_ON_PLAIN_EVENT = 1 << 12,
+    MTL_ON_RESIDENCY = 1 << 13,
     MTL_ON_ENCODERS = MTL_ON_BLIT | MTL_ON_COMPUTE,
     MTL_ON_OWNED = MTL_ON_BUFFER | MTL_ON_QUEUE,
-    MTL_ON_LABELED = MTL_ON_BUFFER | MTL_ON_QUEUE | MTL_ON_COMMANDS | MTL_ON_EVENT,
-    MTL_ON_ALL = MTL_ON_DEVICE | MTL_ON_BUFFER | MTL_ON_QUEUE | MTL_ON_COMMANDS | MTL_ON_ENCODERS,
+    MTL_ON_LABELED =
+        MTL_ON_BUFFER | MTL_ON_QUEUE | MTL_ON_COMMANDS | MTL_ON_EVENT | MTL_ON_PLAIN_EVENT,
+    MTL_ON_ALL = MTL_ON_DEVICE | MTL_ON_BUFFER | MTL_ON_QUEUE | MTL_ON_COMMANDS | MTL_ON_ENCODERS |
+                 MTL_ON_PROCESS,
 };
 
 /* --- selectors: MTL_SEL_name indexes mtl.sel -------------------------------------------------- */
@@ -84,16 +94,20 @@ struct mtl_runtime {
     mtl_id (*retain)(mtl_id object);
     void (*release)(mtl_id object);
     void *stack_block_class; /* &_NSConcreteStackBlock */
-    mtl_id string_class, listener_class;
+    mtl_id string_class, listener_class, process_class, residency_class;
     mtl_id (*copy_all_devices)(void);
     const mtl_id *error_domain; /* of command buffers: a constant NSString; NULL: there is none */
+    pid_t process;              /* that loaded it: no other may use it */
     char why[160];              /* not empty: Metal cannot be used, and why */
 };
 
 extern struct mtl_runtime ferry__mtl;
 
-/* Loads Metal on the first call; true: ferry__mtl is complete. Else ferry__mtl.why says why not. */
+/* Loads Metal on the first call; true: ferry__mtl is complete. Else ferry__mtl_why() says why not.
+ * Never true in a child of the process that loaded it: the Objective-C runtime aborts there. */
 bool ferry__mtl_load(void);
+const char *ferry__mtl_why(void);
+bool ferry__mtl_is_child(void); /* nothing may be sent, not even a release */
 
 /* Compares what the list says of these receivers with object's own methods. False: why (of size
  * bytes) names the selector and both encodings, or the one that is missing. */

@@ -27,7 +27,7 @@ static bool check_commands(struct metal_queue *queue, char *why)
     return right;
 }
 
-enum ferry_status ferry__metal_queue_open(struct metal_state *state, mtl_id wrapped, char *why)
+static enum ferry_status open_queue(struct metal_state *state, mtl_id wrapped, char *why)
 {
     struct metal_queue *queue = &state->queues[state->queue_count++];
     queue->state = state;
@@ -47,8 +47,32 @@ enum ferry_status ferry__metal_queue_open(struct metal_state *state, mtl_id wrap
     return FERRY_OK;
 }
 
+/* What orders our queues among themselves is the GPU's alone. The host cannot signal that: where a
+ * command buffer failed, a queue of its own does, since its own queue may be waiting. */
+static enum ferry_status open_order(struct metal_state *state, char *why)
+{
+    state->repair = mtl_new_queue(state->device, METAL_QUEUES_MAX * METAL_COMMANDS_MAX);
+    bool all = state->repair != NULL;
+    for (unsigned i = 0; i < state->queue_count && all; i++)
+        all = (state->queues[i].own = mtl_new_event(state->device)) != NULL;
+    return all ? FERRY_OK
+               : ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why, "Metal gave no %s",
+                                  state->repair ? "event" : "command queue");
+}
+
+enum ferry_status ferry__metal_queues_open(struct metal_state *state, unsigned count,
+                                           mtl_id wrapped, char *why)
+{
+    count = !count || wrapped ? 1 : count < METAL_QUEUES_MAX ? count : METAL_QUEUES_MAX;
+    enum ferry_status status = FERRY_OK;
+    for (unsigned i = 0; i < count && !status; i++)
+        status = open_queue(state, wrapped, why);
+    return status || count == 1 ? status : open_order(state, why);
+}
+
 void ferry__metal_queue_close(struct metal_queue *queue)
 {
+    mtl_release(queue->own);
     mtl_release(queue->event);
     mtl_release(queue->queue);
 }
@@ -111,9 +135,11 @@ static bool encode_commands(struct encoding *encoding, const struct ferry__submi
     };
     for (size_t i = 0; i < info->count; i++) {
         const struct ferry__command *command = &info->commands[i];
-        if (!open_encoder(encoding, command->engine))
+        const enum ferry__engine engine =
+            encoding->state->all_kernels ? FERRY__ENGINE_KERNEL : command->engine;
+        if (!open_encoder(encoding, engine))
             return false;
-        encode[command->engine][command->kind](encoding->state, encoding->encoder, command);
+        encode[engine][command->kind](encoding->state, encoding->encoder, command);
     }
     return true;
 }
@@ -135,15 +161,28 @@ static bool encode_synchronize(struct encoding *encoding, const struct ferry__su
     return true;
 }
 
+/* What a queue did itself is behind it anyway. */
+static void encode_waits(const struct encoding *encoding, const struct metal_queue *queue,
+                         const struct ferry__submission_info *info)
+{
+    for (size_t i = 0; i < info->wait_count; i++) {
+        const struct ferry_sync *wait = &info->waits[i];
+        const struct metal_queue *other = ferry__metal_queue_of(encoding->state, wait->event);
+        if (other != queue)
+            mtl_encode_wait(encoding->commands, other ? other->own : (mtl_id)(uintptr_t)wait->event,
+                            wait->value);
+    }
+}
+
 static bool encode(struct encoding *encoding, struct metal_queue *queue,
                    const struct ferry__submission_info *info)
 {
-    for (size_t i = 0; i < info->wait_count; i++)
-        mtl_encode_wait(encoding->commands, (mtl_id)(uintptr_t)info->waits[i].event,
-                        info->waits[i].value);
+    encode_waits(encoding, queue, info);
     bool encoded = encode_commands(encoding, info) && encode_synchronize(encoding, info);
     end_encoder(encoding);
-    if (encoded)
+    if (encoded && queue->own)
+        mtl_encode_signal(encoding->commands, queue->own, info->value);
+    if (encoded && atomic_load(&encoding->state->external))
         mtl_encode_signal(encoding->commands, queue->event, info->value);
     return encoded;
 }

@@ -30,7 +30,7 @@ enum metal_kernel { METAL_KERNEL_COPY, METAL_KERNEL_FILL, METAL_KERNEL_COUNT };
 /* One buffer: ferry__memory.native. */
 struct metal_memory {
     mtl_id buffer;
-    bool managed;
+    bool managed, resident;        /* resident: in the set */
     bool read_back;                /* managed, and the host reads what the device writes there */
     _Atomic uint64_t synchronized; /* the number of the last submission that synchronizes it */
 };
@@ -48,10 +48,12 @@ struct metal_submission {
 
 struct metal_queue {
     struct metal_state *state;
-    mtl_id queue, event;
+    mtl_id queue;
+    mtl_id event; /* shared: the user's; signalled once there is external work */
+    mtl_id own;   /* what our other queues wait for; NULL: there are none */
     struct metal_submission *first, *last; /* in flight, in the order of their values */
     unsigned in_flight, limit;
-    bool failed; /* some command buffer failed, so that the event may have to be raised by us */
+    atomic_bool failed; /* some command buffer did: its events may have to be raised by us */
     _Atomic uint64_t completed;
 };
 
@@ -59,6 +61,7 @@ struct metal_queue {
 struct metal_event {
     mtl_id event;
     uint64_t notified; /* the value that we asked to be told of last */
+    uint64_t asked;    /* the highest of them */
     struct metal_event *next;
 };
 
@@ -70,25 +73,35 @@ struct metal_state {
     mtl_id label;                /* of command buffers */
     void (*release)(void *user); /* of what was wrapped; NULL: none */
     void *release_user;
+    uint64_t import_page; /* 0: no imports */
+    bool all_kernels;     /* kernels carry out what blits could */
     mtl_id pipelines[METAL_KERNEL_COUNT];
     uint64_t group_threads;
     mtl_id listener;
     unsigned queue_count;
     struct metal_queue queues[METAL_QUEUES_MAX];
+    mtl_id repair;                /* a queue that only signals; NULL: there is one queue */
+    atomic_int repairs_failed;    /* in a row */
+    atomic_bool external;         /* somebody else may look at the queues' shared events */
     _Atomic uint64_t submissions; /* numbers for metal_memory.synchronized */
     atomic_bool lost;
 
+    pthread_mutex_t residency_lock; /* a leaf: the set */
+    pthread_mutex_t raise_lock;     /* a leaf: raising events, so that none is lowered; closed */
+    bool closed;
     pthread_mutex_t lock; /* the queues' lists and counts, the events, all below */
     pthread_cond_t changed;
     struct metal_event *events;
     uint64_t changes; /* grows with everything that a wait may be waiting for */
     bool woken;
-    bool drained; /* the wait for a lost device's work was made, and is not made again */
+    mtl_id residency; /* a set of all our memory; NULL: none */
+    bool drained;     /* the wait for a lost device's work was made, and is not made again */
 };
 
 /* list.c: all in a pool, but for the last */
 enum metal_class ferry__metal_class(mtl_id device);
 bool ferry__metal_is_unified(mtl_id device);
+bool ferry__metal_is_macos(int64_t major); /* or newer */
 uint64_t ferry__metal_page_size(mtl_id device);
 uint64_t ferry__metal_max_buffer(mtl_id device);
 void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info);
@@ -101,8 +114,12 @@ int ferry__metal_choice(const char *variable, const char *const *names, int coun
 /* device.c */
 extern const struct ferry__driver ferry__metal_driver;
 
-/* Compiles the kernels; without them why says why not, and the device works all the same. */
-bool ferry__metal_kernels_make(struct metal_state *state, char *why);
+/* kernel.c: compiled by a thread of their own; without them the device works all the same. Between
+ * begin (NULL: why says why not) and end the opening goes on; end waits, but not for ever. */
+struct metal_compilation;
+struct metal_compilation *ferry__metal_kernels_begin(mtl_id device, char *why);
+bool ferry__metal_kernels_end(struct metal_state *state, struct metal_compilation *compilation,
+                              char *why);
 void ferry__metal_kernel_copy(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
 void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
@@ -111,6 +128,10 @@ void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
 /* calibrate.c: copies by each engine and compares their times. Waits; at open only, in a pool. */
 enum metal_faster { METAL_FASTER_UNKNOWN, METAL_FASTER_BLIT, METAL_FASTER_KERNEL };
 enum metal_faster ferry__metal_calibrate(struct metal_state *state);
+
+/* imports.c: whether the GPU sees the memory that it imports. Moves bytes, and waits; at open only,
+ * in a pool. */
+bool ferry__metal_can_import(struct metal_state *state, uint64_t page);
 
 /* memory.c */
 enum ferry_status ferry__metal_memory_alloc(void *state, enum ferry__use use, uint64_t size,
@@ -125,19 +146,34 @@ enum ferry_status ferry__metal_invalidate(void *state, const struct ferry__memor
                                           uint64_t offset, uint64_t size);
 uint64_t ferry__metal_memory_available(void *state);
 
+/* residency.c: what is in the set stays resident while the queues run, and need not be made so for
+ * each command buffer. All in a pool. */
+void ferry__metal_residency_open(struct metal_state *state, bool foreign_queue);
+void ferry__metal_residency_close(struct metal_state *state);
+void ferry__metal_residency_add(struct metal_state *state, mtl_id buffer);
+void ferry__metal_residency_remove(struct metal_state *state, mtl_id buffer);
+
 /* queue.c */
-enum ferry_status ferry__metal_queue_open(struct metal_state *state, mtl_id wrapped, char *why);
+/* count queues, or the one that is wrapped. */
+enum ferry_status ferry__metal_queues_open(struct metal_state *state, unsigned count,
+                                           mtl_id wrapped, char *why);
 void ferry__metal_queue_close(struct metal_queue *queue);
 enum ferry_status ferry__metal_submit(void *state, const struct ferry__submission_info *info,
                                       char *why);
 
 /* completion.c */
+void ferry__metal_lose(struct metal_state *state, const char *why); /* in a pool */
 void ferry__metal_submission_release(struct metal_submission *submission);
 struct mtl_closure ferry__metal_completed_closure(struct metal_submission *submission);
 /* After a loss: waits a few seconds for what is still running to end. */
 void ferry__metal_drain(struct metal_state *state);
 
 /* event.c */
+/* Raises a shared event to the value. In a pool, as the next. */
+void ferry__metal_raise(struct metal_state *state, mtl_id event, uint64_t value);
+/* Has the GPU signal what command buffers that failed did not, between our queues. */
+void ferry__metal_repair(struct metal_state *state);
+struct metal_queue *ferry__metal_queue_of(struct metal_state *state, uint64_t event);
 uint64_t ferry__metal_completed(void *state, uint64_t event);
 void ferry__metal_wait_any(void *state, const struct ferry_sync *points, size_t count,
                            uint64_t timeout_ns);

@@ -20,8 +20,8 @@
 enum metalsim_machine {
     METALSIM_APPLE,       /* Apple GPU: unified memory, 16 KiB pages for imports */
     METALSIM_INTEL,       /* integrated Intel: unified, 4 KiB pages */
-    METALSIM_AMD,         /* discrete: managed storage, no imports of shared memory */
-    METALSIM_PARAVIRTUAL, /* a virtual Mac: unified, no imports */
+    METALSIM_AMD,         /* discrete: no imports of shared memory */
+    METALSIM_PARAVIRTUAL, /* a virtual Mac: unified; before macOS 15 imports of files are stale */
     METALSIM_MACHINES
 };
 
@@ -47,13 +47,23 @@ enum metalsim_rule {
     METALSIM_BLOCK = 18,      /* flags, description and signature of a block */
     METALSIM_COUNTS = 19,     /* how many of what: metalsim_counts */
     METALSIM_THREADS = 20,    /* one thread at a time in a command buffer and its encoders */
+    METALSIM_FORK = 21,       /* nothing in a child of the process that loaded Metal */
+    METALSIM_BLIT_ONLY = 22,  /* Apple GPUs: no command buffer of blits alone between kernels' */
+    METALSIM_RESIDENCY = 23,  /* what a residency set is told takes effect at its commit */
     METALSIM_RULES
 };
 
 /* An option of newBufferWithLength: that only the simulator has: the buffer is a heap's. */
 #define METALSIM_OPTION_HEAP 0x10000u
 
-enum metalsim_import { METALSIM_IMPORT_AS_MACHINE, METALSIM_IMPORT_NIL, METALSIM_IMPORT_LENGTH_0 };
+enum metalsim_import {
+    METALSIM_IMPORT_AS_MACHINE,
+    METALSIM_IMPORT_NIL,
+    METALSIM_IMPORT_LENGTH_0,
+    METALSIM_IMPORT_STALE,       /* accepted; the GPU reads what it read first, for ever */
+    METALSIM_IMPORT_LOST,        /* accepted; what the GPU writes never comes to the host */
+    METALSIM_IMPORT_STALE_FILES, /* STALE, but only of mapped files */
+};
 
 struct metalsim_config {
     enum metalsim_machine machine;
@@ -61,6 +71,9 @@ struct metalsim_config {
     bool record;          /* breaches are counted; else the first one aborts */
     bool loose_alignment; /* Apple GPUs as they are: any offset and size */
     bool no_shared;       /* discrete: shared buffers are nil */
+    bool loose_blits;     /* blits alone between kernels, and no hang: who measures, or has luck */
+    bool no_residency;    /* residency sets are nil */
+    unsigned macos;       /* its major version; 0: 15 */
     bool disorder;        /* command buffers of a queue complete in any order */
     enum metalsim_import import;
     uint64_t memory;       /* recommendedMaxWorkingSetSize, and all there is; 0: 8 GiB */
@@ -72,6 +85,7 @@ struct metalsim_config {
     const char *retyped;   /* this selector has encoding in place of its own */
     const char *encoding;
     bool bad_kernels;    /* newLibraryWithSource fails */
+    bool hung_compiler;  /* newLibraryWithSource does not return before metalsim_end_hang */
     bool twins;          /* all devices are one GPU, seen through several objects */
     bool foreign_errors; /* of failing command buffers, in a domain that is not their own */
 };
@@ -80,6 +94,8 @@ struct metalsim_config {
 struct metalsim_counts {
     uint64_t messages, constructors, command_buffers, commits, blit_encoders, compute_encoders;
     uint64_t copies, fills, synchronizes, dispatches, waits, signals, imports, did_modifies;
+    uint64_t plain_signals, plain_waits; /* of events that are not shared; not among signals */
+    uint64_t residency_sets, residency_commits, resident; /* resident: buffers, now */
     uint64_t bytes, truncations, lowered, handlers, disposed, kernel_threads;
     uint64_t most_out; /* command buffers of one queue, made and not completed, at once */
     uint64_t live_objects, live_buffers; /* now, without the devices */
@@ -97,6 +113,8 @@ METALSIM_API void metalsim_fail_constructor(uint64_t n);
 /* The n-th command buffer committed from now on ends with this NSError code after a part of its
  * work, and so do the next victims ones. */
 METALSIM_API void metalsim_fail_commands(uint64_t n, int code, unsigned victims);
+
+METALSIM_API void metalsim_end_hang(void);
 
 /* Writes a line for each live object to stderr. */
 METALSIM_API void metalsim_print_live(void);

@@ -22,6 +22,9 @@ void client_end(struct client *client);
 /* Since the last call exactly this rule was broken, this often. */
 void assert_broken(enum metalsim_rule rule, uint64_t times);
 
+/* Like assert_broken, for what a child of this process reported. */
+void note_broken(enum metalsim_rule rule);
+
 void commit_and_wait(mtl_id commands);
 void copy_once(struct client *c, mtl_id src, uint64_t from, mtl_id dst, uint64_t to, uint64_t size);
 mtl_id own_device(unsigned index); /* retained */

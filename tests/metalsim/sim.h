@@ -21,7 +21,11 @@ enum sim_kind {
     SIM_BLIT,
     SIM_COMPUTE,
     SIM_EVENT,
+    SIM_PLAIN_EVENT,
     SIM_LISTENER,
+    SIM_PROCESS,
+    SIM_DESCRIPTOR,
+    SIM_RESIDENCY,
     SIM_LIBRARY,
     SIM_FUNCTION,
     SIM_PIPELINE,
@@ -88,8 +92,11 @@ void sim_release(void *object);
 void *sim_autorelease(void *object);
 void *sim_own_pool_push(void); /* for the simulator's own releases, on any thread */
 void sim_own_pool_pop(void *pool);
+extern atomic_bool sim_forked; /* this is a child of the process that loaded Metal */
 void sim_breach(enum metalsim_rule rule, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+void sim_check_process(const char *what);
 
 /* Round each method of a single-threaded object. */
 void sim_enter(void *object);
@@ -154,7 +161,6 @@ struct sim_error *sim_error_make(int code);         /* +1, of a command buffer *
 struct sim_error *sim_error_text(const char *text); /* +1, of anything else */
 extern const struct sim_method sim_string_methods[], sim_string_class_methods[];
 extern const struct sim_method sim_array_methods[], sim_error_methods[];
-extern const struct sim_method sim_listener_class_methods[];
 void sim_string_dealloc(struct sim_object *object);
 void sim_array_dealloc(struct sim_object *object);
 
@@ -179,7 +185,9 @@ struct sim_buffer {
     uint64_t length, mapped, options, storage;
     unsigned char *gpu, *cpu; /* one and the same unless managed; cpu NULL: private */
     unsigned char *told;      /* managed: what the CPU's bytes were when Metal last knew of them */
-    bool imported;
+    unsigned char
+        *then; /* imports that are stale: what was there; that are lost: what is written */
+    bool imported, lost, seen;
     int opened;  /* commands that run on it: private memory is accessible while over 0 */
     int writers; /* commands that write it now */
     int synchronizing;
@@ -194,6 +202,8 @@ mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length
                          mtl_block deallocator);
 /* The GPU's bytes, until closed. */
 unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write);
+/* The bytes of an opened one: of an import that is stale or lost, not what the host has. */
+unsigned char *sim_buffer_view(const struct sim_buffer *buffer, bool to_write);
 void sim_buffer_close(struct sim_buffer *buffer, bool to_write);
 void sim_buffer_synchronize(struct sim_buffer *buffer);
 
@@ -226,6 +236,7 @@ struct sim_queue {
     struct sim_device *device;
     struct sim_worker *worker;
     uint64_t maximum, out, uncommitted;
+    bool computed, blit_only; /* what was committed: kernels; blits alone, since the kernels */
 };
 
 enum sim_status {
@@ -280,6 +291,7 @@ struct sim_commands *sim_encoding(struct sim_encoder *encoder, const char *what)
 void sim_keep(struct sim_commands *commands, void *object);
 
 struct sim_event;
+struct sim_listener;
 
 /* --- carrying out (sim_execute.c) ------------------------------------------------------------- */
 
@@ -287,8 +299,9 @@ struct sim_worker *sim_worker_start(void);
 void sim_worker_stop(struct sim_worker *worker);
 void sim_commit(struct sim_commands *commands);
 bool sim_on_handler_thread(void);
-void sim_notify_later(mtl_block block, struct sim_event *event, uint64_t value); /* locked */
-void sim_stop_threads(void); /* all work is done */
+void sim_notify_later(mtl_block block, struct sim_listener *listener, struct sim_event *event,
+                      uint64_t value); /* locked */
+void sim_stop_threads(void);           /* all work is done */
 
 /* --- events (sim_event.c) --------------------------------------------------------------------- */
 
@@ -296,13 +309,39 @@ struct sim_event {
     struct sim_object object;
     struct sim_device *device;
     uint64_t value;
-    struct sim_notification *notifications;
 };
+
+/* What is asked for waits at the listener's port, also when its event is gone. */
+struct sim_listener {
+    struct sim_object object;
+    struct sim_notification *notifications;
+    unsigned pending; /* those, and the ones on their way */
+    struct sim_listener *next;
+};
+
+extern const struct sim_method sim_listener_class_methods[];
+void sim_listener_dealloc(struct sim_object *object);
+mtl_id sim_plain_event_new(struct sim_device *device);
+extern const struct sim_method sim_plain_event_methods[];
 
 extern const struct sim_method sim_event_methods[];
 void sim_event_dealloc(struct sim_object *object);
 mtl_id sim_event_new(struct sim_device *device);
 void sim_event_raise(struct sim_event *event, uint64_t value);
+
+/* --- residency sets, the process (sim_residency.c) --------------------------------------------- */
+
+struct sim_residency {
+    struct sim_object object;
+    struct sim_device *device;
+    struct sim_buffer **now, **next; /* each retained: as committed, and as told since */
+    size_t now_count, next_count;
+};
+
+extern const struct sim_method sim_descriptor_class_methods[], sim_residency_methods[];
+extern const struct sim_method sim_process_class_methods[], sim_process_methods[];
+mtl_id sim_residency_new(struct sim_device *device, mtl_id descriptor, mtl_id *error);
+void sim_residency_dealloc(struct sim_object *object);
 
 /* --- kernels (sim_kernel.c) ------------------------------------------------------------------- */
 

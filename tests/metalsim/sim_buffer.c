@@ -2,6 +2,8 @@
 #include "sim.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -37,8 +39,6 @@ static bool options_allowed(uint64_t options)
 {
     uint64_t storage = options >> 4 & 0xf;
     bool discrete = sim.config.machine == METALSIM_AMD;
-    if (storage == MTL_STORAGE_MANAGED && sim.config.machine == METALSIM_APPLE)
-        sim_breach(METALSIM_STORAGE, "managed storage on an Apple GPU");
     if (storage > MTL_STORAGE_PRIVATE)
         sim_breach(METALSIM_STORAGE, "storage mode %d of a buffer", (int)storage);
     if (storage == MTL_STORAGE_PRIVATE && (options & 0xf))
@@ -126,6 +126,45 @@ static bool is_mapped(const struct sim_buffer *buffer)
     return true;
 }
 
+/* The virtual GPU of macOS 14 and older takes mappings of files, and does not look at them again. */
+static enum metalsim_import import_kind(void)
+{
+    const bool old = sim.config.machine == METALSIM_PARAVIRTUAL && sim.config.macos < 15;
+    return sim.config.import == METALSIM_IMPORT_AS_MACHINE && old ? METALSIM_IMPORT_STALE_FILES
+                                                                  : sim.config.import;
+}
+
+static bool is_file(const void *start)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    bool found = false, file = false;
+    while (maps && !found && fgets(line, sizeof line, maps)) {
+        uintptr_t begin, end;
+        unsigned long inode;
+        found =
+            sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %lu", &begin, &end, &inode) == 3 &&
+            (uintptr_t)start >= begin && (uintptr_t)start < end;
+        file = found && inode;
+    }
+    if (maps)
+        fclose(maps);
+    return file;
+}
+
+/* A store of its own for an import that is stale from its first use on, or lost. */
+static void take_then(struct sim_buffer *buffer)
+{
+    const enum metalsim_import kind = import_kind();
+    const bool stale = kind == METALSIM_IMPORT_STALE ||
+                       (kind == METALSIM_IMPORT_STALE_FILES && is_file(buffer->cpu));
+    if (!stale && kind != METALSIM_IMPORT_LOST)
+        return;
+    buffer->mapped = round_up(buffer->length, 4096);
+    buffer->then = map(buffer->mapped, PROT_READ | PROT_WRITE);
+    buffer->lost = !stale;
+}
+
 mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length, uint64_t options,
                          mtl_block deallocator)
 {
@@ -135,8 +174,7 @@ mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length
                    (unsigned long)length, (unsigned long)page);
         return NULL;
     }
-    bool refuses = sim.config.machine == METALSIM_PARAVIRTUAL ||
-                   (sim.config.machine == METALSIM_AMD && !(options & MTL_OPTION_MANAGED));
+    bool refuses = sim.config.machine == METALSIM_AMD && !(options & MTL_OPTION_MANAGED);
     /* A single page is the driver's own question whether imports work at all. */
     refuses |= length > page && sim_counts_down(&sim.fail_import);
     if (sim_constructor_fails() || refuses || sim.config.import == METALSIM_IMPORT_NIL ||
@@ -149,6 +187,8 @@ mtl_id sim_buffer_import(struct sim_device *device, void *bytes, uint64_t length
         buffer->deallocator = sim_block_copy(deallocator, "v24@?0^v8Q16");
     if (!is_mapped(buffer))
         sim_breach(METALSIM_IMPORT, "an import of memory that is not mapped");
+    else
+        take_then(buffer);
     sim_lock();
     sim.counts.imports++;
     sim_unlock();
@@ -174,6 +214,8 @@ void sim_buffer_dealloc(struct sim_object *object)
         sim_breach(METALSIM_LIFETIME, "a buffer dies while commands run on it");
     if (buffer->imported) {
         end_import(buffer);
+        if (buffer->then)
+            munmap(buffer->then, buffer->mapped);
     } else {
         if (buffer->gpu)
             munmap(buffer->gpu, buffer->mapped);
@@ -198,6 +240,11 @@ static bool meets_locked(const struct sim_buffer *buffer)
     return buffer->synchronizing && buffer->writers;
 }
 
+unsigned char *sim_buffer_view(const struct sim_buffer *buffer, bool to_write)
+{
+    return buffer->then && to_write == buffer->lost ? buffer->then : buffer->gpu;
+}
+
 unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
 {
     if (buffer->imported && !is_mapped(buffer)) {
@@ -209,10 +256,14 @@ unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
     if (buffer->opened++ == 0 && buffer->storage == MTL_STORAGE_PRIVATE)
         mprotect(buffer->gpu, buffer->mapped, PROT_READ | PROT_WRITE);
     buffer->writers += to_write;
+    if (buffer->then && !buffer->lost && !to_write && !buffer->seen) {
+        memcpy(buffer->then, buffer->cpu, buffer->length);
+        buffer->seen = true;
+    }
     bool meets = meets_locked(buffer);
     sim_unlock();
     if (!meets)
-        return buffer->gpu;
+        return sim_buffer_view(buffer, to_write);
     sim_buffer_close(buffer, to_write);
     sim_breach(METALSIM_MANAGED, "a write of a buffer that another queue synchronizes");
     return NULL;

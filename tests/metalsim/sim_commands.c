@@ -100,6 +100,15 @@ static mtl_id queue_new_unretained(mtl_id self, mtl_sel cmd)
     return make_commands(self, false);
 }
 
+static void queue_add_residency_set(mtl_id self, mtl_sel cmd, mtl_id set)
+{
+    (void)cmd;
+    struct sim_queue *queue = (struct sim_queue *)self;
+    struct sim_residency *residency = sim_check(set, SIM_RESIDENCY);
+    if (residency && !sim_same_device(residency->device, queue->device))
+        sim_breach(METALSIM_DEVICE, "a residency set of another device");
+}
+
 static mtl_id queue_device(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
@@ -116,6 +125,7 @@ const struct sim_method sim_queue_methods[] = {
     SIM_METHOD(new_commands_retained, queue_new_retained),
     SIM_METHOD(new_commands, queue_new_unretained),
     SIM_METHOD(owner_device, queue_device),
+    SIM_METHOD(add_residency_set, queue_add_residency_set),
     SIM_METHOD(set_label, any_set_label),
     {0, NULL},
 };
@@ -222,12 +232,36 @@ static void commands_add_completed(mtl_id self, mtl_sel cmd, mtl_block block)
     sim_leave(self);
 }
 
+/* On an Apple GPU command buffers of blits alone, between ones with kernels, may hang the channel
+ * that carries them. */
+static void check_blits(const struct sim_commands *commands)
+{
+    struct sim_queue *queue = commands->queue;
+    bool blits = false, computes = false;
+    for (size_t i = 0; i < commands->item_count; i++) {
+        const enum sim_item_kind kind = commands->items[i].kind;
+        computes |= kind == SIM_DISPATCH;
+        blits |= kind == SIM_COPY || kind == SIM_FILL;
+    }
+    if (sim.config.machine != METALSIM_APPLE || sim.config.loose_blits)
+        return;
+    sim_lock();
+    const bool hangs = computes && queue->blit_only;
+    queue->blit_only = !computes && (queue->blit_only || (blits && queue->computed));
+    queue->computed |= computes;
+    sim_unlock();
+    if (hangs)
+        sim_breach(METALSIM_BLIT_ONLY, "blits alone in a command buffer between kernels");
+}
+
 static void commands_commit(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
     sim_enter(self);
-    if (is_open((struct sim_commands *)self, "commit"))
+    if (is_open((struct sim_commands *)self, "commit")) {
+        check_blits((struct sim_commands *)self);
         sim_commit((struct sim_commands *)self);
+    }
     sim_leave(self);
 }
 
@@ -278,18 +312,33 @@ static double commands_end(mtl_id self, mtl_sel cmd)
     return ((struct sim_commands *)self)->end;
 }
 
+/* An MTLEvent is good for its own device only. */
+static bool check_event(const struct sim_commands *commands, mtl_id event)
+{
+    if (sim_is_alive(event) && ((struct sim_object *)event)->kind == SIM_PLAIN_EVENT) {
+        if (((struct sim_event *)event)->device == commands->queue->device)
+            return true;
+        sim_breach(METALSIM_DEVICE, "an MTLEvent of another device");
+        return false;
+    }
+    return sim_check(event, SIM_EVENT) != NULL;
+}
+
 static void encode_event(mtl_id self, mtl_id event, uint64_t value, enum sim_item_kind kind)
 {
     struct sim_commands *commands = (struct sim_commands *)self;
     sim_enter(self);
-    if (is_open(commands, "an event") && sim_check(event, SIM_EVENT)) {
+    if (is_open(commands, "an event") && check_event(commands, event)) {
+        const bool plain = ((struct sim_object *)event)->kind == SIM_PLAIN_EVENT;
         struct sim_item *item = sim_append(commands, kind);
         item->dst = event;
         item->value = value;
         sim_keep(commands, event);
         sim_lock();
-        sim.counts.waits += kind == SIM_WAIT;
-        sim.counts.signals += kind == SIM_SIGNAL;
+        sim.counts.waits += kind == SIM_WAIT && !plain;
+        sim.counts.signals += kind == SIM_SIGNAL && !plain;
+        sim.counts.plain_waits += kind == SIM_WAIT && plain;
+        sim.counts.plain_signals += kind == SIM_SIGNAL && plain;
         sim_unlock();
     }
     sim_leave(self);

@@ -70,6 +70,7 @@ static void configure(const struct metalsim_config *config)
     sim.config.memory = config->memory ? config->memory : 8ull << 30;
     sim.config.max_buffer = config->max_buffer ? config->max_buffer : 4ull << 30;
     sim.config.delay_us = config->delay_us ? config->delay_us : 50;
+    sim.config.macos = config->macos ? config->macos : 15;
     sim.random = config->seed ? config->seed : 1;
     sim.counts = (struct metalsim_counts){0};
     sim.fail_constructor = sim.fail_commands = 0;
@@ -125,6 +126,8 @@ METALSIM_API uint64_t metalsim_reset(const struct metalsim_config *config)
 /* A program that ends with live objects has leaked them, whatever else it says. */
 __attribute__((destructor)) static void end(void)
 {
+    if (atomic_load(&sim_forked))
+        return; /* what is alive is the parent's */
     sim_start();
     uint64_t objects = finish();
     if (!objects || getenv("METALSIM_LEAKS_ALLOWED"))
@@ -147,6 +150,14 @@ METALSIM_API const char *metalsim_last_breach(void)
     return sim.last_breach;
 }
 
+METALSIM_API void metalsim_end_hang(void)
+{
+    sim_lock();
+    sim.config.hung_compiler = false;
+    pthread_cond_broadcast(&sim.changed);
+    sim_unlock();
+}
+
 METALSIM_API void metalsim_fail_constructor(uint64_t n)
 {
     sim_lock();
@@ -167,6 +178,7 @@ METALSIM_API void metalsim_fail_commands(uint64_t n, int code, unsigned victims)
 
 METALSIM_API mtl_id MTLCopyAllDevices(void)
 {
+    sim_check_process("MTLCopyAllDevices");
     sim_start();
     sim_knobs_faults(false);
     if (sim_constructor_fails())
@@ -266,6 +278,18 @@ static mtl_id device_new_shared_event(mtl_id self, mtl_sel cmd)
     return sim_event_new((struct sim_device *)self);
 }
 
+static mtl_id device_new_event(mtl_id self, mtl_sel cmd)
+{
+    (void)cmd;
+    return sim_plain_event_new((struct sim_device *)self);
+}
+
+static mtl_id device_new_residency_set(mtl_id self, mtl_sel cmd, mtl_id descriptor, mtl_id *error)
+{
+    (void)cmd;
+    return sim_residency_new((struct sim_device *)self, descriptor, error);
+}
+
 static mtl_id device_new_library(mtl_id self, mtl_sel cmd, mtl_id source, mtl_id options,
                                  mtl_id *error)
 {
@@ -292,6 +316,8 @@ const struct sim_method sim_device_methods[] = {
     SIM_METHOD(new_buffer_no_copy, device_import),
     SIM_METHOD(new_queue, device_new_queue),
     SIM_METHOD(new_shared_event, device_new_shared_event),
+    SIM_METHOD(new_event, device_new_event),
+    SIM_METHOD(new_residency_set, device_new_residency_set),
     SIM_METHOD(new_library, device_new_library),
     SIM_METHOD(new_pipeline, device_new_pipeline),
     {0, NULL},

@@ -19,6 +19,7 @@ struct sim_worker {
 
 struct notice {
     mtl_block block;
+    struct sim_listener *listener;
     struct sim_event *event; /* retained */
     uint64_t value;
     struct notice *next;
@@ -28,6 +29,7 @@ struct notice {
 static struct {
     struct sim_commands *completed; /* the first is the oldest */
     struct notice *notices;
+    uint64_t in_flight; /* committed, and not let go */
     bool running, stop;
     pthread_t completion, notification;
     pthread_cond_t to_complete, to_notify;
@@ -126,8 +128,10 @@ static void run_item(struct sim_commands *commands, const struct sim_item *item,
     case SIM_SIGNAL: sim_event_raise(item->dst, item->value); break;
     case SIM_WAIT:
         sim_lock();
-        while (((struct sim_event *)item->dst)->value < item->value)
+        while (((struct sim_event *)item->dst)->value < item->value && !sim.removed)
             pthread_cond_wait(&sim.changed, &sim.lock);
+        if (((struct sim_event *)item->dst)->value < item->value)
+            commands->fail_code = MTL_ERROR_DEVICE_REMOVED;
         sim_unlock();
         break;
     }
@@ -283,6 +287,10 @@ static void let_go(struct sim_commands *commands)
     commands->kept_count = 0;
     sim_release(commands);
     sim_own_pool_pop(pool);
+    sim_lock();
+    threads.in_flight--;
+    pthread_cond_broadcast(&sim.changed);
+    sim_unlock();
 }
 
 /* The oldest; any, if completion has no order. */
@@ -349,9 +357,14 @@ static void *notify(void *argument)
         if (!notice)
             break;
         threads.notices = notice->next;
+        unsigned delay = (unsigned)(sim_random_locked() % (sim.config.delay_us + 1));
         sim_unlock();
+        usleep(delay);
         mtl_block block = notice->block;
         ((void (*)(mtl_block, void *, uint64_t))block->invoke)(block, notice->event, notice->value);
+        sim_lock();
+        notice->listener->pending--;
+        sim_unlock();
         _Block_release(block);
         void *pool = sim_own_pool_push();
         sim_release(notice->event);
@@ -373,10 +386,11 @@ static void start_threads_locked(void)
     start_thread(&threads.notification, notify, NULL);
 }
 
-void sim_notify_later(mtl_block block, struct sim_event *event, uint64_t value)
+void sim_notify_later(mtl_block block, struct sim_listener *listener, struct sim_event *event,
+                      uint64_t value)
 {
     struct notice *notice = malloc(sizeof *notice);
-    *notice = (struct notice){block, sim_retain(event), value, NULL};
+    *notice = (struct notice){block, listener, sim_retain(event), value, NULL};
     struct notice **link = &threads.notices;
     while (*link)
         link = &(*link)->next;
@@ -388,6 +402,8 @@ void sim_notify_later(mtl_block block, struct sim_event *event, uint64_t value)
 void sim_stop_threads(void)
 {
     sim_lock();
+    while (threads.in_flight) /* also what nobody waits for */
+        pthread_cond_wait(&sim.changed, &sim.lock);
     bool running = threads.running;
     threads.stop = true;
     pthread_cond_signal(&threads.to_complete);
@@ -429,6 +445,7 @@ void sim_commit(struct sim_commands *commands)
     sim_lock();
     start_threads_locked();
     commands->status = SIM_COMMITTED;
+    threads.in_flight++;
     commands->queue->uncommitted--;
     sim.counts.commits++;
     commands->fail_code = injected_failure_locked();

@@ -1,4 +1,4 @@
-/* NSString, NSArray, NSError and MTLSharedEventListener, as far as the driver uses them. */
+/* NSString, NSArray and NSError, as far as the driver uses them. */
 #include "sim.h"
 
 #include <stdio.h>
@@ -145,14 +145,3 @@ const struct sim_method sim_error_methods[] = {SIM_METHOD(error_code, error_code
                                                SIM_METHOD(error_domain, error_domain),
                                                SIM_METHOD(error_text, error_text),
                                                {0, NULL}};
-
-/* --- listeners -------------------------------------------------------------------------------- */
-
-static mtl_id listener_new(mtl_id self, mtl_sel cmd)
-{
-    (void)self, (void)cmd;
-    return sim_constructor_fails() ? NULL : sim_make(SIM_LISTENER);
-}
-
-const struct sim_method sim_listener_class_methods[] = {SIM_METHOD(class_new, listener_new),
-                                                        {0, NULL}};

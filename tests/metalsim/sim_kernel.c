@@ -42,7 +42,10 @@ static mtl_id refuse(mtl_id *error, const char *why)
 mtl_id sim_library_new(struct sim_device *owner, mtl_id source, mtl_id *error)
 {
     struct sim_string *text = sim_check(source, SIM_STRING);
-    sim_knobs_faults(true);
+    sim_lock();
+    while (sim.config.hung_compiler)
+        pthread_cond_wait(&sim.changed, &sim.lock);
+    sim_unlock();
     if (sim_constructor_fails() || sim.config.bad_kernels)
         return refuse(error, "program_source:1:1: error: simulated");
     if (!text || !strstr(text->text, kernels_text))
@@ -86,7 +89,7 @@ const struct sim_method sim_pipeline_methods[] = {SIM_METHOD(pipeline_threads, p
 
 static uchar *bound(const struct sim_dispatch *dispatch, int index)
 {
-    return dispatch->buffer[index]->gpu + dispatch->offset[index];
+    return sim_buffer_view(dispatch->buffer[index], index == 0) + dispatch->offset[index];
 }
 
 /* A range of a buffer that a kernel is to touch; false, and a breach, if it is not inside. */

@@ -10,6 +10,11 @@ enum knob {
     KNOB_INTEL,
     KNOB_AMD,
     KNOB_PARAVIRTUAL,
+    KNOB_MACOS,
+    KNOB_STALE_IMPORTS,
+    KNOB_LOST_IMPORTS,
+    KNOB_NO_RESIDENCY,
+    KNOB_LOOSE_BLITS,
     KNOB_DISORDER,
     KNOB_NO_SHARED,
     KNOB_BAD_KERNELS,
@@ -31,6 +36,11 @@ static const char *const names[KNOB_COUNT] = {
     [KNOB_INTEL] = "intel",
     [KNOB_AMD] = "amd",
     [KNOB_PARAVIRTUAL] = "paravirtual",
+    [KNOB_MACOS] = "macos",
+    [KNOB_STALE_IMPORTS] = "stale_imports",
+    [KNOB_LOST_IMPORTS] = "lost_imports",
+    [KNOB_NO_RESIDENCY] = "no_residency",
+    [KNOB_LOOSE_BLITS] = "loose_blits",
     [KNOB_DISORDER] = "disorder",
     [KNOB_NO_SHARED] = "no_shared",
     [KNOB_BAD_KERNELS] = "bad_kernels",
@@ -86,6 +96,12 @@ void sim_knobs_machine(struct metalsim_config *out)
                    : values[KNOB_AMD]         ? METALSIM_AMD
                    : values[KNOB_PARAVIRTUAL] ? METALSIM_PARAVIRTUAL
                                               : METALSIM_APPLE,
+        .import = values[KNOB_STALE_IMPORTS]  ? METALSIM_IMPORT_STALE
+                  : values[KNOB_LOST_IMPORTS] ? METALSIM_IMPORT_LOST
+                                              : METALSIM_IMPORT_AS_MACHINE,
+        .macos = (unsigned)values[KNOB_MACOS],
+        .no_residency = values[KNOB_NO_RESIDENCY],
+        .loose_blits = values[KNOB_LOOSE_BLITS],
         .devices = (unsigned)values[KNOB_DEVICES],
         .disorder = values[KNOB_DISORDER],
         .no_shared = values[KNOB_NO_SHARED],

@@ -37,6 +37,7 @@ static struct sim_object *quarantine[QUARANTINE]; /* the last dead, in a ring */
 static size_t quarantine_at;
 static pthread_key_t pool_key;
 _Atomic uint64_t sim_messages;
+atomic_bool sim_forked;
 
 /* --- breaches --------------------------------------------------------------------------------- */
 
@@ -56,6 +57,13 @@ void sim_breach(enum metalsim_rule rule, const char *format, ...)
         return;
     fprintf(stderr, "metalsim: rule %d is broken: %s\n", rule, text);
     abort();
+}
+
+/* Apple's runtime aborts in such a child. */
+void sim_check_process(const char *what)
+{
+    if (atomic_load_explicit(&sim_forked, memory_order_relaxed))
+        sim_breach(METALSIM_FORK, "%s in a child of the process that loaded Metal", what);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -134,6 +142,7 @@ static bool is_hidden(SEL selector)
 METALSIM_API void (*metalsim_lookup(id to, SEL selector))(void)
 {
     atomic_fetch_add_explicit(&sim_messages, 1, memory_order_relaxed);
+    sim_check_process(sel_getName(selector));
     if (!to)
         return metalsim_nothing;
     if (!is_class(to) && !sim_is_alive(to)) {
@@ -214,8 +223,16 @@ const struct sim_class sim_classes[SIM_KINDS] = {
                      sim_encoder_dealloc, sizeof(struct sim_encoder)},
     [SIM_EVENT] = {"MetalSimSharedEvent", sim_event_methods, NULL, sim_event_dealloc,
                    sizeof(struct sim_event)},
-    [SIM_LISTENER] = {"MTLSharedEventListener", NULL, sim_listener_class_methods, NULL,
-                      sizeof(struct sim_object)},
+    [SIM_PLAIN_EVENT] = {"MetalSimEvent", sim_plain_event_methods, NULL, sim_event_dealloc,
+                         sizeof(struct sim_event)},
+    [SIM_LISTENER] = {"MTLSharedEventListener", NULL, sim_listener_class_methods,
+                      sim_listener_dealloc, sizeof(struct sim_listener)},
+    [SIM_PROCESS] = {"NSProcessInfo", sim_process_methods, sim_process_class_methods, NULL,
+                     sizeof(struct sim_object)},
+    [SIM_DESCRIPTOR] = {"MTLResidencySetDescriptor", NULL, sim_descriptor_class_methods, NULL,
+                        sizeof(struct sim_object)},
+    [SIM_RESIDENCY] = {"MetalSimResidencySet", sim_residency_methods, NULL, sim_residency_dealloc,
+                       sizeof(struct sim_residency)},
     [SIM_LIBRARY] = {"MetalSimLibrary", sim_library_methods, NULL, sim_owned_dealloc,
                      sizeof(struct sim_pipeline)},
     [SIM_FUNCTION] = {"MetalSimFunction", NULL, NULL, sim_owned_dealloc,
@@ -233,9 +250,15 @@ static void add_methods(Class class, const struct sim_method *methods)
 
 static void exit_thread(void *pointer);
 
+static void note_fork(void)
+{
+    atomic_store(&sim_forked, true);
+}
+
 __attribute__((constructor)) static void make_classes(void)
 {
     pthread_key_create(&pool_key, exit_thread);
+    pthread_atfork(NULL, NULL, note_fork);
     Class root_class = objc_allocateClassPair(NULL, "NSObject", 0);
     class_addIvar(root_class, "isa", sizeof(Class), 3, "#");
     add_methods(root_class, root_methods);
@@ -329,11 +352,13 @@ void sim_release(void *pointer)
 
 METALSIM_API mtl_id objc_retain(mtl_id object)
 {
+    sim_check_process("objc_retain");
     return sim_retain(object);
 }
 
 METALSIM_API void objc_release(mtl_id object)
 {
+    sim_check_process("objc_release");
     sim_release(object);
 }
 
@@ -406,6 +431,7 @@ static void pool_add(struct pool_stack *stack, void *item)
 
 METALSIM_API void *objc_autoreleasePoolPush(void)
 {
+    sim_check_process("objc_autoreleasePoolPush");
     struct pool_stack *stack = pool_stack();
     pool_add(stack, NULL);
     return (void *)stack->count;

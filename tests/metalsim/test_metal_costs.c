@@ -100,7 +100,8 @@ static void test_small_uploads(void **state)
     }
 }
 
-/* Which engine copies between private buffers: on Apple GPUs the kernel, elsewhere the blit. */
+/* Which engine copies between private buffers and fills them: on Apple GPUs the kernel, from the
+ * first byte, elsewhere the blit. */
 static void test_engines(void **state)
 {
     (void)state;
@@ -116,11 +117,14 @@ static void test_engines(void **state)
         assert_int_equal(GREW(commits), 1);
         assert_int_equal(GREW(dispatches), kernel[machine]);
         assert_int_equal(GREW(copies), !kernel[machine]);
-        /* A small one is not worth an encoder of another kind. */
         before = after;
         assert_int_equal(ferry_copy_buffer(dst, src, 4096, 0, 0), FERRY_OK);
+        assert_int_equal(ferry_zero_buffer(dst), FERRY_OK);
         after = now(device);
-        assert_int_equal(GREW(copies), 1);
+        assert_int_equal(GREW(dispatches), kernel[machine] ? 2 : 0);
+        assert_int_equal(GREW(copies), !kernel[machine]);
+        assert_int_equal(GREW(fills), !kernel[machine]);
+        assert_int_equal(GREW(blit_encoders), kernel[machine] ? 0 : 2);
         ferry_buffer_destroy(src);
         ferry_buffer_destroy(dst);
         close_machine(device);
@@ -153,17 +157,18 @@ static void test_forced_engine(void **state)
  * a failing one decides nothing is. */
 static void test_calibration(void **state)
 {
+    enum { PROBES = 8 }; /* copies of a page that ask whether imports work: of memory, of a file */
     (void)state;
     for (int failing = 0; failing < 2; failing++) {
         ferry_device *device = NULL;
         assert_int_equal(metalsim_reset(&(struct metalsim_config){0}), 0);
-        metalsim_fail_commands(failing, 3, 5);
+        metalsim_fail_commands(failing ? PROBES + 1 : 0, 3, 5);
         setenv("FERRY_METAL_ENGINE", "calibrate", 1);
         const struct ferry_device_params params = {.name = "metal", .map_private = FERRY_MAP_NEVER};
         assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
         unsetenv("FERRY_METAL_ENGINE");
         struct metalsim_counts before = now(device), after;
-        assert_int_equal(before.copies, 3);
+        assert_int_equal(before.copies, 3 + PROBES);
         assert_int_equal(before.dispatches, 3);
         assert_int_equal(before.live_buffers, 0);
         size_t size = 2u << 20;

@@ -135,6 +135,7 @@ static void test_host_memory(void **unused)
         mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     unsigned char *page = host + (16384 - (uintptr_t)host % 16384) % 16384;
     char why[FERRY__WHY_MAX];
+    ferry_set_log(NULL, NULL, FERRY_LOG_NONE); /* the kernels that are missing */
     for (uint64_t n = 1;; n++) {
         start_machine(&(struct metalsim_config){0});
         ferry__alloc_fail_at(n);
@@ -145,6 +146,7 @@ static void test_host_memory(void **unused)
             assert_int_equal(status, FERRY_ERROR_OUT_OF_HOST_MEMORY);
         assert_int_equal(live(page, why), FERRY_OK);
     }
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
     assert_int_equal(metalsim_reset(&(struct metalsim_config){0}), 0);
     munmap(host, 65536);
 }
@@ -269,6 +271,33 @@ static void test_failing_commands(void **unused)
                 fail_one(c, disorder);
 }
 
+/* What is to tell another queue of a failure fails as well, some times. */
+static void test_failing_repair(void **unused)
+{
+    (void)unused;
+    struct world world;
+    start_machine(&(struct metalsim_config){0});
+    open_with(&world, (struct ferry__open_params){.queues = 2});
+    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__command command = fill(&m, 0, 4096, 1);
+    struct ferry__record records[2] = {{.status = FERRY_PENDING}, {.status = FERRY_PENDING}};
+    uint64_t event = 0;
+    assert_int_equal(driver->event_create(world.state, &event, world.why), FERRY_OK);
+    struct ferry_sync go = {event, 1}, first = {world.limits.queues[0].event, 1};
+    metalsim_fail_commands(1, MTL_ERROR_PAGE_FAULT, 0);
+    assert_int_equal(submit(&world, 0, &command, 1, &go, 1, &records[0]), FERRY_OK);
+    assert_int_equal(submit(&world, 1, &command, 1, &first, 1, &records[1]), FERRY_OK);
+    metalsim_fail_commands(1, MTL_ERROR_INTERNAL, 5);
+    driver->event_signal(world.state, event, 1);
+    wait_value(&world, 1, 1);
+    assert_int_equal(records[0].status, FERRY_ERROR_EXECUTION_FAILED);
+    assert_int_equal(records[1].status, FERRY_OK);
+    assert_int_equal(driver->status(world.state), FERRY_OK);
+    driver->event_destroy(world.state, event);
+    give(&world, &m);
+    close_world(&world);
+}
+
 /* Of another domain the code 11 is not that of a device that was removed. */
 static void test_foreign_error(void **unused)
 {
@@ -352,10 +381,15 @@ static void test_loss(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constructors),      cmocka_unit_test(test_host_memory),
-        cmocka_unit_test(test_no_kernels),        cmocka_unit_test(test_old_metal),
-        cmocka_unit_test(test_failing_commands),  cmocka_unit_test(test_foreign_error),
-        cmocka_unit_test(test_event_of_the_last), cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_constructors),
+        cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_no_kernels),
+        cmocka_unit_test(test_old_metal),
+        cmocka_unit_test(test_failing_commands),
+        cmocka_unit_test(test_foreign_error),
+        cmocka_unit_test(test_failing_repair),
+        cmocka_unit_test(test_event_of_the_last),
+        cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

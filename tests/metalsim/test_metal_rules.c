@@ -49,6 +49,11 @@ void assert_broken(enum metalsim_rule rule, uint64_t times)
     memcpy(before, now.breaches, sizeof before);
 }
 
+void note_broken(enum metalsim_rule rule)
+{
+    ever[rule]++;
+}
+
 void commit_and_wait(mtl_id commands)
 {
     mtl_commit(commands);

@@ -9,7 +9,8 @@
         void *: "v", mtl_id *: "@", mtl_id **: "^@", mtl_sel *: ":", mtl_block *: "@?",           \
         mtl_bool *: "B", uint8_t *: "C", uint64_t *: "Q", int64_t *: "q", double *: "d",          \
         void **: "^v", const void **: "r^v", const char **: "r*",                                 \
-        struct mtl_range *: "{_NSRange=QQ}", struct mtl_size *: "{?=QQQ}")
+        struct mtl_range *: "{_NSRange=QQ}", struct mtl_size *: "{?=QQQ}",   \
+        struct mtl_version *: "{?=qqq}")
 
 static const struct {
     const char *selector, *encoding, *letters[7];
