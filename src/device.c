@@ -498,6 +498,8 @@ enum ferry_status ferry_device_trim(ferry_device *device)
     ferry__staging_trim(device, &device->upload);
     ferry__staging_trim(device, &device->readback);
     ferry__files_trim(device);
+    if (device->driver->memory_settle)
+        device->driver->memory_settle(device->state);
     return FERRY_OK;
 }
 

@@ -20,9 +20,12 @@ struct entry {
     struct ferry_device_info info;
 };
 
-/* A better device has a lower rank: hardware, then the host, then software that plays a GPU. */
+/* A better device has a lower rank: hardware, then the host, then software that plays a GPU, then
+ * what is opened by its name only. */
 static int rank(const struct entry *entry)
 {
+    if (entry->driver->by_name_only)
+        return 3;
     if (entry->info.kind == FERRY_DEVICE_HOST)
         return 1;
     return entry->info.kind == FERRY_DEVICE_SOFTWARE ? 2 : 0;
@@ -62,9 +65,19 @@ static void insert(struct entry *entries, size_t count, const struct entry *entr
     entries[at] = *entry;
 }
 
-/* The best first; within a rank in the drivers' order. name: of its driver only, so that none other
- * is loaded; NULL: of all. */
-static struct entry *list_entries(const char *name, size_t *out_count)
+/* What a list is for. */
+enum listing { LISTING_ALL, LISTING_OPEN };
+
+static bool is_wanted(const struct ferry__driver *driver, enum listing listing, const char *name)
+{
+    if (listing == LISTING_ALL)
+        return true;
+    return name ? is_of(driver, name) : !driver->by_name_only;
+}
+
+/* The best first; within a rank in the drivers' order. To open one (name; NULL: the best) no driver
+ * is loaded that does not come into question. */
+static struct entry *list_entries(enum listing listing, const char *name, size_t *out_count)
 {
     struct ferry_device_info infos[LISTED_MAX];
     size_t drivers = 0;
@@ -77,7 +90,7 @@ static struct entry *list_entries(const char *name, size_t *out_count)
     }
     *out_count = 0;
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
-        if (name && !is_of(*driver, name))
+        if (!is_wanted(*driver, listing, name))
             continue;
         char why[FERRY__WHY_MAX] = "";
         memset(infos, 0, sizeof infos);
@@ -105,7 +118,7 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
     const enum ferry_status status = ferry__env_check();
     if (status)
         return status;
-    struct entry *entries = list_entries(NULL, &count);
+    struct entry *entries = list_entries(LISTING_ALL, NULL, &count);
     if (!entries)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (size_t i = 0; i < count && i < capacity; i++)
@@ -144,7 +157,7 @@ static enum ferry_status no_such_device(const char *name)
 {
     char names[NAMES_MAX];
     size_t count;
-    struct entry *entries = list_entries(NULL, &count);
+    struct entry *entries = list_entries(LISTING_ALL, NULL, &count);
     if (!entries)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     join_names(entries, count, names);
@@ -204,7 +217,7 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
     if (status)
         return status;
     const char *name = params->name ? params->name : name_from_environment();
-    struct entry *entries = list_entries(name, &count);
+    struct entry *entries = list_entries(LISTING_OPEN, name, &count);
     if (!entries)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     struct ferry_device_info info;

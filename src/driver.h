@@ -119,6 +119,7 @@ struct ferry__open_params {
 /* Failing functions write the reason to why, of FERRY__WHY_MAX bytes. state is what open gave. */
 struct ferry__driver {
     const char *name;
+    bool by_name_only; /* its devices are listed, and opened by their names only */
 
     /* Writes at most capacity entries, the driver's best first; returns how many there are. None:
      * why says the reason. Fills in everything but name, reason and paths. */
@@ -136,12 +137,22 @@ struct ferry__driver {
     enum ferry_status (*memory_alloc)(void *state, enum ferry__use use, uint64_t size,
                                       const char *label, struct ferry__memory *out_memory,
                                       char *why);
-    void (*memory_free)(void *state, struct ferry__memory *memory); /* imports too */
+    /* Imports too. What may wait for the device is done later, by a thread of the driver's. */
+    void (*memory_free)(void *state, struct ferry__memory *memory);
+
+    /* Waits until all that memory_free was given is given back. Optional: where that is at once. */
+    void (*memory_settle)(void *state);
 
     /* host and size are multiples of import_granularity. Every refusal is a normal outcome.
      * Optional: NULL if import_granularity is 0. */
     enum ferry_status (*host_import)(void *state, void *host, uint64_t size, bool read_only,
                                      struct ferry__memory *out_memory, char *why);
+
+    /* Host memory that others have made known to the device. OK: the device reaches all of it as it
+     * is, and memory_free leaves it so. INVALID_ARGUMENT: it is no host memory at all. UNSUPPORTED:
+     * neither, or out_memory is NULL. Optional. */
+    enum ferry_status (*host_find)(void *state, const void *host, uint64_t size,
+                                   struct ferry__memory *out_memory, char *why);
 
     /* For memory that is not coherent; offset and size are multiples of atom. Optional. */
     enum ferry_status (*flush)(void *state, const struct ferry__memory *memory, uint64_t offset,
@@ -163,7 +174,7 @@ struct ferry__driver {
     void (*wake)(void *state);
 
     /* Events for external work, starting at 0. event_signal raises one from the host, and does
-     * nothing where it has been raised that far. */
+     * nothing where it has been raised that far. NULL where has_events is false. */
     enum ferry_status (*event_create)(void *state, uint64_t *out_event, char *why);
     void (*event_destroy)(void *state, uint64_t event);
     void (*event_signal)(void *state, uint64_t event, uint64_t value);

@@ -1,5 +1,6 @@
 #include "internal.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -67,6 +68,20 @@ void ferry__region_unref(struct ferry_device *device, struct ferry__region *regi
     }
 }
 
+/* Memory that others have made known to the device is used as it is. */
+static enum ferry_status find_known(struct ferry_device *device, struct ferry__region *region,
+                                    const void *host, uint64_t size, char *why)
+{
+    if (!device->driver->host_find)
+        return FERRY_ERROR_UNSUPPORTED;
+    const enum ferry_status status =
+        device->driver->host_find(device->state, host, size, &region->memory, why);
+    region->imported = status == FERRY_OK;
+    if (!status)
+        region->memory_base = (unsigned char *)(uintptr_t)host;
+    return status;
+}
+
 /* Imports the pages around a range. */
 static enum ferry_status import_pages(struct ferry_device *device, struct ferry__region *region,
                                       const void *host, uint64_t size, char *why)
@@ -74,9 +89,14 @@ static enum ferry_status import_pages(struct ferry_device *device, struct ferry_
     const uint64_t grain = device->limits.import_granularity;
     const uintptr_t begin = (uintptr_t)host & ~(uintptr_t)(grain - 1);
     const uint64_t end = ferry__round_up((uint64_t)(uintptr_t)host + size, grain);
-    region->memory_base = (unsigned char *)begin;
-    const enum ferry_status status = device->driver->host_import(
-        device->state, region->memory_base, end - begin, region->read_only, &region->memory, why);
+    enum ferry_status status = find_known(device, region, host, size, why);
+    if (status == FERRY_ERROR_UNSUPPORTED) {
+        region->memory_base = (unsigned char *)begin;
+        status = device->driver->host_import(device->state, region->memory_base, end - begin,
+                                             region->read_only, &region->memory, why);
+        if (status == FERRY_ERROR_INVALID_ARGUMENT) /* no import is refused for what it is */
+            status = FERRY_ERROR_UNSUPPORTED;
+    }
     region->imported = status == FERRY_OK;
     if (region->imported)
         FERRY__ADD(&device->metrics, imports, 1);
@@ -105,6 +125,37 @@ enum ferry_status ferry__region_import(struct ferry_device *device, const void *
     }
     *out_region = region;
     return FERRY_OK;
+}
+
+enum ferry_status ferry__region_look(struct ferry_device *device, const void *host, uint64_t size,
+                                     struct ferry__region **out_region)
+{
+    /* Below this, a copy to staging costs no more than asking for the memory's bounds. */
+    enum { KNOWN_FROM = 16 << 10 };
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__region *region = NULL;
+    enum ferry_status status;
+    if (!device->driver->host_find)
+        return FERRY_OK;
+    if (size < KNOWN_FROM) {
+        status = device->driver->host_find(device->state, host, size, NULL, why);
+    } else if ((region = ferry__alloc(sizeof *region))) {
+        region->base = (unsigned char *)(uintptr_t)host;
+        region->size = size;
+        atomic_init(&region->refs, 1);
+        status = find_known(device, region, host, size, why);
+    } else {
+        status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+        snprintf(why, sizeof why, "no host memory for %zu bytes", sizeof *region);
+    }
+    if (!status) {
+        *out_region = region;
+        return FERRY_OK;
+    }
+    ferry__free(region);
+    if (status == FERRY_ERROR_UNSUPPORTED)
+        return FERRY_OK;
+    return ferry__fail(status, "%llu bytes: %s", (unsigned long long)size, why);
 }
 
 /* Puts a region in the table. */
@@ -271,7 +322,11 @@ enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t
     region->size = size;
     region->read_only = flags & FERRY_HOST_READ_ONLY;
     atomic_init(&region->refs, 1);
-    if (!device->limits.import_granularity || import_pages(device, region, memory, size, why))
+    if (device->limits.import_granularity)
+        status = import_pages(device, region, memory, size, why);
+    if (status == FERRY_ERROR_INVALID_ARGUMENT)
+        status = ferry__fail(status, "ferry_host_register: %s", why);
+    else if (status || !device->limits.import_granularity)
         status =
             ferry__fallback(device, &device->metrics.now.fallback_register,
                             "registered memory (%zu bytes at %p) is staged: %s", size, memory, why);
@@ -306,6 +361,9 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
     ferry__unlock(&device->host_lock);
     ferry__cancel_on(cancel);
     ferry__region_unref(device, region);
+    /* From here on the user may free it, or register it with others. */
+    if (device->driver->memory_settle)
+        device->driver->memory_settle(device->state);
     return FERRY_OK;
 }
 

@@ -123,6 +123,11 @@ struct ferry__region {
 /* The registered region that holds all of [host, host + size), with a reference; NULL: none. */
 struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
                                          uint64_t size);
+/* Looks at memory that is not in the table: others may have made it known to the device (a region, at
+ * *out_region), and what is no host memory is refused. Leaves *out_region as it is otherwise. */
+enum ferry_status ferry__region_look(struct ferry_device *device, const void *host, uint64_t size,
+                                     struct ferry__region **out_region);
+
 /* Imports the pages of a range for one transfer. */
 enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
                                        bool read_only, struct ferry__region **out_region);

@@ -234,8 +234,13 @@ void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket)
 static enum ferry_status take_region(struct ferry_device *device, struct ferry__item *item,
                                      struct ferry__path_question *question)
 {
-    item->region = ferry__region_find(device, item->host, item->size);
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    enum ferry_status status = FERRY_OK;
+    item->region = ferry__region_find(device, item->host, item->size);
+    if (!item->region)
+        status = ferry__region_look(device, item->host, item->size, &item->region);
+    if (status)
+        return status;
     if (item->region)
         question->registered = item->region->imported && (upload || !item->region->read_only);
     /* What the copy command could not carry from there goes through staging, whose phase is ours. */
