@@ -78,6 +78,9 @@ const struct config configs[] = {
 #ifdef SCHEDULE_VULKAN
 #include "vulkan.inc"
 #endif
+#ifdef SCHEDULE_CUDA
+#include "cuda.inc"
+#endif
 #ifdef SCHEDULE_METALSIM
 #include "configs_metalsim.inc"
 #endif

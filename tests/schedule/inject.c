@@ -48,6 +48,15 @@ static const struct config apple_losing = {ON_METAL("apple"), .losing = true};
 static const struct config amd = {ON_METAL("amd,disorder")};
 static const struct config amd_losing = {ON_METAL("amd"), .losing = true};
 
+/* On CUDA a loss is all that is open on a device. */
+#define ON_CUDA                                                             \
+    .name = "inject", .cuda = true, .knobs = "devices=2", .failing = true, \
+    .second_knobs = "devices=2",                                            \
+    .params = {.staging_budget = 16384, .queues = 2}
+
+static const struct config cuda = {ON_CUDA};
+static const struct config cuda_losing = {ON_CUDA, .losing = true};
+
 /* By what comes before the failure's name; then by whether the device is lost. */
 static const struct {
     const char *prefix;
@@ -55,6 +64,7 @@ static const struct {
 } scenarios[] = {
     {"metal-amd.", {&amd, &amd_losing}},
     {"metal.", {&apple, &apple_losing}},
+    {"cuda.", {&cuda, &cuda_losing}},
     {"", {&scenario, &losing}},
 };
 

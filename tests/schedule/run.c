@@ -164,7 +164,10 @@ static void set_knobs(const struct run *run, const char *knobs, const char *more
     char value[256];
     snprintf(value, sizeof value, "%s%s%s%sseed=%llu", knobs, knobs[0] ? "," : "",
              more != NULL ? more : "", more != NULL ? "," : "", (unsigned long long)run->seed);
-    setenv(run->config->metal ? "METALSIM" : "FERRY_HOST", value, 1);
+    setenv(run->config->metal  ? "METALSIM"
+           : run->config->cuda ? "STRICTCUDA"
+                               : "FERRY_HOST",
+           value, 1);
 }
 
 bool run_open(struct run *run, const char *more_knobs)
@@ -172,8 +175,10 @@ bool run_open(struct run *run, const char *more_knobs)
     const char *const knobs[DEVICES_MAX] = {run->config->knobs, run->config->second_knobs};
     static const char *const host_names[DEVICES_MAX] = {"host", "host:1"};
     static const char *const metal_names[DEVICES_MAX] = {"metal", "metal:1"};
+    static const char *const cuda_names[DEVICES_MAX] = {"cuda", "cuda:1"};
     static const char *const vulkan_names[DEVICES_MAX] = {"vulkan", "vulkan"};
     const char *const *names = run->config->metal    ? metal_names
+                               : run->config->cuda   ? cuda_names
                                : run->config->strict ? vulkan_names
                                                      : host_names;
     running = run;

@@ -41,6 +41,7 @@ struct config {
     bool shared;      /* the threads write the same buffers: shared.c */
     void (*work)(const struct ferry_external *external); /* NULL: vulkan_work */
     bool metal; /* on simulated Metal; the knobs are METALSIM, and one for both devices */
+    bool cuda;  /* on the strict CUDA; the knobs are STRICTCUDA's */
 };
 
 extern const struct config configs[];

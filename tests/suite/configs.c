@@ -71,6 +71,9 @@ const struct suite_config suite_configs[] = {
 #ifdef SUITE_STRICTVK
 #include "vulkan.inc"
 #endif
+#ifdef SUITE_CUDA
+#include "cuda.inc"
+#endif
 #ifdef SUITE_METAL
 #include "configs_metal.inc"
 #endif

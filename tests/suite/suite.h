@@ -36,6 +36,8 @@ struct suite_config {
                                    through; NULL: it is no Vulkan device */
     const char *strict;         /* its options */
     const char *engine;         /* FERRY_VULKAN_ENGINE; NULL: as it is */
+    const char *loses; /* the device that knobs lose; NULL: params.name. Where all that is open on
+                          a device is lost at once it is one that no test has open */
     struct ferry_device_params params;
     bool big;            /* also transfers over 4 GiB, which commit that much memory */
     bool retries_memory; /* its driver tries another kind of memory when one is refused */

@@ -135,6 +135,8 @@ ferry_device *open_queued(const char *more_knobs)
     params.map_private = FERRY_MAP_NEVER;
     if (params.path == FERRY_PATH_DIRECT)
         params.path = FERRY_PATH_STAGED;
+    if (suite->loses != NULL && more_knobs != NULL && strstr(more_knobs, "lose_at") != NULL)
+        params.name = suite->loses;
     return open_with(more_knobs, &params);
 }
 

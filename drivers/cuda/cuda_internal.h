@@ -1,0 +1,210 @@
+/*
+ * What the files of the CUDA driver share. libcuda is opened at run time, so every call goes through
+ * one table of functions; nothing links to it.
+ *
+ * loader.c  finds the functions, puts results into words
+ * list.c    the devices there are
+ * device.c  open and close, the context of every entry, loss
+ * memory.c  allocations, registered memory, others' memory, freeing
+ * queue.c   submitting, seeing that a submission has ended
+ * event.c   waiting and waking
+ * kernel.c  the kernels that copy and fill
+ */
+#ifndef FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
+#define FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
+
+#include "base.h"
+#include "cu.h"
+#include "driver.h"
+
+enum {
+    CUDA__VERSION_NEEDED = 12000,
+    CUDA__QUEUES_MAX = 3,   /* upload, download, copy */
+    CUDA__DEVICES_MAX = 64, /* devices beyond are not looked at */
+    CUDA__BATCH_MAX = 4096, /* copies of one cuMemcpyBatchAsync: far larger ones crash */
+    CUDA__KERNELS = 2,      /* by enum ferry__command_kind */
+};
+
+/* --- loader.c --------------------------------------------------------------------------------- */
+
+/* Opens libcuda, once, and calls cuInit; FERRY_CUDA_LIBRARY names another library. */
+enum ferry_status ferry__cuda_load(struct cuda_functions *out_cu, char *why);
+
+/* The status that a result amounts to; why: "cuX: CUDA_ERROR_Y (in CUDA's words)". why may be
+ * NULL. */
+enum ferry_status ferry__cuda_result(const struct cuda_functions *cu, cu_result result,
+                                     const char *call, char *why);
+
+/* Is the context of no more use, whatever is called? */
+bool ferry__cuda_is_sticky(cu_result result);
+
+/* --- list.c ----------------------------------------------------------------------------------- */
+
+size_t ferry__cuda_list(struct ferry_device_info *infos, size_t capacity, char *why);
+
+/* The device with this number in the list, and what the list says of it. */
+enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned index,
+                                   cu_device *out_device, struct ferry_device_info *out_info,
+                                   char *why);
+
+/* --- device.c --------------------------------------------------------------------------------- */
+
+/* One submission, and the events that say when it began and ended. */
+struct cuda_slot {
+    struct cuda_slot *next;
+    cu_event begin, end, done; /* begin and end have times, done has none and costs less */
+    cu_event mark;             /* end or done: recorded last; NULL: the stream itself is asked */
+    bool timed;
+    uint64_t value;
+    uint64_t bytes;
+    uint64_t expected_ns;     /* when it should end, as far as can be told */
+    enum ferry_status status; /* of a submission that was handed over in part */
+    char why[FERRY__WHY_MAX];
+    struct ferry__record *record;
+};
+
+/* Its address is the handle of its event. */
+struct cuda_queue {
+    cu_stream stream;
+    unsigned roles;
+    pthread_mutex_t lock;    /* guards all below, but for what is atomic */
+    struct cuda_slot *free;  /* LIFO */
+    struct cuda_slot *first; /* in flight, oldest first */
+    struct cuda_slot **last;
+    uint64_t expected_ns;       /* when the last one in flight should end */
+    uint64_t ps_per_byte;       /* measured; 0: not yet */
+    _Atomic uint64_t submitted; /* the last value handed to the device */
+    _Atomic uint64_t retired;   /* records up to this value are written */
+    struct cuda_batch *batch;   /* of the thread that submits; NULL: not needed so far */
+};
+
+struct cuda {
+    struct cuda_functions cu;
+    cu_device device;
+    cu_context context; /* the device's primary one; NULL: not retained */
+    long process;       /* that opened it: a forked child has no CUDA */
+    bool read_only_registers;
+    uint32_t queue_count;
+    struct cuda_queue queues[CUDA__QUEUES_MAX];
+
+    struct {
+        pthread_t thread; /* that compiles */
+        bool started;
+        enum ferry_status status;
+        char why[FERRY__WHY_MAX];
+        cu_module module; /* NULL: there are no kernels */
+        cu_function functions[CUDA__KERNELS];
+    } kernels;
+
+    _Atomic bool lost;
+    struct {
+        pthread_mutex_t lock; /* guards all of it */
+        pthread_cond_t cond;
+        uint64_t calls, seen; /* of wake */
+        char lost_why[FERRY__WHY_MAX];
+    } wake;
+
+    struct {
+        pthread_mutex_t lock; /* guards all of it */
+        pthread_cond_t work, idle;
+        struct cuda_memory *first; /* to be freed */
+        pthread_t thread;
+        bool started, busy, closing;
+        _Atomic uint64_t given_back; /* how often */
+    } freeing;
+};
+
+enum ferry_status ferry__cuda_open(const struct ferry__open_params *params, void **out_state,
+                                   struct ferry__limits *out_limits, char *why);
+void ferry__cuda_close(void *state);
+enum ferry_status ferry__cuda_status(void *state);
+
+/* Every call of CUDA's stands between enter and leave: the device's context is the thread's, and
+ * what another thread captures forbids nothing. What the thread had before comes back. */
+struct cuda_scope {
+    cu_capture_mode mode;
+};
+enum ferry_status ferry__cuda_enter(struct cuda *c, struct cuda_scope *out_scope, char *why);
+void ferry__cuda_leave(struct cuda *c, struct cuda_scope *scope);
+
+/* As ferry__cuda_result; a device that is lost stays lost, and whoever waits is woken. */
+enum ferry_status ferry__cuda_fail(struct cuda *c, cu_result result, const char *call, char *why);
+
+/* Why the device is lost. */
+void ferry__cuda_lost_why(struct cuda *c, char *why);
+void ferry__cuda_lose(struct cuda *c, const char *why);
+
+/* Is this another process than the one that opened the device? */
+bool ferry__cuda_forked(const struct cuda *c);
+
+/* --- memory.c --------------------------------------------------------------------------------- */
+
+enum cuda_kind { CUDA_DEVICE, CUDA_HOST, CUDA_REGISTERED, CUDA_OTHERS };
+
+/* ferry__memory's native object. */
+struct cuda_memory {
+    struct cuda_memory *next;            /* to be freed */
+    struct cuda_memory *registered_next; /* of what the driver has registered */
+    enum cuda_kind kind;
+    cu_address address; /* for copies, fills and kernels */
+    void *host;         /* NULL: the host does not reach it */
+};
+
+enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+                                           const char *label, struct ferry__memory *out_memory,
+                                           char *why);
+void ferry__cuda_memory_free(void *state, struct ferry__memory *memory);
+void ferry__cuda_memory_settle(void *state);
+enum ferry_status ferry__cuda_host_import(void *state, void *host, uint64_t size, bool read_only,
+                                          struct ferry__memory *out_memory, char *why);
+enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t size,
+                                        struct ferry__memory *out_memory, char *why);
+uint64_t ferry__cuda_memory_available(void *state);
+int ferry__cuda_freeing_init(struct cuda *c); /* 0, or an errno */
+void ferry__cuda_freeing_finish(struct cuda *c);
+
+/* --- queue.c ---------------------------------------------------------------------------------- */
+
+/* Within enter and leave, like all below. */
+enum ferry_status ferry__cuda_queue_init(struct cuda *c, struct cuda_queue *queue, unsigned roles,
+                                         char *why);
+void ferry__cuda_queue_finish(struct cuda *c, struct cuda_queue *queue);
+/* Writes the records of what has ended; returns the value up to which they are written. */
+uint64_t ferry__cuda_queue_retire(struct cuda *c, struct cuda_queue *queue);
+/* When value should be reached; 0: not known. */
+uint64_t ferry__cuda_queue_expected(struct cuda_queue *queue, uint64_t value);
+
+enum ferry_status ferry__cuda_submit(void *state, const struct ferry__submission_info *info,
+                                     char *why);
+
+/* --- kernel.c --------------------------------------------------------------------------------- */
+
+/* Begins to compile, on a thread of its own. */
+void ferry__cuda_kernels_start(struct cuda *c);
+/* Are there kernels? Waits for that thread. */
+bool ferry__cuda_kernels_join(struct cuda *c);
+void ferry__cuda_kernels_free(struct cuda *c);
+cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
+                                    const struct ferry__command *command);
+
+/* --- event.c ---------------------------------------------------------------------------------- */
+
+int ferry__cuda_wake_init(struct cuda *c); /* 0, or an errno */
+void ferry__cuda_wake_finish(struct cuda *c);
+uint64_t ferry__cuda_completed(void *state, uint64_t event);
+void ferry__cuda_wait_any(void *state, const struct ferry_sync *points, size_t count,
+                          uint64_t timeout_ns);
+void ferry__cuda_wake(void *state);
+
+static inline struct cuda_queue *cuda_queue_of(uint64_t event)
+{
+    return (struct cuda_queue *)(uintptr_t)event;
+}
+
+/* Where a command's bytes begin. */
+static inline cu_address cuda_address(const struct ferry__memory *memory, uint64_t offset)
+{
+    return ((const struct cuda_memory *)memory->native)->address + memory->offset + offset;
+}
+
+#endif

@@ -1,0 +1,105 @@
+#include "kernel.h"
+
+#include "cuda_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char ptx[] =
+#include "kernel.inc"
+    ;
+
+static const char *const names[CUDA__KERNELS] = {
+    [FERRY__COPY] = "ferry_copy",
+    [FERRY__FILL] = "ferry_fill",
+};
+
+/* --- making ------------------------------------------------------------------------------------ */
+
+static enum ferry_status compile(struct cuda *c, char *why)
+{
+    cu_result result = c->cu.ModuleLoadDataEx(&c->kernels.module, ptx, 0, NULL, NULL);
+    if (result) {
+        c->kernels.module = NULL;
+        return ferry__cuda_fail(c, result, "cuModuleLoadDataEx", why);
+    }
+    for (int i = 0; i < CUDA__KERNELS; i++) {
+        result = c->cu.ModuleGetFunction(&c->kernels.functions[i], c->kernels.module, names[i]);
+        if (result) {
+            ferry__cuda_kernels_free(c);
+            return ferry__cuda_fail(c, result, "cuModuleGetFunction", why);
+        }
+    }
+    return FERRY_OK;
+}
+
+static void *compile_there(void *arg)
+{
+    struct cuda *c = arg;
+    struct cuda_scope scope;
+    c->kernels.status = ferry__cuda_enter(c, &scope, c->kernels.why);
+    if (c->kernels.status)
+        return NULL;
+    c->kernels.status = compile(c, c->kernels.why);
+    ferry__cuda_leave(c, &scope);
+    return NULL;
+}
+
+void ferry__cuda_kernels_start(struct cuda *c)
+{
+    const int error = ferry__thread_start(&c->kernels.thread, "ferry-cuda-jit", compile_there, c);
+    c->kernels.started = !error;
+    if (error)
+        snprintf(c->kernels.why, FERRY__WHY_MAX, "no thread to compile them: errno %d", error);
+}
+
+bool ferry__cuda_kernels_join(struct cuda *c)
+{
+    if (c->kernels.started)
+        pthread_join(c->kernels.thread, NULL);
+    return c->kernels.module != NULL;
+}
+
+void ferry__cuda_kernels_free(struct cuda *c)
+{
+    if (c->kernels.module)
+        (void)c->cu.ModuleUnload(c->kernels.module);
+    c->kernels.module = NULL;
+}
+
+/* --- launching --------------------------------------------------------------------------------- */
+
+static_assert(((uint64_t)1 << 40) / (CUDA__KERNEL_BLOCK * CUDA__KERNEL_GROUP) < INT32_MAX,
+              "the largest copy is one launch");
+
+static struct cuda_kernel_arguments arguments_of(const struct ferry__command *command)
+{
+    const cu_address dst = cuda_address(command->dst, command->dst_offset);
+    struct cuda_kernel_arguments arguments = {
+        .dst = dst - dst % CUDA__KERNEL_BLOCK,
+        .begin = dst % CUDA__KERNEL_BLOCK,
+        .end = dst % CUDA__KERNEL_BLOCK + command->size,
+        .period = command->pattern_size,
+    };
+    if (command->kind == FERRY__COPY) {
+        /* Where the source of the destination's first block would lie. */
+        const cu_address src = cuda_address(command->src, command->src_offset) - arguments.begin;
+        arguments.src = src - src % CUDA__KERNEL_BLOCK;
+        arguments.phase = (unsigned)(src % CUDA__KERNEL_BLOCK);
+    } else {
+        memcpy(arguments.pattern, command->pattern, command->pattern_size);
+    }
+    return arguments;
+}
+
+cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
+                                    const struct ferry__command *command)
+{
+    struct cuda_kernel_arguments arguments = arguments_of(command);
+    void *parameters[] = {&arguments};
+    const uint64_t blocks = (arguments.end + CUDA__KERNEL_BLOCK - 1) / CUDA__KERNEL_BLOCK;
+    const uint64_t groups = (blocks + CUDA__KERNEL_GROUP - 1) / CUDA__KERNEL_GROUP;
+    return c->cu.LaunchKernel(c->kernels.functions[command->kind], (unsigned)groups, 1, 1,
+                              CUDA__KERNEL_GROUP, 1, 1, 0, stream, parameters, NULL);
+}

@@ -1,0 +1,472 @@
+#include "cuda_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    TIMED_FROM = 64 << 10, /* bytes: smaller submissions do without times, which cost host time */
+    RATE_FROM = 1 << 20,   /* bytes: the time of smaller ones says little about the rate */
+    OVERHEAD_NS = 5000,    /* of any submission */
+    BATCH_FROM = 2,
+};
+
+/* Copies for one call of cuMemcpyBatchAsync. */
+struct cuda_batch {
+    cu_address dsts[CUDA__BATCH_MAX], srcs[CUDA__BATCH_MAX];
+    size_t sizes[CUDA__BATCH_MAX];
+};
+
+/* --- slots ------------------------------------------------------------------------------------- */
+
+static void slot_destroy(struct cuda *c, struct cuda_slot *slot)
+{
+    const cu_event events[] = {slot->begin, slot->end, slot->done};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        if (events[i])
+            (void)c->cu.EventDestroy(events[i]);
+    ferry__free(slot);
+}
+
+static cu_result slot_init(struct cuda *c, struct cuda_slot *slot)
+{
+    cu_event *const events[] = {&slot->begin, &slot->end, &slot->done};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        const cu_result result =
+            c->cu.EventCreate(events[i], events[i] == &slot->done ? CU_EVENT_NO_TIMING : 0);
+        if (result) {
+            *events[i] = NULL;
+            return result;
+        }
+    }
+    return CU_SUCCESS;
+}
+
+static enum ferry_status slot_take(struct cuda *c, struct cuda_queue *queue,
+                                   struct cuda_slot **out_slot, char *why)
+{
+    pthread_mutex_lock(&queue->lock);
+    struct cuda_slot *slot = queue->free;
+    if (slot)
+        queue->free = slot->next;
+    pthread_mutex_unlock(&queue->lock);
+    *out_slot = slot;
+    if (slot)
+        return FERRY_OK;
+    slot = ferry__alloc(sizeof *slot);
+    if (!slot) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for a submission");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    const cu_result result = slot_init(c, slot);
+    if (result) {
+        slot_destroy(c, slot);
+        return ferry__cuda_fail(c, result, "cuEventCreate", why);
+    }
+    *out_slot = slot;
+    return FERRY_OK;
+}
+
+static void slot_give(struct cuda_queue *queue, struct cuda_slot *slot)
+{
+    pthread_mutex_lock(&queue->lock);
+    slot->next = queue->free;
+    queue->free = slot;
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* --- queues ------------------------------------------------------------------------------------ */
+
+enum ferry_status ferry__cuda_queue_init(struct cuda *c, struct cuda_queue *queue, unsigned roles,
+                                         char *why)
+{
+    queue->roles = roles;
+    queue->last = &queue->first;
+    if (pthread_mutex_init(&queue->lock, NULL)) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for a queue's lock");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    const cu_result result = c->cu.StreamCreate(&queue->stream, CU_STREAM_DOES_NOT_BLOCK);
+    if (!result)
+        return FERRY_OK;
+    pthread_mutex_destroy(&queue->lock);
+    return ferry__cuda_fail(c, result, "cuStreamCreate", why);
+}
+
+static void destroy_slots(struct cuda *c, struct cuda_slot *slot)
+{
+    while (slot) {
+        struct cuda_slot *next = slot->next;
+        slot_destroy(c, slot);
+        slot = next;
+    }
+}
+
+void ferry__cuda_queue_finish(struct cuda *c, struct cuda_queue *queue)
+{
+    destroy_slots(c, queue->first); /* of a lost device only: all else is done */
+    destroy_slots(c, queue->free);
+    (void)c->cu.StreamDestroy(queue->stream);
+    ferry__free(queue->batch);
+    pthread_mutex_destroy(&queue->lock);
+}
+
+/* --- commands ---------------------------------------------------------------------------------- */
+
+/* What a submission has come to so far. */
+struct putting {
+    struct cuda *c;
+    struct cuda_queue *queue;
+    const char *call;
+    bool begun; /* a command may have been handed over */
+};
+
+static cu_result put_bytes(struct putting *p, cu_address at, unsigned char value, size_t size)
+{
+    if (!size)
+        return CU_SUCCESS;
+    p->call = "cuMemsetD8Async";
+    const cu_result result = p->c->cu.MemsetD8Async(at, value, size, p->queue->stream);
+    p->begun |= !result;
+    return result;
+}
+
+/* The pattern, seen from the next multiple of its size on. */
+static unsigned word_at(const struct ferry__command *command, unsigned phase)
+{
+    unsigned char bytes[4];
+    unsigned word;
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        bytes[i] = command->pattern[(phase + i) % command->pattern_size];
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+static bool is_one_byte(const struct ferry__command *command)
+{
+    for (unsigned i = 1; i < command->pattern_size; i++)
+        if (command->pattern[i] != command->pattern[0])
+            return false;
+    return true;
+}
+
+/* CUDA fills with bytes anywhere, with words where they are aligned: what is left at the ends goes
+ * byte by byte. */
+static cu_result put_fill(struct putting *p, const struct ferry__command *command)
+{
+    enum { WORD = 4 };
+    const cu_address begin = cuda_address(command->dst, command->dst_offset);
+    if (is_one_byte(command))
+        return put_bytes(p, begin, command->pattern[0], command->size);
+    const uint64_t to_word = (WORD - begin % WORD) % WORD;
+    const uint64_t head = to_word < command->size ? to_word : command->size;
+    const uint64_t words = (command->size - head) / WORD;
+    cu_result result = CU_SUCCESS;
+    for (uint64_t i = 0; i < head && !result; i++)
+        result = put_bytes(p, begin + i, command->pattern[i % command->pattern_size], 1);
+    if (!result && words) {
+        p->call = "cuMemsetD32Async";
+        result = p->c->cu.MemsetD32Async(begin + head, word_at(command, (unsigned)head), words,
+                                         p->queue->stream);
+        p->begun |= !result;
+    }
+    for (uint64_t i = head + words * WORD; i < command->size && !result; i++)
+        result = put_bytes(p, begin + i, command->pattern[i % command->pattern_size], 1);
+    return result;
+}
+
+static cu_result put_copy(struct putting *p, const struct ferry__command *command)
+{
+    p->call = "cuMemcpyAsync";
+    const cu_result result = p->c->cu.MemcpyAsync(cuda_address(command->dst, command->dst_offset),
+                                                  cuda_address(command->src, command->src_offset),
+                                                  command->size, p->queue->stream);
+    p->begun |= !result;
+    return result;
+}
+
+/* How many commands from here on are copies that nothing orders. */
+static size_t run_of_copies(const struct ferry__command *commands, size_t count)
+{
+    size_t run = 0;
+    while (run < count && run < CUDA__BATCH_MAX && commands[run].kind == FERRY__COPY &&
+           commands[run].engine == FERRY__ENGINE_COPY && (!run || !commands[run].barrier))
+        run++;
+    return run;
+}
+
+static struct cuda_batch *batch_of(struct putting *p)
+{
+    const struct cuda_functions *cu = &p->c->cu;
+    if (!cu->MemcpyBatchAsync_13000 && !cu->MemcpyBatchAsync_12080)
+        return NULL;
+    if (!p->queue->batch)
+        p->queue->batch = ferry__alloc(sizeof *p->queue->batch);
+    return p->queue->batch; /* without memory for it the copies go one by one */
+}
+
+/* Within a batch there is no order, and none is needed. A batch that fails may have begun. */
+static cu_result put_batch(struct putting *p, const struct ferry__command *commands, size_t count)
+{
+    struct cuda_batch *batch = p->queue->batch;
+    struct cu_copy_attributes attributes = {.source_order = CU_SOURCE_ORDER_STREAM};
+    size_t first = 0, failed = 0;
+    for (size_t i = 0; i < count; i++) {
+        batch->dsts[i] = cuda_address(commands[i].dst, commands[i].dst_offset);
+        batch->srcs[i] = cuda_address(commands[i].src, commands[i].src_offset);
+        batch->sizes[i] = commands[i].size;
+    }
+    const struct cuda_functions *cu = &p->c->cu;
+    p->call = "cuMemcpyBatchAsync";
+    p->begun = true;
+    if (cu->MemcpyBatchAsync_13000)
+        return cu->MemcpyBatchAsync_13000(batch->dsts, batch->srcs, batch->sizes, count,
+                                          &attributes, &first, 1, p->queue->stream);
+    return cu->MemcpyBatchAsync_12080(batch->dsts, batch->srcs, batch->sizes, count, &attributes,
+                                      &first, 1, &failed, p->queue->stream);
+}
+
+static cu_result put_kernel(struct putting *p, const struct ferry__command *command)
+{
+    p->call = "cuLaunchKernel";
+    const cu_result result = ferry__cuda_kernel_launch(p->c, p->queue->stream, command);
+    p->begun |= !result;
+    return result;
+}
+
+/* A stream does one after another, so barriers need nothing. */
+static cu_result put_commands(struct putting *p, const struct ferry__command *commands,
+                              size_t count)
+{
+    cu_result result = CU_SUCCESS;
+    for (size_t i = 0; i < count && !result;) {
+        const size_t run = run_of_copies(&commands[i], count - i);
+        if (run >= BATCH_FROM && batch_of(p)) {
+            result = put_batch(p, &commands[i], run);
+            i += run;
+        } else if (commands[i].engine == FERRY__ENGINE_KERNEL) {
+            result = put_kernel(p, &commands[i++]);
+        } else if (commands[i].kind == FERRY__COPY) {
+            result = put_copy(p, &commands[i++]);
+        } else {
+            result = put_fill(p, &commands[i++]);
+        }
+    }
+    return result;
+}
+
+/* --- submitting -------------------------------------------------------------------------------- */
+
+/* The event of a submission that was handed over in part may not have been recorded. Recorded now
+ * it stands for no less. */
+static cu_result mark_now(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot)
+{
+    const cu_result result = c->cu.EventRecord(slot->done, queue->stream);
+    if (!result)
+        slot->mark = slot->done;
+    return result;
+}
+
+/* Has the stream wait until another queue has come that far. Under that queue's lock, so that the
+ * event is not recorded anew meanwhile. */
+static cu_result put_wait(struct cuda *c, struct cuda_queue *queue, const struct ferry_sync *wait)
+{
+    struct cuda_queue *other = cuda_queue_of(wait->event);
+    cu_result result = CU_SUCCESS;
+    if (other == queue || atomic_load(&other->retired) >= wait->value)
+        return CU_SUCCESS;
+    pthread_mutex_lock(&other->lock);
+    struct cuda_slot *slot = other->first;
+    while (slot && slot->value < wait->value)
+        slot = slot->next;
+    if (slot && !slot->mark)
+        result = mark_now(c, other, slot);
+    if (slot && !result)
+        result = c->cu.StreamWaitEvent(queue->stream, slot->mark, 0);
+    pthread_mutex_unlock(&other->lock);
+    return result;
+}
+
+static uint64_t bytes_of(const struct ferry__submission_info *info)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < info->count; i++)
+        bytes += info->commands[i].size;
+    return bytes;
+}
+
+static enum ferry_status put_waits(struct cuda *c, struct cuda_queue *queue,
+                                   const struct ferry__submission_info *info, char *why)
+{
+    for (size_t i = 0; i < info->wait_count; i++) {
+        const cu_result result = put_wait(c, queue, &info->waits[i]);
+        if (result)
+            return ferry__cuda_fail(c, result, "cuStreamWaitEvent", why);
+    }
+    return FERRY_OK;
+}
+
+/* Hands the commands over. Once one of them may run the submission has begun: then a failure is how
+ * it ends, not a refusal. */
+static enum ferry_status hand_over(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot,
+                                   const struct ferry__submission_info *info, char *why)
+{
+    struct putting p = {.c = c, .queue = queue};
+    slot->timed = slot->bytes >= TIMED_FROM && !c->cu.EventRecord(slot->begin, queue->stream);
+    cu_result result = put_commands(&p, info->commands, info->count);
+    if (result && !p.begun)
+        return ferry__cuda_fail(c, result, p.call, why);
+    slot->mark = slot->timed ? slot->end : slot->done;
+    const cu_result recorded = c->cu.EventRecord(slot->mark, queue->stream);
+    if (recorded) {
+        slot->mark = NULL;
+        slot->timed = false;
+    }
+    if (!result && recorded) {
+        result = recorded;
+        p.call = "cuEventRecord";
+    }
+    slot->status = FERRY_OK;
+    if (result) {
+        slot->status = ferry__cuda_fail(c, result, p.call, slot->why);
+        if (slot->status != FERRY_ERROR_DEVICE_LOST)
+            slot->status = FERRY_ERROR_EXECUTION_FAILED;
+    }
+    return FERRY_OK;
+}
+
+static void append(struct cuda_queue *queue, struct cuda_slot *slot)
+{
+    const uint64_t now = ferry__now_ns();
+    pthread_mutex_lock(&queue->lock);
+    const uint64_t start = queue->first && queue->expected_ns > now ? queue->expected_ns : now;
+    slot->expected_ns =
+        queue->ps_per_byte ? start + OVERHEAD_NS + slot->bytes * queue->ps_per_byte / 1000 : 0;
+    queue->expected_ns = slot->expected_ns;
+    slot->next = NULL;
+    *queue->last = slot;
+    queue->last = &slot->next;
+    atomic_store(&queue->submitted, slot->value);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static enum ferry_status submit(struct cuda *c, struct cuda_queue *queue,
+                                const struct ferry__submission_info *info, char *why)
+{
+    struct cuda_slot *slot;
+    enum ferry_status status = slot_take(c, queue, &slot, why);
+    if (status)
+        return status;
+    slot->value = info->value;
+    slot->record = info->record;
+    slot->bytes = bytes_of(info);
+    status = put_waits(c, queue, info, why);
+    if (!status)
+        status = hand_over(c, queue, slot, info, why);
+    if (status)
+        slot_give(queue, slot);
+    else
+        append(queue, slot);
+    return status;
+}
+
+enum ferry_status ferry__cuda_submit(void *state, const struct ferry__submission_info *info,
+                                     char *why)
+{
+    struct cuda *c = state;
+    struct cuda_scope scope;
+    if (atomic_load(&c->lost)) {
+        ferry__cuda_lost_why(c, why);
+        return FERRY_ERROR_DEVICE_LOST;
+    }
+    enum ferry_status status = ferry__cuda_enter(c, &scope, why);
+    if (status)
+        return status;
+    status = submit(c, &c->queues[info->queue], info, why);
+    ferry__cuda_leave(c, &scope);
+    return status;
+}
+
+/* --- ending ------------------------------------------------------------------------------------ */
+
+static uint64_t device_ns(struct cuda *c, const struct cuda_slot *slot)
+{
+    float milliseconds = 0;
+    if (!slot->timed || c->cu.EventElapsedTime(&milliseconds, slot->begin, slot->end) ||
+        milliseconds <= 0)
+        return 0;
+    return (uint64_t)((double)milliseconds * 1e6);
+}
+
+/* Half of what was known, half of what is new. */
+static void learn_rate(struct cuda_queue *queue, const struct cuda_slot *slot, uint64_t ns)
+{
+    if (!ns || slot->bytes < RATE_FROM)
+        return;
+    const uint64_t ps = (uint64_t)((double)ns * 1000 / (double)slot->bytes);
+    queue->ps_per_byte = queue->ps_per_byte ? (queue->ps_per_byte + ps) / 2 : ps;
+}
+
+static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot, bool lost)
+{
+    struct ferry__record *record = slot->record;
+    record->status = slot->status;
+    record->device_ns = lost ? 0 : device_ns(c, slot);
+    record->why[0] = 0;
+    if (slot->status)
+        snprintf(record->why, sizeof record->why, "%s", slot->why);
+    if (lost) {
+        record->status = FERRY_ERROR_DEVICE_LOST;
+        ferry__cuda_lost_why(c, record->why);
+    }
+    learn_rate(queue, slot, record->device_ns);
+    slot->record = NULL;
+    atomic_store_explicit(&queue->retired, slot->value, memory_order_release);
+}
+
+/* Has it ended? An error says that nothing ends any more. */
+static bool has_ended(struct cuda *c, struct cuda_queue *queue, const struct cuda_slot *slot)
+{
+    const cu_result result =
+        slot->mark ? c->cu.EventQuery(slot->mark) : c->cu.StreamQuery(queue->stream);
+    if (result == CU_SUCCESS)
+        return true;
+    if (result != CU_ERROR_NOT_READY) {
+        char why[FERRY__WHY_MAX];
+        ferry__cuda_result(&c->cu, result, slot->mark ? "cuEventQuery" : "cuStreamQuery", why);
+        ferry__cuda_lose(c, why);
+    }
+    return false;
+}
+
+uint64_t ferry__cuda_queue_retire(struct cuda *c, struct cuda_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    while (queue->first) {
+        struct cuda_slot *slot = queue->first;
+        bool lost = atomic_load(&c->lost);
+        if (!lost && !has_ended(c, queue, slot)) {
+            lost = atomic_load(&c->lost);
+            if (!lost)
+                break;
+        }
+        end_slot(c, queue, slot, lost);
+        queue->first = slot->next;
+        if (!queue->first)
+            queue->last = &queue->first;
+        slot->next = queue->free;
+        queue->free = slot;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return atomic_load(&queue->retired);
+}
+
+uint64_t ferry__cuda_queue_expected(struct cuda_queue *queue, uint64_t value)
+{
+    pthread_mutex_lock(&queue->lock);
+    const struct cuda_slot *slot = queue->first;
+    while (slot && slot->value < value)
+        slot = slot->next;
+    const uint64_t expected = slot ? slot->expected_ns : 0;
+    pthread_mutex_unlock(&queue->lock);
+    return expected;
+}

@@ -1,0 +1,198 @@
+/*
+ * What the files of the strict CUDA share.
+ *
+ * config.c  options, breaches, what is asked for by tests
+ * entry.c   the table of functions, and what every call begins with
+ * context.c devices and contexts
+ * memory.c  allocations, page-locked memory, what an address is
+ * work.c    streams and their threads, events, order
+ * enqueue.c copies, fills, batches and launches
+ * kernel.c  the driver's kernels as C
+ */
+#ifndef STRICTCUDA_SIM_H
+#define STRICTCUDA_SIM_H
+
+#include "strictcuda.h"
+
+#include "drivers/cuda/cu.h"
+#include "drivers/cuda/kernel.h"
+
+#include <pthread.h>
+
+enum { DEVICES_MAX = 4, STREAMS_MAX = 64, STACK_MAX = 8, BATCH_LIMIT = 4096 };
+
+/* --- options (config.c) ------------------------------------------------------------------------ */
+
+struct options {
+    uint64_t devices, delay, memory, version, seed;
+    uint64_t nobatch, nojit, noregister, noreadonly, prohibited, pageable;
+    uint64_t fail_alloc, import_fail, fail_submit, fail_exec, fail_every, lose_at;
+};
+
+/* --- contexts (context.c) ---------------------------------------------------------------------- */
+
+struct CUctx_st {
+    unsigned retained;
+    cu_device device;
+    cu_result sticky;
+    uint64_t used;    /* bytes of device memory */
+    unsigned current; /* on how many stacks it lies */
+};
+
+/* Of a thread. */
+struct own {
+    cu_context stack[STACK_MAX];
+    cu_capture_mode entered[STACK_MAX]; /* the mode when it was pushed */
+    unsigned depth;
+    cu_capture_mode mode;
+};
+extern _Thread_local struct own sim_own;
+
+/* --- memory (memory.c) ------------------------------------------------------------------------- */
+
+enum range_kind { RANGE_DEVICE, RANGE_HOST, RANGE_REGISTERED, RANGE_MANAGED };
+
+struct range {
+    struct range *next;
+    enum range_kind kind;
+    cu_context context;
+    cu_address base;
+    size_t size;
+    unsigned char *bytes; /* the store: not at base where the host is kept out */
+    bool read_only;
+    bool users;      /* strictcuda_alloc's */
+    unsigned in_use; /* by work that has not ended */
+};
+
+/* The range that holds the address; NULL: none. */
+struct range *sim_range(cu_address address);
+
+/* --- work (work.c) ----------------------------------------------------------------------------- */
+
+/* One recording of an event. */
+struct record {
+    unsigned refs;
+    bool done;
+    uint64_t time_ns;
+    uint64_t clock[STREAMS_MAX];
+};
+
+struct CUevent_st {
+    struct CUevent_st *next;
+    cu_context context;
+    unsigned flags;
+    struct record *record; /* NULL: never recorded */
+    unsigned waited;       /* streams that wait for it and have not come that far */
+};
+
+/* A span of bytes that work touches. */
+struct span {
+    struct range *range; /* NULL: pageable */
+    unsigned char *bytes;
+    cu_address address;
+    size_t size;
+};
+
+enum work_kind { WORK_COPY, WORK_FILL, WORK_KERNEL, WORK_RECORD, WORK_WAIT, WORK_FAULT };
+
+struct work {
+    struct work *next;
+    enum work_kind kind;
+    struct span dst, src;
+    unsigned char *copied; /* pageable memory that was read at the call */
+    unsigned word, word_size;
+    int kernel; /* its number; arguments with addresses of the store */
+    struct cuda_kernel_arguments arguments;
+    struct record *record;
+    cu_event event;
+    cu_result fault;
+    uint64_t clock[STREAMS_MAX];
+};
+
+struct CUstream_st {
+    struct CUstream_st *next;
+    cu_context context;
+    unsigned number;
+    struct work *first, **last; /* the first is at work */
+    uint64_t clock[STREAMS_MAX];
+    pthread_t thread;
+    bool closing;
+    bool fresh; /* no work since the last recording: the next is a submission's first */
+};
+
+struct CUmod_st {
+    struct CUmod_st *next;
+    cu_context context;
+    struct CUfunc_st {
+        struct CUmod_st *module;
+        int kernel;
+    } functions[2];
+};
+
+/* --- all of it --------------------------------------------------------------------------------- */
+
+struct sim {
+    pthread_mutex_t lock; /* guards all of it */
+    pthread_cond_t changed;
+    bool initialised;
+    long process;
+    struct options options;
+    uint64_t random;
+    struct CUctx_st contexts[DEVICES_MAX];
+    struct range *ranges;
+    cu_event events;
+    cu_stream streams;
+    cu_module modules;
+    bool hold, pause, capture;
+    unsigned waiting;
+    size_t numbers_used[STREAMS_MAX];
+};
+extern struct sim sim;
+
+uint64_t sim_random(void); /* under the lock */
+/* Counts down an option: is it this one that fails? */
+bool sim_fires(uint64_t *option);
+/* Under the lock. */
+void sim_breach(enum strictcuda_rule rule, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+struct options sim_options(void);
+
+/* What a call needs. */
+enum {
+    NEEDS_NOTHING = 0,
+    NEEDS_INIT = 1,
+    NEEDS_CONTEXT = 2,
+    IS_UNSAFE = 4,   /* forbidden while others capture */
+    TELLS_FAULT = 8, /* says what stuck */
+};
+/* Every function begins with it. CU_SUCCESS: the lock is taken, and given up by sim_end. */
+cu_result sim_begin(const char *function, unsigned needs);
+cu_result sim_end(cu_result result);
+cu_context sim_current(void);
+
+/* Functions, as functions.inc has them. */
+#define SIM(name, version, parameters) cu_result sim_##name##_##version parameters;
+#define NEEDED SIM
+#define OPTIONAL SIM
+#include "drivers/cuda/functions.inc"
+#undef NEEDED
+#undef OPTIONAL
+#undef SIM
+
+/* work.c: appends to a stream; checks order against all other work. The work is its own from then on. */
+cu_result sim_append(cu_stream stream, struct work *work);
+cu_stream sim_stream(cu_stream stream, const char *function); /* NULL: a breach was told */
+/* Waits until no work of the context that is there now is left, nor any of the user's. */
+void sim_wait_idle(cu_context context);
+void sim_fault(cu_context context, cu_result error);
+/* What is left of a context that has faulted, when it is released. */
+void sim_drop_work(cu_context context);
+void sim_drop_ranges(cu_context context);
+void sim_drop_modules(cu_context context);
+
+/* kernel.c */
+int sim_kernel_number(const char *name); /* -1: none */
+bool sim_kernel_known(const void *image);
+void sim_kernel_run(int kernel, const struct cuda_kernel_arguments *arguments);
+
+#endif
