@@ -14,11 +14,15 @@ enum {
     NAME_MAX_BYTES = 1024,
     DIMENSIONS_MAX = 4,
     ALIGNMENT_MAX = 1 << 20,
+    HEADER_MAX = 256 << 20,  /* bytes before the tensors' own */
+    PAIRS_MAX = 65536,       /* of metadata */
+    ELEMENTS_MAX = 16 << 20, /* of arrays, that are walked over one by one: strings and arrays */
 };
 
 struct reader {
     const struct ferry__source *source;
     uint64_t at;           /* next byte of the file */
+    uint64_t elements;     /* of arrays, walked over so far */
     uint64_t window_begin; /* of what window holds */
     size_t window_size;
     unsigned char window[WINDOW];
@@ -28,6 +32,8 @@ static enum ferry_status get(struct reader *reader, void *memory, size_t size)
 {
     unsigned char *out = memory;
     const uint64_t left = reader->source->size - reader->at;
+    if (reader->at > HEADER_MAX)
+        return ferry__source_wrong(reader->source, "its header has over %d bytes", HEADER_MAX);
     if (size > left)
         return ferry__source_wrong(reader->source,
                                    "the header ends at byte %llu, %zu bytes too soon",
@@ -139,6 +145,13 @@ static enum ferry_status skip_array(struct reader *reader, int depth)
                                    (unsigned long long)reader->at, (unsigned long long)count);
     if (value_sizes[type] != 0)
         return skip(reader, count * value_sizes[type]);
+    if (count > ELEMENTS_MAX - reader->elements)
+        return ferry__source_wrong(reader->source,
+                                   "byte %llu: with an array of %llu there are over %d strings and "
+                                   "arrays in arrays",
+                                   (unsigned long long)reader->at, (unsigned long long)count,
+                                   ELEMENTS_MAX);
+    reader->elements += count;
     for (uint64_t i = 0; i < count && status == FERRY_OK; i++)
         status = skip_value(reader, type, depth);
     return status;
@@ -203,6 +216,9 @@ static enum ferry_status read_metadata(struct reader *reader, uint64_t count,
     if (count > (reader->source->size - reader->at) / 13) /* a key's length, a type, a value */
         return ferry__source_wrong(reader->source, "the file has no room for %llu keys",
                                    (unsigned long long)count);
+    if (count > PAIRS_MAX)
+        return ferry__source_wrong(reader->source, "it has %llu keys, over %d",
+                                   (unsigned long long)count, PAIRS_MAX);
     for (uint64_t i = 0; i < count && status == FERRY_OK; i++)
         status = read_pair(reader, metadata);
     if (status != FERRY_OK)
@@ -314,6 +330,9 @@ static enum ferry_status read_tensors(struct reader *reader, size_t file, uint64
     if (count > (reader->source->size - reader->at) / 24) /* one without name and dimensions */
         return ferry__source_wrong(reader->source, "the file has no room for %llu tensors",
                                    (unsigned long long)count);
+    if (count > FERRY__TENSORS_MAX - first)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %llu tensors are more than %d",
+                           reader->source->path, (unsigned long long)count, FERRY__TENSORS_MAX);
     for (uint64_t i = 0; i < count && status == FERRY_OK; i++)
         status = read_tensor(reader, file, alignment, tensors);
     if (status != FERRY_OK)

@@ -189,6 +189,58 @@ static void test_a_long_string(void **state)
     unlink(path_of("long.safetensors"));
 }
 
+/* --- GGUF that is mostly a hole ------------------------------------------------------------------ */
+
+/* A header's beginning, then bytes 0 up to 1 GiB, which take no room on the disk. */
+static void write_hole(const char *name, uint64_t tensors, uint64_t pairs, const char *after,
+                       size_t after_size)
+{
+    FILE *file = fopen(path_of(name), "wb");
+    assert_non_null(file);
+    fputs("GGUF", file);
+    put_number(file, 3, 4);
+    put_number(file, tensors, 8);
+    put_number(file, pairs, 8);
+    assert_int_equal(fwrite(after, 1, after_size, file), after_size);
+    assert_int_equal(fflush(file), 0);
+    assert_int_equal(ftruncate(fileno(file), 1 << 30), 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void refuses_hole(enum ferry_status status, const char *words)
+{
+    ferry_model *model = NULL;
+    assert_string_equal(ferry_status_name(ferry_model_open(path_of("hole.gguf"), &model)),
+                        ferry_status_name(status));
+    if (!strstr(ferry_last_error(), words))
+        fail_msg("%s: not \"%s\"", ferry_last_error(), words);
+    unlink(path_of("hole.gguf"));
+}
+
+/* Counts that the file has room for are refused before what they count is walked over. */
+static void test_holes(void **state)
+{
+    (void)state;
+    enum { STRING = 8, ARRAY = 9, U8 = 0 };
+    /* A key of no length, an array: its type, and how many. */
+    const char strings[24] = {[8] = ARRAY, [12] = STRING, [16 + 3] = 2}; /* 2^25 */
+    const char arrays[24] = {[8] = ARRAY, [12] = ARRAY, [16 + 3] = 2};
+    const char bytes[24] = {[8] = ARRAY, [12] = U8, [16 + 3] = 0x11}; /* 272 MiB */
+    const char some[24] = {[8] = ARRAY, [12] = STRING, [16 + 2] = 1}; /* 65536 */
+    write_hole("hole.gguf", 0, 80000000, "", 0);
+    refuses_hole(FERRY_ERROR_INVALID_ARGUMENT, "it has 80000000 keys, over 65536");
+    write_hole("hole.gguf", 0, 1, strings, sizeof strings);
+    refuses_hole(FERRY_ERROR_INVALID_ARGUMENT, "with an array of 33554432 there are over 16777216");
+    write_hole("hole.gguf", 0, 1, arrays, sizeof arrays);
+    refuses_hole(FERRY_ERROR_INVALID_ARGUMENT, "with an array of 33554432 there are over 16777216");
+    write_hole("hole.gguf", 0, 2, bytes, sizeof bytes);
+    refuses_hole(FERRY_ERROR_INVALID_ARGUMENT, "its header has over 268435456 bytes");
+    write_hole("hole.gguf", 40000000, 0, "", 0);
+    refuses_hole(FERRY_ERROR_UNSUPPORTED, "40000000 tensors are more than 2097152");
+    write_hole("hole.gguf", 100, 60001, some, sizeof some); /* within all limits, and of no use */
+    refuses_hole(FERRY_ERROR_INVALID_ARGUMENT, "before the end of the one before it");
+}
+
 /* --- the whole ----------------------------------------------------------------------------------- */
 
 static int make_files(void **state)
@@ -228,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_each_allocation_fails),
         cmocka_unit_test(test_many_values),
         cmocka_unit_test(test_a_long_string),
+        cmocka_unit_test(test_holes),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
