@@ -29,6 +29,7 @@ function(ferry_compile target)
     CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
     C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_options(${target} PRIVATE -Wall -Wextra)
+  ferry_harden(${target})
   if(FERRY_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -28,6 +28,7 @@ foreach(library ferry ferry_static)
     ${FERRY_FILE_LIBRARIES})
   set_target_properties(${library} PROPERTIES LINKER_LANGUAGE C OUTPUT_NAME ferry)
 endforeach()
+ferry_harden(ferry)
 set_target_properties(ferry PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${FERRY_ABI})
 
 add_library(ferry_internals INTERFACE)
