@@ -1,10 +1,12 @@
 /* ferry triton: the backend "ferry" in a Triton server of this process, every byte compared. */
 #include "triton.h"
-#include "backend/json_tree.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char how_to_get[] =
     "A server library is libtritonserver.so: in the container images of the Triton Inference\n"
@@ -22,29 +24,42 @@ static const struct {
     {"compute_output", "scatter"},
 };
 
-static const struct json *find_model(const struct json *statistics)
+/* The number at the end of this path of keys in the server's own JSON, each looked for behind the
+ * one before; 0: there is none. */
+static uint64_t number_at(const char *json, const char *const *keys, size_t count)
 {
-    const struct json *models = json_get(statistics, "model_stats");
-    return models != NULL ? models->first : NULL;
+    char quoted[CLI_TEXT_MAX];
+    for (size_t i = 0; i < count && json != NULL; i++) {
+        snprintf(quoted, sizeof quoted, "\"%s\"", keys[i]);
+        json = strstr(json, quoted);
+        if (json != NULL)
+            json += strlen(quoted);
+    }
+    return json != NULL ? strtoull(json + strspn(json, ": \t\n"), NULL, 10) : 0;
 }
 
-static void print_phases(const struct json *model)
+static uint64_t of_phase(const char *statistics, const char *phase, const char *key)
 {
-    const struct json *inference = json_get(model, "inference_stats");
+    return number_at(statistics, (const char *[]){"inference_stats", phase, key}, 3);
+}
+
+static void print_phases(FILE *out, const char *statistics)
+{
     char text[CLI_TEXT_MAX];
-    if (model == NULL) {
-        puts("\nTriton's statistics: this server keeps none");
+    if (statistics == NULL) {
+        fputs("\nTriton's statistics: this server keeps none\n", out);
         return;
     }
-    printf("\nTriton's statistics\n  requests %s in %s executions; a request's time in the mean:\n",
-           json_text(json_get(model, "inference_count"), "0"),
-           json_text(json_get(model, "execution_count"), "0"));
+    fprintf(out,
+            "\nTriton's statistics\n  requests %llu in %llu executions; a request's time in the "
+            "mean:\n",
+            (unsigned long long)number_at(statistics, (const char *[]){"inference_count"}, 1),
+            (unsigned long long)number_at(statistics, (const char *[]){"execution_count"}, 1));
     for (size_t i = 0; i < CLI_COUNT(phases); i++) {
-        const struct json *phase = json_get(inference, phases[i].name);
-        uint64_t count = strtoull(json_text(json_get(phase, "count"), "0"), NULL, 10);
-        uint64_t ns = strtoull(json_text(json_get(phase, "ns"), "0"), NULL, 10);
-        printf("  %-16s %-8s %s\n", phases[i].name, phases[i].label,
-               cli_time(text, count > 0 ? ns / count : 0));
+        uint64_t count = of_phase(statistics, phases[i].name, "count");
+        uint64_t ns = of_phase(statistics, phases[i].name, "ns");
+        fprintf(out, "  %-16s %-8s %s\n", phases[i].name, phases[i].label,
+                cli_time(text, count > 0 ? ns / count : 0));
     }
 }
 
@@ -59,7 +74,7 @@ static bool read_metric(const char *line, size_t length, size_t *out_name)
            strtod(line + name, NULL) != 0;
 }
 
-static void print_metrics(const char *metrics, bool json)
+static void print_metrics(FILE *out, const char *metrics, bool json)
 {
     bool any = false;
     while (metrics != NULL && *metrics != 0) {
@@ -69,12 +84,12 @@ static void print_metrics(const char *metrics, bool json)
         if (read_metric(metrics, length, &name) && json) {
             char copy[512];
             snprintf(copy, sizeof copy, "%.*s", (int)(name - 1), metrics);
-            fputs(any ? ", " : "", stdout);
-            cli_json_string(stdout, copy);
-            printf(": %.*s", (int)(length - name), metrics + name);
+            fputs(any ? ", " : "", out);
+            cli_json_string(out, copy);
+            fprintf(out, ": %.*s", (int)(length - name), metrics + name);
             any = true;
         } else if (read_metric(metrics, length, &name) && !is_bucket) {
-            printf("  %.*s\n", (int)length, metrics);
+            fprintf(out, "  %.*s\n", (int)length, metrics);
         }
         metrics += length + (metrics[length] != 0);
     }
@@ -82,72 +97,77 @@ static void print_metrics(const char *metrics, bool json)
 
 /* --- the two forms of the report -------------------------------------------------------------- */
 
-static void print_text(const struct triton_options *options, const struct triton_server *server,
-                       const struct ferry_device_info *info, const struct triton_result *result,
-                       const struct json *statistics, const char *metrics)
+static void print_text(FILE *out, const struct triton_options *options,
+                       const struct triton_server *server, const struct ferry_device_info *info,
+                       const struct triton_result *result, const char *statistics,
+                       const char *metrics)
 {
     char bytes[CLI_TEXT_MAX], time[CLI_TEXT_MAX], median[CLI_TEXT_MAX], worst[CLI_TEXT_MAX];
     char shown[CLI_SHOWN_MAX];
-    printf("server   %s (TRITONSERVER API %u.%u)\ndevice   %s (%s), instance of kind %s\n",
-           cli_show(shown, options->server), server->major, server->minor, info->name,
-           info->description, options->kind);
-    printf("requests %llu of %s, %llu at a time, every byte compared, in %s\n",
-           (unsigned long long)result->done, cli_size(bytes, options->bytes),
-           (unsigned long long)options->concurrency, cli_time(time, result->time_ns));
-    printf("rate     %.0f requests/s, %.3f GB/s in and as much out; a request takes %s (median), "
-           "%s (worst)\n",
-           result->time_ns > 0 ? (double)result->done * 1e9 / (double)result->time_ns : 0,
-           cli_rate(result->done * options->bytes, result->time_ns),
-           cli_time(median, result->median_ns), cli_time(worst, result->worst_ns));
-    print_phases(find_model(statistics));
-    printf("\nFerry's metrics in the server's%s\n",
-           metrics != NULL ? "" : ": this server has no metrics");
-    print_metrics(metrics, false);
+    fprintf(out, "server   %s (TRITONSERVER API %u.%u)\ndevice   %s (%s), instance of kind %s\n",
+            cli_show(shown, options->server), server->major, server->minor, info->name,
+            info->description, options->kind);
+    fprintf(out, "requests %llu of %s, %llu at a time, every byte compared, in %s\n",
+            (unsigned long long)result->done, cli_size(bytes, options->bytes),
+            (unsigned long long)options->concurrency, cli_time(time, result->time_ns));
+    fprintf(out,
+            "rate     %.0f requests/s, %.3f GB/s in and as much out; a request takes %s (median), "
+            "%s (worst)\n",
+            result->time_ns > 0 ? (double)result->done * 1e9 / (double)result->time_ns : 0,
+            cli_rate(result->done * options->bytes, result->time_ns),
+            cli_time(median, result->median_ns), cli_time(worst, result->worst_ns));
+    print_phases(out, statistics);
+    fprintf(out, "\nFerry's metrics in the server's%s\n",
+            metrics != NULL ? "" : ": this server has no metrics");
+    print_metrics(out, metrics, false);
 }
 
-static void print_json(const struct triton_options *options, const struct triton_server *server,
-                       const struct ferry_device_info *info, const struct triton_result *result,
-                       const char *statistics, const char *metrics)
+static void print_json(FILE *out, const struct triton_options *options,
+                       const struct triton_server *server, const struct ferry_device_info *info,
+                       const struct triton_result *result, const char *statistics,
+                       const char *metrics)
 {
-    fputs("{\"server\": ", stdout);
-    cli_json_string(stdout, options->server);
-    printf(", \"api\": \"%u.%u\", \"device\": ", server->major, server->minor);
-    cli_json_string(stdout, info->name);
-    printf(", \"kind\": \"%s\", \"requests\": %llu, \"concurrency\": %llu, \"bytes\": %llu, "
-           "\"time_ns\": %llu, \"median_ns\": %llu, \"worst_ns\": %llu,\n \"statistics\": %s,\n "
-           "\"metrics\": ",
-           options->kind, (unsigned long long)result->done,
-           (unsigned long long)options->concurrency, (unsigned long long)options->bytes,
-           (unsigned long long)result->time_ns, (unsigned long long)result->median_ns,
-           (unsigned long long)result->worst_ns, statistics != NULL ? statistics : "null");
-    fputs(metrics != NULL ? "{" : "null", stdout);
-    print_metrics(metrics, true);
-    fputs(metrics != NULL ? "}}\n" : "}\n", stdout);
+    fputs("{\"server\": ", out);
+    cli_json_string(out, options->server);
+    fprintf(out, ", \"api\": \"%u.%u\", \"device\": ", server->major, server->minor);
+    cli_json_string(out, info->name);
+    fprintf(out,
+            ", \"kind\": \"%s\", \"requests\": %llu, \"concurrency\": %llu, \"bytes\": %llu, "
+            "\"time_ns\": %llu, \"median_ns\": %llu, \"worst_ns\": %llu,\n \"statistics\": %s,\n "
+            "\"metrics\": ",
+            options->kind, (unsigned long long)result->done,
+            (unsigned long long)options->concurrency, (unsigned long long)options->bytes,
+            (unsigned long long)result->time_ns, (unsigned long long)result->median_ns,
+            (unsigned long long)result->worst_ns, statistics != NULL ? statistics : "null");
+    fputs(metrics != NULL ? "{" : "null", out);
+    print_metrics(out, metrics, true);
+    fputs(metrics != NULL ? "}}\n" : "}\n", out);
 }
 
-static enum cli_exit tell(const struct triton_options *options, const struct triton_server *server,
-                          ferry_device *device, const struct triton_result *result, char *why)
+/* Writes the report, all of it: what becomes of the server after this does not matter to it. */
+static enum cli_exit tell(FILE *out, const struct triton_options *options,
+                          const struct triton_server *server, ferry_device *device,
+                          const struct triton_result *result, char *why)
 {
     struct ferry_device_info info;
     char *statistics = NULL;
     if (!triton_statistics(server, &statistics, why))
         return CLI_DEVICE;
     char *metrics = triton_metrics(server);
-    const char *wrong = NULL;
-    struct json *parsed =
-        statistics != NULL ? json_parse(statistics, strlen(statistics), &wrong) : NULL;
     ferry_device_get_info(device, &info);
     if (options->json)
-        print_json(options, server, &info, result, statistics, metrics);
+        print_json(out, options, server, &info, result, statistics, metrics);
     else
-        print_text(options, server, &info, result, parsed, metrics);
-    json_free(parsed);
+        print_text(out, options, server, &info, result, statistics, metrics);
     free(metrics);
     free(statistics);
-    return CLI_DONE;
+    if (fflush(out) == 0 && !ferror(out))
+        return CLI_DONE;
+    snprintf(why, CLI_WHY_MAX, "cannot write the output: %s", strerror(errno));
+    return CLI_DEVICE;
 }
 
-static enum cli_exit run(const struct triton_options *options)
+static enum cli_exit run(FILE *out, const struct triton_options *options)
 {
     struct triton_server server = {.repository = ""};
     struct triton_result result = {0};
@@ -159,7 +179,7 @@ static enum cli_exit run(const struct triton_options *options)
         triton_server_start(&server, options, ferry_triton_device_id(device), why)) {
         end = triton_drive(&server, options, device, &result, why);
         if (end == CLI_DONE)
-            end = tell(options, &server, device, &result, why);
+            end = tell(out, options, &server, device, &result, why);
     }
     if (end != CLI_DONE)
         cli_complain("triton: %s", why);
@@ -168,6 +188,29 @@ static enum cli_exit run(const struct triton_options *options)
         cli_complain("triton: %s", late);
         end = cli_worse(end, CLI_DEVICE);
     }
+    return end;
+}
+
+/* The report goes where stdout went; what the server prints to stdout, its log, goes to stderr. */
+static FILE *take_stdout(void)
+{
+    fflush(stdout);
+    int own = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    FILE *out = own >= 0 ? fdopen(own, "w") : NULL;
+    if (out == NULL || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        return NULL;
+    return out;
+}
+
+static enum cli_exit run_apart(const struct triton_options *options)
+{
+    FILE *out = take_stdout();
+    if (out == NULL) {
+        cli_complain("triton: cannot write the output: %s", strerror(errno));
+        return CLI_DEVICE;
+    }
+    enum cli_exit end = run(out, options);
+    fclose(out);
     return end;
 }
 
@@ -222,5 +265,5 @@ enum cli_exit cli_triton(int argc, char **argv)
         cli_complain("triton: --kind takes cpu, model or gpu, not \"%s\"", given.kind);
         return CLI_USAGE;
     }
-    return run(&given);
+    return run_apart(&given);
 }

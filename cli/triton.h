@@ -2,10 +2,10 @@
 #ifndef FERRY_CLI_TRITON_H
 #define FERRY_CLI_TRITON_H
 
-#include "calls.h"
 #include "cli.h"
 
 #include <ferry/triton.h>
+#include <ferry/triton_api.h>
 
 #define TRITON_MODEL "ferry_identity"
 
@@ -17,21 +17,21 @@ struct triton_options {
     bool private_outputs, json;
 };
 
-/* The functions that a host calls. */
-struct triton_host_calls {
+/* The server's functions, once triton_server_open has found them. */
+extern struct triton_calls {
 #define TRITON_CALL(returns, name, parameters) returns(*name) parameters;
 #define TRITON_OPTIONAL TRITON_CALL
-#include "host.inc"
+#include <ferry/triton_api/calls.inc>
+#include <ferry/triton_api/host.inc>
 #undef TRITON_CALL
 #undef TRITON_OPTIONAL
-};
+} triton;
 
 /* --- the server (triton_server.c) ------------------------------------------------------------- */
 
 enum { REPOSITORY_MAX = 512 };
 
 struct triton_server {
-    struct triton_host_calls calls;
     TRITONSERVER_Server *server;
     uint32_t major, minor;           /* of the TRITONSERVER API */
     char repository[REPOSITORY_MAX]; /* a folder in TMPDIR or /tmp; "": none was made */

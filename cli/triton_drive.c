@@ -77,23 +77,22 @@ static void make_bytes(struct lane *lane)
 static TRITONSERVER_Error *prepare(struct lane *lane)
 {
     const struct drive *drive = lane->drive;
-    const struct triton_host_calls *host = &drive->server->calls;
     const int64_t shape[] = {1, (int64_t)drive->options->bytes};
-    TRITONSERVER_Error *error = host->TRITONSERVER_InferenceRequestNew(
+    TRITONSERVER_Error *error = triton.TRITONSERVER_InferenceRequestNew(
         &lane->request, drive->server->server, TRITON_MODEL, -1);
     if (error == NULL)
-        error = host->TRITONSERVER_InferenceRequestAddInput(lane->request, "INPUT",
-                                                            TRITONSERVER_TYPE_UINT8, shape, 2);
+        error = triton.TRITONSERVER_InferenceRequestAddInput(lane->request, "INPUT",
+                                                             TRITONSERVER_TYPE_UINT8, shape, 2);
     if (error == NULL)
-        error = host->TRITONSERVER_InferenceRequestAppendInputData(
+        error = triton.TRITONSERVER_InferenceRequestAppendInputData(
             lane->request, "INPUT", lane->bytes, drive->options->bytes, TRITONSERVER_MEMORY_CPU, 0);
     if (error == NULL)
-        error = host->TRITONSERVER_InferenceRequestAddRequestedOutput(lane->request, "OUTPUT");
+        error = triton.TRITONSERVER_InferenceRequestAddRequestedOutput(lane->request, "OUTPUT");
     if (error == NULL)
         error =
-            host->TRITONSERVER_InferenceRequestSetReleaseCallback(lane->request, on_release, lane);
+            triton.TRITONSERVER_InferenceRequestSetReleaseCallback(lane->request, on_release, lane);
     if (error == NULL)
-        error = host->TRITONSERVER_InferenceRequestSetResponseCallback(
+        error = triton.TRITONSERVER_InferenceRequestSetResponseCallback(
             lane->request, ferry_triton_allocator_get(drive->allocator),
             ferry_triton_allocator_userp(drive->allocator, TRITON_MODEL), on_response, lane);
     return error;
@@ -107,7 +106,6 @@ static void fail(struct drive *drive, enum cli_exit end)
 /* False: it was not sent, for drive->why. */
 static bool send(struct drive *drive, struct lane *lane)
 {
-    const struct triton_host_calls *host = &drive->server->calls;
     lane->number = drive->started++;
     lane->responded = lane->released = false;
     lane->response = NULL;
@@ -115,12 +113,11 @@ static bool send(struct drive *drive, struct lane *lane)
     TRITONSERVER_Error *error = prepare(lane);
     lane->sent_ns = cli_now_ns();
     if (error == NULL)
-        error = host->TRITONSERVER_ServerInferAsync(drive->server->server, lane->request, NULL);
+        error = triton.TRITONSERVER_ServerInferAsync(drive->server->server, lane->request, NULL);
     if (triton_good(error, "sending a request", drive->why))
         return true;
     if (lane->request != NULL)
-        ferry__triton.TRITONSERVER_ErrorDelete(
-            host->TRITONSERVER_InferenceRequestDelete(lane->request));
+        triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_InferenceRequestDelete(lane->request));
     lane->request = NULL;
     fail(drive, CLI_DEVICE);
     return false;
@@ -146,7 +143,6 @@ static const uint8_t *fetch(struct drive *drive, struct lane *lane, const void *
 
 static enum cli_exit compare(struct drive *drive, struct lane *lane)
 {
-    const struct triton_host_calls *host = &drive->server->calls;
     const char *name = NULL;
     TRITONSERVER_DataType datatype;
     TRITONSERVER_MemoryType type;
@@ -162,14 +158,14 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
         return CLI_DEVICE;
     }
     /* The error is the response's, and goes with it. */
-    TRITONSERVER_Error *error = host->TRITONSERVER_InferenceResponseError(lane->response);
+    TRITONSERVER_Error *error = triton.TRITONSERVER_InferenceResponseError(lane->response);
     if (error != NULL) {
         snprintf(drive->why, CLI_WHY_MAX, "request %llu: %s", (unsigned long long)lane->number,
-                 ferry__triton.TRITONSERVER_ErrorMessage(error));
+                 triton.TRITONSERVER_ErrorMessage(error));
         return CLI_DEVICE;
     }
     uint32_t count = 0;
-    if (!triton_good(host->TRITONSERVER_InferenceResponseOutputCount(lane->response, &count),
+    if (!triton_good(triton.TRITONSERVER_InferenceResponseOutputCount(lane->response, &count),
                      "the outputs", drive->why))
         return CLI_DEVICE;
     if (count != 1) {
@@ -177,9 +173,9 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
                  (unsigned long long)lane->number, count);
         return CLI_CHECK;
     }
-    if (!triton_good(host->TRITONSERVER_InferenceResponseOutput(lane->response, 0, &name, &datatype,
-                                                                &shape, &dims, &base, &size, &type,
-                                                                &id, &user),
+    if (!triton_good(triton.TRITONSERVER_InferenceResponseOutput(lane->response, 0, &name,
+                                                                 &datatype, &shape, &dims, &base,
+                                                                 &size, &type, &id, &user),
                      "an output", drive->why))
         return CLI_DEVICE;
     const bool fits = size == drive->options->bytes;
@@ -196,17 +192,15 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
 
 static void take_back(struct drive *drive, struct lane *lane)
 {
-    const struct triton_host_calls *host = &drive->server->calls;
     enum cli_exit end = compare(drive, lane);
     if (end == CLI_DONE)
         drive->times[drive->result->done++] = lane->took_ns;
     else
         fail(drive, end);
     if (lane->response != NULL)
-        ferry__triton.TRITONSERVER_ErrorDelete(
-            host->TRITONSERVER_InferenceResponseDelete(lane->response));
-    ferry__triton.TRITONSERVER_ErrorDelete(
-        host->TRITONSERVER_InferenceRequestDelete(lane->request));
+        triton.TRITONSERVER_ErrorDelete(
+            triton.TRITONSERVER_InferenceResponseDelete(lane->response));
+    triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_InferenceRequestDelete(lane->request));
     lane->request = NULL;
 }
 

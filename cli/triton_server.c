@@ -8,16 +8,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+struct triton_calls triton;
+
 static const struct call {
     const char *name;
     size_t offset;
     bool optional;
 } calls[] = {
-#define TRITON_CALL(returns, name, parameters) \
-    {#name, offsetof(struct triton_host_calls, name), false},
+#define TRITON_CALL(returns, name, parameters) {#name, offsetof(struct triton_calls, name), false},
 #define TRITON_OPTIONAL(returns, name, parameters) \
-    {#name, offsetof(struct triton_host_calls, name), true},
-#include "host.inc"
+    {#name, offsetof(struct triton_calls, name), true},
+#include <ferry/triton_api/calls.inc>
+#include <ferry/triton_api/host.inc>
 #undef TRITON_CALL
 #undef TRITON_OPTIONAL
 };
@@ -26,10 +28,9 @@ bool triton_good(TRITONSERVER_Error *error, const char *what, char *why)
 {
     if (error == NULL)
         return true;
-    snprintf(why, CLI_WHY_MAX, "%s: %s: %s", what,
-             ferry__triton.TRITONSERVER_ErrorCodeString(error),
-             ferry__triton.TRITONSERVER_ErrorMessage(error));
-    ferry__triton.TRITONSERVER_ErrorDelete(error);
+    snprintf(why, CLI_WHY_MAX, "%s: %s: %s", what, triton.TRITONSERVER_ErrorCodeString(error),
+             triton.TRITONSERVER_ErrorMessage(error));
+    triton.TRITONSERVER_ErrorDelete(error);
     return false;
 }
 
@@ -41,7 +42,7 @@ bool triton_server_open(struct triton_server *server, const char *path, char *wh
         snprintf(why, CLI_WHY_MAX, "cannot open the server library: %s", dlerror());
         return false;
     }
-    const char *problem = ferry__triton_find();
+    const char *problem = ferry_triton_problem();
     if (problem != NULL) {
         snprintf(why, CLI_WHY_MAX, "%s: %s", path, problem);
         return false;
@@ -52,9 +53,9 @@ bool triton_server_open(struct triton_server *server, const char *path, char *wh
             snprintf(why, CLI_WHY_MAX, "%s has no function %s", path, calls[i].name);
             return false;
         }
-        *(void **)((char *)&server->calls + calls[i].offset) = symbol;
+        *(void **)((char *)&triton + calls[i].offset) = symbol;
     }
-    return triton_good(ferry__triton.TRITONSERVER_ApiVersion(&server->major, &server->minor),
+    return triton_good(triton.TRITONSERVER_ApiVersion(&server->major, &server->minor),
                        "asking for the API version", why);
 }
 
@@ -139,40 +140,38 @@ static void remove_repository(const struct triton_server *server)
 static bool set_options(const struct triton_server *server, const struct triton_options *given,
                         TRITONSERVER_ServerOptions *options, char *why)
 {
-    const struct triton_host_calls *host = &server->calls;
     TRITONSERVER_Error *error =
-        host->TRITONSERVER_ServerOptionsSetModelRepositoryPath(options, server->repository);
+        triton.TRITONSERVER_ServerOptionsSetModelRepositoryPath(options, server->repository);
     if (error == NULL)
-        error = host->TRITONSERVER_ServerOptionsSetBackendDirectory(options, given->backends);
+        error = triton.TRITONSERVER_ServerOptionsSetBackendDirectory(options, given->backends);
     if (error == NULL)
-        error = host->TRITONSERVER_ServerOptionsSetModelControlMode(
+        error = triton.TRITONSERVER_ServerOptionsSetModelControlMode(
             options, TRITONSERVER_MODEL_CONTROL_EXPLICIT);
     if (error == NULL)
-        error = host->TRITONSERVER_ServerOptionsSetStrictModelConfig(options, true);
+        error = triton.TRITONSERVER_ServerOptionsSetStrictModelConfig(options, true);
     if (error == NULL)
-        error = host->TRITONSERVER_ServerOptionsSetModelLoadRetryCount(options, 0);
-    if (error == NULL && host->TRITONSERVER_ServerOptionsSetEnablePeerAccess != NULL)
-        error = host->TRITONSERVER_ServerOptionsSetEnablePeerAccess(options, false);
+        error = triton.TRITONSERVER_ServerOptionsSetModelLoadRetryCount(options, 0);
+    if (error == NULL && triton.TRITONSERVER_ServerOptionsSetEnablePeerAccess != NULL)
+        error = triton.TRITONSERVER_ServerOptionsSetEnablePeerAccess(options, false);
     return triton_good(error, "the server's options", why);
 }
 
 static bool start(struct triton_server *server, const struct triton_options *given, char *why)
 {
-    const struct triton_host_calls *host = &server->calls;
     TRITONSERVER_ServerOptions *options = NULL;
     bool ready = false;
-    if (!triton_good(host->TRITONSERVER_ServerOptionsNew(&options), "the server's options", why))
+    if (!triton_good(triton.TRITONSERVER_ServerOptionsNew(&options), "the server's options", why))
         return false;
     bool good = set_options(server, given, options, why) &&
-                triton_good(host->TRITONSERVER_ServerNew(&server->server, options),
+                triton_good(triton.TRITONSERVER_ServerNew(&server->server, options),
                             "starting the server", why);
-    ferry__triton.TRITONSERVER_ErrorDelete(host->TRITONSERVER_ServerOptionsDelete(options));
-    if (!good || !triton_good(host->TRITONSERVER_ServerLoadModel(server->server, TRITON_MODEL),
+    triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_ServerOptionsDelete(options));
+    if (!good || !triton_good(triton.TRITONSERVER_ServerLoadModel(server->server, TRITON_MODEL),
                               "loading the model", why))
         return false;
     server->loaded = true;
     if (!triton_good(
-            host->TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1, &ready),
+            triton.TRITONSERVER_ServerModelIsReady(server->server, TRITON_MODEL, -1, &ready),
             "the model", why))
         return false;
     if (!ready)
@@ -188,16 +187,15 @@ bool triton_server_start(struct triton_server *server, const struct triton_optio
 
 bool triton_server_close(struct triton_server *server, char *why)
 {
-    const struct triton_host_calls *host = &server->calls;
     bool good = true;
     if (server->loaded)
-        good = triton_good(host->TRITONSERVER_ServerUnloadModel(server->server, TRITON_MODEL),
+        good = triton_good(triton.TRITONSERVER_ServerUnloadModel(server->server, TRITON_MODEL),
                            "unloading the model", why);
     if (server->server != NULL) {
-        good = triton_good(host->TRITONSERVER_ServerStop(server->server), "stopping the server",
+        good = triton_good(triton.TRITONSERVER_ServerStop(server->server), "stopping the server",
                            why) &&
                good;
-        good = triton_good(host->TRITONSERVER_ServerDelete(server->server), "deleting the server",
+        good = triton_good(triton.TRITONSERVER_ServerDelete(server->server), "deleting the server",
                            why) &&
                good;
     }
@@ -213,45 +211,42 @@ bool triton_statistics(const struct triton_server *server, char **out_text, char
     TRITONSERVER_Message *message = NULL;
     const char *text = NULL;
     size_t size = 0;
-    TRITONSERVER_Error *error = server->calls.TRITONSERVER_ServerModelStatistics(
-        server->server, TRITON_MODEL, -1, &message);
+    TRITONSERVER_Error *error =
+        triton.TRITONSERVER_ServerModelStatistics(server->server, TRITON_MODEL, -1, &message);
     *out_text = NULL;
-    if (error != NULL &&
-        ferry__triton.TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED) {
-        ferry__triton.TRITONSERVER_ErrorDelete(error);
+    if (error != NULL && triton.TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED) {
+        triton.TRITONSERVER_ErrorDelete(error);
         return true;
     }
     if (!triton_good(error, "the model's statistics", why))
         return false;
-    bool good =
-        triton_good(ferry__triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
-                    "the model's statistics", why);
+    bool good = triton_good(triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
+                            "the model's statistics", why);
     if (good && (*out_text = strndup(text, size)) == NULL) {
         snprintf(why, CLI_WHY_MAX, "no host memory for the model's statistics");
         good = false;
     }
-    ferry__triton.TRITONSERVER_ErrorDelete(ferry__triton.TRITONSERVER_MessageDelete(message));
+    triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_MessageDelete(message));
     return good;
 }
 
 char *triton_metrics(const struct triton_server *server)
 {
-    const struct triton_host_calls *host = &server->calls;
     TRITONSERVER_Metrics *metrics = NULL;
     const char *text = NULL;
     char *copy = NULL;
     char why[CLI_WHY_MAX];
     size_t size = 0;
-    if (host->TRITONSERVER_ServerMetrics == NULL || host->TRITONSERVER_MetricsFormatted == NULL ||
-        host->TRITONSERVER_MetricsDelete == NULL)
+    if (triton.TRITONSERVER_ServerMetrics == NULL || triton.TRITONSERVER_MetricsFormatted == NULL ||
+        triton.TRITONSERVER_MetricsDelete == NULL)
         return NULL;
     if (!triton_good(ferry_triton_metrics_update(), "metrics", why) ||
-        !triton_good(host->TRITONSERVER_ServerMetrics(server->server, &metrics), "metrics", why))
+        !triton_good(triton.TRITONSERVER_ServerMetrics(server->server, &metrics), "metrics", why))
         return NULL;
-    if (triton_good(host->TRITONSERVER_MetricsFormatted(metrics, TRITONSERVER_METRIC_PROMETHEUS,
-                                                        &text, &size),
+    if (triton_good(triton.TRITONSERVER_MetricsFormatted(metrics, TRITONSERVER_METRIC_PROMETHEUS,
+                                                         &text, &size),
                     "metrics", why))
         copy = strndup(text, size);
-    ferry__triton.TRITONSERVER_ErrorDelete(host->TRITONSERVER_MetricsDelete(metrics));
+    triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_MetricsDelete(metrics));
     return copy;
 }

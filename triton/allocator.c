@@ -302,7 +302,7 @@ static TRITONSERVER_Error *check(const struct ferry_triton_allocator_params *par
                                   "out_allocator %p",
                                   (const void *)params, params ? (void *)params->device : NULL,
                                   out_allocator);
-    if (!ferry__triton_is_unused(params->reserved))
+    if (!ferry__triton_is_unused(params->reserved, FERRY_TRITON_COUNT(params->reserved)))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_allocator_create: reserved is not 0");
     for (size_t i = 0; i < params->private_model_count; i++)

@@ -16,7 +16,7 @@ static const struct call {
     {#name, offsetof(struct ferry__triton_calls, name), false},
 #define TRITON_OPTIONAL(returns, name, parameters) \
     {#name, offsetof(struct ferry__triton_calls, name), true},
-#include "api.inc"
+#include <ferry/triton_api/calls.inc>
 #undef TRITON_CALL
 #undef TRITON_OPTIONAL
 };

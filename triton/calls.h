@@ -7,7 +7,7 @@
 struct ferry__triton_calls {
 #define TRITON_CALL(returns, name, parameters) returns(*name) parameters;
 #define TRITON_OPTIONAL TRITON_CALL
-#include "api.inc"
+#include <ferry/triton_api/calls.inc>
 #undef TRITON_CALL
 #undef TRITON_OPTIONAL
 };

@@ -18,6 +18,11 @@ TRITONSERVER_Error *ferry__triton_need(void)
     return (TRITONSERVER_Error *)(void *)&no_server;
 }
 
+const char *ferry_triton_problem(void)
+{
+    return ferry__triton_find();
+}
+
 static TRITONSERVER_Error *make(TRITONSERVER_Error_Code code, const char *message)
 {
     TRITONSERVER_Error *problem = ferry__triton_need();

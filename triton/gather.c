@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FEW_INPUTS = 8 };
+
 /* One call of ferry_triton_gather. */
 struct gather {
     ferry_device *device;
@@ -10,9 +12,10 @@ struct gather {
     size_t input_count;
     bool alone; /* there is one request: an input may be passed through */
     struct ferry__triton_plan plan;
-    size_t *at;             /* by input: where the next part may begin */
-    size_t *next;           /* likewise, if the request at hand goes on */
-    uint64_t bytes, passed; /* of the requests that go on */
+    size_t *at;                       /* by input: where the next part may begin */
+    size_t *next;                     /* likewise, if the request at hand goes on */
+    uint64_t bytes, passed, in_place; /* of the requests that go on */
+    size_t few[2 * FEW_INPUTS];       /* at and next of a model with few inputs */
 };
 
 /* What the server says of a request's input. */
@@ -82,10 +85,24 @@ static TRITONSERVER_Error *does_not_fit(const struct ferry_triton_input *input, 
                               input->name, input->stride ? input->stride : size, at, end_of(input));
 }
 
+/* Buffers of an input that lie one behind the other are one. */
+static TRITONSERVER_Error *add_move(struct gather *gather, size_t first_move,
+                                    const struct ferry__triton_move *move)
+{
+    struct ferry__triton_plan *plan = &gather->plan;
+    struct ferry__triton_move *last =
+        plan->count > first_move ? &plan->moves[plan->count - 1] : NULL;
+    if (!last || last->kind != FERRY_TRITON_UP || move->kind != FERRY_TRITON_UP ||
+        (const uint8_t *)last->host + last->size != move->host)
+        return ferry__triton_plan_add(plan, move);
+    last->size += move->size;
+    return NULL;
+}
+
 /* One buffer of an input, as a move to dst; its bytes must be at least left. */
 static TRITONSERVER_Error *add_buffer(struct gather *gather, const struct ferry_triton_input *input,
                                       const struct tensor *tensor, uint32_t index, size_t at,
-                                      size_t *left)
+                                      size_t first_move, size_t *left)
 {
     const void *base = NULL;
     uint64_t size = 0;
@@ -122,7 +139,7 @@ static TRITONSERVER_Error *add_buffer(struct gather *gather, const struct ferry_
         move.src = range.buffer;
         move.src_offset = number - range.base;
     }
-    return ferry__triton_plan_add(&gather->plan, &move);
+    return add_move(gather, first_move, &move);
 }
 
 /* All of an input is what the last move copies, from a buffer of this device: take that instead. */
@@ -136,6 +153,21 @@ static bool pass_through(struct gather *gather, const struct ferry_triton_input 
         (input->align > 1 && move->src_offset % input->align))
         return false;
     *out_span = (struct ferry_triton_span){move->src, move->src_offset, size};
+    gather->plan.count = first_move;
+    return true;
+}
+
+/* Likewise from host memory, for work by the CPU. */
+static bool leave_in_place(struct gather *gather, const struct ferry_triton_input *input,
+                           size_t first_move, size_t size, struct ferry_triton_span *out_span)
+{
+    const struct ferry__triton_move *move = &gather->plan.moves[first_move];
+    if (!input->in_place || !gather->alone || gather->plan.count != first_move + 1 ||
+        move->kind != FERRY_TRITON_UP || (input->stride && input->stride != size) ||
+        (input->align > 1 && (uintptr_t)move->host % input->align))
+        return false;
+    *input->in_place = move->host;
+    *out_span = (struct ferry_triton_span){.size = size};
     gather->plan.count = first_move;
     return true;
 }
@@ -154,7 +186,7 @@ static TRITONSERVER_Error *add_input(struct gather *gather, TRITONBACKEND_Reques
     const bool fits = place(input, end_of(input), tensor.size, &at, &gather->next[index]);
     size_t left = tensor.size;
     for (uint32_t i = 0; i < tensor.buffers && !error; i++)
-        error = add_buffer(gather, input, &tensor, i, at + (tensor.size - left), &left);
+        error = add_buffer(gather, input, &tensor, i, at + (tensor.size - left), first_move, &left);
     if (error)
         return error;
     if (left)
@@ -162,9 +194,10 @@ static TRITONSERVER_Error *add_input(struct gather *gather, TRITONBACKEND_Reques
                                   "input \"%s\": its %u buffers hold %zu of its %zu bytes",
                                   input->name, tensor.buffers, tensor.size - left, tensor.size);
     gather->bytes += tensor.size;
-    if (pass_through(gather, input, first_move, tensor.size, out_span)) {
+    const bool passed = pass_through(gather, input, first_move, tensor.size, out_span);
+    if (passed || leave_in_place(gather, input, first_move, tensor.size, out_span)) {
         gather->next[index] = gather->at[index];
-        gather->passed++;
+        *(passed ? &gather->passed : &gather->in_place) += 1;
         return NULL;
     }
     const size_t taken = input->stride ? input->stride : tensor.size;
@@ -183,7 +216,7 @@ static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Requ
                                        struct ferry_triton_span *spans, size_t span_step)
 {
     const size_t moves = gather->plan.count;
-    const uint64_t bytes = gather->bytes, passed = gather->passed;
+    const uint64_t bytes = gather->bytes, passed = gather->passed, in_place = gather->in_place;
     bool cancelled = false;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestIsCancelled(request, &cancelled);
     if (!error && cancelled) {
@@ -199,8 +232,12 @@ static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Requ
     gather->plan.count = moves;
     gather->bytes = bytes;
     gather->passed = passed;
-    for (size_t i = 0; i < gather->input_count; i++)
+    gather->in_place = in_place;
+    for (size_t i = 0; i < gather->input_count; i++) {
         spans[i * span_step] = (struct ferry_triton_span){0};
+        if (gather->inputs[i].in_place)
+            *gather->inputs[i].in_place = NULL;
+    }
     FERRY_TRITON_ADD(gather_errors, 1);
     return error;
 }
@@ -211,7 +248,7 @@ static TRITONSERVER_Error *check_input(const ferry_device *device,
     if (!input->name)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_gather: input %zu has no name", index);
-    if (!ferry__triton_is_unused(input->reserved))
+    if (!ferry__triton_is_unused(input->reserved, FERRY_TRITON_COUNT(input->reserved)))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_gather: input \"%s\": reserved is not 0",
                                   input->name);
@@ -252,7 +289,82 @@ static void count_done(const struct gather *gather, uint32_t requests)
     FERRY_TRITON_ADD(gathers, 1);
     FERRY_TRITON_ADD(gathered_requests, requests);
     FERRY_TRITON_ADD(gathered_bytes, gather->bytes);
-    FERRY_TRITON_ADD(passed_through, gather->passed);
+    if (gather->passed)
+        FERRY_TRITON_ADD(passed_through, gather->passed);
+    if (gather->in_place)
+        FERRY_TRITON_ADD(in_place, gather->in_place);
+}
+
+/* Room for where the next parts begin; false: no memory. */
+static bool begin(struct gather *gather)
+{
+    const size_t inputs = gather->input_count;
+    gather->at = inputs <= FEW_INPUTS ? gather->few : calloc(2 * inputs, sizeof *gather->at);
+    if (!gather->at)
+        return false;
+    gather->next = gather->at + inputs;
+    for (size_t i = 0; i < inputs; i++) {
+        gather->at[i] = gather->next[i] = gather->inputs[i].offset;
+        if (gather->inputs[i].in_place)
+            *gather->inputs[i].in_place = NULL;
+    }
+    return true;
+}
+
+static void forget_errors(TRITONSERVER_Error **errors, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        ferry__triton_delete(errors[i]);
+        errors[i] = NULL;
+    }
+}
+
+static TRITONSERVER_Error *gather_all(struct gather *gather, TRITONBACKEND_Request *const *requests,
+                                      uint32_t count, struct ferry_triton_span *spans_out,
+                                      TRITONSERVER_Error **errors_out,
+                                      const struct ferry__triton_end *end)
+{
+    uint32_t there = 0, going_on = 0;
+    if (!begin(gather))
+        return ferry__triton_no_memory(2 * gather->input_count * sizeof *gather->at);
+    for (uint32_t i = 0; i < count; i++)
+        there += requests[i] != NULL;
+    gather->alone = there == 1;
+    if (gather->input_count && count)
+        memset(spans_out, 0, gather->input_count * count * sizeof *spans_out);
+    for (uint32_t i = 0; i < count; i++) {
+        struct ferry_triton_span *spans = gather->input_count ? &spans_out[i] : NULL;
+        errors_out[i] = requests[i] ? add_request(gather, requests[i], spans, count) : NULL;
+        going_on += requests[i] && !errors_out[i];
+    }
+    TRITONSERVER_Error *error = ferry__triton_plan_submit(&gather->plan, end);
+    if (error)
+        forget_errors(errors_out, count);
+    else
+        count_done(gather, going_on);
+    if (gather->at != gather->few)
+        free(gather->at);
+    return error;
+}
+
+static TRITONSERVER_Error *run(ferry_device *device, TRITONBACKEND_Request *const *requests,
+                               uint32_t count, const struct ferry_triton_input *inputs,
+                               size_t input_count, struct ferry_triton_span *spans_out,
+                               TRITONSERVER_Error **errors_out, const struct ferry__triton_end *end)
+{
+    struct gather gather;
+    TRITONSERVER_Error *error =
+        check(device, requests, count, inputs, input_count, spans_out, errors_out);
+    if (error)
+        return error;
+    gather.device = device;
+    gather.inputs = inputs;
+    gather.input_count = input_count;
+    gather.bytes = gather.passed = gather.in_place = 0;
+    ferry__triton_plan_init(&gather.plan, device);
+    error = gather_all(&gather, requests, count, spans_out, errors_out, end);
+    ferry__triton_plan_finish(&gather.plan);
+    return error;
 }
 
 TRITONSERVER_Error *ferry_triton_gather(ferry_device *device,
@@ -262,39 +374,20 @@ TRITONSERVER_Error *ferry_triton_gather(ferry_device *device,
                                         TRITONSERVER_Error **errors_out, ferry_callback cb,
                                         void *user, ferry_ticket *out_ticket)
 {
-    struct gather gather = {
-        .device = device, .inputs = inputs, .input_count = input_count, .plan = {.device = device}};
-    uint32_t there = 0, going_on = 0;
-    TRITONSERVER_Error *error =
-        check(device, requests, count, inputs, input_count, spans_out, errors_out);
-    if (error)
-        return error;
-    gather.at = calloc(2 * input_count + 1, sizeof *gather.at);
-    if (!gather.at)
-        return ferry__triton_no_memory(2 * input_count * sizeof *gather.at);
-    gather.next = gather.at + input_count;
-    for (size_t i = 0; i < input_count; i++)
-        gather.at[i] = gather.next[i] = inputs[i].offset;
-    for (uint32_t i = 0; i < count; i++)
-        there += requests[i] != NULL;
-    gather.alone = there == 1;
-    if (input_count)
-        memset(spans_out, 0, input_count * count * sizeof *spans_out);
-    for (uint32_t i = 0; i < count; i++) {
-        struct ferry_triton_span *spans = input_count ? &spans_out[i] : NULL;
-        errors_out[i] = requests[i] ? add_request(&gather, requests[i], spans, count) : NULL;
-        going_on += requests[i] && !errors_out[i];
-    }
-    error = ferry__triton_plan_submit(&gather.plan, cb, user, out_ticket);
-    for (uint32_t i = 0; i < count && error; i++) {
-        ferry__triton_delete(errors_out[i]);
-        errors_out[i] = NULL;
-    }
-    if (!error)
-        count_done(&gather, going_on);
-    ferry__triton_plan_finish(&gather.plan);
-    free(gather.at);
-    return error;
+    const struct ferry__triton_end end = {
+        .what = "gathering the inputs", .cb = cb, .user = user, .out_ticket = out_ticket};
+    return run(device, requests, count, inputs, input_count, spans_out, errors_out, &end);
+}
+
+TRITONSERVER_Error *ferry_triton_gather_wait(ferry_device *device,
+                                             TRITONBACKEND_Request *const *requests, uint32_t count,
+                                             const struct ferry_triton_input *inputs,
+                                             size_t input_count,
+                                             struct ferry_triton_span *spans_out,
+                                             TRITONSERVER_Error **errors_out)
+{
+    const struct ferry__triton_end end = {.what = "gathering the inputs", .wait = true};
+    return run(device, requests, count, inputs, input_count, spans_out, errors_out, &end);
 }
 
 TRITONSERVER_Error *ferry_triton_gather_size(TRITONBACKEND_Request *const *requests, uint32_t count,

@@ -26,10 +26,15 @@ TRITONSERVER_Error *ferry__triton_no_memory(size_t bytes);
 void ferry__triton_delete(TRITONSERVER_Error *error);
 
 /* Words of a public struct that are for later: a caller of a later version may have set them. */
-static inline bool ferry__triton_is_unused(const uint64_t reserved[4])
+static inline bool ferry__triton_is_unused(const uint64_t *reserved, size_t count)
 {
-    return !(reserved[0] | reserved[1] | reserved[2] | reserved[3]);
+    uint64_t any = 0;
+    for (size_t i = 0; i < count; i++)
+        any |= reserved[i];
+    return !any;
 }
+
+#define FERRY_TRITON_COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* NULL, or the error that there is no server. */
 TRITONSERVER_Error *ferry__triton_need(void);
@@ -83,29 +88,46 @@ enum ferry__triton_move_kind {
     FERRY_TRITON_UP,
     FERRY_TRITON_DOWN,
     FERRY_TRITON_COPY,
-    FERRY_TRITON_ZERO
+    FERRY_TRITON_ZERO,
+    FERRY_TRITON_HOST, /* from host memory to host memory, by the thread that submits */
 };
 
 struct ferry__triton_move {
     enum ferry__triton_move_kind kind;
     ferry_buffer *dst, *src;
-    void *host; /* of UP and DOWN; not written by UP */
+    void *host;       /* of UP and DOWN; not written by UP. HOST: the destination */
+    const void *from; /* of HOST */
     size_t size, dst_offset, src_offset;
 };
 
+enum { FERRY_TRITON_FEW_MOVES = 8 };
+
+/* A short plan, that of one request, takes no memory. */
 struct ferry__triton_plan {
     ferry_device *device;
-    struct ferry__triton_move *moves;
+    struct ferry__triton_move *moves; /* few, or malloc'd */
     size_t count, capacity;
+    struct ferry__triton_move few[FERRY_TRITON_FEW_MOVES];
 };
+
+void ferry__triton_plan_init(struct ferry__triton_plan *plan, ferry_device *device);
 
 /* NULL, or an error: no memory. Moves of 0 bytes are left out. */
 TRITONSERVER_Error *ferry__triton_plan_add(struct ferry__triton_plan *plan,
                                            const struct ferry__triton_move *move);
 
+/* How a gather or a scatter ends: by a callback and a ticket, or by waiting. */
+struct ferry__triton_end {
+    const char *what; /* for errors: "gathering" */
+    bool wait;
+    ferry_callback cb;
+    void *user;
+    ferry_ticket *out_ticket;
+};
+
 /* Submits all of it as one batch and one ticket; copies between devices are joined into that. */
-TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan, ferry_callback cb,
-                                              void *user, ferry_ticket *out_ticket);
+TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan,
+                                              const struct ferry__triton_end *end);
 void ferry__triton_plan_finish(struct ferry__triton_plan *plan);
 
 #endif

@@ -1,6 +1,7 @@
 #include "internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * A copy between two devices is an operation of its own, which no batch can hold. It is joined into
@@ -22,26 +23,43 @@ static bool is_between(const struct ferry__triton_move *move)
            ferry_buffer_device(move->dst) != ferry_buffer_device(move->src);
 }
 
+void ferry__triton_plan_init(struct ferry__triton_plan *plan, ferry_device *device)
+{
+    plan->device = device;
+    plan->moves = plan->few;
+    plan->count = 0;
+    plan->capacity = FERRY_TRITON_FEW_MOVES;
+}
+
+static bool grow(struct ferry__triton_plan *plan)
+{
+    const bool few = plan->moves == plan->few;
+    const size_t capacity = 8 * plan->capacity;
+    struct ferry__triton_move *moves = realloc(few ? NULL : plan->moves, capacity * sizeof *moves);
+    if (!moves)
+        return false;
+    if (few)
+        memcpy(moves, plan->few, sizeof plan->few);
+    plan->moves = moves;
+    plan->capacity = capacity;
+    return true;
+}
+
 TRITONSERVER_Error *ferry__triton_plan_add(struct ferry__triton_plan *plan,
                                            const struct ferry__triton_move *move)
 {
     if (!move->size)
         return NULL;
-    if (plan->count == plan->capacity) {
-        const size_t capacity = plan->capacity ? 2 * plan->capacity : 64;
-        struct ferry__triton_move *moves = realloc(plan->moves, capacity * sizeof *moves);
-        if (!moves)
-            return ferry__triton_no_memory(capacity * sizeof *moves);
-        plan->moves = moves;
-        plan->capacity = capacity;
-    }
+    if (plan->count == plan->capacity && !grow(plan))
+        return ferry__triton_no_memory(8 * plan->capacity * sizeof *plan->moves);
     plan->moves[plan->count++] = *move;
     return NULL;
 }
 
 void ferry__triton_plan_finish(struct ferry__triton_plan *plan)
 {
-    free(plan->moves);
+    if (plan->moves != plan->few)
+        free(plan->moves);
 }
 
 static enum ferry_status add_move(ferry_batch *batch, const struct ferry__triton_move *move)
@@ -57,6 +75,27 @@ static enum ferry_status add_move(ferry_batch *batch, const struct ferry__triton
                                        move->src_offset);
     case FERRY_TRITON_ZERO:
         return ferry_batch_fill_buffer(batch, move->dst, move->size, move->dst_offset, "", 1);
+    case FERRY_TRITON_HOST: break;
+    }
+    return FERRY_ERROR_INTERNAL;
+}
+
+/* A plan of one move is that operation: no batch, no ticket. */
+static enum ferry_status carry_out(const struct ferry__triton_move *move)
+{
+    switch (move->kind) {
+    case FERRY_TRITON_UP:
+        return ferry_copy_from_host(move->dst, move->host, move->size, move->dst_offset);
+    case FERRY_TRITON_DOWN:
+        return ferry_copy_to_host(move->src, move->host, move->size, move->src_offset);
+    case FERRY_TRITON_COPY:
+        if (is_between(move))
+            FERRY_TRITON_ADD(bridged, 1);
+        return ferry_copy_buffer(move->dst, move->src, move->size, move->dst_offset,
+                                 move->src_offset);
+    case FERRY_TRITON_ZERO:
+        return ferry_fill_buffer(move->dst, move->size, move->dst_offset, "", 1);
+    case FERRY_TRITON_HOST: break;
     }
     return FERRY_ERROR_INTERNAL;
 }
@@ -115,8 +154,8 @@ static enum ferry_status submit_joined(const struct ferry__triton_plan *plan, fe
     return status;
 }
 
-TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan, ferry_callback cb,
-                                              void *user, ferry_ticket *out_ticket)
+static enum ferry_status submit(const struct ferry__triton_plan *plan, ferry_callback cb,
+                                void *user, ferry_ticket *out_ticket)
 {
     ferry_batch *batch = NULL;
     size_t between = 0;
@@ -130,7 +169,44 @@ TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan, f
     if (!status)
         status = between ? submit_joined(plan, batch, between, cb, user, out_ticket)
                          : ferry_batch_submit(batch, cb, user, out_ticket);
-    TRITONSERVER_Error *error = ferry__triton_status(status, "submitting %zu copies", plan->count);
     ferry_batch_destroy(batch);
-    return error;
+    return status;
+}
+
+/* Where nobody may wait it fails before anything is under way. */
+static enum ferry_status submit_and_wait(const struct ferry__triton_plan *plan)
+{
+    ferry_ticket ticket = 0;
+    enum ferry_status status = ferry_wait(plan->device, 0, FERRY_FOREVER);
+    if (!status)
+        status = submit(plan, NULL, NULL, &ticket);
+    return status ? status : ferry_wait(plan->device, ticket, FERRY_FOREVER);
+}
+
+/* What is between host memory and host memory is done at once, and out of the plan. */
+static void copy_on_host(struct ferry__triton_plan *plan)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct ferry__triton_move *move = &plan->moves[i];
+        if (move->kind == FERRY_TRITON_HOST)
+            memcpy(move->host, move->from, move->size);
+        else if (left++ != i)
+            plan->moves[left - 1] = *move;
+    }
+    plan->count = left;
+}
+
+TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan,
+                                              const struct ferry__triton_end *end)
+{
+    enum ferry_status status = FERRY_OK;
+    copy_on_host(plan);
+    if (!end->wait)
+        status = submit(plan, end->cb, end->user, end->out_ticket);
+    else if (plan->count == 1)
+        status = carry_out(&plan->moves[0]);
+    else if (plan->count)
+        status = submit_and_wait(plan);
+    return ferry__triton_status(status, "%s, %zu copies", end->what, plan->count);
 }

@@ -58,6 +58,10 @@ static TRITONSERVER_Error *add_move(struct scatter *scatter,
                                       .host = buffer,
                                       .size = part->size,
                                       .src_offset = part->offset};
+    if (output->host) {
+        move.kind = FERRY_TRITON_HOST;
+        move.from = (const uint8_t *)output->host + part->offset;
+    }
     if (!buffer)
         return ferry__triton_fail(TRITONSERVER_ERROR_INTERNAL,
                                   "output \"%s\": the allocator gave no buffer for %zu bytes",
@@ -73,7 +77,8 @@ static TRITONSERVER_Error *add_move(struct scatter *scatter,
                                       "are not Ferry's",
                                       output->name, part->size, buffer, (long long)id);
         }
-        move.kind = FERRY_TRITON_COPY;
+        move.kind = output->host ? FERRY_TRITON_UP : FERRY_TRITON_COPY;
+        move.host = (void *)move.from;
         move.dst = range.buffer;
         move.dst_offset = number - range.base;
     }
@@ -90,7 +95,7 @@ static TRITONSERVER_Error *add_output(struct scatter *scatter, TRITONBACKEND_Req
     TRITONSERVER_MemoryType asked, type;
     int64_t asked_id, id;
     void *buffer = NULL;
-    if (part->size && (part->offset > size || part->size > size - part->offset))
+    if (part->size && !output->host && (part->offset > size || part->size > size - part->offset))
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "output \"%s\": %zu bytes at offset %zu exceed the buffer of %zu",
                                   output->name, part->size, part->offset, size);
@@ -154,9 +159,13 @@ static TRITONSERVER_Error *check(const ferry_device *device, const void *respons
             return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                       "ferry_triton_scatter: output %zu: name %p, parts %p", i,
                                       (const void *)output->name, (const void *)output->parts);
-        if (!ferry__triton_is_unused(output->reserved))
+        if (!ferry__triton_is_unused(output->reserved, FERRY_TRITON_COUNT(output->reserved)))
             return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                       "ferry_triton_scatter: output \"%s\": reserved is not 0",
+                                      output->name);
+        if (output->src && output->host)
+            return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                                      "ferry_triton_scatter: output \"%s\" has both src and host",
                                       output->name);
         if (output->src && ferry_buffer_device(output->src) != device)
             return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
@@ -167,28 +176,28 @@ static TRITONSERVER_Error *check(const ferry_device *device, const void *respons
     return NULL;
 }
 
-TRITONSERVER_Error *ferry_triton_scatter(ferry_device *device,
-                                         TRITONBACKEND_Request *const *requests,
-                                         TRITONBACKEND_Response *const *responses, uint32_t count,
-                                         const struct ferry_triton_output *outputs,
-                                         size_t output_count, TRITONSERVER_Error **errors_out,
-                                         ferry_callback cb, void *user, ferry_ticket *out_ticket)
+static TRITONSERVER_Error *run(ferry_device *device, TRITONBACKEND_Request *const *requests,
+                               TRITONBACKEND_Response *const *responses, uint32_t count,
+                               const struct ferry_triton_output *outputs, size_t output_count,
+                               TRITONSERVER_Error **errors_out, const struct ferry__triton_end *end)
 {
-    struct scatter scatter = {.device = device,
-                              .outputs = outputs,
-                              .output_count = output_count,
-                              .plan = {.device = device}};
+    struct scatter scatter;
     uint32_t going_on = 0;
     TRITONSERVER_Error *error = check(device, responses, count, outputs, output_count, errors_out);
     if (error)
         return error;
+    scatter.device = device;
+    scatter.outputs = outputs;
+    scatter.output_count = output_count;
+    scatter.bytes = 0;
+    ferry__triton_plan_init(&scatter.plan, device);
     for (uint32_t i = 0; i < count; i++) {
         const bool there = responses[i] && (!requests || requests[i]);
         TRITONBACKEND_Request *request = requests ? requests[i] : NULL;
         errors_out[i] = there ? add_response(&scatter, request, responses[i], i) : NULL;
         going_on += there && !errors_out[i];
     }
-    error = ferry__triton_plan_submit(&scatter.plan, cb, user, out_ticket);
+    error = ferry__triton_plan_submit(&scatter.plan, end);
     for (uint32_t i = 0; i < count && error; i++) {
         ferry__triton_delete(errors_out[i]);
         errors_out[i] = NULL;
@@ -200,4 +209,27 @@ TRITONSERVER_Error *ferry_triton_scatter(ferry_device *device,
     }
     ferry__triton_plan_finish(&scatter.plan);
     return error;
+}
+
+TRITONSERVER_Error *ferry_triton_scatter(ferry_device *device,
+                                         TRITONBACKEND_Request *const *requests,
+                                         TRITONBACKEND_Response *const *responses, uint32_t count,
+                                         const struct ferry_triton_output *outputs,
+                                         size_t output_count, TRITONSERVER_Error **errors_out,
+                                         ferry_callback cb, void *user, ferry_ticket *out_ticket)
+{
+    const struct ferry__triton_end end = {
+        .what = "scattering the outputs", .cb = cb, .user = user, .out_ticket = out_ticket};
+    return run(device, requests, responses, count, outputs, output_count, errors_out, &end);
+}
+
+TRITONSERVER_Error *ferry_triton_scatter_wait(ferry_device *device,
+                                              TRITONBACKEND_Request *const *requests,
+                                              TRITONBACKEND_Response *const *responses,
+                                              uint32_t count,
+                                              const struct ferry_triton_output *outputs,
+                                              size_t output_count, TRITONSERVER_Error **errors_out)
+{
+    const struct ferry__triton_end end = {.what = "scattering the outputs", .wait = true};
+    return run(device, requests, responses, count, outputs, output_count, errors_out, &end);
 }

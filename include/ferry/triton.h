@@ -96,13 +96,17 @@ struct ferry_triton_input {
     bool optional;     /* a request without this input has a part of 0 bytes */
     bool pass_through; /* where there is one request only, and this input of it is one range of a
                           Ferry buffer on this device already: hand out that range, copy nothing */
-    uint64_t reserved[4];
+    /* Where there is one request only, and this input of it is one range of host memory: its
+     * address is written here, and nothing is copied; else NULL is. For work by the CPU: read it
+     * there, until the request is released. NULL: always copy. */
+    const void **in_place;
+    uint64_t reserved[3];
 };
 
 /* Where the part of one request is. NULL and 0 for a request that did not go on. */
 struct ferry_triton_span {
     ferry_buffer *buffer; /* dst; with pass_through maybe the tensor's own: borrowed until the
-                             request is released */
+                             request is released; NULL where it was left in_place */
     size_t offset, size;
 };
 
@@ -137,6 +141,17 @@ ferry_triton_gather(ferry_device *device, struct TRITONBACKEND_Request *const *r
                     struct ferry_triton_span *spans_out, struct TRITONSERVER_Error **errors_out,
                     ferry_callback cb, void *user, ferry_ticket *out_ticket);
 
+/*
+ * Likewise, and waits until the bytes are there, on the calling thread: for batches that are over
+ * before another thread would wake. The copies' failure is the call's. In a callback of Ferry's it
+ * fails, with nothing under way.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_gather_wait(ferry_device *device, struct TRITONBACKEND_Request *const *requests,
+                         uint32_t count, const struct ferry_triton_input *inputs,
+                         size_t input_count, struct ferry_triton_span *spans_out,
+                         struct TRITONSERVER_Error **errors_out);
+
 /* ---------------------------------------------------------------------------------------------
  * Scatter: buffers into output tensors of many responses
  * --------------------------------------------------------------------------------------------- */
@@ -153,7 +168,9 @@ struct ferry_triton_output {
     int datatype;                          /* a TRITONSERVER_DataType */
     ferry_buffer *src;                     /* may be NULL if all parts are of 0 bytes */
     const struct ferry_triton_part *parts; /* as many as responses */
-    uint64_t reserved[4];
+    const void *host; /* instead of src: the bytes are in host memory from here on, and stay there
+                         until the scatter is done */
+    uint64_t reserved[3];
 };
 
 /*
@@ -177,6 +194,14 @@ ferry_triton_scatter(ferry_device *device, struct TRITONBACKEND_Request *const *
                      const struct ferry_triton_output *outputs, size_t output_count,
                      struct TRITONSERVER_Error **errors_out, ferry_callback cb, void *user,
                      ferry_ticket *out_ticket);
+
+/* Likewise, and waits until the responses may be sent, on the calling thread. The copies' failure
+ * is the call's. In a callback of Ferry's it fails. */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_scatter_wait(ferry_device *device, struct TRITONBACKEND_Request *const *requests,
+                          struct TRITONBACKEND_Response *const *responses, uint32_t count,
+                          const struct ferry_triton_output *outputs, size_t output_count,
+                          struct TRITONSERVER_Error **errors_out);
 
 /* ---------------------------------------------------------------------------------------------
  * Response allocator: for hosts that run the server in their own process
@@ -216,6 +241,10 @@ FERRY_API void *ferry_triton_allocator_userp(const ferry_triton_allocator *alloc
 /* ---------------------------------------------------------------------------------------------
  * Errors, log and metrics
  * --------------------------------------------------------------------------------------------- */
+
+/* NULL, or why Ferry cannot work with the Triton of this process: there is none, it is of another
+ * major version, it lacks a function. In words that live until this thread's next call. */
+FERRY_API const char *ferry_triton_problem(void);
 
 /* What a status of Ferry is as an error of Triton, "WHAT: " and ferry_last_error(). NULL for
  * FERRY_OK. Allowed in callbacks. */

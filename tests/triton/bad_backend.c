@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define TRITON_CALL(returns, name, parameters) STANDIN_API returns name parameters;
-#include "triton/backend.inc"
+#include <ferry/triton_api/backend.inc>
 #undef TRITON_CALL
 
 static const char *rule;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_headers.py TRITON_FOLDER OUT: headers named as Triton's, that say what our lists say.
+"""make_headers.py TRITON_API_FOLDER OUT: headers named as Triton's, that say what our lists say.
 
 For trying the comparison with the real ones (check.c) where those are not there.
 """
@@ -15,12 +15,12 @@ def read(name):
     return text[text.index("*/") + 2:]
 
 
-types = re.findall(r"TRITON_TYPE\((\w+)\)", read("opaque.inc"))
+types = re.findall(r"TRITON_TYPE\((\w+)\)", read("types.inc"))
 enums = re.findall(r"TRITON_ENUM\((\w+)\)(.*?)TRITON_ENUM_END", read("enums.inc"), re.S)
 call = re.compile(r"TRITON_(?:CALL|OPTIONAL)\((.*?), (TRITON\w+),\s*(\(.*?\))\)\n", re.S)
-calls = [m for name in ("api.inc", "host.inc", "backend.inc") for m in call.findall(read(name))]
-own = open(os.path.join(source, "types.h")).read()
-callbacks = own[own.index("typedef TRITONSERVER_Error *(*"):own.index("#endif\n\n/* The versions")]
+calls = [m for name in ("calls.inc", "host.inc", "backend.inc") for m in call.findall(read(name))]
+own = open(os.path.join(source, "../triton_api.h")).read()
+callbacks = own[own.index("typedef TRITONSERVER_Error *(*"):own.index("#define TRITON_CALL")]
 
 os.makedirs(os.path.join(out, "triton/core"), exist_ok=True)
 with open(os.path.join(out, "triton/core/tritonserver.h"), "w") as file:

@@ -13,8 +13,11 @@ failed=0
 # compiles NAME yes|no: with the headers as they are now.
 compiles() {
     answer=no
-    if "$cc" -std=gnu11 -Wall -Wextra -Werror -I "$dir/include" -c "$triton/check.c" \
-        -o "$dir/check.o" >"$dir/out" 2>&1; then answer=yes; fi
+    # As the build does: with the types that these headers declare.
+    if cmake -DTRITON_INCLUDE_DIR="$dir/include" -DREAL_TYPES="$dir/real_types.inc" \
+        -P "$triton/real_types.cmake" >"$dir/out" 2>&1 &&
+        "$cc" -std=gnu11 -Wall -Wextra -Werror -I "$dir" -I "$dir/include" -I "$triton/../include" \
+            -c "$triton/check.c" -o "$dir/check.o" >"$dir/out" 2>&1; then answer=yes; fi
     if [ "$answer" = "$2" ]; then
         echo "[       OK ] $1"
         passed=$((passed + 1))
@@ -27,7 +30,7 @@ compiles() {
 
 # plant NAME FILE SED_EXPRESSION [yes]: one difference, in fresh headers.
 plant() {
-    python3 "$here/make_headers.py" "$triton" "$dir/include" || exit 1
+    python3 "$here/make_headers.py" "$triton/../include/ferry/triton_api" "$dir/include" || exit 1
     cp "$dir/include/triton/core/$2" "$dir/before"
     sed -i.bak "$3" "$dir/include/triton/core/$2"
     if cmp -s "$dir/before" "$dir/include/triton/core/$2"; then
@@ -38,7 +41,7 @@ plant() {
 }
 
 echo "[==========] Running the comparison"
-python3 "$here/make_headers.py" "$triton" "$dir/include" || exit 1
+python3 "$here/make_headers.py" "$triton/../include/ferry/triton_api" "$dir/include" || exit 1
 compiles "headers that agree" yes
 plant "a parameter of another type" tritonserver.h \
     's/\(TRITONBACKEND_RequestRelease(.*\)uint32_t release_flags/\1uint64_t release_flags/'
@@ -51,6 +54,9 @@ plant "an optional function that is gone" tritonserver.h \
     's/^.*TRITONSERVER_ServerOptionsSetEnablePeerAccess.*$//' yes
 plant "another enum value" tritonserver.h \
     's/TRITONSERVER_MEMORY_GPU = 2/TRITONSERVER_MEMORY_GPU = 3/'
+# As TRITONBACKEND 1.15 did: not C++ alone, if its types are declared before.
+plant "a type of a later version" tritonbackend.h \
+    '$a struct TRITONBACKEND_Later;\nTRITONSERVER_Error *TRITONBACKEND_LaterNew(TRITONBACKEND_Later **out);' yes
 plant "another major version" tritonbackend.h 's/MAJOR 1/MAJOR 2/'
 
 echo "[==========] $((passed + failed)) test(s) run."

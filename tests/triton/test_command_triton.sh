@@ -102,6 +102,27 @@ drive "KIND_GPU" 0 --json --kind gpu --private
 json "j['kind'] == 'gpu' and j['device'] == 'host:0'"
 json "m['ferry_triton_allocations_private_total'] == 200"
 unset STANDIN_GPU
+# The report is out before the server is told to end: it does not go with one that dies of that.
+export STANDIN_CRASH=1
+drive "a server that dies in its end" 134 --json
+json "j['requests'] == 200"
+says err "Stopping the server"
+drive "likewise, as text" 134
+says out "ferry_triton_gathered_requests_total 200"
+unset STANDIN_CRASH
+rm -rf "${TMPDIR:?}"/* # the dead left their repositories
+# What the server prints is not among it.
+drive "text alone" 0
+lacks out "standin.c"
+says err "Started the server"
+if [ -e /dev/full ]; then
+    name="a full disk"
+    "$ferry" triton --server "$server" --backends "$backends" --device host --requests 3 \
+        >/dev/full 2>"$dir/err"
+    code=$?
+    if [ $code = 3 ]; then good "$name"; else bad "$name: exit $code, not 3"; fi
+    says err "cannot write the output: No space"
+fi
 export FERRY_HOST=no_map
 drive "private" 0 --json --private
 json "m['ferry_triton_allocations_private_total'] == 200"

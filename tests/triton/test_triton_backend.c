@@ -278,27 +278,37 @@ static void partly_failed_batches(void **state)
     free(bytes);
 }
 
-/* A batch that the device fails is answered with the reason; the next ones are well again. */
+/* A batch that the device fails, at whatever step, is answered with the reason; the next ones are
+ * well again. The first submission is the backend's own, to learn how memory is reached. */
 static void failed_batches(void **state)
 {
+    static const struct {
+        const char *knobs, *words;
+    } steps[] = {
+        {"no_map,fail_exec=2", "gathering the inputs, 2 copies: a knob"},
+        {"no_map,fail_exec=3", "the copy on the device: a knob"},
+        {"no_map,fail_exec=4", "scattering the outputs, 2 copies: a knob"},
+    };
     uint8_t *bytes = make_bytes(1000, 4);
     const struct tensor_data inputs[] = {tensor("A", bytes, 1000), tensor("B", bytes, 31)};
     struct call call;
     (void)state;
-    setenv("FERRY_HOST", "no_map,fail_exec=2", 1); /* the copy; the gather is the first */
-    succeed(load("m", model_text,
-                 "parameters { key: \"device\" value: { string_value: \"host:1\" } }"));
-    setenv("FERRY_HOST", "no_map", 1);
-    for (int i = 0; i < 3; i++) {
-        call_start(&call, &host, "m", inputs, 2, both, NULL, NULL);
-        call_wait(&call);
-        if (i)
-            call_expect(&call, "X", bytes, 1000, (int64_t[]){1, 1000}, 2);
-        else
-            call_expect_error(&call, TRITONSERVER_ERROR_INTERNAL, "before the work");
-        call_finish(&call);
+    for (size_t step = 0; step < COUNT(steps); step++) {
+        setenv("FERRY_HOST", steps[step].knobs, 1);
+        succeed(load("m", model_text,
+                     "parameters { key: \"device\" value: { string_value: \"host:1\" } }"));
+        setenv("FERRY_HOST", "no_map", 1);
+        for (int i = 0; i < 3; i++) {
+            call_start(&call, &host, "m", inputs, 2, both, NULL, NULL);
+            call_wait(&call);
+            if (i)
+                call_expect(&call, "X", bytes, 1000, (int64_t[]){1, 1000}, 2);
+            else
+                call_expect_error(&call, TRITONSERVER_ERROR_INTERNAL, steps[step].words);
+            call_finish(&call);
+        }
+        host_unload(&host, "m");
     }
-    host_unload(&host, "m");
     free(bytes);
 }
 

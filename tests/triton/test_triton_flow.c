@@ -28,6 +28,24 @@ static TRITONSERVER_Error *load(const char *text, const char *more)
     return host_load(&host, "m", config);
 }
 
+/* More than goes the short way. */
+enum { LONG = (256 << 10) + 1 };
+static uint8_t much[LONG];
+
+static void start_long(struct call *call)
+{
+    const struct tensor_data input = {
+        .name = "A", .bytes = much, .size = LONG, .shape = {LONG}, .dims = 1};
+    call_start(call, &host, "m", &input, 1, x, NULL, NULL);
+}
+
+static void finish_long(struct call *call)
+{
+    call_wait(call);
+    call_expect(call, "X", much, LONG, (int64_t[]){LONG}, 1);
+    call_finish(call);
+}
+
 /* A request of 32 bytes to the plain model. */
 static void start(struct call *call, size_t from)
 {
@@ -83,14 +101,14 @@ static void run_bound(const char *parameter, unsigned bound)
     (void)standin_most_in_flight();
     const unsigned before = standin_executions();
     for (size_t i = 0; i < bound + 2; i++)
-        start(&calls[i], i);
+        start_long(&calls[i]);
     while (standin_executions() - before < bound + 1)
         nap();
     for (int i = 0; i < 20; i++)
         nap();
     set_gate(true);
     for (size_t i = 0; i < bound + 2; i++)
-        finish(&calls[i], i);
+        finish_long(&calls[i]);
     host_on_response = NULL;
     host_unload(&host, "m");
     assert_int_equal(standin_most_in_flight(), bound);

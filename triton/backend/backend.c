@@ -6,7 +6,7 @@
 #include <time.h>
 
 #define TRITON_CALL(returns, name, parameters) EXPORT returns name parameters;
-#include "backend.inc"
+#include <ferry/triton_api/backend.inc>
 #undef TRITON_CALL
 
 TRITONSERVER_Error *backend_fail(TRITONSERVER_Error_Code code, const char *format, ...)

@@ -5,7 +5,8 @@
  *
  *   backend.c    what the server calls
  *   model.c      a model's configuration, read and checked
- *   instance.c   an instance: its slots, its sender thread
+ *   instance.c   an instance: its slots, its sender thread, what it reports
+ *   slot.c       the memory of a batch
  *   execute.c    a batch on its way to the device and back
  *   work.c       what is done on the device; work_vulkan.c: by a queue of Vulkan's
  */
@@ -16,6 +17,7 @@
 
 #include <ferry/triton.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -35,6 +37,14 @@ uint64_t backend_now_ns(void); /* of the clock that the server's statistics use 
 enum operation {
     OPERATION_IDENTITY, /* outputs are their inputs */
     OPERATION_INVERT,   /* every bit inverted; on the host device only */
+};
+
+/* How it is done (work.c). */
+enum work {
+    WORK_NONE,  /* there is nothing to do: the outputs are where the inputs are */
+    WORK_COPY,  /* Ferry copies in to out */
+    WORK_CPU,   /* the CPU does it in out, as external work */
+    WORK_QUEUE, /* a queue of Vulkan's does it */
 };
 
 struct tensor {
@@ -60,7 +70,15 @@ void model_destroy(struct model *model); /* NULL is allowed */
 
 /* --- instances (instance.c) ------------------------------------------------------------------- */
 
-/* One batch on its way. Its instance's lock guards what several threads see of it. */
+/* A buffer as large as the largest batch of late. */
+struct room {
+    ferry_buffer *buffer; /* NULL: none was needed */
+    size_t peak;          /* the largest of the batches that left most of it unused */
+    uint32_t small;       /* how many of those there were, one after the other */
+};
+
+/* One batch on its way. One thread at a time has to do with it: Execute's, and, if it goes the long
+ * way, then the sender; the gather's callback notes the time, and that it came. */
 struct slot {
     struct instance *instance;
     struct slot *next; /* in one of the instance's lists */
@@ -74,17 +92,20 @@ struct slot {
     struct ferry_triton_part *parts; /* output_count times count */
     struct ferry_triton_input *inputs;
     struct ferry_triton_output *outputs;
+    const void **in_place; /* of each input: where the request's own bytes are; NULL: in in */
     uint32_t count, capacity;
     size_t size; /* bytes of in and out that the batch uses */
 
-    ferry_buffer *in, *out; /* as large as the largest batch so far */
-    uint8_t *out_bytes;     /* out's contents, where the work is the CPU's */
-    uint8_t probe;          /* a byte of out, read to learn when the work is done */
-    void *native;           /* work_vulkan.c's own; NULL: none yet */
+    struct room in, out;
+    uint8_t *out_bytes; /* out's contents, where the work is the CPU's */
+    void *native;       /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    bool has_work;            /* work was begun, and the sender thread is to do it */
-    uint32_t pending;         /* Execute and callbacks that are not through with the slot */
-    enum ferry_status status; /* of the whole batch */
+    ferry_ticket copied;      /* of Ferry's copy, where that is the work */
+    bool is_long;             /* it goes the long way (execute.c) */
+    bool has_work;            /* the work was begun, and work_finish is to end it */
+    bool awaits_gather;       /* its callback has not come. Under the instance's lock */
+    bool failed;              /* the whole batch did, at whatever step */
+    enum ferry_status status; /* of what was under way */
     char why[256];            /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;
 };
@@ -93,18 +114,22 @@ struct instance {
     TRITONBACKEND_ModelInstance *triton;
     const struct model *model;
     ferry_device *device;
+    enum work work;
+    bool by_cpu;       /* the CPU reaches all memory and does the work: nothing is waited for */
+    int64_t memory_id; /* what is reported of its memory */
+    TRITONSERVER_MemoryType memory_type;
     struct slot *slots; /* model->in_flight */
     pthread_t sender;
     bool sending;
 
-    pthread_mutex_t lock; /* guards what follows, and pending of the slots */
-    pthread_cond_t changed;
-    struct slot *free, *to_work, *to_send; /* lists, the oldest first but for free */
-    uint32_t busy;
+    pthread_mutex_t lock;          /* guards what follows, and awaits_gather of the slots */
+    pthread_cond_t changed, to_do; /* a slot or a gather; something for the sender */
+    struct slot *free, *to_send;   /* lists, to_send the oldest first */
+    uint32_t busy, waiting;        /* slots not free; threads that wait for changed */
+    uint64_t memory;               /* bytes of the slots' buffers */
     bool stop;
 
-    uint64_t metrics_ns; /* when they were last told; this and the next are the sender's own */
-    bool metrics_stale;
+    atomic_bool metrics_stale; /* the sender is to tell them in a while */
 };
 
 TRITONSERVER_Error *instance_create(TRITONBACKEND_ModelInstance *triton, const struct model *model,
@@ -113,41 +138,59 @@ TRITONSERVER_Error *instance_create(TRITONBACKEND_ModelInstance *triton, const s
 /* Waits for all batches on their way. */
 void instance_destroy(struct instance *instance);
 
-/* Waits for a slot, that is for the in-flight bound. Execute and the scatter's callback have to do
- * with it from then on. */
+/* Waits for a slot, that is for the in-flight bound. */
 struct slot *instance_take_slot(struct instance *instance);
 void instance_give_slot(struct slot *slot);
 
-/* One callback more that will come. */
-void instance_expect(struct slot *slot);
+/* Gives the slot to the sender thread, which finishes the batch (the long way). */
+void instance_send_later(struct slot *slot);
 
-/* Execute or a callback is through with the slot. The sender thread does the work when only the
- * scatter is awaited, and answers when nothing is. */
-void instance_leave(struct slot *slot);
+/* The gather's callback is to come; came; is waited for. */
+void instance_expect_gather(struct slot *slot);
+void instance_note_gather(struct slot *slot);
+void instance_await_gather(struct slot *slot);
+
+/* Metrics have changed: they are told within METRICS_INTERVAL_NS. */
+void instance_touch_metrics(struct instance *instance);
+
+/* The slots' buffers grew or shrank by so many bytes: tells the server. */
+void instance_count_memory(struct instance *instance, int64_t bytes);
 
 /* --- a batch (execute.c) ---------------------------------------------------------------------- */
 
-/* Sends the batch to the device. On success the requests are the backend's. */
+/* Carries the batch out or sends it on its way. On success the requests are the backend's. */
 TRITONSERVER_Error *execute(struct instance *instance, TRITONBACKEND_Request **requests,
                             uint32_t count);
 
-/* Sends the responses, reports statistics, releases the requests. On the sender thread. */
-void answer(struct slot *slot);
+/* What is left of a batch after its gather and the begin of its work: waits for them, scatters,
+ * sends the responses, reports statistics, releases the requests. */
+void finish(struct slot *slot);
 
-/* The batch failed, for "WHAT: ferry_last_error()"; the first reason stays. */
+/* --- a slot's memory (slot.c) ----------------------------------------------------------------- */
+
+/* The batch failed, for "WHAT: ferry_last_error()"; the first reason stays. OK: it did not. */
 void slot_fail(struct slot *slot, enum ferry_status status, const char *what);
+
+/* Room in the arrays for so many requests; false: no memory. */
+bool slot_reserve(struct slot *slot, uint32_t count);
+
+/* Buffers of at least these sizes; larger ones only for a while. */
+enum ferry_status slot_make_buffers(struct slot *slot, size_t in, size_t out);
+
+void slot_drop_buffers(struct slot *slot);
+void slot_free(struct slot *slot);
 
 /* --- the work (work.c) ------------------------------------------------------------------------ */
 
-/* May this operation be done on this device? */
-TRITONSERVER_Error *work_check(ferry_device *device, enum operation operation);
+/* How this operation is done on this device; an error: it is not. */
+TRITONSERVER_Error *work_choose(ferry_device *device, bool is_reached, enum operation operation,
+                                enum work *out_work);
 
-/* How out is to be stored for it. */
-enum ferry_storage work_storage(ferry_device *device, enum operation operation);
+/* Begins it, on what the gather wrote. Does not wait for the gather. */
+enum ferry_status work_begin(struct slot *slot);
 
-/* Submits the device-side operation from in to out, as external work. has_work: it is the CPU's,
- * and wants work_run. */
-enum ferry_status work_submit(struct slot *slot);
+/* Waits until it is done, or does it. */
+void work_finish(struct slot *slot);
 
 /* Where input i is copied from and to; size 0: nothing. */
 struct work_copy {
@@ -155,9 +198,6 @@ struct work_copy {
     size_t from_offset, to_offset, size;
 };
 struct work_copy work_copy_of(const struct slot *slot, size_t input);
-
-/* Does the external work, and ends it. On the sender thread. */
-void work_run(struct slot *slot);
 
 /* --- on Vulkan (work_vulkan.c; work_no_vulkan.c: it is not there) ----------------------------- */
 

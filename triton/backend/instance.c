@@ -25,14 +25,26 @@ static struct slot *take_first(struct slot **list)
     return slot;
 }
 
+/* Under the lock. Nobody is woken where nobody waits: most batches go by without a system call. */
+static void wait_for_change(struct instance *instance)
+{
+    instance->waiting++;
+    pthread_cond_wait(&instance->changed, &instance->lock);
+    instance->waiting--;
+}
+
+static void tell_change(struct instance *instance)
+{
+    if (instance->waiting)
+        pthread_cond_broadcast(&instance->changed);
+}
+
 struct slot *instance_take_slot(struct instance *instance)
 {
     pthread_mutex_lock(&instance->lock);
     while (!instance->free)
-        pthread_cond_wait(&instance->changed, &instance->lock);
+        wait_for_change(instance);
     struct slot *slot = take_first(&instance->free);
-    slot->has_work = false;
-    slot->pending = 2;
     instance->busy++;
     pthread_mutex_unlock(&instance->lock);
     return slot;
@@ -45,93 +57,141 @@ void instance_give_slot(struct slot *slot)
     slot->next = instance->free;
     instance->free = slot;
     instance->busy--;
-    pthread_cond_broadcast(&instance->changed);
+    tell_change(instance);
     pthread_mutex_unlock(&instance->lock);
 }
 
-void instance_expect(struct slot *slot)
+void instance_send_later(struct slot *slot)
 {
     struct instance *instance = slot->instance;
     pthread_mutex_lock(&instance->lock);
-    slot->pending++;
+    append(&instance->to_send, slot);
+    pthread_cond_signal(&instance->to_do);
     pthread_mutex_unlock(&instance->lock);
 }
 
-/* Callbacks may come in another order than their operations were submitted in, where those do not
- * depend on each other: the slot is the batch's until all have. */
-void instance_leave(struct slot *slot)
+/* --- the gather's callback -------------------------------------------------------------------- */
+
+void instance_expect_gather(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->instance->lock);
+    slot->awaits_gather = true;
+    pthread_mutex_unlock(&slot->instance->lock);
+}
+
+void instance_note_gather(struct slot *slot)
 {
     struct instance *instance = slot->instance;
     pthread_mutex_lock(&instance->lock);
-    slot->pending--;
-    if (!slot->pending)
-        append(&instance->to_send, slot);
-    else if (slot->pending == 1 && slot->has_work)
-        append(&instance->to_work, slot);
-    pthread_cond_broadcast(&instance->changed);
+    slot->awaits_gather = false;
+    tell_change(instance);
     pthread_mutex_unlock(&instance->lock);
 }
 
-/* --- the sender thread ------------------------------------------------------------------------ */
+void instance_await_gather(struct slot *slot)
+{
+    struct instance *instance = slot->instance;
+    pthread_mutex_lock(&instance->lock);
+    while (slot->awaits_gather)
+        wait_for_change(instance);
+    pthread_mutex_unlock(&instance->lock);
+}
+
+/* --- metrics and memory ----------------------------------------------------------------------- */
 
 enum { METRICS_INTERVAL_NS = 100000000 };
 
+void instance_touch_metrics(struct instance *instance)
+{
+    if (atomic_load(&instance->metrics_stale))
+        return;
+    pthread_mutex_lock(&instance->lock);
+    atomic_store(&instance->metrics_stale, true);
+    pthread_cond_signal(&instance->to_do);
+    pthread_mutex_unlock(&instance->lock);
+}
+
 static void tell_metrics(struct instance *instance)
 {
-    instance->metrics_ns = backend_now_ns();
-    instance->metrics_stale = false;
+    atomic_store(&instance->metrics_stale, false); /* what comes from now on may be told or not */
     backend_log(TRITONSERVER_LOG_WARN, "metrics", ferry_triton_metrics_update());
 }
 
-/* Under the lock, which it gives back meanwhile. A quiet server's metrics are told in time too. */
-static void wait_for_slot(struct instance *instance)
+/* Under the lock: the sender tells them some time after the first change, and not more often. */
+static void wait_with_metrics(struct instance *instance)
 {
     struct timespec until;
-    if (!instance->metrics_stale) {
-        pthread_cond_wait(&instance->changed, &instance->lock);
-        return;
-    }
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += METRICS_INTERVAL_NS;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    if (pthread_cond_timedwait(&instance->changed, &instance->lock, &until) != ETIMEDOUT)
+    int error = 0;
+    while (!instance->to_send && !instance->stop && !error)
+        error = pthread_cond_timedwait(&instance->to_do, &instance->lock, &until);
+    if (!error)
         return;
     pthread_mutex_unlock(&instance->lock);
     tell_metrics(instance);
     pthread_mutex_lock(&instance->lock);
 }
 
-static void finish(struct slot *slot)
+static bool can_report(void)
 {
-    struct instance *instance = slot->instance;
-    answer(slot);
-    instance_give_slot(slot);
-    if (backend_now_ns() - instance->metrics_ns >= METRICS_INTERVAL_NS)
-        tell_metrics(instance);
-    else
-        instance->metrics_stale = true;
+    return ferry__triton.TRITONSERVER_BufferAttributesNew &&
+           ferry__triton.TRITONSERVER_BufferAttributesDelete &&
+           ferry__triton.TRITONSERVER_BufferAttributesSetMemoryType &&
+           ferry__triton.TRITONSERVER_BufferAttributesSetMemoryTypeId &&
+           ferry__triton.TRITONSERVER_BufferAttributesSetByteSize &&
+           ferry__triton.TRITONBACKEND_ModelInstanceReportMemoryUsage;
 }
+
+/* A server may lack these functions, or have them and not do it: then it is not told. */
+static TRITONSERVER_Error *report(const struct instance *instance)
+{
+    TRITONSERVER_BufferAttributes *usage = NULL;
+    TRITONSERVER_Error *error = ferry__triton.TRITONSERVER_BufferAttributesNew(&usage);
+    if (error)
+        return error;
+    error = ferry__triton.TRITONSERVER_BufferAttributesSetMemoryType(usage, instance->memory_type);
+    if (!error)
+        error =
+            ferry__triton.TRITONSERVER_BufferAttributesSetMemoryTypeId(usage, instance->memory_id);
+    if (!error)
+        error = ferry__triton.TRITONSERVER_BufferAttributesSetByteSize(usage, instance->memory);
+    if (!error)
+        error =
+            ferry__triton.TRITONBACKEND_ModelInstanceReportMemoryUsage(instance->triton, &usage, 1);
+    ferry__triton.TRITONSERVER_ErrorDelete(
+        ferry__triton.TRITONSERVER_BufferAttributesDelete(usage));
+    return error;
+}
+
+void instance_count_memory(struct instance *instance, int64_t bytes)
+{
+    pthread_mutex_lock(&instance->lock); /* also of the order of the reports */
+    instance->memory += (uint64_t)bytes;
+    if (bytes && can_report())
+        ferry__triton.TRITONSERVER_ErrorDelete(report(instance));
+    pthread_mutex_unlock(&instance->lock);
+}
+
+/* --- the sender thread ------------------------------------------------------------------------ */
 
 static void *run_sender(void *arg)
 {
     struct instance *instance = arg;
     pthread_mutex_lock(&instance->lock);
-    for (;;) {
-        struct slot *work = take_first(&instance->to_work);
-        struct slot *done = work ? NULL : take_first(&instance->to_send);
-        if (!work && !done && instance->stop)
-            break;
-        if (!work && !done) {
-            wait_for_slot(instance);
-            continue;
+    while (instance->to_send || !instance->stop) {
+        struct slot *slot = take_first(&instance->to_send);
+        if (slot) {
+            pthread_mutex_unlock(&instance->lock);
+            finish(slot);
+            pthread_mutex_lock(&instance->lock);
+        } else if (atomic_load(&instance->metrics_stale)) {
+            wait_with_metrics(instance);
+        } else {
+            pthread_cond_wait(&instance->to_do, &instance->lock);
         }
-        pthread_mutex_unlock(&instance->lock);
-        if (work)
-            work_run(work);
-        else
-            finish(done);
-        pthread_mutex_lock(&instance->lock);
     }
     pthread_mutex_unlock(&instance->lock);
     return NULL;
@@ -178,6 +238,26 @@ static TRITONSERVER_Error *name_by_kind(TRITONBACKEND_ModelInstance *triton, cha
     return NULL;
 }
 
+static uint64_t direct_uploads(ferry_device *device)
+{
+    struct ferry_stats stats;
+    ferry_device_get_stats(device, &stats, sizeof stats);
+    return stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations;
+}
+
+/* Does the CPU reach the device's private memory? Seen by what becomes of a byte. */
+static bool is_reached(ferry_device *device)
+{
+    ferry_buffer *buffer = NULL;
+    const struct ferry_buffer_params params = {.size = 1, .label = "a try"};
+    const uint64_t before = direct_uploads(device);
+    bool reached = false;
+    if (!ferry_buffer_create(device, &params, &buffer) && !ferry_copy_from_host(buffer, "", 1, 0))
+        reached = direct_uploads(device) > before;
+    ferry_buffer_destroy(buffer);
+    return reached;
+}
+
 static TRITONSERVER_Error *open_device(struct instance *instance)
 {
     const struct model *model = instance->model;
@@ -196,26 +276,16 @@ static TRITONSERVER_Error *open_device(struct instance *instance)
     if (by_kind[0] && strcmp(by_kind, info.name))
         return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
                             "parameter device is %s, but gpus names %s", info.name, by_kind);
-    return work_check(instance->device, model->operation);
+    const bool reached = is_reached(instance->device);
+    const bool is_host = info.kind == FERRY_DEVICE_HOST;
+    instance->memory_type = is_host ? TRITONSERVER_MEMORY_CPU : TRITONSERVER_MEMORY_GPU;
+    instance->memory_id = is_host ? 0 : ferry_triton_device_id(instance->device);
+    error = work_choose(instance->device, reached, model->operation, &instance->work);
+    instance->by_cpu = reached && (instance->work == WORK_NONE || instance->work == WORK_CPU);
+    return error;
 }
 
 /* --- an instance ------------------------------------------------------------------------------ */
-
-static void free_slot(struct slot *slot)
-{
-    vulkan_work_finish(slot);
-    ferry_buffer_destroy(slot->in);
-    ferry_buffer_destroy(slot->out);
-    free(slot->requests);
-    free(slot->responses);
-    free(slot->good);
-    free(slot->errors);
-    free(slot->fresh);
-    free(slot->spans);
-    free(slot->parts);
-    free(slot->inputs);
-    free(slot->outputs);
-}
 
 static bool make_slots(struct instance *instance)
 {
@@ -228,7 +298,8 @@ static bool make_slots(struct instance *instance)
         slot->instance = instance;
         slot->inputs = calloc(model->input_count, sizeof *slot->inputs);
         slot->outputs = calloc(model->output_count, sizeof *slot->outputs);
-        if (!slot->inputs || !slot->outputs)
+        slot->in_place = calloc(model->input_count, sizeof *slot->in_place);
+        if (!slot->inputs || !slot->outputs || !slot->in_place)
             return false;
         append(&instance->free, slot);
     }
@@ -245,6 +316,7 @@ TRITONSERVER_Error *instance_create(TRITONBACKEND_ModelInstance *triton, const s
     instance->model = model;
     pthread_mutex_init(&instance->lock, NULL);
     pthread_cond_init(&instance->changed, NULL);
+    pthread_cond_init(&instance->to_do, NULL);
     TRITONSERVER_Error *error = open_device(instance);
     if (!error && !make_slots(instance))
         error = backend_fail(TRITONSERVER_ERROR_UNAVAILABLE, "no host memory");
@@ -261,9 +333,9 @@ static void drain(struct instance *instance)
 {
     pthread_mutex_lock(&instance->lock);
     while (instance->busy)
-        pthread_cond_wait(&instance->changed, &instance->lock);
+        wait_for_change(instance);
     instance->stop = true;
-    pthread_cond_broadcast(&instance->changed);
+    pthread_cond_signal(&instance->to_do);
     pthread_mutex_unlock(&instance->lock);
     pthread_join(instance->sender, NULL);
 }
@@ -274,14 +346,15 @@ void instance_destroy(struct instance *instance)
         drain(instance);
         tell_metrics(instance);
     }
-    /* The callbacks that handed over the last batch may still be returning. */
+    /* The callback of the last gather may still be returning. */
     if (instance->device)
         (void)!ferry_wait_idle(instance->device);
     for (uint32_t i = 0; instance->slots && i < instance->model->in_flight; i++)
-        free_slot(&instance->slots[i]);
+        slot_free(&instance->slots[i]);
     free(instance->slots);
     if (instance->device)
         ferry_triton_device_release(instance->device);
+    pthread_cond_destroy(&instance->to_do);
     pthread_cond_destroy(&instance->changed);
     pthread_mutex_destroy(&instance->lock);
     free(instance);

@@ -108,7 +108,7 @@ void vulkan_work_finish(struct slot *slot)
 static enum ferry_status record_copies(struct slot *slot, const struct native *native)
 {
     struct ferry_vulkan_buffer from, to;
-    enum ferry_status status = ferry_vulkan_buffer_get(slot->out, &to);
+    enum ferry_status status = ferry_vulkan_buffer_get(slot->out.buffer, &to);
     for (size_t i = 0; i < slot->instance->model->input_count && !status; i++) {
         const struct work_copy copy = work_copy_of(slot, i);
         if (!copy.size)
@@ -194,18 +194,19 @@ static enum ferry_status submit(const struct slot *slot, const struct native *na
     return result == VK_ERROR_DEVICE_LOST ? FERRY_ERROR_DEVICE_LOST : FERRY_ERROR_EXECUTION_FAILED;
 }
 
-/* The buffers that the work reads, and the one that it writes; how many. */
+/* The buffers that the work reads, and the one that it writes; how many. On Vulkan no input is left
+ * in place: each has a buffer. */
 static size_t list_uses(const struct slot *slot, struct ferry_use *uses)
 {
     size_t count = 0;
-    uses[count++] = (struct ferry_use){slot->out, FERRY_ACCESS_WRITE};
+    uses[count++] = (struct ferry_use){.buffer = slot->out.buffer, .access = FERRY_ACCESS_WRITE};
     for (size_t i = 0; i < slot->instance->model->input_count; i++) {
         const struct work_copy copy = work_copy_of(slot, i);
         size_t same = 0;
         while (same < count && uses[same].buffer != copy.from)
             same++;
         if (same == count)
-            uses[count++] = (struct ferry_use){copy.from, FERRY_ACCESS_READ};
+            uses[count++] = (struct ferry_use){.buffer = copy.from, .access = FERRY_ACCESS_READ};
     }
     return count;
 }

@@ -133,7 +133,7 @@ struct TRITONSERVER_ServerOptions {
 
 struct entry_points {
 #define TRITON_CALL(returns, name, parameters) returns(*name) parameters;
-#include "triton/backend.inc"
+#include <ferry/triton_api/backend.inc>
 #undef TRITON_CALL
 };
 
@@ -169,10 +169,17 @@ struct TRITONBACKEND_ModelInstance {
     void *state;
     pthread_t thread;
     bool runs;
+    /* What it reported last; under the model's lock. */
+    TRITONSERVER_MemoryType memory_type;
+    int64_t memory_id;
+    size_t memory;
 };
 
 struct totals {
     uint64_t rows, success, failure, queue, input, infer, output, executions;
+    uint64_t memory; /* of its instances, as they report it */
+    TRITONSERVER_MemoryType memory_type;
+    int64_t memory_id;
 };
 
 struct model {

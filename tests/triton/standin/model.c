@@ -82,6 +82,63 @@ TRITONSERVER_Error *TRITONBACKEND_ModelInstanceSetState(TRITONBACKEND_ModelInsta
     return NULL;
 }
 
+struct TRITONSERVER_BufferAttributes {
+    TRITONSERVER_MemoryType type;
+    int64_t id;
+    size_t size;
+};
+
+TRITONSERVER_Error *TRITONSERVER_BufferAttributesNew(TRITONSERVER_BufferAttributes **attributes)
+{
+    *attributes = calloc(1, sizeof **attributes);
+    return NULL;
+}
+
+TRITONSERVER_Error *TRITONSERVER_BufferAttributesDelete(TRITONSERVER_BufferAttributes *attributes)
+{
+    free(attributes);
+    return NULL;
+}
+
+TRITONSERVER_Error *
+TRITONSERVER_BufferAttributesSetMemoryType(TRITONSERVER_BufferAttributes *attributes,
+                                           TRITONSERVER_MemoryType memory_type)
+{
+    attributes->type = memory_type;
+    return NULL;
+}
+
+TRITONSERVER_Error *
+TRITONSERVER_BufferAttributesSetMemoryTypeId(TRITONSERVER_BufferAttributes *attributes,
+                                             int64_t memory_type_id)
+{
+    attributes->id = memory_type_id;
+    return NULL;
+}
+
+TRITONSERVER_Error *
+TRITONSERVER_BufferAttributesSetByteSize(TRITONSERVER_BufferAttributes *attributes,
+                                         size_t byte_size)
+{
+    attributes->size = byte_size;
+    return NULL;
+}
+
+TRITONSERVER_Error *TRITONBACKEND_ModelInstanceReportMemoryUsage(
+    TRITONBACKEND_ModelInstance *instance, TRITONSERVER_BufferAttributes **usage,
+    uint32_t usage_size)
+{
+    if (usage_size != 1 || (unsigned)usage[0]->type > TRITONSERVER_MEMORY_GPU)
+        violate("ModelInstanceReportMemoryUsage: %u entries, the first of type %d", usage_size,
+                usage_size ? (int)usage[0]->type : -1);
+    pthread_mutex_lock(&instance->model->lock);
+    instance->memory_type = usage[0]->type;
+    instance->memory_id = usage[0]->id;
+    instance->memory = usage[0]->size;
+    pthread_mutex_unlock(&instance->model->lock);
+    return NULL;
+}
+
 /* --- configuration ---------------------------------------------------------------------------- */
 
 static long number(const struct json *object, const char *name, long otherwise)

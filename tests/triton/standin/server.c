@@ -66,6 +66,13 @@ TRITONSERVER_ServerOptionsSetEnablePeerAccess(TRITONSERVER_ServerOptions *option
     return NULL;
 }
 
+/* The server logs to stdout, among whatever its process prints there. */
+static void say(const char *what)
+{
+    printf("I0000 00:00:00.000000 1 standin.c:1] \"%s\"\n", what);
+    fflush(stdout);
+}
+
 TRITONSERVER_Error *TRITONSERVER_ServerNew(TRITONSERVER_Server **server,
                                            TRITONSERVER_ServerOptions *options)
 {
@@ -73,6 +80,7 @@ TRITONSERVER_Error *TRITONSERVER_ServerNew(TRITONSERVER_Server **server,
         violate("ServerNew: options that the server leaves uninitialised were not set");
     if (options->mode != TRITONSERVER_MODEL_CONTROL_EXPLICIT)
         violate("ServerNew: the stand-in loads models when it is asked to only");
+    say("Started the server");
     *server = calloc(1, sizeof **server);
     (*server)->options = *options;
     pthread_mutex_init(&(*server)->lock, NULL);
@@ -96,7 +104,7 @@ static TRITONSERVER_Error *open_library(struct TRITONBACKEND_Backend *backend)
         size_t offset;
     } wanted[] = {
 #define TRITON_CALL(returns, name, parameters) {#name, offsetof(struct entry_points, name)},
-#include "triton/backend.inc"
+#include <ferry/triton_api/backend.inc>
 #undef TRITON_CALL
     };
     backend->library = dlopen(backend->path, RTLD_NOW | RTLD_LOCAL);
@@ -259,7 +267,9 @@ static char *print_statistics(const char *name, const struct totals *t)
     print_duration(out, "compute_input", t->success, t->input);
     print_duration(out, "compute_infer", t->success, t->infer);
     print_duration(out, "compute_output", t->success, t->output);
-    fputs("}}]}", out);
+    fprintf(out, "},\"memory_usage\":[{\"type\":\"%s\",\"id\":%lld,\"byte_size\":%llu}]}]}",
+            t->memory_type == TRITONSERVER_MEMORY_GPU ? "GPU" : "CPU", (long long)t->memory_id,
+            (unsigned long long)t->memory);
     fclose(out);
     return text;
 }
@@ -280,6 +290,11 @@ TRITONSERVER_Error *TRITONSERVER_ServerModelStatistics(TRITONSERVER_Server *serv
         struct model *model = server->models[index];
         pthread_mutex_lock(&model->lock);
         totals = model->totals;
+        for (size_t i = 0; i < model->instance_count; i++) {
+            totals.memory += model->instances[i].memory;
+            totals.memory_type = model->instances[i].memory_type;
+            totals.memory_id = model->instances[i].memory_id;
+        }
         pthread_mutex_unlock(&model->lock);
     }
     pthread_mutex_unlock(&server->lock);
@@ -300,8 +315,12 @@ void standin_wait_unloaded(TRITONSERVER_Server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* With STANDIN_CRASH it dies as a server does that has a fault in its end. */
 TRITONSERVER_Error *TRITONSERVER_ServerStop(TRITONSERVER_Server *server)
 {
+    say("Stopping the server");
+    if (getenv("STANDIN_CRASH"))
+        abort();
     pthread_mutex_lock(&server->lock);
     while (server->model_count)
         begin_unload(server, 0);

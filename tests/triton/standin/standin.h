@@ -15,8 +15,8 @@
 
 #define TRITON_CALL(returns, name, parameters) STANDIN_API returns name parameters;
 #define TRITON_OPTIONAL TRITON_CALL
-#include "triton/api.inc"
-#include "triton/host.inc"
+#include <ferry/triton_api/calls.inc>
+#include <ferry/triton_api/host.inc>
 #undef TRITON_CALL
 #undef TRITON_OPTIONAL
 
