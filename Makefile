@@ -7,6 +7,7 @@
 # make install    installs what `make` built (PREFIX=/usr/local, DESTDIR=)
 # make uninstall  removes what the last `make install` wrote
 # make macos-cross   builds for both kinds of Mac on Linux, and checks the files (nothing runs)
+# make check      looks at the sources: layout, dialect, words, rooms, clang-tidy
 # make format     lays out the C by clang-format 14
 # What is missing is installed first, by scripts/setup.sh, for that purpose only.
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -66,10 +67,13 @@ uninstall:
 macos-cross:
 	scripts/macos_cross.sh
 
+check:
+	JOBS=$(JOBS) scripts/check.sh
+
 format:
 	scripts/format.sh
 
 clean:
 	rm -rf build
 
-.PHONY: all run bench test docs package install uninstall macos-cross format clean
+.PHONY: all run bench test docs package install uninstall macos-cross check format clean

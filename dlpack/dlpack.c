@@ -38,9 +38,9 @@ static enum ferry_status measure(const char *what, struct ferry_dlpack_type type
                            "%s: elements of %u lanes of %u bits are not "
                            "whole bytes",
                            what, type.lanes, type.bits);
-    if (rank < 0 || rank > RANK_MAX || (shape == NULL && rank > 0))
+    if (rank < 0 || rank > RANK_MAX || (!shape && rank > 0))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d dimensions%s", what, (int)rank,
-                           shape == NULL ? " without a shape" : "");
+                           !shape ? " without a shape" : "");
     bool wraps = false, empty = false;
     for (int32_t i = 0; i < rank; i++) {
         if (shape[i] < 0)
@@ -74,7 +74,7 @@ static void enlist(struct exported *exported)
 {
     pthread_mutex_lock(&lock);
     exported->next = living;
-    if (living != NULL)
+    if (living)
         living->previous = exported;
     living = exported;
     pthread_mutex_unlock(&lock);
@@ -83,9 +83,9 @@ static void enlist(struct exported *exported)
 static void delist(struct exported *exported)
 {
     pthread_mutex_lock(&lock);
-    if (exported->next != NULL)
+    if (exported->next)
         exported->next->previous = exported->previous;
-    if (exported->previous != NULL)
+    if (exported->previous)
         exported->previous->next = exported->next;
     else
         living = exported->next;
@@ -96,7 +96,7 @@ size_t ferry_dlpack_exports(const ferry_device *device)
 {
     size_t count = 0;
     pthread_mutex_lock(&lock);
-    for (const struct exported *at = living; at != NULL; at = at->next)
+    for (const struct exported *at = living; at; at = at->next)
         count += at->buffer->device == device;
     pthread_mutex_unlock(&lock);
     return count;
@@ -142,13 +142,13 @@ static enum ferry_status locate(ferry_buffer *buffer, struct ferry_dlpack_tensor
     if (strcmp(buffer->device->info.driver, "metal") != 0)
         return refuse_private(buffer);
     enum ferry_status status = ferry_buffer_wait(buffer, FERRY_FOREVER);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry__dlpack_metal_export(buffer, tensor);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     pthread_mutex_lock(&buffer->device->lock);
     status = buffer->failure.status;
-    if (status != FERRY_OK)
+    if (status)
         ferry__set_error(buffer->failure.why);
     pthread_mutex_unlock(&buffer->device->lock);
     return status;
@@ -186,7 +186,7 @@ static enum ferry_status check_view(ferry_buffer *buffer, const struct ferry_dlp
                            "ferry_dlpack_export: reserved words are not 0");
     enum ferry_status status =
         measure("ferry_dlpack_export", view->type, view->rank, view->shape, &size);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (view->offset > buffer->size || size > buffer->size - view->offset)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
@@ -200,23 +200,23 @@ static enum ferry_status check_view(ferry_buffer *buffer, const struct ferry_dlp
 static enum ferry_status make_tensor(ferry_buffer *buffer, const struct ferry_dlpack_view *view,
                                      bool has_out, struct exported **out)
 {
-    if (buffer == NULL || !has_out)
+    if (!buffer || !has_out)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_dlpack_export: %s is NULL",
-                           buffer == NULL ? "buffer" : "out_managed");
+                           !buffer ? "buffer" : "out_managed");
     const int64_t length = (int64_t)buffer->size;
     const struct ferry_dlpack_view all = {
         .type = {FERRY_DLPACK_UINT, 8, 1}, .rank = 1, .shape = &length};
     struct ferry_dlpack_tensor tensor = {.data = NULL};
-    if (view == NULL)
+    if (!view)
         view = &all;
     enum ferry_status status = check_view(buffer, view);
-    if (status == FERRY_OK)
+    if (!status)
         status = locate(buffer, &tensor);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     struct exported *exported =
         ferry__alloc(sizeof *exported + 2 * (size_t)view->rank * sizeof(int64_t));
-    if (exported == NULL)
+    if (!exported)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "ferry_dlpack_export: no host memory");
     ferry__buffer_ref(buffer);
     exported->buffer = buffer;
@@ -231,7 +231,7 @@ enum ferry_status ferry_dlpack_export(ferry_buffer *buffer, const struct ferry_d
 {
     struct exported *exported = NULL;
     enum ferry_status status = make_tensor(buffer, view, out_managed != NULL, &exported);
-    if (status == FERRY_OK)
+    if (!status)
         *out_managed = &exported->plain;
     return status;
 }
@@ -242,7 +242,7 @@ enum ferry_status ferry_dlpack_export_versioned(ferry_buffer *buffer,
 {
     struct exported *exported = NULL;
     enum ferry_status status = make_tensor(buffer, view, out_managed != NULL, &exported);
-    if (status == FERRY_OK)
+    if (!status)
         *out_managed = &exported->versioned;
     return status;
 }
@@ -276,8 +276,7 @@ static enum ferry_status check_device(const ferry_device *device,
     return ferry__fail(FERRY_ERROR_UNSUPPORTED,
                        "ferry_dlpack_import: the tensor lies on a device of type %d%s, which %s "
                        "cannot reach",
-                       (int)type, known && names[type] != NULL ? names[type] : "",
-                       device->info.name);
+                       (int)type, known && names[type] ? names[type] : "", device->info.name);
 }
 
 /* Row-major without gaps. The stride of a dimension of 1 means nothing. The whole was measured, and
@@ -285,7 +284,7 @@ static enum ferry_status check_device(const ferry_device *device,
 static bool is_compact(const struct ferry_dlpack_tensor *tensor)
 {
     uint64_t stride = 1;
-    for (int32_t i = tensor->rank - 1; tensor->strides != NULL && i >= 0; i--) {
+    for (int32_t i = tensor->rank - 1; tensor->strides && i >= 0; i--) {
         if (tensor->shape[i] != 1 && (uint64_t)tensor->strides[i] != stride)
             return false;
         stride *= (uint64_t)tensor->shape[i];
@@ -301,11 +300,11 @@ static enum ferry_status copy_tensor(ferry_device *device, const struct ferry_dl
     const struct ferry_buffer_params params = {
         .size = size, .storage = storage, .label = "DLPack tensor"};
     enum ferry_status status = ferry_buffer_create(device, &params, &buffer);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     status = ferry_copy_from_host(buffer, (const unsigned char *)tensor->data + tensor->byte_offset,
                                   size, 0);
-    if (status == FERRY_OK)
+    if (!status)
         *out_buffer = buffer;
     else
         ferry_buffer_destroy(buffer);
@@ -319,9 +318,9 @@ static enum ferry_status take(ferry_device *device, const struct ferry_dlpack_te
 {
     uint64_t size = 0;
     enum ferry_status status = check_device(device, tensor, storage);
-    if (status == FERRY_OK)
+    if (!status)
         status = measure("ferry_dlpack_import", tensor->type, tensor->rank, tensor->shape, &size);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (size == 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
@@ -331,14 +330,14 @@ static enum ferry_status take(ferry_device *device, const struct ferry_dlpack_te
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
                            "ferry_dlpack_import: the tensor's strides are "
                            "not row-major without gaps: make it contiguous first");
-    if (tensor->data == NULL)
+    if (!tensor->data)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_dlpack_import: the tensor's data is "
                            "NULL");
     if (!in_host_memory(tensor)) /* the deleter comes when the buffer has gone */
         return ferry__dlpack_metal_import(device, tensor, (size_t)size, release, self, out_buffer);
     status = copy_tensor(device, tensor, (size_t)size, storage, out_buffer);
-    if (status == FERRY_OK)
+    if (!status)
         release(self);
     return status;
 }
@@ -346,21 +345,21 @@ static enum ferry_status take(ferry_device *device, const struct ferry_dlpack_te
 static void release_plain(void *self)
 {
     struct ferry_dlpack_managed *managed = self;
-    if (managed->deleter != NULL)
+    if (managed->deleter)
         managed->deleter(managed);
 }
 
 static void release_versioned(void *self)
 {
     struct ferry_dlpack_managed_versioned *managed = self;
-    if (managed->deleter != NULL)
+    if (managed->deleter)
         managed->deleter(managed);
 }
 
 enum ferry_status ferry_dlpack_import(ferry_device *device, struct ferry_dlpack_managed *managed,
                                       enum ferry_storage storage, ferry_buffer **out_buffer)
 {
-    if (device == NULL || managed == NULL || out_buffer == NULL)
+    if (!device || !managed || !out_buffer)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_dlpack_import: an argument is NULL");
     return take(device, &managed->tensor, storage, release_plain, managed, out_buffer);
@@ -371,7 +370,7 @@ enum ferry_status ferry_dlpack_import_versioned(ferry_device *device,
                                                 enum ferry_storage storage,
                                                 ferry_buffer **out_buffer)
 {
-    if (device == NULL || managed == NULL || out_buffer == NULL)
+    if (!device || !managed || !out_buffer)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_dlpack_import: an argument is NULL");
     if (managed->major != VERSION_MAJOR) /* then nothing else in it may be looked at */

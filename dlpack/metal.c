@@ -7,7 +7,7 @@ enum ferry_status ferry__dlpack_metal_export(ferry_buffer *buffer,
 {
     struct ferry_metal_buffer native;
     const enum ferry_status status = ferry_metal_buffer_get(buffer, &native);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     tensor->data = native.buffer;
     tensor->device = (struct ferry_dlpack_device){FERRY_DLPACK_METAL, 0};

@@ -1,4 +1,5 @@
-/* What driver.h promises to a driver, checked. Every other driver may rely on it without looking. */
+/* What driver.h promises to a driver, checked. Every other driver may rely on it without
+ * looking. */
 #include "host_internal.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /*
- * The host driver: host memory, and a thread for each queue as the copy engine. It is the executable
- * specification of driver.h: it checks what the contract promises, and imitates the limits and
- * failures of other devices by the knobs of docs/host-driver.md (environment: FERRY_HOST).
+ * The host driver: host memory, and a thread for each queue as the copy engine. It is the
+ * executable specification of driver.h: it checks what the contract promises, and imitates the
+ * limits and failures of other devices by the knobs of docs/host-driver.md (environment:
+ * FERRY_HOST).
  *
  * This is for tests, and for the table of drivers. state is what open gave.
  */

@@ -1,6 +1,6 @@
 /*
- * Memory that is not coherent: the host has a view of its own, and flush and invalidate copy between
- * the two.
+ * Memory that is not coherent: the host has a view of its own, and flush and invalidate copy
+ * between the two.
  */
 #include "host_internal.h"
 

@@ -98,7 +98,7 @@ static enum ferry_status make_device(struct vulkan *v, const struct vulkan_queue
     if (result != VK_SUCCESS)
         return ferry__vulkan_result(result, "vkCreateDevice", why);
     enum ferry_status status = ferry__vulkan_load_device(&v->vk, device, why);
-    if (status == FERRY_OK)
+    if (!status)
         v->device = device;
     else if (v->vk.DestroyDevice)
         v->vk.DestroyDevice(device, NULL);
@@ -121,7 +121,7 @@ static enum ferry_status make_queues(struct vulkan *v, const struct vulkan_queue
         add_family(v, plan[i].family);
         enum ferry_status status =
             ferry__vulkan_queue_init(v, &v->queues[v->queue_count], &plan[i], why);
-        if (status != FERRY_OK)
+        if (status)
             return status;
         v->queue_count++;
     }
@@ -133,17 +133,17 @@ static enum ferry_status open_own(struct vulkan *v, const struct ferry__open_par
 {
     struct vulkan_instance instance;
     enum ferry_status status = ferry__vulkan_instance(&instance, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     v->vk = instance.vk;
     v->instance = instance.handle;
     status = choose(v, &instance, params->index, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     struct vulkan_queue_plan plan[VULKAN__QUEUES_MAX];
     uint32_t count = ferry__vulkan_plan_queues(&v->physical, params->queues, plan);
     status = make_device(v, plan, count, why);
-    return status == FERRY_OK ? make_queues(v, plan, count, why) : status;
+    return !status ? make_queues(v, plan, count, why) : status;
 }
 
 /* --- the user's own device -------------------------------------------------------------------- */
@@ -245,11 +245,11 @@ enum ferry_status ferry__vulkan_read_user(const struct ferry_vulkan_device *user
     out_vk->GetInstanceProcAddr = user->get_instance_proc_addr;
     if (!out_vk->GetInstanceProcAddr)
         status = ferry__vulkan_load(out_vk, why);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry__vulkan_load_instance(out_vk, user->instance, why);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry__vulkan_load_device(out_vk, user->device, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     ferry__vulkan_physical_read(out_vk, user->physical_device, user->api_version, out_physical);
     forget_extensions(user, out_physical);
@@ -261,7 +261,7 @@ static enum ferry_status open_wrapped(struct vulkan *v, const struct ferry_vulka
 {
     v->borrowed = true;
     enum ferry_status status = ferry__vulkan_read_user(user, &v->vk, &v->physical, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     const struct enabled on = read_enabled(user->features);
     v->user = (struct ferry_vulkan_device){
@@ -315,8 +315,8 @@ static enum ferry_status make_kernels(struct vulkan *v, char *why)
         snprintf(why, FERRY__WHY_MAX, "no kernels: %s", refusal);
     enum ferry_status status =
         refusal ? FERRY_ERROR_UNSUPPORTED : ferry__vulkan_kernels_make(v, why);
-    v->queues[0].runs_kernels = status == FERRY_OK;
-    if (status == FERRY_OK || status == FERRY_ERROR_DEVICE_LOST || engine == VULKAN_ENGINE_KERNEL)
+    v->queues[0].runs_kernels = !status;
+    if (!status || status == FERRY_ERROR_DEVICE_LOST || engine == VULKAN_ENGINE_KERNEL)
         return status;
     ferry__log(FERRY_LOG_INFO, "vulkan: %s", why);
     return FERRY_OK;
@@ -357,9 +357,9 @@ static enum ferry_status open_any(struct vulkan *v, const struct ferry__open_par
 {
     enum ferry_status status =
         params->wrapped ? open_wrapped(v, params->wrapped, why) : open_own(v, params, why);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry__vulkan_semaphore(v, &v->wake.semaphore, why);
-    return status == FERRY_OK ? make_kernels(v, why) : status;
+    return !status ? make_kernels(v, why) : status;
 }
 
 enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, void **out_state,
@@ -372,12 +372,12 @@ enum ferry_status ferry__vulkan_open(const struct ferry__open_params *params, vo
     }
     v->map_private = params->map_private;
     enum ferry_status status = ferry__vulkan_wake_init(v, why);
-    if (status != FERRY_OK) {
+    if (status) {
         ferry__free(v);
         return status;
     }
     status = open_any(v, params, why);
-    if (status != FERRY_OK) {
+    if (status) {
         ferry__vulkan_close(v);
         return status;
     }

@@ -227,7 +227,7 @@ enum ferry_status ferry__vulkan_event_create(void *state, uint64_t *out_event, c
 {
     VkSemaphore semaphore = VK_NULL_HANDLE;
     enum ferry_status status = ferry__vulkan_semaphore(state, &semaphore, why);
-    if (status == FERRY_OK)
+    if (!status)
         *out_event = vulkan_event(semaphore);
     return status;
 }

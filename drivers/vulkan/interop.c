@@ -30,7 +30,7 @@ static enum ferry_status describe_user(const struct ferry_vulkan_device *user,
     struct vulkan_functions vk = {0};
     struct vulkan_physical physical;
     enum ferry_status status = ferry__vulkan_read_user(user, &vk, &physical, why);
-    if (status != FERRY_OK)
+    if (status)
         return ferry__fail(status, "ferry_vulkan_device_wrap: %s", why);
     ferry__vulkan_describe(&physical, out_info);
     snprintf(out_info->name, sizeof out_info->name, "vulkan:wrapped");
@@ -50,7 +50,7 @@ enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan_device *wra
         params = &defaults;
     struct ferry_device_info info;
     enum ferry_status status = describe_user(wrapped, &info);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     const struct ferry__open_params open = {.map_private = params->map_private, .wrapped = wrapped};
     return ferry__device_open_as(&ferry__vulkan_driver, &open, &info, params, out_device);
@@ -85,7 +85,7 @@ enum ferry_status ferry_vulkan_device_get(ferry_device *device,
     if (!device || !out_device)
         return invalid(function, device ? "out_device is NULL" : "device is NULL");
     enum ferry_status status = check_device(device, function);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     struct vulkan *v = device->state;
     const struct vulkan_queue *copies = &v->queues[0];
@@ -113,7 +113,7 @@ enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
     if (!buffer || !out_buffer)
         return invalid(function, buffer ? "out_buffer is NULL" : "buffer is NULL");
     enum ferry_status status = check_device(buffer->device, function);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     const struct vulkan_memory *native = buffer->memory->native;
     *out_buffer = (struct ferry_vulkan_buffer){
@@ -147,7 +147,7 @@ static enum ferry_status check_wrap(ferry_device *device, const struct ferry_vul
     if (!device || !wrapped || !out_buffer)
         return invalid(function, "device, wrapped or out_buffer is NULL");
     enum ferry_status status = check_device(device, function);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (!wrapped->buffer || !wrapped->size || wrapped->size > SIZE_MAX / 2 ||
         wrapped->offset % FERRY_BUFFER_ALIGNMENT)
@@ -166,21 +166,21 @@ enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
 {
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = check_wrap(device, wrapped, out_buffer);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     struct wrapped *mine = ferry__alloc(sizeof *mine);
     if (!mine)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a wrapped buffer");
     status = ferry__vulkan_memory_wrap(wrapped->buffer, wrapped->offset, wrapped->size,
                                        &mine->memory, why);
-    if (status != FERRY_OK) {
+    if (status) {
         ferry__free(mine);
         return ferry__fail(status, "ferry_vulkan_buffer_wrap: %s", why);
     }
     mine->release = release;
     mine->user = user;
     status = ferry__buffer_wrap(device, &mine->memory, wrapped->size, unwrap, mine, out_buffer);
-    if (status != FERRY_OK) {
+    if (status) {
         ferry__free(mine->memory.native); /* nothing was borrowed: no release */
         ferry__free(mine);
     }

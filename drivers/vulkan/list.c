@@ -337,7 +337,7 @@ void ferry__vulkan_describe(const struct vulkan_physical *physical,
 size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why)
 {
     struct vulkan_instance instance;
-    if (ferry__vulkan_instance(&instance, why) != FERRY_OK)
+    if (ferry__vulkan_instance(&instance, why))
         return 0;
     size_t count;
     struct vulkan_physical *all = ferry__vulkan_physical_all(&instance, &count, why);

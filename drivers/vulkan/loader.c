@@ -118,7 +118,7 @@ enum ferry_status ferry__vulkan_load_instance(struct vulkan_functions *vk, VkIns
 enum ferry_status ferry__vulkan_load_device(struct vulkan_functions *vk, VkDevice device, char *why)
 {
     enum ferry_status status = load(vk, KIND_DEVICE, NULL, device, why);
-    return status == FERRY_OK ? load(vk, KIND_OPTIONAL, NULL, device, why) : status;
+    return !status ? load(vk, KIND_OPTIONAL, NULL, device, why) : status;
 }
 
 /* --- the instance ----------------------------------------------------------------------------- */
@@ -142,9 +142,9 @@ static enum ferry_status instance_version(const struct vulkan_functions *vk, uin
 static enum ferry_status make_instance(struct vulkan_instance *out, char *why)
 {
     enum ferry_status status = ferry__vulkan_load(&out->vk, why);
-    if (status == FERRY_OK)
+    if (!status)
         status = instance_version(&out->vk, &out->version, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     const VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
@@ -160,7 +160,7 @@ static enum ferry_status make_instance(struct vulkan_instance *out, char *why)
     if (result != VK_SUCCESS)
         return ferry__vulkan_result(result, "vkCreateInstance", why);
     status = ferry__vulkan_load_instance(&out->vk, out->handle, why);
-    if (status != FERRY_OK && out->vk.DestroyInstance)
+    if (status && out->vk.DestroyInstance)
         out->vk.DestroyInstance(out->handle, NULL);
     return status;
 }

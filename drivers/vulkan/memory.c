@@ -184,7 +184,7 @@ static enum ferry_status allocate_best(struct vulkan *v, const struct choice *ch
         if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
             break;
         if (m->native->memory)
-            break; /* binding failed: no other type mends that */
+            break; /* binding failed: no other type fixes that */
     }
     return status;
 }
@@ -241,14 +241,14 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, u
     };
     struct making m = {.next = v->address ? &flags : NULL};
     enum ferry_status status = make_buffer(v, size, usage, NULL, &m, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     /* Whole atoms, so that flushing the last bytes stays inside. */
     m.size = (m.needs.size + v->physical.atom - 1) / v->physical.atom * v->physical.atom;
     struct choice choice = choice_for(v, use);
     status = allocate_best(v, &choice, m.needs.memoryTypeBits, &m, why);
     VkMemoryPropertyFlags has = v->physical.memory.memoryTypes[m.type].propertyFlags;
-    bool mapped = status == FERRY_OK && (has & VISIBLE) &&
+    bool mapped = !status && (has & VISIBLE) &&
                   (use != FERRY__USE_PRIVATE || v->map_private != FERRY_MAP_NEVER);
     struct ferry__memory memory = {.native = m.native, .size = size};
     if (mapped) {
@@ -256,7 +256,7 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, u
         memory.coherent = has & COHERENT;
         memory.cached = has & CACHED;
     }
-    if (status != FERRY_OK) {
+    if (status) {
         unmake(v, m.native);
         return status;
     }
@@ -322,7 +322,7 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
     const VkBufferUsageFlags usage =
         VK_BUFFER_USAGE_TRANSFER_SRC_BIT | (read_only ? 0 : VK_BUFFER_USAGE_TRANSFER_DST_BIT);
     enum ferry_status status = make_buffer(v, size, usage, &external, &m, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (m.needs.size > size) {
         snprintf(why, FERRY__WHY_MAX, "a buffer on %llu imported bytes would need %llu",
@@ -332,7 +332,7 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
         status = allocate_best(v, &imported, properties.memoryTypeBits & m.needs.memoryTypeBits, &m,
                                why);
     }
-    if (status != FERRY_OK) {
+    if (status) {
         unmake(v, m.native);
         return status;
     }

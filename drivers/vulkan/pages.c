@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 /*
- * A GPU's driver locks imported pages for writing, whatever the import is for. NVIDIA's (580.159.04,
- * on an H200) does not refuse pages that may not be written: it hangs, or has no memory to give from
- * then on. So they are asked first.
+ * A GPU's driver locks imported pages for writing, whatever the import is for. NVIDIA's
+ * (580.159.04, on an H200) does not refuse pages that may not be written: it hangs, or has no
+ * memory to give from then on. So they are asked first.
  */
 
 #ifndef MADV_POPULATE_WRITE

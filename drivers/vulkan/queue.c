@@ -96,7 +96,7 @@ enum ferry_status ferry__vulkan_queue_init(struct vulkan *v, struct vulkan_queue
     queue->last = &queue->first;
     v->vk.GetDeviceQueue(v->device, plan->family, plan->index, &queue->handle);
     enum ferry_status status = ferry__vulkan_semaphore(v, &queue->event, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (pthread_mutex_init(&queue->use, NULL)) {
         status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -371,7 +371,7 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
                                      const struct ferry__submission_info *info, char *why)
 {
     enum ferry_status status = record(v, queue, slot, info, why);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     struct waits waits;
     if (!waits_init(&waits, v, queue, info->waits, info->wait_count)) {
@@ -408,7 +408,7 @@ enum ferry_status ferry__vulkan_submit(void *state, const struct ferry__submissi
     if (!slot)
         return status;
     status = submit_slot(v, queue, slot, info, why);
-    if (status != FERRY_OK)
+    if (status)
         slot_give(queue, slot);
     return status;
 }

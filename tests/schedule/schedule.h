@@ -200,7 +200,7 @@ void lane_finish(struct lane *lane);
 /* After all is done: asks every ticket, does all on the model, frees this round's memory. */
 void lane_check(struct lane *lane);
 
-/* Reads all that can be read, and that what cannot says so; mends some of it. */
+/* Reads all that can be read, and that what cannot says so; fixes some of it. */
 void lane_verify(struct lane *lane);
 
 struct task *lane_add(struct lane *lane);
