@@ -80,6 +80,7 @@ const struct config configs[] = {
 #endif
 #ifdef SCHEDULE_CUDA
 #include "cuda.inc"
+#include "cuda_gpu.inc"
 #endif
 #ifdef SCHEDULE_METALSIM
 #include "configs_metalsim.inc"

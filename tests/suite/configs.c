@@ -73,6 +73,7 @@ const struct suite_config suite_configs[] = {
 #endif
 #ifdef SUITE_CUDA
 #include "cuda.inc"
+#include "cuda_gpu.inc"
 #endif
 #ifdef SUITE_METAL
 #include "configs_metal.inc"
