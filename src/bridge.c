@@ -162,8 +162,15 @@ static bool import_near(struct ferry__bridge *bridge, struct slot *slot)
     if (!grain || !slot->near.coherent || !slot->near.cached || slot->near.size % grain ||
         (uintptr_t)slot->near.host % grain || (limits->copy_alignment > 1 && !limits->has_kernel))
         return false;
-    const enum ferry_status status = bridge->destination->driver->host_import(
-        bridge->destination->state, slot->near.host, slot->near.size, false, &slot->far, why);
+    const struct ferry__driver *driver = bridge->destination->driver;
+    void *const state = bridge->destination->state;
+    /* Where memory can be known to the device, what is not is not worth making known for one copy. */
+    const enum ferry_status status =
+        driver->host_find
+            ? driver->host_find(state, slot->near.host, slot->near.size, &slot->far, why)
+            : driver->host_import(state, slot->near.host, slot->near.size, false, &slot->far, why);
+    if (status && driver->host_find)
+        return false;
     if (status) {
         slot->far = (struct ferry__memory){0};
         FERRY__ADD(&bridge->destination->metrics, import_failures, 1);

@@ -73,6 +73,7 @@ struct cuda_queue {
     struct cuda_slot **last;
     uint64_t expected_ns;       /* when the last one in flight should end */
     uint64_t ps_per_byte;       /* measured; 0: not yet */
+    unsigned query_errors;      /* in a row */
     _Atomic uint64_t submitted; /* the last value handed to the device */
     _Atomic uint64_t retired;   /* records up to this value are written */
     struct cuda_batch *batch;   /* of the thread that submits; NULL: not needed so far */
@@ -111,6 +112,7 @@ struct cuda {
         pthread_t thread;
         bool started, busy, closing;
         _Atomic uint64_t given_back; /* how often */
+        _Atomic uint64_t registered; /* of those to be freed */
     } freeing;
 };
 

@@ -68,8 +68,10 @@ static void give_back(struct cuda *c, struct cuda_memory *memory)
         break;
     case CUDA_OTHERS: break;
     }
-    if (memory->kind == CUDA_REGISTERED)
+    if (memory->kind == CUDA_REGISTERED) {
         forget_registered(memory);
+        atomic_fetch_sub(&c->freeing.registered, 1);
+    }
     char why[FERRY__WHY_MAX];
     if (result && ferry__cuda_fail(c, result, call, why) != FERRY_ERROR_DEVICE_LOST)
         ferry__log(FERRY_LOG_ERROR, "cuda: memory is not given back: %s", why);
@@ -86,8 +88,10 @@ static void give_back_all(struct cuda *c, struct cuda_memory *memory)
         if (inside) {
             give_back(c, memory);
         } else {
-            if (memory->kind == CUDA_REGISTERED)
+            if (memory->kind == CUDA_REGISTERED) {
                 forget_registered(memory);
+                atomic_fetch_sub(&c->freeing.registered, 1);
+            }
             ferry__free(memory);
         }
         memory = next;
@@ -157,6 +161,8 @@ void ferry__cuda_memory_free(void *state, struct ferry__memory *memory)
         return;
     }
     native->next = NULL;
+    if (native->kind == CUDA_REGISTERED)
+        atomic_fetch_add(&c->freeing.registered, 1);
     pthread_mutex_lock(&c->freeing.lock);
     if (!c->freeing.started)
         c->freeing.started =
@@ -235,6 +241,9 @@ static enum ferry_status make(struct cuda *c, const struct cuda_memory *wanted, 
     enum ferry_status status = ferry__cuda_enter(c, &scope, why);
     if (status)
         goto fail;
+    /* The user may have unmapped what is still registered: new memory may lie at its address. */
+    if (native->kind != CUDA_DEVICE && atomic_load(&c->freeing.registered))
+        ferry__cuda_memory_settle(c);
     if (native->kind == CUDA_REGISTERED)
         note_registered(native);
     const cu_result result = ask_again(c, native, size, flags, &call);

@@ -8,6 +8,7 @@ enum {
     RATE_FROM = 1 << 20,   /* bytes: the time of smaller ones says little about the rate */
     OVERHEAD_NS = 5000,    /* of any submission */
     BATCH_FROM = 2,
+    QUERY_ERRORS_MAX = 100, /* in a row */
 };
 
 /* Copies for one call of cuMemcpyBatchAsync. */
@@ -423,19 +424,20 @@ static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot 
     atomic_store_explicit(&queue->retired, slot->value, memory_order_release);
 }
 
-/* Has it ended? An error says that nothing ends any more. */
+/* Has it ended? An error that sticks says that nothing ends any more; so does one that does not go
+ * away. One that passes says nothing, and the work may still run. */
 static bool has_ended(struct cuda *c, struct cuda_queue *queue, const struct cuda_slot *slot)
 {
     const cu_result result =
         slot->mark ? c->cu.EventQuery(slot->mark) : c->cu.StreamQuery(queue->stream);
-    if (result == CU_SUCCESS)
-        return true;
-    if (result != CU_ERROR_NOT_READY) {
+    if (result == CU_SUCCESS || result == CU_ERROR_NOT_READY)
+        queue->query_errors = 0;
+    else if (ferry__cuda_is_sticky(result) || ++queue->query_errors >= QUERY_ERRORS_MAX) {
         char why[FERRY__WHY_MAX];
         ferry__cuda_result(&c->cu, result, slot->mark ? "cuEventQuery" : "cuStreamQuery", why);
         ferry__cuda_lose(c, why);
     }
-    return false;
+    return result == CU_SUCCESS;
 }
 
 uint64_t ferry__cuda_queue_retire(struct cuda *c, struct cuda_queue *queue)

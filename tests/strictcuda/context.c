@@ -213,6 +213,22 @@ cu_result sim_DevicePrimaryCtxRelease_11000(cu_device device)
     return sim_end(CU_SUCCESS);
 }
 
+void strictcuda_reset(void)
+{
+    pthread_mutex_lock(&sim.lock);
+    for (int i = 0; i < DEVICES_MAX; i++) {
+        const cu_context context = &sim.contexts[i];
+        sim_drop_work(context);
+        sim_drop_modules(context);
+        sim_drop_ranges(context);
+        context->retained = context->current = 0;
+        context->sticky = CU_SUCCESS;
+    }
+    sim.hold = sim.pause = sim.capture = false;
+    sim_own = (struct own){0};
+    pthread_mutex_unlock(&sim.lock);
+}
+
 cu_result sim_CtxPushCurrent_4000(cu_context context)
 {
     const cu_result result = sim_begin("cuCtxPushCurrent", NEEDS_INIT);

@@ -80,6 +80,9 @@ STRICTCUDA_API void strictcuda_free(uint64_t address);
 /* The store of device memory, to look at. */
 STRICTCUDA_API unsigned char *strictcuda_bytes(uint64_t address);
 
+/* Forgets all that is left, as a new process would: nothing of it may be in use. */
+STRICTCUDA_API void strictcuda_reset(void);
+
 /* Live allocations, registrations, streams, events and modules. */
 STRICTCUDA_API size_t strictcuda_live(void);
 
