@@ -53,25 +53,24 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
     return sub;
 }
 
-/* Forgets all waits but the first few. Under the lock: external work whose last reference this is has
- * let go of all but its event. */
-static void drop_waits(struct ferry__sub *sub, size_t kept)
+/* Forgets all waits but the first few. Under the lock. */
+static void drop_waits(struct ferry_device *device, struct ferry__sub *sub, size_t kept)
 {
     while (sub->wait_count > kept) {
-        struct ferry__op *from = sub->keeps[--sub->wait_count];
-        for (unsigned q = 0; q < FERRY__QUEUES_MAX && !from; q++)
+        struct ferry__work_event *event = sub->keeps[--sub->wait_count];
+        for (unsigned q = 0; q < FERRY__QUEUES_MAX && !event; q++)
             if (sub->wait_of[q] == sub->wait_count + 1)
                 sub->wait_of[q] = 0;
-        if (from) {
-            from->waited = 0;
-            ferry__op_unref(from);
+        if (event) {
+            event->waited = 0;
+            ferry__work_event_give(device, event);
         }
     }
 }
 
 static void sub_give(struct ferry_device *device, struct ferry__sub *sub)
 {
-    drop_waits(sub, 0);
+    drop_waits(device, sub, 0);
     sub->next = device->free_subs;
     device->free_subs = sub;
 }
@@ -230,7 +229,8 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
 
 /* --- building ---------------------------------------------------------------------------------- */
 
-static bool add_wait(struct ferry__sub *sub, struct ferry_sync point, struct ferry__op *keep)
+static bool add_wait(struct ferry__sub *sub, struct ferry_sync point,
+                     struct ferry__work_event *keep)
 {
     if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
                         sizeof *sub->waits) ||
@@ -258,14 +258,15 @@ static bool add_queue_wait(struct ferry__sub *sub, const struct ferry__op *from)
 
 /* External work goes with its event: the submission keeps it, since what stands between the two may
  * be done and gone before the device comes to wait. */
-static bool add_external_wait(struct ferry__sub *sub, struct ferry__op *from)
+static bool add_external_wait(struct ferry__sub *sub, const struct ferry__op *from)
 {
-    if (from->waited == sub->number)
+    struct ferry__work_event *event = from->own_event;
+    if (event->waited == sub->number)
         return true;
-    if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, from))
+    if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, event))
         return false;
-    from->waited = sub->number;
-    ferry__op_ref(from);
+    event->waited = sub->number;
+    event->users++;
     return true;
 }
 
@@ -312,7 +313,7 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
 static void drop_part(struct ferry__sub *sub)
 {
     struct ferry__op *op = sub->parts[--sub->part_count].op;
-    drop_waits(sub, sub->parts[sub->part_count].waits);
+    drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
     op->pending--;
     ferry__op_unref_locked(op);
 }

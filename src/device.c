@@ -339,16 +339,11 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
 static void end_externals(struct ferry_device *device)
 {
     ferry__lock(&device->lock);
-    struct ferry__op *op = device->live_first;
-    while (op) {
-        if (op->kind != FERRY__OP_EXTERNAL || op->ended) {
-            op = op->live_next;
-            continue;
-        }
+    while (device->open_works.first) {
+        struct ferry__op *op = device->open_works.first;
         ferry__log(FERRY_LOG_ERROR, "%s is closed while external work %llu was not ended",
                    device->info.name, (unsigned long long)op->ticket);
         ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");
-        op = device->live_first;
     }
     ferry__unlock(&device->lock);
 }
@@ -378,6 +373,7 @@ void ferry__device_close_now(struct ferry_device *device)
     ferry__host_finish(device);
     ferry__table_finish(device);
     ferry__subs_free(device);
+    ferry__work_events_finish(device);
     ferry__staging_finish(device, &device->upload);
     ferry__staging_finish(device, &device->readback);
     ferry__memory_finish(device);

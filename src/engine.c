@@ -15,6 +15,9 @@ static const uint64_t POLL_NS = 100 * 1000;
 /* How often events are looked at that are too many to wait for. */
 static const uint64_t LOOK_NS = 1000 * 1000;
 
+/* How often a driver is asked whether its device is lost, where no work of ours would tell. */
+static const uint64_t LOST_NS = UINT64_C(1000) * 1000 * 1000;
+
 /* --- ops --------------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t ticket_counter;
@@ -68,6 +71,9 @@ static void let_go(struct ferry__op *op)
         ferry__free(op->items);
     op->items = NULL;
     op->count = 0;
+    for (size_t i = 0; i < op->use_count && op->holds_buffers; i++)
+        ferry__buffer_unref(op->uses[i].buffer);
+    op->holds_buffers = false;
     if (op->bridge)
         ferry__bridge_unref(op->bridge);
     op->bridge = NULL;
@@ -80,8 +86,6 @@ void ferry__op_unref(struct ferry__op *op)
     let_go(op);
     if (op->uses != op->one_use)
         ferry__free(op->uses);
-    if (op->owns_event)
-        op->device->driver->event_destroy(op->device->state, op->event);
     ferry__free(op->call);
     ferry__free(op);
 }
@@ -178,25 +182,30 @@ static bool retire(struct ferry_device *device)
     return false;
 }
 
-/* External work that was ended, and whose event has now been signalled. */
+/* External work that was ended, and whose event has now been signalled. Of many works only the first
+ * are looked at, and all of them after each wait in the driver. */
 static bool retire_external(struct ferry_device *device)
 {
-    if (!device->externals)
-        return false;
-    for (struct ferry__op *op = device->live_first; op; op = op->live_next) {
-        if (op->kind != FERRY__OP_EXTERNAL || !op->ended || !op->pending)
-            continue;
-        const bool lost = atomic_load(&device->dead) == FERRY__LOST;
+    enum { LOOKED_MAX = 16 };
+    const bool lost = atomic_load(&device->dead) == FERRY__LOST;
+    unsigned looked = 0;
+    for (struct ferry__op *op = device->works.first; op; op = op->work_after) {
+        if (!device->look_at_all && looked++ == LOOKED_MAX)
+            break;
         if (!lost && device->driver->completed(device->state, op->event) < op->value)
             continue;
         if (lost && !op->status)
             op->status = FERRY_ERROR_DEVICE_LOST;
         op->pending--;
-        device->externals--;
+        ferry__works_remove(&device->works, op);
         ferry__op_try_done(op);
         return true;
     }
-    return false;
+    device->look_at_all = false;
+    if (!lost || !device->open_works.first)
+        return false;
+    ferry__external_end(device->open_works.first, FERRY_ERROR_DEVICE_LOST, "the device is lost");
+    return true;
 }
 
 void ferry__breathe(struct ferry_device *device)
@@ -228,7 +237,6 @@ enum { EXTERNALS_MAX = 8, POINTS_MAX = FERRY__QUEUES_MAX + EXTERNALS_MAX };
 struct points {
     struct ferry_sync list[POINTS_MAX];
     size_t count;
-    struct ferry__op *externals[EXTERNALS_MAX]; /* held, so that their events live */
     size_t external_count;
     uint32_t polled; /* queues */
 };
@@ -245,15 +253,10 @@ static void list_points(struct ferry_device *device, struct points *points)
             (struct ferry_sync){queue->event, queue->flying_first->value};
         points->polled |= 1u << q;
     }
-    if (!device->externals)
-        return;
-    for (struct ferry__op *op = device->live_first; op && points->external_count < EXTERNALS_MAX;
-         op = op->live_next) {
-        if (op->kind != FERRY__OP_EXTERNAL || !op->ended || !op->pending)
-            continue;
+    for (struct ferry__op *op = device->works.first; op && points->external_count < EXTERNALS_MAX;
+         op = op->work_after) {
         points->list[points->count++] = (struct ferry_sync){op->event, op->value};
-        points->externals[points->external_count++] = op;
-        ferry__op_ref(op);
+        points->external_count++;
     }
 }
 
@@ -265,10 +268,13 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     if (device->polling)
         return false;
     list_points(device, &points);
-    if (!points.count)
+    if (!points.count && !device->open_works.first)
         return false;
-    /* With more external work than is waited for, the rest is looked at now and then. */
-    uint64_t timeout = points.external_count < EXTERNALS_MAX ? FERRY_FOREVER : LOOK_NS;
+    /* With more external work than is waited for, the rest is looked at now and then; with work that
+     * the user holds, and nothing of ours, whether the device is lost. */
+    uint64_t timeout = points.external_count == EXTERNALS_MAX ? LOOK_NS
+                       : points.count                         ? FERRY_FOREVER
+                                                              : LOST_NS;
     if (deadline_ns != FERRY_FOREVER) {
         const uint64_t now = ferry__now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
         if (left < timeout)
@@ -280,10 +286,9 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     device->poll_arg = arg;
     pthread_mutex_unlock(&device->lock);
     device->driver->wait_any(device->state, points.list, points.count, timeout);
-    for (size_t i = 0; i < points.external_count; i++)
-        ferry__op_unref(points.externals[i]);
     pthread_mutex_lock(&device->lock);
     device->polling = false;
+    device->look_at_all = true;
     look_for_loss(device);
     return true;
 }

@@ -25,7 +25,7 @@ static enum ferry_status check_uses(struct ferry_device *device, const struct fe
     return FERRY_OK;
 }
 
-/* An op that uses the buffers as the user said. Its items, of size 0, hold the references. */
+/* An op that uses the buffers as the user said, and holds them. */
 static enum ferry_status make_op(struct ferry_device *device, enum ferry__op_kind kind,
                                  const struct ferry_use *uses, size_t count,
                                  struct ferry__op **out_op)
@@ -33,32 +33,29 @@ static enum ferry_status make_op(struct ferry_device *device, enum ferry__op_kin
     struct ferry__op *op = ferry__op_create(device, kind);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if (!(op->items = ferry__alloc(count * sizeof *op->items)))
-        goto fail;
-    op->count = count;
-    for (size_t i = 0; i < count; i++) {
-        op->items[i].dst = uses[i].buffer;
-        ferry__buffer_ref(uses[i].buffer);
-    }
-    if (count > 2 && !(op->uses = ferry__alloc(count * sizeof *op->uses))) {
-        op->uses = op->one_use;
-        goto fail;
-    }
-    for (size_t i = 0; i < count; i++) {
-        size_t at = 0;
-        while (at < op->use_count && op->uses[at].buffer != uses[i].buffer)
-            at++;
-        if (at == op->use_count)
-            op->uses[op->use_count++] =
-                (struct ferry__use_node){.buffer = uses[i].buffer, .op = op};
-        op->uses[at].access |= uses[i].access;
+    if (ferry__uses_set(op, uses, count)) {
+        ferry__op_unref(op);
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     op->keep = true;
     *out_op = op;
     return FERRY_OK;
-fail:
-    ferry__op_unref(op);
-    return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu buffers", count);
+}
+
+void ferry__works_add(struct ferry__works *list, struct ferry__op *work)
+{
+    work->work_before = list->last;
+    work->work_after = NULL;
+    *(list->last ? &list->last->work_after : &list->first) = work;
+    list->last = work;
+    list->count++;
+}
+
+void ferry__works_remove(struct ferry__works *list, struct ferry__op *work)
+{
+    *(work->work_before ? &work->work_before->work_after : &list->first) = work->work_after;
+    *(work->work_after ? &work->work_after->work_before : &list->last) = work->work_before;
+    list->count--;
 }
 
 static bool is_handed(void *arg)
@@ -105,6 +102,7 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
         return status;
     if ((status = ferry__enter(work)))
         return status;
+    ferry__works_add(&device->open_works, work);
     FERRY__ADD(&device->metrics, external_works, 1);
     ferry__kick(device);
     (void)ferry__wait_until(device, is_handed, work, FERRY_FOREVER);
@@ -122,7 +120,6 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
 enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_use *uses,
                                        size_t count, struct ferry_external *out_external)
 {
-    char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = ferry__in_callback("ferry_external_begin");
     if (status)
         return status;
@@ -137,16 +134,15 @@ enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_
         (status = make_op(device, FERRY__OP_EXTERNAL, uses, count, &work)))
         goto release;
     if (device->limits.has_events) {
-        status = device->driver->event_create(device->state, &work->event, why);
-        if (status) {
-            status = ferry__fail(status, "no event for external work: %s", why);
+        if ((status = ferry__work_event_take(device, &work->own_event)))
             goto release;
-        }
-        work->value = 1;
-        work->owns_event = true;
+        work->event = work->own_event->handle;
+        work->value = work->own_event->value;
     }
     pthread_mutex_lock(&device->lock);
     status = enter(ready, work, out_external);
+    if (status && work->own_event)
+        ferry__work_event_give(device, work->own_event);
     pthread_mutex_unlock(&device->lock);
 release:
     if (ready)
@@ -160,23 +156,32 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
 {
     struct ferry_device *device = work->device;
     work->ended = true;
+    ferry__works_remove(&device->open_works, work);
     if (status) {
         work->status = status;
         snprintf(work->why, sizeof work->why, "external work %llu: %s",
                  (unsigned long long)work->ticket, why);
         /* What follows waits for this alone: the event is raised once all before it is done. */
-        work->unsignalled = work->owns_event;
-    } else if (work->owns_event) {
+        work->unsignalled = work->own_event;
+    } else if (work->own_event) {
         work->pending = 1;
-        device->externals++;
+        ferry__works_add(&device->works, work);
         if (device->polling)
             device->driver->wake(device->state);
     }
-    if (work->owns_event)
+    if (work->own_event)
         ferry__op_handed(work);
     ferry__op_try_done(work);
     ferry__kick(device);
     ferry__reap(device);
+}
+
+/* What becomes of work on a device: a ticket that follows it may say no more (R10). */
+static bool may_end(enum ferry_status status)
+{
+    return status == FERRY_OK || status == FERRY_ERROR_EXECUTION_FAILED ||
+           status == FERRY_ERROR_DEVICE_LOST || status == FERRY_ERROR_IO ||
+           status == FERRY_ERROR_INTERNAL;
 }
 
 enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
@@ -187,13 +192,18 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_external_end: device is NULL");
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
         return ferry__device_dead(device, "ferry_external_end");
-    if (status == FERRY_PENDING || (unsigned)status > FERRY_ERROR_INTERNAL)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_external_end: status %d is no result", (int)status);
+    if (!may_end(status))
+        return ferry__fail(
+            FERRY_ERROR_INVALID_ARGUMENT,
+            "ferry_external_end: work does not end with status %d (%s), but with OK, "
+            "EXECUTION_FAILED, DEVICE_LOST, IO or INTERNAL",
+            (int)status, ferry_status_name(status));
     pthread_mutex_lock(&device->lock);
     struct ferry__op *work =
         ferry__ticket_issued(device, ticket) ? ferry__table_find(device, ticket) : NULL;
-    if (!work || work->kind != FERRY__OP_EXTERNAL || work->ended)
+    if (work && work->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
+        result = ferry__device_dead(device, "ferry_external_end");
+    else if (!work || work->kind != FERRY__OP_EXTERNAL || work->ended)
         result = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                              "ferry_external_end: ticket %llu is not of external work in progress",
                              (unsigned long long)ticket);

@@ -52,29 +52,58 @@ static size_t list_accesses(const struct ferry__op *op, struct access *list)
     return merge_accesses(list, count);
 }
 
-enum ferry_status ferry__uses_gather(struct ferry__op *op)
+static enum ferry_status set_uses(struct ferry__op *op, const struct access *list, size_t count)
 {
-    struct access few[2], *list = few;
-    if (op->count > 1 && !(list = ferry__alloc(2 * op->count * sizeof *list)))
-        goto no_memory;
-    const size_t count = list_accesses(op, list);
-    op->uses = op->one_use;
-    if (count > 2 && !(op->uses = ferry__alloc(count * sizeof *op->uses)))
-        goto free_list;
+    if (count > 2) {
+        struct ferry__use_node *uses = ferry__alloc(count * sizeof *uses);
+        if (!uses)
+            return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu buffers",
+                               count);
+        op->uses = uses;
+    }
     for (size_t i = 0; i < count; i++)
         op->uses[i] =
             (struct ferry__use_node){.buffer = list[i].buffer, .op = op, .access = list[i].access};
     op->use_count = count;
-    if (list != few)
-        ferry__free(list);
     return FERRY_OK;
-free_list:
-    op->uses = op->one_use;
+}
+
+/* Room for so many accesses; NULL: none. few is enough for most. */
+static struct access *access_room(struct access few[2], size_t count)
+{
+    struct access *list = count <= 2 ? few : ferry__alloc(count * sizeof *list);
+    if (!list)
+        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu buffers", count);
+    return list;
+}
+
+enum ferry_status ferry__uses_gather(struct ferry__op *op)
+{
+    struct access few[2], *list = access_room(few, 2 * op->count);
+    if (!list)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    const enum ferry_status status = set_uses(op, list, list_accesses(op, list));
     if (list != few)
         ferry__free(list);
-no_memory:
-    return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
-                       op->count);
+    return status;
+}
+
+enum ferry_status ferry__uses_set(struct ferry__op *op, const struct ferry_use *uses, size_t count)
+{
+    struct access few[2], *list = access_room(few, count);
+    if (!list)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        list[i] = (struct access){uses[i].buffer, uses[i].access};
+    const enum ferry_status status = set_uses(op, list, merge_accesses(list, count));
+    if (list != few)
+        ferry__free(list);
+    if (status)
+        return status;
+    for (size_t i = 0; i < op->use_count; i++)
+        ferry__buffer_ref(op->uses[i].buffer);
+    op->holds_buffers = true;
+    return FERRY_OK;
 }
 
 /* --- taking a place in the order -------------------------------------------------------------- */
@@ -405,6 +434,10 @@ static void finish(struct ferry__op *op)
         judge_items(op);
     if (op->unsignalled)
         device->driver->event_signal(device->state, op->event, op->value);
+    if (op->own_event) {
+        op->own_event->aside = op->status != FERRY_OK;
+        ferry__work_event_give(device, op->own_event);
+    }
     leave_place(op);
     live_remove(op);
     count_op(op);

@@ -274,11 +274,13 @@ struct ferry__op {
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
     uint64_t mark;           /* the ticket of the op that was last found to depend on it */
-    uint64_t waited;         /* external work: the submission that was last found to wait for it */
     struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
     bool held_up;            /* behind external work: set and read within ferry_device_trim */
-    bool ended, owns_event;  /* external work */
+    bool ended;              /* external work: by the user, or by the device's loss */
+    bool holds_buffers;      /* references to those of uses */
     bool unsignalled;        /* it failed: its event is Ferry's to raise */
+    struct ferry__work_event *own_event;        /* external work's; NULL: the device has none */
+    struct ferry__op *work_before, *work_after; /* external work: among those of its state */
     struct ferry__bridge *bridge;
     bool poked;      /* bridges, files: there is something to do since it was last looked at */
     bool waits;      /* it has left its queue until it is poked */
@@ -326,7 +328,7 @@ struct ferry__sub {
     struct ferry__part *parts;
     size_t part_count, part_capacity;
     struct ferry_sync *waits;
-    struct ferry__op **keeps; /* for each of them the external work it is for, or NULL */
+    struct ferry__work_event **keeps; /* for each of them that is of external work; else NULL */
     size_t wait_count, wait_capacity, keep_capacity;
     size_t wait_of[FERRY__QUEUES_MAX]; /* 1 + which of them is for a queue; 0: none */
     uint64_t number;                   /* of the device's */
@@ -349,6 +351,21 @@ struct ferry__sub {
     } hulls[FERRY__HULLS_MAX];
     size_t hull_count, indexed;
     struct ferry__interval_pool intervals;
+};
+
+/* An event of external work (work_event.c). Under device->lock. */
+struct ferry__work_event {
+    struct ferry__work_event *all_next, *free_next;
+    uint64_t handle;
+    uint64_t value;  /* that its latest work raises */
+    uint64_t waited; /* the submission that was last found to wait for it */
+    unsigned users;  /* its work until that is done, and submissions that wait */
+    bool aside;      /* a work of it ended with an error */
+};
+
+struct ferry__works {
+    struct ferry__op *first, *last;
+    size_t count;
 };
 
 struct ferry__queue {
@@ -420,9 +437,12 @@ struct ferry_device {
     bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
     void *poll_arg;
     unsigned waiters;
-    unsigned externals;         /* ended by the user, and not done: their events are waited for */
-    struct ferry__op *dead_ops; /* done, to be let go without the lock */
-    struct ferry__op *closing;  /* done, with dependents that have not heard of it */
+    struct ferry__works open_works; /* external work that was not ended */
+    struct ferry__works works;      /* was ended, and not done: their events are waited for */
+    bool look_at_all;               /* of those */
+    struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
+    struct ferry__op *dead_ops;                     /* done, to be let go without the lock */
+    struct ferry__op *closing; /* done, with dependents that have not heard of it */
     struct ferry__op *closing_last;
     struct ferry__op *pokes; /* halves of bridges on other devices, likewise */
     unsigned bridges;        /* that hold memory of this device and of another */
@@ -531,6 +551,8 @@ void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
 
 /* Gathers the distinct buffers of an op's items into op->uses. Not under the lock. */
 enum ferry_status ferry__uses_gather(struct ferry__op *op);
+/* The same from a list, whose buffers op holds from now on. */
+enum ferry_status ferry__uses_set(struct ferry__op *op, const struct ferry_use *uses, size_t count);
 /* Gives the ticket, finds what op depends on, and takes its place on all its buffers. On failure
  * (OUT_OF_HOST_MEMORY) nothing has changed. */
 enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
@@ -634,6 +656,18 @@ bool ferry__reserve(void **array, size_t *capacity, size_t count, size_t size);
 
 /* Ends external work. Under device->lock, which it gives up on the way. */
 void ferry__external_end(struct ferry__op *work, enum ferry_status status, const char *why);
+/* Lists of external work. */
+void ferry__works_add(struct ferry__works *list, struct ferry__op *work);
+void ferry__works_remove(struct ferry__works *list, struct ferry__op *work);
+
+/* --- work_event.c ----------------------------------------------------------------------------------- */
+
+/* An event whose value is that which work shall raise, with one user. Not under the lock. */
+enum ferry_status ferry__work_event_take(struct ferry_device *device,
+                                         struct ferry__work_event **out_event);
+/* A user less. Under the lock. */
+void ferry__work_event_give(struct ferry_device *device, struct ferry__work_event *event);
+void ferry__work_events_finish(struct ferry_device *device);
 
 /* --- completion.c ------------------------------------------------------------------------------ */
 

@@ -526,7 +526,7 @@ struct ferry_use {
 };
 
 /* Metal: id<MTLSharedEvent>; Vulkan: a timeline VkSemaphore; host: event 0. Borrowed until the
- * external work's ticket is done. */
+ * external work's ticket is done: then Ferry uses it again, with greater values. */
 struct ferry_sync {
     uint64_t event, value;
 };
@@ -546,7 +546,11 @@ FERRY_CHECK enum ferry_status ferry_external_begin(ferry_device *device,
                                                    const struct ferry_use *uses, size_t count,
                                                    struct ferry_external *out_external);
 
-/* Ends it: ticket as begin gave it, status OK or the error. A second end is INVALID_ARGUMENT. */
+/*
+ * Ends it: ticket as begin gave it, status OK, EXECUTION_FAILED, DEVICE_LOST, IO or INTERNAL. Any
+ * other, and a second end, is INVALID_ARGUMENT. A lost device ends it by itself: then this is
+ * DEVICE_LOST.
+ */
 FERRY_CHECK enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
                                                  enum ferry_status status);
 
