@@ -11,7 +11,8 @@ enum { BATCH_MIN = 8 << 20, BATCH_MAX = 256 << 20, BATCHES_WANTED = 16 };
 
 struct loader {
     const ferry_model *model;
-    const struct ferry_tensor_place *places;
+    const struct ferry_tensor_place *places; /* of the tensors from first on, up to end */
+    size_t first, end;
     ferry_device *device;
     ferry_batch *batch;
     ferry_model_progress progress;
@@ -23,21 +24,26 @@ struct loader {
     uint64_t at;
 };
 
+static const struct ferry_tensor_place *place_of(const struct loader *loader, size_t i)
+{
+    return &loader->places[i - loader->first];
+}
+
 static bool wanted(const struct loader *loader, size_t i)
 {
-    return loader->places[i].buffer != NULL && loader->model->tensors.items[i].size > 0;
+    return place_of(loader, i)->buffer != NULL && loader->model->tensors.items[i].size > 0;
 }
 
 /* Moves on to bytes that are wanted; false: there are none left. */
 static bool find_next(struct loader *loader)
 {
     const struct ferry__tensors *tensors = &loader->model->tensors;
-    while (loader->next < tensors->count &&
+    while (loader->next < loader->end &&
            (!wanted(loader, loader->next) || loader->at == tensors->items[loader->next].size)) {
         loader->next++;
         loader->at = 0;
     }
-    return loader->next < tensors->count;
+    return loader->next < loader->end;
 }
 
 /* Records what one batch takes of this file. */
@@ -48,7 +54,7 @@ static enum ferry_status record(struct loader *loader, const struct ferry__sourc
     uint64_t bytes = 0;
     while (find_next(loader) && bytes < loader->batch_size) {
         const struct ferry__tensor *tensor = &items[loader->next];
-        const struct ferry_tensor_place *place = &loader->places[loader->next];
+        const struct ferry_tensor_place *place = place_of(loader, loader->next);
         if (&loader->model->files[tensor->file] != source)
             break;
         const uint64_t left = tensor->size - loader->at;
@@ -101,7 +107,7 @@ static enum ferry_status load_all(struct loader *loader)
 static enum ferry_status check_place(struct loader *loader, size_t i)
 {
     const struct ferry__tensor *tensor = &loader->model->tensors.items[i];
-    const struct ferry_tensor_place *place = &loader->places[i];
+    const struct ferry_tensor_place *place = place_of(loader, i);
     const size_t size = ferry_buffer_size(place->buffer);
     if (loader->device == NULL)
         loader->device = ferry_buffer_device(place->buffer);
@@ -123,10 +129,10 @@ static enum ferry_status check_place(struct loader *loader, size_t i)
 static enum ferry_status load(struct loader *loader)
 {
     enum ferry_status status = FERRY_OK;
-    for (size_t i = 0; i < loader->model->tensors.count && status == FERRY_OK; i++) {
-        if (loader->places[i].buffer != NULL)
+    loader->next = loader->first;
+    for (size_t i = loader->first; i < loader->end && status == FERRY_OK; i++)
+        if (place_of(loader, i)->buffer != NULL)
             status = check_place(loader, i);
-    }
     if (status != FERRY_OK || loader->total == 0)
         return status;
     status =
@@ -152,7 +158,11 @@ enum ferry_status ferry_model_load_into(const ferry_model *model,
     if (model == NULL || (places == NULL && model->tensors.count > 0))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_load_into: %s is NULL",
                            model == NULL ? "model" : "places");
-    struct loader loader = {.model = model, .places = places, .progress = progress, .user = user};
+    struct loader loader = {.model = model,
+                            .places = places,
+                            .end = model->tensors.count,
+                            .progress = progress,
+                            .user = user};
     return load(&loader);
 }
 
@@ -189,12 +199,7 @@ enum ferry_status ferry_model_load_tensor(const ferry_model *model, size_t index
     if (index >= model->tensors.count)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "there is no tensor %zu, only %zu", index,
                            model->tensors.count);
-    struct ferry_tensor_place *places = ferry__alloc(model->tensors.count * sizeof *places);
-    if (places == NULL)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for %zu places",
-                           model->tensors.count);
-    places[index] = (struct ferry_tensor_place){buffer, offset};
-    enum ferry_status status = ferry_model_load_into(model, places, NULL, NULL);
-    ferry__free(places);
-    return status;
+    const struct ferry_tensor_place place = {buffer, offset};
+    struct loader loader = {.model = model, .places = &place, .first = index, .end = index + 1};
+    return load(&loader);
 }
