@@ -556,7 +556,14 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
 {
     struct ferry__op *read = bridge->read, *write = bridge->write;
     lock_both(bridge);
-    enum ferry_status status = ferry__enter(read);
+    enum ferry_status status = FERRY_OK;
+    if (!write->waiting) {
+        status = ferry__may_park(bridge->source, 1);
+        if (!status)
+            status = ferry__may_park(bridge->destination, 1);
+    }
+    if (!status)
+        status = ferry__enter(read);
     if (!status) {
         bridge->held = true;
         bridge->source->bridges++;
@@ -571,6 +578,10 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
             write->bridge = NULL;
             atomic_fetch_sub(&bridge->refs, 1);
         }
+    }
+    if (!status && !write->waiting) {
+        ferry__park(read);
+        ferry__park(write);
     }
     if (!status && out_ticket)
         *out_ticket = write->ticket;

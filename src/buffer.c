@@ -80,7 +80,8 @@ static enum ferry_status fill_new(struct ferry_buffer *buffer)
         memset(buffer->host, 0, buffer->size);
         return FERRY_OK;
     }
-    return ferry_zero_buffer_async(buffer, NULL, NULL, NULL);
+    item.internal = true;
+    return ferry__item_submit(&item, NULL, NULL, NULL);
 }
 
 static enum ferry_status check_params(ferry_device *device,

@@ -298,11 +298,13 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
     if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
         return false;
-    sub->parts[sub->part_count++] = (struct ferry__part){.op = op,
-                                                         .first = op->next_item,
-                                                         .last = op->next_item,
-                                                         .commands = sub->command_count,
-                                                         .waits = waits};
+    sub->parts[sub->part_count++] = (struct ferry__part){
+        .op = op,
+        .first = op->next_item,
+        .last = op->next_item,
+        .continued = op->item_done || op->bounce_ready || (op->bridge && op->submissions),
+        .added = sub->added,
+        .waits = waits};
     ferry__op_ref(op);
     op->pending++;
     return true;
@@ -368,6 +370,8 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
                sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
     case FERRY__EMIT_MORE: return false;
     case FERRY__EMIT_STARVED:
+        if (sub->command_count && sub->added == part->added)
+            drop_part(sub); /* it shall not fail with the others */
         if (sub->command_count || refuse(device, op))
             return false;
         FERRY__ADD(&device->metrics, staging_waits, 1);
@@ -388,7 +392,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
             return false;
         ferry__ready_remove(op);
         op->waits = true;
-        if (sub->command_count == part->commands)
+        if (sub->added == part->added)
             drop_part(sub);
         return true;
     case FERRY__EMIT_FAILED:
@@ -470,6 +474,19 @@ static void hand_what_was_submitted(const struct ferry__sub *sub)
     }
 }
 
+/* A submission that was refused has written nothing (R9). What had begun before, or goes straight
+ * into memory, may have; what goes on behind it will. */
+static void note_refused(const struct ferry__sub *sub)
+{
+    for (size_t i = 0; i < sub->part_count; i++) {
+        const struct ferry__part *part = &sub->parts[i];
+        struct ferry__op *op = part->op;
+        for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++)
+            if (op->items[at].path != FERRY_PATH_DIRECT)
+                op->items[at].untouched = true;
+    }
+}
+
 static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
 {
     char why[FERRY__WHY_MAX] = "";
@@ -493,6 +510,7 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
     ferry__log(FERRY_LOG_INFO, "a submission was refused: %s", why);
     sub->record.status = status;
     memcpy(sub->record.why, why, sizeof why);
+    note_refused(sub);
     hand_what_was_submitted(sub);
     ferry__sub_done(device, sub);
 }

@@ -9,7 +9,7 @@
 /* A device: opening, asking and closing it. Which one is opened: device_list.c. */
 
 enum { TABLE_SIZE = 256 };
-static const uint64_t STAGING_BUDGET = 64 << 20, POOL_BUDGET = 256 << 20;
+static const uint64_t STAGING_BUDGET = 64 << 20, POOL_BUDGET = 256 << 20, PARKED_MAX = 4 << 20;
 
 /* --- all devices of the process: for fork ------------------------------------------------------- */
 
@@ -230,6 +230,7 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->no_fallback = params->no_fallback;
     device->no_staging_wait = params->no_staging_wait;
     device->cpus_taken = by_cpu;
+    device->parked_max = params->parked_max ? params->parked_max : PARKED_MAX;
     const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
     ferry__memory_init(device, params->pool_budget ? params->pool_budget : POOL_BUDGET);
     ferry__staging_init(&device->upload, FERRY__USE_UPLOAD, staging, by_cpu);

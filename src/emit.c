@@ -558,13 +558,18 @@ static enum ferry__emitted emit_item(struct ferry_device *device, struct ferry__
 enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *sub,
                                 struct ferry__op *op, enum ferry_status *out_status)
 {
-    if (op->bridge)
+    if (op->bridge) {
+        op->items[0].untouched = false;
         return ferry__bridge_emit(device, sub, op, out_status);
+    }
     while (op->next_item < op->count) {
         struct ferry__item *item = &op->items[op->next_item];
         const uint64_t before = sub->added;
         const enum ferry__emitted result = emit_item(device, sub, op, item, out_status);
-        item->begun = item->begun || sub->added > before;
+        if (sub->added > before) {
+            item->begun = true;
+            item->untouched = false; /* though an earlier submission was refused */
+        }
         if (result != FERRY__EMIT_DONE)
             return result;
         op->next_item++;

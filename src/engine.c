@@ -486,8 +486,14 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
     }
     op->keep = out_ticket != NULL;
     pthread_mutex_lock(&device->lock);
-    status = ferry__enter(op);
+    const bool counts = !(op->count == 1 && op->items[0].internal);
+    if (counts)
+        status = ferry__may_park(device, op->count);
+    if (!status)
+        status = ferry__enter(op);
     if (!status) {
+        if (counts)
+            ferry__park(op);
         if (out_ticket)
             *out_ticket = op->ticket;
         if (may_build_now(op))

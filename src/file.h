@@ -41,7 +41,8 @@ struct ferry__file_io {
     struct ferry_device *device;
     uint64_t slot_size; /* bytes of the longest piece */
     unsigned slots_max;
-    unsigned hungry; /* ops that wait for a slot; under device->lock */
+    /* Ops that wait for a slot, by direction, the first one first; under device->lock. */
+    struct ferry__op *hungry_first[2], *hungry_last[2];
 
     struct ferry__file_ring *ring; /* NULL: threads do it */
     pthread_mutex_t lock;          /* guards all below; a leaf */
@@ -67,6 +68,8 @@ bool ferry__file_advance(struct ferry__file_request *request, int64_t moved);
 enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
                                         struct ferry__file_slot **out_slot);
 void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot);
+/* What was offered to op and it did not take is the next one's. Under no lock. */
+void ferry__file_had_turn(struct ferry__op *op);
 void ferry__file_sated(struct ferry__op *op); /* it waits for no slot any more */
 /* A look at op: something has changed. Under device->lock. */
 void ferry__file_poke(struct ferry__op *op);

@@ -162,23 +162,65 @@ static struct ferry__file_slot *make_slot(struct ferry_device *device, bool writ
     return slot;
 }
 
-static void set_hungry(struct ferry__op *op, bool hungry)
+/* Under device->lock, as the next. */
+static void hungry_remove(struct ferry__op *op)
 {
     struct ferry__file_io *io = op->device->files;
-    if (op->hungry == hungry)
+    if (!op->hungry)
         return;
-    op->hungry = hungry;
-    if (hungry)
-        io->hungry++;
-    else
-        io->hungry--;
+    struct ferry__op **first = &io->hungry_first[op->hungry - 1];
+    struct ferry__op **last = &io->hungry_last[op->hungry - 1];
+    *(op->hungry_before ? &op->hungry_before->hungry_after : first) = op->hungry_after;
+    *(op->hungry_after ? &op->hungry_after->hungry_before : last) = op->hungry_before;
+    op->hungry = 0;
+}
+
+static void hungry_add(struct ferry__op *op, bool write)
+{
+    struct ferry__file_io *io = op->device->files;
+    if (op->hungry == 1 + write)
+        return;
+    hungry_remove(op);
+    op->hungry = 1 + write;
+    op->hungry_before = io->hungry_last[write];
+    op->hungry_after = NULL;
+    *(op->hungry_before ? &op->hungry_before->hungry_after : &io->hungry_first[write]) = op;
+    io->hungry_last[write] = op;
+}
+
+/* Where a slot lies idle, pokes the first that waits for one: one op, however many wait. */
+static void offer(struct ferry__file_io *io, bool write)
+{
+    struct ferry__op *op = io->hungry_first[write];
+    pthread_mutex_lock(&io->lock);
+    const bool idle = io->idle[write];
+    pthread_mutex_unlock(&io->lock);
+    if (!idle || !op)
+        return;
+    hungry_remove(op);
+    op->offered = true;
+    ferry__file_poke(op);
+}
+
+void ferry__file_had_turn(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    pthread_mutex_lock(&device->lock);
+    if (op->offered) {
+        op->offered = false;
+        offer(device->files, false);
+        offer(device->files, true);
+        ferry__kick(device);
+    }
+    pthread_mutex_unlock(&device->lock);
 }
 
 void ferry__file_sated(struct ferry__op *op)
 {
-    ferry__lock(&op->device->lock);
-    set_hungry(op, false);
-    ferry__unlock(&op->device->lock);
+    pthread_mutex_lock(&op->device->lock);
+    hungry_remove(op);
+    pthread_mutex_unlock(&op->device->lock);
+    ferry__file_had_turn(op);
 }
 
 /* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
@@ -228,7 +270,10 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
         status = FERRY_OK;
     else if (!more)
         status = FERRY_ERROR_POOL_EXHAUSTED;
-    set_hungry(op, status == FERRY_ERROR_POOL_EXHAUSTED);
+    if (status == FERRY_ERROR_POOL_EXHAUSTED)
+        hungry_add(op, write);
+    else
+        hungry_remove(op);
     ferry__unlock(&device->lock);
     if (slot)
         slot->next = NULL;
@@ -244,12 +289,7 @@ void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot 
     slot->next = io->idle[slot->write];
     io->idle[slot->write] = slot;
     ferry__unlock(&io->lock);
-    for (struct ferry__op *op = device->live_first; op && io->hungry; op = op->live_next) {
-        if (!op->hungry)
-            continue;
-        set_hungry(op, false);
-        ferry__file_poke(op);
-    }
+    offer(io, slot->write);
     ferry__kick(device);
     ferry__unlock(&device->lock);
 }

@@ -643,9 +643,11 @@ enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__
     }
     if (op->files->straight)
         return emit_straight(op, item);
-    if (item->operation == FERRY_OPERATION_UPLOAD)
-        return emit_read(device, sub, op, item, out_status);
-    return emit_write(device, sub, op, item, out_status);
+    const enum ferry__emitted result = item->operation == FERRY_OPERATION_UPLOAD
+                                           ? emit_read(device, sub, op, item, out_status)
+                                           : emit_write(device, sub, op, item, out_status);
+    ferry__file_had_turn(op);
+    return result;
 }
 
 void ferry__files_free(struct ferry__op *op)

@@ -247,6 +247,33 @@ static bool may_follow(const struct ferry__edge *edge)
     return edge->op->queue == edge->from->queue && edge->op->kind != FERRY__OP_EXTERNAL;
 }
 
+enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t count)
+{
+    if (count <= device->parked_max && device->parked <= device->parked_max - count)
+        return FERRY_OK;
+    return ferry__fail(
+        FERRY_ERROR_POOL_EXHAUSTED,
+        "%llu operations of %s are parked, and no more than %llu may be: no room for "
+        "%llu more",
+        (unsigned long long)device->parked, device->info.name,
+        (unsigned long long)device->parked_max, (unsigned long long)count);
+}
+
+void ferry__park(struct ferry__op *op)
+{
+    if (op->handed)
+        return;
+    op->parked = true;
+    op->device->parked += op->count;
+}
+
+static void unpark(struct ferry__op *op)
+{
+    if (op->parked)
+        op->device->parked -= op->count;
+    op->parked = false;
+}
+
 /* Gives up the lock on the way where they are many: op, which is pending, is not done meanwhile, and
  * who comes to depend on it finds its state. */
 static void close_edges(struct ferry__op *op, bool all)
@@ -285,6 +312,7 @@ void ferry__op_unfollowed(struct ferry__op *op)
 void ferry__op_handed(struct ferry__op *op)
 {
     op->gathered = op->handed = true;
+    unpark(op);
     close_edges(op, true);
 }
 
@@ -438,6 +466,7 @@ static void finish(struct ferry__op *op)
         op->own_event->aside = op->status != FERRY_OK;
         ferry__work_event_give(device, op->own_event);
     }
+    unpark(op);
     leave_place(op);
     live_remove(op);
     count_op(op);

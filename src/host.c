@@ -10,17 +10,15 @@
  * one transfer. The table is sorted by address and its ranges do not overlap.
  */
 
-static size_t table_position(const struct ferry_device *device, const unsigned char *address)
+static struct ferry__region *region_of(struct ferry__node *node)
 {
-    size_t low = 0, high = device->region_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (device->regions[middle]->base <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low; /* the first that begins above address */
+    return node ? FERRY__OF_NODE(node, struct ferry__region, node) : NULL;
+}
+
+/* The last that begins at address or before it; NULL: none. */
+static struct ferry__region *table_at(const struct ferry_device *device, const void *address)
+{
+    return region_of(ferry__tree_floor(&device->regions, (uint64_t)(uintptr_t)address));
 }
 
 struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
@@ -31,13 +29,10 @@ struct ferry__region *ferry__region_find(struct ferry_device *device, const void
     const unsigned char *address = host;
     struct ferry__region *found = NULL;
     ferry__lock(&device->host_lock);
-    const size_t position = table_position(device, address);
-    if (position) {
-        struct ferry__region *region = device->regions[position - 1];
-        if (ferry__in_range((uint64_t)(address - region->base), size, region->size)) {
-            atomic_fetch_add(&region->refs, 1);
-            found = region;
-        }
+    struct ferry__region *region = table_at(device, address);
+    if (region && ferry__in_range((uint64_t)(address - region->base), size, region->size)) {
+        atomic_fetch_add(&region->refs, 1);
+        found = region;
     }
     ferry__unlock(&device->host_lock);
     return found;
@@ -163,36 +158,19 @@ static enum ferry_status table_add(struct ferry_device *device, struct ferry__re
 {
     enum ferry_status status = FERRY_OK;
     ferry__lock(&device->host_lock);
-    const size_t position = table_position(device, region->base);
-    const struct ferry__region *below = position ? device->regions[position - 1] : NULL;
-    const struct ferry__region *above =
-        position < device->region_count ? device->regions[position] : NULL;
-    if ((below && (uint64_t)(region->base - below->base) < below->size) ||
-        (above && (uint64_t)(above->base - region->base) < region->size)) {
-        const struct ferry__region *other =
-            below && (uint64_t)(region->base - below->base) < below->size ? below : above;
+    /* The last that begins in it or before: no other can meet it, since none overlap. */
+    const struct ferry__region *other = table_at(device, region->base + (region->size - 1));
+    if (other &&
+        (other->base >= region->base || (uint64_t)(region->base - other->base) < other->size)) {
         status = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                              "%llu bytes at %p overlap registered memory (%llu bytes at %p)",
                              (unsigned long long)region->size, (void *)region->base,
                              (unsigned long long)other->size, (void *)other->base);
-        goto unlock;
+    } else {
+        region->node.key = (uint64_t)(uintptr_t)region->base;
+        ferry__tree_add(&device->regions, &region->node);
+        atomic_store_explicit(&device->regions_any, true, memory_order_release);
     }
-    if (device->region_count == device->region_capacity) {
-        const size_t capacity = device->region_capacity ? device->region_capacity * 2 : 8;
-        void *grown = ferry__realloc(device->regions, capacity * sizeof *device->regions);
-        if (!grown) {
-            status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu regions",
-                                 capacity);
-            goto unlock;
-        }
-        device->regions = grown;
-        device->region_capacity = capacity;
-    }
-    memmove(device->regions + position + 1, device->regions + position,
-            (device->region_count - position) * sizeof *device->regions);
-    device->regions[position] = region;
-    atomic_store_explicit(&device->regions_any, ++device->region_count, memory_order_release);
-unlock:
     ferry__unlock(&device->host_lock);
     return status;
 }
@@ -200,19 +178,14 @@ unlock:
 /* Under host_lock: the region that begins exactly at memory; NULL: none. */
 static struct ferry__region *table_exact(struct ferry_device *device, const void *memory)
 {
-    const size_t position = table_position(device, memory);
-    if (!position || device->regions[position - 1]->base != memory)
-        return NULL;
-    return device->regions[position - 1];
+    struct ferry__region *region = table_at(device, memory);
+    return region && region->base == memory ? region : NULL;
 }
 
-static void table_remove(struct ferry_device *device, const struct ferry__region *region)
+static void table_remove(struct ferry_device *device, struct ferry__region *region)
 {
-    const size_t position = table_position(device, region->base) - 1;
-    device->region_count--;
-    memmove(device->regions + position, device->regions + position + 1,
-            (device->region_count - position) * sizeof *device->regions);
-    atomic_store_explicit(&device->regions_any, device->region_count, memory_order_release);
+    ferry__tree_remove(&device->regions, &region->node);
+    atomic_store_explicit(&device->regions_any, device->regions.root, memory_order_release);
 }
 
 static enum ferry_status check(struct ferry_device *device, const char *what)
@@ -369,9 +342,9 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
 
 void ferry__host_finish(struct ferry_device *device)
 {
-    for (size_t i = 0; i < device->region_count; i++)
-        ferry__region_unref(device, device->regions[i]);
-    ferry__free(device->regions);
-    device->regions = NULL;
-    device->region_count = device->region_capacity = 0;
+    while (device->regions.first) {
+        struct ferry__region *region = region_of(device->regions.first);
+        table_remove(device, region);
+        ferry__region_unref(device, region);
+    }
 }

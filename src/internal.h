@@ -116,6 +116,7 @@ struct ferry__region {
     unsigned char *base;
     uint64_t size;
     bool imported, read_only, allocated;
+    struct ferry__node node;     /* of the device's table, if it is in that */
     struct ferry__memory memory; /* if imported */
     unsigned char *memory_base;  /* the address that memory begins at */
 };
@@ -190,6 +191,7 @@ struct ferry__item {
     enum ferry_path path;
     enum ferry_status status; /* of its own device work */
     bool untouched;           /* it failed before it could write anything */
+    bool internal;            /* the library's own: not counted among what is parked */
     bool begun;               /* commands for it went into a submission */
     uint8_t pattern_size;     /* its period */
     uint8_t pattern[FERRY__PATTERN_MAX];
@@ -276,15 +278,18 @@ struct ferry__op {
     uint64_t mark;           /* the ticket of the op that was last found to depend on it */
     struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
     bool held_up;            /* behind external work: set and read within ferry_device_trim */
+    bool parked;             /* counted in device->parked */
     bool ended;              /* external work: by the user, or by the device's loss */
     bool holds_buffers;      /* references to those of uses */
     bool unsignalled;        /* it failed: its event is Ferry's to raise */
     struct ferry__work_event *own_event;        /* external work's; NULL: the device has none */
     struct ferry__op *work_before, *work_after; /* external work: among those of its state */
     struct ferry__bridge *bridge;
-    bool poked;      /* bridges, files: there is something to do since it was last looked at */
-    bool waits;      /* it has left its queue until it is poked */
-    bool hungry;     /* for a slot of files' staging */
+    bool poked;     /* bridges, files: there is something to do since it was last looked at */
+    bool waits;     /* it has left its queue until it is poked */
+    uint8_t hungry; /* for a slot of files' staging: 1 to read, 2 to write */
+    bool offered;   /* it was poked for one: who is hungry next gets what it leaves */
+    struct ferry__op *hungry_before, *hungry_after;
     unsigned moving; /* pieces that are read or written */
     struct ferry__op *poke_next;
     struct ferry__node ready; /* in its queue's list */
@@ -301,9 +306,10 @@ struct ferry__op {
 /* One submission: commands of one or more ops. */
 struct ferry__part {
     struct ferry__op *op;
-    size_t first, last;     /* items, both included */
-    size_t commands, waits; /* of the submission before it */
-    bool blocks;            /* a bounce: the op goes on when this is copied out */
+    size_t first, last;  /* items, both included */
+    size_t added, waits; /* of the submission before it */
+    bool blocks;         /* a bounce: the op goes on when this is copied out */
+    bool continued;      /* the first item, or bridge, has begun in an earlier submission */
 };
 
 struct ferry__copy_out { /* when the device is done: staging to host, or the step of a bridge */
@@ -429,7 +435,9 @@ struct ferry_device {
     struct ferry__op **table; /* in flight and failed, by ticket */
     size_t table_size, table_count;
     ferry_ticket first_ticket, last_ticket;
-    uint64_t sub_number; /* of the latest submission that was begun */
+    uint64_t parked_max, parked; /* operations of ops that were not handed over; internal ones and
+                                    those that wait inside their call are not counted */
+    uint64_t sub_number;         /* of the latest submission that was begun */
     struct ferry_buffer *buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;
@@ -452,10 +460,9 @@ struct ferry_device {
     struct ferry__caller caller;
     _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
 
-    pthread_mutex_t host_lock; /* guards the regions */
-    struct ferry__region **regions;
-    size_t region_count, region_capacity;
-    _Atomic size_t regions_any;
+    pthread_mutex_t host_lock;  /* guards the regions */
+    struct ferry__tree regions; /* by address */
+    _Atomic bool regions_any;
     pthread_cond_t region_freed;
 
     struct ferry_device *all_next;   /* of the process */
@@ -561,6 +568,10 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
 void ferry__op_followed(struct ferry__op *op);
 /* That submission was refused: what has not followed yet waits until op is done. */
 void ferry__op_unfollowed(struct ferry__op *op);
+/* May so many more operations be parked? POOL_EXHAUSTED. */
+enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t count);
+/* Counts a registered op as parked until it is handed over. */
+void ferry__park(struct ferry__op *op);
 /* op is wholly handed to the device. Both may give up the lock on the way. */
 void ferry__op_handed(struct ferry__op *op);
 /* Completes op, and whatever that completes, if nothing is outstanding. What is much is left to

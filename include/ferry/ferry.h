@@ -185,7 +185,10 @@ struct ferry_device_params {
     /* Each, if not 0, instead of what is measured when a GPU is opened, or the default. Where
      * it is 0 the environment's FERRY_THRESHOLDS counts: "default", or "import_from=1M,...". */
     struct ferry_thresholds thresholds;
-    uint64_t reserved[3]; /* zero */
+    /* Operations that wait for others before they go to the device, at most; those of a batch count
+     * one by one. 0: 4,194,304. An asynchronous call beyond it is POOL_EXHAUSTED. */
+    uint64_t parked_max;
+    uint64_t reserved[2]; /* zero */
 };
 
 struct ferry_device_info {

@@ -209,8 +209,11 @@ static void do_one(const struct run *run, const struct task *task)
     if (((must | may) >> task->status & 1) == 0)
         wrong(run, "%s, ticket %llu: %s, which nothing explains", text,
               (unsigned long long)task->ticket, ferry_status_name(task->status));
-    /* For want of memory a waiting operation may not even have begun. */
-    bool sure = !(task->waited && (run->refusing || run->config->failing));
+    /* For want of memory a waiting operation may not even have begun, and a submission that is
+     * refused writes nothing. */
+    bool memory = task->status == FERRY_ERROR_OUT_OF_HOST_MEMORY ||
+                  task->status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+    bool sure = !((task->waited || memory) && (run->refusing || run->config->failing));
     if (must == 0 && op->kind == EXTERNAL && op->dst != NULL)
         mark(op->dst, 0, op->dst->size, 1u << task->status, sure);
     else
@@ -222,6 +225,8 @@ static void do_one(const struct run *run, const struct task *task)
 static void do_batch(const struct run *run, const struct task *task)
 {
     unsigned first = 0; /* how the first that fails may have failed */
+    /* Of those that were in a submission that was refused nothing was written. */
+    bool sure = !run->refusing && !run->config->failing;
     for (unsigned i = 0; i < task->count; i++) {
         const struct op *op = &task->ops[i];
         unsigned must = must_fail(op), may = may_fail(run, task, op);
@@ -236,7 +241,7 @@ static void do_batch(const struct run *run, const struct task *task)
         }
         unsigned statuses = must | may;
         first |= statuses;
-        mark(op->dst, op->dst_offset, op->size, statuses, must != 0);
+        mark(op->dst, op->dst_offset, op->size, statuses, sure && must != 0);
     }
     if (task->status != FERRY_OK && (first >> task->status & 1) == 0)
         wrong(run, "batch of ticket %llu: %s, which nothing explains",

@@ -52,7 +52,8 @@ class DeviceParams(_c.Structure):
         ("no_measuring", _c.c_bool),
         ("queues", _c.c_uint32),
         ("thresholds", _c.c_uint64 * 5),
-        ("reserved", _c.c_uint64 * 3),
+        ("parked_max", _c.c_uint64),
+        ("reserved", _c.c_uint64 * 2),
     ]
 
 
