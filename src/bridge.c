@@ -1,4 +1,4 @@
-#include "internal.h"
+#include "bridge.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,33 +14,7 @@
  * words at both ends are read first, and merged.
  */
 
-enum slot_state { FREE, READING, READ, MERGING, MERGED, WRITING };
-
-struct slot {
-    enum slot_state state;
-    uint64_t at, size;            /* the chunk */
-    const struct ferry__sub *sub; /* that reads, merges or writes it */
-    struct ferry__memory near;    /* staging of the source's device */
-    struct ferry__memory far;     /* of the destination's, or near, imported */
-};
-
-struct ferry__bridge {
-    _Atomic unsigned refs;
-    struct ferry_device *source, *destination;
-    struct ferry__op *read, *write;
-    uint64_t src, dst, size, chunk; /* offsets in the native memories */
-    uint64_t edge;                  /* where the words at the ends lie in far */
-    bool shared, merges;
-    bool held;          /* read and write are, by the bridge */
-    _Atomic bool alone; /* the destination's half could not be registered */
-    struct slot slots[2];
-    pthread_mutex_t lock; /* guards the slots' states and all below; a leaf */
-    uint64_t read_at, write_at;
-    enum ferry_status status;
-    char why[FERRY__WHY_MAX];
-};
-
-static void fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why)
+void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why)
 {
     ferry__lock(&bridge->lock);
     if (!bridge->status) {
@@ -50,8 +24,7 @@ static void fail(struct ferry__bridge *bridge, enum ferry_status status, const c
     ferry__unlock(&bridge->lock);
 }
 
-/* The half has something to do again. Under no lock. */
-static void poke(struct ferry__op *half)
+void ferry__bridge_poke(struct ferry__op *half)
 {
     struct ferry_device *device = half->device;
     ferry__lock(&device->lock);
@@ -65,7 +38,7 @@ static void poke(struct ferry__op *half)
 static void poke_write(struct ferry__bridge *bridge)
 {
     if (!atomic_load(&bridge->alone))
-        poke(bridge->write);
+        ferry__bridge_poke(bridge->write);
 }
 
 static void poke_partner(const struct ferry__op *half)
@@ -73,14 +46,14 @@ static void poke_partner(const struct ferry__op *half)
     if (half == half->bridge->read)
         poke_write(half->bridge);
     else
-        poke(half->bridge->read);
+        ferry__bridge_poke(half->bridge->read);
 }
 
 void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why)
 {
     struct ferry__bridge *bridge = half->bridge;
     struct ferry__op *other = half == bridge->read ? bridge->write : bridge->read;
-    fail(bridge, status, why);
+    ferry__bridge_fail(bridge, status, why);
     if (atomic_load(&bridge->alone))
         return;
     other->poke_next = half->device->pokes;
@@ -95,54 +68,19 @@ void ferry__bridge_poke_all(struct ferry__op *list)
         struct ferry__op *half = list;
         struct ferry_device *device = half->device;
         list = half->poke_next;
-        poke(half);
+        ferry__bridge_poke(half);
         ferry__op_unref(half);
         ferry__device_unref(device);
     }
 }
 
-/* --- memory ------------------------------------------------------------------------------------ */
-
-static void slot_free(struct ferry__bridge *bridge, struct slot *slot)
-{
-    if (slot->far.size)
-        bridge->destination->driver->memory_free(bridge->destination->state, &slot->far);
-    if (slot->near.size)
-        bridge->source->driver->memory_free(bridge->source->state, &slot->near);
-}
-
-static void lock_both(struct ferry__bridge *bridge)
-{
-    const bool first = bridge->source->id < bridge->destination->id;
-    ferry__lock(first ? &bridge->source->lock : &bridge->destination->lock);
-    ferry__lock(first ? &bridge->destination->lock : &bridge->source->lock);
-}
-
-static void unlock_both(struct ferry__bridge *bridge)
-{
-    ferry__unlock(&bridge->source->lock);
-    ferry__unlock(&bridge->destination->lock);
-}
-
-/* Either device may be closed now: it waits for the chunks of its memory. */
-static void let_close(struct ferry__bridge *bridge)
-{
-    lock_both(bridge);
-    bridge->source->bridges--;
-    bridge->destination->bridges--;
-    ferry__changed(bridge->source);
-    ferry__changed(bridge->destination);
-    unlock_both(bridge);
-}
+/* --- letting go ------------------------------------------------------------------------------- */
 
 void ferry__bridge_unref(struct ferry__bridge *bridge)
 {
     if (atomic_fetch_sub(&bridge->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < 2; i++)
-        slot_free(bridge, &bridge->slots[i]);
-    if (bridge->held)
-        let_close(bridge);
+    ferry__bridge_memory_give(bridge);
     if (bridge->held) {
         ferry__op_unref(bridge->read);
         ferry__op_unref(bridge->write);
@@ -153,84 +91,16 @@ void ferry__bridge_unref(struct ferry__bridge *bridge)
     ferry__free(bridge);
 }
 
-/* Can the destination's device work on the source's staging memory? */
-static bool import_near(struct ferry__bridge *bridge, struct slot *slot)
-{
-    char why[FERRY__WHY_MAX] = "";
-    const struct ferry__limits *limits = &bridge->destination->limits;
-    const uint64_t grain = limits->import_granularity;
-    if (!grain || !slot->near.coherent || !slot->near.cached || slot->near.size % grain ||
-        (uintptr_t)slot->near.host % grain || (limits->copy_alignment > 1 && !limits->has_kernel))
-        return false;
-    const struct ferry__driver *driver = bridge->destination->driver;
-    void *const state = bridge->destination->state;
-    /* Where memory can be known to the device, what is not is not worth making known for one copy. */
-    const enum ferry_status status =
-        driver->host_find
-            ? driver->host_find(state, slot->near.host, slot->near.size, &slot->far, why)
-            : driver->host_import(state, slot->near.host, slot->near.size, false, &slot->far, why);
-    if (status && driver->host_find)
-        return false;
-    if (status) {
-        slot->far = (struct ferry__memory){0};
-        FERRY__ADD(&bridge->destination->metrics, import_failures, 1);
-        return false;
-    }
-    FERRY__ADD(&bridge->destination->metrics, imports, 1);
-    return true;
-}
-
-static enum ferry_status slot_alloc(struct ferry__bridge *bridge, struct slot *slot, bool may_share,
-                                    bool *out_shared)
-{
-    char why[FERRY__WHY_MAX] = "";
-    struct ferry_device *source = bridge->source, *destination = bridge->destination;
-    const uint64_t near_size =
-        ferry__round_up(bridge->chunk + 2 * (uint64_t)source->limits.copy_alignment, 65536);
-    enum ferry_status status = source->driver->memory_alloc(
-        source->state, FERRY__USE_READBACK, near_size, "ferry bridge", &slot->near, why);
-    if (status)
-        goto failed;
-    *out_shared = may_share && import_near(bridge, slot);
-    if (*out_shared)
-        return FERRY_OK;
-    const uint64_t align = destination->limits.copy_alignment;
-    bridge->edge = ferry__round_up(bridge->chunk + 2 * align, FERRY_BUFFER_ALIGNMENT);
-    status = destination->driver->memory_alloc(
-        destination->state, bridge->merges ? FERRY__USE_READBACK : FERRY__USE_UPLOAD,
-        bridge->edge + FERRY_BUFFER_ALIGNMENT, "ferry bridge", &slot->far, why);
-    if (!status)
-        return FERRY_OK;
-failed:
-    return ferry__fail(status, "no memory for a copy between devices: %s", why);
-}
-
-/* Both slots, or none. */
-static enum ferry_status slots_alloc(struct ferry__bridge *bridge)
-{
-    bool first = false, second = false;
-    enum ferry_status status = slot_alloc(bridge, &bridge->slots[0], true, &first);
-    if (!status)
-        status = slot_alloc(bridge, &bridge->slots[1], first, &second);
-    if (!status && first && !second) { /* an import refused after one that was not: copy both */
-        slot_free(bridge, &bridge->slots[0]);
-        bridge->slots[0] = (struct slot){0};
-        status = slot_alloc(bridge, &bridge->slots[0], false, &first);
-    }
-    bridge->shared = first;
-    return status;
-}
-
 /* --- where a chunk lies ------------------------------------------------------------------------ */
 
 /* Of the words read from the source, those wanted begin here. */
-static uint64_t near_skip(const struct ferry__bridge *bridge, const struct slot *slot)
+static uint64_t near_skip(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
 {
     return (bridge->src + slot->at) & (bridge->source->limits.copy_alignment - 1);
 }
 
 /* In far, the chunk has the destination's phase. */
-static uint64_t far_begin(const struct ferry__bridge *bridge, const struct slot *slot)
+static uint64_t far_begin(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
 {
     if (bridge->shared)
         return near_skip(bridge, slot);
@@ -261,7 +131,8 @@ static enum ferry_status sync_range(struct ferry_device *device, const struct fe
 
 /* --- the source's half ------------------------------------------------------------------------- */
 
-static struct slot *find_slot(struct ferry__bridge *bridge, enum slot_state state)
+static struct ferry__bridge_slot *find_slot(struct ferry__bridge *bridge,
+                                            enum ferry__bridge_step state)
 {
     for (size_t i = 0; i < 2; i++)
         if (bridge->slots[i].state == state)
@@ -273,13 +144,13 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
                                      struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
     ferry__lock(&bridge->lock);
-    struct slot *slot = find_slot(bridge, FREE);
+    struct ferry__bridge_slot *slot = find_slot(bridge, FERRY__SLOT_FREE);
     if (bridge->status || !slot) {
         const bool stop = bridge->status != FERRY_OK;
         ferry__unlock(&bridge->lock);
         return stop ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
     }
-    slot->state = READING;
+    slot->state = FERRY__SLOT_READING;
     slot->at = bridge->read_at;
     slot->size = next_size(bridge);
     slot->sub = sub;
@@ -300,7 +171,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 }
 
 /* A chunk has arrived on the host: on to the other device's memory. */
-static enum ferry_status carry_over(struct ferry__bridge *bridge, struct slot *slot)
+static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t skip = near_skip(bridge, slot), begin = far_begin(bridge, slot);
     enum ferry_status status = sync_range(bridge->source, &slot->near, skip, slot->size, false);
@@ -319,7 +190,8 @@ struct ends {
     uint64_t head_at, tail_at; /* of those words in the destination's memory */
 };
 
-static struct ends find_ends(const struct ferry__bridge *bridge, const struct slot *slot)
+static struct ends find_ends(const struct ferry__bridge *bridge,
+                             const struct ferry__bridge_slot *slot)
 {
     const uint64_t align = bridge->destination->limits.copy_alignment;
     const uint64_t begin = bridge->dst + slot->at, end = begin + slot->size;
@@ -330,7 +202,7 @@ static struct ends find_ends(const struct ferry__bridge *bridge, const struct sl
 }
 
 static enum ferry_status read_ends(struct ferry_device *device, struct ferry__sub *sub,
-                                   struct ferry__bridge *bridge, struct slot *slot,
+                                   struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
                                    const struct ends *ends)
 {
     const uint64_t align = device->limits.copy_alignment;
@@ -346,7 +218,7 @@ static enum ferry_status read_ends(struct ferry_device *device, struct ferry__su
 }
 
 /* Puts the bytes round the chunk where they were. */
-static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct slot *slot)
+static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     struct ferry_device *device = bridge->destination;
     const uint64_t align = device->limits.copy_alignment;
@@ -364,7 +236,7 @@ static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct slot *s
 }
 
 static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__bridge *bridge, struct slot *slot)
+                                     struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t align = device->limits.copy_alignment, begin = far_begin(bridge, slot);
     const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
@@ -375,11 +247,12 @@ static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__
                             ferry__round_up(begin + slot->size, align));
 }
 
-static struct slot *next_to_write(struct ferry__bridge *bridge)
+static struct ferry__bridge_slot *next_to_write(struct ferry__bridge *bridge)
 {
     for (size_t i = 0; i < 2; i++) {
-        struct slot *slot = &bridge->slots[i];
-        if (slot->at == bridge->write_at && (slot->state == READ || slot->state == MERGED))
+        struct ferry__bridge_slot *slot = &bridge->slots[i];
+        if (slot->at == bridge->write_at &&
+            (slot->state == FERRY__SLOT_READ || slot->state == FERRY__SLOT_MERGED))
             return slot;
     }
     return NULL;
@@ -390,18 +263,21 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
 {
     while (bridge->write_at < bridge->size) {
         ferry__lock(&bridge->lock);
-        struct slot *slot = next_to_write(bridge);
+        struct ferry__bridge_slot *slot = next_to_write(bridge);
         if ((*out_status = bridge->status))
             ferry__set_error(bridge->why);
         struct ends ends = {0};
-        if (slot && slot->state == READ)
+        if (slot && slot->state == FERRY__SLOT_READ)
             ends = find_ends(bridge, slot);
         const bool merge = ends.head || ends.tail;
         if (slot && !*out_status) {
-            slot->state = merge ? MERGING : WRITING;
+            slot->state = merge ? FERRY__SLOT_MERGING : FERRY__SLOT_WRITING;
             slot->sub = sub;
             bridge->write_at += merge ? 0 : slot->size;
         }
+        /* What was not begun has changed nothing. */
+        bridge->write->items[0].untouched =
+            *out_status && !bridge->write_at && bridge->write->waiting;
         ferry__unlock(&bridge->lock);
         if (*out_status)
             return FERRY__EMIT_FAILED;
@@ -418,15 +294,25 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
     return FERRY__EMIT_DONE;
 }
 
+static bool has_failed(struct ferry__bridge *bridge)
+{
+    ferry__lock(&bridge->lock);
+    const bool failed = bridge->status != FERRY_OK;
+    ferry__unlock(&bridge->lock);
+    return failed;
+}
+
 enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry__sub *sub,
                                        struct ferry__op *op, enum ferry_status *out_status)
 {
     struct ferry__bridge *bridge = op->bridge;
+    if (!ferry__bridge_memory(op) && !has_failed(bridge))
+        return FERRY__EMIT_BLOCKED;
     const enum ferry__emitted result = op == bridge->read
                                            ? emit_read(device, sub, bridge, out_status)
                                            : emit_write(device, sub, bridge, out_status);
     if (result == FERRY__EMIT_FAILED) {
-        fail(bridge, *out_status, ferry_last_error());
+        ferry__bridge_fail(bridge, *out_status, ferry_last_error());
         poke_partner(op);
     }
     return result;
@@ -434,16 +320,17 @@ enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry
 
 /* --- the steps of a chunk ---------------------------------------------------------------------- */
 
-static enum ferry_status step(struct ferry__bridge *bridge, struct slot *slot,
-                              enum slot_state *next)
+static enum ferry_status step(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
+                              enum ferry__bridge_step *next)
 {
     switch (slot->state) {
-    case READING: *next = READ; return carry_over(bridge, slot);
-    case MERGING: *next = MERGED; return merge_ends(bridge, slot);
-    case WRITING:
-    case FREE:
-    case READ:
-    case MERGED: *next = FREE; break;
+    case FERRY__SLOT_READING: *next = FERRY__SLOT_READ; return carry_over(bridge, slot);
+    case FERRY__SLOT_MERGING: *next = FERRY__SLOT_MERGED; return merge_ends(bridge, slot);
+    case FERRY__SLOT_WRITING:
+    case FERRY__SLOT_NONE:
+    case FERRY__SLOT_FREE:
+    case FERRY__SLOT_READ:
+    case FERRY__SLOT_MERGED: *next = FERRY__SLOT_FREE; break;
     }
     return FERRY_OK;
 }
@@ -453,8 +340,8 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
     struct ferry__bridge *bridge = half->bridge;
     const char *why = sub->record.status ? sub->record.why : "staging memory cannot be reached";
     for (size_t i = 0; i < 2; i++) {
-        struct slot *slot = &bridge->slots[i];
-        enum slot_state next = FREE;
+        struct ferry__bridge_slot *slot = &bridge->slots[i];
+        enum ferry__bridge_step next = FERRY__SLOT_FREE;
         ferry__lock(&bridge->lock);
         const bool mine = slot->sub == sub;
         ferry__unlock(&bridge->lock);
@@ -464,13 +351,13 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
         if (!status)
             status = step(bridge, slot, &next);
         if (status)
-            fail(bridge, status, why);
+            ferry__bridge_fail(bridge, status, why);
         ferry__lock(&bridge->lock);
         slot->sub = NULL;
         slot->state = next;
         ferry__unlock(&bridge->lock);
     }
-    poke(bridge->read);
+    ferry__bridge_poke(bridge->read);
     poke_write(bridge);
 }
 
@@ -482,8 +369,8 @@ void ferry__bridge_half_done(struct ferry__op *half)
     struct ferry__op *write = half->bridge->write;
     struct ferry_device *device = write->device;
     if (half->status) {
-        fail(half->bridge, half->status, half->why);
-        poke(write);
+        ferry__bridge_fail(half->bridge, half->status, half->why);
+        ferry__bridge_poke(write);
     }
     ferry__lock(&device->lock);
     if (half->status && !write->items[0].status) {
@@ -543,11 +430,10 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item)
     bridge->src = item->src->offset + item->src_offset;
     bridge->dst = item->dst->offset + item->dst_offset;
     bridge->size = item->size;
-    const uint64_t chunk = bridge->destination->upload.chunk_size;
-    bridge->chunk = item->size < chunk ? item->size : chunk;
     struct ferry__span spans[3];
     bridge->merges = !ferry__plan_copy_spans(&bridge->destination->limits, bridge->dst, bridge->dst,
                                              bridge->size, spans);
+    ferry__bridge_measure(bridge);
     return bridge;
 }
 
@@ -555,7 +441,7 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item)
 static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket)
 {
     struct ferry__op *read = bridge->read, *write = bridge->write;
-    lock_both(bridge);
+    ferry__bridge_lock_both(bridge);
     enum ferry_status status = FERRY_OK;
     if (!write->waiting) {
         status = ferry__may_park(bridge->source, 1);
@@ -573,7 +459,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
         write->undone++; /* it is judged after the other */
         status = ferry__enter(write);
         if (status) { /* the source's half ends at once */
-            fail(bridge, status, "the other half could not be made");
+            ferry__bridge_fail(bridge, status, "the other half could not be made");
             atomic_store(&bridge->alone, true);
             write->bridge = NULL;
             atomic_fetch_sub(&bridge->refs, 1);
@@ -587,7 +473,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
         *out_ticket = write->ticket;
     ferry__kick(bridge->source);
     ferry__kick(bridge->destination);
-    unlock_both(bridge);
+    ferry__bridge_unlock_both(bridge);
     return status;
 }
 
@@ -623,7 +509,7 @@ enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, f
     write->user = user;
     write->waiting = waiting;
     write->keep = out_ticket != NULL;
-    if ((status = slots_alloc(bridge)) || (status = ferry__engine_start(bridge->source)) ||
+    if ((status = ferry__engine_start(bridge->source)) ||
         (status = ferry__engine_start(bridge->destination)) ||
         (status = ferry__call_prepare(bridge->destination, cb, user, &write->call)))
         goto release;

@@ -97,12 +97,12 @@ static void note_untouched(struct ferry__op *op)
     item->untouched = !item->begun;
 }
 
-/* Staging is free again: what waits for it may try. */
-static void staging_returned(struct ferry_device *device)
+void ferry__staging_returned(struct ferry_device *device)
 {
     device->staging_returns++;
     for (unsigned q = 0; q < device->limits.queue_count; q++)
         device->queues[q].starved = false;
+    ferry__bridge_wake(device);
 }
 
 /* What a bounce has read will not be written: the item has failed. */
@@ -113,7 +113,7 @@ static void drop_bounce(struct ferry__op *op)
         return;
     op->bounce_ready = op->holds = false;
     ferry__staging_give(device, &device->readback, &op->bounce);
-    staging_returned(device);
+    ferry__staging_returned(device);
 }
 
 /* The rest of op will not be carried out. */
@@ -201,7 +201,7 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
         pthread_mutex_unlock(&device->lock);
         copy_out(device, sub);
         pthread_mutex_lock(&device->lock);
-        staging_returned(device);
+        ferry__staging_returned(device);
     }
     const enum ferry_status status = sub->record.status;
     if (status == FERRY_ERROR_DEVICE_LOST)
@@ -359,7 +359,8 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
-    op->holds = op->bounce_ready;
+    if (!op->bridge) /* which holds its memory until it ends */
+        op->holds = op->bounce_ready;
     part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
     if (op->starved_ns)
         ferry__trace_wait(op);

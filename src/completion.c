@@ -242,6 +242,23 @@ static void run_call(struct ferry_device *device, struct ferry__call *call)
     ferry__free(call);
 }
 
+static void *run_close(void *arg)
+{
+    ferry__device_close_now(arg);
+    return NULL;
+}
+
+/* On a thread of its own: closing waits for the device's callback thread, and of two devices' threads
+ * each may have been asked to close the other's. False: there is no thread. */
+static bool close_elsewhere(struct ferry_device *device)
+{
+    pthread_t thread;
+    if (ferry__thread_start(&thread, "ferry-close", run_close, device))
+        return false;
+    pthread_detach(thread);
+    return true;
+}
+
 /* Closes what callbacks asked for; true: our own device too, last, and this thread with it. */
 static bool close_asked(struct ferry_device *own)
 {
@@ -249,6 +266,8 @@ static bool close_asked(struct ferry_device *own)
     while (closing) {
         struct ferry_device *device = closing;
         closing = device->close_next;
+        if (close_elsewhere(device))
+            continue;
         if (device == own)
             own_too = true;
         else

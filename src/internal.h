@@ -103,6 +103,13 @@ void ferry__staging_give(struct ferry_device *device, struct ferry__staging *sta
                          const struct ferry__slice *slice);
 void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging);
 
+/* Takes bytes out of the budget for memory that is not the staging's own, and gives them back. False:
+ * there are not as many now; where nothing is in use any number may be had. */
+bool ferry__staging_reserve(struct ferry_device *device, struct ferry__staging *staging,
+                            uint64_t bytes);
+void ferry__staging_unreserve(struct ferry_device *device, struct ferry__staging *staging,
+                              uint64_t bytes);
+
 static inline unsigned char *ferry__slice_host(const struct ferry__slice *slice)
 {
     return slice->chunk->memory.host + slice->offset;
@@ -452,9 +459,11 @@ struct ferry_device {
     struct ferry__op *dead_ops;                     /* done, to be let go without the lock */
     struct ferry__op *closing; /* done, with dependents that have not heard of it */
     struct ferry__op *closing_last;
-    struct ferry__op *pokes; /* halves of bridges on other devices, likewise */
-    unsigned bridges;        /* that hold memory of this device and of another */
-    unsigned reaping;        /* threads that are letting ops go */
+    struct ferry__op *pokes;                 /* halves of bridges on other devices, likewise */
+    unsigned bridges;                        /* copies between this device and another */
+    struct ferry__bridge_wait *bridge_first; /* those that wait for staging, by ticket */
+    struct ferry__bridge_wait *bridge_last;
+    unsigned reaping; /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__caller caller;
@@ -633,6 +642,8 @@ bool ferry__build(struct ferry_device *device, unsigned queue);
  * gives it up on the way. Eats the submission. */
 void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub);
 void ferry__subs_free(struct ferry_device *device);
+/* Staging has come back: what waits for it may be built. Under device->lock. */
+void ferry__staging_returned(struct ferry_device *device);
 
 /* --- one submission's commands (emit.c): by the thread that builds it, without device->lock ---- */
 
@@ -754,5 +765,9 @@ void ferry__bridge_unref(struct ferry__bridge *bridge);
 enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, ferry_callback cb,
                                        void *user, ferry_ticket *out_ticket);
 struct ferry__bridge;
+struct ferry__bridge_wait;
+
+/* Staging of the device has come back: the first that waits for it looks again. Under its lock. */
+void ferry__bridge_wake(struct ferry_device *device);
 
 #endif

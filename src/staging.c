@@ -128,6 +128,17 @@ static struct ferry__chunk *roomiest(const struct ferry_device *device,
     return best;
 }
 
+/* Under the lock. */
+static void publish(struct ferry_device *device, const struct ferry__staging *staging)
+{
+    struct ferry__scalars *now = &device->metrics.now;
+    const bool upload = staging->use == FERRY__USE_UPLOAD;
+    atomic_store_explicit(upload ? &now->staging_upload_bytes : &now->staging_readback_bytes,
+                          staging->in_use, memory_order_relaxed);
+    ferry__raise(upload ? &now->staging_upload_peak_bytes : &now->staging_readback_peak_bytes,
+                 staging->in_use);
+}
+
 static void take_from(struct ferry_device *device, struct ferry__staging *staging,
                       struct ferry__chunk *chunk, const void *owner, uint64_t size, uint64_t phase,
                       struct ferry__slice *out)
@@ -138,12 +149,7 @@ static void take_from(struct ferry_device *device, struct ferry__staging *stagin
     chunk->used = start + size;
     chunk->slices++;
     staging->in_use += out->taken;
-    struct ferry__scalars *now = &device->metrics.now;
-    const bool upload = staging->use == FERRY__USE_UPLOAD;
-    atomic_store_explicit(upload ? &now->staging_upload_bytes : &now->staging_readback_bytes,
-                          staging->in_use, memory_order_relaxed);
-    ferry__raise(upload ? &now->staging_upload_peak_bytes : &now->staging_readback_peak_bytes,
-                 staging->in_use);
+    publish(device, staging);
 }
 
 /* There is some staging, but no memory for more: smaller than asked for, and enough to go on with.
@@ -195,9 +201,30 @@ void ferry__staging_give(struct ferry_device *device, struct ferry__staging *sta
     if (--chunk->slices == 0)
         chunk->used = 0;
     staging->in_use -= slice->taken;
-    atomic_store_explicit(staging->use == FERRY__USE_UPLOAD
-                              ? &device->metrics.now.staging_upload_bytes
-                              : &device->metrics.now.staging_readback_bytes,
-                          staging->in_use, memory_order_relaxed);
+    publish(device, staging);
     pthread_mutex_unlock(&staging->lock);
+}
+
+bool ferry__staging_reserve(struct ferry_device *device, struct ferry__staging *staging,
+                            uint64_t bytes)
+{
+    ferry__lock(&staging->lock);
+    const bool room = staging->allocated + bytes <= staging->limit || !staging->allocated;
+    if (room) {
+        staging->allocated += bytes;
+        staging->in_use += bytes;
+        publish(device, staging);
+    }
+    ferry__unlock(&staging->lock);
+    return room;
+}
+
+void ferry__staging_unreserve(struct ferry_device *device, struct ferry__staging *staging,
+                              uint64_t bytes)
+{
+    ferry__lock(&staging->lock);
+    staging->allocated -= bytes;
+    staging->in_use -= bytes;
+    publish(device, staging);
+    ferry__unlock(&staging->lock);
 }

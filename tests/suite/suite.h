@@ -96,6 +96,7 @@ ferry_device *open_queued(const char *more_knobs);
 
 /* The configuration's second device. */
 ferry_device *open_second(void);
+ferry_device *open_second_with(struct ferry_device_params params); /* but for the name */
 
 /* --- buffers with a model of what they hold ---------------------------------------------------- */
 

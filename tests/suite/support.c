@@ -142,8 +142,12 @@ ferry_device *open_queued(const char *more_knobs)
 
 ferry_device *open_second(void)
 {
+    return open_second_with(suite->params);
+}
+
+ferry_device *open_second_with(struct ferry_device_params params)
+{
     ferry_device *device = NULL;
-    struct ferry_device_params params = suite->params;
     if (suite->second != NULL)
         params.name = suite->second;
     const char *knobs = suite->second != NULL ? suite->second_knobs : suite->knobs;
