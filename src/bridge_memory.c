@@ -238,6 +238,14 @@ static bool is_refused(const struct ferry__bridge *bridge)
            (bridge->source->no_staging_wait || bridge->destination->no_staging_wait);
 }
 
+/* Counted, and traced when the half that writes is looked at again. */
+static void note_wait(struct ferry__bridge *bridge)
+{
+    FERRY__ADD(&bridge->destination->metrics, staging_waits, 1);
+    if (bridge->destination->trace)
+        bridge->write->starved_ns = ferry__now_ns();
+}
+
 /* Under both locks. True: the caller is to ask the drivers. */
 static bool take_part(struct ferry__bridge *bridge, bool *out_again)
 {
@@ -251,7 +259,7 @@ static bool take_part(struct ferry__bridge *bridge, bool *out_again)
         return true;
     *out_again = true;
     if (first)
-        FERRY__ADD(&bridge->destination->metrics, staging_waits, 1);
+        note_wait(bridge);
     return false;
 }
 

@@ -152,9 +152,11 @@ static void take_from(struct ferry_device *device, struct ferry__staging *stagin
     publish(device, staging);
 }
 
-/* There is some staging, but no memory for more: smaller than asked for, and enough to go on with.
- * Where that is forbidden each operation that wants more asks again. Gives up the lock to say so. */
-static enum ferry_status stay_small(struct ferry_device *device, struct ferry__staging *staging)
+/* There is some staging, but no memory for more, for this cause: smaller than asked for, and enough to
+ * go on with. Where that is forbidden each operation that wants more asks again, and ends with the
+ * cause: UNSUPPORTED is none of an operation's own statuses. Gives up the lock to say so. */
+static enum ferry_status stay_small(struct ferry_device *device, struct ferry__staging *staging,
+                                    enum ferry_status cause)
 {
     const uint64_t limit = staging->allocated;
     if (!device->no_fallback)
@@ -164,7 +166,7 @@ static enum ferry_status stay_small(struct ferry_device *device, struct ferry__s
                                                      "staging stays at %llu bytes: %s",
                                                      (unsigned long long)limit, ferry_last_error());
     pthread_mutex_lock(&staging->lock);
-    return status;
+    return status ? cause : FERRY_OK;
 }
 
 enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
@@ -182,7 +184,7 @@ enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry_
     if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
         status = grow(device, staging);
         if (status && staging->allocated)
-            status = stay_small(device, staging);
+            status = stay_small(device, staging, status);
         chunk = roomiest(device, staging, owner, want, phase, &room);
     }
     if (!status && room < min)

@@ -452,7 +452,8 @@ FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callb
  * is not open for reading (or writing), or one to be written that is open for appending, is
  * INVALID_ARGUMENT. Where fd was opened for direct I/O (O_DIRECT), so the bytes travel: any offsets
  * and sizes all the same. Only parts of blocks at the ends of what is written go through the
- * system's cache.
+ * system's cache. Files share the staging that they are moved through: reads of one that does not
+ * answer may hold up operations on other files, and nothing else.
  *
  * IO: the file ends before file_offset + size (at the call, where that is known then), or cannot be
  * read or written: ferry_last_error() names the place and the reason. After a failed write the
@@ -517,6 +518,7 @@ FERRY_CHECK enum ferry_status ferry_host_unregister(ferry_device *device, void *
  *
  * Where the driver has no events (signal.event is 0): ferry_wait(ready), work, then end, when the
  * work is done. Later operations on those buffers wait for it, on the device where that is possible.
+ * They wait in their queue: what is behind them in it waits, too, though it uses other buffers.
  * If your work failed or is never submitted, end it with the error: Ferry signals the event itself,
  * and what reads a buffer that it writes fails.
  * --------------------------------------------------------------------------------------------- */
