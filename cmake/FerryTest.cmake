@@ -69,7 +69,8 @@ function(ferry_vulkan_environment target file)
 endfunction()
 
 # ferry_test_devices(OUT_DRIVERS OUT_ENVIRONMENT): the drivers that have a device in the tests, and
-# the environment in which they have it: Vulkan through the strict one, Metal through the simulator.
+# the environment in which they have it: Vulkan and CUDA through the strict ones, Metal through
+# the simulator.
 function(ferry_test_devices out_drivers out_environment)
   set(drivers ${FERRY_DRIVERS_IN})
   set(environment "")
@@ -78,6 +79,11 @@ function(ferry_test_devices out_drivers out_environment)
   endif()
   get_property(metalsim GLOBAL PROPERTY FERRY_METALSIM_ENVIRONMENT)
   list(APPEND environment ${metalsim})
+  get_property(strictcuda GLOBAL PROPERTY FERRY_STRICTCUDA_ENVIRONMENT)
+  list(APPEND environment ${strictcuda})
+  if(NOT strictcuda)
+    list(REMOVE_ITEM drivers cuda)
+  endif()
   if(NOT metalsim AND NOT APPLE)
     list(REMOVE_ITEM drivers metal)
   endif()

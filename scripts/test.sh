@@ -38,6 +38,7 @@ skip_tsan="$skip_asan|^test_(command|bench|load|python.*|failed_meanwhile)$|inje
 if [ "${ALL:-0}" = 0 ]; then
     skip_tsan="$skip_tsan|^suite\.(path-|no-import|tiny-.*align|host-(nofill|nomap|noncoherent|metal)"
     skip_tsan="$skip_tsan|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete-late|one-queue)"
+    skip_tsan="$skip_tsan|cuda-(staged|pipelined|kernel|no-jit|no-batch|12|one-queue|two-queues|tiny)"
     skip_tsan="$skip_tsan|metal-(apple-mapped|apple-no-kernels|intel|amd\$|paravirtual))"
 fi
 
