@@ -13,6 +13,7 @@ struct entry {
     char name[sizeof((struct ferry_device_info *)0)->name];
     int64_t id;
     size_t references;
+    atomic_uchar ways[FERRY_TRITON_MOVE_COUNT]; /* enum ferry__triton_way */
     struct entry *next;
 };
 
@@ -226,6 +227,16 @@ int64_t ferry_triton_device_id(const ferry_device *device)
     const int64_t id = entry ? entry->id : -1;
     pthread_mutex_unlock(&id_lock);
     return id;
+}
+
+atomic_uchar *ferry__triton_ways(const ferry_device *device)
+{
+    pthread_mutex_lock(&id_lock);
+    struct entry *entry = entries;
+    while (entry && entry->device != device)
+        entry = entry->next;
+    pthread_mutex_unlock(&id_lock);
+    return entry ? entry->ways : NULL;
 }
 
 void ferry__triton_each_device(void (*visit)(const char *name, ferry_device *device, void *user),

@@ -63,6 +63,16 @@ void ferry__triton_metrics_close(const char *name, const struct ferry_stats *las
 void ferry__triton_each_device(void (*visit)(const char *name, ferry_device *device, void *user),
                                void *user);
 
+/* How the moves of a kind travel on a device, as the first of them showed. */
+enum ferry__triton_way {
+    FERRY_TRITON_UNKNOWN,
+    FERRY_TRITON_DIRECT,    /* the CPU does it, in the call */
+    FERRY_TRITON_SUBMITTED, /* it is submitted: several are better done as one batch */
+};
+
+/* By the move's kind; NULL: the device is not of the registry. Valid as long as the device is. */
+atomic_uchar *ferry__triton_ways(const ferry_device *device);
+
 /* --- handles (table.c) ------------------------------------------------------------------------ */
 
 struct ferry__triton_range {
@@ -90,6 +100,7 @@ enum ferry__triton_move_kind {
     FERRY_TRITON_COPY,
     FERRY_TRITON_ZERO,
     FERRY_TRITON_HOST, /* from host memory to host memory, by the thread that submits */
+    FERRY_TRITON_MOVE_COUNT
 };
 
 struct ferry__triton_move {

@@ -75,7 +75,8 @@ static enum ferry_status add_move(ferry_batch *batch, const struct ferry__triton
                                        move->src_offset);
     case FERRY_TRITON_ZERO:
         return ferry_batch_fill_buffer(batch, move->dst, move->size, move->dst_offset, "", 1);
-    case FERRY_TRITON_HOST: break;
+    case FERRY_TRITON_HOST:
+    case FERRY_TRITON_MOVE_COUNT: break;
     }
     return FERRY_ERROR_INTERNAL;
 }
@@ -95,7 +96,8 @@ static enum ferry_status carry_out(const struct ferry__triton_move *move)
                                  move->src_offset);
     case FERRY_TRITON_ZERO:
         return ferry_fill_buffer(move->dst, move->size, move->dst_offset, "", 1);
-    case FERRY_TRITON_HOST: break;
+    case FERRY_TRITON_HOST:
+    case FERRY_TRITON_MOVE_COUNT: break;
     }
     return FERRY_ERROR_INTERNAL;
 }
@@ -154,18 +156,18 @@ static enum ferry_status submit_joined(const struct ferry__triton_plan *plan, fe
     return status;
 }
 
-static enum ferry_status submit(const struct ferry__triton_plan *plan, ferry_callback cb,
-                                void *user, ferry_ticket *out_ticket)
+/* All from the first on. */
+static enum ferry_status submit(const struct ferry__triton_plan *plan, size_t first,
+                                ferry_callback cb, void *user, ferry_ticket *out_ticket)
 {
     ferry_batch *batch = NULL;
     size_t between = 0;
     enum ferry_status status = ferry_batch_create(plan->device, &batch);
-    for (size_t i = 0; i < plan->count && !status; i++) {
+    for (size_t i = first; i < plan->count && !status; i++)
         if (is_between(&plan->moves[i]))
             between++;
         else
             status = add_move(batch, &plan->moves[i]);
-    }
     if (!status)
         status = between ? submit_joined(plan, batch, between, cb, user, out_ticket)
                          : ferry_batch_submit(batch, cb, user, out_ticket);
@@ -173,13 +175,65 @@ static enum ferry_status submit(const struct ferry__triton_plan *plan, ferry_cal
     return status;
 }
 
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+static uint64_t direct_count(const struct ferry_stats *stats)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < FERRY_OPERATION_COUNT; i++)
+        count += stats->operations[i][FERRY_PATH_DIRECT].operations;
+    return count;
+}
+
+/* Carries it out, and sees how it went. Where others work on the device meanwhile that may not be
+ * told, and the next one tells it; or it is told wrong, which costs time and nothing else. */
+static enum ferry_status carry_out_first(ferry_device *device,
+                                         const struct ferry__triton_move *move, atomic_uchar *way)
+{
+    struct ferry_stats before, after;
+    ferry_device_get_stats(device, &before, sizeof before);
+    const enum ferry_status status = carry_out(move);
+    ferry_device_get_stats(device, &after, sizeof after);
+    const bool direct = direct_count(&after) != direct_count(&before);
+    const bool submitted = after.submissions != before.submissions;
+    if (!status && direct != submitted)
+        atomic_store(way, direct ? FERRY_TRITON_DIRECT : FERRY_TRITON_SUBMITTED);
+    return status;
+}
+
+/* What the CPU does in the call is done one by one: a batch would cost more than it saves. *out_done
+ * is how many that were; the first of a kind is among them. */
+static enum ferry_status carry_out_direct(const struct ferry__triton_plan *plan, size_t *out_done)
+{
+    atomic_uchar *ways = ferry__triton_ways(plan->device);
+    enum ferry_status status = FERRY_OK;
+    size_t i = 0;
+    for (; ways && i < plan->count && !status; i++) {
+        const struct ferry__triton_move *move = &plan->moves[i];
+        const unsigned char way = atomic_load(&ways[move->kind]);
+        if (way == FERRY_TRITON_SUBMITTED || is_between(move))
+            break;
+        status = way == FERRY_TRITON_DIRECT
+                     ? carry_out(move)
+                     : carry_out_first(plan->device, move, &ways[move->kind]);
+    }
+    *out_done = i;
+    return status;
+}
+
 /* Where nobody may wait it fails before anything is under way. */
 static enum ferry_status submit_and_wait(const struct ferry__triton_plan *plan)
 {
     ferry_ticket ticket = 0;
+    size_t done = 0;
     enum ferry_status status = ferry_wait(plan->device, 0, FERRY_FOREVER);
     if (!status)
-        status = submit(plan, NULL, NULL, &ticket);
+        status = carry_out_direct(plan, &done);
+    if (status || done == plan->count)
+        return status;
+    if (done + 1 == plan->count)
+        return carry_out(&plan->moves[done]);
+    status = submit(plan, done, NULL, NULL, &ticket);
     return status ? status : ferry_wait(plan->device, ticket, FERRY_FOREVER);
 }
 
@@ -203,9 +257,7 @@ TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan,
     enum ferry_status status = FERRY_OK;
     copy_on_host(plan);
     if (!end->wait)
-        status = submit(plan, end->cb, end->user, end->out_ticket);
-    else if (plan->count == 1)
-        status = carry_out(&plan->moves[0]);
+        status = submit(plan, 0, end->cb, end->user, end->out_ticket);
     else if (plan->count)
         status = submit_and_wait(plan);
     return ferry__triton_status(status, "%s, %zu copies", end->what, plan->count);

@@ -86,11 +86,10 @@ uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer)
 {
     const size_t size = ferry_buffer_size(buffer);
     pthread_rwlock_wrlock(&table.lock);
-    if (!grow()) {
+    if (!grow())
         base = 0;
-    } else if (!base && (base = find_free(size))) {
+    else if (!base && (base = find_free(size)))
         table.next = base + rounded(size);
-    }
     if (base) {
         const size_t at = above(base);
         memmove(&table.ranges[at + 1], &table.ranges[at],

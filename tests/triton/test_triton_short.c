@@ -186,6 +186,41 @@ static void batches_are_gathered(void **state)
     free(bytes);
 }
 
+/* An input without a byte behind one of an odd size takes no room, and none is copied for it. */
+static void an_empty_input_at_the_end(void **state)
+{
+    static const char two[] = "backend: \"ferry\"\nmax_batch_size: 0\n"
+                              "input [ { name: \"A\" data_type: TYPE_UINT8 dims: [ -1 ] },\n"
+                              "        { name: \"B\" data_type: TYPE_UINT8 dims: [ -1 ] } ]\n"
+                              "output [ { name: \"X\" data_type: TYPE_UINT8 dims: [ -1 ] },\n"
+                              "         { name: \"Y\" data_type: TYPE_UINT8 dims: [ -1 ] } ]\n"
+                              "parameters { key: \"device\" value: { string_value: \"host:1\" } }\n"
+                              "parameters { key: \"operation\" value: { string_value: \"%s\" } }\n";
+    static const char *const operations[] = {"identity", "invert"}, *const knobs[] = {"", "no_map"};
+    static const char *const both[] = {"X", "Y", NULL};
+    uint8_t bytes[1001], inverted[1001];
+    (void)state;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        inverted[i] = (uint8_t) ~(bytes[i] = (uint8_t)(7 * i));
+    for (size_t i = 0; i < 4; i++) {
+        char config[1024];
+        struct call call;
+        const struct tensor_data inputs[] = {
+            {.name = "A", .bytes = bytes, .size = 1001, .shape = {1001}, .dims = 1},
+            {.name = "B", .bytes = bytes, .size = 0, .shape = {0}, .dims = 1}};
+        snprintf(config, sizeof config, two, operations[i / 2]);
+        setenv("FERRY_HOST", knobs[i % 2], 1);
+        succeed(host_load(&host, "m", config));
+        setenv("FERRY_HOST", "no_map", 1);
+        call_start(&call, &host, "m", inputs, 2, both, NULL, NULL);
+        call_wait(&call);
+        call_expect(&call, "X", i / 2 ? inverted : bytes, 1001, (int64_t[]){1001}, 1);
+        call_expect(&call, "Y", bytes, 0, (int64_t[]){0}, 1);
+        call_finish(&call);
+        host_unload(&host, "m");
+    }
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* What the server says that the model's instances use. */
@@ -249,7 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(where_the_cpu_reaches_the_memory),  TEST(work_in_place),
         TEST(where_a_device_is_waited_for),      TEST(batches_are_gathered),
-        TEST(memory_is_reported_and_given_back),
+        TEST(memory_is_reported_and_given_back), TEST(an_empty_input_at_the_end),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -92,6 +92,7 @@ struct slot {
     struct ferry_triton_part *parts; /* output_count times count */
     struct ferry_triton_input *inputs;
     struct ferry_triton_output *outputs;
+    size_t *sizes;         /* of each input: the bytes of all requests */
     const void **in_place; /* of each input: where the request's own bytes are; NULL: in in */
     uint32_t count, capacity;
     size_t size; /* bytes of in and out that the batch uses */

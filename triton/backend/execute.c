@@ -92,8 +92,10 @@ static TRITONSERVER_Error *lay_out(struct slot *slot, size_t *out_needed)
             .offset = at,
             .pass_through = true,
             .in_place = slot->instance->by_cpu ? &slot->in_place[k] : NULL};
-        slot->size = end;
-        if (!stays && end > at)
+        slot->sizes[k] = end - at;
+        if (end > at)
+            slot->size = end;
+        if (end > at && !stays)
             *out_needed = end;
         if (__builtin_add_overflow(end, FERRY_BUFFER_ALIGNMENT - 1, &at))
             return backend_fail(TRITONSERVER_ERROR_INVALID_ARG, "the inputs are too large");

@@ -299,7 +299,8 @@ static bool make_slots(struct instance *instance)
         slot->inputs = calloc(model->input_count, sizeof *slot->inputs);
         slot->outputs = calloc(model->output_count, sizeof *slot->outputs);
         slot->in_place = calloc(model->input_count, sizeof *slot->in_place);
-        if (!slot->inputs || !slot->outputs || !slot->in_place)
+        slot->sizes = calloc(model->input_count, sizeof *slot->sizes);
+        if (!slot->inputs || !slot->outputs || !slot->in_place || !slot->sizes)
             return false;
         append(&instance->free, slot);
     }

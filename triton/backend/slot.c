@@ -125,4 +125,5 @@ void slot_free(struct slot *slot)
     free(slot->inputs);
     free(slot->outputs);
     free(slot->in_place);
+    free(slot->sizes);
 }

@@ -37,12 +37,6 @@ TRITONSERVER_Error *work_choose(ferry_device *device, bool is_reached, enum oper
     return NULL;
 }
 
-static size_t end_of(const struct slot *slot, size_t input)
-{
-    return input + 1 < slot->instance->model->input_count ? slot->inputs[input + 1].offset
-                                                          : slot->size;
-}
-
 struct work_copy work_copy_of(const struct slot *slot, size_t input)
 {
     const size_t begin = slot->inputs[input].offset;
@@ -51,7 +45,7 @@ struct work_copy work_copy_of(const struct slot *slot, size_t input)
         return (struct work_copy){.to_offset = begin};
     if (first->buffer && first->buffer != slot->in.buffer) /* passed through */
         return (struct work_copy){first->buffer, first->offset, begin, first->size};
-    return (struct work_copy){slot->in.buffer, begin, begin, end_of(slot, input) - begin};
+    return (struct work_copy){slot->in.buffer, begin, begin, slot->sizes[input]};
 }
 
 /* --- Ferry's copy ----------------------------------------------------------------------------- */
@@ -101,7 +95,7 @@ static void do_on_cpu(struct slot *slot)
     for (size_t i = 0; i < slot->instance->model->input_count; i++) {
         uint8_t *to = slot->out_bytes + slot->inputs[i].offset;
         const uint8_t *from = slot->in_place[i] ? slot->in_place[i] : to;
-        invert(to, from, end_of(slot, i) - slot->inputs[i].offset);
+        invert(to, from, slot->sizes[i]);
     }
 }
 
