@@ -124,9 +124,10 @@ TRITONSERVER_BufferAttributesSetByteSize(TRITONSERVER_BufferAttributes *attribut
     return NULL;
 }
 
-TRITONSERVER_Error *TRITONBACKEND_ModelInstanceReportMemoryUsage(
-    TRITONBACKEND_ModelInstance *instance, TRITONSERVER_BufferAttributes **usage,
-    uint32_t usage_size)
+TRITONSERVER_Error *
+TRITONBACKEND_ModelInstanceReportMemoryUsage(TRITONBACKEND_ModelInstance *instance,
+                                             TRITONSERVER_BufferAttributes **usage,
+                                             uint32_t usage_size)
 {
     if (usage_size != 1 || (unsigned)usage[0]->type > TRITONSERVER_MEMORY_GPU)
         violate("ModelInstanceReportMemoryUsage: %u entries, the first of type %d", usage_size,
@@ -198,8 +199,9 @@ static TRITONSERVER_Error *start_instance(struct model *model, TRITONSERVER_Inst
     char name[NAME_SIZE]; /* the compiler fears for one that is inside the same object */
     memcpy(name, model->name, sizeof name);
     snprintf(instance->name, sizeof instance->name, "%s_%zu", name, model->instance_count++);
-    TRITONSERVER_Error *error =
-        model->backend->calls.TRITONBACKEND_ModelInstanceInitialize(instance);
+    TRITONSERVER_Error *error = NULL;
+    if (model->backend->calls.TRITONBACKEND_ModelInstanceInitialize)
+        error = model->backend->calls.TRITONBACKEND_ModelInstanceInitialize(instance);
     if (error)
         return error;
     if (pthread_create(&instance->thread, NULL, run_instance, instance))
@@ -266,7 +268,9 @@ TRITONSERVER_Error *model_load(struct TRITONSERVER_Server *server, const char *n
                              &model->backend);
     if (!error) {
         model->was_made = true;
-        error = model->backend->calls.TRITONBACKEND_ModelInitialize((TRITONBACKEND_Model *)model);
+        if (model->backend->calls.TRITONBACKEND_ModelInitialize)
+            error =
+                model->backend->calls.TRITONBACKEND_ModelInitialize((TRITONBACKEND_Model *)model);
     }
     if (!error)
         error = start_instances(model);
@@ -296,14 +300,15 @@ void model_unload(struct model *model)
         if (model->instances[i].runs)
             pthread_join(model->instances[i].thread, NULL);
     for (size_t i = 0; i < model->instance_count; i++)
-        check(model->backend->calls.TRITONBACKEND_ModelInstanceFinalize(&model->instances[i]),
-              "ModelInstanceFinalize");
+        if (model->backend->calls.TRITONBACKEND_ModelInstanceFinalize)
+            check(model->backend->calls.TRITONBACKEND_ModelInstanceFinalize(&model->instances[i]),
+                  "ModelInstanceFinalize");
     pthread_mutex_lock(&model->lock);
     const unsigned left = model->outstanding;
     pthread_mutex_unlock(&model->lock);
     if (left)
         violate("the instances are finalized while %u requests are not released", left);
-    if (model->was_made)
+    if (model->was_made && model->backend->calls.TRITONBACKEND_ModelFinalize)
         check(model->backend->calls.TRITONBACKEND_ModelFinalize((TRITONBACKEND_Model *)model),
               "ModelFinalize");
     json_free(model->config);

@@ -92,11 +92,13 @@ TRITONSERVER_Error *TRITONSERVER_ServerNew(TRITONSERVER_Server **server,
 
 static void close_backend(struct TRITONBACKEND_Backend *backend)
 {
-    TRITONSERVER_ErrorDelete(backend->calls.TRITONBACKEND_Finalize(backend));
+    if (backend->calls.TRITONBACKEND_Finalize)
+        TRITONSERVER_ErrorDelete(backend->calls.TRITONBACKEND_Finalize(backend));
     dlclose(backend->library);
     free(backend);
 }
 
+/* Only Execute must be there. */
 static TRITONSERVER_Error *open_library(struct TRITONBACKEND_Backend *backend)
 {
     static const struct {
@@ -112,7 +114,7 @@ static TRITONSERVER_Error *open_library(struct TRITONBACKEND_Backend *backend)
         return fail(TRITONSERVER_ERROR_NOT_FOUND, "unable to load the backend: %s", dlerror());
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         void *symbol = dlsym(backend->library, wanted[i].name);
-        if (!symbol) {
+        if (!symbol && !strcmp(wanted[i].name, "TRITONBACKEND_ModelInstanceExecute")) {
             dlclose(backend->library);
             return fail(TRITONSERVER_ERROR_INVALID_ARG, "%s has no %s", backend->path,
                         wanted[i].name);
@@ -130,7 +132,8 @@ static TRITONSERVER_Error *open_backend(struct TRITONBACKEND_Backend *backend)
         free(backend);
         return error;
     }
-    error = backend->calls.TRITONBACKEND_Initialize(backend);
+    if (backend->calls.TRITONBACKEND_Initialize)
+        error = backend->calls.TRITONBACKEND_Initialize(backend);
     if (error)
         close_backend(backend);
     return error;
