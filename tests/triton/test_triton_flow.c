@@ -169,25 +169,29 @@ static uint64_t statistic(const char *words, const char *key)
     return value;
 }
 
-/* Each step of a batch takes the device at least the delay, and the times are told of the steps'
- * ends: each is at least so much after the beginning. */
+/* Each step of a batch takes the device at least the delay, and its time is told as that step's, on
+ * the short way as on the long one. */
 static void times_are_those_of_the_device(void **state)
 {
     enum { DELAY_NS = 5000000 };
-    struct call call;
     (void)state;
-    setenv("FERRY_HOST", "no_map,delay_us=5000", 1);
-    succeed(load(plain, "parameters { key: \"device\" value: { string_value: \"host:1\" } }"));
-    setenv("FERRY_HOST", "no_map", 1);
-    start(&call, 0);
-    finish(&call, 0);
-    const uint64_t input = statistic("compute_input", "ns");
-    const uint64_t infer = statistic("compute_infer", "ns");
-    const uint64_t output = statistic("compute_output", "ns");
-    assert_true(input >= DELAY_NS);
-    assert_true(input + infer >= 2 * (uint64_t)DELAY_NS);
-    assert_true(input + infer + output >= 3 * (uint64_t)DELAY_NS);
-    host_unload(&host, "m");
+    for (uint64_t round = 1; round <= 2; round++) {
+        struct call call;
+        setenv("FERRY_HOST", "no_map,delay_us=5000", 1);
+        succeed(load(plain, "parameters { key: \"device\" value: { string_value: \"host:1\" } }"));
+        setenv("FERRY_HOST", "no_map", 1);
+        if (round == 1) {
+            start(&call, 0);
+            finish(&call, 0);
+        } else {
+            start_long(&call);
+            finish_long(&call);
+        }
+        assert_true(statistic("compute_input", "ns") >= DELAY_NS);
+        assert_true(statistic("compute_infer", "ns") >= DELAY_NS);
+        assert_true(statistic("compute_output", "ns") >= DELAY_NS);
+        host_unload(&host, "m");
+    }
 }
 
 /* Statistics count rows, of requests that succeed; and the executions that had any. */
