@@ -56,7 +56,8 @@ static size_t shuffled(size_t i, size_t n)
 
 static struct ferry_external hold(const struct bench *bench)
 {
-    const struct ferry_use use = {bench->buffer, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = bench->buffer,
+                                  .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
     struct ferry_external work;
     CHECK(ferry_external_begin(bench->device, &use, 1, &work));
     return work;
@@ -145,7 +146,8 @@ static void uses_of_work(struct bench *bench)
         ferry_buffer *buffer;
         CHECK(ferry_buffer_create(bench->device, &(struct ferry_buffer_params){.size = PIECE},
                                   &buffer));
-        uses[shuffled(i, bench->n)] = (struct ferry_use){buffer, FERRY_ACCESS_WRITE};
+        uses[shuffled(i, bench->n)] =
+            (struct ferry_use){.buffer = buffer, .access = FERRY_ACCESS_WRITE};
     }
     bench->start_ns = now_ns(); /* making them is no part of it */
     CHECK(ferry_external_begin(bench->device, uses, bench->n, &work));

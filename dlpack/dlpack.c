@@ -144,13 +144,8 @@ static enum ferry_status locate(ferry_buffer *buffer, struct ferry_dlpack_tensor
     enum ferry_status status = ferry_buffer_wait(buffer, FERRY_FOREVER);
     if (!status)
         status = ferry__dlpack_metal_export(buffer, tensor);
-    if (status)
-        return status;
-    pthread_mutex_lock(&buffer->device->lock);
-    status = buffer->failure.status;
-    if (status)
-        ferry__set_error(buffer->failure.why);
-    pthread_mutex_unlock(&buffer->device->lock);
+    if (!status)
+        status = ferry__buffer_well(buffer);
     return status;
 }
 

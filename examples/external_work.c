@@ -31,17 +31,17 @@ int main(void) {
     vkCmdFillBuffer(commands, native.buffer, native.offset + 1024, 2048, 0x2a2a2a2a);
     CHECK(vkEndCommandBuffer(commands));
 
+    struct ferry_use use = {buffer, FERRY_ACCESS_WRITE, .offset = 1024, .size = 2048};
     struct ferry_external work;
     ferry_ticket done;
     CHECK(ferry_copy_from_host_async(buffer, bytes, 4096, 0, NULL, NULL, NULL));
-    CHECK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1, &work));
+    CHECK(ferry_external_begin(device, &use, 1, &work));
     VkSemaphore waits[4], signal = ferry_vulkan_semaphore(work.signal);
     uint64_t values[4];
     VkPipelineStageFlags stages[4];
     for (size_t i = 0; i < work.wait_count; i++) {
         waits[i] = ferry_vulkan_semaphore(work.waits[i]);
-        values[i] = work.waits[i].value;
-        stages[i] = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+        values[i] = work.waits[i].value, stages[i] = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
     }
     vk.lock_queue(vk.user, vk.queue_family, vk.queue_index); /* Ferry uses it too */
     CHECK(vkQueueSubmit(queue, 1, &(VkSubmitInfo){VK_STRUCTURE_TYPE_SUBMIT_INFO,

@@ -196,7 +196,7 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
     op->callback = cb;
     op->user = user;
     ferry__op_ref(op);
-    status = ferry__uses_gather(op);
+    status = ferry__footprint_items(op);
     if (!status)
         status = ferry__submit(op, out_ticket);
     else

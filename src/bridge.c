@@ -407,7 +407,7 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge, const struct fe
     op->waiting = read; /* its failure is told by the other half */
     op->bridge = bridge;
     atomic_fetch_add(&bridge->refs, 1);
-    if (!ferry__uses_gather(op))
+    if (!ferry__footprint_items(op))
         return op;
     ferry__op_unref(op);
     return NULL;

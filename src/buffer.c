@@ -204,6 +204,7 @@ void ferry__buffer_unref(struct ferry_buffer *buffer)
         ferry__memory_give(device, &buffer->place);
     if (buffer->marker)
         ferry__op_unref(buffer->marker);
+    ferry__failed_finish(&buffer->failures);
     ferry__free(buffer->label);
     ferry__free(buffer);
     ferry__device_unref(device);
@@ -215,6 +216,7 @@ void ferry_buffer_destroy(ferry_buffer *buffer)
         return;
     struct ferry_device *device = buffer->device;
     if (atomic_load(&device->dead) == FERRY__FORKED) { /* the parent's locks: host memory only */
+        ferry__failed_finish(&buffer->failures);
         ferry__free(buffer->label);
         ferry__free(buffer);
         return;
@@ -241,6 +243,19 @@ ferry_device *ferry_buffer_device(const ferry_buffer *buffer)
     return buffer ? buffer->device : NULL;
 }
 
+enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer)
+{
+    enum ferry_status status = FERRY_OK;
+    ferry__lock(&buffer->device->lock);
+    const struct ferry__failed *failed = ferry__failed_find(&buffer->failures, 0, buffer->size);
+    if (failed) {
+        status = failed->status;
+        ferry__set_error(ferry__failed_why(failed));
+    }
+    ferry__unlock(&buffer->device->lock);
+    return status;
+}
+
 /* --- waiting for a buffer --------------------------------------------------------------------- */
 
 /* An op that is done when all that was in flight on the buffer is, with a reference. Whoever asks
@@ -259,9 +274,8 @@ static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__o
     struct ferry__op *marker = ferry__op_create(buffer->device, FERRY__OP_READY);
     if (!marker)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    marker->uses[0] =
-        (struct ferry__use_node){.buffer = buffer, .op = marker, .access = FERRY_ACCESS_WRITE};
-    marker->use_count = 1;
+    marker->one_range = ferry__footprint(buffer, true, 0, buffer->size);
+    marker->range_count = 1;
     marker->after = old && !ferry__op_is_done(old) ? old : NULL;
     const enum ferry_status status = ferry__enter(marker);
     marker->after = NULL; /* an edge holds it */
@@ -340,13 +354,9 @@ enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_content
                            ferry__label(buffer));
     if ((status = ferry__device_dead(buffer->device, "ferry_buffer_contents")))
         return status;
-    if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents")))
+    if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents")) ||
+        (status = ferry__buffer_well(buffer)))
         return status;
-    ferry__lock(&buffer->device->lock);
-    if ((status = buffer->failure.status))
-        ferry__set_error(buffer->failure.why);
-    ferry__unlock(&buffer->device->lock);
-    if (!status)
-        *out_contents = buffer->host;
-    return status;
+    *out_contents = buffer->host;
+    return FERRY_OK;
 }

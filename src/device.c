@@ -375,6 +375,7 @@ void ferry__device_close_now(struct ferry_device *device)
     ferry__table_finish(device);
     ferry__subs_free(device);
     ferry__work_events_finish(device);
+    ferry__free(device->follows);
     ferry__staging_finish(device, &device->upload);
     ferry__staging_finish(device, &device->readback);
     ferry__memory_finish(device);

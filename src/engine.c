@@ -45,7 +45,7 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_k
     }
     op->device = device;
     op->kind = kind;
-    op->uses = op->one_use;
+    op->ranges = &op->one_range;
     op->gathered = kind == FERRY__OP_READY || kind == FERRY__OP_EXTERNAL;
     atomic_init(&op->refs, 1);
     return op;
@@ -71,9 +71,9 @@ static void let_go(struct ferry__op *op)
         ferry__free(op->items);
     op->items = NULL;
     op->count = 0;
-    for (size_t i = 0; i < op->use_count && op->holds_buffers; i++)
+    for (size_t i = 0; i < op->use_count; i++)
         ferry__buffer_unref(op->uses[i].buffer);
-    op->holds_buffers = false;
+    op->use_count = 0;
     if (op->bridge)
         ferry__bridge_unref(op->bridge);
     op->bridge = NULL;
@@ -84,8 +84,8 @@ void ferry__op_unref(struct ferry__op *op)
     if (atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel) != 1)
         return;
     let_go(op);
-    if (op->uses != op->one_use)
-        ferry__free(op->uses);
+    ferry__footprint_free(op);
+    ferry__free(op->uses);
     ferry__free(op->call);
     ferry__free(op);
 }

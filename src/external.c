@@ -8,21 +8,34 @@
  * so, and done when its event is reached, or, without events, when the user says so.
  */
 
-static enum ferry_status check_uses(struct ferry_device *device, const struct ferry_use *uses,
+static enum ferry_status check_use(const ferry_device *device, const struct ferry_use *use,
+                                   size_t index)
+{
+    const unsigned both = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE;
+    if (!use->buffer || !use->access || (use->access & ~both))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_begin: use %zu: buffer %p, access 0x%x", index,
+                           (void *)use->buffer, use->access);
+    if (use->buffer->device != device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_begin: use %zu: %s belongs to another device (%s)",
+                           index, ferry__label(use->buffer), use->buffer->device->info.name);
+    if (ferry__in_range(use->offset, use->size, use->buffer->size) &&
+        use->offset < use->buffer->size)
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
+                       "ferry_external_begin: use %zu: size %zu at offset %zu exceeds %s (%zu "
+                       "bytes)",
+                       index, use->size, use->offset, ferry__label(use->buffer), use->buffer->size);
+}
+
+static enum ferry_status check_uses(const ferry_device *device, const struct ferry_use *uses,
                                     size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        const unsigned both = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE;
-        if (!uses[i].buffer || !uses[i].access || (uses[i].access & ~both))
-            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                               "ferry_external_begin: use %zu: buffer %p, access 0x%x", i,
-                               (void *)uses[i].buffer, uses[i].access);
-        if (uses[i].buffer->device != device)
-            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                               "ferry_external_begin: use %zu: %s belongs to another device (%s)",
-                               i, ferry__label(uses[i].buffer), uses[i].buffer->device->info.name);
-    }
-    return FERRY_OK;
+    enum ferry_status status = FERRY_OK;
+    for (size_t i = 0; i < count && !status; i++)
+        status = check_use(device, &uses[i], i);
+    return status;
 }
 
 /* An op that uses the buffers as the user said, and holds them. */
@@ -33,7 +46,7 @@ static enum ferry_status make_op(struct ferry_device *device, enum ferry__op_kin
     struct ferry__op *op = ferry__op_create(device, kind);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if (ferry__uses_set(op, uses, count)) {
+    if (ferry__footprint_uses(op, uses, count)) {
         ferry__op_unref(op);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }

@@ -618,7 +618,7 @@ static bool may_go_straight(struct ferry__op *op)
             return false;
         runs += !before || before->dst != item->dst;
     }
-    if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != op->use_count)
+    if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != ferry__footprint_buffers(op))
         return false;
     ferry__lock(&op->device->lock);
     const bool first = !op->undone;

@@ -10,116 +10,41 @@
  * (R3), as undone until it is done.
  */
 
-/* --- the buffers of an op --------------------------------------------------------------------- */
-
-struct access {
-    struct ferry_buffer *buffer;
-    unsigned access;
-};
-
-static int by_buffer(const void *a, const void *b)
-{
-    const struct access *left = a, *right = b;
-    if (left->buffer != right->buffer)
-        return (uintptr_t)left->buffer < (uintptr_t)right->buffer ? -1 : 1;
-    return 0;
-}
-
-static size_t merge_accesses(struct access *list, size_t count)
-{
-    size_t kept = 0;
-    qsort(list, count, sizeof *list, by_buffer);
-    for (size_t i = 0; i < count; i++)
-        if (kept && list[kept - 1].buffer == list[i].buffer)
-            list[kept - 1].access |= list[i].access;
-        else
-            list[kept++] = list[i];
-    return kept;
-}
-
-static size_t list_accesses(const struct ferry__op *op, struct access *list)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__item *item = &op->items[i];
-        if (!item->size)
-            continue;
-        if (item->dst)
-            list[count++] = (struct access){item->dst, FERRY_ACCESS_WRITE};
-        if (item->src)
-            list[count++] = (struct access){item->src, FERRY_ACCESS_READ};
-    }
-    return merge_accesses(list, count);
-}
-
-static enum ferry_status set_uses(struct ferry__op *op, const struct access *list, size_t count)
-{
-    if (count > 2) {
-        struct ferry__use_node *uses = ferry__alloc(count * sizeof *uses);
-        if (!uses)
-            return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu buffers",
-                               count);
-        op->uses = uses;
-    }
-    for (size_t i = 0; i < count; i++)
-        op->uses[i] =
-            (struct ferry__use_node){.buffer = list[i].buffer, .op = op, .access = list[i].access};
-    op->use_count = count;
-    return FERRY_OK;
-}
-
-/* Room for so many accesses; NULL: none. few is enough for most. */
-static struct access *access_room(struct access few[2], size_t count)
-{
-    struct access *list = count <= 2 ? few : ferry__alloc(count * sizeof *list);
-    if (!list)
-        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu buffers", count);
-    return list;
-}
-
-enum ferry_status ferry__uses_gather(struct ferry__op *op)
-{
-    struct access few[2], *list = access_room(few, 2 * op->count);
-    if (!list)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    const enum ferry_status status = set_uses(op, list, list_accesses(op, list));
-    if (list != few)
-        ferry__free(list);
-    return status;
-}
-
-enum ferry_status ferry__uses_set(struct ferry__op *op, const struct ferry_use *uses, size_t count)
-{
-    struct access few[2], *list = access_room(few, count);
-    if (!list)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    for (size_t i = 0; i < count; i++)
-        list[i] = (struct access){uses[i].buffer, uses[i].access};
-    const enum ferry_status status = set_uses(op, list, merge_accesses(list, count));
-    if (list != few)
-        ferry__free(list);
-    if (status)
-        return status;
-    for (size_t i = 0; i < op->use_count; i++)
-        ferry__buffer_ref(op->uses[i].buffer);
-    op->holds_buffers = true;
-    return FERRY_OK;
-}
-
 /* --- taking a place in the order -------------------------------------------------------------- */
 
-/* Visits what a use depends on; with edges it makes them, without it counts. */
-static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__edge *edges,
-                    size_t count)
+/* Notes that op follows another, once. */
+static void note_follows(void *arg, struct ferry__op *from)
 {
-    if (!from || from->mark == op->ticket || from == op)
-        return count;
+    struct ferry__op *op = arg;
+    struct ferry_device *device = op->device;
+    if (from == op || from->mark == op->ticket)
+        return;
     if (op->after && from->ticket < op->after->ticket)
-        return count;
-    if (!edges)
-        return count + 1; /* an upper bound: the marks are not set */
+        return;
     from->mark = op->ticket;
-    struct ferry__edge *edge = &edges[count];
+    if (ferry__reserve((void **)&device->follows, &device->follow_capacity, device->follow_count,
+                       sizeof(struct ferry__op *)))
+        device->follows[device->follow_count++] = from;
+    else
+        device->follow_short = true;
+}
+
+static void ask_order(struct ferry__op *op)
+{
+    op->device->follow_count = 0;
+    op->device->follow_short = false;
+    if (op->after)
+        note_follows(op, op->after);
+    for (size_t i = 0; i < op->range_count; i++) {
+        const struct ferry__range *range = &op->ranges[i];
+        ferry__order_ask(range->order, range->kind == FERRY__RANGE_WRITE, range->begin, range->end,
+                         note_follows, op);
+    }
+}
+
+static void add_edge(struct ferry__op *op, struct ferry__op *from)
+{
+    struct ferry__edge *edge = &op->edges[op->edge_count++];
     const bool same_queue = from->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
                             op->kind != FERRY__OP_EXTERNAL;
     struct ferry__edge *last = from->dependents;
@@ -134,60 +59,34 @@ static size_t visit(struct ferry__op *op, struct ferry__op *from, struct ferry__
     ferry__op_ref(from);
     op->undone++;
     op->unhanded += edge->open;
-    return count + 1;
 }
 
-static size_t visit_uses(struct ferry__op *op, struct ferry__edge *edges)
+/* All that can fail in taking a place. */
+static enum ferry_status prepare(struct ferry__op *op)
 {
-    size_t count = visit(op, op->after, edges, 0);
-    for (size_t i = 0; i < op->use_count; i++) {
-        const struct ferry__use_node *use = &op->uses[i];
-        count = visit(op, use->buffer->last_write, edges, count);
-        if (!(use->access & FERRY_ACCESS_WRITE))
-            continue;
-        for (struct ferry__use_node *read = use->buffer->reads; read; read = read->next)
-            count = visit(op, read->op, edges, count);
+    struct ferry_device *device = op->device;
+    ask_order(op);
+    bool enough = !device->follow_short;
+    for (size_t i = 0; i < op->range_count && enough && op->kind != FERRY__OP_READY; i++) {
+        struct ferry__range *range = &op->ranges[i];
+        if (range->kind == FERRY__RANGE_WRITE &&
+            ferry__order_splits(range->order, range->begin, range->end))
+            enough = (range->write.spare = ferry__alloc(sizeof *range->write.spare)) != NULL;
     }
-    return count;
+    if (enough && device->follow_count)
+        enough = (op->edges = ferry__alloc(device->follow_count * sizeof *op->edges)) != NULL;
+    return enough ? FERRY_OK
+                  : ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                                "no host memory for %zu dependencies", device->follow_count);
 }
 
-static void unlink_read(struct ferry__use_node *use)
-{
-    if (!use->linked)
-        return;
-    if (use->previous)
-        use->previous->next = use->next;
-    else
-        use->buffer->reads = use->next;
-    if (use->next)
-        use->next->previous = use->previous;
-    use->linked = false;
-}
-
-static void link_read(struct ferry__use_node *use)
-{
-    use->previous = NULL;
-    use->next = use->buffer->reads;
-    if (use->next)
-        use->next->previous = use;
-    use->buffer->reads = use;
-    use->linked = true;
-}
-
-/* From now on what uses the buffers depends on op. */
+/* From now on what touches the bytes depends on op. */
 static void take_place(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->use_count; i++) {
-        struct ferry__use_node *use = &op->uses[i];
-        atomic_fetch_add(&use->buffer->word, 1);
-        use->buffer->last_use = op->ticket;
-        if (use->access & FERRY_ACCESS_WRITE) {
-            while (use->buffer->reads)
-                unlink_read(use->buffer->reads);
-            use->buffer->last_write = op;
-        } else {
-            link_read(use);
-        }
+    for (size_t i = 0; i < op->range_count; i++) {
+        atomic_fetch_add(&op->ranges[i].buffer->word, 1);
+        op->ranges[i].buffer->last_use = op->ticket;
+        ferry__order_enter(&op->ranges[i]);
     }
 }
 
@@ -210,11 +109,11 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket)
 {
     struct ferry_device *device = op->device;
     op->ticket = ticket;
-    const size_t most = visit_uses(op, NULL);
-    if (most && !(op->edges = ferry__alloc(most * sizeof *op->edges)))
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu dependencies",
-                           most);
-    op->edge_count = visit_uses(op, op->edges);
+    const enum ferry_status status = prepare(op);
+    if (status)
+        return status;
+    for (size_t i = 0; i < device->follow_count; i++)
+        add_edge(op, device->follows[i]);
     if (op->kind != FERRY__OP_READY)
         take_place(op);
     ferry__table_add(device, op);
@@ -318,40 +217,22 @@ void ferry__op_handed(struct ferry__op *op)
 
 /* --- failures (R9) ---------------------------------------------------------------------------- */
 
-bool ferry__failed_touch(const struct ferry_buffer *buffer, uint64_t begin, uint64_t size)
+static void mark_failed(struct ferry_buffer *buffer, uint64_t begin, uint64_t end,
+                        enum ferry_status status, const char *why)
 {
-    const struct ferry__failure *failure = &buffer->failure;
-    return failure->status && begin < failure->end && failure->begin < begin + size;
-}
-
-void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t size,
-                       enum ferry_status status, const char *why)
-{
-    struct ferry__failure *failure = &buffer->failure;
-    if (!size)
-        return;
-    failure->count++;
-    if (!failure->status) {
-        failure->begin = begin;
-        failure->end = begin + size;
-        failure->status = status;
-        snprintf(failure->why, sizeof failure->why, "%s", why);
+    ferry__failed_add(&buffer->failures, begin, end, status, why);
+    if (ferry__failed_any(&buffer->failures))
         atomic_fetch_or(&buffer->word, FERRY__BUFFER_FAILED);
-        return;
-    }
-    if (begin < failure->begin)
-        failure->begin = begin;
-    if (begin + size > failure->end)
-        failure->end = begin + size;
 }
 
-void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t size)
+void ferry__buffer_covered(struct ferry_buffer *buffer, uint64_t offset, uint64_t size,
+                           uint64_t up_to)
 {
-    struct ferry__failure *failure = &buffer->failure;
-    if (!failure->status || begin > failure->begin || begin + size < failure->end)
+    if (!ferry__failed_any(&buffer->failures))
         return;
-    failure->status = FERRY_OK;
-    atomic_fetch_and(&buffer->word, ~FERRY__BUFFER_FAILED);
+    ferry__failed_cover(&buffer->failures, offset, offset + size, up_to);
+    if (!ferry__failed_any(&buffer->failures))
+        atomic_fetch_and(&buffer->word, ~FERRY__BUFFER_FAILED);
 }
 
 static void fail_op(struct ferry__op *op, enum ferry_status status, const char *why)
@@ -363,6 +244,19 @@ static void fail_op(struct ferry__op *op, enum ferry_status status, const char *
         snprintf(op->why, sizeof op->why, "%s", why);
 }
 
+/* Where the device itself has failed, what it may have touched beside the bytes is not to be trusted
+ * either. */
+static void mark_item(const struct ferry__item *item, bool by_device, const char *why)
+{
+    uint64_t begin = item->dst_offset, end = begin + item->size;
+    if (by_device && item->begun && item->status != FERRY_ERROR_IO) {
+        const struct ferry__range range = ferry__footprint(item->dst, true, begin, item->size);
+        begin = range.begin;
+        end = range.end;
+    }
+    mark_failed(item->dst, begin, end, item->status, why);
+}
+
 /* One operation after another, as if they had been done in that order. */
 static void judge_items(struct ferry__op *op)
 {
@@ -371,37 +265,45 @@ static void judge_items(struct ferry__op *op)
         const char *why = op->why;
         if (!item->size)
             continue;
-        if (!item->status && item->src &&
-            ferry__failed_touch(item->src, item->src_offset, item->size)) {
-            item->status = item->src->failure.status;
-            why = item->src->failure.why;
+        const struct ferry__failed *failed = NULL;
+        if (!item->status && item->src)
+            failed = ferry__failed_find(&item->src->failures, item->src_offset,
+                                        item->src_offset + item->size);
+        if (failed) {
+            item->status = failed->status;
+            why = ferry__failed_why(failed);
         }
         if (item->status) {
             fail_op(op, item->status, why);
             if (item->dst && !item->untouched)
-                ferry__failed_add(item->dst, item->dst_offset, item->size, item->status, why);
+                mark_item(item, !failed, op->why);
         } else if (item->dst) {
-            ferry__failed_cover(item->dst, item->dst_offset, item->size);
+            ferry__buffer_covered(item->dst, item->dst_offset, item->size, UINT64_MAX);
         }
     }
 }
 
-/* The user's work: its uses are whole buffers. */
+/* The user's work. What it only writes is well when it ends well; what it reads too may be so only in
+ * part. */
 static void judge_uses(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->use_count && !op->status; i++) {
-        const struct ferry_buffer *buffer = op->uses[i].buffer;
-        if ((op->uses[i].access & FERRY_ACCESS_READ) && buffer->failure.status)
-            fail_op(op, buffer->failure.status, buffer->failure.why);
+        const struct ferry_use *use = &op->uses[i];
+        const struct ferry__failed *failed =
+            ferry__failed_find(&use->buffer->failures, use->offset, use->offset + use->size);
+        if ((use->access & FERRY_ACCESS_READ) && failed)
+            fail_op(op, failed->status, ferry__failed_why(failed));
     }
     if (op->kind == FERRY__OP_READY)
         return;
     for (size_t i = 0; i < op->use_count; i++) {
-        struct ferry_buffer *buffer = op->uses[i].buffer;
-        if (!(op->uses[i].access & FERRY_ACCESS_WRITE))
+        const struct ferry_use *use = &op->uses[i];
+        if (!(use->access & FERRY_ACCESS_WRITE))
             continue;
         if (op->status)
-            ferry__failed_add(buffer, 0, buffer->size, op->status, op->why);
+            mark_failed(use->buffer, use->offset, use->offset + use->size, op->status, op->why);
+        else if (!(use->access & FERRY_ACCESS_READ))
+            ferry__buffer_covered(use->buffer, use->offset, use->size, UINT64_MAX);
     }
 }
 
@@ -411,12 +313,9 @@ static void leave_place(struct ferry__op *op)
 {
     if (op->kind == FERRY__OP_READY)
         return;
-    for (size_t i = 0; i < op->use_count; i++) {
-        struct ferry__use_node *use = &op->uses[i];
-        unlink_read(use);
-        if (use->buffer->last_write == op)
-            use->buffer->last_write = NULL;
-        atomic_fetch_sub_explicit(&use->buffer->word, 1, memory_order_release);
+    for (size_t i = 0; i < op->range_count; i++) {
+        ferry__order_leave(&op->ranges[i]);
+        atomic_fetch_sub_explicit(&op->ranges[i].buffer->word, 1, memory_order_release);
     }
 }
 

@@ -9,7 +9,9 @@
 
 #include "base.h"
 #include "driver.h"
+#include "failure.h"
 #include "interval.h"
+#include "order.h"
 #include "plan.h"
 #include "tree.h"
 
@@ -146,13 +148,6 @@ void ferry__host_finish(struct ferry_device *device);
 
 #define FERRY__BUFFER_FAILED (UINT64_C(1) << 62)
 
-struct ferry__failure { /* R9: the hull of the failed writes since a write covered it */
-    uint64_t begin, end;
-    enum ferry_status status;
-    uint64_t count; /* of failed writes, ever */
-    char why[FERRY__WHY_MAX];
-};
-
 struct ferry_buffer {
     /* Operations in flight, plus FERRY__BUFFER_FAILED. Zero: the direct path may be taken. Written
      * under device->lock. */
@@ -169,11 +164,10 @@ struct ferry_buffer {
     struct ferry__place place;
     char *label;
     /* Under device->lock: */
-    struct ferry__op *last_write;
-    struct ferry__use_node *reads; /* since last_write */
+    struct ferry__order order; /* of the operations in flight */
+    struct ferry__failures failures;
     struct ferry__op *marker; /* done when all that was in flight at its ticket is; NULL: none */
     ferry_ticket last_use;    /* the latest op's that took its place here */
-    struct ferry__failure failure;        /* status OK: none */
     struct ferry_buffer *next, *previous; /* of the device */
     bool zombie;                          /* the device is closed: good for destroy only */
     void (*release)(void *user);          /* of a wrapped native buffer */
@@ -187,6 +181,8 @@ enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
                                      const struct ferry__memory *memory, uint64_t size,
                                      void (*release)(void *user), void *user,
                                      ferry_buffer **out_buffer);
+/* The status of the first bytes of it that have failed, with their reason; OK: none have. */
+enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer);
 void ferry__buffer_ref(struct ferry_buffer *buffer);
 void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock */
 
@@ -211,15 +207,6 @@ struct ferry__item {
     bool reopened;                /* cached_fd is to be closed */
     int fd, cached_fd;
     uint64_t file_offset;
-};
-
-/* One buffer that an op uses. In buffer->reads while the op only reads it. */
-struct ferry__use_node {
-    struct ferry_buffer *buffer;
-    struct ferry__op *op;
-    unsigned access;
-    bool linked;
-    struct ferry__use_node *next, *previous;
 };
 
 /* op depends on from. */
@@ -250,7 +237,9 @@ struct ferry__op {
     unsigned queue;
     struct ferry__item *items, one;
     size_t count;
-    struct ferry__use_node *uses, one_use[2];
+    struct ferry__range *ranges, one_range; /* its footprint: by buffer, kind and begin */
+    size_t range_count;
+    struct ferry_use *uses; /* external work's: it holds their buffers */
     size_t use_count;
     struct ferry__edge *edges;
     size_t edge_count;
@@ -287,7 +276,6 @@ struct ferry__op {
     bool held_up;            /* behind external work: set and read within ferry_device_trim */
     bool parked;             /* counted in device->parked */
     bool ended;              /* external work: by the user, or by the device's loss */
-    bool holds_buffers;      /* references to those of uses */
     bool unsignalled;        /* it failed: its event is Ferry's to raise */
     struct ferry__work_event *own_event;        /* external work's; NULL: the device has none */
     struct ferry__op *work_before, *work_after; /* external work: among those of its state */
@@ -457,7 +445,10 @@ struct ferry_device {
     bool look_at_all;               /* of those */
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
     struct ferry__op *dead_ops;                     /* done, to be let go without the lock */
-    struct ferry__op *closing; /* done, with dependents that have not heard of it */
+    struct ferry__op *closing;  /* done, with dependents that have not heard of it */
+    struct ferry__op **follows; /* what an op that registers depends on */
+    size_t follow_count, follow_capacity;
+    bool follow_short; /* of memory for them */
     struct ferry__op *closing_last;
     struct ferry__op *pokes;                 /* halves of bridges on other devices, likewise */
     unsigned bridges;                        /* copies between this device and another */
@@ -565,10 +556,16 @@ void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
 
 /* --- hazards (hazard.c): all under device->lock ------------------------------------------------ */
 
-/* Gathers the distinct buffers of an op's items into op->uses. Not under the lock. */
-enum ferry_status ferry__uses_gather(struct ferry__op *op);
-/* The same from a list, whose buffers op holds from now on. */
-enum ferry_status ferry__uses_set(struct ferry__op *op, const struct ferry_use *uses, size_t count);
+/* What op touches, into op->ranges (footprint.c). The items' paths are chosen. Not under the lock. */
+enum ferry_status ferry__footprint_items(struct ferry__op *op);
+/* The same of external work, which holds the buffers from now on. */
+enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
+                                        size_t count);
+void ferry__footprint_free(struct ferry__op *op);
+size_t ferry__footprint_buffers(const struct ferry__op *op); /* distinct ones */
+/* Of one transfer; no op's. */
+struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
+                                     uint64_t size);
 /* Gives the ticket, finds what op depends on, and takes its place on all its buffers. On failure
  * (OUT_OF_HOST_MEMORY) nothing has changed. */
 enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
@@ -588,11 +585,9 @@ void ferry__op_handed(struct ferry__op *op);
 void ferry__op_try_done(struct ferry__op *op);
 /* Goes on with that, FERRY__AT_ONCE at a time. False: there was nothing. */
 bool ferry__tell_some(struct ferry_device *device);
-/* Is [begin, begin + size) failed in buffer? */
-bool ferry__failed_touch(const struct ferry_buffer *buffer, uint64_t begin, uint64_t size);
-void ferry__failed_add(struct ferry_buffer *buffer, uint64_t begin, uint64_t size,
-                       enum ferry_status status, const char *why);
-void ferry__failed_cover(struct ferry_buffer *buffer, uint64_t begin, uint64_t size);
+/* Bytes were written that may have failed before, when no more than up_to writes had. */
+void ferry__buffer_covered(struct ferry_buffer *buffer, uint64_t offset, uint64_t size,
+                           uint64_t up_to);
 
 /* --- the engine (engine.c, build.c) ------------------------------------------------------------ */
 

@@ -58,6 +58,16 @@ struct ferry__interval *ferry__interval_previous(const struct ferry__interval *n
     return node->parent;
 }
 
+struct ferry__interval *ferry__interval_equal(const struct ferry__intervals *tree, uint64_t begin,
+                                              uint64_t end)
+{
+    struct ferry__interval *node = tree->root;
+    while (node && (node->begin != begin || node->end != end))
+        node = begin < node->begin || (begin == node->begin && end < node->end) ? node->left
+                                                                                : node->right;
+    return node;
+}
+
 /* Where the pointer to node is. */
 static struct ferry__interval **link_to(struct ferry__intervals *tree, struct ferry__interval *node)
 {
@@ -65,6 +75,35 @@ static struct ferry__interval **link_to(struct ferry__intervals *tree, struct fe
     if (!parent)
         return &tree->root;
     return parent->left == node ? &parent->left : &parent->right;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What node knows of all below it. False: it knew that. */
+static bool sum_up(struct ferry__interval *node)
+{
+    uint64_t reach = node->end, newest = node->stamp;
+    if (node->left) {
+        reach = larger(reach, node->left->reach);
+        newest = larger(newest, node->left->newest);
+    }
+    if (node->right) {
+        reach = larger(reach, node->right->reach);
+        newest = larger(newest, node->right->newest);
+    }
+    const bool changed = node->reach != reach || node->newest != newest;
+    node->reach = reach;
+    node->newest = newest;
+    return changed;
+}
+
+void ferry__interval_changed(struct ferry__interval *node)
+{
+    while (node && sum_up(node))
+        node = node->parent;
 }
 
 /* Node changes places with its parent, and the order of the addresses stays. */
@@ -80,6 +119,8 @@ static void rotate_up(struct ferry__intervals *tree, struct ferry__interval *nod
         middle->parent = parent;
     *(left ? &node->right : &node->left) = parent;
     parent->parent = node;
+    (void)sum_up(parent);
+    (void)sum_up(node);
 }
 
 void ferry__interval_insert(struct ferry__intervals *tree, struct ferry__interval *node)
@@ -87,10 +128,17 @@ void ferry__interval_insert(struct ferry__intervals *tree, struct ferry__interva
     struct ferry__interval **link = &tree->root, *parent = NULL;
     while (*link) {
         parent = *link;
-        link = node->begin < parent->begin ? &parent->left : &parent->right;
+        parent->reach = larger(parent->reach, node->end);
+        parent->newest = larger(parent->newest, node->stamp);
+        link =
+            node->begin < parent->begin || (node->begin == parent->begin && node->end < parent->end)
+                ? &parent->left
+                : &parent->right;
     }
     node->left = node->right = NULL;
     node->parent = parent;
+    node->reach = node->end;
+    node->newest = node->stamp;
     *link = node;
     while (node->parent && priority(node->parent) < priority(node))
         rotate_up(tree, node);
@@ -104,6 +152,58 @@ void ferry__interval_remove(struct ferry__intervals *tree, struct ferry__interva
     *link_to(tree, node) = child;
     if (child)
         child->parent = node->parent;
+    ferry__interval_changed(node->parent);
+}
+
+/* --- what meets a range ------------------------------------------------------------------------- */
+
+static bool may_meet(const struct ferry__meeting *meeting, const struct ferry__interval *node)
+{
+    return node && node->reach > meeting->begin && node->newest > meeting->newer;
+}
+
+static struct ferry__interval *leftmost(const struct ferry__meeting *meeting,
+                                        struct ferry__interval *node)
+{
+    while (may_meet(meeting, node->left))
+        node = node->left;
+    return node;
+}
+
+/* Node, or the first one after it that meets. */
+static struct ferry__interval *from_here(const struct ferry__meeting *meeting,
+                                         struct ferry__interval *node)
+{
+    while (node && node->begin < meeting->end) {
+        if (node->end > meeting->begin && node->stamp > meeting->newer)
+            return node;
+        if (may_meet(meeting, node->right)) {
+            node = leftmost(meeting, node->right);
+            continue;
+        }
+        while (node->parent && node->parent->right == node)
+            node = node->parent;
+        node = node->parent;
+    }
+    return NULL;
+}
+
+struct ferry__interval *ferry__meeting_first(const struct ferry__meeting *meeting,
+                                             const struct ferry__intervals *tree)
+{
+    if (!may_meet(meeting, tree->root))
+        return NULL;
+    return from_here(meeting, leftmost(meeting, tree->root));
+}
+
+struct ferry__interval *ferry__meeting_next(const struct ferry__meeting *meeting,
+                                            struct ferry__interval *node)
+{
+    if (may_meet(meeting, node->right))
+        return from_here(meeting, leftmost(meeting, node->right));
+    while (node->parent && node->parent->right == node)
+        node = node->parent;
+    return from_here(meeting, node->parent);
 }
 
 /* --- memory for nodes --------------------------------------------------------------------------- */
@@ -168,8 +268,7 @@ bool ferry__intervals_add(struct ferry__intervals *set, struct ferry__interval_p
         struct ferry__interval *node = node_take(pool);
         if (!node)
             return false;
-        node->begin = begin;
-        node->end = end;
+        *node = (struct ferry__interval){.begin = begin, .end = end};
         ferry__interval_insert(set, node);
         return true;
     }
@@ -184,5 +283,6 @@ bool ferry__intervals_add(struct ferry__intervals *set, struct ferry__interval_p
             first->end = next->end;
         ferry__interval_remove(set, next);
     }
+    ferry__interval_changed(first);
     return true;
 }

@@ -146,19 +146,39 @@ static uint64_t direct_max(const struct ferry__item *item)
     return device->info.thresholds.direct_write_max;
 }
 
-bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max)
+/* Does the CPU reach all of it, and is it no slower? */
+static bool may_be_direct(const struct ferry__item *item, uint64_t max)
 {
     if (item->file || item->size > max || item->size > direct_max(item))
         return false;
     switch (item->operation) {
-    case FERRY_OPERATION_UPLOAD: return item->dst->direct_write && idle(item->dst);
-    case FERRY_OPERATION_DOWNLOAD: return item->src->direct_read && idle(item->src);
-    case FERRY_OPERATION_COPY:
-        return item->dst->cpu && item->src->cpu && idle(item->dst) && idle(item->src);
-    case FERRY_OPERATION_FILL: return item->dst->cpu && idle(item->dst);
+    case FERRY_OPERATION_UPLOAD: return item->dst->direct_write;
+    case FERRY_OPERATION_DOWNLOAD: return item->src->direct_read;
+    case FERRY_OPERATION_COPY: return item->dst->cpu && item->src->cpu;
+    case FERRY_OPERATION_FILL: return item->dst->cpu;
     case FERRY_OPERATION_COUNT: break;
     }
     return false;
+}
+
+/* Nothing in flight touches these bytes, and none that are to be read have failed. */
+static bool bytes_idle(struct ferry_buffer *buffer, bool write, uint64_t offset, uint64_t size)
+{
+    if (FERRY__LIKELY(idle(buffer)))
+        return true;
+    const struct ferry__range range = ferry__footprint(buffer, write, offset, size);
+    ferry__lock(&buffer->device->lock);
+    const bool apart = !ferry__order_busy(&buffer->order, write, range.begin, range.end) &&
+                       (write || !ferry__failed_find(&buffer->failures, offset, offset + size));
+    ferry__unlock(&buffer->device->lock);
+    return apart;
+}
+
+bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max)
+{
+    return may_be_direct(item, max) &&
+           (!item->dst || bytes_idle(item->dst, true, item->dst_offset, item->size)) &&
+           (!item->src || bytes_idle(item->src, false, item->src_offset, item->size));
 }
 
 /* Would the device read or write registered memory sooner than the CPU copies? */
@@ -175,10 +195,20 @@ static bool goes_imported(struct ferry_device *device, const struct ferry__item 
     return imported;
 }
 
-static void carry_out(const struct ferry__item *item)
+/* How many writes of the buffer have failed, where bytes of it are failed now; else 0. */
+static uint64_t failures_seen(struct ferry_buffer *buffer)
 {
-    if (!item->size)
-        return;
+    if (!buffer || FERRY__LIKELY(!(atomic_load_explicit(&buffer->word, memory_order_relaxed) &
+                                   FERRY__BUFFER_FAILED)))
+        return 0;
+    ferry__lock(&buffer->device->lock);
+    const uint64_t seen = buffer->failures.count;
+    ferry__unlock(&buffer->device->lock);
+    return seen;
+}
+
+static void move_bytes(const struct ferry__item *item)
+{
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD:
         ferry__copy_host(item->dst->host + item->dst_offset, item->host, item->size);
@@ -196,6 +226,21 @@ static void carry_out(const struct ferry__item *item)
         break;
     case FERRY_OPERATION_COUNT: break;
     }
+}
+
+/* What has failed before it began is well where it wrote; what fails meanwhile is not for it to
+ * clear. */
+static void carry_out(const struct ferry__item *item)
+{
+    if (!item->size)
+        return;
+    const uint64_t seen = failures_seen(item->dst);
+    move_bytes(item);
+    if (FERRY__LIKELY(!seen))
+        return;
+    ferry__lock(&item->dst->device->lock);
+    ferry__buffer_covered(item->dst, item->dst_offset, item->size, seen);
+    ferry__unlock(&item->dst->device->lock);
 }
 
 static void trace_direct(struct ferry_device *device, const struct ferry__item *item,
@@ -382,54 +427,12 @@ static enum ferry_status submit_item(struct ferry__item *item, const struct repl
         ferry__buffer_ref(item->src);
     enum ferry_status status = ferry__item_plan(device, &op->one);
     if (!status)
-        status = ferry__uses_gather(op);
+        status = ferry__footprint_items(op);
     if (status) {
         ferry__op_unref(op);
         return status;
     }
     return reply->waiting ? ferry__submit_and_wait(op) : ferry__submit(op, reply->out_ticket);
-}
-
-/* Nothing in flight but failed bytes: the CPU may still do it, if it does not read those. */
-static bool direct_among_failed(const struct ferry__item *item, enum ferry_status *out_status)
-{
-    struct ferry_buffer *buffer = item->dst ? item->dst : item->src;
-    struct ferry_device *device = buffer->device;
-    const bool write = item->dst != NULL;
-    if (item->operation == FERRY_OPERATION_COPY || item->size > direct_max(item) || !item->size ||
-        item->file)
-        return false;
-    if (atomic_load(&buffer->word) != FERRY__BUFFER_FAILED)
-        return false;
-    if (item->operation == FERRY_OPERATION_FILL) {
-        if (!buffer->cpu)
-            return false;
-    } else if (!(write ? buffer->direct_write : buffer->direct_read)) {
-        return false;
-    }
-    *out_status = FERRY_OK;
-    ferry__lock(&device->lock);
-    const uint64_t failures = buffer->failure.count;
-    if (!write && ferry__failed_touch(buffer, item->src_offset, item->size)) {
-        *out_status = buffer->failure.status;
-        ferry__set_error(buffer->failure.why);
-    }
-    ferry__unlock(&device->lock);
-    if (*out_status) {
-        ferry__count_timed(&device->metrics, item->operation, FERRY_PATH_DIRECT, item->size,
-                           *out_status, 0);
-        trace_direct(device, item, FERRY_PATH_DIRECT, *out_status, 0, ferry__now_ns());
-        return true;
-    }
-    ferry__item_direct(item, 0);
-    if (write) {
-        ferry__lock(&device->lock);
-        /* A write that came meanwhile may fail, or have failed: that is not for this one to clear. */
-        if (atomic_load(&buffer->word) == FERRY__BUFFER_FAILED && buffer->failure.count == failures)
-            ferry__failed_cover(buffer, item->dst_offset, item->size);
-        ferry__unlock(&device->lock);
-    }
-    return true;
 }
 
 /* An operation that is done inside its call has a ticket all the same, and a callback to run. */
@@ -452,13 +455,10 @@ static enum ferry_status run_inside_call(const struct ferry__item *item, const s
 static enum ferry_status run_waiting(struct ferry__item *item)
 {
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    enum ferry_status status;
     if (!item->size || (ferry__item_direct_ok(item, UINT64_MAX) && !goes_imported(device, item)))
         return run_inside_call(item, &(struct reply){0});
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
         return ferry__bridge_submit(item, true, NULL, NULL, NULL);
-    if (direct_among_failed(item, &status))
-        return status;
     return submit_item(item, &(struct reply){.waiting = true});
 }
 

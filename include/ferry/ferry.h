@@ -10,9 +10,11 @@
  * The promises:
  *   - Any size, any offset, any alignment, any overlap that fits the buffer. Overlapping ranges of
  *     one buffer behave as memmove. Bytes outside a range are not changed.
- *   - Operations on a buffer take effect in the order in which their calls were made, whether they
- *     wait or not. X is before Y if X's call returned before Y's began. Two calls that overlap in
- *     time have no order: where their bytes overlap, each byte is from one or the other.
+ *   - Order is automatic, and by bytes. Two operations of which one writes bytes that the other
+ *     touches take effect in the order of their calls, whether they wait or not: X is before Y if X's
+ *     call returned before Y's began. Two such calls that overlap in time have no order: each byte is
+ *     from one or the other. Operations that share no byte have no order, also inside one buffer: a
+ *     later ticket or callback says nothing of earlier operations on other bytes.
  *   - Nothing is silent: a fallback to a slower way is counted (ferry_device_get_stats), and an
  *     error where the device was opened with no_fallback.
  *   - Every driver behaves the same; it differs in speed only.
@@ -525,9 +527,12 @@ FERRY_CHECK enum ferry_status ferry_host_unregister(ferry_device *device, void *
 
 enum ferry_access { FERRY_ACCESS_READ = 1, FERRY_ACCESS_WRITE = 2 };
 
+/* A part of a buffer that external work uses: [offset, offset + size), in bytes. A size of 0 means to
+ * the buffer's end, so with offset 0 all of it. */
 struct ferry_use {
     ferry_buffer *buffer;
     unsigned access; /* FERRY_ACCESS_READ, FERRY_ACCESS_WRITE or both */
+    size_t offset, size;
 };
 
 /* Metal: id<MTLSharedEvent>; Vulkan: a timeline VkSemaphore; host: event 0. Borrowed until the
@@ -544,8 +549,10 @@ struct ferry_external {
 };
 
 /*
- * Begins external work on these buffers. Returns once all that it depends on has been handed to the
- * device; in a callback IN_CALLBACK. Until it has ended the buffers are busy.
+ * Begins external work on these parts of buffers. Returns once all that it depends on has been handed
+ * to the device; in a callback IN_CALLBACK. Until it has ended those bytes are busy, and no others.
+ * A part that exceeds its buffer is OUT_OF_RANGE. WRITE without READ promises that the work writes all
+ * of the part: if it ends well, failed writes before it are forgotten there.
  */
 FERRY_CHECK enum ferry_status ferry_external_begin(ferry_device *device,
                                                    const struct ferry_use *uses, size_t count,

@@ -80,7 +80,8 @@ static void test_external_work(void **state)
             ferry_ticket done;
             OK(ferry_copy_from_host_async(a, up, sizeof up, 0, NULL, NULL, NULL));
             struct ferry_external external;
-            const struct ferry_use uses[] = {{a, FERRY_ACCESS_READ}, {b, FERRY_ACCESS_WRITE}};
+            const struct ferry_use uses[] = {{.buffer = a, .access = FERRY_ACCESS_READ},
+                                             {.buffer = b, .access = FERRY_ACCESS_WRITE}};
             OK(ferry_external_begin(device, uses, 2, &external));
             assert_true(external.signal.event != 0);
             own_copy(&metal, &external, &native_b, &native_a);

@@ -181,8 +181,8 @@ static void try_all(enum ferry_status status, ferry_ticket ticket, void *user)
     inside.waiting[n++] = (int)ferry_buffer_wait(b, 0);
     inside.waiting[n++] = (int)ferry_host_unregister(device, inside.registered);
     inside.waiting[n++] = (int)ferry_device_trim(device);
-    inside.waiting[n++] =
-        (int)ferry_external_begin(device, &(struct ferry_use){b, FERRY_ACCESS_READ}, 1, &external);
+    inside.waiting[n++] = (int)ferry_external_begin(
+        device, &(struct ferry_use){.buffer = b, .access = FERRY_ACCESS_READ}, 1, &external);
     inside.waits = n;
     inside.allowed[0] = (int)ferry_zero_buffer_async(b, NULL, NULL, NULL);
     inside.allowed[1] = (int)ferry_wait(device, 0, 0);

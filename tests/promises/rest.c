@@ -102,7 +102,8 @@ static void test_external(void **state)
     struct ferry_external work = {0}, none = {0};
     ferry_ticket before = 0, after = 0;
     OK(ferry_fill_buffer_async(buffer, SIZE, 0, "b", 1, NULL, NULL, &before));
-    OK(ferry_external_begin(fixture->device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1,
+    OK(ferry_external_begin(fixture->device,
+                            &(struct ferry_use){.buffer = buffer, .access = FERRY_ACCESS_WRITE}, 1,
                             &work));
     OK(ferry_wait(fixture->device, work.ready, FERRY_FOREVER));
     OK(ferry_poll(fixture->device, before));
@@ -115,9 +116,11 @@ static void test_external(void **state)
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_end(fixture->device, work.ticket, FERRY_OK));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_end(fixture->device, after, FERRY_OK));
     IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_external_begin(fixture->device, &(struct ferry_use){buffer, 0}, 1, &none));
+       ferry_external_begin(fixture->device, &(struct ferry_use){.buffer = buffer, .access = 0}, 1,
+                            &none));
     IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_external_begin(fixture->device, &(struct ferry_use){NULL, 1}, 1, &none));
+       ferry_external_begin(fixture->device, &(struct ferry_use){.buffer = NULL, .access = 1}, 1,
+                            &none));
     assert_true(none.ticket == 0);
     ferry_buffer_destroy(buffer);
 }

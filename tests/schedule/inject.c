@@ -117,10 +117,9 @@ bool inject(const char *what, uint64_t seed, size_t steps)
         at++;
     const char *name = what + strlen(scenarios[at].prefix), *knob = NULL;
     bool allocations = strcmp(name, "allocations") == 0;
-    for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++) {
+    for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++)
         if (strcmp(name, knobs[i]) == 0)
             knob = knobs[i];
-    }
     if (!allocations && knob == NULL)
         return false;
     uint64_t n = 0;

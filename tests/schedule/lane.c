@@ -277,9 +277,72 @@ bool may_refuse(const struct run *run, enum ferry_status status)
            (run->config->losing && status == FERRY_ERROR_DEVICE_LOST);
 }
 
+/* --- what is behind held external work ---------------------------------------------------------- */
+
+/* By words, as a device may touch them. */
+static bool any_stuck(const struct model *model, size_t offset, size_t size)
+{
+    if (model == NULL || size == 0)
+        return false;
+    size_t end = (offset + size + WORD_MAX - 1) / WORD_MAX * WORD_MAX;
+    for (size_t i = offset - offset % WORD_MAX; i < end && i < model->size; i++)
+        if (model->stuck[i])
+            return true;
+    return false;
+}
+
+static void set_stuck(struct model *model, size_t offset, size_t size)
+{
+    if (model == NULL || size == 0)
+        return;
+    size_t end = (offset + size + WORD_MAX - 1) / WORD_MAX * WORD_MAX;
+    for (size_t i = offset - offset % WORD_MAX; i < end && i < model->size; i++)
+        model->stuck[i] = 1;
+}
+
+bool op_is_stuck(const struct op *op)
+{
+    return any_stuck(op->dst, op->dst_offset, op->size) ||
+           any_stuck(op->src, op->src_offset, op->size);
+}
+
+/* What touches such bytes may be behind the work itself, and so may what touches its bytes. */
+static void note_stuck(const struct lane *lane, struct task *task)
+{
+    for (unsigned i = 0; i < task->count && lane->held != NULL; i++)
+        task->stuck |= op_is_stuck(&task->ops[i]);
+    if (!task->stuck)
+        return;
+    for (unsigned i = 0; i < task->count; i++) {
+        set_stuck(task->ops[i].dst, task->ops[i].dst_offset, task->ops[i].size);
+        set_stuck(task->ops[i].src, task->ops[i].src_offset, task->ops[i].size);
+    }
+}
+
+void lane_hold(struct lane *lane, struct task *task)
+{
+    lane->held = task;
+    set_stuck(task->ops[0].dst, task->ops[0].dst_offset, task->ops[0].size);
+    set_stuck(task->ops[0].src, task->ops[0].src_offset, task->ops[0].size);
+    task->stuck = true;
+}
+
+void lane_release(struct lane *lane)
+{
+    lane->held = NULL;
+    for (size_t i = 0; i < lane->count; i++)
+        lane->tasks[i]->stuck = false;
+    for (size_t i = 0; i < LANE_BUFFERS; i++)
+        if (lane->models[i] != NULL)
+            memset(lane->models[i]->stuck, 0, lane->models[i]->size);
+}
+
+/* --- issuing, in the end ------------------------------------------------------------------------ */
+
 void lane_issue(struct lane *lane, struct task *task, bool waiting)
 {
     const struct op *op = &task->ops[0];
+    note_stuck(lane, task);
     const struct model *owner = op->dst != NULL ? op->dst : op->src;
     task->device = lane->run->devices[owner->device];
     if (waiting && !task->batch) {
@@ -358,6 +421,21 @@ static void read_part(struct lane *lane, struct model *model, size_t size, size_
     lane_issue(lane, task, one_in(&lane->random, 2));
 }
 
+/* The first few runs of bytes that are alike: good ones between failed ones must be readable. */
+static void read_runs(struct lane *lane, struct model *model)
+{
+    enum { RUNS_MAX = 6 };
+    size_t begin = 0;
+    for (unsigned run = 0; run < RUNS_MAX && begin < model->size; run++) {
+        size_t end = begin + 1;
+        while (end < model->size && model->may[end] == model->may[begin] &&
+               model->must[end] == model->must[begin])
+            end++;
+        read_part(lane, model, end - begin, begin);
+        begin = end;
+    }
+}
+
 void lane_verify(struct lane *lane)
 {
     lane->quiet = true;
@@ -366,19 +444,22 @@ void lane_verify(struct lane *lane)
         if (model == NULL)
             continue;
         read_part(lane, model, model->size, 0);
-        if (model->from >= model->to)
+        size_t from = 0, to = model->size;
+        while (from < to && model->may[from] == 0)
+            from++;
+        while (to > from && model->may[to - 1] == 0)
+            to--;
+        if (from == to)
             continue;
-        read_part(lane, model, model->from, 0);
-        read_part(lane, model, model->size - model->to, model->to);
-        read_part(lane, model, model->sure_to - model->sure_from, model->sure_from);
+        read_part(lane, model, from, 0);
+        read_part(lane, model, model->size - to, to);
+        read_runs(lane, model);
         if (one_in(&lane->random, 2))
             continue;
         struct task *task = lane_add(lane);
         task->count = 1;
-        task->ops[0] = (struct op){.kind = UPLOAD,
-                                   .dst = model,
-                                   .dst_offset = model->from,
-                                   .size = model->to - model->from};
+        task->ops[0] =
+            (struct op){.kind = UPLOAD, .dst = model, .dst_offset = from, .size = to - from};
         op_write_from(lane, &task->ops[0]);
         lane_issue(lane, task, one_in(&lane->random, 2));
     }

@@ -1,4 +1,4 @@
-/* The model: a plain byte array for each buffer, and the one interval that cannot be read. */
+/* The model: a plain byte array for each buffer, and how reading each byte may fail. */
 #include "schedule.h"
 
 #include <stdio.h>
@@ -34,6 +34,9 @@ struct model *model_create(const struct run *run, unsigned device, size_t size,
     model->bytes = calloc(1, size);
     model->known = malloc(size);
     memset(model->known, zeroed, size);
+    model->must = calloc(size, sizeof *model->must);
+    model->may = calloc(size, sizeof *model->may);
+    model->stuck = calloc(1, size);
     return model;
 }
 
@@ -43,53 +46,54 @@ void model_free(struct model *model)
         return;
     free(model->bytes);
     free(model->known);
+    free(model->must);
+    free(model->may);
+    free(model->stuck);
     free(model);
 }
 
-static bool touches(size_t from, size_t to, size_t offset, size_t size)
+/* A write that fails may take the rest of its words with it, where a device writes whole words. */
+static bool has_words(const struct run *run)
 {
-    return from < to && size > 0 && offset < to && from < offset + size;
-}
-
-static void widen(size_t *from, size_t *to, size_t offset, size_t size)
-{
-    size_t end = offset + size;
-    if (size == 0)
-        return;
-    if (*from >= *to) {
-        *from = offset;
-        *to = end;
-        return;
-    }
-    *from = offset < *from ? offset : *from;
-    *to = end > *to ? end : *to;
+    const struct config *config = run->config;
+    return config->metal || config->strict != NULL || strstr(config->knobs, "align") != NULL ||
+           (config->second_knobs != NULL && strstr(config->second_knobs, "align") != NULL);
 }
 
 /* A write that failed, or may have (sure: it has). */
-static void mark(struct model *model, size_t offset, size_t size, unsigned statuses, bool sure)
+static void mark(const struct run *run, struct model *model, size_t offset, size_t size,
+                 unsigned statuses, bool sure)
 {
     if (model == NULL || size == 0)
         return;
-    if (!sure && offset <= model->sure_from && offset + size >= model->sure_to)
-        model->sure_from = model->sure_to = 0; /* it may have covered it all */
-    if (model->from >= model->to)
-        model->statuses = 0;
-    if (sure)
-        widen(&model->sure_from, &model->sure_to, offset, size);
-    widen(&model->from, &model->to, offset, size);
-    model->statuses |= statuses;
-    memset(model->known + offset, 0, size);
+    for (size_t i = offset; i < offset + size; i++) {
+        model->must[i] = sure ? statuses : 0; /* else it may have been written well */
+        model->may[i] = sure ? statuses : model->may[i] | statuses;
+        model->known[i] = 0;
+    }
+    if (!has_words(run))
+        return;
+    size_t begin = offset - offset % WORD_MAX;
+    size_t end = (offset + size + WORD_MAX - 1) / WORD_MAX * WORD_MAX;
+    for (size_t i = begin; i < end && i < model->size; i++) {
+        model->may[i] |= statuses;
+        model->must[i] |= model->must[i] != 0 ? statuses : 0;
+    }
 }
 
 /* A write that was done. */
 static void cover(struct model *model, size_t offset, size_t size)
 {
-    if (size == 0 || model->from >= model->to)
-        return;
-    if (offset <= model->from && offset + size >= model->to)
-        model->from = model->to = model->sure_from = model->sure_to = 0;
-    else if (offset <= model->sure_from && offset + size >= model->sure_to)
-        model->sure_from = model->sure_to = 0; /* if that was all, it is readable again */
+    memset(model->must + offset, 0, size * sizeof *model->must);
+    memset(model->may + offset, 0, size * sizeof *model->may);
+}
+
+static unsigned all_of(const unsigned *statuses, size_t offset, size_t size)
+{
+    unsigned all = 0;
+    for (size_t i = offset; i < offset + size; i++)
+        all |= statuses[i];
+    return all;
 }
 
 static void describe(char *text, size_t capacity, const struct op *op)
@@ -149,8 +153,8 @@ static void apply(const struct run *run, const struct task *task, const struct o
         return;
     case CONTENTS: compare(run, task, op); return;
     case EXTERNAL: /* our external work writes nothing, but what it says it wrote may be read */
-        if (dst != NULL)
-            dst->sure_from = dst->sure_to = 0;
+        if (dst != NULL && src == NULL)
+            cover(dst, op->dst_offset, op->size);
         return;
     case COPY:
         memmove(dst->bytes + op->dst_offset, src->bytes + op->src_offset, op->size);
@@ -176,9 +180,9 @@ static void apply(const struct run *run, const struct task *task, const struct o
 static unsigned must_fail(const struct op *op)
 {
     const struct model *src = op->src;
-    if (src == NULL || op->kind == EXTERNAL)
+    if (src == NULL)
         return 0;
-    return touches(src->sure_from, src->sure_to, op->src_offset, op->size) ? src->statuses : 0;
+    return all_of(src->must, op->src_offset, op->size);
 }
 
 static unsigned may_fail(const struct run *run, const struct task *task, const struct op *op)
@@ -186,8 +190,8 @@ static unsigned may_fail(const struct run *run, const struct task *task, const s
     unsigned statuses = run->config->failing ? OWN_FAILURES : 0;
     if (op->kind == EXTERNAL)
         statuses |= 1u << task->ended;
-    if (op->src != NULL && touches(op->src->from, op->src->to, op->src_offset, op->size))
-        statuses |= op->src->statuses;
+    if (op->src != NULL)
+        statuses |= all_of(op->src->may, op->src_offset, op->size);
     return statuses;
 }
 
@@ -214,10 +218,7 @@ static void do_one(const struct run *run, const struct task *task)
     bool memory = task->status == FERRY_ERROR_OUT_OF_HOST_MEMORY ||
                   task->status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     bool sure = !((task->waited || memory) && (run->refusing || run->config->failing));
-    if (must == 0 && op->kind == EXTERNAL && op->dst != NULL)
-        mark(op->dst, 0, op->dst->size, 1u << task->status, sure);
-    else
-        mark(op->dst, op->dst_offset, op->size, 1u << task->status, sure);
+    mark(run, op->dst, op->dst_offset, op->size, 1u << task->status, sure);
 }
 
 /* A batch's status is the first failing operation's; only failing ones mark. Where submissions fail
@@ -241,7 +242,7 @@ static void do_batch(const struct run *run, const struct task *task)
         }
         unsigned statuses = must | may;
         first |= statuses;
-        mark(op->dst, op->dst_offset, op->size, statuses, sure && must != 0);
+        mark(run, op->dst, op->dst_offset, op->size, statuses, sure && must != 0);
     }
     if (task->status != FERRY_OK && (first >> task->status & 1) == 0)
         wrong(run, "batch of ticket %llu: %s, which nothing explains",

@@ -84,10 +84,9 @@ static void take_steps(struct run *run, struct lanes *all, size_t steps)
         lane_steps(&all->lanes[0], steps);
         return;
     }
-    for (unsigned i = 0; i < all->count; i++) {
+    for (unsigned i = 0; i < all->count; i++)
         if (pthread_create(&threads[i], NULL, thread_steps, &all->lanes[i]) != 0)
             wrong(run, "pthread_create failed");
-    }
     for (unsigned i = 0; i < all->count; i++)
         pthread_join(threads[i], NULL);
 }

@@ -104,16 +104,16 @@ bool inject(const char *what, uint64_t seed, size_t steps);
 
 /* --- the model (model.c) ---------------------------------------------------------------------- */
 
-/* What a buffer holds. Bytes that are not known are not compared. Reading [sure_from, sure_to) must
- * fail; reading the rest of [from, to) may. */
+/* What a buffer holds. Bytes that are not known are not compared. For each byte the statuses, as bits,
+ * with which reading it must fail, and those with which it may. */
 struct model {
     ferry_buffer *buffer; /* NULL: destroyed */
     unsigned device;
     enum ferry_storage storage;
     size_t size;
     unsigned char *bytes, *known;
-    size_t sure_from, sure_to, from, to;
-    unsigned statuses; /* bit 1 << status: how reading it may fail */
+    unsigned *must, *may;
+    unsigned char *stuck; /* bytes whose operations may be behind external work that is held */
     unsigned number;
 };
 
@@ -135,6 +135,7 @@ struct op {
 struct task {
     struct op ops[BATCH_MAX];
     unsigned count;
+    bool stuck; /* it may be behind external work that is held: nobody may wait for it */
     bool batch, waited, refused; /* refused: the call itself failed, and nothing was done */
     bool with_callback;
     bool asked; /* answered: what ferry_wait said */
@@ -147,7 +148,7 @@ struct task {
     struct lane *nest; /* the lane that the callback may go on with; NULL: none */
 };
 
-enum { GUARD = 16, GUARD_BYTE = 0xC7 };
+enum { GUARD = 16, GUARD_BYTE = 0xC7, WORD_MAX = 16 /* of any device */ };
 
 struct model *model_create(const struct run *run, unsigned device, size_t size,
                            enum ferry_storage storage, bool zeroed);
@@ -210,6 +211,11 @@ void lane_replace(struct lane *lane, size_t index);
 
 /* Issues the task that was added last: its operation, or all in a batch. */
 void lane_issue(struct lane *lane, struct task *task, bool waiting);
+
+/* From now on external work is held: the lane's threads may wait for other bytes only. */
+void lane_hold(struct lane *lane, struct task *task);
+void lane_release(struct lane *lane);
+bool op_is_stuck(const struct op *op);
 
 /* May a call be refused with this status? */
 bool may_refuse(const struct run *run, enum ferry_status status);

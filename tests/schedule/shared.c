@@ -138,14 +138,13 @@ static void batch_some(struct writer *writer)
 static void *write_and_read(void *arg)
 {
     struct writer *writer = arg;
-    for (unsigned i = 0; i < ROUND_STEPS; i++) {
+    for (unsigned i = 0; i < ROUND_STEPS; i++)
         if (one_in(&writer->random, 4))
             read_some(writer);
         else if (one_in(&writer->random, 4))
             batch_some(writer);
         else
             write_some(writer, NULL);
-    }
     return NULL;
 }
 
@@ -193,10 +192,9 @@ static void free_round(struct writer *writer)
 
 static void one_round(struct run *run, struct writer *writers, ferry_buffer **buffers)
 {
-    for (unsigned i = 0; i < BUFFERS; i++) {
+    for (unsigned i = 0; i < BUFFERS; i++)
         if (ferry_zero_buffer(buffers[i]) != FERRY_OK)
             wrong(run, "ferry_zero_buffer: %s", ferry_last_error());
-    }
     for (unsigned t = 0; t < run->config->threads; t++) {
         memset(writers[t].last, 0, sizeof writers[t].last);
         if (pthread_create(&writers[t].thread, NULL, write_and_read, &writers[t]) != 0)

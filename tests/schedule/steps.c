@@ -73,7 +73,7 @@ static void step_single(struct lane *lane)
     struct task *task = lane_add(lane);
     task->ops[0] = op;
     task->count = 1;
-    bool may_wait = !lane->in_callbacks && lane->held == NULL;
+    bool may_wait = !lane->in_callbacks && !(lane->held != NULL && op_is_stuck(&op));
     lane_issue(lane, task, may_wait && one_in(&lane->random, 4));
 }
 
@@ -95,8 +95,8 @@ static void step_contents(struct lane *lane)
 {
     struct model *model = some_model(lane);
     void *contents = NULL;
-    if (lane->in_callbacks || lane->held != NULL || model == NULL ||
-        model->storage != FERRY_STORAGE_SHARED)
+    if (lane->in_callbacks || model == NULL || model->storage != FERRY_STORAGE_SHARED ||
+        memchr(model->stuck, 1, model->size) != NULL)
         return;
     enum ferry_status status = ferry_buffer_contents(model->buffer, &contents);
     struct task *task = lane_add(lane);
@@ -128,7 +128,7 @@ static void step_wait(struct lane *lane)
     struct task *task = lane->tasks[below(&lane->random, lane->count)];
     if (task->waited || task->refused || task == lane->held)
         return;
-    bool forever = !lane->in_callbacks && lane->held == NULL && one_in(&lane->random, 2);
+    bool forever = !lane->in_callbacks && !task->stuck && one_in(&lane->random, 2);
     uint64_t timeout = forever ? FERRY_FOREVER : lane->in_callbacks ? 0 : 1000;
     enum ferry_status status = ferry_wait(task->device, task->ticket, timeout);
     if (status == FERRY_ERROR_TIMEOUT && !forever)
@@ -144,15 +144,21 @@ static void step_hold(struct lane *lane)
     if (lane->in_callbacks || lane->held != NULL || model == NULL)
         return;
     unsigned access = 1 + (unsigned)below(&lane->random, 3);
+    struct ferry_use use = {.buffer = model->buffer, .access = access};
+    some_range(lane, model->size, &use.size, &use.offset);
+    if (use.offset == model->size)
+        use.offset = 0;
+    size_t size = use.size != 0 ? use.size : model->size - use.offset; /* 0: to the end */
     struct task *task = lane_add(lane);
     task->device = lane->run->devices[model->device];
     task->count = 1;
     task->ops[0] = (struct op){.kind = EXTERNAL,
-                               .size = model->size,
+                               .size = size,
+                               .dst_offset = use.offset,
+                               .src_offset = use.offset,
                                .dst = access & FERRY_ACCESS_WRITE ? model : NULL,
                                .src = access & FERRY_ACCESS_READ ? model : NULL};
-    enum ferry_status status = ferry_external_begin(
-        task->device, &(struct ferry_use){model->buffer, access}, 1, &external);
+    enum ferry_status status = ferry_external_begin(task->device, &use, 1, &external);
     if (status != FERRY_OK) {
         if (!may_refuse(lane->run, status))
             wrong(lane->run, "ferry_external_begin: %s: %s", ferry_status_name(status),
@@ -161,7 +167,7 @@ static void step_hold(struct lane *lane)
         return;
     }
     task->ticket = external.ticket;
-    lane->held = task;
+    lane_hold(lane, task);
     lane->external = external;
     lane->held_for = (unsigned)below(&lane->random, 12);
 }
@@ -181,7 +187,7 @@ static void end_held(struct lane *lane)
     if (status != FERRY_OK && !lane->run->config->losing)
         wrong(lane->run, "ferry_external_end: %s: %s", ferry_status_name(status),
               ferry_last_error());
-    lane->held = NULL;
+    lane_release(lane);
 }
 
 /* What is refused changes nothing: the comparisons afterwards tell. */
@@ -198,10 +204,9 @@ static void step_refused(struct lane *lane)
         ferry_fill_buffer_async(model->buffer, SIZE_MAX, 1, bytes, 1, NULL, NULL, NULL),
         ferry_copy_buffer_async(model->buffer, model->buffer, 0, past, 0, NULL, NULL, NULL),
     };
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         if (seen[i] != FERRY_ERROR_OUT_OF_RANGE)
             wrong(lane->run, "a range past the end: %s", ferry_status_name(seen[i]));
-    }
 }
 
 static void step_odds(struct lane *lane)

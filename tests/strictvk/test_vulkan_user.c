@@ -465,7 +465,7 @@ static bool in_order(const char *options, bool wait)
     memset(up, 5, SIZE);
     struct work work = record(&u, &native);
     struct ferry_external first, external;
-    const struct ferry_use use = {buffer, FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE};
     /* Other work of the user's, still going on: the upload is handed over, and waits for it. */
     OK(ferry_external_begin(device, &use, 1, &first));
     OK(ferry_external_end(device, first.ticket, FERRY_OK));
@@ -517,7 +517,8 @@ static void test_never_submitted(void **unused)
     struct ferry_external external;
     ferry_ticket ticket;
     OK(ferry_copy_from_host_async(buffer, bytes, SIZE, 0, NULL, NULL, NULL));
-    OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1, &external));
+    OK(ferry_external_begin(
+        device, &(struct ferry_use){.buffer = buffer, .access = FERRY_ACCESS_WRITE}, 1, &external));
     OK(ferry_copy_to_host_async(buffer, bytes, SIZE, 0, NULL, NULL, &ticket));
     OK(ferry_external_end(device, external.ticket, FERRY_ERROR_EXECUTION_FAILED));
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_ERROR_EXECUTION_FAILED);

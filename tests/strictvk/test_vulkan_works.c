@@ -52,7 +52,8 @@ static void many_short_works(void **state)
     assert_int_equal(pthread_create(&thread, NULL, raise_all, NULL), 0);
     for (uint64_t i = 0; i < works; i++) {
         struct ferry_external work;
-        const struct ferry_use use = {buffer, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+        const struct ferry_use use = {.buffer = buffer,
+                                      .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
         assert_int_equal(ferry_wait(device, tickets[i % IN_FLIGHT], FERRY_FOREVER), FERRY_OK);
         while (i >= IN_FLIGHT && atomic_load(&raised) <= i - IN_FLIGHT)
             sched_yield();

@@ -107,8 +107,9 @@ static void waiting_callback(enum ferry_status status, ferry_ticket ticket, void
     w->seen[8] = ferry_buffer_wait(w->buffer, FERRY_FOREVER);
     w->seen[9] = ferry_host_unregister(w->device, w->memory);
     w->seen[10] = ferry_device_trim(w->device);
-    w->seen[11] = ferry_external_begin(w->device, &(struct ferry_use){w->buffer, FERRY_ACCESS_READ},
-                                       1, &external);
+    w->seen[11] = ferry_external_begin(
+        w->device, &(struct ferry_use){.buffer = w->buffer, .access = FERRY_ACCESS_READ}, 1,
+        &external);
     w->later = ferry_wait_idle(w->other);
     w->polled = ferry_wait(w->device, ticket, 0);
     w->calls++;
@@ -131,10 +132,9 @@ static void test_waiting_is_refused(void **state)
     model_fill(mirror.bytes, 10, 3, "z", 1);
     OK(ferry_wait_idle(fixture->device));
     assert_int_equal(w.calls, 1);
-    for (unsigned i = 0; i < WAITING; i++) {
+    for (unsigned i = 0; i < WAITING; i++)
         if (w.seen[i] != FERRY_ERROR_IN_CALLBACK)
             fail_msg("call %u in a callback: %s", i, ferry_status_name(w.seen[i]));
-    }
     assert_int_equal(w.later, FERRY_ERROR_IN_CALLBACK);
     assert_int_equal(w.polled, FERRY_OK);
     expect_mirror(&mirror);

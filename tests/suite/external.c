@@ -28,7 +28,9 @@ static void test_order(void **state)
         model_fill(mirror.bytes, 100, i, "a", 1);
         OK(ferry_external_begin(
             fixture->device,
-            &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE}, 1, &work));
+            &(struct ferry_use){.buffer = mirror.buffer,
+                                .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE},
+            1, &work));
         OK(ferry_fill_buffer_async(mirror.buffer, 10, 3000 + i, "z", 1, NULL, NULL, NULL));
         wait_for(fixture->device, &work, i % 2);
         /* The work: here the CPU, which reads what came before and writes. */
@@ -108,8 +110,9 @@ static void test_ready_fails(void **state)
     struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
     release_failed(fixture->device, &held);
     struct ferry_external work = {0};
-    OK(ferry_external_begin(fixture->device, &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ},
-                            1, &work));
+    OK(ferry_external_begin(
+        fixture->device, &(struct ferry_use){.buffer = mirror.buffer, .access = FERRY_ACCESS_READ},
+        1, &work));
     IS(FERRY_ERROR_EXECUTION_FAILED, ferry_wait(fixture->device, work.ready, FERRY_FOREVER));
     OK(ferry_external_end(fixture->device, work.ticket, FERRY_ERROR_EXECUTION_FAILED));
     drop_mirror(&mirror);
@@ -125,8 +128,8 @@ static void test_several_buffers(void **state)
     ferry_ticket tickets[MANY];
     for (unsigned i = 0; i < MANY; i++) {
         mirrors[i] = make_mirror(fixture->device, 100 + i, FERRY_STORAGE_PRIVATE, 7 + i);
-        uses[i] =
-            (struct ferry_use){mirrors[i].buffer, i % 2 ? FERRY_ACCESS_READ : FERRY_ACCESS_WRITE};
+        uses[i] = (struct ferry_use){.buffer = mirrors[i].buffer,
+                                     .access = i % 2 ? FERRY_ACCESS_READ : FERRY_ACCESS_WRITE};
     }
     struct ferry_external work = {0};
     OK(ferry_external_begin(fixture->device, uses, MANY, &work));
@@ -218,20 +221,24 @@ static void test_bad_input(void **state)
     struct mirror mirror = make_mirror(fixture->device, 100, FERRY_STORAGE_PRIVATE, 11);
     struct mirror foreign = make_mirror(second, 100, FERRY_STORAGE_PRIVATE, 12);
     struct ferry_external out = {.ticket = 77};
-    struct ferry_use use = {mirror.buffer, FERRY_ACCESS_READ};
+    struct ferry_use use = {.buffer = mirror.buffer, .access = FERRY_ACCESS_READ};
     ferry_device *device = fixture->device;
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(NULL, &use, 1, &out));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(device, NULL, 1, &out));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(device, &use, 1, NULL));
     IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_external_begin(device, &(struct ferry_use){mirror.buffer, 0}, 1, &out));
-    IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_external_begin(device, &(struct ferry_use){mirror.buffer, 8}, 1, &out));
-    IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_external_begin(device, &(struct ferry_use){NULL, FERRY_ACCESS_READ}, 1, &out));
-    IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_external_begin(device, &(struct ferry_use){foreign.buffer, FERRY_ACCESS_READ}, 1,
+       ferry_external_begin(device, &(struct ferry_use){.buffer = mirror.buffer, .access = 0}, 1,
                             &out));
+    IS(FERRY_ERROR_INVALID_ARGUMENT,
+       ferry_external_begin(device, &(struct ferry_use){.buffer = mirror.buffer, .access = 8}, 1,
+                            &out));
+    IS(FERRY_ERROR_INVALID_ARGUMENT,
+       ferry_external_begin(
+           device, &(struct ferry_use){.buffer = NULL, .access = FERRY_ACCESS_READ}, 1, &out));
+    IS(FERRY_ERROR_INVALID_ARGUMENT,
+       ferry_external_begin(
+           device, &(struct ferry_use){.buffer = foreign.buffer, .access = FERRY_ACCESS_READ}, 1,
+           &out));
     assert_true(out.ticket == 77);
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_end(device, 0, FERRY_OK));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_end(NULL, 1, FERRY_OK));
@@ -273,8 +280,9 @@ static void test_ended_by_another_thread(void **state)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, end_from_thread, &ender), 0);
     struct ferry_external next = {0};
-    OK(ferry_external_begin(fixture->device, &(struct ferry_use){mirror.buffer, FERRY_ACCESS_READ},
-                            1, &next));
+    OK(ferry_external_begin(
+        fixture->device, &(struct ferry_use){.buffer = mirror.buffer, .access = FERRY_ACCESS_READ},
+        1, &next));
     OK(ferry_wait(fixture->device, next.ready, FERRY_FOREVER));
     release(fixture->device, &next);
     pthread_join(thread, NULL);
@@ -294,8 +302,9 @@ static void test_many(void **state)
     suite_skip_unless(suite->event_signal != NULL, "there are no events to signal");
     for (unsigned i = 0; i < MANY; i++) {
         buffers[i] = make_buffer(fixture->device, 64, FERRY_STORAGE_PRIVATE);
-        OK(ferry_external_begin(fixture->device,
-                                &(struct ferry_use){buffers[i], FERRY_ACCESS_WRITE}, 1, &works[i]));
+        OK(ferry_external_begin(
+            fixture->device,
+            &(struct ferry_use){.buffer = buffers[i], .access = FERRY_ACCESS_WRITE}, 1, &works[i]));
     }
     for (unsigned i = 0; i < MANY; i++)
         OK(ferry_external_end(fixture->device, works[i].ticket, FERRY_OK));

@@ -267,7 +267,8 @@ void require_hold(ferry_device *device)
 {
     struct ferry_external held = {0};
     ferry_buffer *buffer = make_buffer(device, 1, FERRY_STORAGE_PRIVATE);
-    OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1, &held));
+    OK(ferry_external_begin(
+        device, &(struct ferry_use){.buffer = buffer, .access = FERRY_ACCESS_WRITE}, 1, &held));
     OK(ferry_external_end(device, held.ticket, FERRY_ERROR_EXECUTION_FAILED));
     ferry_buffer_destroy(buffer);
     suite_skip_unless(held.signal.event == 0 || suite->event_signal != NULL,
@@ -277,7 +278,8 @@ void require_hold(ferry_device *device)
 struct ferry_external hold(ferry_device *device, ferry_buffer *buffer, unsigned access)
 {
     struct ferry_external held = {0};
-    OK(ferry_external_begin(device, &(struct ferry_use){buffer, access}, 1, &held));
+    OK(ferry_external_begin(device, &(struct ferry_use){.buffer = buffer, .access = access}, 1,
+                            &held));
     OK(ferry_wait(device, held.ready, FERRY_FOREVER));
     return held;
 }

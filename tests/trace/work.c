@@ -107,7 +107,8 @@ static void failures(ferry_device *device, unsigned char *bytes)
 {
     ferry_buffer *buffer = make(device, NULL);
     struct ferry_external work;
-    OK(ferry_external_begin(device, &(struct ferry_use){buffer, FERRY_ACCESS_WRITE}, 1, &work));
+    OK(ferry_external_begin(
+        device, &(struct ferry_use){.buffer = buffer, .access = FERRY_ACCESS_WRITE}, 1, &work));
     OK(ferry_external_end(device, work.ticket, FERRY_ERROR_IO));
     expect(ferry_wait(device, work.ticket, FERRY_FOREVER), FERRY_ERROR_IO, "external work");
     expect(ferry_copy_to_host(buffer, bytes, 100, 0), FERRY_ERROR_IO, "a read of what failed");

@@ -54,7 +54,7 @@ static int tear_down(void **state)
 static struct ferry_external begin(void)
 {
     struct ferry_external work;
-    const struct ferry_use use = {buffer, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
     assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
     return work;
 }
@@ -134,7 +134,7 @@ static void reads_behind_two_writes(void **state)
     static unsigned char bytes[N];
     assert_int_equal(ferry_buffer_create(device, &(struct ferry_buffer_params){.size = N}, &other),
                      FERRY_OK);
-    const struct ferry_use use = {other, FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = other, .access = FERRY_ACCESS_WRITE};
     struct ferry_external work = begin(), second;
     assert_int_equal(ferry_external_begin(device, &use, 1, &second), FERRY_OK);
     for (size_t i = 0; i < N; i++)

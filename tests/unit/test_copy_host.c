@@ -30,10 +30,9 @@ static void scribble(unsigned char *bytes, size_t size, unsigned seed)
 
 static bool is_all(const unsigned char *bytes, size_t size, unsigned char value)
 {
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         if (bytes[i] != value)
             return false;
-    }
     return true;
 }
 
@@ -76,10 +75,9 @@ static void copies_small(void **state)
 {
     (void)state;
     for (size_t s = 0; s < COUNT(sizes); s++) {
-        for (size_t d = 0; d < COUNT(offsets); d++) {
+        for (size_t d = 0; d < COUNT(offsets); d++)
             for (size_t o = 0; o < COUNT(offsets); o++)
                 assert_true(copy_is_right(sizes[s], offsets[d], offsets[o], (unsigned)(s + d + o)));
-        }
     }
 }
 

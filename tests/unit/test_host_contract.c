@@ -79,9 +79,8 @@ static void test_fail_every(void **state)
             enum ferry_status status =
                 driver->memory_alloc(world.state, FERRY__USE_PRIVATE, 64, NULL, &memory, world.why);
             failed[round][i] = status == FERRY_OK ? '.' : 'x';
-            if (status == FERRY_OK) {
+            if (status == FERRY_OK)
                 driver->memory_free(world.state, &memory);
-            }
         }
         close_world(&world);
     }
@@ -139,12 +138,10 @@ static void test_loss(void **state)
     assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &records[2]), FERRY_OK);
     assert_int_equal(submit(&world, 1, &command, 1, &never, 1, &records[3]), FERRY_OK);
     driver->event_signal(world.state, gate.event, 1);
-    while (driver->status(world.state) == FERRY_OK) {
+    while (driver->status(world.state) == FERRY_OK)
         driver->wait_any(world.state, &never, 1, FERRY_FOREVER);
-    }
-    for (int i = 1; i < 4; i++) {
+    for (int i = 1; i < 4; i++)
         assert_int_equal(records[i].status, FERRY_ERROR_DEVICE_LOST);
-    }
     assert_int_equal(driver->completed(world.state, world.limits.queues[0].event), 3);
     assert_int_equal(driver->completed(world.state, world.limits.queues[1].event), 1);
     driver->wait_any(world.state, &never, 1, FERRY_FOREVER);
@@ -173,9 +170,8 @@ static void test_loss_in_a_copy(void **state)
     assert_true(record.status == FERRY_ERROR_DEVICE_LOST || record.status == FERRY_OK);
     memset(memory.host, 0, size); /* a race, if the thread were still at it */
     driver->memory_free(world.state, &memory);
-    while (driver->status(world.state) == FERRY_OK) {
+    while (driver->status(world.state) == FERRY_OK)
         driver->wait_any(world.state, NULL, 0, FERRY_FOREVER);
-    }
     close_world(&world);
 }
 
@@ -187,9 +183,8 @@ static void breaks(struct world *world, const struct ferry__command *commands, s
     logged[0] = 0;
     struct ferry__record record = run(world, commands, count);
     assert_int_equal(record.status, FERRY_ERROR_INTERNAL);
-    if (!strstr(record.why, words)) {
+    if (!strstr(record.why, words))
         fail_msg("expected \"%s\", got \"%s\"", words, record.why);
-    }
     assert_memory_equal(logged, "host driver: contract: ", 23);
     assert_non_null(strstr(logged, record.why));
     logged[0] = 0;
@@ -227,9 +222,8 @@ static void test_broken_commands(void **state)
         {(struct ferry__command){.engine = FERRY__ENGINE_KERNEL, .dst = &a, .src = &b, .size = 4},
          "a kernel on a queue"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         breaks(&world, &rows[i].command, 1, rows[i].words);
-    }
     struct ferry__memory wrong = a;
     wrong.size = 8192;
     struct ferry__command command = fill(&wrong, 4096, 8, 4);
@@ -263,11 +257,10 @@ static void test_missing_barriers(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct ferry__command commands[3];
         memcpy(commands, rows[i].commands, sizeof commands);
-        if (rows[i].good) {
+        if (rows[i].good)
             assert_int_equal(run(&world, commands, 3).status, FERRY_OK);
-        } else {
+        else
             breaks(&world, commands, 3, "without a barrier");
-        }
         commands[1].barrier = true;
         commands[2].barrier = true;
         assert_int_equal(run(&world, commands, 3).status, FERRY_OK);
@@ -367,17 +360,15 @@ static void *submit_many(void *arg)
             .value = world->values[worker->queue] + 1,
             .record = &records[i],
         };
-        while (driver->submit(world->state, &info, why) != FERRY_OK) {
+        while (driver->submit(world->state, &info, why) != FERRY_OK)
             worker->failed++;
-        }
         world->values[worker->queue]++;
     }
     wait_for(world, point_of(world, worker->queue));
     for (int i = 0; i < ROUNDS; i++) {
         worker->failed += records[i].status == FERRY_ERROR_EXECUTION_FAILED;
-        if (records[i].status == FERRY_OK && worker->memory.host[4 * i] != i) {
+        if (records[i].status == FERRY_OK && worker->memory.host[4 * i] != i)
             worker->failed = UINT32_MAX / 2;
-        }
     }
     return NULL;
 }
@@ -399,9 +390,8 @@ static void test_queues_at_once(void **state)
             workers[i].memory = alloc(&world, FERRY__USE_SHARED, 4 * ROUNDS);
         }
         ferry__host_set(world.state, "fail_every", every);
-        for (unsigned i = 0; i < WORKERS; i++) {
+        for (unsigned i = 0; i < WORKERS; i++)
             assert_int_equal(pthread_create(&threads[i], NULL, submit_many, &workers[i]), 0);
-        }
         for (unsigned i = 0; i < WORKERS; i++) {
             pthread_join(threads[i], NULL);
             assert_true(workers[i].failed <= (every ? 10 * ROUNDS : 0));

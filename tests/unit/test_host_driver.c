@@ -6,9 +6,8 @@
 
 static void number_bytes(unsigned char *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         bytes[i] = (unsigned char)(i * 31 + i / 251 + 1);
-    }
 }
 
 static const uint64_t sizes[] = {1, 3, 4, 5, 31, 33, 4095, 4096, 4097, 65537, 3 << 20};
@@ -95,9 +94,8 @@ static void test_fill(void **state)
             command.engine = 16 % pattern ? FERRY__ENGINE_KERNEL : FERRY__ENGINE_COPY;
             memset(dst.host, 0xEE, ROOM);
             memset(want, 0xEE, ROOM);
-            for (uint64_t i = 0; i < sizes[s]; i++) {
+            for (uint64_t i = 0; i < sizes[s]; i++)
                 want[to + i] = command.pattern[i % pattern];
-            }
             assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
             assert_memory_equal(dst.host, want, ROOM);
         }
@@ -294,9 +292,8 @@ static void test_bad_knobs(void **state)
         setenv("FERRY_HOST", bad[i][0], 1);
         assert_int_equal(driver->open(&(struct ferry__open_params){0}, &device, &limits, why),
                          FERRY_ERROR_INVALID_ARGUMENT);
-        if (!strstr(why, bad[i][1])) {
+        if (!strstr(why, bad[i][1]))
             fail_msg("\"%s\" says: %s", bad[i][0], why);
-        }
         assert_null(device);
     }
     unsetenv("FERRY_HOST");

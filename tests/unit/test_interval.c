@@ -120,6 +120,78 @@ static void ends_of_the_range(void **state)
     assert_null(tree.root);
 }
 
+/* --- overlapping intervals, and stamps ----------------------------------------------------------- */
+
+struct bag {
+    struct ferry__intervals tree;
+    struct ferry__interval nodes[UNIVERSE];
+    bool in[UNIVERSE];
+};
+
+static bool has(const struct bag *bag, uint64_t begin, uint64_t end)
+{
+    for (size_t i = 0; i < UNIVERSE; i++)
+        if (bag->in[i] && bag->nodes[i].begin == begin && bag->nodes[i].end == end)
+            return true;
+    return false;
+}
+
+static void check_meeting(struct bag *bag, struct ferry__meeting meeting)
+{
+    size_t expected = 0, seen = 0;
+    for (size_t i = 0; i < UNIVERSE; i++)
+        expected += bag->in[i] && bag->nodes[i].begin < meeting.end &&
+                    bag->nodes[i].end > meeting.begin && bag->nodes[i].stamp > meeting.newer;
+    const struct ferry__interval *last = NULL;
+    for (struct ferry__interval *node = ferry__meeting_first(&meeting, &bag->tree); node;
+         last = node, node = ferry__meeting_next(&meeting, node), seen++) {
+        assert_true(node->begin < meeting.end && node->end > meeting.begin);
+        assert_true(node->stamp > meeting.newer);
+        assert_true(!last || last->begin < node->begin ||
+                    (last->begin == node->begin && last->end < node->end));
+    }
+    assert_int_equal(seen, expected);
+}
+
+static void change(struct bag *bag, size_t i, uint64_t *seed, uint64_t stamp)
+{
+    struct ferry__interval *node = &bag->nodes[i];
+    if (bag->in[i] && random_next(seed) % 3 == 0) {
+        node->stamp = stamp;
+        ferry__interval_changed(node);
+    } else if (bag->in[i]) {
+        assert_ptr_equal(ferry__interval_equal(&bag->tree, node->begin, node->end), node);
+        ferry__interval_remove(&bag->tree, node);
+        bag->in[i] = false;
+        assert_null(ferry__interval_equal(&bag->tree, node->begin, node->end));
+    } else {
+        const uint64_t begin = random_next(seed) % UNIVERSE;
+        const uint64_t end = begin + 1 + random_next(seed) % (UNIVERSE - begin);
+        if (has(bag, begin, end))
+            return;
+        *node = (struct ferry__interval){.begin = begin, .end = end, .stamp = stamp};
+        ferry__interval_insert(&bag->tree, node);
+        bag->in[i] = true;
+    }
+}
+
+static void meetings_follow_the_model(void **state)
+{
+    (void)state;
+    struct bag bag = {0};
+    uint64_t seed = 99;
+    for (uint64_t stamp = 1; stamp < 20000; stamp++) {
+        change(&bag, random_next(&seed) % UNIVERSE, &seed, stamp);
+        const uint64_t begin = random_next(&seed) % UNIVERSE;
+        check_meeting(&bag, (struct ferry__meeting){
+                                .begin = begin,
+                                .end = begin + 1 + random_next(&seed) % (UNIVERSE - begin),
+                                .newer = random_next(&seed) % 2
+                                             ? (stamp > 100 ? stamp - random_next(&seed) % 100 : 1)
+                                             : 0});
+    }
+}
+
 /* --- sets of bytes ------------------------------------------------------------------------------ */
 
 static void check_set(const struct ferry__intervals *set, const bool *in)
@@ -217,9 +289,13 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tree_follows_the_model), cmocka_unit_test(shallow_in_every_order),
-        cmocka_unit_test(ends_of_the_range),      cmocka_unit_test(sets_follow_the_model),
-        cmocka_unit_test(every_small_set),        cmocka_unit_test(no_memory),
+        cmocka_unit_test(tree_follows_the_model),
+        cmocka_unit_test(shallow_in_every_order),
+        cmocka_unit_test(ends_of_the_range),
+        cmocka_unit_test(meetings_follow_the_model),
+        cmocka_unit_test(sets_follow_the_model),
+        cmocka_unit_test(every_small_set),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests_name("interval", tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static int tear_down(void **state)
 
 static void hold(ferry_buffer *which)
 {
-    const struct ferry_use use = {which, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = which, .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
     assert_int_equal(ferry_external_begin(ferry_buffer_device(which), &use, 1, &work), FERRY_OK);
 }
 

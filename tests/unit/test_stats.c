@@ -31,10 +31,9 @@ static int tear_down(void **state)
 static bool all_zero(const void *memory, size_t size)
 {
     const unsigned char *bytes = memory;
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         if (bytes[i] != 0)
             return false;
-    }
     return true;
 }
 
@@ -44,10 +43,9 @@ static void counts_land_where_they_belong(void **state)
     memset(&stats, 0xA5, sizeof stats);
     ferry__metrics_read(&metrics, &stats);
     assert_true(all_zero(&stats, sizeof stats));
-    for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++) {
+    for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++)
         for (unsigned p = 0; p < FERRY_PATH_COUNT; p++)
             ferry__count(&metrics, (enum ferry_operation)o, (enum ferry_path)p, 100 * o + p + 1);
-    }
     ferry__metrics_read(&metrics, &stats);
     for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++) {
         for (unsigned p = 0; p < FERRY_PATH_COUNT; p++) {

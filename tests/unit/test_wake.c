@@ -77,7 +77,8 @@ static int tear_down(void **state)
 static struct ferry_external begin(ferry_buffer *buffer)
 {
     struct ferry_external work;
-    const struct ferry_use use = {buffer, FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = buffer,
+                                  .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
     assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
     return work;
 }

@@ -75,7 +75,7 @@ static int tear_down(void **state)
 static struct ferry_external begin(void)
 {
     struct ferry_external work;
-    const struct ferry_use use = {buffer, FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE};
     assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
     return work;
 }
@@ -187,11 +187,11 @@ static void many_uses(void **state)
             FERRY_OK);
         for (size_t again = 0; again < 3; again++)
             uses[(i * 7 + again * 1000) % (3 * USES)] =
-                (struct ferry_use){buffers[i], 1 + again % 2};
+                (struct ferry_use){.buffer = buffers[i], .access = 1 + again % 2};
     }
     for (size_t i = 0; i < 3 * USES; i++)
         if (!uses[i].buffer)
-            uses[i] = (struct ferry_use){buffers[i % USES], FERRY_ACCESS_READ};
+            uses[i] = (struct ferry_use){.buffer = buffers[i % USES], .access = FERRY_ACCESS_READ};
     assert_int_equal(ferry_external_begin(device, uses, 3 * USES, &work), FERRY_OK);
     for (size_t i = 0; i < USES; i++) {
         assert_int_equal(ferry_buffer_wait(buffers[i], 0), FERRY_ERROR_TIMEOUT);

@@ -1,0 +1,384 @@
+/* The order by bytes against an oracle that keeps the last writer and the readers since of each byte:
+ * no operation that must be followed is missing, none is named that shares no byte, and joints change
+ * neither. */
+#include "internal.h"
+#include "order.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BYTES = 40, LIVE = 60, RANGES = 3 }; /* LIVE: bits of a mask */
+
+static uint64_t random_next(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+struct node {
+    struct ferry__op op; /* only its ticket counts */
+    struct ferry__range ranges[RANGES];
+    struct ferry__write_piece spares[RANGES];
+    size_t count;
+    bool live, joint;
+    uint64_t after; /* all that are before it, as slots; the joints between them not */
+};
+
+struct world {
+    struct ferry__order order;
+    struct node nodes[LIVE];
+    uint64_t ticket, seed;
+    /* The oracle's; joints are unknown to it. */
+    uint64_t writer[BYTES]; /* a bit, or 0 */
+    uint64_t readers[BYTES];
+    /* What the order said of the operation that is entering. */
+    uint64_t said, closure;
+    size_t joints_made, asked;
+};
+
+static struct node *node_of(struct ferry__op *op)
+{
+    return (struct node *)op;
+}
+
+static size_t slot_of(const struct world *world, const struct node *node)
+{
+    return (size_t)(node - world->nodes);
+}
+
+/* Joints stand for what they follow: they are looked through. */
+static void note(void *arg, struct ferry__op *from)
+{
+    struct world *world = arg;
+    const struct node *node = node_of(from);
+    world->asked++;
+    assert_true(node->live);
+    if (node->joint) {
+        world->said |= node->after;
+        world->closure |= node->after;
+    } else {
+        world->said |= UINT64_C(1) << slot_of(world, node);
+        world->closure |= node->after | UINT64_C(1) << slot_of(world, node);
+    }
+}
+
+static size_t free_slot(const struct world *world)
+{
+    size_t slot = 0;
+    while (slot < LIVE && world->nodes[slot].live)
+        slot++;
+    return slot;
+}
+
+/* Leaves out what is done. */
+static uint64_t live_mask(const struct world *world)
+{
+    uint64_t mask = 0;
+    for (size_t i = 0; i < LIVE; i++)
+        if (world->nodes[i].live)
+            mask |= UINT64_C(1) << i;
+    return mask;
+}
+
+/* All in flight that share a byte of which one writes it, and those of them that are not hidden by a
+ * later write. */
+static void ask_oracle(const struct world *world, const struct ferry__range *range, uint64_t *must,
+                       uint64_t *may)
+{
+    const bool write = range->kind == FERRY__RANGE_WRITE;
+    for (uint64_t i = range->begin; i < range->end; i++)
+        *must |= world->writer[i] | (write ? world->readers[i] : 0);
+    for (size_t i = 0; i < LIVE; i++) {
+        const struct node *node = &world->nodes[i];
+        if (!node->live || node->joint)
+            continue;
+        for (size_t r = 0; r < node->count; r++)
+            if (node->ranges[r].begin < range->end && range->begin < node->ranges[r].end &&
+                (write || node->ranges[r].kind == FERRY__RANGE_WRITE))
+                *may |= UINT64_C(1) << i;
+    }
+}
+
+static void tell_oracle(struct world *world, const struct node *node)
+{
+    const uint64_t bit = UINT64_C(1) << slot_of(world, node);
+    for (size_t r = 0; r < node->count; r++)
+        for (uint64_t i = node->ranges[r].begin; i < node->ranges[r].end; i++)
+            if (node->ranges[r].kind == FERRY__RANGE_READ)
+                world->readers[i] |= bit;
+    for (size_t r = 0; r < node->count; r++)
+        for (uint64_t i = node->ranges[r].begin; i < node->ranges[r].end; i++) {
+            if (node->ranges[r].kind == FERRY__RANGE_WRITE) {
+                world->writer[i] = bit;
+                world->readers[i] = 0;
+            }
+        }
+}
+
+/* A joint of all readers in a crowd, as a write does it that would follow them all. */
+static void join_crowds(struct world *world, const struct ferry__range *range, size_t most)
+{
+    struct ferry__read_group *group;
+    while (range->kind == FERRY__RANGE_WRITE &&
+           (group = ferry__order_crowd(&world->order, range->begin, range->end, most))) {
+        const size_t slot = free_slot(world);
+        if (slot == LIVE)
+            return;
+        struct node *joint = &world->nodes[slot];
+        *joint = (struct node){.live = true, .joint = true, .count = 1};
+        for (struct ferry__range *reader = group->first; reader; reader = reader->read.next) {
+            const struct node *member = node_of(reader->op);
+            joint->after |=
+                member->after | (member->joint ? 0 : UINT64_C(1) << slot_of(world, member));
+        }
+        joint->op.ticket = group->interval.stamp;
+        joint->ranges[0] = (struct ferry__range){.op = &joint->op,
+                                                 .order = &world->order,
+                                                 .begin = group->interval.begin,
+                                                 .end = group->interval.end,
+                                                 .kind = FERRY__RANGE_READ};
+        ferry__order_join_reads(group, &joint->ranges[0]);
+        world->joints_made++;
+    }
+}
+
+static void join_writes(struct world *world, struct node *node, size_t most)
+{
+    const size_t slot = free_slot(world);
+    if (node->count != 1 || node->ranges[0].kind != FERRY__RANGE_READ || slot == LIVE ||
+        (size_t)__builtin_popcountll(world->said) <= most)
+        return;
+    struct node *joint = &world->nodes[slot];
+    *joint = (struct node){.live = true, .joint = true, .count = 1, .after = world->closure};
+    joint->op.ticket = node->op.ticket;
+    joint->ranges[0] = (struct ferry__range){.op = &joint->op, .kind = FERRY__RANGE_AFTER};
+    ferry__order_join_writes(&node->ranges[0], &joint->ranges[0]);
+    world->joints_made++;
+}
+
+static bool meets_own(const struct node *node, const struct ferry__range *range)
+{
+    for (size_t r = 0; r < node->count; r++)
+        if (node->ranges[r].begin < range->end && range->begin < node->ranges[r].end &&
+            node->ranges[r].kind == range->kind)
+            return true;
+    return false;
+}
+
+static struct ferry__range random_range(struct world *world, uint64_t longest)
+{
+    const uint64_t begin = random_next(&world->seed) % BYTES;
+    const uint64_t size = 1 + random_next(&world->seed) % longest;
+    return (struct ferry__range){.order = &world->order,
+                                 .begin = begin,
+                                 .end = begin + size < BYTES ? begin + size : BYTES,
+                                 .kind = random_next(&world->seed) % 2 ? FERRY__RANGE_READ
+                                                                       : FERRY__RANGE_WRITE};
+}
+
+struct shape {
+    uint64_t longest, most_ranges;
+    size_t crowd; /* more than this many are joined */
+    bool repeat;  /* the same few ranges again and again */
+};
+
+static void enter(struct world *world, const struct shape *shape)
+{
+    struct node made = {.live = true};
+    const size_t wanted = 1 + random_next(&world->seed) % shape->most_ranges;
+    for (size_t i = 0; i < wanted; i++) {
+        struct ferry__range range = random_range(world, shape->longest);
+        if (shape->repeat) {
+            range.begin -= range.begin % (BYTES / 2);
+            range.end = range.begin + BYTES / 2;
+        }
+        if (!meets_own(&made, &range)) /* an operation's ranges of one kind are disjoint */
+            made.ranges[made.count++] = range;
+    }
+    world->said = world->closure = 0;
+    uint64_t must = 0, may = 0;
+    for (size_t r = 0; r < made.count; r++) {
+        const struct ferry__range *range = &made.ranges[r];
+        const bool write = range->kind == FERRY__RANGE_WRITE;
+        join_crowds(world, range, shape->crowd);
+        ask_oracle(world, range, &must, &may);
+        const size_t asked = world->asked;
+        const uint64_t said = world->said;
+        ferry__order_ask(&world->order, write, range->begin, range->end, note, world);
+        const bool busy = ferry__order_busy(&world->order, write, range->begin, range->end);
+        assert_true(world->asked != asked || !busy);
+        assert_true(busy || world->said == said); /* a joint may outlive what it stands for */
+    }
+    must &= live_mask(world);
+    /* None is missing, and each shares a byte, or is before one that does. */
+    assert_int_equal(must & ~world->closure, 0);
+    uint64_t allowed = may;
+    for (size_t i = 0; i < LIVE; i++)
+        if (may >> i & 1)
+            allowed |= world->nodes[i].after;
+    assert_int_equal(world->said & ~allowed, 0);
+
+    const size_t slot = free_slot(world);
+    if (slot == LIVE)
+        return;
+    struct node *node = &world->nodes[slot];
+    *node = made;
+    node->op.ticket = ++world->ticket;
+    node->after = world->closure;
+    for (size_t r = 0; r < node->count; r++) {
+        struct ferry__range *range = &node->ranges[r];
+        range->op = &node->op;
+        /* Without need there is no spare: a use of it would crash. */
+        if (range->kind == FERRY__RANGE_WRITE &&
+            ferry__order_splits(&world->order, range->begin, range->end))
+            range->write.spare = &node->spares[r];
+        ferry__order_enter(range);
+    }
+    tell_oracle(world, node);
+    join_writes(world, node, shape->crowd);
+}
+
+/* Ends one that has nothing live before it. */
+static void end(struct world *world)
+{
+    const size_t from = random_next(&world->seed) % LIVE;
+    for (size_t i = 0; i < LIVE; i++) {
+        struct node *node = &world->nodes[(from + i) % LIVE];
+        if (!node->live || node->after)
+            continue;
+        for (size_t r = 0; r < node->count; r++)
+            ferry__order_leave(&node->ranges[r]);
+        const uint64_t bit = UINT64_C(1) << slot_of(world, node);
+        node->live = false;
+        for (size_t at = 0; at < BYTES; at++) {
+            world->writer[at] &= ~bit;
+            world->readers[at] &= ~bit;
+        }
+        for (size_t other = 0; other < LIVE; other++)
+            world->nodes[other].after &= ~bit;
+        memset(node, 0x55, sizeof *node); /* whoever still looks at it is seen */
+        *node = (struct node){.live = false};
+        return;
+    }
+}
+
+static size_t run_shape(const struct shape *shape, uint64_t seed)
+{
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    world->seed = seed;
+    for (int step = 0; step < 20000; step++) {
+        /* Long runs of entering, then of ending. */
+        const bool entering = (step / 50) % 3 != 2 && free_slot(world) + 4 < LIVE;
+        if (entering)
+            enter(world, shape);
+        else
+            end(world);
+    }
+    for (size_t i = 0; i < 2 * LIVE; i++)
+        end(world);
+    assert_int_equal(live_mask(world), 0);
+    assert_null(world->order.writes.root);
+    assert_null(world->order.reads.root);
+    const size_t joints = world->joints_made;
+    free(world);
+    return joints;
+}
+
+static void follows_the_oracle(void **state)
+{
+    (void)state;
+    static const struct shape shapes[] = {
+        {.longest = 1, .most_ranges = 1, .crowd = LIVE},
+        {.longest = 8, .most_ranges = 1, .crowd = LIVE},
+        {.longest = BYTES, .most_ranges = 1, .crowd = LIVE},
+        {.longest = 6, .most_ranges = 3, .crowd = LIVE},
+        {.longest = BYTES, .most_ranges = 3, .crowd = LIVE},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (uint64_t seed = 1; seed <= 5; seed++)
+            (void)run_shape(&shapes[i], seed * 104729 + i);
+}
+
+static void joints_change_nothing(void **state)
+{
+    (void)state;
+    static const struct shape shapes[] = {
+        {.longest = 3, .most_ranges = 1, .crowd = 1},
+        {.longest = BYTES, .most_ranges = 1, .crowd = 1},
+        {.longest = BYTES, .most_ranges = 2, .crowd = 2},
+        {.longest = 4, .most_ranges = 1, .crowd = 2, .repeat = true},
+        {.longest = 4, .most_ranges = 2, .crowd = 4, .repeat = true},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (uint64_t seed = 1; seed <= 5; seed++)
+            assert_true(run_shape(&shapes[i], seed * 7919 + i) > 0);
+}
+
+/* --- cost: what is asked and answered, not time --------------------------------------------------- */
+
+static void count_one(void *arg, struct ferry__op *from)
+{
+    (void)from;
+    ++*(size_t *)arg;
+}
+
+/* A read of all behind many writes, again and again: the first asks for all, the others for one. */
+static void later_readers_share_a_joint(void **state)
+{
+    (void)state;
+    enum { WRITES = 1000 };
+    struct ferry__order order = {0};
+    struct node *nodes = calloc(WRITES + 4, sizeof *nodes);
+    assert_non_null(nodes);
+    for (size_t i = 0; i < WRITES; i++) {
+        nodes[i].op.ticket = i + 1;
+        nodes[i].ranges[0] = (struct ferry__range){.op = &nodes[i].op,
+                                                   .order = &order,
+                                                   .begin = 2 * i,
+                                                   .end = 2 * i + 1,
+                                                   .kind = FERRY__RANGE_WRITE};
+        ferry__order_enter(&nodes[i].ranges[0]);
+    }
+    size_t asked = 0;
+    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    assert_int_equal(asked, WRITES);
+    struct node *reader = &nodes[WRITES], *joint = &nodes[WRITES + 1], *late = &nodes[WRITES + 2];
+    reader->op.ticket = joint->op.ticket = WRITES + 1;
+    reader->ranges[0] = (struct ferry__range){
+        .op = &reader->op, .order = &order, .end = 2 * WRITES, .kind = FERRY__RANGE_READ};
+    ferry__order_enter(&reader->ranges[0]);
+    joint->ranges[0] = (struct ferry__range){.op = &joint->op, .kind = FERRY__RANGE_AFTER};
+    ferry__order_join_writes(&reader->ranges[0], &joint->ranges[0]);
+    asked = 0;
+    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    assert_int_equal(asked, 1);
+    /* A write in between is asked for besides. */
+    late->op.ticket = WRITES + 2;
+    late->ranges[0] = (struct ferry__range){
+        .op = &late->op, .order = &order, .begin = 7, .end = 9, .kind = FERRY__RANGE_WRITE};
+    ferry__order_enter(&late->ranges[0]);
+    asked = 0;
+    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    assert_int_equal(asked, 2);
+    ferry__order_leave(&joint->ranges[0]);
+    asked = 0;
+    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    assert_int_equal(asked, WRITES + 1 - 1); /* the late one took the byte of the fifth */
+    free(nodes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(follows_the_oracle),
+        cmocka_unit_test(joints_change_nothing),
+        cmocka_unit_test(later_readers_share_a_joint),
+    };
+    return cmocka_run_group_tests_name("order", tests, NULL, NULL);
+}
