@@ -151,8 +151,12 @@ static void it_ends_with_what_becomes_of_work(void **state)
 static void *lose(void *arg)
 {
     (void)arg;
-    while (!device->waiters)
+    for (bool there = false; !there;) {
+        pthread_mutex_lock(&device->lock);
+        there = device->waiters > 0;
+        pthread_mutex_unlock(&device->lock);
         usleep(100);
+    }
     ferry__host_lose(device->state);
     return NULL;
 }
