@@ -143,8 +143,9 @@ ferry_triton_gather(ferry_device *device, struct TRITONBACKEND_Request *const *r
 
 /*
  * Likewise, and waits until the bytes are there, on the calling thread: for batches that are over
- * before another thread would wake. The copies' failure is the call's. In a callback of Ferry's it
- * fails, with nothing under way.
+ * before another thread would wake. What the CPU copies is copied part by part; what is submitted is
+ * one submission, but for the first of its kind on a device, which tells the two apart. The copies'
+ * failure is the call's. In a callback of Ferry's it fails, with nothing under way.
  */
 FERRY_CHECK struct TRITONSERVER_Error *
 ferry_triton_gather_wait(ferry_device *device, struct TRITONBACKEND_Request *const *requests,

@@ -223,8 +223,8 @@ static void point_output(struct slot *slot, size_t k)
         if (slot->errors[i])
             continue;
         part->size = span->size;
-        part->offset = span->buffer && span->buffer == slot->in.buffer ? span->offset
-                                                                       : slot->inputs[k].offset;
+        part->offset =
+            span->buffer && span->buffer == slot->in.buffer ? span->offset : slot->inputs[k].offset;
         if (!is_input)
             continue;
         part->offset = span->offset;
