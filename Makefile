@@ -3,6 +3,7 @@
 # make test       builds and runs all tests: optimised, then under the sanitizers
 # make bench      measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
 # make docs       makes a reference of the headers
+# make wheel      packs the Python module with a library inside in dist/
 # make package    makes the Debian packages in dist/
 # make install    installs what `make` built (PREFIX=/usr/local, DESTDIR=)
 # make uninstall  removes what the last `make install` wrote
@@ -54,6 +55,10 @@ docs:
 	scripts/setup.sh docs
 	cmake --preset release && cmake --build --preset release --target ferry_reference
 
+wheel:
+	scripts/setup.sh wheel
+	scripts/wheel.sh dist
+
 package:
 	scripts/setup.sh build
 	scripts/package.sh build/deb dist
@@ -76,4 +81,4 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: all run bench test docs package install uninstall macos-cross check format clean
+.PHONY: all run bench test docs wheel package install uninstall macos-cross check format clean

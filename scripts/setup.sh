@@ -8,6 +8,7 @@
 #   test    build, and all that the tests need; also the default
 #   bench   build, and what the benchmark draws with and measures Ferry beside
 #   docs    build, and what makes the manual pages and the site
+#   wheel   build, and what packs the Python module
 set -eu
 
 # CONTRIBUTING.md says what each is for, and why this one; test_docs holds the two together.
@@ -15,15 +16,18 @@ debian_build="gcc libc6-dev make cmake pkg-config libvulkan-dev liburing-dev"
 debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
     vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang lld valgrind
-    libdlpack-dev dpkg-dev file python3-numpy python3-pytest groff-base doxygen zsh"
+    libdlpack-dev dpkg-dev file python3-numpy python3-pytest python3-pip
+    python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh"
 debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
 debian_docs="doxygen groff-base python3"
+debian_wheel="binutils python3 python3-pip python3-setuptools python3-wheel"
 
 homebrew_build="cmake pkgconf"
 homebrew_run="tesseract"
 homebrew_test="cmocka tesseract groff doxygen numpy pytest"
 homebrew_bench="gnuplot"
 homebrew_docs="doxygen groff"
+homebrew_wheel="python-setuptools"
 
 # Without these nothing can be built: where the rest cannot be installed, building goes on.
 needed_tools="cc make cmake pkg-config"
@@ -56,7 +60,7 @@ could_not() {
         command -v "$tool" >/dev/null || lacking="$lacking $tool"
     done
     case " $purposes " in
-    *" test "* | *" bench "* | *" docs "*) ;;
+    *" test "* | *" bench "* | *" docs "* | *" wheel "*) ;;
     *)
         if [ -z "$lacking" ]; then
             echo "setup: going on without" >&2
@@ -114,9 +118,9 @@ setup_other() {
 purposes=${*:-test}
 for purpose in $purposes; do
     case $purpose in
-    build | run | test | bench | docs) ;;
+    build | run | test | bench | docs | wheel) ;;
     *)
-        echo "setup: unknown purpose \"$purpose\": build, run, test, bench or docs" >&2
+        echo "setup: unknown purpose \"$purpose\": build, run, test, bench, docs or wheel" >&2
         exit 2
         ;;
     esac

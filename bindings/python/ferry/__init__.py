@@ -16,7 +16,15 @@ system finds libraries. Its header, ferry/ferry.h, is the manual for what operat
 """
 
 from ._library import Error, Status
+from ._model import Model, Tensor, load_model
 from ._objects import Batch, Buffer, Device, DeviceInfo, devices
 from ._tickets import Ticket
 
-__all__ = ["Batch", "Buffer", "Device", "DeviceInfo", "Error", "Status", "Ticket", "devices"]
+__version__ = "0.1.0"
+__all__ = ["Batch", "Buffer", "Device", "DeviceInfo", "Error", "Model", "Status", "Tensor", "Ticket",
+           "devices", "load_model"]
+
+# Tracebacks, help() and pickles name them as users do.
+for _name in __all__:
+    globals()[_name].__module__ = __name__
+del _name

@@ -3,15 +3,16 @@
 import ctypes
 
 from ._library import check, lib
+from ._words import dtype_name
 
 _c = ctypes
 _CPU, _METAL = 1, 8
 # Types by the names that NumPy and others give them: (code, bits).
-_TYPES = {"bool": (6, 8), "bfloat16": (4, 16)}
-_TYPES.update({f"int{bits}": (0, bits) for bits in (8, 16, 32, 64)})
-_TYPES.update({f"uint{bits}": (1, bits) for bits in (8, 16, 32, 64)})
-_TYPES.update({f"float{bits}": (2, bits) for bits in (16, 32, 64)})
-_TYPES.update({f"complex{bits}": (5, bits) for bits in (64, 128)})
+TYPES = {"bool": (6, 8), "bfloat16": (4, 16)}
+TYPES.update({f"int{bits}": (0, bits) for bits in (8, 16, 32, 64)})
+TYPES.update({f"uint{bits}": (1, bits) for bits in (8, 16, 32, 64)})
+TYPES.update({f"float{bits}": (2, bits) for bits in (16, 32, 64)})
+TYPES.update({f"complex{bits}": (5, bits) for bits in (64, 128)})
 
 
 class _Type(_c.Structure):
@@ -55,9 +56,32 @@ def _delete(name, managed):
     _DELETER(deleter)(managed)
 
 
+# A consumer that raises drops its capsule with its exception pending, and no call of Python's may be
+# made then, but one that takes the exception away, with arguments that are there already. (It is lost
+# for that: Python says SystemError. What matters is that the memory is given back.)
+_fetch = _c.PyDLL(None).PyErr_Fetch
+_fetch.restype = None
+_drop = _c.PyDLL(None).Py_DecRef
+_drop.restype, _drop.argtypes = None, [_c.c_void_p]
+_places = {}  # by a capsule's address: where to put its exception
+
+
+def _new_capsule(managed, name):
+    cells = tuple(_c.c_void_p() for _ in range(3))
+    capsule = _api.PyCapsule_New(managed, name, _destroy)
+    _places[id(capsule)] = (cells, *map(_c.pointer, cells))
+    return capsule
+
+
 @_DESTRUCTOR
 def _destroy(capsule):
-    """A capsule that nobody consumed."""
+    """A capsule that nobody consumed, or that was."""
+    place = _places[capsule]
+    _fetch(place[1], place[2], place[3])
+    del _places[capsule]
+    for cell in place[0]:
+        if cell.value:
+            _drop(cell)
     for name in (_PLAIN, _VERSIONED):
         if _is_valid(capsule, name):
             _delete(name, _pointer(capsule, name))
@@ -73,9 +97,10 @@ class View:
     a consumer holds it, whatever becomes of the buffer."""
 
     def __init__(self, buffer, dtype, shape, offset):
-        if str(dtype) not in _TYPES:
-            raise ValueError(f"dtype is one of {', '.join(sorted(_TYPES))}, not {dtype}")
-        self._buffer, self._offset, self._type = buffer, offset, _TYPES[str(dtype)]
+        name = dtype_name(dtype)
+        if name not in TYPES:
+            raise ValueError(f"dtype is one of {', '.join(sorted(TYPES))}, not {name}")
+        self._buffer, self._offset, self._type = buffer, offset, TYPES[name]
         if shape is None:
             shape = (max(0, buffer.size - offset) // (self._type[1] // 8),)
         self._shape = tuple(shape)
@@ -97,7 +122,7 @@ class View:
         managed = _c.c_void_p()
         with self._buffer._handle.use() as handle:
             check(_export[name](handle, _c.byref(view), _c.byref(managed)))
-        return _api.PyCapsule_New(managed, name, _destroy)
+        return _new_capsule(managed, name)
 
 
 def take(device_handle, tensor, shared):

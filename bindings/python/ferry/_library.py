@@ -5,6 +5,7 @@ import ctypes.util
 import enum
 import os
 import sys
+import typing
 
 VERSION = (0, 1)  # of the library that these structures belong to: major, minor
 FOREVER = 2**64 - 1
@@ -36,8 +37,12 @@ class Error(Exception):
     """A call failed. ``status`` is a Status; the text has the reason with the numbers."""
 
     def __init__(self, status, why):
-        super().__init__(why)
+        super().__init__(status, why)
         self.status = Status(status)
+        self.why = why
+
+    def __str__(self):
+        return self.why
 
 
 class DeviceParams(_c.Structure):
@@ -103,7 +108,7 @@ _handle, _size, _ticket = _c.c_void_p, _c.c_size_t, _c.c_uint64
 _async = [_c.c_void_p, _c.c_void_p, _c.POINTER(_ticket)]  # callback (always NULL), user, ticket
 
 # What each operation takes after its buffer or batch; one list for the three ways to call it.
-_operations = {
+_operations: typing.Dict[str, typing.Any] = {
     "copy_from_host": [_handle, _c.c_void_p, _size, _size],
     "copy_to_host": [_handle, _c.c_void_p, _size, _size],
     "copy_from_file": [_handle, _c.c_int, _c.c_uint64, _size, _size],
@@ -114,7 +119,7 @@ _operations = {
 }
 
 # name: (result, arguments). c_int results are statuses.
-_functions = {
+_functions: typing.Dict[str, typing.Any] = {
     "ferry_version": (_c.c_uint32, []),
     "ferry_last_error": (_c.c_char_p, []),
     "ferry_path_name": (_c.c_char_p, [_c.c_int]),
@@ -199,4 +204,9 @@ def check(status):
 
 def nanoseconds(seconds):
     """A timeout of the C library; None is for ever."""
-    return FOREVER if seconds is None else min(FOREVER, max(0, int(seconds * 1e9)))
+    if seconds is None:
+        return FOREVER
+    if not isinstance(seconds, (int, float)):
+        raise TypeError("timeout must be a number of seconds or None, not "
+                        + type(seconds).__qualname__)
+    return min(FOREVER, max(0, int(min(seconds, 2e10) * 1e9)))

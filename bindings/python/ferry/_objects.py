@@ -15,6 +15,7 @@ from ._handle import Handle
 from ._library import (BufferParams, DeviceInfoStruct, DeviceParams, Error, MemoryInfo, Status,
                        check, lib, nanoseconds)
 from ._pin import File, Pin
+from ._words import choice, name_of, text, whole
 
 _PATHS = [lib.ferry_path_name(i).decode() for i in range(5)]  # those that a caller may force
 _MAPS = ["auto", "never", "always"]
@@ -65,12 +66,6 @@ def devices():
         capacity = count.value
 
 
-def _choice(value, choices, what):
-    if value not in choices:
-        raise ValueError(f"{what} is one of {', '.join(choices)}, not {value!r}")
-    return choices.index(value)
-
-
 _orphans = []  # devices that nobody has any more, but whose memory others see
 
 
@@ -101,13 +96,13 @@ class Device:
                  pool_budget=0, no_fallback=False, no_staging_wait=False, queues=0):
         _close_orphans()
         params = DeviceParams(
-            name=None if name is None else name.encode(),
-            path=_choice(path, _PATHS, "path"),
-            map_private=_choice(map_private, _MAPS, "map_private"),
-            staging_budget=_whole(staging_budget, "staging_budget"),
-            pool_budget=_whole(pool_budget, "pool_budget"),
+            name=text(name, "name"),
+            path=choice(path, _PATHS, "path"),
+            map_private=choice(map_private, _MAPS, "map_private"),
+            staging_budget=whole(staging_budget, "staging_budget"),
+            pool_budget=whole(pool_budget, "pool_budget"),
             no_fallback=no_fallback, no_staging_wait=no_staging_wait,
-            queues=min(_whole(queues, "queues"), 2**32 - 1))
+            queues=min(whole(queues, "queues"), 2**32 - 1))
         handle, info = ctypes.c_void_p(), DeviceInfoStruct()
         check(lib.ferry_device_open(ctypes.byref(params), ctypes.byref(handle)))
         lib.ferry_device_get_info(handle, ctypes.byref(info))
@@ -208,16 +203,16 @@ class Device:
 
 
 class Buffer:
-    """Device memory. Operations take effect in the order of their calls. Those that end in _async
+    """Device memory, also a context manager: it is freed at the end of a ``with``. Operations take effect in the order of their calls. Those that end in _async
     return a Ticket at once; the others wait. Sources and destinations are whatever has the buffer
     protocol (bytes, bytearray, memoryview, array.array, NumPy arrays), contiguous. Sizes and
     offsets are in bytes."""
 
     def __init__(self, device, size, *, shared=False, label=None, zeroed=False):
-        params = BufferParams(size=_whole(size, "size"), storage=int(shared),
-                              label=None if label is None else label.encode(), zeroed=zeroed)
+        params = BufferParams(size=whole(size, "size"), storage=int(shared),
+                              label=text(label, "label"), zeroed=zeroed)
         handle = ctypes.c_void_p()
-        with device._handle.use() as owner:
+        with _handle_of(device, Device, "device").use() as owner:
             check(lib.ferry_buffer_create(owner, ctypes.byref(params), ctypes.byref(handle)))
         self._adopt(device, handle, shared, label)
 
@@ -239,6 +234,12 @@ class Buffer:
 
     def __len__(self):
         return self.size
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.destroy()
 
     def __repr__(self):
         kind = "shared" if self.shared else "private"
@@ -272,7 +273,7 @@ class Buffer:
         ``numpy.from_dlpack(buffer.view("float32", (3, 4)))``. It is the same memory: while others
         work on it, no operation of Ferry's may be in flight on it. shape None: all from offset on.
         """
-        return _dlpack.View(self, dtype, shape, _whole(offset, "offset"))
+        return _dlpack.View(self, dtype, shape, whole(offset, "offset"))
 
     def __dlpack_device__(self):
         return self.view().__dlpack_device__()
@@ -447,16 +448,15 @@ class _Async:
         return _tickets.Ticket(self._device, number.value, pins)
 
 
-def _whole(number, what):
-    """ctypes would wrap a negative or huge number round."""
-    number = number.__index__()
-    if not 0 <= number < 2**64:
-        raise ValueError(f"{what} is {number}: not a size")
-    return number
+def _handle_of(thing, kind, what):
+    if not isinstance(thing, kind):
+        hint = ": copy_from_host() takes memory of the host" if what == "source" else ""
+        raise TypeError(f"{what} must be a ferry.{kind.__name__}, not {name_of(thing)}{hint}")
+    return thing._handle
 
 
 def _rest(buffer, size, offset):
-    return max(0, buffer.size - offset) if size is None else _whole(size, "size")
+    return max(0, buffer.size - offset) if size is None else whole(size, "size")
 
 
 def _pattern(value):
@@ -473,34 +473,35 @@ def _pattern(value):
 
 def _run(caller, name, buffer, *values):
     """Makes the C arguments of an operation and has caller call it with them."""
-    with buffer._handle.use() as handle:
+    with _handle_of(buffer, Buffer, "buffer").use() as handle:
         if name in ("copy_from_host", "copy_to_host"):
             host, offset = values
-            offset = _whole(offset, "offset")
+            offset = whole(offset, "offset")
             pin = Pin(host, writable=name == "copy_to_host")
             return caller._call(name, (handle, pin.address, pin.size, offset), [pin])
         if name in ("copy_from_file", "copy_to_file"):
             file, size, offset, file_offset = values
-            offset, file_offset = _whole(offset, "offset"), _whole(file_offset, "file_offset")
+            offset, file_offset = whole(offset, "offset"), whole(file_offset, "file_offset")
             size = _rest(buffer, size, offset)
             pin = File(file)
             return caller._call(name, (handle, pin.descriptor, file_offset, size, offset), [pin])
         if name == "copy_buffer":
             source, size, offset, source_offset = values
-            offset, source_offset = _whole(offset, "offset"), _whole(source_offset, "source_offset")
+            offset, source_offset = whole(offset, "offset"), whole(source_offset, "source_offset")
+            from_buffer = _handle_of(source, Buffer, "source")
             size = _rest(source, size, source_offset)
-            with source._handle.use() as from_handle:
+            with from_buffer.use() as from_handle:
                 return caller._call(name, (handle, from_handle, size, offset, source_offset), [])
         if name == "fill_buffer":
             pattern, size, offset = values
-            offset = _whole(offset, "offset")
+            offset = whole(offset, "offset")
             pattern = _pattern(pattern)
             size = _rest(buffer, size, offset)
             return caller._call(name, (handle, size, offset, pattern, len(pattern)), [])
         return caller._call(name, (handle,), [])
 
 
-_open = weakref.WeakSet()
+_open: "weakref.WeakSet[Device]" = weakref.WeakSet()
 
 
 @atexit.register

@@ -12,7 +12,7 @@ class Ticket(concurrent.futures.Future):
     """An operation in flight: a concurrent.futures.Future whose result is None.
 
     Host memory that the operation uses is held until it is done, also if nobody keeps the ticket.
-    It cannot be cancelled. ``asyncio.wrap_future(ticket)`` makes it awaitable.
+    It cannot be cancelled. ``await ticket`` waits in asyncio.
     """
 
     def __init__(self, device, number, pins):
@@ -24,6 +24,11 @@ class Ticket(concurrent.futures.Future):
         self.set_running_or_notify_cancel()
         if not self._poll():
             _poller.add(self)
+
+    def __await__(self):
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
 
     def result(self, timeout=None):
         """Waits until the operation is done; raises its Error, or TimeoutError."""
