@@ -1,14 +1,17 @@
-/* ferry bench: how fast the device is, beside memcpy, the seed's design and the targets. */
+/* ferry bench: how fast the device is, beside memcpy, a naive upload and the targets. */
 #include "bench.h"
+
+#include <string.h>
 
 /* Leaves time for making and checking what is measured within 40 s. */
 #define QUICK_NS 26000000000u
 #define TABLE_NS 90000000000u
 
 struct options {
-    const char *device_name;
+    const char *device_name, *format, *operation, *path, *record;
     uint64_t time_ns; /* 0: not given */
-    bool quick, large, no_peers, json, csv;
+    uint64_t size, iterations;
+    bool quick, large, no_peers, both_ways, json, csv;
 };
 
 void bench_print_device(const struct bench_session *session)
@@ -46,36 +49,124 @@ void bench_json_device(const struct bench_session *session)
 /* Options that say two things at once; NULL: none do. */
 static const char *find_clash(const struct options *given)
 {
-    if (given->json && given->csv)
-        return "--json and --csv are two formats";
+    if (given->json + given->csv + (given->format != NULL) > 1)
+        return "--json, --csv and --format are two formats";
     if (given->quick && given->csv)
         return "--quick has no --csv";
     if (given->quick && given->large)
         return "--quick has no --large";
+    if (given->quick && (given->size > 0 || given->operation != NULL || given->path != NULL ||
+                         given->both_ways || given->record != NULL))
+        return "--quick measures all targets: it has no --size, --operation, --path, --both-ways "
+               "and --compare";
+    if (given->both_ways && given->operation != NULL)
+        return "--both-ways is of uploads and downloads: it has no --operation";
     return NULL;
 }
 
-static enum cli_exit bench_device(const struct options *given)
+/* The index of a word among names; -1: it is none, or not given, which *good tells apart. */
+static int choose(const char *option, const char *word, const char *(*name_of)(int), int count,
+                  bool *good)
 {
-    const enum bench_format format = given->json ? BENCH_JSON : given->csv ? BENCH_CSV : BENCH_TEXT;
-    const uint64_t usual_ns = given->quick ? QUICK_NS : TABLE_NS;
-    const uint64_t budget_ns = given->time_ns > 0 ? given->time_ns : usual_ns;
+    char names[128] = "";
+    if (word == NULL)
+        return -1;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(word, name_of(i)) == 0)
+            return i;
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+                 i == 0          ? ""
+                 : i + 1 < count ? ", "
+                                 : " or ",
+                 name_of(i));
+    }
+    cli_complain("bench: --%s takes %s, not \"%s\"", option, names, word);
+    *good = false;
+    return -1;
+}
+
+static const char *format_name(int format)
+{
+    static const char *const names[] = {[BENCH_TEXT] = "text",
+                                        [BENCH_JSON] = "json",
+                                        [BENCH_CSV] = "csv",
+                                        [BENCH_MARKDOWN] = "markdown"};
+    return names[format];
+}
+
+static const char *operation_name(int operation)
+{
+    return ferry_operation_name((enum ferry_operation)operation);
+}
+
+static const char *path_name(int path)
+{
+    return ferry_path_name((enum ferry_path)path);
+}
+
+static enum cli_exit bench_device(const struct options *given, const struct bench_plan *plan,
+                                  const struct bench_filter *filter)
+{
     struct bench_session session;
     enum cli_exit end = CLI_DEVICE;
     if (bench_session_open(&session, given->device_name, !given->no_peers))
-        end = given->quick ? bench_quick(&session, budget_ns, format)
-                           : bench_table(&session, budget_ns, given->large, format);
+        end = given->quick ? bench_quick(&session, plan) : bench_table(&session, plan, filter);
     bench_session_close(&session);
     return end;
 }
 
+static enum cli_exit run(const struct options *given)
+{
+    bool good = true;
+    const struct bench_filter filter = {
+        .size = given->size,
+        .operation =
+            choose("operation", given->operation, operation_name, FERRY_OPERATION_COUNT, &good),
+        .path = choose("path", given->path, path_name, FERRY_PATH_IMPORTED + 1, &good),
+        .both_ways = given->both_ways,
+        .large = given->large,
+    };
+    const int format = choose("format", given->format, format_name, BENCH_MARKDOWN + 1, &good);
+    struct bench_plan plan = {
+        .budget_ns = given->time_ns > 0 ? given->time_ns
+                     : given->quick     ? QUICK_NS
+                                        : TABLE_NS,
+        .iterations = given->iterations,
+        .format = given->json  ? BENCH_JSON
+                  : given->csv ? BENCH_CSV
+                               : BENCH_TEXT,
+    };
+    char why[CLI_WHY_MAX];
+    if (format >= 0)
+        plan.format = (enum bench_format)format;
+    if (given->quick && (plan.format == BENCH_CSV || plan.format == BENCH_MARKDOWN)) {
+        cli_complain("bench: --quick has text and JSON only");
+        return CLI_USAGE;
+    }
+    if (!good)
+        return CLI_USAGE;
+    if (given->record != NULL) {
+        plan.record = bench_record_read(given->record, why);
+        if (plan.record == NULL) {
+            cli_complain("bench: %s", why);
+            return CLI_DEVICE;
+        }
+    }
+    const enum cli_exit end = bench_device(given, &plan, &filter);
+    bench_record_free((struct bench_record *)plan.record);
+    return end;
+}
+
 static const char text[] =
-    "Measures how fast bytes travel, beside memcpy by one thread and by two and beside the seed's\n"
-    "design, and compares the bytes. Contestants take turns, so that what else the machine does\n"
-    "hits all alike. docs/benchmarks.md tells how it measures and how to read it.";
+    "Measures how fast bytes travel, beside memcpy by one thread and by two and beside a naive\n"
+    "upload, which makes all anew in each call, and compares the bytes. Contestants take turns, "
+    "so\n"
+    "that what else the machine does hits all alike. docs/benchmarks.md tells how to read it.";
 
 static const char examples[] = "  ferry bench --quick\n"
+                               "  ferry bench --size 4M --operation upload\n"
                                "  ferry bench --device host --csv > table.csv\n"
+                               "  ferry bench --device host --compare table.csv\n"
                                "  ferry bench --quick --device vulkan --json > targets.json\n";
 
 enum cli_exit cli_bench(int argc, char **argv)
@@ -86,7 +177,14 @@ enum cli_exit cli_bench(int argc, char **argv)
         {"device", CLI_TEXT, &given.device_name, "NAME", "the device (ferry devices)"},
         {"seconds", CLI_SECONDS, &given.time_ns, "S", "measure for about so long in all"},
         {"large", CLI_FLAG, &given.large, NULL, "also 1 GiB"},
-        {"no-peers", CLI_FLAG, &given.no_peers, NULL, "only Ferry, memcpy and the seed's design"},
+        {"size", CLI_SIZE, &given.size, "BYTES", "this size only: 4096, 64K, 16M, 1G"},
+        {"operation", CLI_TEXT, &given.operation, "NAME", "upload, download, copy or fill only"},
+        {"path", CLI_TEXT, &given.path, "PATH", "this path only, beside memcpy"},
+        {"both-ways", CLI_FLAG, &given.both_ways, NULL, "uploads and downloads at once only"},
+        {"iterations", CLI_NUMBER, &given.iterations, "N", "N rounds of each, however long"},
+        {"compare", CLI_TEXT, &given.record, "FILE", "beside an earlier run, printed by --csv"},
+        {"no-peers", CLI_FLAG, &given.no_peers, NULL, "only Ferry, memcpy and a naive upload"},
+        {"format", CLI_TEXT, &given.format, "FORMAT", "text, json, csv or markdown"},
         {"json", CLI_FLAG, &given.json, NULL, "print JSON instead of lines"},
         {"csv", CLI_FLAG, &given.csv, NULL, "print CSV instead of lines"},
     };
@@ -106,5 +204,5 @@ enum cli_exit cli_bench(int argc, char **argv)
         cli_complain("bench: %s (ferry bench --help)", clash);
         return CLI_USAGE;
     }
-    return bench_device(&given);
+    return run(&given);
 }

@@ -10,7 +10,7 @@ enum bench_kind {
     BENCH_MEMCPY,     /* one thread */
     BENCH_MEMCPY_TWO, /* two threads, a half each */
     BENCH_FERRY,
-    BENCH_SEED, /* the seed's upload, all made anew (reference.h) */
+    BENCH_SEED, /* a naive upload, all made anew (reference.h) */
     BENCH_PEER, /* waiting, and batches: n operations, then one wait */
 };
 
@@ -19,6 +19,7 @@ enum bench_mode {
     BENCH_ASYNC,   /* n in flight, each on buffers of its own */
     BENCH_BATCH,   /* n in a batch, places of one buffer, with a gap after each */
     BENCH_THREADS, /* n threads, each waiting for its own, on buffers of its own */
+    BENCH_BOTH,    /* two threads: one uploads, one downloads, on buffers of their own */
 };
 
 /* Where transfers begin or end. */
@@ -192,7 +193,8 @@ struct bench_entry {
 struct bench_group {
     size_t size, count;
     bool odd, pinned;
-    uint64_t budget_ns;
+    uint64_t budget_ns,
+        iterations; /* iterations: so many rounds, whatever the time; 0: not given */
     struct bench_spec specs[BENCH_ENTRIES_MAX];
     struct bench_entry *entries; /* count; the results, until bench_group_free */
     size_t rounds;
@@ -208,19 +210,59 @@ const char *bench_operation_name(enum ferry_operation operation);
 
 /* --- what is told ----------------------------------------------------------------------------- */
 
-enum bench_format { BENCH_TEXT, BENCH_JSON, BENCH_CSV };
+enum bench_format { BENCH_TEXT, BENCH_JSON, BENCH_CSV, BENCH_MARKDOWN };
 
 /* Some lines; or the members "ferry", "device", "pinned" and "peers" of a JSON object, a comma
  * after each. */
 void bench_print_device(const struct bench_session *session);
 void bench_json_device(const struct bench_session *session);
 
-/* The targets, in about budget_ns (bench_quick.c). */
-enum cli_exit bench_quick(struct bench_session *session, uint64_t budget_ns,
-                          enum bench_format format);
+/* Which rows of the table are measured. */
+struct bench_filter {
+    uint64_t size;  /* 0: all */
+    int operation;  /* an enum ferry_operation; -1: all */
+    int path;       /* an enum ferry_path; -1: all. Beside memcpy only */
+    bool both_ways; /* only uploads and downloads at once */
+    bool large;     /* also 1 GiB */
+};
 
-/* Everything, in about budget_ns; large: also 1 GiB (bench_table.c). */
-enum cli_exit bench_table(struct bench_session *session, uint64_t budget_ns, bool large,
-                          enum bench_format format);
+/* How long, and how it is told. */
+struct bench_plan {
+    uint64_t budget_ns;  /* of all */
+    uint64_t iterations; /* rounds of each group; 0: until the time is over */
+    enum bench_format format;
+    bool quiet;                        /* no line of progress */
+    const struct bench_record *record; /* to compare with; NULL: none */
+};
+
+/* The targets (bench_quick.c). */
+enum cli_exit bench_quick(struct bench_session *session, const struct bench_plan *plan);
+
+/* The table (bench_table.c). */
+enum cli_exit bench_table(struct bench_session *session, const struct bench_plan *plan,
+                          const struct bench_filter *filter);
+
+/* --- rows of the table (bench_rows.c) --------------------------------------------------------- */
+
+/* What stands before the rows, before a section of them (text only), and after the last. */
+void bench_rows_begin(const struct bench_session *session, const struct bench_plan *plan);
+void bench_rows_section(const struct bench_plan *plan, const char *heading);
+void bench_rows_end(const struct bench_plan *plan);
+
+/* A row for each contestant; first: no row was printed yet. */
+void bench_rows_print(const struct bench_plan *plan, const struct bench_group *group, bool first);
+
+/* --- an earlier table, to compare with (bench_record.c) --------------------------------------- */
+
+struct bench_record;
+
+/* Reads what --csv printed. NULL: why says why not (CLI_WHY_MAX bytes). */
+struct bench_record *bench_record_read(const char *name, char *why);
+void bench_record_free(struct bench_record *record); /* NULL allowed */
+
+/* The time of the row that begins so ("ferry,upload,waiting,1,auto,pageable,256,0,1,"), with a tenth
+ * of the rounds below and above. False: there is none, or it was not measured. */
+bool bench_record_find(const struct bench_record *record, const char *row,
+                       struct bench_figure *out_time);
 
 #endif

@@ -25,6 +25,18 @@ static struct place place_at(const struct bench_case *bench, uint64_t i)
     };
 }
 
+/* Of both ways at once the second thread is the one that downloads. */
+static enum ferry_operation operation_at(const struct bench_case *bench, uint64_t i)
+{
+    return bench->spec.mode == BENCH_BOTH && i == 1 ? FERRY_OPERATION_DOWNLOAD
+                                                    : bench->spec.operation;
+}
+
+static bool in_threads(enum bench_mode mode)
+{
+    return mode == BENCH_THREADS || mode == BENCH_BOTH;
+}
+
 /* --- the operation, three ways ---------------------------------------------------------------- */
 
 static enum ferry_status do_waiting(struct bench_case *bench, uint64_t i)
@@ -33,7 +45,7 @@ static enum ferry_status do_waiting(struct bench_case *bench, uint64_t i)
     const struct place at = place_at(bench, i);
     if (bench->spec.kind == BENCH_SEED)
         return reference_upload_plain(at.to, ground->source, ground->size);
-    switch (bench->spec.operation) {
+    switch (operation_at(bench, i)) {
     case FERRY_OPERATION_UPLOAD:
         return ferry_copy_from_host(at.to, ground->source + at.host, ground->size, at.offset);
     case FERRY_OPERATION_DOWNLOAD:
@@ -159,7 +171,7 @@ uint64_t bench_run_case(void *state, uint64_t calls)
         [BENCH_WAITING] = run_waiting, [BENCH_ASYNC] = run_async, [BENCH_BATCH] = run_batch};
     struct bench_case *bench = state;
     uint64_t ns;
-    if (bench->spec.mode == BENCH_THREADS) {
+    if (in_threads(bench->spec.mode)) {
         bench->calls = calls;
         ns = bench_team_run(bench->team, work, bench);
     } else {
@@ -175,7 +187,7 @@ uint64_t bench_run_case(void *state, uint64_t calls)
 /* Each place once. */
 static enum ferry_status pass(struct bench_case *bench)
 {
-    bool together = bench->spec.mode == BENCH_BATCH || bench->spec.mode == BENCH_THREADS;
+    bool together = bench->spec.mode == BENCH_BATCH || in_threads(bench->spec.mode);
     bench->next = 0;
     (void)bench_run_case(bench, together ? 1 : bench->places);
     return (enum ferry_status)bench->status;
@@ -217,7 +229,8 @@ static enum ferry_status make(struct bench_case *bench)
     }
     if (status == FERRY_OK && copies)
         status = provide(bench, bench->from);
-    if (status == FERRY_OK && bench->spec.operation == FERRY_OPERATION_DOWNLOAD)
+    if (status == FERRY_OK &&
+        (bench->spec.operation == FERRY_OPERATION_DOWNLOAD || bench->spec.mode == BENCH_BOTH))
         status = provide(bench, bench->to);
     if (status == FERRY_OK && bench->spec.mode == BENCH_BATCH)
         status = ferry_batch_create(bench->device, &bench->batch);
@@ -231,13 +244,13 @@ enum ferry_status bench_case_open(struct bench_case *bench, ferry_device *device
     bench->ground = ground;
     bench->device = device;
     bench->places = spec->n > 0 ? spec->n : 1;
-    bench->buffers = spec->mode == BENCH_ASYNC || spec->mode == BENCH_THREADS ? bench->places : 1;
+    bench->buffers = spec->mode == BENCH_ASYNC || in_threads(spec->mode) ? bench->places : 1;
     enum ferry_status status = make(bench);
     if (status != FERRY_OK) {
         fail(bench, status);
         return status;
     }
-    if (spec->mode == BENCH_THREADS) {
+    if (in_threads(spec->mode)) {
         bench->team = bench_team_create((unsigned)bench->places);
         if (bench->team == NULL) {
             snprintf(bench->why, sizeof bench->why, "the system has no more threads");
@@ -262,7 +275,7 @@ static enum cli_exit check_place(struct bench_case *bench, uint64_t i)
     const struct bench_ground *ground = bench->ground;
     const struct place at = place_at(bench, i);
     unsigned char *arrived = ground->yard + at.host;
-    if (bench->spec.operation != FERRY_OPERATION_DOWNLOAD) {
+    if (operation_at(bench, i) != FERRY_OPERATION_DOWNLOAD) {
         memset(arrived, 0, ground->size);
         bench->status = (int)ferry_copy_to_host(at.to, arrived, ground->size, at.offset);
         if (bench->status != FERRY_OK) {
@@ -270,12 +283,12 @@ static enum cli_exit check_place(struct bench_case *bench, uint64_t i)
             return CLI_DEVICE;
         }
     }
-    return bench_compare(ground, bench->spec.operation, at.host, bench->why);
+    return bench_compare(ground, operation_at(bench, i), at.host, bench->why);
 }
 
 enum cli_exit bench_case_check(struct bench_case *bench)
 {
-    if (bench->spec.operation == FERRY_OPERATION_DOWNLOAD) {
+    if (bench->spec.operation == FERRY_OPERATION_DOWNLOAD || bench->spec.mode == BENCH_BOTH) {
         memset(bench->ground->yard, 0, bench->places * bench->ground->stride);
         if (pass(bench) != FERRY_OK)
             return CLI_DEVICE;

@@ -141,7 +141,8 @@ static void measure_all(struct bench_group *group)
     }
     for (size_t i = 0; i < count; i++)
         ways[i]->settle = peers;
-    group->rounds = bench_measure(ways, count, group->budget_ns);
+    group->rounds = group->iterations > 0 ? bench_measure_rounds(ways, count, group->iterations)
+                                          : bench_measure(ways, count, group->budget_ns);
 }
 
 /* Peers that fail are left out, and what lacks memory. Anything else is complained of. */

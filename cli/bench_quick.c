@@ -1,5 +1,6 @@
 /* ferry bench --quick: the targets, each with both figures. */
 #include "bench.h"
+#include "progress.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -106,9 +107,9 @@ static const struct target {
     {"forced staging, 256 MiB", "of memcpy", 0.5, GROUP_256_MIB, 4, 0},
     {"batch of 1000 x 256 bytes, staged", "ns an item", 700, GROUP_BATCH, 1, TIME},
     {"batch of 1000 x 256 bytes, staged", "times one by one", 25, GROUP_BATCH, 1, 0},
-    {"direct, 256 bytes", "times the seed's design", 1000, GROUP_256_B, 1, 2},
-    {"staged, 16 MiB", "times the seed's design", 3, GROUP_16_MIB, 4, 8},
-    {"direct, 16 MiB", "times the seed's design", 7, GROUP_16_MIB, 2, 8},
+    {"direct, 256 bytes", "times a naive upload", 1000, GROUP_256_B, 1, 2},
+    {"staged, 16 MiB", "times a naive upload", 3, GROUP_16_MIB, 4, 8},
+    {"direct, 16 MiB", "times a naive upload", 7, GROUP_16_MIB, 2, 8},
     {"direct, 64 KiB, 2 threads", "times 1 thread", 1.6, GROUP_THREADS_DIRECT, 1, 0},
     {"staged, 64 KiB, 8 threads", "times 1 thread", 1, GROUP_THREADS_STAGED, 2, 0},
     {"direct, 16 MiB", "times libplacebo", 1.2, GROUP_16_MIB, 2, 5},
@@ -146,9 +147,16 @@ static bool applies(const struct bench_session *session, const struct target *ta
 
 struct outcome {
     const char *why; /* why there is no figure; NULL: there is */
-    bool met;
+    bool met, noisy; /* noisy: too much so to tell */
     struct bench_figure figure;
 };
+
+/* Where the spread reaches over the bound by more than a fifth on either side, a verdict is worth
+ * nothing: the same run again may give the other one. */
+static bool is_noisy(const struct bench_figure *figure, double bound)
+{
+    return figure->low < bound * 0.8 && figure->high > bound * 1.2;
+}
 
 static struct outcome judge(const struct target *target, const struct bench_group *groups)
 {
@@ -156,7 +164,7 @@ static struct outcome judge(const struct target *target, const struct bench_grou
     const struct bench_entry *entry = &group->entries[target->way];
     const struct bench_entry *yardstick =
         &group->entries[target->yardstick == TIME ? target->way : target->yardstick];
-    struct outcome outcome = {NULL, false, {0, 0, 0}};
+    struct outcome outcome = {NULL, false, false, {0, 0, 0}};
     if (!entry->measured || !yardstick->measured) {
         outcome.why = entry->measured ? yardstick->why : entry->why;
         return outcome;
@@ -168,6 +176,7 @@ static struct outcome judge(const struct target *target, const struct bench_grou
         outcome.figure = bench_ratio(&entry->way, &yardstick->way, group->rounds);
         outcome.met = outcome.figure.median >= target->bound;
     }
+    outcome.noisy = is_noisy(&outcome.figure, target->bound);
     return outcome;
 }
 
@@ -182,7 +191,7 @@ static void print_text(const struct target *target, const struct outcome *outcom
         printf("-       %-34s not measured: %s\n", target->name, outcome->why);
         return;
     }
-    printf("%-7s %-34s ", outcome->met ? "met" : "missed", target->name);
+    printf("%-7s %-34s ", outcome->noisy ? "noisy" : outcome->met ? "met" : "missed", target->name);
     print_number(outcome->figure.median);
     printf(" %s (", target->unit);
     print_number(outcome->figure.low);
@@ -190,7 +199,7 @@ static void print_text(const struct target *target, const struct outcome *outcom
     print_number(outcome->figure.high);
     printf("), %s ", target->yardstick == TIME ? "at most" : "at least");
     print_number(target->bound);
-    puts("");
+    puts(outcome->noisy ? ": too noisy to judge" : "");
 }
 
 static void print_json(const struct target *target, const struct outcome *outcome, bool first)
@@ -202,9 +211,12 @@ static void print_json(const struct target *target, const struct outcome *outcom
         fputs("\"met\": null, \"why\": ", stdout);
         cli_json_string(stdout, outcome->why);
     } else {
-        printf("\"met\": %s, \"measured\": %.6g, \"low\": %.6g, \"high\": %.6g",
-               outcome->met ? "true" : "false", outcome->figure.median, outcome->figure.low,
-               outcome->figure.high);
+        printf("\"met\": %s, \"measured\": %.6g, \"low\": %.6g, \"high\": %.6g%s",
+               outcome->noisy ? "null"
+               : outcome->met ? "true"
+                              : "false",
+               outcome->figure.median, outcome->figure.low, outcome->figure.high,
+               outcome->noisy ? ", \"why\": \"too noisy to judge\"" : "");
     }
     fputs("}", stdout);
 }
@@ -212,14 +224,12 @@ static void print_json(const struct target *target, const struct outcome *outcom
 static void print(const struct bench_session *session, const struct bench_group *groups,
                   enum bench_format format)
 {
+    bool first = true;
     if (format == BENCH_JSON) {
         fputs("{", stdout);
         bench_json_device(session);
         fputs(" \"targets\": [\n", stdout);
-    } else {
-        bench_print_device(session);
     }
-    bool first = true;
     for (size_t i = 0; i < CLI_COUNT(targets); i++) {
         if (!applies(session, &targets[i]))
             continue;
@@ -234,29 +244,45 @@ static void print(const struct bench_session *session, const struct bench_group 
         fputs("\n]}\n", stdout);
 }
 
-enum cli_exit bench_quick(struct bench_session *session, uint64_t budget_ns,
-                          enum bench_format format)
+static enum cli_exit run_groups(struct bench_session *session, const struct bench_plan *plan,
+                                struct bench_group *groups)
 {
-    struct bench_group groups[GROUP_COUNT] = {{0}};
+    struct progress progress;
+    unsigned weights = 0, done = 0;
     enum cli_exit end = CLI_DONE;
-    unsigned weights = 0;
     for (size_t i = 0; i < GROUP_COUNT; i++)
         weights += runs(session, i) ? plans[i].weight : 0;
+    progress_start(&progress, "bench", plan->quiet);
     for (size_t i = 0; i < GROUP_COUNT && end == CLI_DONE; i++) {
         if (!runs(session, i))
             continue;
         groups[i] = (struct bench_group){.size = plans[i].size,
                                          .count = plans[i].count,
                                          .pinned = plans[i].pinned,
-                                         .budget_ns = budget_ns * plans[i].weight / weights};
+                                         .iterations = plan->iterations,
+                                         .budget_ns = plan->budget_ns * plans[i].weight / weights};
         for (size_t k = 0; k < plans[i].count; k++) {
             groups[i].specs[k] = plans[i].specs[k];
             groups[i].specs[k].operation = plans[i].operation;
         }
+        progress_steps(&progress, done, weights, "parts");
         end = bench_group_run(session, &groups[i]);
+        done += plans[i].weight;
     }
+    progress_stop(&progress);
+    return end;
+}
+
+enum cli_exit bench_quick(struct bench_session *session, const struct bench_plan *plan)
+{
+    struct bench_group groups[GROUP_COUNT] = {{0}};
+    if (plan->format == BENCH_TEXT) {
+        bench_print_device(session);
+        fflush(stdout);
+    }
+    const enum cli_exit end = run_groups(session, plan, groups);
     if (end == CLI_DONE)
-        print(session, groups, format);
+        print(session, groups, plan->format);
     for (size_t i = 0; i < GROUP_COUNT; i++)
         bench_group_free(&groups[i]);
     return end;

@@ -62,10 +62,9 @@ bool bench_session_open(struct bench_session *session, const char *device_name, 
 void bench_session_close(struct bench_session *session)
 {
     for (int pinned = 0; pinned < 2; pinned++) {
-        for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
+        for (enum peer_id peer = 0; peer < PEER_COUNT; peer++)
             if (session->peers[pinned][peer] != NULL)
                 bench_peers[peer]->close(session->peers[pinned][peer]);
-        }
         ferry_device_close(session->plain[pinned]);
         for (size_t path = 0; path < CLI_COUNT(session->devices[pinned]); path++)
             ferry_device_close(session->devices[pinned][path]);

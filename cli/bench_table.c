@@ -1,5 +1,6 @@
-/* ferry bench: the whole table, a row for each contestant, printed as it is measured. */
+/* ferry bench: the whole table, a row for each contestant, told as it is measured (bench_rows.c). */
 #include "bench.h"
+#include "progress.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -24,7 +25,8 @@ struct section {
     size_t sizes[SIZES_MAX];
     struct bench_spec specs[BENCH_ENTRIES_MAX];
     size_t count;
-    bool odd, free, large; /* free: never pinned; large: with --large only */
+    bool odd, free, large, both_ways; /* free: never pinned; large: with --large only */
+    bool any;                         /* of any size that is asked for */
 };
 
 static const struct section sections[] = {
@@ -41,7 +43,8 @@ static const struct section sections[] = {
       PEER_WAY(LIBPLACEBO),
       PEER_WAY(LIBPLACEBO_STAGED),
       PEER_WAY(OPENCL)},
-     .count = 11},
+     .count = 11,
+     .any = true},
     {"from and to host memory that the device knows, waiting",
      TRANSFERS,
      {256, 64 * KIB, MIB, 16 * MIB, 256 * MIB},
@@ -53,7 +56,8 @@ static const struct section sections[] = {
      {256, 4 * KIB, 64 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB},
      {YARDSTICKS, FERRY_WAY(AUTO, WAITING, 1), PEER_WAY(LIBPLACEBO), PEER_WAY(OPENCL),
       PEER_WAY(CUDA)},
-     .count = 6},
+     .count = 6,
+     .any = true},
     {"large, waiting",
      ALL,
      {1024 * MIB},
@@ -88,14 +92,57 @@ static const struct section sections[] = {
       FERRY_WAY(STAGED, THREADS, 4), FERRY_WAY(STAGED, THREADS, 8)},
      .count = 8,
      .free = true},
+    {"both ways at once, the time of an upload and a download",
+     UPLOAD,
+     {64 * KIB, MIB, 16 * MIB, 256 * MIB},
+     {FERRY_WAY(AUTO, BOTH, 2), FERRY_WAY(DIRECT, BOTH, 2), FERRY_WAY(PIPELINED, BOTH, 2),
+      FERRY_WAY(IMPORTED, BOTH, 2)},
+     .count = 4,
+     .free = true,
+     .both_ways = true,
+     .any = true},
 };
 
 struct table {
     struct bench_session *session;
-    enum bench_format format;
+    const struct bench_plan *plan;
+    const struct bench_filter *filter;
     uint64_t budget_ns; /* of one group */
-    bool first;         /* no row was printed yet */
+    size_t groups, done;
+    struct progress progress;
 };
+
+/* --- what was asked for ----------------------------------------------------------------------- */
+
+static bool has_operation(const struct bench_filter *filter, const struct section *section,
+                          int operation)
+{
+    return (section->operations & 1u << operation) != 0 &&
+           (filter->operation < 0 || filter->operation == operation);
+}
+
+static bool has_size(const struct section *section, uint64_t size)
+{
+    for (size_t i = 0; i < SIZES_MAX && section->sizes[i] > 0; i++)
+        if (section->sizes[i] == size)
+            return true;
+    return false;
+}
+
+/* The i-th size of a section that is asked for; 0: there is none. One that stands in no list is
+ * measured where any may be. */
+static size_t size_at(const struct bench_filter *filter, const struct section *section, size_t i)
+{
+    if (filter->size == 0)
+        return i < SIZES_MAX ? section->sizes[i] : 0;
+    return i == 0 && (section->any || has_size(section, filter->size)) ? (size_t)filter->size : 0;
+}
+
+static bool has_section(const struct bench_filter *filter, const struct section *section)
+{
+    return (filter->large || !section->large || filter->size >= 1024 * MIB) &&
+           (!filter->both_ways || section->both_ways);
+}
 
 static bool on_device(const struct bench_spec *spec)
 {
@@ -126,6 +173,21 @@ static bool belongs(const struct bench_session *session, const struct bench_spec
     return true;
 }
 
+static bool is_asked_for(const struct bench_filter *filter, const struct bench_spec *spec)
+{
+    return filter->path < 0 || spec->kind == BENCH_MEMCPY || spec->kind == BENCH_MEMCPY_TWO ||
+           (spec->kind == BENCH_FERRY && (int)spec->path == filter->path);
+}
+
+/* A group of yardsticks alone is none. */
+static bool has_contestant(const struct bench_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (group->specs[i].kind == BENCH_FERRY)
+            return true;
+    return false;
+}
+
 static struct bench_group plan(const struct table *table, const struct section *section,
                                enum ferry_operation operation, size_t size)
 {
@@ -133,217 +195,73 @@ static struct bench_group plan(const struct table *table, const struct section *
                                 .odd = section->odd,
                                 .pinned =
                                     table->session->pins && !section->free && size <= PINNED_MAX,
-                                .budget_ns = table->budget_ns};
+                                .budget_ns = table->budget_ns,
+                                .iterations = table->plan->iterations};
     for (size_t i = 0; i < section->count; i++) {
         struct bench_spec spec = section->specs[i];
         spec.operation = operation;
-        if (belongs(table->session, &spec, group.pinned))
+        if (belongs(table->session, &spec, group.pinned) && is_asked_for(table->filter, &spec))
             group.specs[group.count++] = spec;
     }
     return group;
 }
 
-/* --- rows ------------------------------------------------------------------------------------- */
-
-static const char *name_of(const struct bench_spec *spec)
-{
-    switch (spec->kind) {
-    case BENCH_MEMCPY: return "memcpy";
-    case BENCH_MEMCPY_TWO: return "memcpy by two";
-    case BENCH_FERRY: return "ferry";
-    case BENCH_SEED: return "seed";
-    case BENCH_PEER: break;
-    }
-    return bench_peers[spec->peer]->name;
-}
-
-static const char *const memories[] = {[BENCH_PAGEABLE] = "pageable",
-                                       [BENCH_REGISTERED] = "registered",
-                                       [BENCH_ALLOCATED] = "allocated"};
-
-static const char *const modes[] = {[BENCH_WAITING] = "waiting",
-                                    [BENCH_ASYNC] = "async",
-                                    [BENCH_BATCH] = "batch",
-                                    [BENCH_THREADS] = "threads"};
-
-/* The yardstick of a group is its first contestant, if that is a memcpy. */
-struct row {
-    const struct bench_group *group;
-    const struct bench_entry *entry;
-    struct bench_figure time, ratio;
-    bool has_ratio;
-};
-
-static struct row make_row(const struct bench_group *group, size_t i)
-{
-    const struct bench_entry *entry = &group->entries[i], *yardstick = &group->entries[0];
-    struct row row = {.group = group, .entry = entry};
-    if (!entry->measured)
-        return row;
-    row.time = bench_time(&entry->way, group->rounds);
-    row.has_ratio = yardstick->spec.kind == BENCH_MEMCPY && yardstick->measured;
-    if (row.has_ratio)
-        row.ratio = bench_ratio(&entry->way, &yardstick->way, group->rounds);
-    return row;
-}
-
-static const char *path_of(const struct bench_spec *spec)
-{
-    return spec->kind == BENCH_FERRY ? ferry_path_name(spec->path) : "";
-}
-
-static const char *time_text(char *text, double ns)
-{
-    if (ns >= 1000)
-        return cli_time(text, (uint64_t)(ns + 0.5));
-    snprintf(text, CLI_TEXT_MAX, "%.1f ns", ns);
-    return text;
-}
-
-static void print_text(const struct row *row)
-{
-    const struct bench_spec *spec = &row->entry->spec;
-    char who[64], median[CLI_TEXT_MAX], low[CLI_TEXT_MAX], high[CLI_TEXT_MAX];
-    const char *name = spec->kind == BENCH_FERRY ? path_of(spec) : name_of(spec);
-    if (spec->n > 1 || spec->mode == BENCH_THREADS)
-        snprintf(who, sizeof who, "%s, %s %u", name, modes[spec->mode], spec->n);
-    else if (spec->memory != BENCH_PAGEABLE)
-        snprintf(who, sizeof who, "%s, %s", name, memories[spec->memory]);
-    else
-        snprintf(who, sizeof who, "%s", name);
-    if (!row->entry->measured) {
-        printf("    %-29s not measured: %s\n", who, row->entry->why);
-        return;
-    }
-    printf("    %-29s %10s  %10s to %-10s %8.2f GB/s", who, time_text(median, row->time.median),
-           time_text(low, row->time.low), time_text(high, row->time.high),
-           (double)row->group->size / row->time.median);
-    if (row->has_ratio)
-        printf("  %6.2f of memcpy (%.2f to %.2f)", row->ratio.median, row->ratio.low,
-               row->ratio.high);
-    puts("");
-}
-
-static void print_json(const struct row *row)
-{
-    const struct bench_spec *spec = &row->entry->spec;
-    printf("\"contestant\": \"%s\", \"operation\": \"%s\", \"mode\": \"%s\", \"n\": %u, "
-           "\"path\": \"%s\", \"memory\": \"%s\", \"size\": %zu, \"odd\": %s, \"pinned\": %s, ",
-           name_of(spec), bench_operation_name(spec->operation), modes[spec->mode],
-           spec->n > 0 ? spec->n : 1, path_of(spec), memories[spec->memory], row->group->size,
-           row->group->odd ? "true" : "false", row->group->pinned ? "true" : "false");
-    if (!row->entry->measured) {
-        fputs("\"why\": ", stdout);
-        cli_json_string(stdout, row->entry->why);
-        return;
-    }
-    printf("\"rounds\": %zu, \"ns\": %.6g, \"ns_low\": %.6g, \"ns_high\": %.6g, \"gb_s\": %.6g",
-           row->group->rounds, row->time.median, row->time.low, row->time.high,
-           (double)row->group->size / row->time.median);
-    if (row->has_ratio)
-        printf(", \"of_memcpy\": %.6g, \"of_memcpy_low\": %.6g, \"of_memcpy_high\": %.6g",
-               row->ratio.median, row->ratio.low, row->ratio.high);
-}
-
-/* A contestant that was not measured has no figures. */
-static void print_csv(const struct row *row)
-{
-    const struct bench_spec *spec = &row->entry->spec;
-    printf("%s,%s,%s,%u,%s,%s,%zu,%d,%d,", name_of(spec), bench_operation_name(spec->operation),
-           modes[spec->mode], spec->n > 0 ? spec->n : 1, path_of(spec), memories[spec->memory],
-           row->group->size, row->group->odd, row->group->pinned);
-    if (row->entry->measured)
-        printf("%zu,%.6g,%.6g,%.6g,%.6g,", row->group->rounds, row->time.median, row->time.low,
-               row->time.high, (double)row->group->size / row->time.median);
-    else
-        fputs(",,,,,", stdout);
-    if (row->has_ratio)
-        printf("%.6g,%.6g,%.6g\n", row->ratio.median, row->ratio.low, row->ratio.high);
-    else
-        puts(",,");
-}
-
-static void print_group(struct table *table, const struct bench_group *group)
-{
-    char size[CLI_TEXT_MAX];
-    if (table->format == BENCH_TEXT)
-        printf("  %s, %s%s\n", bench_operation_name(group->specs[0].operation),
-               cli_size(size, group->size), group->pinned ? ", pinned" : "");
-    for (size_t i = 0; i < group->count; i++) {
-        const struct row row = make_row(group, i);
-        switch (table->format) {
-        case BENCH_TEXT: print_text(&row); break;
-        case BENCH_CSV: print_csv(&row); break;
-        case BENCH_JSON:
-            fputs(table->first ? "  {" : ",\n  {", stdout);
-            print_json(&row);
-            fputs("}", stdout);
-            break;
-        }
-        table->first = false;
-    }
-    fflush(stdout);
-}
-
 /* --- all of them ------------------------------------------------------------------------------ */
 
-static enum cli_exit run_section(struct table *table, const struct section *section)
+static enum cli_exit run_group(struct table *table, struct bench_group *group, bool *first)
+{
+    progress_steps(&table->progress, table->done, table->groups, "groups");
+    enum cli_exit end = bench_group_run(table->session, group);
+    progress_stop(&table->progress);
+    if (end == CLI_DONE)
+        bench_rows_print(table->plan, group, *first);
+    *first = false;
+    bench_group_free(group);
+    table->done++;
+    return end;
+}
+
+/* Calls run for each group that is asked for, or counts them where run is NULL. */
+static enum cli_exit walk(struct table *table, bool only_count)
 {
     enum cli_exit end = CLI_DONE;
-    if (table->format == BENCH_TEXT)
-        printf("\n%s\n", section->heading);
-    for (int operation = 0; operation < FERRY_OPERATION_COUNT; operation++) {
-        if ((section->operations & 1u << operation) == 0)
-            continue;
-        for (size_t i = 0; i < SIZES_MAX && section->sizes[i] > 0 && end == CLI_DONE; i++) {
-            struct bench_group group =
-                plan(table, section, (enum ferry_operation)operation, section->sizes[i]);
-            end = bench_group_run(table->session, &group);
-            if (end == CLI_DONE)
-                print_group(table, &group);
-            bench_group_free(&group);
+    bool first = true;
+    for (size_t i = 0; i < CLI_COUNT(sections); i++) {
+        const struct section *section = &sections[i];
+        bool headed = only_count || !has_section(table->filter, section);
+        for (int operation = 0; operation < FERRY_OPERATION_COUNT; operation++) {
+            for (size_t k = 0; has_section(table->filter, section) && end == CLI_DONE; k++) {
+                const size_t size = size_at(table->filter, section, k);
+                if (size == 0 || !has_operation(table->filter, section, operation))
+                    break;
+                struct bench_group group =
+                    plan(table, section, (enum ferry_operation)operation, size);
+                if (!has_contestant(&group))
+                    continue;
+                table->groups += only_count;
+                if (!headed)
+                    bench_rows_section(table->plan, section->heading);
+                headed = true;
+                end = only_count ? CLI_DONE : run_group(table, &group, &first);
+            }
         }
     }
     return end;
 }
 
-static size_t count_groups(bool large)
+enum cli_exit bench_table(struct bench_session *session, const struct bench_plan *plan,
+                          const struct bench_filter *filter)
 {
-    size_t groups = 0;
-    for (size_t i = 0; i < CLI_COUNT(sections); i++) {
-        size_t sizes = 0;
-        while (sizes < SIZES_MAX && sections[i].sizes[sizes] > 0)
-            sizes++;
-        for (int operation = 0; operation < FERRY_OPERATION_COUNT; operation++) {
-            if ((large || !sections[i].large) && (sections[i].operations & 1u << operation) != 0)
-                groups += sizes;
-        }
+    struct table table = {.session = session, .plan = plan, .filter = filter};
+    (void)walk(&table, true);
+    if (table.groups == 0) {
+        cli_complain("bench: no row of the table is of that size, operation and path");
+        return CLI_USAGE;
     }
-    return groups;
-}
-
-enum cli_exit bench_table(struct bench_session *session, uint64_t budget_ns, bool large,
-                          enum bench_format format)
-{
-    struct table table = {session, format, budget_ns / count_groups(large), true};
-    enum cli_exit end = CLI_DONE;
-    switch (format) {
-    case BENCH_TEXT: bench_print_device(session); break;
-    case BENCH_CSV:
-        puts("contestant,operation,mode,n,path,memory,size,odd,pinned,rounds,ns,ns_low,ns_high,"
-             "gb_s,of_memcpy,of_memcpy_low,of_memcpy_high");
-        break;
-    case BENCH_JSON:
-        fputs("{", stdout);
-        bench_json_device(session);
-        fputs(" \"rows\": [\n", stdout);
-        break;
-    }
-    for (size_t i = 0; i < CLI_COUNT(sections) && end == CLI_DONE; i++) {
-        if (large || !sections[i].large)
-            end = run_section(&table, &sections[i]);
-    }
-    if (format == BENCH_JSON)
-        fputs("\n]}\n", stdout);
+    table.budget_ns = plan->budget_ns / table.groups;
+    bench_rows_begin(session, plan);
+    progress_start(&table.progress, "bench", plan->quiet);
+    const enum cli_exit end = walk(&table, false);
+    bench_rows_end(plan);
     return end;
 }

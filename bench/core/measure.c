@@ -44,23 +44,34 @@ static bool sample(struct bench_way *way, size_t round)
     return true;
 }
 
-size_t bench_measure(struct bench_way *const *ways, size_t count, uint64_t budget_ns)
+/* At least so many rounds, and at most, and between them until budget_ns is over. */
+static size_t measure(struct bench_way *const *ways, size_t count, size_t least, size_t most,
+                      uint64_t budget_ns)
 {
     uint64_t began = bench_now_ns();
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (!warm(ways[i]))
             return 0;
-    }
     size_t round = 0;
-    while (round < BENCH_ROUNDS_MAX &&
-           (round < BENCH_ROUNDS_MIN || bench_now_ns() - began < budget_ns)) {
-        for (size_t i = 0; i < count; i++) {
+    while (round < most && (round < least || bench_now_ns() - began < budget_ns)) {
+        for (size_t i = 0; i < count; i++)
             if (!sample(ways[(round + i) % count], round))
                 return 0;
-        }
         round++;
     }
     return round;
+}
+
+size_t bench_measure(struct bench_way *const *ways, size_t count, uint64_t budget_ns)
+{
+    return measure(ways, count, BENCH_ROUNDS_MIN, BENCH_ROUNDS_MAX, budget_ns);
+}
+
+size_t bench_measure_rounds(struct bench_way *const *ways, size_t count, size_t rounds)
+{
+    if (rounds > BENCH_ROUNDS_MAX)
+        rounds = BENCH_ROUNDS_MAX;
+    return measure(ways, count, rounds, rounds, 0);
 }
 
 static int compare(const void *a, const void *b)

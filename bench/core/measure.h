@@ -41,6 +41,9 @@ uint64_t bench_now_ns(void);
  */
 size_t bench_measure(struct bench_way *const *ways, size_t count, uint64_t budget_ns);
 
+/* The same for so many rounds, BENCH_ROUNDS_MAX at most. */
+size_t bench_measure_rounds(struct bench_way *const *ways, size_t count, size_t rounds);
+
 /* The time of one operation. */
 struct bench_figure bench_time(const struct bench_way *way, size_t rounds);
 

@@ -1,27 +1,36 @@
 /*
- * Ferry for C++17: a thin face over ferry.h in the words of Triton's Metal memory code. Header-only;
- * link the C library. ferry.h is the manual: ranges, order, threads and promises are its own.
+ * Ferry for C++17 and newer: devices, buffers and batches that clean up after themselves, views of
+ * bytes, tickets, futures and callbacks, over ferry.h. Header-only; link the C library. ferry.h is
+ * the manual: ranges, order, threads and promises are its own.
  *
- * Every failure throws ferry::Error, and so does every NULL buffer, device or pointer, also with
- * size 0. Every function may be called from any thread; as in C, no other call on a buffer may be
- * running when it is destroyed. Devices and singletons live as long as the process: nothing is torn
- * down at exit, so a buffer may be destroyed from anywhere.
+ * Every failure throws ferry::Error. Objects are moved, not copied; one that was moved from, or a
+ * default one, holds nothing, and using it throws INVALID_ARGUMENT. Every function may be called from
+ * any thread; as in C, no other call on an object may be running when it is destroyed, and a device
+ * outlives what was made on it.
  *
- * The names say Metal on every driver: the device behind them is whatever Ferry chose.
+ * The names of Triton's Metal memory code (MetalBuffer::Create, ...) are in ferry/seed.hpp, which is
+ * included at the end unless FERRY_NO_SEED_NAMES is defined.
  */
 #ifndef FERRY_FERRY_HPP
 #define FERRY_FERRY_HPP
 
 #include <ferry/ferry.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <future>
+#include <iterator>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
+#if __cplusplus >= 202002L
+#include <span>
+#endif
 
 namespace ferry
 {
@@ -60,135 +69,501 @@ template <typename T> T *NotNull(T *pointer, const char *what)
     return pointer;
 }
 
-inline ferry_memory_info MemoryOf(ferry_device *device)
+template <typename Container> using Element =
+    std::remove_pointer_t<decltype(std::data(std::declval<Container &>()))>;
+
+/* What is contiguous, and whose elements may be copied byte by byte. */
+template <typename Container> using IfBytes = std::enable_if_t<
+    std::is_trivially_copyable_v<Element<Container>> &&
+    std::is_convertible_v<decltype(std::size(std::declval<Container &>())), size_t>>;
+
+} // namespace detail
+
+/* --- views of host memory: made of a pointer and a size in bytes, or of a vector, an array, a string
+ * or a std::span of elements that may be copied byte by byte (a string literal counts its closing 0) */
+
+/* Bytes to read. */
+class ConstBytes
 {
-    ferry_memory_info info;
-    Check(ferry_device_get_memory(device, &info));
-    return info;
+  public:
+    ConstBytes() = default;
+    ConstBytes(const void *data, size_t size) noexcept : data_(data), size_(size)
+    {
+    }
+    template <typename Container, typename = detail::IfBytes<const Container>>
+    ConstBytes(const Container &container) noexcept
+        : data_(std::data(container)),
+          size_(std::size(container) * sizeof(detail::Element<const Container>))
+    {
+    }
+
+    const void *data() const noexcept
+    {
+        return data_;
+    }
+    size_t size() const noexcept
+    {
+        return size_;
+    }
+
+  private:
+    const void *data_ = nullptr;
+    size_t size_ = 0;
+};
+
+/* Bytes to write. */
+class MutableBytes
+{
+  public:
+    MutableBytes() = default;
+    MutableBytes(void *data, size_t size) noexcept : data_(data), size_(size)
+    {
+    }
+    template <typename Container, typename = detail::IfBytes<Container>,
+              typename = std::enable_if_t<!std::is_const_v<detail::Element<Container>>>>
+    MutableBytes(Container &&container) noexcept
+        : data_(std::data(container)),
+          size_(std::size(container) * sizeof(detail::Element<Container>))
+    {
+        static_assert(std::is_lvalue_reference_v<Container> ||
+                          std::is_trivially_copyable_v<std::decay_t<Container>>,
+                      "the bytes of a temporary would be lost");
+    }
+
+    operator ConstBytes() const noexcept
+    {
+        return {data_, size_};
+    }
+    void *data() const noexcept
+    {
+        return data_;
+    }
+    size_t size() const noexcept
+    {
+        return size_;
+    }
+#if __cplusplus >= 202002L
+    operator std::span<std::byte>() const noexcept
+    {
+        return {static_cast<std::byte *>(data_), size_};
+    }
+#endif
+
+  private:
+    void *data_ = nullptr;
+    size_t size_ = 0;
+};
+
+/* --- operations in flight ------------------------------------------------------------------------ */
+
+/* Stands for an operation: a number, copied freely, with nothing to destroy. */
+class Ticket
+{
+  public:
+    Ticket() = default; /* is done */
+    Ticket(ferry_device *device, ferry_ticket number) noexcept : device_(device), number_(number)
+    {
+    }
+
+    /* Waits until the operation is done; throws its failure. */
+    void wait() const
+    {
+        if (device_ != nullptr)
+            detail::Check(ferry_wait(device_, number_, FERRY_FOREVER));
+    }
+    /* False if the time is over before. */
+    template <typename Rep, typename Period>
+    bool wait_for(std::chrono::duration<Rep, Period> timeout) const
+    {
+        const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(timeout).count();
+        return device_ == nullptr ||
+               IsDone(ferry_wait(device_, number_, ns > 0 ? static_cast<uint64_t>(ns) : 0),
+                      FERRY_ERROR_TIMEOUT);
+    }
+    /* Never waits; throws the failure of an operation that failed. */
+    bool done() const
+    {
+        return device_ == nullptr || IsDone(ferry_poll(device_, number_), FERRY_PENDING);
+    }
+    ferry_ticket number() const noexcept
+    {
+        return number_;
+    }
+
+  private:
+    static bool IsDone(enum ferry_status status, enum ferry_status not_yet)
+    {
+        if (status == not_yet)
+            return false;
+        detail::Check(status);
+        return true;
+    }
+
+    ferry_device *device_ = nullptr;
+    ferry_ticket number_ = 0;
+};
+
+/* Called once when the operation is done, on a thread of the device's own: it may submit, and must
+ * not wait. ferry_last_error() has the reason of a failure. An exception that leaves it ends the
+ * program. */
+using Callback = std::function<void(enum ferry_status status)>;
+
+/* In the place of a callback: the operation returns a std::future<void>. */
+struct use_future_t {
+};
+inline constexpr use_future_t use_future{};
+
+namespace detail
+{
+
+inline void CallBack(enum ferry_status status, ferry_ticket, void *user) noexcept
+{
+    const std::unique_ptr<Callback> callback(static_cast<Callback *>(user));
+    (*callback)(status);
+}
+
+/* submit(callback, user, out_ticket) calls one of the C functions that do not wait. */
+template <typename Submit> Ticket Start(ferry_device *device, Submit submit)
+{
+    ferry_ticket number = 0;
+    Check(submit(nullptr, nullptr, &number));
+    return Ticket(device, number);
+}
+
+template <typename Submit> Ticket Start(ferry_device *device, Submit submit, Callback callback)
+{
+    ferry_ticket number = 0;
+    if (!callback)
+        return Start(device, std::move(submit));
+    auto user = std::make_unique<Callback>(std::move(callback));
+    Check(submit(CallBack, user.get(), &number));
+    user.release(); /* CallBack's, which may have run by now */
+    return Ticket(device, number);
+}
+
+template <typename Submit>
+std::future<void> Start(ferry_device *device, Submit submit, use_future_t)
+{
+    auto promise = std::make_shared<std::promise<void>>();
+    std::future<void> future = promise->get_future();
+    Start(device, std::move(submit), [promise](enum ferry_status status) {
+        if (status == FERRY_OK)
+            promise->set_value();
+        else
+            promise->set_exception(std::make_exception_ptr(Error(status, ferry_last_error())));
+    });
+    return future;
 }
 
 } // namespace detail
 
-/* Requested bytes of buffers, however they were made. */
-struct MetalMemoryStats {
-    size_t total_allocated = 0;    /* of all buffers made since the last reset */
-    size_t total_freed = 0;        /* of all buffers destroyed since the last reset */
-    size_t current_usage = 0;      /* of those that live */
-    size_t peak_usage = 0;         /* the most current_usage was since the last reset */
-    size_t allocation_count = 0;   /* buffers made since the last reset */
-    size_t deallocation_count = 0; /* buffers destroyed since the last reset */
+/* --- buffers ------------------------------------------------------------------------------------- */
+
+enum class Storage {
+    Private = FERRY_STORAGE_PRIVATE, /* the device's own memory */
+    Shared = FERRY_STORAGE_SHARED,   /* memory that the host sees too */
 };
 
-/* A device, open for the life of the process. MetalDeviceManager makes them. */
-class FERRY_API MetalDevice
+/*
+ * Device memory. Its destructor does not wait: operations in flight keep what they need. The functions
+ * that end in _async take at their end nothing, and return a Ticket; a callback, and return a Ticket;
+ * or use_future, and return a std::future<void>. Host memory stays the operation's until it is done.
+ */
+class FERRY_API Buffer
 {
   public:
-    MetalDevice(const MetalDevice &) = delete;
-    MetalDevice &operator=(const MetalDevice &) = delete;
+    Buffer() = default;
+    Buffer(ferry_device *device, size_t size, Storage storage = Storage::Private,
+           const char *label = nullptr, bool zeroed = false)
+    {
+        ferry_buffer_params params = {};
+        params.size = size;
+        params.storage = static_cast<enum ferry_storage>(storage);
+        params.label = label;
+        params.zeroed = zeroed;
+        ferry_buffer *made = nullptr;
+        detail::Check(ferry_buffer_create(detail::NotNull(device, "the device"), &params, &made));
+        buffer_.reset(made);
+    }
+    /* Takes over a buffer of the C library's. */
+    explicit Buffer(ferry_buffer *buffer) noexcept : buffer_(buffer)
+    {
+    }
 
-    const std::string &GetName() const noexcept
+    explicit operator bool() const noexcept
     {
-        return name_;
-    } /* "host:0", "metal:0" */
-    int GetDeviceId() const noexcept
-    {
-        return id_;
-    } /* index in MetalDeviceManager */
-    size_t GetTotalMemory() const
-    {
-        return detail::MemoryOf(device_).total;
+        return buffer_ != nullptr;
     }
-    size_t GetAvailableMemory() const
+    size_t size() const noexcept
     {
-        return detail::MemoryOf(device_).available;
+        return buffer_ ? ferry_buffer_size(buffer_.get()) : 0;
     }
-    ferry_device *Handle() const noexcept
+    Storage storage() const
     {
-        return device_;
+        return static_cast<Storage>(ferry_buffer_storage(handle()));
+    }
+    /* For the functions of ferry.h; stays this object's. */
+    ferry_buffer *handle() const
+    {
+        return detail::NotNull(buffer_.get(), "the buffer");
+    }
+    /* Gives it up: it is the caller's to destroy. */
+    ferry_buffer *release() noexcept
+    {
+        return buffer_.release();
+    }
+
+    /* A shared buffer's bytes; waits for all work on it. A private one throws UNSUPPORTED. */
+    MutableBytes contents() const
+    {
+        void *contents = nullptr;
+        detail::Check(ferry_buffer_contents(handle(), &contents));
+        return {contents, size()};
+    }
+    /* False if the time is over before all operations on the buffer are done. */
+    bool wait(uint64_t timeout_ns = FERRY_FOREVER) const
+    {
+        const enum ferry_status status = ferry_buffer_wait(handle(), timeout_ns);
+        if (status != FERRY_ERROR_TIMEOUT)
+            detail::Check(status);
+        return status == FERRY_OK;
+    }
+
+    /* --- that wait --- */
+
+    void copy_from_host(ConstBytes source, size_t offset = 0)
+    {
+        detail::Check(ferry_copy_from_host(handle(), source.data(), source.size(), offset));
+    }
+    void copy_to_host(MutableBytes destination, size_t offset = 0) const
+    {
+        detail::Check(
+            ferry_copy_to_host(handle(), destination.data(), destination.size(), offset));
+    }
+    /* From any buffer, this one (as memmove) and those of other devices too. */
+    void copy_from(const Buffer &source, size_t size, size_t offset = 0, size_t source_offset = 0)
+    {
+        detail::Check(
+            ferry_copy_buffer(handle(), source.handle(), size, offset, source_offset));
+    }
+    void zero()
+    {
+        detail::Check(ferry_zero_buffer(handle()));
+    }
+    /* Repeats a pattern of 1 to 16 bytes. */
+    void fill(ConstBytes pattern, size_t size, size_t offset = 0)
+    {
+        detail::Check(
+            ferry_fill_buffer(handle(), size, offset, pattern.data(), pattern.size()));
+    }
+    /* All bytes from offset on, as elements. */
+    template <typename T> std::vector<T> read(size_t offset = 0) const
+    {
+        static_assert(std::is_trivially_copyable_v<T>, "elements are copied byte by byte");
+        std::vector<T> elements(size() > offset ? (size() - offset) / sizeof(T) : 0);
+        copy_to_host(elements, offset);
+        return elements;
+    }
+
+    /* --- that do not --- */
+
+    template <typename... Then>
+    auto copy_from_host_async(ConstBytes source, size_t offset = 0, Then &&...then)
+    {
+        return Start(
+            [=, buffer = handle()](ferry_callback callback, void *user, ferry_ticket *ticket) {
+                return ferry_copy_from_host_async(buffer, source.data(), source.size(), offset,
+                                                  callback, user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+    template <typename... Then>
+    auto copy_to_host_async(MutableBytes destination, size_t offset = 0, Then &&...then) const
+    {
+        return Start(
+            [=, buffer = handle()](ferry_callback callback, void *user, ferry_ticket *ticket) {
+                return ferry_copy_to_host_async(buffer, destination.data(), destination.size(),
+                                                offset, callback, user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+    template <typename... Then>
+    auto copy_from_async(const Buffer &source, size_t size, size_t offset = 0,
+                         size_t source_offset = 0, Then &&...then)
+    {
+        return Start(
+            [=, buffer = handle(), from = source.handle()](ferry_callback callback, void *user,
+                                                           ferry_ticket *ticket) {
+                return ferry_copy_buffer_async(buffer, from, size, offset, source_offset, callback,
+                                               user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+    template <typename... Then> auto zero_async(Then &&...then)
+    {
+        return Start(
+            [buffer = handle()](ferry_callback callback, void *user, ferry_ticket *ticket) {
+                return ferry_zero_buffer_async(buffer, callback, user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+    template <typename... Then>
+    auto fill_async(ConstBytes pattern, size_t size, size_t offset = 0, Then &&...then)
+    {
+        return Start(
+            [=, buffer = handle()](ferry_callback callback, void *user, ferry_ticket *ticket) {
+                return ferry_fill_buffer_async(buffer, size, offset, pattern.data(),
+                                               pattern.size(), callback, user, ticket);
+            },
+            std::forward<Then>(then)...);
     }
 
   private:
-    friend class MetalDeviceManager;
-
-    MetalDevice(int id, const char *name) : id_(id)
+    template <typename Submit, typename... Then> auto Start(Submit submit, Then &&...then) const
     {
-        ferry_device_params params = {};
-        params.name = name;
-        detail::Check(ferry_device_open(&params, &device_));
-        ferry_device_info info;
-        ferry_device_get_info(device_, &info);
-        name_ = info.name;
-    }
-    ~MetalDevice()
-    {
-        ferry_device_close(device_);
+        return detail::Start(ferry_buffer_device(handle()), std::move(submit),
+                             std::forward<Then>(then)...);
     }
 
-    int id_;
-    std::string name_;
-    ferry_device *device_ = nullptr;
-};
-
-/* The devices there were at first use: index 0 is the one that Ferry chooses (FERRY_DEVICE
- * respected), the rest follow as `ferry devices` lists them. Each is opened when first asked for. */
-class FERRY_API MetalDeviceManager
-{
-  public:
-    MetalDeviceManager(const MetalDeviceManager &) = delete;
-    MetalDeviceManager &operator=(const MetalDeviceManager &) = delete;
-
-    static MetalDeviceManager &Instance()
-    {
-        static MetalDeviceManager *const instance = new MetalDeviceManager();
-        return *instance;
-    }
-
-    int GetDeviceCount() const noexcept
-    {
-        return static_cast<int>(names_.size());
-    }
-
-    /* The same object each time; nullptr if index is out of range. */
-    MetalDevice *GetDevice(int index)
-    {
-        if (index < 0 || index >= GetDeviceCount())
-            return nullptr;
-        const size_t i = static_cast<size_t>(index);
-        std::lock_guard<std::mutex> guard(lock_);
-        if (!devices_[i])
-            devices_[i].reset(new MetalDevice(index, names_[i].c_str()));
-        return devices_[i].get();
-    }
-
-    MetalDevice *GetDefaultDevice()
-    {
-        return GetDevice(0);
-    }
-
-  private:
-    struct Close {
-        void operator()(MetalDevice *device) const
+    struct Destroy {
+        void operator()(ferry_buffer *buffer) const noexcept
         {
-            delete device;
+            ferry_buffer_destroy(buffer);
         }
     };
+    std::unique_ptr<ferry_buffer, Destroy> buffer_;
+};
 
-    MetalDeviceManager()
+/* --- batches ------------------------------------------------------------------------------------- */
+
+/* Many operations, one submission, one Ticket; used by one thread at a time. */
+class FERRY_API Batch
+{
+  public:
+    explicit Batch(ferry_device *device) : device_(detail::NotNull(device, "the device"))
     {
-        std::unique_ptr<MetalDevice, Close> chosen(new MetalDevice(0, nullptr));
-        names_.push_back(chosen->GetName());
-        for (const ferry_device_info &info : List()) {
-            if (chosen->GetName() != info.name)
-                names_.push_back(info.name);
-        }
-        devices_.resize(names_.size());
-        devices_[0] = std::move(chosen);
+        ferry_batch *made = nullptr;
+        detail::Check(ferry_batch_create(device_, &made));
+        batch_.reset(made);
     }
-    ~MetalDeviceManager() = default;
 
-    /* There may be more devices at the second call than at the first. */
-    static std::vector<ferry_device_info> List()
+    Batch &copy_from_host(Buffer &buffer, ConstBytes source, size_t offset = 0)
     {
+        return Add(ferry_batch_copy_from_host(handle(), buffer.handle(), source.data(),
+                                              source.size(), offset));
+    }
+    Batch &copy_to_host(const Buffer &buffer, MutableBytes destination, size_t offset = 0)
+    {
+        return Add(ferry_batch_copy_to_host(handle(), buffer.handle(), destination.data(),
+                                            destination.size(), offset));
+    }
+    Batch &copy(Buffer &buffer, const Buffer &source, size_t size, size_t offset = 0,
+                size_t source_offset = 0)
+    {
+        return Add(ferry_batch_copy_buffer(handle(), buffer.handle(), source.handle(), size, offset,
+                                           source_offset));
+    }
+    Batch &zero(Buffer &buffer)
+    {
+        return Add(ferry_batch_zero_buffer(handle(), buffer.handle()));
+    }
+    Batch &fill(Buffer &buffer, ConstBytes pattern, size_t size, size_t offset = 0)
+    {
+        return Add(ferry_batch_fill_buffer(handle(), buffer.handle(), size, offset, pattern.data(),
+                                           pattern.size()));
+    }
+
+    /* Submits, and leaves the batch empty; on failure it keeps its operations. Takes what the _async
+     * functions of Buffer take at their end. */
+    template <typename... Then> auto submit(Then &&...then)
+    {
+        return detail::Start(
+            device_,
+            [batch = handle()](ferry_callback callback, void *user, ferry_ticket *ticket) {
+                return ferry_batch_submit(batch, callback, user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+
+    ferry_batch *handle() const
+    {
+        return detail::NotNull(batch_.get(), "the batch");
+    }
+
+  private:
+    Batch &Add(enum ferry_status status)
+    {
+        detail::Check(status);
+        return *this;
+    }
+
+    struct Destroy {
+        void operator()(ferry_batch *batch) const noexcept
+        {
+            ferry_batch_destroy(batch);
+        }
+    };
+    ferry_device *device_;
+    std::unique_ptr<ferry_batch, Destroy> batch_;
+};
+
+/* --- devices ------------------------------------------------------------------------------------- */
+
+/* Host memory that needs no staging (ferry_host_alloc), until it is destroyed. */
+class FERRY_API HostMemory
+{
+  public:
+    HostMemory(ferry_device *device, size_t size) : size_(size)
+    {
+        void *memory = nullptr;
+        detail::Check(ferry_host_alloc(detail::NotNull(device, "the device"), size, &memory));
+        memory_ = {memory, Free{device}};
+    }
+
+    void *data() const noexcept
+    {
+        return memory_.get();
+    }
+    size_t size() const noexcept
+    {
+        return size_;
+    }
+    MutableBytes bytes() const noexcept
+    {
+        return {data(), size()};
+    }
+
+  private:
+    struct Free {
+        ferry_device *device;
+        void operator()(void *memory) const noexcept
+        {
+            ferry_host_free(device, memory);
+        }
+    };
+    std::unique_ptr<void, Free> memory_{nullptr, Free{nullptr}};
+    size_t size_;
+};
+
+/* An open device. Its destructor waits for all work, then closes; what was made on it goes first. */
+class FERRY_API Device
+{
+  public:
+    /* "host", "vulkan:1", "metal", ...; nullptr: the environment's FERRY_DEVICE, else the best. */
+    explicit Device(const char *name = nullptr) : Device(Named(name))
+    {
+    }
+    explicit Device(const ferry_device_params &params)
+    {
+        ferry_device *opened = nullptr;
+        detail::Check(ferry_device_open(&params, &opened));
+        device_.reset(opened);
+    }
+
+    /* The devices there are, the best first. Opens none. */
+    static std::vector<ferry_device_info> list()
+    {
+        /* There may be more at the second call than at the first. */
         std::vector<ferry_device_info> infos(8);
         for (;;) {
             size_t count = 0;
@@ -200,255 +575,80 @@ class FERRY_API MetalDeviceManager
         }
     }
 
-    std::vector<std::string> names_;
-    std::mutex lock_; /* guards devices_ */
-    std::vector<std::unique_ptr<MetalDevice, Close>> devices_;
-};
-
-/* Device memory. Its destructor does not wait: work in flight keeps what it needs. */
-class FERRY_API MetalBuffer
-{
-  public:
-    /* shared: memory that the host sees too; else private memory, which only the device sees. */
-    static std::unique_ptr<MetalBuffer> Create(MetalDevice *device, size_t size, bool shared = true)
+    Buffer buffer(size_t size, Storage storage = Storage::Private, const char *label = nullptr,
+                  bool zeroed = false) const
     {
-        detail::NotNull(device, "the device");
-        std::unique_ptr<MetalBuffer> buffer(new MetalBuffer(device));
-        ferry_buffer_params params = {};
-        params.size = size;
-        params.storage = shared ? FERRY_STORAGE_SHARED : FERRY_STORAGE_PRIVATE;
-        detail::Check(ferry_buffer_create(device->Handle(), &params, &buffer->buffer_));
-        return buffer;
+        return Buffer(handle(), size, storage, label, zeroed);
+    }
+    /* A new private buffer that holds a copy of these bytes. Waits. */
+    Buffer upload(ConstBytes source, const char *label = nullptr) const
+    {
+        Buffer made(handle(), source.size(), Storage::Private, label);
+        made.copy_from_host(source);
+        return made;
+    }
+    HostMemory host_memory(size_t size) const
+    {
+        return HostMemory(handle(), size);
+    }
+    Batch batch() const
+    {
+        return Batch(handle());
     }
 
-    ~MetalBuffer()
+    ferry_device_info info() const
     {
-        ferry_buffer_destroy(buffer_);
+        ferry_device_info info;
+        ferry_device_get_info(handle(), &info);
+        return info;
     }
-    MetalBuffer(const MetalBuffer &) = delete;
-    MetalBuffer &operator=(const MetalBuffer &) = delete;
-
-    size_t GetSize() const noexcept
+    ferry_memory_info memory() const
     {
-        return ferry_buffer_size(buffer_);
+        ferry_memory_info info;
+        detail::Check(ferry_device_get_memory(handle(), &info));
+        return info;
     }
-    MetalDevice *GetDevice() const noexcept
+    ferry_stats stats() const
     {
-        return device_;
-    }
-    bool IsShared() const noexcept
-    {
-        return ferry_buffer_storage(buffer_) == FERRY_STORAGE_SHARED;
-    }
-
-    /* A shared buffer's bytes; waits for all work on it. A private one throws UNSUPPORTED. */
-    void *GetContents() const
-    {
-        void *contents = nullptr;
-        detail::Check(ferry_buffer_contents(buffer_, &contents));
-        return contents;
-    }
-
-    /* Both wait. */
-    void CopyFromHost(const void *src, size_t size, size_t offset = 0)
-    {
-        detail::NotNull(src, "the source");
-        detail::Check(ferry_copy_from_host(buffer_, src, size, offset));
-    }
-    void CopyToHost(void *dst, size_t size, size_t offset = 0) const
-    {
-        detail::NotNull(dst, "the destination");
-        detail::Check(ferry_copy_to_host(buffer_, dst, size, offset));
-    }
-
-    /* For the functions of ferry.h: asynchronous operations, batches. Stays this object's. */
-    ferry_buffer *Handle() const noexcept
-    {
-        return buffer_;
-    }
-
-  private:
-    explicit MetalBuffer(MetalDevice *device) : device_(device)
-    {
-    }
-
-    MetalDevice *device_;
-    ferry_buffer *buffer_ = nullptr;
-};
-
-/* One device's memory. MetalMemoryPool makes them. */
-class FERRY_API MetalMemoryManager
-{
-  public:
-    MetalMemoryManager(const MetalMemoryManager &) = delete;
-    MetalMemoryManager &operator=(const MetalMemoryManager &) = delete;
-
-    std::unique_ptr<MetalBuffer> Allocate(size_t size, bool shared = true)
-    {
-        return MetalBuffer::Create(device_, size, shared);
-    }
-
-    MetalMemoryStats GetStats() const
-    {
-        const ferry_memory_info info = detail::MemoryOf(device_->Handle());
-        MetalMemoryStats stats;
-        stats.total_allocated = info.total_allocated;
-        stats.total_freed = info.total_freed;
-        stats.current_usage = info.in_use;
-        stats.peak_usage = info.peak;
-        stats.allocation_count = info.allocation_count;
-        stats.deallocation_count = info.deallocation_count;
+        ferry_stats stats;
+        ferry_device_get_stats(handle(), &stats, sizeof stats);
         return stats;
     }
-
-    /* Counts and totals become 0, the peak the usage now. Ferry's transfer statistics of the device
-     * (ferry_device_get_stats) begin anew as well. */
-    void ResetStats()
+    void trim() const
     {
-        ferry_device_reset_stats(device_->Handle());
+        detail::Check(ferry_device_trim(handle()));
     }
-
-    size_t GetTotalMemory() const
+    void wait_idle() const
     {
-        return device_->GetTotalMemory();
+        detail::Check(ferry_wait_idle(handle()));
     }
-    size_t GetAvailableMemory() const
+    /* For the functions of ferry.h; stays this object's. */
+    ferry_device *handle() const
     {
-        return device_->GetAvailableMemory();
-    }
-    MetalDevice *GetDevice() const noexcept
-    {
-        return device_;
+        return detail::NotNull(device_.get(), "the device");
     }
 
   private:
-    friend class MetalMemoryPool;
-
-    explicit MetalMemoryManager(MetalDevice *device) : device_(device)
+    static ferry_device_params Named(const char *name)
     {
+        ferry_device_params params = {};
+        params.name = name;
+        return params;
     }
 
-    MetalDevice *device_;
+    struct Close {
+        void operator()(ferry_device *device) const noexcept
+        {
+            ferry_device_close(device);
+        }
+    };
+    std::unique_ptr<ferry_device, Close> device_;
 };
 
-/* The memory of all devices. */
-class FERRY_API MetalMemoryPool
-{
-  public:
-    MetalMemoryPool(const MetalMemoryPool &) = delete;
-    MetalMemoryPool &operator=(const MetalMemoryPool &) = delete;
-
-    static MetalMemoryPool &Instance()
-    {
-        static MetalMemoryPool *const instance = new MetalMemoryPool();
-        return *instance;
-    }
-
-    /* The same object each time; nullptr if device is out of range. */
-    MetalMemoryManager *GetMemoryManager(int device)
-    {
-        MetalDevice *const opened = MetalDeviceManager::Instance().GetDevice(device);
-        if (opened == nullptr)
-            return nullptr;
-        std::lock_guard<std::mutex> guard(lock_);
-        std::unique_ptr<MetalMemoryManager> &manager = managers_[static_cast<size_t>(device)];
-        if (!manager)
-            manager.reset(new MetalMemoryManager(opened));
-        return manager.get();
-    }
-
-    std::unique_ptr<MetalBuffer> Allocate(int device, size_t size, bool shared = true)
-    {
-        MetalMemoryManager *const manager = GetMemoryManager(device);
-        if (manager == nullptr)
-            throw Error(FERRY_ERROR_NO_DEVICE, "there is no device " + std::to_string(device) +
-                                                   ", only " + std::to_string(managers_.size()));
-        return manager->Allocate(size, shared);
-    }
-
-    /* Sums over the devices that GetMemoryManager or Allocate used; the peak is a sum of peaks. */
-    MetalMemoryStats GetGlobalStats() const
-    {
-        MetalMemoryStats sum;
-        std::lock_guard<std::mutex> guard(lock_);
-        for (const auto &manager : managers_) {
-            if (!manager)
-                continue;
-            const MetalMemoryStats stats = manager->GetStats();
-            sum.total_allocated += stats.total_allocated;
-            sum.total_freed += stats.total_freed;
-            sum.current_usage += stats.current_usage;
-            sum.peak_usage += stats.peak_usage;
-            sum.allocation_count += stats.allocation_count;
-            sum.deallocation_count += stats.deallocation_count;
-        }
-        return sum;
-    }
-
-    /* Gives freed memory that is kept for reuse back to the devices. Buffers that live stay. */
-    void Clear()
-    {
-        std::lock_guard<std::mutex> guard(lock_);
-        for (const auto &manager : managers_) {
-            if (manager)
-                detail::Check(ferry_device_trim(manager->GetDevice()->Handle()));
-        }
-    }
-
-  private:
-    MetalMemoryPool()
-        : managers_(static_cast<size_t>(MetalDeviceManager::Instance().GetDeviceCount()))
-    {
-    }
-    ~MetalMemoryPool() = default;
-
-    mutable std::mutex lock_; /* guards managers_ */
-    std::vector<std::unique_ptr<MetalMemoryManager>> managers_;
-};
-
-namespace MetalMemoryUtils
-{
-
-/* Any pair of storage modes and devices; within one buffer ranges may overlap. Waits. */
-inline void CopyBuffer(MetalBuffer *dst, const MetalBuffer *src, size_t size, size_t dst_offset = 0,
-                       size_t src_offset = 0)
-{
-    detail::NotNull(dst, "the destination");
-    detail::NotNull(src, "the source");
-    detail::Check(ferry_copy_buffer(dst->Handle(), src->Handle(), size, dst_offset, src_offset));
-}
-
-/* All of src to the beginning of dst, which is at least as large. Waits. */
-inline void CopyBetweenDevices(MetalBuffer *dst, const MetalBuffer *src)
-{
-    detail::NotNull(src, "the source");
-    CopyBuffer(dst, src, src->GetSize());
-}
-
-/* Waits. */
-inline void ZeroBuffer(MetalBuffer *buffer)
-{
-    detail::NotNull(buffer, "the buffer");
-    detail::Check(ferry_zero_buffer(buffer->Handle()));
-}
-
-/* Every buffer starts at a multiple of this. */
-constexpr size_t GetBufferAlignment() noexcept
-{
-    return FERRY_BUFFER_ALIGNMENT;
-}
-
-/* size rounded up to the alignment; throws where that would wrap. */
-inline size_t AlignSize(size_t size)
-{
-    if (size > SIZE_MAX - (GetBufferAlignment() - 1))
-        throw Error(FERRY_ERROR_OUT_OF_RANGE, std::to_string(size) +
-                                                  " bytes cannot be rounded up to a multiple of " +
-                                                  std::to_string(GetBufferAlignment()));
-    return (size + GetBufferAlignment() - 1) / GetBufferAlignment() * GetBufferAlignment();
-}
-
-} // namespace MetalMemoryUtils
 } // namespace ferry
+
+#ifndef FERRY_NO_SEED_NAMES
+#include <ferry/seed.hpp>
+#endif
 
 #endif

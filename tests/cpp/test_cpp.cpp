@@ -20,6 +20,7 @@ extern "C" {
 using namespace ferry;
 
 std::vector<float> round_trip(const std::vector<float> &data); /* of docs/cpp.md */
+std::vector<int> there_and_back(const std::vector<int> &data); /* likewise */
 
 namespace
 {
@@ -105,6 +106,8 @@ void test_documented_example(void **)
 {
     const std::vector<float> values = {1.5f, -2.25f, 3.0f};
     assert_true(round_trip(values) == values);
+    const std::vector<int> numbers = {1, -2, 3};
+    assert_true(there_and_back(numbers) == numbers);
 }
 
 /* --- devices ----------------------------------------------------------------------------------- */
