@@ -2,7 +2,7 @@
 # make run        moves a real file through private memory and proves every byte (FILE=, DEVICE=)
 # make test       builds and runs all tests: optimised, then under the sanitizers
 # make bench      measures, and writes what came of it to docs/benchmarks/ (DEVICE=, SECONDS=)
-# make docs       makes a reference of the headers
+# make docs       makes a site of docs/ and the reference in build/release/site
 # make wheel      packs the Python module with a library inside in dist/
 # make package    makes the Debian packages in dist/
 # make install    installs what `make` built (PREFIX=/usr/local, DESTDIR=)
@@ -53,7 +53,7 @@ test:
 
 docs:
 	scripts/setup.sh docs
-	cmake --preset release && cmake --build --preset release --target ferry_reference
+	cmake --preset release && cmake --build --preset release --target ferry_docs
 
 wheel:
 	scripts/setup.sh wheel

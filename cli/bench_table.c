@@ -159,7 +159,7 @@ static bool belongs_peer(const struct bench_session *session, const struct bench
            (spec->operation != FERRY_OPERATION_FILL || peer->fill != NULL);
 }
 
-/* What there is to measure in this operation: forced paths are for transfers, the seed's design is
+/* What there is to measure in this operation: forced paths are for transfers, the naive way is
  * its upload, and two threads need two CPUs. */
 static bool belongs(const struct bench_session *session, const struct bench_spec *spec, bool pinned)
 {

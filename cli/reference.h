@@ -1,4 +1,4 @@
-/* An upload of a given size against memcpy and against the seed's design. */
+/* An upload of a given size against memcpy and against a naive upload, as the seed's is. */
 #ifndef FERRY_CLI_REFERENCE_H
 #define FERRY_CLI_REFERENCE_H
 
@@ -13,14 +13,14 @@ struct reference {
 
 /*
  * Measures uploads of reference->size bytes, the three in turn, for a good tenth of a second.
- * plain: a device opened as the seed's design has it (reference_open_plain). What arrived is
+ * plain: a device opened for naive uploads (reference_open_plain). What arrived is
  * compared: CLI_CHECK if it differs. Memory that the device does not have leaves it unmeasured,
  * with a reason.
  */
 enum cli_exit reference_measure(ferry_device *device, ferry_device *plain,
                                 struct reference *reference);
 
-/* Opens the same device once more, to work as the seed's design does; close it with
+/* Opens the same device once more, for naive uploads; close it with
  * ferry_device_close. */
 enum ferry_status reference_open_plain(ferry_device *device, ferry_device **out_device);
 

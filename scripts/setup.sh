@@ -17,9 +17,10 @@ debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
     vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang lld valgrind
     libdlpack-dev dpkg-dev file python3-numpy python3-pytest python3-pip
-    python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh"
+    python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh
+    mkdocs"
 debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
-debian_docs="doxygen groff-base python3"
+debian_docs="doxygen groff-base python3 mkdocs"
 debian_wheel="binutils python3 python3-pip python3-setuptools python3-wheel"
 
 homebrew_build="cmake pkgconf"

@@ -353,7 +353,7 @@ static void cursor_ended(const struct ferry__sub *sub, struct ferry__op *op)
         ferry__op_followed(op);
 }
 
-/* What emitting op came to. True: the next op may follow in this submission. */
+/* Applies the result of recording op; true if another op may join this submission. */
 static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct ferry__op *op,
                    enum ferry__emitted result, enum ferry_status status, uint64_t returns)
 {

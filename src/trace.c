@@ -67,7 +67,7 @@ static void tell_lost(struct ferry__trace *trace)
     if (!trace->told_lost)
         ferry__log(FERRY_LOG_WARN,
                    "FERRY_TRACE: events come faster than they are written; some are "
-                   "lost, and the trace says how many (said once)");
+                   "lost, and the trace says how many (not repeated)");
     trace->told_lost = true;
 }
 
@@ -387,7 +387,7 @@ void ferry__trace_open(struct ferry_device *device)
     if (device->trace != NULL)
         introduce(device);
     else if (!atomic_exchange(&warned, true))
-        ferry__log(FERRY_LOG_WARN, "FERRY_TRACE: there is no trace: %s (said once)", why);
+        ferry__log(FERRY_LOG_WARN, "FERRY_TRACE: there is no trace: %s (not repeated)", why);
 }
 
 void ferry__trace_close(struct ferry_device *device)

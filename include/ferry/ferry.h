@@ -335,8 +335,9 @@ FERRY_CHECK enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t t
 FERRY_CHECK enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
                                                    size_t dst_offset);
 
-/* NOTE THE ORDER: the buffer comes first, THEN the host memory that is written. Alone among its
- * siblings, in all its forms (_async, ferry_batch_), the source stands before the destination. */
+/* From the buffer to host memory. MIND THE ORDER: the buffer comes first, THEN the host memory that is
+ * written. Alone among its siblings, in all its forms (_async, ferry_batch_), it has the source before
+ * the destination. */
 FERRY_CHECK enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size,
                                                  size_t src_offset);
 
@@ -510,7 +511,7 @@ FERRY_CHECK enum ferry_status ferry_host_register(ferry_device *device, void *me
                                                   unsigned flags);
 
 /* memory: the exact address that was registered. Waits for the operations on it; in a callback
- * IN_CALLBACK. Not before this has returned may the memory be freed. */
+ * IN_CALLBACK. Do not free the memory until this returns. */
 FERRY_CHECK enum ferry_status ferry_host_unregister(ferry_device *device, void *memory);
 
 /* ---------------------------------------------------------------------------------------------

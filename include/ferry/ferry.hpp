@@ -69,11 +69,12 @@ template <typename T> T *NotNull(T *pointer, const char *what)
     return pointer;
 }
 
-template <typename Container> using Element =
-    std::remove_pointer_t<decltype(std::data(std::declval<Container &>()))>;
+template <typename Container>
+using Element = std::remove_pointer_t<decltype(std::data(std::declval<Container &>()))>;
 
 /* What is contiguous, and whose elements may be copied byte by byte. */
-template <typename Container> using IfBytes = std::enable_if_t<
+template <typename Container>
+using IfBytes = std::enable_if_t<
     std::is_trivially_copyable_v<Element<Container>> &&
     std::is_convertible_v<decltype(std::size(std::declval<Container &>())), size_t>>;
 
@@ -337,14 +338,12 @@ class FERRY_API Buffer
     }
     void copy_to_host(MutableBytes destination, size_t offset = 0) const
     {
-        detail::Check(
-            ferry_copy_to_host(handle(), destination.data(), destination.size(), offset));
+        detail::Check(ferry_copy_to_host(handle(), destination.data(), destination.size(), offset));
     }
     /* From any buffer, this one (as memmove) and those of other devices too. */
     void copy_from(const Buffer &source, size_t size, size_t offset = 0, size_t source_offset = 0)
     {
-        detail::Check(
-            ferry_copy_buffer(handle(), source.handle(), size, offset, source_offset));
+        detail::Check(ferry_copy_buffer(handle(), source.handle(), size, offset, source_offset));
     }
     void zero()
     {
@@ -353,8 +352,7 @@ class FERRY_API Buffer
     /* Repeats a pattern of 1 to 16 bytes. */
     void fill(ConstBytes pattern, size_t size, size_t offset = 0)
     {
-        detail::Check(
-            ferry_fill_buffer(handle(), size, offset, pattern.data(), pattern.size()));
+        detail::Check(ferry_fill_buffer(handle(), size, offset, pattern.data(), pattern.size()));
     }
     /* All bytes from offset on, as elements. */
     template <typename T> std::vector<T> read(size_t offset = 0) const
@@ -412,8 +410,8 @@ class FERRY_API Buffer
     {
         return Start(
             [=, buffer = handle()](ferry_callback callback, void *user, ferry_ticket *ticket) {
-                return ferry_fill_buffer_async(buffer, size, offset, pattern.data(),
-                                               pattern.size(), callback, user, ticket);
+                return ferry_fill_buffer_async(buffer, size, offset, pattern.data(), pattern.size(),
+                                               callback, user, ticket);
             },
             std::forward<Then>(then)...);
     }

@@ -137,10 +137,9 @@ class FERRY_API MetalDeviceManager
     {
         std::unique_ptr<MetalDevice, Close> chosen(new MetalDevice(0, nullptr));
         names_.push_back(chosen->GetName());
-        for (const ferry_device_info &info : Device::list()) {
+        for (const ferry_device_info &info : Device::list())
             if (chosen->GetName() != info.name)
                 names_.push_back(info.name);
-        }
         devices_.resize(names_.size());
         devices_[0] = std::move(chosen);
     }
@@ -335,10 +334,9 @@ class FERRY_API MetalMemoryPool
     void Clear()
     {
         std::lock_guard<std::mutex> guard(lock_);
-        for (const auto &manager : managers_) {
+        for (const auto &manager : managers_)
             if (manager)
                 detail::Check(ferry_device_trim(manager->GetDevice()->Handle()));
-        }
     }
 
   private:

@@ -73,8 +73,8 @@ void test_devices(void **)
     params.path = FERRY_PATH_STAGED;
     Device staged(params);
     staged.upload(Numbers(1000));
-    assert_int_equal(staged.stats().operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_STAGED].operations,
-                     1);
+    assert_int_equal(
+        staged.stats().operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_STAGED].operations, 1);
     static_assert(!std::is_copy_constructible_v<Device> && std::is_move_constructible_v<Device>);
     static_assert(!std::is_copy_constructible_v<Buffer> && std::is_move_assignable_v<Buffer>);
 }
@@ -189,10 +189,9 @@ void test_callbacks(void **)
         });
     buffer.zero_async(ferry::Callback()).wait(); /* an empty one is none */
     /* A refused call has no callback. */
-    assert_int_equal(Thrown([&] {
-                         buffer.fill_async({}, 1, 0, [&, owned](enum ferry_status) { failures++; });
-                     }),
-                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(
+        Thrown([&] { buffer.fill_async({}, 1, 0, [&, owned](enum ferry_status) { failures++; }); }),
+        FERRY_ERROR_INVALID_ARGUMENT);
     device.wait_idle();
     assert_int_equal(calls, 100);
     assert_int_equal(failures, 0);
@@ -274,10 +273,14 @@ void test_host_memory(void **)
 int main()
 {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(test_devices),  cmocka_unit_test(test_buffers),
-        cmocka_unit_test(test_views),    cmocka_unit_test(test_tickets),
-        cmocka_unit_test(test_callbacks), cmocka_unit_test(test_futures),
-        cmocka_unit_test(test_future_of_a_failure), cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_buffers),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_futures),
+        cmocka_unit_test(test_future_of_a_failure),
+        cmocka_unit_test(test_batches),
         cmocka_unit_test(test_host_memory),
     };
     return cmocka_run_group_tests_name("modern", tests, nullptr, nullptr);
