@@ -9,6 +9,17 @@ _Thread_local struct own sim_own;
 
 /* --- the driver -------------------------------------------------------------------------------- */
 
+/* A child finds the lock free, whatever streams were at. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&sim.lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&sim.lock);
+}
+
 cu_result sim_Init_2000(unsigned flags)
 {
     cu_result result = sim_begin("cuInit", NEEDS_NOTHING);
@@ -18,6 +29,8 @@ cu_result sim_Init_2000(unsigned flags)
         return sim_end(CU_ERROR_INVALID_VALUE);
     if (sim.initialised && sim.process != (long)getpid())
         return sim_end(CU_ERROR_NOT_INITIALIZED);
+    if (!sim.initialised)
+        pthread_atfork(before_fork, after_fork, after_fork);
     sim.options = sim_options();
     sim.random = sim.options.seed;
     sim.initialised = true;
