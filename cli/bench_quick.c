@@ -2,6 +2,8 @@
 #include "bench.h"
 #include "progress.h"
 
+#include <string.h>
+
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
@@ -16,6 +18,13 @@ enum group {
     GROUP_CUDA_DOWNLOAD,
     GROUP_CUDA_COPY,
     GROUP_CUDA_BATCH,
+    GROUP_ON_CUDA_UP_16,
+    GROUP_ON_CUDA_UP_1,
+    GROUP_ON_CUDA_DOWN_16,
+    GROUP_ON_CUDA_DOWN_1,
+    GROUP_ON_CUDA_DOWN_256_B,
+    GROUP_ON_CUDA_COPY_16,
+    GROUP_ON_CUDA_FILL,
     GROUP_1_MIB,
     GROUP_64_KIB,
     GROUP_256_B,
@@ -37,11 +46,12 @@ enum group {
     }
 
 /* The free ones first. weight: its share of the time. The staged path of what is larger than a
- * chunk is the pipelined one. cuda: run only where CUDA is. */
+ * chunk is the pipelined one. cuda: run only where CUDA is; driver: and Ferry's device is of the CUDA
+ * driver. */
 static const struct {
     enum ferry_operation operation;
     size_t size;
-    bool pinned, cuda;
+    bool pinned, cuda, driver;
     unsigned weight;
     size_t count;
     struct bench_spec specs[BENCH_ENTRIES_MAX];
@@ -76,6 +86,27 @@ static const struct {
     [GROUP_CUDA_BATCH] = {FERRY_OPERATION_UPLOAD, 256, .cuda = true, .weight = 2, .count = 3,
                           .specs = {FERRY_WAY(AUTO, BATCH, BATCH), FERRY_WAY(STAGED, BATCH, BATCH),
                                     PEER_BATCH(CUDA, BATCH)}},
+#define ON_CUDA(operation_, size_)                                                               \
+    {                                                                                            \
+        (operation_), (size_), .cuda = true, .driver = true, .weight = 1, .count = 2, .specs = { \
+            FERRY_FROM(REGISTERED),                                                              \
+            PEER_FROM(CUDA, ALLOCATED)                                                           \
+        }                                                                                        \
+    }
+#define ON_CUDA_DEVICE(operation_, size_)                                                        \
+    {                                                                                            \
+        (operation_), (size_), .cuda = true, .driver = true, .weight = 1, .count = 2, .specs = { \
+            FERRY_WAY(AUTO, WAITING, 1),                                                         \
+            PEER_WAY(CUDA)                                                                       \
+        }                                                                                        \
+    }
+    [GROUP_ON_CUDA_UP_16] = ON_CUDA(FERRY_OPERATION_UPLOAD, 16 * MIB),
+    [GROUP_ON_CUDA_UP_1] = ON_CUDA(FERRY_OPERATION_UPLOAD, MIB),
+    [GROUP_ON_CUDA_DOWN_16] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, 16 * MIB),
+    [GROUP_ON_CUDA_DOWN_1] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, MIB),
+    [GROUP_ON_CUDA_DOWN_256_B] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, 256),
+    [GROUP_ON_CUDA_COPY_16] = ON_CUDA_DEVICE(FERRY_OPERATION_COPY, 16 * MIB),
+    [GROUP_ON_CUDA_FILL] = ON_CUDA_DEVICE(FERRY_OPERATION_FILL, 256 * MIB),
     [GROUP_1_MIB] = {FERRY_OPERATION_UPLOAD, MIB, .pinned = true, .weight = 2, .count = 2,
                      .specs = {MEMCPY, FERRY_WAY(DIRECT, WAITING, 1)}},
     [GROUP_64_KIB] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .pinned = true, .weight = 2, .count = 2,
@@ -125,6 +156,13 @@ static const struct target {
     {"copy, 256 MiB", "times CUDA", 0.95, GROUP_CUDA_COPY, 0, 1},
     {"batch of 1000 x 256 bytes", "ns an item", 3000, GROUP_CUDA_BATCH, 0, TIME},
     {"batch of 1000 x 256 bytes, staged", "ns an item", 3000, GROUP_CUDA_BATCH, 1, TIME},
+    {"upload, 16 MiB, registered", "times CUDA, page-locked", 0.98, GROUP_ON_CUDA_UP_16, 0, 1},
+    {"upload, 1 MiB, registered", "times CUDA, page-locked", 0.9, GROUP_ON_CUDA_UP_1, 0, 1},
+    {"download, 16 MiB, registered", "times CUDA, page-locked", 0.98, GROUP_ON_CUDA_DOWN_16, 0, 1},
+    {"download, 1 MiB, registered", "times CUDA, page-locked", 0.9, GROUP_ON_CUDA_DOWN_1, 0, 1},
+    {"download, 256 bytes", "times CUDA, page-locked", 0.8, GROUP_ON_CUDA_DOWN_256_B, 0, 1},
+    {"copy, 16 MiB", "times CUDA", 0.9, GROUP_ON_CUDA_COPY_16, 0, 1},
+    {"fill, 256 MiB", "times CUDA", 0.95, GROUP_ON_CUDA_FILL, 0, 1},
 };
 
 static bool lacks(const struct bench_session *session, const struct bench_spec *spec)
@@ -134,6 +172,8 @@ static bool lacks(const struct bench_session *session, const struct bench_spec *
 
 static bool runs(const struct bench_session *session, enum group group)
 {
+    if (plans[group].driver && strcmp(session->info.driver, "cuda") != 0)
+        return false;
     return !plans[group].cuda || session->peer_why[PEER_CUDA][0] == 0;
 }
 

@@ -120,6 +120,15 @@ run "bench of another device" 0 "$ferry" bench --device host --quick --seconds 0
 says out "cuda: not measured: .*UUID"
 run "devices" 0 "$ferry" devices --json
 json 'all(len(d["uuid"]) == 32 and int(d["uuid"], 16) >= 0 for d in j["devices"])'
+# The strict CUDA beside the fake one, which has its UUID: the targets of the CUDA driver.
+if [ -n "${FERRY_CUDA_LIBRARY-}" ]; then
+    run "bench on cuda" 0 env FAKE_CUDA_UUID=5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c28 STRICTCUDA=delay=0 \
+        "$ferry" bench --device cuda --quick --seconds 0.05 --json
+    json '[t["name"] for t in j["targets"] if "CUDA" in t["unit"] and t["met"] is not None][5:] == [
+          "upload, 16 MiB, registered", "upload, 1 MiB, registered",
+          "download, 16 MiB, registered", "download, 1 MiB, registered", "download, 256 bytes",
+          "copy, 16 MiB", "fill, 256 MiB"]'
+fi
 if [[ " $* " == *" vulkan "* ]]; then
     FAKE_CUDA_UUID=$(python3 -c "import json, sys
 print(next(d['uuid'] for d in json.load(sys.stdin)['devices'] if d['driver'] == 'vulkan'))" <"$dir/out")
