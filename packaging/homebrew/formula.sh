@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 version=$(sed -n 's/^#define FERRY_VERSION_M[AI][JN]OR //p; s/^#define FERRY_VERSION_PATCH //p' \
-    include/ferry/ferry.h | paste -sd.)
+    include/ferry/ferry.h | paste -sd. -)
 description=$(sed -n 's/.*DESCRIPTION "\(.*\)").*/\1/p' CMakeLists.txt)
 out=$PWD/build/homebrew
 archive=$out/ferry-$version.tar.gz

@@ -9,6 +9,7 @@ unset FERRY_DEVICE FERRY_PATH
 # On a device of 60 MiB nothing larger is measured, which saves its time.
 export FERRY_HOST=memory=60M
 . "$(dirname "$0")/../checks.sh"
+export DYLD_LIBRARY_PATH=${FERRY_TEST_FAKES-}
 
 echo "[==========] Running the benchmark's tests"
 run "bench formats" 2 "$ferry" bench --json --csv

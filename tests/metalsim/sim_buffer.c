@@ -202,7 +202,8 @@ static void end_import(struct sim_buffer *buffer)
     if (!buffer->deallocator)
         return;
     mtl_block block = buffer->deallocator;
-    ((void (*)(mtl_block, void *, uint64_t))block->invoke)(block, buffer->gpu, buffer->length);
+    ((void (*)(const struct mtl_closure *, void *, uint64_t))block->invoke)(
+        (const struct mtl_closure *)block, buffer->gpu, buffer->length);
     _Block_release(block);
 }
 

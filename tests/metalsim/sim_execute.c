@@ -264,7 +264,8 @@ static void call_handlers(struct sim_commands *commands)
 {
     for (unsigned i = 0; i < commands->handler_count; i++) {
         mtl_block block = commands->handlers[i];
-        ((void (*)(mtl_block, void *))block->invoke)(block, commands);
+        ((void (*)(const struct mtl_closure *, mtl_id))block->invoke)(
+            (const struct mtl_closure *)block, (mtl_id)commands);
         sim_lock();
         sim.counts.handlers++;
         sim_unlock();
@@ -361,7 +362,8 @@ static void *notify(void *argument)
         sim_unlock();
         usleep(delay);
         mtl_block block = notice->block;
-        ((void (*)(mtl_block, void *, uint64_t))block->invoke)(block, notice->event, notice->value);
+        ((void (*)(const struct mtl_closure *, mtl_id, uint64_t))block->invoke)(
+            (const struct mtl_closure *)block, (mtl_id)notice->event, notice->value);
         sim_lock();
         notice->listener->pending--;
         sim_unlock();

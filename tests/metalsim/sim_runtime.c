@@ -170,7 +170,7 @@ mtl_id object_getClass(mtl_id object)
     return object ? (mtl_id)((struct sim_object *)object)->isa : NULL;
 }
 
-METALSIM_API const char *method_getTypeEncoding(Method method)
+METALSIM_API const char *method_getTypeEncoding(void *method)
 {
     const struct objc_method_description *description = method_getDescription(method);
     if (sim.config.retyped && !strcmp(sel_getName(description->name), sim.config.retyped))

@@ -216,7 +216,8 @@ static void work_fork(const char *name)
         ferry_buffer_destroy(buffer);
         ferry_device_close(device);
         few("host");
-        exit(0);
+        fflush(NULL);
+        _exit(0); /* what the parent's libraries do at exit is not for a child */
     }
     int status;
     if (waitpid(child, &status, 0) != child || status != 0)

@@ -74,7 +74,7 @@ static void long_messages_are_cut(void **state)
     capture_next(&capture, text, sizeof text);
     capture_end(&capture);
     size_t length = strlen(text);
-    assert_in_range(length, 500, 2000);
+    assert_true(length >= 500 && length <= 2000);
     assert_string_equal(text + length - 5, "x...\n");
 }
 

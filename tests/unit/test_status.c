@@ -77,7 +77,7 @@ static void long_errors_are_cut(void **state)
     reason[2000] = '\0';
     (void)ferry__fail(FERRY_ERROR_IO, "%s", reason);
     size_t length = strlen(ferry_last_error());
-    assert_in_range(length, 200, 1999);
+    assert_true(length >= 200 && length <= 1999);
     assert_memory_equal(ferry_last_error(), reason, length);
     ferry__set_error("");
     ferry__set_error(reason);

@@ -109,7 +109,7 @@ static void events_are_used_again(void **state)
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     assert_true(latest > 1);
     /* As many as there were at once: the works, and what the submissions in flight wait for. */
-    assert_in_range(made, 1, 64);
+    assert_true(made >= 1 && made <= 64);
 }
 
 /* The user's own GPU may raise it yet. */
