@@ -15,7 +15,8 @@ set -eu
 debian_build="gcc libc6-dev make cmake pkg-config libvulkan-dev liburing-dev"
 debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
-    vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang lld valgrind
+    vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang clang-19
+    libclang-rt-19-dev lld valgrind
     libdlpack-dev dpkg-dev file python3-numpy python3-pytest python3-pip
     python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh
     mkdocs"

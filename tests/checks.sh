@@ -1,6 +1,11 @@
 # shellcheck shell=bash
 # For tests that are scripts: checks, each of which prints a line. summary prints cmocka's closing
 # lines, which scripts/test_summary.awk counts, and is the last command. $dir is an empty folder.
+#
+# On Linux the system's tools are as strict as a Mac's: tests/mac/strict.sh.
+if [ "$(uname)" != Darwin ]; then
+    PATH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/mac/tools:$PATH
+fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 passed=0

@@ -192,6 +192,15 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
     }
 }
 
+/* What was found out: scripts/metal_report.sh reads it. */
+static void tell(const struct metal_state *state, const struct ferry__limits *limits)
+{
+    ferry__log(FERRY_LOG_INFO, "metal: class %s, kernels %s, imports %s, residency set %s",
+               ferry__metal_class_name(state->class), limits->has_kernel ? "compiled" : "missing",
+               limits->import_granularity ? "right both ways" : "none",
+               state->residency ? "in use" : "none");
+}
+
 static enum ferry_status metal_open(const struct ferry__open_params *params, void **out_state,
                                     struct ferry__limits *out_limits, char *why)
 {
@@ -209,6 +218,7 @@ static enum ferry_status metal_open(const struct ferry__open_params *params, voi
         status = open_objects(state, params, why);
     if (!status) {
         fill_limits(state, out_limits);
+        tell(state, out_limits);
         const struct ferry_metal_device *wrapped = params->wrapped;
         state->release = wrapped ? wrapped->release : NULL; /* of a failed open it is not called */
         state->release_user = wrapped ? wrapped->user : NULL;

@@ -15,6 +15,11 @@ static const char *const class_names[METAL_CLASS_COUNT] = {
     [METAL_PARAVIRTUAL] = "paravirtual",
 };
 
+const char *ferry__metal_class_name(enum metal_class class)
+{
+    return class_names[class];
+}
+
 int ferry__metal_choice(const char *variable, const char *const *names, int count)
 {
     const char *value = ferry__env(variable);

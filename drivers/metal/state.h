@@ -100,6 +100,7 @@ struct metal_state {
 
 /* list.c: all in a pool, but for the last */
 enum metal_class ferry__metal_class(mtl_id device);
+const char *ferry__metal_class_name(enum metal_class class);
 bool ferry__metal_is_unified(mtl_id device);
 bool ferry__metal_is_macos(int64_t major); /* or newer */
 uint64_t ferry__metal_page_size(mtl_id device);
