@@ -50,6 +50,8 @@ enum metalsim_rule {
     METALSIM_FORK = 21,       /* nothing in a child of the process that loaded Metal */
     METALSIM_BLIT_ONLY = 22,  /* Apple GPUs: no command buffer of blits alone between kernels' */
     METALSIM_RESIDENCY = 23,  /* what a residency set is told takes effect at its commit */
+    METALSIM_UNSIGNALLED = 24, /* an MTLEvent is waited for after its signal was committed: else a
+                                  command buffer waits for what the host does, or reads, before */
     METALSIM_RULES
 };
 

@@ -1,4 +1,4 @@
-/* Rules 13, 16, 21 to 23: listeners, events, children, blits on Apple GPUs, residency sets. */
+/* Rules 13, 16, 21 to 24: listeners, events, children, blits on Apple GPUs, residency sets. */
 #include "rules.h"
 
 #include <sys/wait.h>
@@ -216,5 +216,29 @@ void rule_residency_commit(void **unused)
     assert_int_equal(counts().resident, 0);
     assert_broken(METALSIM_RESIDENCY, 0);
     mtl_release(set);
+    client_end(&c);
+}
+
+/* --- 24: waits for what is not on its way ------------------------------------------------------- */
+
+void rule_unsignalled(void **unused)
+{
+    (void)unused;
+    struct client c = client_begin((struct metalsim_config){0});
+    mtl_id other = mtl_new_queue(c.device, 4);
+    mtl_id event = mtl_new_event(c.device);
+    mtl_id waits = mtl_new_commands(c.queue), signals = mtl_new_commands(other);
+    mtl_encode_wait(waits, event, 1);
+    mtl_encode_signal(signals, event, 1);
+    mtl_commit(waits); /* who knows what the host does before it commits the other? */
+    assert_broken(METALSIM_UNSIGNALLED, 1);
+    commit_and_wait(signals);
+    mtl_wait_completed(waits);
+    waits = mtl_new_commands(c.queue);
+    mtl_encode_wait(waits, event, 1);
+    commit_and_wait(waits);
+    assert_broken(METALSIM_UNSIGNALLED, 0);
+    mtl_release(event);
+    mtl_release(other);
     client_end(&c);
 }

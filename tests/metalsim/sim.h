@@ -308,7 +308,7 @@ void sim_stop_threads(void);           /* all work is done */
 struct sim_event {
     struct sim_object object;
     struct sim_device *device;
-    uint64_t value;
+    uint64_t value, promised; /* promised: the highest whose signal is committed */
 };
 
 /* What is asked for waits at the listener's port, also when its event is gone. */

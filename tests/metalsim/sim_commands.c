@@ -254,12 +254,35 @@ static void check_blits(const struct sim_commands *commands)
         sim_breach(METALSIM_BLIT_ONLY, "blits alone in a command buffer between kernels");
 }
 
+/* The GPU's own events only: a shared one may be anybody's to signal, the user's above all. */
+static void check_waits(const struct sim_commands *commands)
+{
+    for (size_t i = 0; i < commands->item_count; i++) {
+        const struct sim_item *item = &commands->items[i];
+        struct sim_event *event = item->dst;
+        if ((item->kind != SIM_WAIT && item->kind != SIM_SIGNAL) ||
+            event->object.kind != SIM_PLAIN_EVENT)
+            continue;
+        sim_lock();
+        const bool early = item->kind == SIM_WAIT && event->promised < item->value;
+        if (item->kind == SIM_SIGNAL && event->promised < item->value)
+            event->promised = item->value;
+        sim_unlock();
+        if (early)
+            sim_breach(METALSIM_UNSIGNALLED,
+                       "a wait for %lu of an event whose signal is not "
+                       "committed",
+                       (unsigned long)item->value);
+    }
+}
+
 static void commands_commit(mtl_id self, mtl_sel cmd)
 {
     (void)cmd;
     sim_enter(self);
     if (is_open((struct sim_commands *)self, "commit")) {
         check_blits((struct sim_commands *)self);
+        check_waits((struct sim_commands *)self);
         sim_commit((struct sim_commands *)self);
     }
     sim_leave(self);
