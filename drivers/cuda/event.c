@@ -104,8 +104,9 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Until when a wait may sleep: 0: it polls on. Before the end that is expected, and after it ever
- * longer, an eighth of the wait so far. */
+/* Until when a wait may sleep; 0: it polls on. Before the earliest end that is to be expected; from
+ * then on it polls for an eighth of the wait so far, and then sleeps by short naps: each at most a
+ * 64th of the wait, so that it is late by no more than that. */
 static uint64_t sleep_until(const struct wait *wait, uint64_t now)
 {
     const uint64_t waited = now - wait->start_ns;
@@ -115,9 +116,9 @@ static uint64_t sleep_until(const struct wait *wait, uint64_t now)
     else if (waited < SPIN_NS || now < wait->expected_ns + SPIN_NS + waited / 8)
         return 0;
     else
-        until = now + sooner(waited / 8, NAP_MAX_NS);
+        until = now + sooner(NAP_MIN_NS + waited / 64, NAP_MAX_NS);
     until = sooner(until, wait->deadline_ns);
-    return until > now + NAP_MIN_NS ? until : 0;
+    return until >= now + NAP_MIN_NS ? until : 0;
 }
 
 static void find_expected(struct wait *wait)

@@ -398,13 +398,18 @@ static uint64_t device_ns(struct cuda *c, const struct cuda_slot *slot)
     return (uint64_t)((double)milliseconds * 1e6);
 }
 
-/* Half of what was known, half of what is new. */
+/* The fastest that was seen, forgotten slowly: chunks that the CPU works beside are slow, and who
+ * sleeps by their rate sleeps too long when a transfer has the link for itself. */
 static void learn_rate(struct cuda_queue *queue, const struct cuda_slot *slot, uint64_t ns)
 {
+    enum { FORGOTTEN = 256 }; /* this part of the difference, each time */
     if (!ns || slot->bytes < RATE_FROM)
         return;
     const uint64_t ps = (uint64_t)((double)ns * 1000 / (double)slot->bytes);
-    queue->ps_per_byte = queue->ps_per_byte ? (queue->ps_per_byte + ps) / 2 : ps;
+    if (!queue->ps_per_byte || ps < queue->ps_per_byte)
+        queue->ps_per_byte = ps;
+    else
+        queue->ps_per_byte += (ps - queue->ps_per_byte) / FORGOTTEN;
 }
 
 static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot, bool lost)
