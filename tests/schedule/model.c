@@ -218,6 +218,9 @@ static void do_one(const struct run *run, const struct task *task)
     bool memory = task->status == FERRY_ERROR_OUT_OF_HOST_MEMORY ||
                   task->status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     bool sure = !((task->waited || memory) && (run->refusing || run->config->failing));
+    /* Nor a copy to another device, whose source may fail before it writes anything. */
+    if (task->waited && op->kind == COPY && op->src->device != op->dst->device)
+        sure = false;
     mark(run, op->dst, op->dst_offset, op->size, 1u << task->status, sure);
 }
 
