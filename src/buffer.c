@@ -174,7 +174,7 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
     buffer->memory = &buffer->place.block->memory;
     buffer->offset = buffer->place.offset;
     enter_buffer(buffer);
-    if (params->zeroed && !buffer->place.zeroed && (status = fill_new(buffer))) {
+    if ((params->zeroed || device->zeroed) && !buffer->place.zeroed && (status = fill_new(buffer))) {
         ferry_buffer_destroy(buffer);
         return status;
     }

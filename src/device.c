@@ -229,6 +229,7 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->map = params->map_private;
     device->no_fallback = params->no_fallback;
     device->no_staging_wait = params->no_staging_wait;
+    device->zeroed = params->zeroed;
     device->cpus_taken = by_cpu;
     device->parked_max = params->parked_max ? params->parked_max : PARKED_MAX;
     const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;

@@ -205,6 +205,8 @@ static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry_
     if (!status && region->memory.cached && region->memory.coherent && region->memory.host) {
         region->base = region->memory_base = region->memory.host;
         region->imported = true;
+        if (device->zeroed && !region->memory.zeroed)
+            memset(region->base, 0, size);
         return FERRY_OK;
     }
     if (!status)

@@ -416,7 +416,7 @@ struct ferry_device {
     _Atomic int dead;      /* FERRY__ALIVE, or why not */
     enum ferry_path path;
     enum ferry_map map;
-    bool no_fallback, no_staging_wait;
+    bool no_fallback, no_staging_wait, zeroed;
     unsigned cpus_taken; /* by the device itself: 1 where a CPU carries it out */
     struct ferry__memory_pool memory;
     struct ferry__staging upload, readback;

@@ -163,9 +163,11 @@ static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bo
     return NULL;
 }
 
-static TRITONSERVER_Error *open_device(const struct ferry_device_params *params, bool exact,
+/* A server's models share a device: none sees what another one's buffers held. */
+static TRITONSERVER_Error *open_device(struct ferry_device_params params, bool exact,
                                        ferry_device **out_device)
 {
+    params.zeroed = true;
     TRITONSERVER_Error *error = ferry__triton_need();
     if (error)
         return error;
@@ -173,22 +175,22 @@ static TRITONSERVER_Error *open_device(const struct ferry_device_params *params,
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_device: out_device is NULL");
     pthread_mutex_lock(&lock);
-    struct entry *open = find_asked(asked_name(params));
-    error = open ? join(open, params, exact, out_device) : open_new(params, exact, out_device);
+    struct entry *open = find_asked(asked_name(&params));
+    error = open ? join(open, &params, exact, out_device) : open_new(&params, exact, out_device);
     pthread_mutex_unlock(&lock);
     return error;
 }
 
 TRITONSERVER_Error *ferry_triton_device(const char *name, ferry_device **out_device)
 {
-    return open_device(&(struct ferry_device_params){.name = name}, false, out_device);
+    return open_device((struct ferry_device_params){.name = name}, false, out_device);
 }
 
 TRITONSERVER_Error *ferry_triton_device_open(const struct ferry_device_params *params,
                                              ferry_device **out_device)
 {
     static const struct ferry_device_params defaults;
-    return open_device(params ? params : &defaults, true, out_device);
+    return open_device(params ? *params : defaults, true, out_device);
 }
 
 static void close_entry(struct entry *entry)

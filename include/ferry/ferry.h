@@ -190,7 +190,11 @@ struct ferry_device_params {
     /* Operations that wait for others before they go to the device, at most; those of a batch count
      * one by one. 0: 4,194,304. An asynchronous call beyond it is POOL_EXHAUSTED. */
     uint64_t parked_max;
-    uint64_t reserved[2]; /* zero */
+    /* Every buffer of the device and its memory of ferry_host_alloc hold zeros at first, as a buffer
+     * made with zeroed does: nobody sees what an earlier one held. Memory that was in use before is
+     * filled, which takes its time. */
+    bool zeroed;
+    uint64_t reserved[1]; /* zero */
 };
 
 struct ferry_device_info {
@@ -289,7 +293,8 @@ struct ferry_buffer_params {
     size_t size; /* bytes, over 0 */
     enum ferry_storage storage;
     const char *label; /* for messages and debuggers; copied; NULL: none */
-    bool zeroed;       /* all bytes are 0 at first; else they are undefined */
+    bool zeroed;       /* all bytes are 0 at first; else they are undefined, and may be those of an
+                          earlier buffer of this process */
     uint64_t reserved[4];
 };
 
@@ -491,7 +496,8 @@ FERRY_CHECK enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry
  * --------------------------------------------------------------------------------------------- */
 
 /* Page-aligned, cached, coherent host memory, until ferry_host_free or ferry_device_close. Transfers
- * from and to it need no staging. */
+ * from and to it need no staging. Its bytes are undefined, and may be old ones of this process, unless
+ * the device was opened with zeroed. */
 FERRY_CHECK enum ferry_status ferry_host_alloc(ferry_device *device, size_t size,
                                                void **out_memory);
 

@@ -32,7 +32,8 @@ struct TRITONBACKEND_Response;
  * Devices
  *
  * One ferry_device per physical device in the whole process, shared by model instances, the
- * response allocator and the host, and counted: each successful call wants one release.
+ * response allocator and the host, and counted: each successful call wants one release. Each is opened
+ * with zeroed: requests of one model never see bytes of another's.
  * --------------------------------------------------------------------------------------------- */
 
 /* The device of this name, as ferry_device_open names them (NULL: the best); opened with the

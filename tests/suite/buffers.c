@@ -15,11 +15,11 @@ static void test_properties(void **state)
     }
 }
 
-static void expect_zeroed(ferry_device *device, enum ferry_storage storage, size_t size)
+static void expect_zeroed(ferry_device *device, enum ferry_storage storage, size_t size, bool asked)
 {
     ferry_buffer *buffer = NULL;
     OK(ferry_buffer_create(
-        device, &(struct ferry_buffer_params){.size = size, .storage = storage, .zeroed = true},
+        device, &(struct ferry_buffer_params){.size = size, .storage = storage, .zeroed = asked},
         &buffer));
     struct mirror mirror = {buffer, calloc(1, size), size};
     assert_non_null(mirror.bytes);
@@ -27,20 +27,44 @@ static void expect_zeroed(ferry_device *device, enum ferry_storage storage, size
     drop_mirror(&mirror);
 }
 
-/* Also on memory that another buffer left full of bytes. */
-static void test_zeroed(void **state)
+/* On memory that another buffer left full of bytes. */
+static void expect_all_zeroed(ferry_device *device, bool asked)
 {
-    struct fixture *fixture = *state;
     for (unsigned round = 0; round < 3; round++) {
         for (size_t s = 0; s < 2; s++) {
             for (size_t i = 1; i < suite_size_count; i++) {
-                struct mirror old =
-                    make_mirror(fixture->device, suite_sizes[i], suite_storages[s], round);
+                struct mirror old = make_mirror(device, suite_sizes[i], suite_storages[s], round);
                 drop_mirror(&old);
-                expect_zeroed(fixture->device, suite_storages[s], suite_sizes[i]);
+                expect_zeroed(device, suite_storages[s], suite_sizes[i], asked);
             }
         }
     }
+}
+
+static void test_zeroed(void **state)
+{
+    struct fixture *fixture = *state;
+    expect_all_zeroed(fixture->device, true);
+}
+
+/* Everything that such a device hands out, whatever it was before. */
+static void test_zeroed_device(void **state)
+{
+    (void)state;
+    struct ferry_device_params params = suite->params;
+    params.zeroed = true;
+    ferry_device *device = open_with(NULL, &params);
+    expect_all_zeroed(device, false);
+    for (unsigned round = 0; round < 8; round++) {
+        const size_t size = suite_sizes[1 + round % (suite_size_count - 1)];
+        unsigned char *memory = NULL;
+        OK(ferry_host_alloc(device, size, (void **)&memory));
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(memory[i], 0);
+        memset(memory, 0xA5, size);
+        ferry_host_free(device, memory);
+    }
+    ferry_device_close(device);
 }
 
 static void test_contents(void **state)
@@ -154,6 +178,7 @@ static void test_many(void **state)
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_properties),
     SUITE_TEST(test_zeroed),
+    SUITE_TEST(test_zeroed_device),
     SUITE_TEST(test_contents),
     SUITE_TEST(test_private_has_no_contents),
     SUITE_TEST(test_contents_and_copies),

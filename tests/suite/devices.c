@@ -135,7 +135,7 @@ static void test_bad_params(void **state)
     params.staging_budget = 4095;
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_device_open(&params, &device));
     params = suite->params;
-    params.reserved[1] = 1;
+    params.reserved[0] = 1;
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_device_open(&params, &device));
     assert_ptr_equal(device, fixture->device);
 }

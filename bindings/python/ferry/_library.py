@@ -58,7 +58,8 @@ class DeviceParams(_c.Structure):
         ("queues", _c.c_uint32),
         ("thresholds", _c.c_uint64 * 5),
         ("parked_max", _c.c_uint64),
-        ("reserved", _c.c_uint64 * 2),
+        ("zeroed", _c.c_bool),
+        ("reserved", _c.c_uint64 * 1),
     ]
 
 
