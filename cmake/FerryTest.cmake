@@ -91,9 +91,16 @@ function(ferry_test_devices out_drivers out_environment)
   set(${out_environment} ${environment} PARENT_SCOPE)
 endfunction()
 
-# Memory that fails when a test says so (tests/starve): every malloc, where no sanitizer has taken its
-# place.
-set(FERRY_STARVE ${PROJECT_SOURCE_DIR}/tests/starve/starve_malloc.c)
-if(FERRY_SANITIZE OR APPLE)
-  set(FERRY_STARVE ${PROJECT_SOURCE_DIR}/tests/starve/starve_ours.c)
-endif()
+# ferry_starve(TARGET): memory that fails when the test says so (tests/starve). Every malloc, where no
+# sanitizer has taken its place; then those of the program's own objects.
+function(ferry_starve target)
+  set(how malloc)
+  if(APPLE)
+    set(how ours)
+  elseif(FERRY_SANITIZE)
+    set(how wrap)
+    target_link_options(${target} PRIVATE
+      -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
+  endif()
+  target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/starve/starve_${how}.c)
+endfunction()

@@ -1,6 +1,7 @@
 /*
  * Memory that fails when a test says so. starve_malloc.c: every malloc of the process, that of
- * libraries too; for builds without sanitizers on glibc. starve_ours.c: those of Ferry's own.
+ * libraries too; for builds without sanitizers on glibc. starve_wrap.c: those that the program's own
+ * objects call, by the linker's --wrap. starve_ours.c: those of ferry__alloc.
  */
 #ifndef STARVE_H
 #define STARVE_H

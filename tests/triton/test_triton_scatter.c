@@ -338,7 +338,7 @@ static void bridge_that_fails(void **state)
     TRITONSERVER_Error *error;
     ferry_ticket ticket;
     (void)state;
-    setenv("FERRY_HOST", "no_map,fail_exec=1", 1);
+    setenv("FERRY_HOST", "no_map,fail_exec=2", 1); /* after far's zeros */
     succeed(ferry_triton_device("host:1", &other));
     setenv("FERRY_HOST", "no_map", 1);
     ferry_buffer *src = make_buffer(device, 64), *far = make_buffer(other, 64);
