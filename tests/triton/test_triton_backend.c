@@ -299,8 +299,8 @@ static void failed_batches(void **state)
     } steps[] = {
         /* The first four make zeros in the buffers. */
         {"no_map,fail_exec=5", "gathering the inputs, 2 copies: a knob"},
-        {"no_map,fail_exec=6", "the copy on the device: a knob"},
-        {"no_map,fail_exec=7", "scattering the outputs, 2 copies: a knob"},
+        {"no_map,fail_exec=7", "the copy on the device: a knob"},
+        {"no_map,fail_exec=8", "scattering the outputs, 2 copies: a knob"},
     };
     uint8_t *bytes = make_bytes(1000, 4);
     const struct tensor_data inputs[] = {tensor("A", bytes, 1000), tensor("B", bytes, 31)};
