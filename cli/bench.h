@@ -260,8 +260,8 @@ struct bench_record;
 struct bench_record *bench_record_read(const char *name, char *why);
 void bench_record_free(struct bench_record *record); /* NULL allowed */
 
-/* The time of the row that begins so ("ferry,upload,waiting,1,auto,pageable,256,0,1,"), with a tenth
- * of the rounds below and above. False: there is none, or it was not measured. */
+/* The time of the row that begins so ("ferry,upload,waiting,1,auto,pageable,256,0,1,"), with a
+ * tenth of the rounds below and above. False: there is none, or it was not measured. */
 bool bench_record_find(const struct bench_record *record, const char *row,
                        struct bench_figure *out_time);
 

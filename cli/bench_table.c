@@ -1,4 +1,5 @@
-/* ferry bench: the whole table, a row for each contestant, told as it is measured (bench_rows.c). */
+/* ferry bench: the whole table, a row for each contestant, told as it is measured
+ * (bench_rows.c). */
 #include "bench.h"
 #include "progress.h"
 

@@ -29,7 +29,7 @@ struct cargo {
     char why[CLI_WHY_MAX];
 };
 
-/* --- moving ------------------------------------------------------------------------------------ */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 static struct ferry_tensor_info tensor_at(const struct cargo *cargo, size_t index)
 {
@@ -102,7 +102,7 @@ static enum cli_exit move(const struct load *load, struct cargo *cargo)
     return CLI_DEVICE;
 }
 
-/* --- comparing --------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static enum cli_exit compare_tensor(struct cargo *cargo, size_t index, unsigned char *from_file,
                                     unsigned char *from_device)
@@ -142,7 +142,7 @@ static enum cli_exit compare_all(struct cargo *cargo)
     return end;
 }
 
-/* --- telling ----------------------------------------------------------------------------------- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 static void print_shape(const struct ferry_tensor_info *tensor, const char *separator)
 {
@@ -234,7 +234,7 @@ static void json_model(const struct load *load, const struct cargo *cargo, enum 
     fputs("}", stdout);
 }
 
-/* --- the command ------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static enum cli_exit load_model(const struct load *load, const char *name, bool first)
 {

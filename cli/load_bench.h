@@ -23,7 +23,8 @@ bool load_bench_run(const struct load_bench *bench, struct load_bench_times out[
 void load_bench_print(const struct load_bench_times times[2], uint64_t bytes);
 void load_bench_json(const struct load_bench_times times[2]);
 
-/* Empties the system's cache of a file (load_bench_linux.c, load_bench_macos.c). False: it cannot. */
+/* Empties the system's cache of a file (load_bench_linux.c, load_bench_macos.c). False: it
+ * cannot. */
 bool load_bench_forget(int fd);
 
 #endif

@@ -59,10 +59,9 @@ static enum cli_exit print_environment(void)
         const char *words = variables[i].words;
         printf("%s%s=%s\n    ", i > 0 ? "\n" : "", variables[i].name,
                words[0] != 0 ? words : variables[i].form);
-        for (const char *at = variables[i].help; *at != 0; at++) {
+        for (const char *at = variables[i].help; *at != 0; at++)
             if (*at != '`')
                 putchar(*at);
-        }
         printf("\n    Read by the %s.\n", variables[i].reader);
     }
     return CLI_DONE;
@@ -70,10 +69,9 @@ static enum cli_exit print_environment(void)
 
 static enum cli_exit run_command(int argc, char **argv)
 {
-    for (size_t i = 0; i < CLI_COUNT(commands); i++) {
+    for (size_t i = 0; i < CLI_COUNT(commands); i++)
         if (strcmp(argv[0], commands[i].name) == 0)
             return commands[i].run(argc, argv);
-    }
     char names[256] = "";
     for (size_t i = 0; i < CLI_COUNT(commands); i++) {
         const char *before = i == 0 ? "" : i + 1 < CLI_COUNT(commands) ? ", " : " and ";

@@ -45,8 +45,8 @@ static enum ferry_status copy_by_ferry(struct bench *bench)
 /*
  * Made anew in each call: the staging buffer, its memory (the plain device keeps no freed memory,
  * so each is an allocation of the driver's, with the page faults of fresh memory), the submission
- * and its wait. The private buffer is out of the CPU's reach, so the device copies, as the seed's blit
- * does. Not made anew, because the public interface hides it: the command queue. So the seed's
+ * and its wait. The private buffer is out of the CPU's reach, so the device copies, as the seed's
+ * blit does. Not made anew, because the public interface hides it: the command queue. So the seed's
  * design is dearer than this says, never cheaper.
  */
 enum ferry_status reference_upload_plain(ferry_buffer *dst, const void *src, size_t size)

@@ -50,7 +50,8 @@ static void print_step(const struct journey *journey, enum step step)
 static void print_table(const char *name, const struct journey *journey)
 {
     char window[CLI_TEXT_MAX], shown[CLI_SHOWN_MAX];
-    printf("\n%s: %llu byte%s", cli_show(shown, name), number(journey->bytes), journey->bytes == 1 ? "" : "s");
+    printf("\n%s: %llu byte%s", cli_show(shown, name), number(journey->bytes),
+           journey->bytes == 1 ? "" : "s");
     if (journey->windows > 1)
         printf(", in %llu windows of %s", number(journey->windows),
                cli_size(window, journey->window));
@@ -85,7 +86,8 @@ static void print_reference(const struct reference *reference)
 
 static void print_json_steps(const struct journey *journey)
 {
-    printf(", \"verified\": true,\n   \"bytes\": %llu, \"window\": %llu, \"windows\": %llu, \"passes\": %llu,\n"
+    printf(", \"verified\": true,\n   \"bytes\": %llu, \"window\": %llu, \"windows\": %llu, "
+           "\"passes\": %llu,\n"
            "   \"steps\": [",
            number(journey->bytes), number(journey->window), number(journey->windows),
            number(journey->passes));

@@ -35,11 +35,17 @@ install() {
     tell_loader
 }
 
-# Folders, the deepest first, that only Ferry's files were in.
+# Folders, the deepest first, that are named after Ferry or lie in one that is.
 own_folders() {
-    sed -n 's|\(.*/ferry\)/[^/]*$|\1|p; s|\(.*/ferry/backends\)/.*|\1|p; s|\(.*/ferry/backends/ferry\)/.*|\1|p
-        s|\(.*/cmake/Ferry\)/[^/]*$|\1|p; s|\(.*/lib[^ ]*/ferry\)/.*|\1|p' "$manifest" |
-        sort -ru
+    awk -F/ '{
+        path = ""
+        own = 0
+        for (i = 2; i < NF; i++) {
+            path = path "/" $i
+            own = own || tolower($i) == "ferry"
+            if (own) print path
+        }
+    }' "$manifest" | sort -ru
 }
 
 undo() {

@@ -19,7 +19,7 @@ static const struct variable {
 
 enum { VARIABLES = sizeof variables / sizeof *variables, WORD_MAX = 64, FAR = 3 };
 
-/* --- how alike two words are -------------------------------------------------------------------- */
+/* --- how alike two words are ------------------------------------------------------------------ */
 
 /* How many letters are to be added, dropped, changed or swapped with the next to make b of a; FAR
  * for FAR and more, and where a word is too long to be one of ours. */
@@ -59,7 +59,7 @@ static size_t next_word(const char **at, const char **out_word)
     return size;
 }
 
-/* --- values ------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* The words as they stand in a sentence: "uring or threads". */
 static void join(char *out, size_t capacity, const char *words)
@@ -105,7 +105,7 @@ static enum ferry_status check_value(const struct variable *variable)
                        value, all, hint);
 }
 
-/* --- names -------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 /* The variable that a name is nearest to, which is not the name itself; NULL: none is near. A short
  * name has many near it that are somebody else's. */
@@ -146,7 +146,7 @@ static void check_names(void)
     }
 }
 
-/* --- both --------------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------- */
 
 static void set_log_level(void)
 {

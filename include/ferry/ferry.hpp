@@ -4,12 +4,12 @@
  * the manual: ranges, order, threads and promises are its own.
  *
  * Every failure throws ferry::Error. Objects are moved, not copied; one that was moved from, or a
- * default one, holds nothing, and using it throws INVALID_ARGUMENT. Every function may be called from
- * any thread; as in C, no other call on an object may be running when it is destroyed, and a device
- * outlives what was made on it.
+ * default one, holds nothing, and using it throws INVALID_ARGUMENT. Every function may be called
+ * from any thread; as in C, no other call on an object may be running when it is destroyed, and a
+ * device outlives what was made on it.
  *
- * The names of Triton's Metal memory code (MetalBuffer::Create, ...) are in ferry/seed.hpp, which is
- * included at the end unless FERRY_NO_SEED_NAMES is defined.
+ * The names of Triton's Metal memory code (MetalBuffer::Create, ...) are in ferry/seed.hpp, which
+ * is included at the end unless FERRY_NO_SEED_NAMES is defined.
  */
 #ifndef FERRY_FERRY_HPP
 #define FERRY_FERRY_HPP
@@ -80,8 +80,10 @@ using IfBytes = std::enable_if_t<
 
 } // namespace detail
 
-/* --- views of host memory: made of a pointer and a size in bytes, or of a vector, an array, a string
- * or a std::span of elements that may be copied byte by byte (a string literal counts its closing 0) */
+/* --- views of host memory --------------------------------------------------------------------- */
+
+/* Both are made of a pointer and a size in bytes, or of a vector, an array, a string or a std::span
+ * of elements that may be copied byte by byte (a string literal counts its closing 0). */
 
 /* Bytes to read. */
 class ConstBytes
@@ -155,7 +157,7 @@ class MutableBytes
     size_t size_ = 0;
 };
 
-/* --- operations in flight ------------------------------------------------------------------------ */
+/* --- operations in flight --------------------------------------------------------------------- */
 
 /* Stands for an operation: a number, copied freely, with nothing to destroy. */
 class Ticket
@@ -258,7 +260,7 @@ std::future<void> Start(ferry_device *device, Submit submit, use_future_t)
 
 } // namespace detail
 
-/* --- buffers ------------------------------------------------------------------------------------- */
+/* --- buffers ---------------------------------------------------------------------------------- */
 
 enum class Storage {
     Private = FERRY_STORAGE_PRIVATE, /* the device's own memory */
@@ -266,9 +268,10 @@ enum class Storage {
 };
 
 /*
- * Device memory. Its destructor does not wait: operations in flight keep what they need. The functions
- * that end in _async take at their end nothing, and return a Ticket; a callback, and return a Ticket;
- * or use_future, and return a std::future<void>. Host memory stays the operation's until it is done.
+ * Device memory. Its destructor does not wait: operations in flight keep what they need. The
+ * functions that end in _async take at their end nothing, and return a Ticket; a callback, and
+ * return a Ticket; or use_future, and return a std::future<void>. Host memory stays the operation's
+ * until it is done.
  */
 class FERRY_API Buffer
 {
@@ -432,7 +435,7 @@ class FERRY_API Buffer
     std::unique_ptr<ferry_buffer, Destroy> buffer_;
 };
 
-/* --- batches ------------------------------------------------------------------------------------- */
+/* --- batches ---------------------------------------------------------------------------------- */
 
 /* Many operations, one submission, one Ticket; used by one thread at a time. */
 class FERRY_API Batch
@@ -471,8 +474,8 @@ class FERRY_API Batch
                                            pattern.size()));
     }
 
-    /* Submits, and leaves the batch empty; on failure it keeps its operations. Takes what the _async
-     * functions of Buffer take at their end. */
+    /* Submits, and leaves the batch empty; on failure it keeps its operations. Takes what the
+     * _async functions of Buffer take at their end. */
     template <typename... Then> auto submit(Then &&...then)
     {
         return detail::Start(
@@ -505,7 +508,7 @@ class FERRY_API Batch
     std::unique_ptr<ferry_batch, Destroy> batch_;
 };
 
-/* --- devices ------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 /* Host memory that needs no staging (ferry_host_alloc), until it is destroyed. */
 class FERRY_API HostMemory
@@ -543,7 +546,8 @@ class FERRY_API HostMemory
     size_t size_;
 };
 
-/* An open device. Its destructor waits for all work, then closes; what was made on it goes first. */
+/* An open device. Its destructor waits for all work, then closes; what was made on it goes
+ * first. */
 class FERRY_API Device
 {
   public:

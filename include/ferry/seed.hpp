@@ -90,7 +90,8 @@ class FERRY_API MetalDevice
 };
 
 /* The devices there were at first use: index 0 is the one that Ferry chooses (FERRY_DEVICE
- * respected), the rest follow as `ferry devices` lists them. Each is opened when first asked for. */
+ * respected), the rest follow as `ferry devices` lists them. Each is opened when first asked
+ * for. */
 class FERRY_API MetalDeviceManager
 {
   public:

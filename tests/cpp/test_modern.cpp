@@ -1,5 +1,5 @@
-/* ferry.hpp without the seed's names: devices, buffers, batches, tickets, callbacks, futures. In C++17,
- * and once more in C++20, on each driver. */
+/* ferry.hpp without the seed's names: devices, buffers, batches, tickets, callbacks, futures. In
+ * C++17, and once more in C++20, on each driver. */
 #define FERRY_NO_SEED_NAMES
 #include <ferry/ferry.hpp>
 

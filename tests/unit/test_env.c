@@ -90,7 +90,7 @@ static void test_devices_are_not_opened(void **state)
     unsetenv("FERRY_FILE_IO");
 }
 
-/* --- names: looked at once in a process, so each in its own --------------------------------------- */
+/* --- names: looked at once in a process, so each in its own ----------------------------------- */
 
 static char heard[512];
 
@@ -133,7 +133,7 @@ static void test_names(void **state)
     expect_name("F", "");
 }
 
-/* --- the log's level ----------------------------------------------------------------------------- */
+/* --- the log's level -------------------------------------------------------------------------- */
 
 static void test_log_level(void **state)
 {
@@ -170,8 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         /* First: a level that was set stays set, and names are looked at once in a process. */
-        cmocka_unit_test(test_log_level),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_log_level),   cmocka_unit_test(test_names),
         cmocka_unit_test(test_words),       cmocka_unit_test(test_messages),
         cmocka_unit_test(test_long_values), cmocka_unit_test(test_devices_are_not_opened),
     };
