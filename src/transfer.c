@@ -106,9 +106,12 @@ enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, 
     if ((status = check_buffer(dst, "fill", "buffer")) ||
         (status = ferry__range(dst, "fill", offset, size)))
         return status;
-    if (!pattern || pattern_size < 1 || pattern_size > FERRY__PATTERN_MAX)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "fill: pattern %s, of %zu bytes (1 to %d)",
-                           pattern ? "given" : "is NULL", pattern_size, FERRY__PATTERN_MAX);
+    if (!pattern)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "fill: the pattern is NULL");
+    if (pattern_size < 1 || pattern_size > FERRY__PATTERN_MAX)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "fill: the pattern has %zu bytes; 1 to %d are allowed", pattern_size,
+                           FERRY__PATTERN_MAX);
     if ((status = check_alive(dst, "fill")))
         return status;
     *item = (struct ferry__item){
