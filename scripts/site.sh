@@ -19,7 +19,8 @@ cp -r README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md LICENSE docs include ex
     echo
     for file in examples/*.c; do echo "- [$(basename "$file")](examples/$(basename "$file"))"; done
 } >"$stage/pages/examples.md"
-sed -i 's|](examples)|](examples.md)|' "$stage/pages"/*.md
+sed -i.bak 's|](examples)|](examples.md)|' "$stage/pages"/*.md
+rm -f "$stage/pages"/*.bak
 rm -f "$stage/pages/docs/Doxyfile.in"
 if [ -n "$reference" ]; then
     cp -r "$reference" "$stage/pages/reference"
