@@ -1,6 +1,6 @@
+#include "base/show.h"
+#include "base/utf8.h"
 #include "cli.h"
-#include "show.h"
-#include "utf8.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "env.h"
+#include "base/env.h"
 #include "triton.h"
 
 #include <dlfcn.h>

@@ -32,13 +32,6 @@ ferry_sources(models ${PROJECT_SOURCE_DIR}/models/*.c)
 set(FERRY_MODEL_SOURCES ${models})
 list(APPEND FERRY_LIBRARY_SOURCES ${models})
 
-ferry_sources(sources ${PROJECT_SOURCE_DIR}/dlpack/*.c)
-if("metal" IN_LIST FERRY_DRIVERS_IN)
-  list(FILTER sources EXCLUDE REGEX "_none\\.c$")
-else()
-  list(FILTER sources EXCLUDE REGEX "/metal\\.c$")
-endif()
-list(APPEND FERRY_LIBRARY_SOURCES ${sources})
 
 # What ferry_build_libraries tells, and the drivers.
 set(FERRY_BUILD_LIBRARIES "")

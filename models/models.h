@@ -2,8 +2,8 @@
 #ifndef FERRY_MODELS_H
 #define FERRY_MODELS_H
 
-#include "base.h"
-#include "json.h"
+#include "base/base.h"
+#include "base/json.h"
 
 #include <ferry/model.h>
 

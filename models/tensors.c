@@ -1,5 +1,5 @@
+#include "base/show.h"
 #include "models.h"
-#include "show.h"
 
 #include <stdio.h>
 #include <stdlib.h>

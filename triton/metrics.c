@@ -1,5 +1,5 @@
+#include "base/show.h"
 #include "internal.h"
-#include "show.h"
 
 #include <stdio.h>
 #include <stdlib.h>

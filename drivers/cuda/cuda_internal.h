@@ -13,7 +13,7 @@
 #ifndef FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
 #define FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
 
-#include "base.h"
+#include "base/base.h"
 #include "cu.h"
 #include "driver.h"
 

@@ -1,6 +1,6 @@
 #include "cuda_internal.h"
 
-#include "env.h"
+#include "base/env.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef FERRY_HOST_INTERNAL_H
 #define FERRY_HOST_INTERNAL_H
 
-#include "base.h"
+#include "base/base.h"
 #include "host.h"
 #include "imitation.h"
 

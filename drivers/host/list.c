@@ -1,4 +1,4 @@
-#include "env.h"
+#include "base/env.h"
 #include "host_internal.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* What the devices are, and the list of them. */
-#include "env.h"
+#include "base/env.h"
 #include "state.h"
 
 #include <stdio.h>

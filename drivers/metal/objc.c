@@ -1,5 +1,5 @@
 #include "objc.h"
-#include "env.h"
+#include "base/env.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

@@ -2,7 +2,7 @@
 #ifndef FERRY_METAL_STATE_H
 #define FERRY_METAL_STATE_H
 
-#include "base.h"
+#include "base/base.h"
 #include "driver.h"
 #include "objc.h"
 

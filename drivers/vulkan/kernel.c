@@ -1,6 +1,6 @@
 #include "kernel.h"
 
-#include "env.h"
+#include "base/env.h"
 #include "vk.h"
 
 #include <assert.h>

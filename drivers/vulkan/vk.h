@@ -15,7 +15,7 @@
 #define FERRY_DRIVERS_VULKAN_VK_H
 
 #define VK_NO_PROTOTYPES
-#include "base.h"
+#include "base/base.h"
 #include "driver.h"
 
 #include <ferry/vulkan.h>

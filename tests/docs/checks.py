@@ -234,7 +234,7 @@ def secure(tree, programs):
     ours = [path for path in tree.files if re.match(
         r"(src|drivers|models|dlpack|triton|cli|bench)/.*\.[ch]$", path)]
     asks = [path for path in ours if re.search(_READS_ENVIRONMENT, tree.read(path))]
-    return [f"{path}: reads the environment without ferry__env (src/env.h)" for path in asks
+    return [f"{path}: reads the environment without ferry__env (src/base/env.h)" for path in asks
             if not re.fullmatch(r"src/(base/)?env\w*\.[ch]", path)] + (
         [] if asks else ["nobody reads the environment"])
 

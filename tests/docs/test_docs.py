@@ -34,7 +34,7 @@ FAULTS = [
     ("environment", "man/ferry-environment.7", ".It Ev FERRY_PATH", ".It Ev FERRY_WAY"),
     ("environment", "docs/environment.md", "`pipelined`", "`piped`"),
     ("environment", "include/ferry/environment.inc", "auto blit", "automatic blit"),
-    ("environment", "src/device.c", '"FERRY_PATH"', '"FERRY_WAY"'),
+    ("environment", "src/api/device.c", '"FERRY_PATH"', '"FERRY_WAY"'),
     ("secure", "drivers/vulkan/loader.c", "ferry__env(", "getenv("),
     ("secure", "triton/device.c", "ferry__env(", "secure_getenv("),
     ("knobs", "docs/host-driver.md", "| `no_map` |", "| `no_maps` |"),

@@ -2,7 +2,7 @@
 #ifndef METAL_WORLD_H
 #define METAL_WORLD_H
 
-#include "base.h"
+#include "base/base.h"
 #include "driver.h"
 #include "metalsim.h"
 

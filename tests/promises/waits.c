@@ -1,7 +1,7 @@
 /* What waits, for what, and for how long. */
 #include "promises.h"
 
-#include <base.h>
+#include "base/base.h"
 #include <pthread.h>
 #include <unistd.h>
 

@@ -6,7 +6,7 @@
  */
 #include "schedule.h"
 
-#include "src/base.h"
+#include "base/base.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,10 +49,9 @@ static const struct config amd = {ON_METAL("amd,disorder")};
 static const struct config amd_losing = {ON_METAL("amd"), .losing = true};
 
 /* On CUDA a loss is all that is open on a device. */
-#define ON_CUDA                                                             \
+#define ON_CUDA                                                            \
     .name = "inject", .cuda = true, .knobs = "devices=2", .failing = true, \
-    .second_knobs = "devices=2",                                            \
-    .params = {.staging_budget = 16384, .queues = 2}
+    .second_knobs = "devices=2", .params = {.staging_budget = 16384, .queues = 2}
 
 static const struct config cuda = {ON_CUDA};
 static const struct config cuda_losing = {ON_CUDA, .losing = true};

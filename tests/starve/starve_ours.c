@@ -1,6 +1,6 @@
 #include "starve.h"
 
-#include "base.h"
+#include "base/base.h"
 
 const bool starve_is_whole = false;
 

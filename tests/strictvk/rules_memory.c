@@ -1,7 +1,11 @@
 /* Mapping, flushing, limits, imports, reads by the CPU. Broken on purpose. */
 #include "strict_driver.h"
 
-#include "internal.h"
+#include "api/device.h"
+#include "base/base.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 
 static void test_map(void **unused)
 {

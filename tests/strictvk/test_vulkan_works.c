@@ -3,7 +3,9 @@
  * and destroying a semaphore for each crashed Mesa's software driver after 20,000 to 340,000 of them;
  * ALL=1 runs 500,000.
  */
-#include "internal.h"
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 
 #include <sched.h>
 #include <setjmp.h>

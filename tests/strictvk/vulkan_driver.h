@@ -3,7 +3,7 @@
 #ifndef FERRY_TESTS_VULKAN_DRIVER_H
 #define FERRY_TESTS_VULKAN_DRIVER_H
 
-#include "base.h"
+#include "base/base.h"
 #include "driver.h"
 
 #include <setjmp.h>

@@ -2,7 +2,7 @@
 #ifndef HOST_WORLD_H
 #define HOST_WORLD_H
 
-#include "base.h"
+#include "base/base.h"
 #include "host.h"
 
 #include <setjmp.h>
@@ -28,9 +28,8 @@ static char logged[512]; /* the last message at ERROR; written by the thread tha
 static inline void note(enum ferry_log_level level, const char *message, void *user)
 {
     (void)user;
-    if (level == FERRY_LOG_ERROR) {
+    if (level == FERRY_LOG_ERROR)
         snprintf(logged, sizeof logged, "%s", message);
-    }
 }
 
 static inline void open_with(struct world *world, const char *knobs,
@@ -40,9 +39,8 @@ static inline void open_with(struct world *world, const char *knobs,
     logged[0] = 0;
     ferry_set_log(note, NULL, FERRY_LOG_ERROR);
     setenv("FERRY_HOST", knobs, 1);
-    if (driver->open(&params, &world->state, &world->limits, world->why) != FERRY_OK) {
+    if (driver->open(&params, &world->state, &world->limits, world->why) != FERRY_OK)
         fail_msg("open with \"%s\": %s", knobs, world->why);
-    }
 }
 
 static inline void open_world(struct world *world, const char *knobs)
@@ -62,9 +60,8 @@ static inline void close_world(struct world *world)
 static inline struct ferry__memory alloc(struct world *world, enum ferry__use use, uint64_t size)
 {
     struct ferry__memory memory;
-    if (driver->memory_alloc(world->state, use, size, "test", &memory, world->why) != FERRY_OK) {
+    if (driver->memory_alloc(world->state, use, size, "test", &memory, world->why) != FERRY_OK)
         fail_msg("alloc of %llu: %s", (unsigned long long)size, world->why);
-    }
     assert_true(memory.size >= size);
     assert_int_equal(memory.offset % FERRY_BUFFER_ALIGNMENT, 0);
     return memory;
@@ -96,9 +93,8 @@ static inline struct ferry_sync point_of(const struct world *world, unsigned que
 
 static inline void wait_for(struct world *world, struct ferry_sync point)
 {
-    while (driver->completed(world->state, point.event) < point.value) {
+    while (driver->completed(world->state, point.event) < point.value)
         driver->wait_any(world->state, &point, 1, FERRY_FOREVER);
-    }
 }
 
 /* Submits to queue 0 and waits for it to end. */
@@ -131,9 +127,8 @@ static inline struct ferry__command fill(const struct ferry__memory *dst, uint64
                                      .dst_offset = offset,
                                      .size = size,
                                      .pattern_size = pattern_size};
-    for (uint8_t i = 0; i < sizeof command.pattern; i++) {
+    for (uint8_t i = 0; i < sizeof command.pattern; i++)
         command.pattern[i] = (uint8_t)(0x31 + 7 * i);
-    }
     return command;
 }
 

@@ -1,5 +1,5 @@
 /* The offset allocator against a plain model that keeps one owner for each granule. */
-#include "base.h"
+#include "base/base.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

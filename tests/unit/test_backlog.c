@@ -3,8 +3,10 @@
  * What walked a chain of operations, or recursed along it, took the stack or minutes: then this
  * crashes, or the alarm ends it.
  */
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 #include "host.h"
-#include "internal.h"
 
 #include <limits.h>
 #include <setjmp.h>
@@ -54,7 +56,8 @@ static int tear_down(void **state)
 static struct ferry_external begin(void)
 {
     struct ferry_external work;
-    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = buffer,
+                                  .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
     assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
     return work;
 }

@@ -1,6 +1,11 @@
 /* Where a submission's barriers stand, against a list of all that was touched since the last one: none
  * is missing, and none is there for ranges that share no byte. */
-#include "internal.h"
+#include "base/base.h"
+#include "base/interval.h"
+#include "driver.h"
+#include "engine/commands.h"
+#include "engine/device.h"
+#include "engine/submission.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

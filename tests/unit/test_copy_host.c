@@ -1,5 +1,5 @@
 /* Host copies and fills: every awkward size and address, several callers, and after a fork. */
-#include "base.h"
+#include "base/base.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

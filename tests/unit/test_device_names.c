@@ -1,6 +1,6 @@
 /* Opening by name: which drivers are asked, and what is said where none has such a device. The
  * libraries of the others are named wrongly, so that asking them would be told to the log. */
-#include "base.h"
+#include "base/base.h"
 #include "driver.h"
 
 #include <ferry/ferry.h>
@@ -46,8 +46,7 @@ static unsigned others(bool default_only)
 {
     unsigned count = 0;
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++)
-        count += strcmp((*driver)->name, "host") != 0 &&
-                 !(default_only && (*driver)->by_name_only);
+        count += strcmp((*driver)->name, "host") != 0 && !(default_only && (*driver)->by_name_only);
     return count;
 }
 

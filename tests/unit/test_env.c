@@ -1,6 +1,6 @@
 /* The environment: wrong values are refused, nearly right names and values are told. */
-#include "base.h"
-#include "env.h"
+#include "base/base.h"
+#include "base/env.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

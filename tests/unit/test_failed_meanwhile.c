@@ -1,7 +1,9 @@
 /* R9: a write that fails within another's copy stays failed, though the other covers the same bytes.
  * The copy stops at a page of its source that cannot be read; the fault's handler does the rest. */
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 #include "host.h"
-#include "internal.h"
 
 #include <setjmp.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* Failed bytes against an array that has a status for each byte. */
-#include "base.h"
-#include "failure.h"
+#include "base/base.h"
+#include "engine/failure.h"
 
 #include <setjmp.h>
 #include <stdio.h>

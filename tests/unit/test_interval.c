@@ -1,6 +1,6 @@
 /* The tree of intervals and the set of bytes on it, against an array that has a flag for each byte. */
-#include "base.h"
-#include "interval.h"
+#include "base/base.h"
+#include "base/interval.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The log: levels, where messages go, one write for each, and user functions at the same time. */
 #include "barrier.h"
-#include "base.h"
+#include "base/base.h"
 
 #include <errno.h>
 #include <setjmp.h>

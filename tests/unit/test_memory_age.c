@@ -1,5 +1,7 @@
 /* Freed memory is kept for reuse, but not once it is old. */
-#include "internal.h"
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 
 #include <setjmp.h>
 

@@ -1,8 +1,9 @@
 /* The order by bytes against an oracle that keeps the last writer and the readers since of each byte:
  * no operation that must be followed is missing, none is named that shares no byte, and joints change
  * neither. */
-#include "internal.h"
-#include "order.h"
+#include "base/base.h"
+#include "engine/op.h"
+#include "engine/order.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

@@ -1,8 +1,10 @@
 /*
  * What is parked has a bound, and costs little; what was refused has written nothing.
  */
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 #include "host.h"
-#include "internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,7 +61,8 @@ static int tear_down(void **state)
 
 static void hold(ferry_buffer *which)
 {
-    const struct ferry_use use = {.buffer = which, .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
+    const struct ferry_use use = {.buffer = which,
+                                  .access = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE};
     assert_int_equal(ferry_external_begin(ferry_buffer_device(which), &use, 1, &work), FERRY_OK);
 }
 

@@ -1,5 +1,8 @@
 /* A pipelined transfer really overlaps: seen from the driver, through a spy. */
-#include "internal.h"
+#include "base/base.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

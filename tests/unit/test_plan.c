@@ -1,5 +1,6 @@
 /* The planner, asked about every small case: what it answers is carried out on a model. */
-#include "plan.h"
+#include "base/range.h"
+#include "paths/plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

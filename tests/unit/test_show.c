@@ -1,7 +1,7 @@
 /* Text of others as it is shown: in messages, in the log, in metrics and in JSON. */
-#include "base.h"
-#include "show.h"
-#include "text.h"
+#include "base/base.h"
+#include "base/show.h"
+#include "base/text.h"
 
 #include <setjmp.h>
 #include <stddef.h>
@@ -116,8 +116,9 @@ static void test_quoted(void **state)
                              "\xc3\xbc\"");
     text.length = 0;
     ferry__put_label(&text, name);
-    assert_string_equal(out, "\"a\\\"\\\\\\n\\\\x1b\\\\x7f\\\\u009b\\\\u202e\\\\U000e0041\xef\xbf\xbd"
-                             "\xc3\xbc\"");
+    assert_string_equal(out,
+                        "\"a\\\"\\\\\\n\\\\x1b\\\\x7f\\\\u009b\\\\u202e\\\\U000e0041\xef\xbf\xbd"
+                        "\xc3\xbc\"");
 }
 
 int main(void)

@@ -1,6 +1,9 @@
 /* Too little staging. no_staging_wait: nobody waits for it, not even behind work that does. Without
  * memory for more, what there is must do, unless fallbacks are forbidden. */
-#include "internal.h"
+#include "base/base.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 
 #include <setjmp.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Metrics: shards of many threads, resets, and both texts. */
-#include "base.h"
+#include "base/base.h"
 
 #include <ctype.h>
 #include <errno.h>

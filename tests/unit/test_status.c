@@ -1,5 +1,5 @@
 /* Names, texts and the last error of each thread; also the allocation wrapper. */
-#include "base.h"
+#include "base/base.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

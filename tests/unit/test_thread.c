@@ -1,6 +1,6 @@
 /* Thread numbers and their shards, starting threads, waiting with a deadline. */
 #include "barrier.h"
-#include "base.h"
+#include "base/base.h"
 
 #include <errno.h>
 #include <setjmp.h>

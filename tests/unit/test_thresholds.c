@@ -1,5 +1,9 @@
 /* What is made of times, and that a threshold picks the engine of a copy. */
-#include "internal.h"
+#include "api/calibrate.h"
+#include "base/base.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

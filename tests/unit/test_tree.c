@@ -1,5 +1,5 @@
 /* The ordered set against a sorted array, in every order of coming and going. */
-#include "tree.h"
+#include "base/tree.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,8 +4,11 @@
  * by ones that stop where the threads have to meet. A wake-up that is lost is a test that hangs:
  * the alarm ends it.
  */
+#include "base/base.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 #include "host.h"
-#include "internal.h"
 
 #include <sched.h>
 #include <setjmp.h>

@@ -2,8 +2,11 @@
  * External work: its events are used again, it ends with what can become of work on a device, and
  * with the device.
  */
+#include "base/base.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
 #include "host.h"
-#include "internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 #include "backend.h"
-#include "show.h"
+#include "base/show.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,0 +1,232 @@
+#include "api/transfer.h"
+#include "base/alloc.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "engine/buffer.h"
+#include "engine/callback.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/footprint.h"
+#include "engine/op.h"
+#include "engine/ticket.h"
+#include "memory/host_memory.h"
+#include "paths/choose.h"
+#include "paths/direct.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct ferry_batch {
+    struct ferry_device *device;
+    struct ferry__item *items; /* with references to their buffers */
+    size_t count, capacity;
+};
+
+static enum ferry_status check_batch(const ferry_batch *batch, const char *what)
+{
+    if (batch)
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: batch is NULL", what);
+}
+
+enum ferry_status ferry_batch_create(ferry_device *device, ferry_batch **out_batch)
+{
+    if (!device || !out_batch)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_batch_create: %s is NULL",
+                           device ? "out_batch" : "device");
+    const enum ferry_status status = ferry__device_dead(device, "ferry_batch_create");
+    if (status)
+        return status;
+    struct ferry_batch *batch = ferry__alloc(sizeof *batch);
+    if (!batch)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *batch);
+    batch->device = device;
+    ferry__device_ref(device);
+    *out_batch = batch;
+    return FERRY_OK;
+}
+
+void ferry_batch_destroy(ferry_batch *batch)
+{
+    if (!batch)
+        return;
+    struct ferry_device *device = batch->device;
+    if (atomic_load(&device->dead) != FERRY__FORKED) {
+        for (size_t i = 0; i < batch->count; i++)
+            ferry__item_finish(device, &batch->items[i]);
+        ferry__device_unref(device);
+    }
+    ferry__free(batch->items);
+    ferry__free(batch);
+}
+
+/* Appends an item that was checked. */
+static enum ferry_status add(ferry_batch *batch, const struct ferry__item *item)
+{
+    const struct ferry_buffer *buffers[] = {item->dst, item->src};
+    for (size_t i = 0; i < 2; i++)
+        if (buffers[i] && buffers[i]->device != batch->device)
+            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s belongs to %s, the batch to %s",
+                               ferry__label(buffers[i]), buffers[i]->device->info.name,
+                               batch->device->info.name);
+    if (!ferry__reserve((void **)&batch->items, &batch->capacity, batch->count,
+                        sizeof *batch->items))
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
+                           batch->count + 1);
+    batch->items[batch->count++] = *item;
+    if (item->dst)
+        ferry__buffer_ref(item->dst);
+    if (item->src)
+        ferry__buffer_ref(item->src);
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
+                                   const struct ferry__item *item)
+{
+    const enum ferry_status status = check_batch(batch, what);
+    return status ? status : add(batch, item);
+}
+
+enum ferry_status ferry_batch_copy_from_host(ferry_batch *batch, ferry_buffer *dst, const void *src,
+                                             size_t size, size_t dst_offset)
+{
+    struct ferry__item item;
+    enum ferry_status status = check_batch(batch, "ferry_batch_copy_from_host");
+    if (!status)
+        status = ferry__item_upload(&item, dst, src, size, dst_offset);
+    return status ? status : add(batch, &item);
+}
+
+enum ferry_status ferry_batch_copy_to_host(ferry_batch *batch, ferry_buffer *src, void *dst,
+                                           size_t size, size_t src_offset)
+{
+    struct ferry__item item;
+    enum ferry_status status = check_batch(batch, "ferry_batch_copy_to_host");
+    if (!status)
+        status = ferry__item_download(&item, src, dst, size, src_offset);
+    return status ? status : add(batch, &item);
+}
+
+enum ferry_status ferry_batch_copy_buffer(ferry_batch *batch, ferry_buffer *dst, ferry_buffer *src,
+                                          size_t size, size_t dst_offset, size_t src_offset)
+{
+    struct ferry__item item;
+    enum ferry_status status = check_batch(batch, "ferry_batch_copy_buffer");
+    if (!status)
+        status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset);
+    return status ? status : add(batch, &item);
+}
+
+enum ferry_status ferry_batch_fill_buffer(ferry_batch *batch, ferry_buffer *buffer, size_t size,
+                                          size_t offset, const void *pattern, size_t pattern_size)
+{
+    struct ferry__item item;
+    enum ferry_status status = check_batch(batch, "ferry_batch_fill_buffer");
+    if (!status)
+        status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size);
+    return status ? status : add(batch, &item);
+}
+
+enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buffer)
+{
+    return ferry_batch_fill_buffer(batch, buffer, buffer ? buffer->size : 0, 0, "", 1);
+}
+
+/* All of it in a few microseconds by the CPU, inside the call. */
+static bool is_direct(const ferry_batch *batch)
+{
+    uint64_t left = batch->device->upload.chunk_size;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct ferry__item *item = &batch->items[i];
+        if (item->size && !ferry__item_direct_ok(item, left))
+            return false;
+        left -= item->size;
+    }
+    return true;
+}
+
+static void empty(ferry_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        ferry__item_finish(batch->device, &batch->items[i]);
+    batch->count = 0;
+}
+
+static enum ferry_status submit_direct(ferry_batch *batch, ferry_callback cb, void *user,
+                                       ferry_ticket *out_ticket)
+{
+    struct ferry__call *call = NULL;
+    enum ferry_status status = ferry__call_prepare(batch->device, cb, user, &call);
+    if (status)
+        return status;
+    const ferry_ticket ticket = ferry__ticket_next(batch->device);
+    for (size_t i = 0; i < batch->count; i++)
+        ferry__item_direct(&batch->items[i], ticket);
+    FERRY__ADD(&batch->device->metrics, batches, 1);
+    if (out_ticket)
+        *out_ticket = ticket;
+    ferry__call_done(batch->device, call, ticket);
+    empty(batch);
+    return FERRY_OK;
+}
+
+/* Chooses the items' paths; on a failure gives their regions back. */
+static enum ferry_status plan(ferry_batch *batch)
+{
+    enum ferry_status status = FERRY_OK;
+    size_t i;
+    for (i = 0; i < batch->count && !status; i++)
+        status = ferry__item_plan(batch->device, &batch->items[i]);
+    if (!status)
+        return FERRY_OK;
+    while (i--) {
+        ferry__region_unref(batch->device, batch->items[i].region);
+        batch->items[i].region = NULL;
+    }
+    return status;
+}
+
+enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void *user,
+                                     ferry_ticket *out_ticket)
+{
+    enum ferry_status status = check_batch(batch, "ferry_batch_submit");
+    if (status || (status = ferry__device_dead(batch->device, "ferry_batch_submit")))
+        return status;
+    struct ferry_device *device = batch->device;
+    if (is_direct(batch))
+        return submit_direct(batch, cb, user, out_ticket);
+    struct ferry__op *op = ferry__op_create(device, FERRY__OP_ITEMS);
+    if (!op)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if ((status = plan(batch))) {
+        ferry__op_unref(op);
+        return status;
+    }
+    op->items = batch->items;
+    op->count = batch->count;
+    op->batch = true;
+    op->callback = cb;
+    op->user = user;
+    ferry__op_ref(op);
+    status = ferry__footprint_items(op);
+    if (!status)
+        status = ferry__submit(op, out_ticket);
+    else
+        ferry__op_unref(op);
+    if (status) { /* the batch keeps its operations; op lets them go */
+        for (size_t i = 0; i < op->count; i++) {
+            ferry__region_unref(device, op->items[i].region);
+            op->items[i].region = NULL;
+        }
+        op->items = NULL;
+        op->count = 0;
+    } else {
+        FERRY__ADD(&device->metrics, batches, 1);
+        *batch = (struct ferry_batch){.device = device};
+    }
+    ferry__op_unref(op);
+    return status;
+}

@@ -1,0 +1,333 @@
+#include "engine/buffer.h"
+#include "api/transfer.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "base/words.h"
+#include "driver.h"
+#include "engine/callback.h"
+#include "engine/depend.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/failure.h"
+#include "engine/footprint.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "memory/pool.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The label is kept as it will stand in messages: buffer "weights". */
+static enum ferry_status set_label(struct ferry_buffer *buffer, const char *label)
+{
+    if (!label)
+        return FERRY_OK;
+    const size_t size = strlen(label) + sizeof "buffer \"\"";
+    buffer->label = ferry__alloc(size);
+    if (!buffer->label)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                           "no host memory for a label of %zu bytes", size);
+    snprintf(buffer->label, size, "buffer \"%s\"", label);
+    return FERRY_OK;
+}
+
+/* Which direct paths a buffer has: writing needs coherent memory, reading cached memory too. */
+static void set_reach(struct ferry_buffer *buffer)
+{
+    const struct ferry_device *device = buffer->device;
+    const struct ferry__memory *memory = buffer->memory;
+    const bool may = buffer->storage == FERRY_STORAGE_SHARED || device->map != FERRY_MAP_NEVER;
+    const bool transfers = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
+    buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
+    /* Where the device writes whole words only, bytes beside a transfer are read and written back:
+     * a direct write that overlaps it in time would be undone, and a direct read would race. */
+    const bool bytes = device->limits.copy_alignment == 1 || device->limits.has_kernel;
+    const bool reach = buffer->host && memory->coherent && bytes;
+    const bool small = device->info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
+    buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
+    buffer->direct_read = reach && transfers && memory->cached;
+    buffer->cpu = reach && memory->cached;
+}
+
+static void count_made(struct ferry_device *device, uint64_t size)
+{
+    struct ferry__scalars *now = &device->metrics.now;
+    FERRY__ADD(&device->metrics, allocations, 1);
+    FERRY__ADD(&device->metrics, memory_allocated_bytes, size);
+    const uint64_t in_use = atomic_fetch_add(&now->memory_in_use_bytes, size) + size;
+    ferry__raise(&now->memory_peak_bytes, in_use);
+}
+
+static enum ferry_status fill_new(struct ferry_buffer *buffer)
+{
+    struct ferry__item item;
+    enum ferry_status status = ferry__item_fill(&item, buffer, buffer->size, 0, "", 1);
+    if (status)
+        return status;
+    if (buffer->cpu) {
+        memset(buffer->host, 0, buffer->size);
+        return FERRY_OK;
+    }
+    item.internal = true;
+    return ferry__item_submit(&item, NULL, NULL, NULL);
+}
+
+static enum ferry_status check_params(ferry_device *device,
+                                      const struct ferry_buffer_params *params,
+                                      ferry_buffer **out_buffer)
+{
+    if (!device || !params || !out_buffer)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: %s is NULL",
+                           !device   ? "device"
+                           : !params ? "params"
+                                     : "out_buffer");
+    const enum ferry_status status = ferry__device_dead(device, "ferry_buffer_create");
+    if (status)
+        return status;
+    if (!params->size)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: size is 0");
+    if (params->storage != FERRY_STORAGE_PRIVATE && params->storage != FERRY_STORAGE_SHARED)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: storage is %d",
+                           (int)params->storage);
+    if (!ferry__all_zero(params->reserved, sizeof params->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_create: reserved words are not 0");
+    if (params->size > device->info.max_buffer_size)
+        return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
+                           "ferry_buffer_create: size %zu exceeds the device's largest, %llu",
+                           params->size, (unsigned long long)device->info.max_buffer_size);
+    return FERRY_OK;
+}
+
+static struct ferry_buffer *new_buffer(struct ferry_device *device, uint64_t size,
+                                       enum ferry_storage storage)
+{
+    struct ferry_buffer *buffer = ferry__alloc(sizeof *buffer);
+    if (!buffer) {
+        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *buffer);
+        return NULL;
+    }
+    buffer->device = device;
+    buffer->size = (size_t)size;
+    buffer->storage = storage;
+    atomic_init(&buffer->refs, 1);
+    return buffer;
+}
+
+/* It has its memory: from here on it is the device's. */
+static void enter_buffer(struct ferry_buffer *buffer)
+{
+    set_reach(buffer);
+    ferry__device_ref(buffer->device);
+    ferry__buffer_link(buffer);
+    count_made(buffer->device, buffer->size);
+}
+
+enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
+                                     const struct ferry__memory *memory, uint64_t size,
+                                     void (*release)(void *user), void *user,
+                                     ferry_buffer **out_buffer)
+{
+    struct ferry_buffer *buffer = new_buffer(device, size, FERRY_STORAGE_PRIVATE);
+    if (!buffer)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    buffer->memory = memory;
+    buffer->release = release;
+    buffer->release_user = user;
+    enter_buffer(buffer);
+    *out_buffer = buffer;
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_buffer_create(ferry_device *device,
+                                      const struct ferry_buffer_params *params,
+                                      ferry_buffer **out_buffer)
+{
+    enum ferry_status status = check_params(device, params, out_buffer);
+    if (status)
+        return status;
+    struct ferry_buffer *buffer = new_buffer(device, params->size, params->storage);
+    if (!buffer)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if ((status = set_label(buffer, params->label)))
+        goto free_buffer;
+    status =
+        ferry__memory_take(device, params->storage, params->size, params->label, &buffer->place);
+    if (status) {
+        status = ferry__fail(status, "ferry_buffer_create: size %zu: %s", params->size,
+                             ferry_last_error());
+        goto free_label;
+    }
+    buffer->memory = &buffer->place.block->memory;
+    buffer->offset = buffer->place.offset;
+    enter_buffer(buffer);
+    if ((params->zeroed || device->zeroed) && !buffer->place.zeroed &&
+        (status = fill_new(buffer))) {
+        ferry_buffer_destroy(buffer);
+        return status;
+    }
+    *out_buffer = buffer;
+    return FERRY_OK;
+free_label:
+    ferry__free(buffer->label);
+free_buffer:
+    ferry__free(buffer);
+    return status;
+}
+
+void ferry_buffer_destroy(ferry_buffer *buffer)
+{
+    if (!buffer)
+        return;
+    struct ferry_device *device = buffer->device;
+    if (atomic_load(&device->dead) == FERRY__FORKED) { /* the parent's locks: host memory only */
+        ferry__failed_finish(&buffer->failures);
+        ferry__free(buffer->label);
+        ferry__free(buffer);
+        return;
+    }
+    struct ferry__scalars *now = &device->metrics.now;
+    FERRY__ADD(&device->metrics, deallocations, 1);
+    FERRY__ADD(&device->metrics, memory_freed_bytes, buffer->size);
+    atomic_fetch_sub(&now->memory_in_use_bytes, buffer->size);
+    ferry__buffer_unref(buffer);
+}
+
+size_t ferry_buffer_size(const ferry_buffer *buffer)
+{
+    return buffer ? buffer->size : 0;
+}
+
+enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer)
+{
+    return buffer ? buffer->storage : FERRY_STORAGE_PRIVATE;
+}
+
+ferry_device *ferry_buffer_device(const ferry_buffer *buffer)
+{
+    return buffer ? buffer->device : NULL;
+}
+
+enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer)
+{
+    enum ferry_status status = FERRY_OK;
+    ferry__lock(&buffer->device->lock);
+    const struct ferry__failed *failed = ferry__failed_find(&buffer->failures, 0, buffer->size);
+    if (failed) {
+        status = failed->status;
+        ferry__set_error(ferry__failed_why(failed));
+    }
+    ferry__unlock(&buffer->device->lock);
+    return status;
+}
+
+/* --- waiting for a buffer --------------------------------------------------------------------- */
+
+/* An op that is done when all that was in flight on the buffer is, with a reference. Whoever asks
+ * while nothing new came gets the same one; else the new one stands on the old, so that a buffer that
+ * is polled has no more markers and edges than operations. Under the lock. */
+static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__op **out_marker,
+                                    struct ferry__op **out_old)
+{
+    struct ferry__op *old = buffer->marker;
+    *out_old = NULL;
+    if (old && !ferry__op_is_done(old) && old->ticket > buffer->last_use) {
+        ferry__op_ref(old);
+        *out_marker = old;
+        return FERRY_OK;
+    }
+    struct ferry__op *marker = ferry__op_create(buffer->device, FERRY__OP_READY);
+    if (!marker)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    marker->one_range = ferry__footprint(buffer, true, 0, buffer->size);
+    marker->range_count = 1;
+    marker->after = old && !ferry__op_is_done(old) ? old : NULL;
+    const enum ferry_status status = ferry__enter(marker);
+    marker->after = NULL; /* an edge holds it */
+    *out_marker = marker; /* to be let go in any case */
+    if (status)
+        return status;
+    ferry__op_ref(marker);
+    *out_old = old; /* without the lock */
+    buffer->marker = marker;
+    return FERRY_OK;
+}
+
+static enum ferry_status time_is_over(const ferry_buffer *buffer, const struct ferry__op *marker,
+                                      uint64_t timeout_ns, const char *what)
+{
+    const struct ferry__op *external = ferry__external_before(marker);
+    if (external)
+        return ferry__fail(FERRY_ERROR_TIMEOUT,
+                           "%s: %s is in use after %llu ns, by external work %llu", what,
+                           ferry__label(buffer), (unsigned long long)timeout_ns,
+                           (unsigned long long)external->ticket);
+    return ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use after %llu ns", what,
+                       ferry__label(buffer), (unsigned long long)timeout_ns);
+}
+
+static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what)
+{
+    struct ferry_device *device = buffer->device;
+    struct ferry__op *marker = NULL, *old;
+    if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
+        return FERRY_OK;
+    ferry__lock(&device->lock);
+    enum ferry_status status = get_marker(buffer, &marker, &old);
+    if (!status &&
+        !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns)))
+        status = time_is_over(buffer, marker, timeout_ns, what);
+    ferry__unlock(&device->lock);
+    if (old)
+        ferry__op_unref(old);
+    if (marker)
+        ferry__op_unref(marker);
+    return status;
+}
+
+static enum ferry_status check_wait(ferry_buffer *buffer, const char *what)
+{
+    const enum ferry_status status = ferry__in_callback(what);
+    if (status)
+        return status;
+    if (!buffer)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: buffer is NULL", what);
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t timeout_ns)
+{
+    enum ferry_status status = check_wait(buffer, "ferry_buffer_wait");
+    if (status)
+        return status;
+    /* Of a device that is lost everything ends; of one that is closed nothing is in flight. */
+    if (atomic_load(&buffer->device->dead) > FERRY__LOST)
+        return ferry__device_dead(buffer->device, "ferry_buffer_wait");
+    return wait_idle(buffer, timeout_ns, "ferry_buffer_wait");
+}
+
+enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_contents)
+{
+    enum ferry_status status = check_wait(buffer, "ferry_buffer_contents");
+    if (status)
+        return status;
+    if (!out_contents)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_contents: out_contents is NULL");
+    if (buffer->storage != FERRY_STORAGE_SHARED || !buffer->host)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "ferry_buffer_contents: %s is private",
+                           ferry__label(buffer));
+    if ((status = ferry__device_dead(buffer->device, "ferry_buffer_contents")))
+        return status;
+    if ((status = wait_idle(buffer, FERRY_FOREVER, "ferry_buffer_contents")) ||
+        (status = ferry__buffer_well(buffer)))
+        return status;
+    *out_contents = buffer->host;
+    return FERRY_OK;
+}

@@ -1,0 +1,145 @@
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "engine/callback.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "engine/ticket.h"
+#include "memory/pool.h"
+#include "memory/staging.h"
+#include "paths/file_op.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* What is asked of an open device. */
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info)
+{
+    if (device && out_info)
+        *out_info = device->info;
+}
+
+enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_memory_info *out_info)
+{
+    if (!device || !out_info)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_get_memory: %s is NULL",
+                           device ? "out_info" : "device");
+    const enum ferry_status status = ferry__device_dead(device, "ferry_device_get_memory");
+    if (status)
+        return status;
+    struct ferry_stats stats;
+    ferry__metrics_read(&device->metrics, &stats);
+    ferry__lock(&device->memory.lock);
+    const uint64_t allocated = device->memory.allocated, total = device->info.total_memory;
+    ferry__unlock(&device->memory.lock);
+    uint64_t available = allocated < total ? total - allocated : 0;
+    if (device->driver->memory_available)
+        available = device->driver->memory_available(device->state);
+    *out_info = (struct ferry_memory_info){
+        .total = total,
+        .available = available,
+        .in_use = stats.memory_in_use_bytes,
+        .pooled = stats.memory_pooled_bytes,
+        .peak = stats.memory_peak_bytes,
+        .total_allocated = stats.memory_allocated_bytes,
+        .total_freed = stats.memory_freed_bytes,
+        .allocation_count = stats.allocations,
+        .deallocation_count = stats.deallocations,
+    };
+    return FERRY_OK;
+}
+
+/* Does op wait for what the user holds? That is external work, and, of a bridge, what the other
+ * device may wait for. All before it were asked already. */
+static bool is_held_up(const struct ferry__op *op)
+{
+    if (op->kind == FERRY__OP_EXTERNAL || op->bridge)
+        return true;
+    for (size_t i = 0; i < op->edge_count; i++) {
+        const struct ferry__op *from = op->edges[i].from;
+        if (!atomic_load(&from->done) && from->held_up)
+            return true;
+    }
+    return false;
+}
+
+struct trim_question {
+    struct ferry_device *device;
+    ferry_ticket last;  /* later ones do not count */
+    ferry_ticket until; /* of those that will end, the last; 0: to be found */
+};
+
+/* The last that will end without the user; 0: there is none. */
+static ferry_ticket last_to_end(const struct trim_question *question)
+{
+    ferry_ticket last = 0;
+    for (struct ferry__op *op = question->device->live_first; op; op = op->live_next) {
+        if (op->ticket > question->last)
+            break;
+        op->held_up = is_held_up(op);
+        if (!op->held_up)
+            last = op->ticket;
+    }
+    return last;
+}
+
+/* Looks through all only when the last of them is done, for most are then. */
+static bool all_let_go(void *arg)
+{
+    struct trim_question *question = arg;
+    const struct ferry_device *device = question->device;
+    if (question->until) {
+        const struct ferry__op *op = ferry__table_find(question->device, question->until);
+        if (op && !atomic_load(&op->done))
+            return false;
+    }
+    question->until = last_to_end(question);
+    return !question->until && !device->dead_ops && !device->reaping;
+}
+
+enum ferry_status ferry_device_trim(ferry_device *device)
+{
+    enum ferry_status status = ferry__in_callback("ferry_device_trim");
+    if (status)
+        return status;
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_trim: device is NULL");
+    if ((status = ferry__device_dead(device, "ferry_device_trim")))
+        return status;
+    ferry__lock(&device->lock);
+    struct trim_question question = {device, device->last_ticket, 0};
+    (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
+    ferry__unlock(&device->lock);
+    (void)ferry__memory_trim(device);
+    ferry__staging_trim(device, &device->upload);
+    ferry__staging_trim(device, &device->readback);
+    ferry__files_trim(device);
+    if (device->driver->memory_settle)
+        device->driver->memory_settle(device->state);
+    return FERRY_OK;
+}
+
+void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats, size_t size)
+{
+    struct ferry_stats stats;
+    if (!device || !out_stats)
+        return;
+    if (atomic_load(&device->dead) == FERRY__FORKED)
+        memset(&stats, 0, sizeof stats);
+    else
+        ferry__metrics_read(&device->metrics, &stats);
+    if (size > sizeof stats)
+        memset((char *)out_stats + sizeof stats, 0, size - sizeof stats);
+    memcpy(out_stats, &stats, size < sizeof stats ? size : sizeof stats);
+}
+
+void ferry_device_reset_stats(ferry_device *device)
+{
+    if (device && atomic_load(&device->dead) != FERRY__FORKED)
+        ferry__metrics_reset(&device->metrics);
+}

@@ -1,0 +1,199 @@
+#include "engine/external.h"
+#include "base/metrics.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "engine/buffer.h"
+#include "engine/callback.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/footprint.h"
+#include "engine/op.h"
+#include "engine/ticket.h"
+#include "engine/work_event.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * The user's own work as an op: it takes its place like any other, is handed over when the user says
+ * so, and done when its event is reached, or, without events, when the user says so.
+ */
+
+static enum ferry_status check_use(const ferry_device *device, const struct ferry_use *use,
+                                   size_t index)
+{
+    const unsigned both = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE;
+    if (!use->buffer || !use->access || (use->access & ~both))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_begin: use %zu: buffer %p, access 0x%x", index,
+                           (void *)use->buffer, use->access);
+    if (use->buffer->device != device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_begin: use %zu: %s belongs to another device (%s)",
+                           index, ferry__label(use->buffer), use->buffer->device->info.name);
+    if (ferry__in_range(use->offset, use->size, use->buffer->size) &&
+        use->offset < use->buffer->size)
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
+                       "ferry_external_begin: use %zu: size %zu at offset %zu exceeds %s (%zu "
+                       "bytes)",
+                       index, use->size, use->offset, ferry__label(use->buffer), use->buffer->size);
+}
+
+static enum ferry_status check_uses(const ferry_device *device, const struct ferry_use *uses,
+                                    size_t count)
+{
+    enum ferry_status status = FERRY_OK;
+    for (size_t i = 0; i < count && !status; i++)
+        status = check_use(device, &uses[i], i);
+    return status;
+}
+
+/* An op that uses the buffers as the user said, and holds them. */
+static enum ferry_status make_op(struct ferry_device *device, enum ferry__op_kind kind,
+                                 const struct ferry_use *uses, size_t count,
+                                 struct ferry__op **out_op)
+{
+    struct ferry__op *op = ferry__op_create(device, kind);
+    if (!op)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (ferry__footprint_uses(op, uses, count)) {
+        ferry__op_unref(op);
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    op->keep = true;
+    *out_op = op;
+    return FERRY_OK;
+}
+
+static bool is_handed(void *arg)
+{
+    return ((struct ferry__op *)arg)->unhanded == 0;
+}
+static bool is_ready(void *arg)
+{
+    return ((struct ferry__op *)arg)->undone == 0;
+}
+
+/* What the user's queue has to wait for. False: more events than fit, or something that never came
+ * to the device, but depends on what did. */
+static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
+{
+    out->wait_count = 0;
+    for (size_t i = 0; i < work->edge_count; i++) {
+        const struct ferry__op *from = work->edges[i].from;
+        size_t at = 0;
+        if (atomic_load(&from->done))
+            continue;
+        if (!from->value)
+            return false;
+        while (at < out->wait_count && out->waits[at].event != from->event)
+            at++;
+        if (at == sizeof out->waits / sizeof *out->waits)
+            return false;
+        if (at == out->wait_count)
+            out->waits[out->wait_count++].value = 0;
+        out->waits[at].event = from->event;
+        if (out->waits[at].value < from->value)
+            out->waits[at].value = from->value;
+    }
+    return true;
+}
+
+/* Registers both in one step: ready first, so that it has the smaller ticket. */
+static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
+                               struct ferry_external *out)
+{
+    struct ferry_device *device = work->device;
+    enum ferry_status status = ferry__enter(ready);
+    if (status)
+        return status;
+    if ((status = ferry__enter(work)))
+        return status;
+    ferry__works_add(&device->open_works, work);
+    FERRY__ADD(&device->metrics, external_works, 1);
+    ferry__kick(device);
+    (void)ferry__wait_until(device, is_handed, work, FERRY_FOREVER);
+    *out = (struct ferry_external){.ready = ready->ticket, .ticket = work->ticket};
+    if (!device->limits.has_events)
+        return FERRY_OK;
+    out->signal = (struct ferry_sync){work->event, work->value};
+    if (!list_waits(work, out)) {
+        (void)ferry__wait_until(device, is_ready, work, FERRY_FOREVER);
+        out->wait_count = 0;
+    }
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_use *uses,
+                                       size_t count, struct ferry_external *out_external)
+{
+    enum ferry_status status = ferry__in_callback("ferry_external_begin");
+    if (status)
+        return status;
+    if (!device || !uses || !count || !out_external)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_begin: device %p, uses %p, count %zu, out %p",
+                           (void *)device, (const void *)uses, count, (void *)out_external);
+    struct ferry__op *ready = NULL, *work = NULL;
+    if ((status = ferry__device_dead(device, "ferry_external_begin")) ||
+        (status = check_uses(device, uses, count)) || (status = ferry__engine_start(device)) ||
+        (status = make_op(device, FERRY__OP_READY, uses, count, &ready)) ||
+        (status = make_op(device, FERRY__OP_EXTERNAL, uses, count, &work)))
+        goto release;
+    if (device->limits.has_events) {
+        if ((status = ferry__work_event_take(device, &work->own_event)))
+            goto release;
+        work->event = work->own_event->handle;
+        work->value = work->own_event->value;
+    }
+    pthread_mutex_lock(&device->lock);
+    status = enter(ready, work, out_external);
+    if (status && work->own_event)
+        ferry__work_event_give(device, work->own_event);
+    pthread_mutex_unlock(&device->lock);
+release:
+    if (ready)
+        ferry__op_unref(ready);
+    if (work)
+        ferry__op_unref(work);
+    return status;
+}
+
+/* What becomes of work on a device: a ticket that follows it may say no more (R10). */
+static bool may_end(enum ferry_status status)
+{
+    return status == FERRY_OK || status == FERRY_ERROR_EXECUTION_FAILED ||
+           status == FERRY_ERROR_DEVICE_LOST || status == FERRY_ERROR_IO ||
+           status == FERRY_ERROR_INTERNAL;
+}
+
+enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
+                                     enum ferry_status status)
+{
+    enum ferry_status result = FERRY_OK;
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_external_end: device is NULL");
+    if (atomic_load(&device->dead) >= FERRY__CLOSED)
+        return ferry__device_dead(device, "ferry_external_end");
+    if (!may_end(status))
+        return ferry__fail(
+            FERRY_ERROR_INVALID_ARGUMENT,
+            "ferry_external_end: work does not end with status %d (%s), but with OK, "
+            "EXECUTION_FAILED, DEVICE_LOST, IO or INTERNAL",
+            (int)status, ferry_status_name(status));
+    pthread_mutex_lock(&device->lock);
+    struct ferry__op *work =
+        ferry__ticket_issued(device, ticket) ? ferry__table_find(device, ticket) : NULL;
+    if (work && work->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
+        result = ferry__device_dead(device, "ferry_external_end");
+    else if (!work || work->kind != FERRY__OP_EXTERNAL || work->ended)
+        result = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                             "ferry_external_end: ticket %llu is not of external work in progress",
+                             (unsigned long long)ticket);
+    else
+        ferry__external_end(work, status, ferry_status_text(status));
+    pthread_mutex_unlock(&device->lock);
+    return result;
+}

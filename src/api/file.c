@@ -1,0 +1,188 @@
+#include "paths/file.h"
+#include "api/transfer.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "engine/buffer.h"
+#include "engine/callback.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/order.h"
+#include "paths/file_op.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ferry/ferry.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The front door of transfers from and to files: what a file must be, and items with one. */
+
+struct range {
+    int fd;
+    uint64_t offset, size;
+    bool write;
+    const char *what;
+};
+
+static enum ferry_status check_mode(const struct range *range, int *out_flags)
+{
+    const int flags = fcntl(range->fd, F_GETFL), mode = flags & O_ACCMODE;
+    if (flags < 0)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d is no open file: %s", range->what,
+                           range->fd, strerror(errno));
+    if (mode == (range->write ? O_RDONLY : O_WRONLY))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: file %d is not open for %s",
+                           range->what, range->fd, range->write ? "writing" : "reading");
+    if (range->write && (flags & O_APPEND))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "%s: file %d is open for appending, and would be written at its end",
+                           range->what, range->fd);
+    *out_flags = flags;
+    return FERRY_OK;
+}
+
+/* What a file is, in words, that has no bytes at an offset; NULL: it has. That one can seek in it
+ * says little: in an event or a terminal one can, and reading it may never end. */
+static const char *wrong_kind(mode_t mode)
+{
+    static const struct {
+        mode_t type;
+        const char *words;
+    } kinds[] = {
+        {S_IFDIR, "a folder"},        {S_IFIFO, "a pipe"},
+        {S_IFSOCK, "a socket"},       {S_IFCHR, "a terminal or another character device"},
+        {S_IFLNK, "a symbolic link"},
+    };
+    if (S_ISREG(mode) || S_ISBLK(mode))
+        return NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if ((mode & S_IFMT) == kinds[i].type)
+            return kinds[i].words;
+    return "none but the kernel's own: an event, a timer, a watch";
+}
+
+static enum ferry_status check_file(const struct range *range, int *out_flags)
+{
+    struct stat about;
+    enum ferry_status status = check_mode(range, out_flags);
+    if (status)
+        return status;
+    if (fstat(range->fd, &about))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d is no open file: %s", range->what,
+                           range->fd, strerror(errno));
+    const char *wrong = wrong_kind(about.st_mode);
+    if (!wrong && lseek(range->fd, 0, SEEK_CUR) == (off_t)-1)
+        wrong = "one to be read from its beginning only";
+    if (wrong)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "%s: file %d has no bytes at an offset: it is %s", range->what,
+                           range->fd, wrong);
+    if (!ferry__in_range(range->offset, range->size, INT64_MAX))
+        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "%s: no file has %llu bytes at offset %llu",
+                           range->what, (unsigned long long)range->size,
+                           (unsigned long long)range->offset);
+    /* Files of the kernel's own tell no size. */
+    const uint64_t there = S_ISREG(about.st_mode) ? (uint64_t)about.st_size : 0;
+    if (!range->write && range->size && there &&
+        !ferry__in_range(range->offset, range->size, there))
+        return ferry__fail(FERRY_ERROR_IO,
+                           "%s: file %d ends at byte %llu: %llu bytes from %llu on were asked for",
+                           range->what, range->fd, (unsigned long long)there,
+                           (unsigned long long)range->size, (unsigned long long)range->offset);
+    return FERRY_OK;
+}
+
+static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffer, uint64_t offset,
+                                   const struct range *range)
+{
+    enum ferry_status status = FERRY_OK;
+    int flags = 0;
+    if (!buffer)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: buffer is NULL", range->what);
+    if ((status = ferry__range(buffer, range->what, offset, range->size)) ||
+        (status = ferry__device_dead(buffer->device, range->what)) ||
+        (status = check_file(range, &flags)) || (status = ferry__files_start(buffer->device)))
+        return status;
+    *item = (struct ferry__item){.size = range->size,
+                                 .file = true,
+                                 .direct_io = ferry__file_is_direct(flags),
+                                 .fd = range->fd,
+                                 .file_offset = range->offset};
+    if (range->write) {
+        item->operation = FERRY_OPERATION_DOWNLOAD;
+        item->src = buffer;
+        item->src_offset = offset;
+    } else {
+        item->operation = FERRY_OPERATION_UPLOAD;
+        item->dst = buffer;
+        item->dst_offset = offset;
+    }
+    return FERRY_OK;
+}
+
+/* --- waiting ----------------------------------------------------------------------------------- */
+
+static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const struct range *range)
+{
+    struct ferry__item item;
+    enum ferry_status status = ferry__in_callback(range->what);
+    if (!status)
+        status = make_item(&item, buffer, offset, range);
+    return status ? status : ferry__item_wait(&item);
+}
+
+enum ferry_status ferry_copy_from_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
+                                       size_t size, size_t offset)
+{
+    return wait_for(buffer, offset,
+                    &(struct range){fd, file_offset, size, false, "copy from file"});
+}
+
+enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
+                                     size_t size, size_t offset)
+{
+    return wait_for(buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
+}
+
+/* --- not waiting ------------------------------------------------------------------------------- */
+
+enum ferry_status ferry_copy_from_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
+                                             size_t size, size_t offset, ferry_callback cb,
+                                             void *user, ferry_ticket *out_ticket)
+{
+    struct ferry__item item;
+    const enum ferry_status status = make_item(
+        &item, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
+    return status ? status : ferry__item_submit(&item, cb, user, out_ticket);
+}
+
+enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
+                                           size_t size, size_t offset, ferry_callback cb,
+                                           void *user, ferry_ticket *out_ticket)
+{
+    struct ferry__item item;
+    const enum ferry_status status = make_item(
+        &item, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
+    return status ? status : ferry__item_submit(&item, cb, user, out_ticket);
+}
+
+/* --- in batches -------------------------------------------------------------------------------- */
+
+enum ferry_status ferry_batch_copy_from_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
+                                             uint64_t file_offset, size_t size, size_t offset)
+{
+    struct ferry__item item;
+    const enum ferry_status status = make_item(
+        &item, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
+    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_from_file", &item);
+}
+
+enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
+                                           uint64_t file_offset, size_t size, size_t offset)
+{
+    struct ferry__item item;
+    const enum ferry_status status = make_item(
+        &item, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
+    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_to_file", &item);
+}

@@ -1,0 +1,120 @@
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "engine/callback.h"
+#include "engine/depend.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "engine/ticket.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the user asks of tickets, and waits for. */
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+static enum ferry_status check_ticket(ferry_device *device, ferry_ticket ticket, const char *what)
+{
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device is NULL", what);
+    if (atomic_load(&device->dead) >= FERRY__CLOSED)
+        return ferry__device_dead(device, what);
+    if (ticket && !ferry__ticket_issued(device, ticket))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "%s: ticket %llu was not given out by this device (%s)", what,
+                           (unsigned long long)ticket, device->info.name);
+    return FERRY_OK;
+}
+
+/* Under the lock. */
+static enum ferry_status result_of(const struct ferry__op *op)
+{
+    if (!op)
+        return FERRY_OK;
+    if (!atomic_load(&op->done))
+        return FERRY_PENDING;
+    if (op->status)
+        ferry__set_error(op->why);
+    return op->status;
+}
+
+enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket)
+{
+    enum ferry_status status = check_ticket(device, ticket, "ferry_poll");
+    if (status || !ticket)
+        return status;
+    pthread_mutex_lock(&device->lock);
+    status = result_of(ferry__table_find(device, ticket));
+    pthread_mutex_unlock(&device->lock);
+    return status;
+}
+
+static enum ferry_status time_is_over(const struct ferry__op *op, uint64_t timeout_ns)
+{
+    const struct ferry__op *external = ferry__external_before(op);
+    if (external)
+        return ferry__fail(FERRY_ERROR_TIMEOUT,
+                           "ferry_wait: operation %llu is not done after %llu ns: external work "
+                           "%llu is not",
+                           (unsigned long long)op->ticket, (unsigned long long)timeout_ns,
+                           (unsigned long long)external->ticket);
+    return ferry__fail(FERRY_ERROR_TIMEOUT, "ferry_wait: operation %llu is not done after %llu ns",
+                       (unsigned long long)op->ticket, (unsigned long long)timeout_ns);
+}
+
+enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t timeout_ns)
+{
+    enum ferry_status status = timeout_ns ? ferry__in_callback("ferry_wait") : FERRY_OK;
+    if (status || (status = check_ticket(device, ticket, "ferry_wait")) || !ticket)
+        return status;
+    pthread_mutex_lock(&device->lock);
+    struct ferry__op *op = ferry__table_find(device, ticket);
+    if (op) {
+        ferry__op_ref(op);
+        if (!ferry__op_is_done(op) && timeout_ns)
+            (void)ferry__wait_until(device, ferry__op_is_done, op, ferry__deadline(timeout_ns));
+        status = result_of(op);
+        if (status == FERRY_PENDING)
+            status = time_is_over(op, timeout_ns);
+    }
+    pthread_mutex_unlock(&device->lock);
+    if (op)
+        ferry__op_unref(op);
+    return status;
+}
+
+struct idle_question {
+    struct ferry_device *device;
+    ferry_ticket last;
+};
+
+static bool all_done(void *arg)
+{
+    const struct idle_question *question = arg;
+    const struct ferry__op *first = question->device->live_first;
+    return !first || first->ticket > question->last;
+}
+
+enum ferry_status ferry_wait_idle(ferry_device *device)
+{
+    enum ferry_status status = ferry__in_callback("ferry_wait_idle");
+    if (status)
+        return status;
+    if (!device)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wait_idle: device is NULL");
+    if (atomic_load(&device->dead) >= FERRY__CLOSED)
+        return ferry__device_dead(device, "ferry_wait_idle");
+    pthread_mutex_lock(&device->lock);
+    struct idle_question question = {device, device->last_ticket};
+    (void)ferry__wait_until(device, all_done, &question, FERRY_FOREVER);
+    const uint64_t pushed = device->caller.pushed;
+    const int cancel = ferry__cancel_off();
+    while (device->caller.returned < pushed)
+        pthread_cond_wait(&device->caller.idle, &device->lock);
+    pthread_mutex_unlock(&device->lock);
+    ferry__cancel_on(cancel);
+    return FERRY_OK;
+}

@@ -1,0 +1,250 @@
+#include "base/log.h"
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "base/show.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MESSAGE_MAX = 1024 };
+
+struct settings {
+    ferry_log_fn fn;
+    void *user;
+};
+
+/* One call of the user's function, on the stack of the thread that makes it. */
+struct call {
+    uint64_t settings_number;
+    struct call *next, *previous, *outer; /* outer: of this thread, which logs in the function */
+};
+
+/* A message that was logged while a lock of ours was held. */
+struct held_back {
+    struct held_back *next;
+    enum ferry_log_level level;
+    char message[];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next four; not in a call */
+static pthread_cond_t returned = PTHREAD_COND_INITIALIZER;
+static struct settings settings;
+static uint64_t settings_number; /* how often they were set */
+static struct call *calls;       /* that run */
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static _Atomic int threshold = FERRY_LOG_WARN; /* what is below costs one load */
+static bool set_by_program;                    /* under the lock, as above */
+
+static _Thread_local struct call *own_call; /* that this thread is in */
+static _Thread_local unsigned locks_held;   /* by this thread, of ferry__lock */
+static _Thread_local struct held_back *held_first, *held_last;
+
+static const char *const level_names[] = {
+    [FERRY_LOG_NONE] = "",       [FERRY_LOG_ERROR] = "error: ", [FERRY_LOG_WARN] = "warning: ",
+    [FERRY_LOG_INFO] = "info: ", [FERRY_LOG_DEBUG] = "debug: ",
+};
+
+/* --- the calls that run ----------------------------------------------------------------------- */
+
+static void link_call(struct call *call)
+{
+    call->previous = NULL;
+    call->next = calls;
+    if (calls)
+        calls->previous = call;
+    calls = call;
+}
+
+static void unlink_call(struct call *call)
+{
+    *(call->previous ? &call->previous->next : &calls) = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+}
+
+static bool one_runs_since_before(uint64_t number)
+{
+    for (const struct call *call = calls; call; call = call->next)
+        if (call->settings_number < number)
+            return true;
+    return false;
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* The other threads are gone, and with them their calls. */
+static void after_fork_in_child(void)
+{
+    calls = NULL;
+    for (struct call *call = own_call; call; call = call->outer)
+        link_call(call);
+    returned = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    pthread_mutex_unlock(&lock);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level)
+{
+    const int cancel = ferry__cancel_off();
+    pthread_once(&fork_once, watch_forks);
+    pthread_mutex_lock(&lock);
+    settings = (struct settings){.fn = fn, .user = user};
+    const uint64_t number = ++settings_number;
+    atomic_store(&threshold, (int)level);
+    set_by_program = true;
+    /* Inside a log function it would wait for itself, or two for each other. */
+    while (!own_call && one_runs_since_before(number))
+        pthread_cond_wait(&returned, &lock);
+    pthread_mutex_unlock(&lock);
+    ferry__cancel_on(cancel);
+}
+
+/* --- a message -------------------------------------------------------------------------------- */
+
+/* One write, so that lines of several threads and processes do not mix. */
+static void write_stderr(enum ferry_log_level level, const char *message)
+{
+    char line[MESSAGE_MAX + 32];
+    int length = snprintf(line, sizeof line, "ferry: %s%s\n", level_names[level], message);
+    ssize_t written;
+    do
+        written = write(STDERR_FILENO, line, (size_t)length);
+    while (written < 0 && errno == EINTR);
+}
+
+static void format_message(char *message, const char *format, va_list args)
+{
+    char raw[MESSAGE_MAX + 1]; /* one more than is shown, so that what was cut is seen to be */
+    if (vsnprintf(raw, sizeof raw, format, args) < 0)
+        raw[0] = '\0';
+    ferry__show_text(message, MESSAGE_MAX, raw);
+}
+
+/* Under no lock of ours. */
+static void deliver(enum ferry_log_level level, const char *message)
+{
+    pthread_once(&fork_once, watch_forks);
+    pthread_mutex_lock(&lock);
+    const struct settings now = settings;
+    struct call call = {.settings_number = settings_number, .outer = own_call};
+    if (now.fn)
+        link_call(&call);
+    pthread_mutex_unlock(&lock);
+    if (!now.fn) {
+        write_stderr(level, message);
+        return;
+    }
+    own_call = &call;
+    now.fn(level, message, now.user);
+    own_call = call.outer;
+    pthread_mutex_lock(&lock);
+    unlink_call(&call);
+    pthread_cond_broadcast(&returned);
+    pthread_mutex_unlock(&lock);
+}
+
+static void hold_back(enum ferry_log_level level, const char *message)
+{
+    const size_t size = strlen(message) + 1;
+    struct held_back *held = ferry__alloc(sizeof *held + size);
+    if (!held) { /* rather elsewhere than not at all */
+        write_stderr(level, message);
+        return;
+    }
+    held->level = level;
+    memcpy(held->message, message, size);
+    *(held_first ? &held_last->next : &held_first) = held;
+    held_last = held;
+}
+
+static FERRY__COLD void deliver_held(void)
+{
+    const int saved_errno = errno, cancel = ferry__cancel_off();
+    while (held_first && !locks_held) {
+        struct held_back *held = held_first;
+        held_first = held->next;
+        deliver(held->level, held->message);
+        ferry__free(held);
+    }
+    ferry__cancel_on(cancel);
+    errno = saved_errno;
+}
+
+void ferry__log(enum ferry_log_level level, const char *format, ...)
+{
+    if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed) ||
+        level <= FERRY_LOG_NONE || level > FERRY_LOG_DEBUG)
+        return;
+    const int saved_errno = errno;
+    char message[MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    format_message(message, format, args);
+    va_end(args);
+    const int cancel = ferry__cancel_off();
+    if (locks_held)
+        hold_back(level, message);
+    else
+        deliver(level, message);
+    ferry__cancel_on(cancel);
+    errno = saved_errno;
+}
+
+void ferry__log_default(enum ferry_log_level level)
+{
+    pthread_mutex_lock(&lock);
+    if (!set_by_program)
+        atomic_store(&threshold, (int)level);
+    pthread_mutex_unlock(&lock);
+}
+
+/* --- locks under which the log waits ----------------------------------------------------------- */
+
+void ferry__lock(pthread_mutex_t *mutex)
+{
+    pthread_mutex_lock(mutex);
+    locks_held++;
+}
+
+void ferry__unlock(pthread_mutex_t *mutex)
+{
+    locks_held--;
+    pthread_mutex_unlock(mutex);
+    if (held_first && !locks_held)
+        deliver_held();
+}
+
+bool ferry__log_kept(pthread_mutex_t *mutex)
+{
+    if (!held_first || locks_held != 1)
+        return false;
+    ferry__unlock(mutex);
+    ferry__lock(mutex);
+    return true;
+}
+
+void ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+    if (!ferry__log_kept(mutex)) /* else as if it had been woken: the caller looks again */
+        pthread_cond_wait(cond, mutex);
+}

@@ -1,0 +1,27 @@
+/* The log, and the locks under which it waits. */
+#ifndef FERRY_BASE_LOG_H
+#define FERRY_BASE_LOG_H
+
+#include "base/compiler.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+
+void ferry__log(enum ferry_log_level level, const char *format, ...)
+    FERRY__PRINTF(2, 3) FERRY__COLD;
+
+/* A message that is logged while this thread holds locks taken by these is kept until it has released
+ * the last of them: the user's function runs under no lock of ours. */
+void ferry__lock(pthread_mutex_t *mutex);
+void ferry__unlock(pthread_mutex_t *mutex);
+
+/* May return though nobody has signalled, as any wait on a condition. */
+void ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+
+/* Before a wait: gives what was kept to the log. True: the lock was given up for that. */
+bool ferry__log_kept(pthread_mutex_t *mutex);
+
+/* The level until the program sets one (FERRY_LOG). */
+void ferry__log_default(enum ferry_log_level level);
+
+#endif

@@ -1,0 +1,52 @@
+/* Counters of what was done. */
+#ifndef FERRY_BASE_METRICS_H
+#define FERRY_BASE_METRICS_H
+
+#include "base/thread.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct ferry__shard;
+
+/* What follows the operations in ferry_stats, as atomic counters. */
+struct ferry__scalars {
+#define FERRY_STAT(field, kind, unit, help) _Atomic uint64_t field;
+#define FERRY_STAT_HISTOGRAM(field, sum, help) _Atomic uint64_t field[FERRY_COUNT_BUCKETS];
+#include <ferry/stats.inc>
+#undef FERRY_STAT
+};
+
+struct ferry__metrics {
+    struct ferry__scalars now;
+    struct ferry__scalars base; /* what a reset takes off the counters */
+    struct ferry_operation_stats operations_base[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT];
+    _Atomic(struct ferry__shard *) shards[FERRY__THREADS_MAX + 1];
+    pthread_mutex_t lock; /* making shards, reading and resetting */
+};
+
+int ferry__metrics_init(struct ferry__metrics *metrics); /* 0, or an errno */
+void ferry__metrics_finish(struct ferry__metrics *metrics);
+
+/* Counts a done operation. The first is for small direct ones: no lock, no clock, two plain stores
+ * into this thread's shard. */
+void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation,
+                  enum ferry_path path, uint64_t bytes);
+void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation operation,
+                        enum ferry_path path, uint64_t bytes, enum ferry_status status,
+                        uint64_t time_ns);
+
+/* Counts a submission that was handed over. */
+void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations,
+                             uint64_t commands);
+#define FERRY__ADD(metrics, field, n) \
+    ((void)atomic_fetch_add_explicit(&(metrics)->now.field, (uint64_t)(n), memory_order_relaxed))
+
+/* Raises a peak. */
+void ferry__raise(_Atomic uint64_t *peak, uint64_t value);
+const char *ferry__operation_name(enum ferry_operation operation);
+void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out);
+void ferry__metrics_reset(struct ferry__metrics *metrics); /* the peaks too */
+
+#endif

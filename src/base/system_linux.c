@@ -1,0 +1,52 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "base/system.h"
+
+#include "base/log.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
+
+void ferry__thread_set_name(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+}
+
+unsigned ferry__cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return (unsigned)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than the set has bits */
+    return online > 0 ? (unsigned)online : 1;
+}
+
+int ferry__cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    int error = pthread_condattr_init(&attr);
+    if (error != 0)
+        return error;
+    error = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    if (error == 0)
+        error = pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+    return error;
+}
+
+bool ferry__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns)
+{
+    if (ferry__log_kept(lock))
+        return true;
+    if (deadline_ns == UINT64_MAX)
+        return pthread_cond_wait(cond, lock) == 0;
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000u),
+                             .tv_nsec = (long)(deadline_ns % 1000000000u)};
+    return pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
+}

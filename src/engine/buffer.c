@@ -1,0 +1,61 @@
+#include "engine/buffer.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "engine/device.h"
+#include "engine/failure.h"
+#include "engine/op.h"
+#include "memory/pool.h"
+
+#include <stdatomic.h>
+
+/* A buffer as the engine sees it: its place in the device's list, its references. */
+
+const char *ferry__label(const struct ferry_buffer *buffer)
+{
+    return buffer->label ? buffer->label : "buffer";
+}
+
+void ferry__buffer_link(struct ferry_buffer *buffer)
+{
+    struct ferry_device *device = buffer->device;
+    ferry__lock(&device->lock);
+    buffer->next = device->buffers;
+    if (buffer->next)
+        buffer->next->previous = buffer;
+    device->buffers = buffer;
+    ferry__unlock(&device->lock);
+}
+
+static void unlink_buffer(struct ferry_buffer *buffer)
+{
+    struct ferry_device *device = buffer->device;
+    ferry__lock(&device->lock);
+    *(buffer->previous ? &buffer->previous->next : &device->buffers) = buffer->next;
+    if (buffer->next)
+        buffer->next->previous = buffer->previous;
+    ferry__unlock(&device->lock);
+}
+
+void ferry__buffer_ref(struct ferry_buffer *buffer)
+{
+    atomic_fetch_add_explicit(&buffer->refs, 1, memory_order_relaxed);
+}
+
+void ferry__buffer_unref(struct ferry_buffer *buffer)
+{
+    if (atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct ferry_device *device = buffer->device;
+    unlink_buffer(buffer);
+    if (buffer->release)
+        buffer->release(buffer->release_user);
+    else if (!buffer->zombie)
+        ferry__memory_give(device, &buffer->place);
+    if (buffer->marker)
+        ferry__op_unref(buffer->marker);
+    ferry__failed_finish(&buffer->failures);
+    ferry__free(buffer->label);
+    ferry__free(buffer);
+    ferry__device_unref(device);
+}

@@ -1,0 +1,59 @@
+/* A buffer. */
+#ifndef FERRY_ENGINE_BUFFER_H
+#define FERRY_ENGINE_BUFFER_H
+
+#include "engine/failure.h"
+#include "engine/order.h"
+#include "memory/pool.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+
+struct ferry__memory;
+struct ferry__op;
+struct ferry_device;
+
+#define FERRY__BUFFER_FAILED (UINT64_C(1) << 62)
+
+struct ferry_buffer {
+    /* Operations in flight, plus FERRY__BUFFER_FAILED. Zero: the direct path may be taken. Written
+     * under device->lock. */
+    _Atomic uint64_t word;
+    unsigned char *host;            /* where the CPU reaches it, NULL: nowhere */
+    bool direct_write, direct_read; /* transfers may take the direct path */
+    bool cpu;                       /* copies and fills may */
+    size_t size;
+    struct ferry_device *device;
+    const struct ferry__memory *memory;
+    uint64_t offset; /* in memory */
+    enum ferry_storage storage;
+    _Atomic unsigned refs;
+    struct ferry__place place;
+    char *label;
+    /* Under device->lock: */
+    struct ferry__order order; /* of the operations in flight */
+    struct ferry__failures failures;
+    struct ferry__op *marker; /* done when all that was in flight at its ticket is; NULL: none */
+    ferry_ticket last_use;    /* the latest op's that took its place here */
+    struct ferry_buffer *next, *previous; /* of the device */
+    bool zombie;                          /* the device is closed: good for destroy only */
+    void (*release)(void *user);          /* of a wrapped native buffer */
+    void *release_user;
+};
+
+const char *ferry__label(const struct ferry_buffer *buffer);
+
+/* A private buffer of a part of the user's own native buffer: memory lives until release is called,
+ * with user, when the buffer is destroyed and idle. */
+enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
+                                     const struct ferry__memory *memory, uint64_t size,
+                                     void (*release)(void *user), void *user,
+                                     ferry_buffer **out_buffer);
+
+/* The status of the first bytes of it that have failed, with their reason; OK: none have. */
+enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer);
+void ferry__buffer_ref(struct ferry_buffer *buffer);
+void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock */
+void ferry__buffer_link(struct ferry_buffer *buffer);
+
+#endif

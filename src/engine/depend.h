@@ -1,0 +1,41 @@
+/* What ops wait for, and the end of one. All under device->lock. */
+#ifndef FERRY_ENGINE_DEPEND_H
+#define FERRY_ENGINE_DEPEND_H
+
+#include <ferry/ferry.h>
+
+struct ferry__op;
+struct ferry_device;
+
+/* Gives the ticket, finds what op depends on, and takes its place on all its buffers. On failure
+ * (OUT_OF_HOST_MEMORY) nothing has changed. */
+enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
+
+/* op is wholly in the submission being built, which has commands: what depends on it may follow in
+ * the same queue. */
+void ferry__op_followed(struct ferry__op *op);
+
+/* That submission was refused: what has not followed yet waits until op is done. */
+void ferry__op_unfollowed(struct ferry__op *op);
+
+/* May so many more operations be parked? POOL_EXHAUSTED. */
+enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t count);
+
+/* Counts a registered op as parked until it is handed over. */
+void ferry__park(struct ferry__op *op);
+
+/* op is wholly handed to the device. Both may give up the lock on the way. */
+void ferry__op_handed(struct ferry__op *op);
+
+/* Completes op, and whatever that completes, if nothing is outstanding. What is much is left to
+ * ferry__step. */
+void ferry__op_try_done(struct ferry__op *op);
+
+/* Goes on with that, FERRY__AT_ONCE at a time. False: there was nothing. */
+bool ferry__tell_some(struct ferry_device *device);
+
+/* External work that op, which is not done, waits for or is; NULL: none that it is known to. Under
+ * device->lock. */
+const struct ferry__op *ferry__external_before(const struct ferry__op *op);
+
+#endif

@@ -1,0 +1,110 @@
+/* A device. */
+#ifndef FERRY_ENGINE_DEVICE_H
+#define FERRY_ENGINE_DEVICE_H
+
+#include "base/compiler.h"
+#include "base/metrics.h"
+#include "base/tree.h"
+#include "driver.h"
+#include "engine/callback.h"
+#include "engine/submission.h"
+#include "engine/work_event.h"
+#include "memory/pool.h"
+#include "memory/staging.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct ferry__bridge_wait;
+struct ferry__file_io;
+struct ferry__op;
+struct ferry__trace;
+struct ferry_buffer;
+
+struct ferry_device {
+    const struct ferry__driver *driver;
+    void *state;
+    struct ferry__limits limits;
+    struct ferry__limits limits_no_kernel; /* for memory that kernels do not reach */
+    struct ferry_device_info info;
+    struct ferry__metrics metrics;
+    struct ferry__trace *trace; /* NULL: none is written */
+    unsigned id;
+    _Atomic unsigned refs; /* the user's, and one for each buffer */
+    _Atomic int dead;      /* FERRY__ALIVE, or why not */
+    enum ferry_path path;
+    enum ferry_map map;
+    bool no_fallback, no_staging_wait, zeroed;
+    unsigned cpus_taken; /* by the device itself: 1 where a CPU carries it out */
+    struct ferry__memory_pool memory;
+    struct ferry__staging upload, readback;
+
+    pthread_mutex_t lock;       /* guards all below, and what says so above */
+    pthread_cond_t changed;     /* something is done, or a waiter must take over */
+    pthread_cond_t engine_work; /* wakes the engine thread */
+    struct ferry__queue queues[FERRY__QUEUES_MAX];
+    unsigned role_queue[4]; /* by log2 of the role */
+    struct ferry__op *live_first, *live_last;
+    struct ferry__op **table; /* in flight and failed, by ticket */
+    size_t table_size, table_count;
+    ferry_ticket first_ticket, last_ticket;
+    uint64_t parked_max, parked; /* operations of ops that were not handed over; internal ones and
+                                    those that wait inside their call are not counted */
+    uint64_t sub_number;         /* of the latest submission that was begun */
+    struct ferry_buffer *buffers;
+    pthread_t engine;
+    bool engine_started, engine_stop, polling;
+    uint32_t polled;              /* a bit for each queue that the poller waits for */
+    bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
+    void *poll_arg;
+    unsigned waiters;
+    struct ferry__works open_works; /* external work that was not ended */
+    struct ferry__works works;      /* was ended, and not done: their events are waited for */
+    bool look_at_all;               /* of those */
+    struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
+    struct ferry__op *dead_ops;                     /* done, to be let go without the lock */
+    struct ferry__op *closing;  /* done, with dependents that have not heard of it */
+    struct ferry__op **follows; /* what an op that registers depends on */
+    size_t follow_count, follow_capacity;
+    bool follow_short; /* of memory for them */
+    struct ferry__op *closing_last;
+    struct ferry__op *pokes;                 /* halves of bridges on other devices, likewise */
+    unsigned bridges;                        /* copies between this device and another */
+    struct ferry__bridge_wait *bridge_first; /* those that wait for staging, by ticket */
+    struct ferry__bridge_wait *bridge_last;
+    unsigned reaping; /* threads that are letting ops go */
+    struct ferry__sub *free_subs;
+    uint64_t staging_returns; /* counts the times that staging came back */
+    struct ferry__caller caller;
+    _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
+
+    pthread_mutex_t host_lock;  /* guards the regions */
+    struct ferry__tree regions; /* by address */
+    _Atomic bool regions_any;
+    pthread_cond_t region_freed;
+
+    struct ferry_device *all_next;   /* of the process */
+    struct ferry_device *close_next; /* to be closed after a callback */
+};
+
+/* device->dead: later ones replace earlier ones. */
+enum { FERRY__ALIVE, FERRY__LOST, FERRY__CLOSED, FERRY__FORKED };
+
+/* DEVICE_LOST, in words, unless the device is alive. */
+enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what);
+void ferry__device_ref(struct ferry_device *device);
+void ferry__device_unref(struct ferry_device *device);
+
+/* Latches the loss of the device, under device->lock or not. */
+void ferry__device_lose(struct ferry_device *device);
+
+/* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
+enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
+                                  const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
+
+/* Gives the device an id that no other open one has: ids come round again. False: all are taken. */
+bool ferry__devices_add(struct ferry_device *device);
+void ferry__devices_remove(struct ferry_device *device);
+
+#endif

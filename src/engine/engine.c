@@ -1,0 +1,444 @@
+#include "engine/engine.h"
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "base/tree.h"
+#include "driver.h"
+#include "engine/callback.h"
+#include "engine/depend.h"
+#include "engine/device.h"
+#include "engine/external.h"
+#include "engine/op.h"
+#include "engine/retire.h"
+#include "engine/submission.h"
+#include "engine/ticket.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/*
+ * The engine: ops in, submissions out, done. Any thread that waits runs its steps; the engine's own
+ * thread runs them where nobody waits. One thread at a time waits in the driver, the others for it.
+ */
+
+/* Before a waiter blocks it polls: a cross-CPU wake-up costs 25 us, and a small submission as much,
+ * on a CPU Vulkan. */
+static const uint64_t POLL_NS = 100 * 1000;
+
+/* How often events are looked at that are too many to wait for. */
+static const uint64_t LOOK_NS = 1000 * 1000;
+
+/* How often a driver is asked whether its device is lost, where no work of ours would tell. */
+static const uint64_t LOST_NS = UINT64_C(1000) * 1000 * 1000;
+
+/* --- the lists of what may be built ------------------------------------------------------------ */
+
+void ferry__ready_push(struct ferry__op *op)
+{
+    struct ferry__queue *queue = &op->device->queues[op->queue];
+    if (op->in_ready || op->gathered || op->unhanded) {
+        if (op->kind == FERRY__OP_EXTERNAL)
+            ferry__changed(op->device);
+        return;
+    }
+    /* What holds staging goes first, since others wait for that. */
+    op->ready.key = op->holds ? op->ticket : op->ticket | UINT64_C(1) << 63;
+    ferry__tree_add(&queue->ready, &op->ready);
+    op->in_ready = true;
+    if (op->holds)
+        queue->starved = false;
+}
+
+void ferry__ready_remove(struct ferry__op *op)
+{
+    if (!op->in_ready)
+        return;
+    ferry__tree_remove(&op->device->queues[op->queue].ready, &op->ready);
+    op->in_ready = false;
+}
+
+/* --- steps ------------------------------------------------------------------------------------- */
+
+static void look_for_loss(struct ferry_device *device)
+{
+    if (!atomic_load(&device->dead) && device->driver->status(device->state))
+        ferry__device_lose(device);
+}
+
+/* Takes one submission apart that the device is done with. */
+static bool retire(struct ferry_device *device)
+{
+    for (unsigned q = 0; q < device->limits.queue_count; q++) {
+        struct ferry__queue *queue = &device->queues[q];
+        struct ferry__sub *sub = queue->flying_first;
+        if (!sub)
+            continue;
+        const bool reached = device->driver->completed(device->state, queue->event) >= sub->value;
+        if (!reached)
+            look_for_loss(device);
+        if (!reached && atomic_load(&device->dead) != FERRY__LOST)
+            continue;
+        if (!reached && !sub->record.status) {
+            sub->record.status = FERRY_ERROR_DEVICE_LOST;
+            if (!sub->record.why[0])
+                memcpy(sub->record.why, "the device is lost", sizeof "the device is lost");
+        }
+        queue->flying_first = sub->next;
+        if (!queue->flying_first)
+            queue->flying_last = NULL;
+        queue->in_flight--;
+        /* The device gets its next chunk first, to do while this one is copied out. */
+        if (sub->out_count && !sub->record.status && !device->no_staging_wait)
+            (void)ferry__build(device, q);
+        ferry__sub_done(device, sub);
+        return true;
+    }
+    return false;
+}
+
+/* External work that was ended, and whose event has now been signalled. Of many works only the first
+ * are looked at, and all of them after each wait in the driver. */
+static bool retire_external(struct ferry_device *device)
+{
+    enum { LOOKED_MAX = 16 };
+    const bool lost = atomic_load(&device->dead) == FERRY__LOST;
+    unsigned looked = 0;
+    for (struct ferry__op *op = device->works.first; op; op = op->work_after) {
+        if (!device->look_at_all && looked++ == LOOKED_MAX)
+            break;
+        if (!lost && device->driver->completed(device->state, op->event) < op->value)
+            continue;
+        if (lost && !op->status)
+            op->status = FERRY_ERROR_DEVICE_LOST;
+        op->pending--;
+        ferry__works_remove(&device->works, op);
+        ferry__op_try_done(op);
+        return true;
+    }
+    device->look_at_all = false;
+    if (!lost || !device->open_works.first)
+        return false;
+    ferry__external_end(device->open_works.first, FERRY_ERROR_DEVICE_LOST, "the device is lost");
+    return true;
+}
+
+void ferry__breathe(struct ferry_device *device)
+{
+    pthread_mutex_unlock(&device->lock);
+    sched_yield();
+    pthread_mutex_lock(&device->lock);
+}
+
+bool ferry__step(struct ferry_device *device)
+{
+    if (ferry__tell_some(device)) {
+        ferry__changed(device);
+        ferry__breathe(device);
+        return true;
+    }
+    if (retire(device))
+        return true;
+    for (unsigned q = 0; q < device->limits.queue_count; q++)
+        if (ferry__build(device, q))
+            return true;
+    return retire_external(device);
+}
+
+/* --- waiting ----------------------------------------------------------------------------------- */
+
+enum { EXTERNALS_MAX = 8, POINTS_MAX = FERRY__QUEUES_MAX + EXTERNALS_MAX };
+
+struct points {
+    struct ferry_sync list[POINTS_MAX];
+    size_t count;
+    size_t external_count;
+    uint32_t polled; /* queues */
+};
+
+static void list_points(struct ferry_device *device, struct points *points)
+{
+    points->count = points->external_count = 0;
+    points->polled = 0;
+    for (unsigned q = 0; q < device->limits.queue_count; q++) {
+        const struct ferry__queue *queue = &device->queues[q];
+        if (!queue->flying_first)
+            continue;
+        points->list[points->count++] =
+            (struct ferry_sync){queue->event, queue->flying_first->value};
+        points->polled |= 1u << q;
+    }
+    for (struct ferry__op *op = device->works.first; op && points->external_count < EXTERNALS_MAX;
+         op = op->work_after) {
+        points->list[points->count++] = (struct ferry_sync){op->event, op->value};
+        points->external_count++;
+    }
+}
+
+/* Waits in the driver, as the one thread that does. False: there is nothing to wait for. */
+static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), void *arg,
+                        uint64_t deadline_ns)
+{
+    struct points points;
+    if (device->polling)
+        return false;
+    list_points(device, &points);
+    if (!points.count && !device->open_works.first)
+        return false;
+    /* With more external work than is waited for, the rest is looked at now and then; with work that
+     * the user holds, and nothing of ours, whether the device is lost. */
+    uint64_t timeout = points.external_count == EXTERNALS_MAX ? LOOK_NS
+                       : points.count                         ? FERRY_FOREVER
+                                                              : LOST_NS;
+    if (deadline_ns != FERRY_FOREVER) {
+        const uint64_t now = ferry__now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+        if (left < timeout)
+            timeout = left;
+    }
+    device->polling = true;
+    device->polled = points.polled;
+    device->poll_done = done;
+    device->poll_arg = arg;
+    pthread_mutex_unlock(&device->lock);
+    device->driver->wait_any(device->state, points.list, points.count, timeout);
+    pthread_mutex_lock(&device->lock);
+    device->polling = false;
+    device->look_at_all = true;
+    look_for_loss(device);
+    return true;
+}
+
+static bool can_build(const struct ferry_device *device)
+{
+    for (unsigned q = 0; q < device->limits.queue_count; q++) {
+        const struct ferry__queue *queue = &device->queues[q];
+        if (queue->ready.first && !queue->building && !queue->starved &&
+            queue->in_flight < FERRY__IN_FLIGHT_MAX)
+            return true;
+    }
+    return false;
+}
+
+void ferry__kick(struct ferry_device *device)
+{
+    if (device->polling) {
+        if (can_build(device) || device->closing || device->dead_ops || device->pokes)
+            device->driver->wake(device->state);
+    } else if (device->waiters) {
+        pthread_cond_broadcast(&device->changed);
+    } else if (device->engine_started) {
+        pthread_cond_signal(&device->engine_work);
+    }
+}
+
+void ferry__changed(struct ferry_device *device)
+{
+    if (device->waiters)
+        pthread_cond_broadcast(&device->changed);
+    if (device->polling && device->poll_done && device->poll_done(device->poll_arg))
+        device->driver->wake(device->state);
+}
+
+bool ferry__op_is_done(void *op)
+{
+    return atomic_load_explicit(&((struct ferry__op *)op)->done, memory_order_acquire);
+}
+
+bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
+                       uint64_t deadline_ns)
+{
+    uint64_t poll_until = 0;
+    bool is_done;
+    const int cancel = ferry__cancel_off();
+    device->waiters++;
+    while (!(is_done = done(arg))) {
+        bool helped = ferry__step(device);
+        if (!helped && (device->dead_ops || device->pokes)) {
+            ferry__reap(device);
+            helped = true;
+        }
+        if (helped && deadline_ns == FERRY_FOREVER)
+            continue;
+        const uint64_t now = ferry__now_ns();
+        if (now >= deadline_ns)
+            break; /* also where there is always something to help with */
+        if (helped)
+            continue;
+        if (!poll_until)
+            poll_until = now + POLL_NS;
+        if (now < poll_until) {
+            pthread_mutex_unlock(&device->lock);
+            sched_yield();
+            pthread_mutex_lock(&device->lock);
+        } else if (!poll_driver(device, done, arg, deadline_ns)) {
+            (void)ferry__cond_wait_until(&device->changed, &device->lock, deadline_ns);
+        }
+    }
+    device->waiters--;
+    if (device->live_first)
+        ferry__kick(device);
+    ferry__reap(device);
+    ferry__cancel_on(cancel);
+    return is_done || done(arg); /* the lock was given up since it was asked */
+}
+
+/* --- the engine's thread ------------------------------------------------------------------------ */
+
+static void *run_engine(void *arg)
+{
+    struct ferry_device *device = arg;
+    pthread_mutex_lock(&device->lock);
+    while (!device->engine_stop) {
+        if (ferry__step(device))
+            continue;
+        if (device->dead_ops || device->pokes) {
+            ferry__reap(device);
+            continue;
+        }
+        /* Threads that wait do its work, one of them in the driver; the last to leave wakes it. */
+        if (device->waiters)
+            pthread_cond_broadcast(&device->changed);
+        if (device->waiters || !poll_driver(device, NULL, NULL, FERRY_FOREVER))
+            pthread_cond_wait(&device->engine_work, &device->lock);
+    }
+    pthread_mutex_unlock(&device->lock);
+    return NULL;
+}
+
+enum ferry_status ferry__engine_start(struct ferry_device *device)
+{
+    int error = 0;
+    pthread_mutex_lock(&device->lock);
+    if (!device->engine_started) {
+        error = ferry__thread_start(&device->engine, "ferry-engine", run_engine, device);
+        device->engine_started = !error;
+    }
+    pthread_mutex_unlock(&device->lock);
+    if (!error)
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no thread for the engine: error %d", error);
+}
+
+static bool nothing_lives(void *arg)
+{
+    const struct ferry_device *device = arg;
+    return !device->live_first && !device->reaping && !device->dead_ops && !device->bridges;
+}
+
+void ferry__engine_finish(struct ferry_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    do { /* what callbacks submit is done, and calls back, too */
+        (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
+    } while (ferry__caller_drain(device) || !nothing_lives(device));
+    device->engine_stop = true;
+    pthread_cond_broadcast(&device->engine_work);
+    const bool started = device->engine_started;
+    pthread_mutex_unlock(&device->lock);
+    if (started)
+        pthread_join(device->engine, NULL);
+}
+
+/* --- submitting -------------------------------------------------------------------------------- */
+
+static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
+{
+    enum { UPLOAD, DOWNLOAD, COPY };
+    if (op->kind == FERRY__OP_BRIDGE_READ)
+        return device->role_queue[DOWNLOAD];
+    if (op->kind == FERRY__OP_BRIDGE_WRITE)
+        return device->role_queue[UPLOAD];
+    unsigned seen = 0;
+    for (size_t i = 0; i < op->count; i++)
+        seen |= 1u << op->items[i].operation;
+    if (seen == 1u << FERRY_OPERATION_UPLOAD)
+        return device->role_queue[UPLOAD];
+    if (seen == 1u << FERRY_OPERATION_DOWNLOAD)
+        return device->role_queue[DOWNLOAD];
+    return device->role_queue[COPY];
+}
+
+enum ferry_status ferry__enter(struct ferry__op *op)
+{
+    op->queue = queue_of(op->device, op);
+    op->start_ns = ferry__now_ns();
+    const enum ferry_status status = ferry__register(op, ferry__ticket_next(op->device));
+    if (status)
+        return status;
+    if (!op->unhanded)
+        ferry__ready_push(op);
+    if (op->gathered)
+        ferry__op_try_done(op);
+    return FERRY_OK;
+}
+
+/* An asynchronous call copies at most one chunk: more is left to the engine. */
+static bool may_build_now(const struct ferry__op *op)
+{
+    const struct ferry_device *device = op->device;
+    uint64_t staged = 0;
+    if (!op->in_ready || ferry__ready_first(&device->queues[op->queue]) != op)
+        return false;
+    for (size_t i = 0; i < op->count; i++) {
+        const struct ferry__item *item = &op->items[i];
+        if (item->file)
+            continue;
+        if (item->path == FERRY_PATH_STAGED || (item->path == FERRY_PATH_PIPELINED && op->batch))
+            staged += item->size;
+    }
+    return staged <= device->upload.chunk_size;
+}
+
+enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
+{
+    struct ferry_device *device = op->device;
+    enum ferry_status status = ferry__engine_start(device);
+    if (!status)
+        status = ferry__call_prepare(device, op->callback, op->user, &op->call);
+    if (status) {
+        ferry__op_unref(op);
+        return status;
+    }
+    op->keep = out_ticket != NULL;
+    pthread_mutex_lock(&device->lock);
+    const bool counts = !(op->count == 1 && op->items[0].internal);
+    if (counts)
+        status = ferry__may_park(device, op->count);
+    if (!status)
+        status = ferry__enter(op);
+    if (!status) {
+        if (counts)
+            ferry__park(op);
+        if (out_ticket)
+            *out_ticket = op->ticket;
+        if (may_build_now(op))
+            (void)ferry__build(device, op->queue);
+        if (!op->handed)
+            FERRY__ADD(&device->metrics, parked, 1);
+        ferry__kick(device);
+        ferry__reap(device);
+    }
+    pthread_mutex_unlock(&device->lock);
+    ferry__op_unref(op);
+    return status;
+}
+
+enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    op->waiting = true;
+    pthread_mutex_lock(&device->lock);
+    enum ferry_status status = ferry__enter(op);
+    if (!status) {
+        (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);
+        if ((status = op->status))
+            ferry__set_error(op->why);
+    }
+    pthread_mutex_unlock(&device->lock);
+    ferry__op_unref(op);
+    return status;
+}

@@ -1,0 +1,52 @@
+/* The engine: ops in, submissions out, done. */
+#ifndef FERRY_ENGINE_ENGINE_H
+#define FERRY_ENGINE_ENGINE_H
+
+#include "base/tree.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+
+#include <ferry/ferry.h>
+
+struct ferry_device;
+
+/* Registers op; if it depends on nothing that is not handed over it may be built. Under the lock. */
+enum ferry_status ferry__enter(struct ferry__op *op);
+
+/* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */
+enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
+
+/* Submits, waits, returns the op's status, with its reason. Eats the reference. */
+enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
+enum ferry_status ferry__engine_start(struct ferry_device *device);
+void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
+
+/* Puts an op that may be built on its queue's list. Under device->lock. */
+void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
+void ferry__ready_remove(struct ferry__op *op);
+
+/* The first op that its queue may build; NULL: none. */
+static inline struct ferry__op *ferry__ready_first(const struct ferry__queue *queue)
+{
+    struct ferry__node *node = queue->ready.first;
+    return node ? FERRY__OF_NODE(node, struct ferry__op, ready) : NULL;
+}
+
+/* Somebody must look: work came in that no thread waits for. Under device->lock. */
+void ferry__kick(struct ferry_device *device);
+
+/* What a thread in ferry__wait_until waits for may have come true: it is woken where it sleeps, on
+ * the condition or in the driver. After every such change, under device->lock. */
+void ferry__changed(struct ferry_device *device);
+
+/* Lets other threads have the lock, in the middle of long work under it. */
+void ferry__breathe(struct ferry_device *device);
+
+/* Runs one step, under device->lock, which it gives up on the way. False: nothing to do now. */
+bool ferry__step(struct ferry_device *device);
+
+/* Waits, helping, until done(arg) under device->lock. False: the deadline came first. */
+bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
+                       uint64_t deadline_ns);
+
+#endif

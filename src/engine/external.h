@@ -1,0 +1,17 @@
+/* The user's own work. */
+#ifndef FERRY_ENGINE_EXTERNAL_H
+#define FERRY_ENGINE_EXTERNAL_H
+
+#include <ferry/ferry.h>
+
+struct ferry__op;
+struct ferry__works;
+
+/* Ends external work. Under device->lock, which it gives up on the way. */
+void ferry__external_end(struct ferry__op *work, enum ferry_status status, const char *why);
+
+/* Lists of external work. */
+void ferry__works_add(struct ferry__works *list, struct ferry__op *work);
+void ferry__works_remove(struct ferry__works *list, struct ferry__op *work);
+
+#endif

@@ -1,0 +1,25 @@
+/* What an op touches (R1). */
+#ifndef FERRY_ENGINE_FOOTPRINT_H
+#define FERRY_ENGINE_FOOTPRINT_H
+
+#include "engine/order.h"
+
+#include <ferry/ferry.h>
+
+struct ferry__op;
+struct ferry_buffer;
+
+/* What op touches, into op->ranges (footprint.c). The items' paths are chosen. Not under the lock. */
+enum ferry_status ferry__footprint_items(struct ferry__op *op);
+
+/* The same of external work, which holds the buffers from now on. */
+enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
+                                        size_t count);
+void ferry__footprint_free(struct ferry__op *op);
+size_t ferry__footprint_buffers(const struct ferry__op *op); /* distinct ones */
+
+/* Of one transfer; no op's. */
+struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
+                                     uint64_t size);
+
+#endif

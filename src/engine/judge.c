@@ -1,0 +1,102 @@
+#include "engine/judge.h"
+
+#include "engine/buffer.h"
+#include "engine/failure.h"
+#include "engine/footprint.h"
+#include "engine/op.h"
+#include "engine/order.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+/* What became of an op: failed writes mark their bytes, reads of those fail (R9). */
+
+/* --- failures (R9) ---------------------------------------------------------------------------- */
+
+static void mark_failed(struct ferry_buffer *buffer, uint64_t begin, uint64_t end,
+                        enum ferry_status status, const char *why)
+{
+    ferry__failed_add(&buffer->failures, begin, end, status, why);
+    if (ferry__failed_any(&buffer->failures))
+        atomic_fetch_or(&buffer->word, FERRY__BUFFER_FAILED);
+}
+
+void ferry__buffer_covered(struct ferry_buffer *buffer, uint64_t offset, uint64_t size,
+                           uint64_t up_to)
+{
+    if (!ferry__failed_any(&buffer->failures))
+        return;
+    ferry__failed_cover(&buffer->failures, offset, offset + size, up_to);
+    if (!ferry__failed_any(&buffer->failures))
+        atomic_fetch_and(&buffer->word, ~FERRY__BUFFER_FAILED);
+}
+
+static void fail_op(struct ferry__op *op, enum ferry_status status, const char *why)
+{
+    if (op->status)
+        return;
+    op->status = status;
+    if (why != op->why)
+        snprintf(op->why, sizeof op->why, "%s", why);
+}
+
+/* Where the device itself has failed, what it may have touched beside the bytes is not to be trusted
+ * either. */
+static void mark_item(const struct ferry__item *item, bool by_device, const char *why)
+{
+    uint64_t begin = item->dst_offset, end = begin + item->size;
+    if (by_device && item->begun && item->status != FERRY_ERROR_IO) {
+        const struct ferry__range range = ferry__footprint(item->dst, true, begin, item->size);
+        begin = range.begin;
+        end = range.end;
+    }
+    mark_failed(item->dst, begin, end, item->status, why);
+}
+
+void ferry__judge_items(struct ferry__op *op)
+{
+    for (size_t i = 0; i < op->count; i++) {
+        struct ferry__item *item = &op->items[i];
+        const char *why = op->why;
+        if (!item->size)
+            continue;
+        const struct ferry__failed *failed = NULL;
+        if (!item->status && item->src)
+            failed = ferry__failed_find(&item->src->failures, item->src_offset,
+                                        item->src_offset + item->size);
+        if (failed) {
+            item->status = failed->status;
+            why = ferry__failed_why(failed);
+        }
+        if (item->status) {
+            fail_op(op, item->status, why);
+            if (item->dst && !item->untouched)
+                mark_item(item, !failed, op->why);
+        } else if (item->dst) {
+            ferry__buffer_covered(item->dst, item->dst_offset, item->size, UINT64_MAX);
+        }
+    }
+}
+
+void ferry__judge_uses(struct ferry__op *op)
+{
+    for (size_t i = 0; i < op->use_count && !op->status; i++) {
+        const struct ferry_use *use = &op->uses[i];
+        const struct ferry__failed *failed =
+            ferry__failed_find(&use->buffer->failures, use->offset, use->offset + use->size);
+        if ((use->access & FERRY_ACCESS_READ) && failed)
+            fail_op(op, failed->status, ferry__failed_why(failed));
+    }
+    if (op->kind == FERRY__OP_READY)
+        return;
+    for (size_t i = 0; i < op->use_count; i++) {
+        const struct ferry_use *use = &op->uses[i];
+        if (!(use->access & FERRY_ACCESS_WRITE))
+            continue;
+        if (op->status)
+            mark_failed(use->buffer, use->offset, use->offset + use->size, op->status, op->why);
+        else if (!(use->access & FERRY_ACCESS_READ))
+            ferry__buffer_covered(use->buffer, use->offset, use->size, UINT64_MAX);
+    }
+}

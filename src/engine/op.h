@@ -1,0 +1,141 @@
+/* Operations: what the engine orders and carries out. */
+#ifndef FERRY_ENGINE_OP_H
+#define FERRY_ENGINE_OP_H
+
+#include "base/tree.h"
+#include "driver.h"
+#include "engine/order.h"
+#include "memory/staging.h"
+#include "paths/plan.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+
+struct ferry__bridge;
+struct ferry__call;
+struct ferry__files;
+struct ferry__region;
+struct ferry__work_event;
+struct ferry_buffer;
+struct ferry_device;
+
+/* One operation of the API: an op has one, or a batch's many. */
+struct ferry__item {
+    enum ferry_operation operation;
+    enum ferry_path path;
+    enum ferry_status status; /* of its own device work */
+    bool untouched;           /* it failed before it could write anything */
+    bool internal;            /* the library's own: not counted among what is parked */
+    bool begun;               /* commands for it went into a submission */
+    uint8_t pattern_size;     /* its period */
+    uint8_t pattern[FERRY__PATTERN_MAX];
+    struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
+    uint64_t dst_offset, src_offset, size;
+    unsigned char *host;
+    struct ferry__region *region; /* that holds host; NULL: none */
+    bool file;                    /* the host's side is a file */
+    bool direct_io;               /* that was opened for it */
+    bool reopened;                /* cached_fd is to be closed */
+    int fd, cached_fd;
+    uint64_t file_offset;
+};
+
+/* op depends on from. */
+struct ferry__edge {
+    struct ferry__op *op, *from;
+    struct ferry__edge *next; /* of from->dependents, by op's ticket; the last one's is the first */
+    bool open;                /* counted in op->unhanded */
+};
+
+enum ferry__op_kind {
+    FERRY__OP_ITEMS,
+    FERRY__OP_EXTERNAL,     /* the user's own work */
+    FERRY__OP_READY,        /* done when all that external work depends on is done */
+    FERRY__OP_BRIDGE_READ,  /* the half of a bridged copy on the source's device */
+    FERRY__OP_BRIDGE_WRITE, /* the half on the destination's */
+};
+
+/*
+ * parked -> handed over -> device done -> copied out -> done. An op is parked while unhanded > 0 or
+ * its queue is full; handed over when gathered into submissions that were all submitted; done when
+ * pending and undone are 0.
+ */
+struct ferry__op {
+    struct ferry_device *device;
+    ferry_ticket ticket;
+    _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
+    enum ferry__op_kind kind;
+    unsigned queue;
+    struct ferry__item *items, one;
+    size_t count;
+    struct ferry__range *ranges, one_range; /* its footprint: by buffer, kind and begin */
+    size_t range_count;
+    struct ferry_use *uses; /* external work's: it holds their buffers */
+    size_t use_count;
+    struct ferry__edge *edges;
+    size_t edge_count;
+    uint64_t start_ns;
+    uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
+    ferry_callback callback;
+    void *user;
+    bool keep;    /* its ticket was given out: a failure is remembered */
+    bool waiting; /* a thread waits inside the call that made it */
+    bool batch;
+
+    /* The cursor: owned by whoever builds its queue. */
+    size_t next_item;
+    uint64_t item_done;
+    bool bounce_ready; /* the chunk that was read is merged, and to be written */
+    struct ferry__slice bounce;
+    struct ferry__piece bounce_piece;
+    struct ferry__files *files; /* NULL: none yet */
+
+    /* Under device->lock: */
+    struct ferry__edge *dependents; /* the last of them; NULL: none */
+    unsigned unhanded, undone, pending, submissions;
+    bool in_ready;
+    bool gathered; /* wholly in submissions, or nothing of it needs one */
+    bool followed; /* and the last of those has commands: what depends on it may be in it, too */
+    bool handed;
+    bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
+    ferry_ticket
+        behind;     /* the latest external work that it waits for, itself or by others; 0: none */
+    uint64_t value; /* the queue's, or the external event's, that its last submission raises */
+    uint64_t event;
+    uint64_t mark;           /* the ticket of the op that was last found to depend on it */
+    struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
+    bool held_up;            /* behind external work: set and read within ferry_device_trim */
+    bool parked;             /* counted in device->parked */
+    bool ended;              /* external work: by the user, or by the device's loss */
+    bool unsignalled;        /* it failed: its event is Ferry's to raise */
+    struct ferry__work_event *own_event;        /* external work's; NULL: the device has none */
+    struct ferry__op *work_before, *work_after; /* external work: among those of its state */
+    struct ferry__bridge *bridge;
+    bool poked;     /* bridges, files: there is something to do since it was last looked at */
+    bool waits;     /* it has left its queue until it is poked */
+    uint8_t hungry; /* for a slot of files' staging: 1 to read, 2 to write */
+    bool offered;   /* it was poked for one: who is hungry next gets what it leaves */
+    struct ferry__op *hungry_before, *hungry_after;
+    unsigned moving; /* pieces that are read or written */
+    struct ferry__op *poke_next;
+    struct ferry__node ready; /* in its queue's list */
+    struct ferry__op *closing_next;
+    struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
+    struct ferry__op *hash_next;
+    struct ferry__op *work_next; /* of device->dead_ops */
+    struct ferry__call *call;    /* made with the op, for its callback */
+    enum ferry_status status;
+    _Atomic bool done;
+    char why[FERRY__WHY_MAX];
+};
+
+struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind);
+void ferry__op_ref(struct ferry__op *op);
+void ferry__op_unref(struct ferry__op *op);        /* not under device->lock */
+void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */
+
+/* Lets go what finished ops hold. Under device->lock, which it gives up on the way. */
+void ferry__reap(struct ferry_device *device);
+bool ferry__op_is_done(void *op); /* for ferry__wait_until */
+
+#endif

@@ -1,0 +1,98 @@
+/* Order by bytes: which operations in flight a new one on a buffer must follow.
+ *
+ * Each buffer keeps the bytes that operations in flight write, by their latest writer, and those that
+ * they read. What is kept lies in the ranges of the operations themselves, so nothing here allocates
+ * or fails. All of it is under the device's lock. */
+#ifndef FERRY_ENGINE_ORDER_H
+#define FERRY_ENGINE_ORDER_H
+
+#include "base/interval.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ferry__op;
+struct ferry_buffer;
+
+/* All zero: nothing is in flight. */
+struct ferry__order {
+    struct ferry__intervals writes; /* disjoint pieces; stamped with their writer's ticket */
+    struct ferry__intervals reads;  /* groups; stamped with their newest reader's ticket */
+};
+
+/* Bytes whose latest writer is the range's operation. */
+struct ferry__write_piece {
+    struct ferry__interval interval;
+    struct ferry__range *range;
+    struct ferry__write_piece *next; /* of the range */
+    bool linked;                     /* in the tree: not yet overwritten */
+};
+
+/* All that read just these bytes, the newest first. */
+struct ferry__read_group {
+    struct ferry__interval interval;
+    struct ferry__range *first;
+    size_t count;
+    /* Stands for all writes that a reader of these bytes must follow, up to the one with that
+     * ticket; NULL: nothing does. */
+    struct ferry__range *after;
+    uint64_t after_ticket;
+};
+
+enum ferry__range_kind { FERRY__RANGE_READ, FERRY__RANGE_WRITE, FERRY__RANGE_AFTER };
+
+/* Bytes of a buffer that an operation uses in one way: its footprint, or a part of it. */
+struct ferry__range {
+    struct ferry__op *op;
+    struct ferry_buffer *buffer;
+    struct ferry__order *order; /* the buffer's */
+    uint64_t begin, end;
+    enum ferry__range_kind kind;
+    bool entered;
+    union {
+        struct {
+            struct ferry__write_piece own, *pieces;
+            struct ferry__write_piece
+                *spare; /* for ferry__order_splits; whoever made it frees it */
+        } write;
+        struct {
+            struct ferry__read_group own, *group; /* NULL: it has left */
+            struct ferry__range *next, *previous; /* of the group */
+        } read;
+        struct ferry__read_group *serves; /* AFTER: whose readers ask it */
+    };
+};
+
+/* Calls follow for each operation that one must follow which reads (or writes) [begin, end) and comes
+ * now; for some more than once. */
+void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end,
+                      void (*follow)(void *arg, struct ferry__op *from), void *arg);
+
+/* Would it have to follow any? */
+bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end);
+
+/* Would a write of [begin, end) leave a piece on both its sides of what is one piece now? Then its
+ * range needs a spare one, which lives as long as the range. */
+bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint64_t end);
+
+/* A range takes its place; its op has its ticket, and it is newer than all others. */
+void ferry__order_enter(struct ferry__range *range);
+
+/* Its op is done, and so is all that it followed. Nothing where it has not entered. */
+void ferry__order_leave(struct ferry__range *range);
+
+/* --- crowds: one operation that stands for many, so that many times many stay few ---------------- */
+
+/* The first group with more than most readers that a write of [begin, end) would have to follow. */
+struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order, uint64_t begin,
+                                             uint64_t end, size_t most);
+
+/* The joint, a range of an operation that follows every reader of the group, stands for them. */
+void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__range *joint);
+
+/* The joint's operation follows all writes that a reader of this range, which has entered, follows:
+ * later readers of just these bytes follow it instead. */
+void ferry__order_join_writes(struct ferry__range *reader, struct ferry__range *joint);
+
+#endif

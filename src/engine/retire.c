@@ -1,0 +1,192 @@
+#include "engine/retire.h"
+
+#include "base/clock.h"
+#include "base/copy_host.h"
+#include "base/metrics.h"
+#include "base/range.h"
+#include "driver.h"
+#include "engine/depend.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "engine/traced.h"
+#include "engine/work_event.h"
+#include "memory/staging.h"
+#include "paths/bridge.h"
+#include "paths/file_op.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdio.h>
+
+/* The end of a submission: copied out, given back, and its ops told. */
+
+void ferry__sub_drop_waits(struct ferry_device *device, struct ferry__sub *sub, size_t kept)
+{
+    while (sub->wait_count > kept) {
+        struct ferry__work_event *event = sub->keeps[--sub->wait_count];
+        for (unsigned q = 0; q < FERRY__QUEUES_MAX && !event; q++)
+            if (sub->wait_of[q] == sub->wait_count + 1)
+                sub->wait_of[q] = 0;
+        if (event) {
+            event->waited = 0;
+            ferry__work_event_give(device, event);
+        }
+    }
+}
+
+void ferry__sub_give(struct ferry_device *device, struct ferry__sub *sub)
+{
+    ferry__sub_drop_waits(device, sub, 0);
+    sub->next = device->free_subs;
+    device->free_subs = sub;
+}
+
+/* --- failures ---------------------------------------------------------------------------------- */
+
+void ferry__op_fail_items(struct ferry__op *op, size_t first, size_t last, enum ferry_status status,
+                          const char *why)
+{
+    if (!op->why[0])
+        snprintf(op->why, sizeof op->why, "%s", why);
+    for (size_t i = first; i <= last && i < op->count; i++)
+        if (!op->items[i].status)
+            op->items[i].status = status;
+}
+
+void ferry__op_note_untouched(struct ferry__op *op)
+{
+    if (op->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count)
+        return;
+    struct ferry__item *item = &op->items[op->next_item];
+    item->untouched = !item->begun;
+}
+
+void ferry__staging_returned(struct ferry_device *device)
+{
+    device->staging_returns++;
+    for (unsigned q = 0; q < device->limits.queue_count; q++)
+        device->queues[q].starved = false;
+    ferry__bridge_wake(device);
+}
+
+void ferry__op_drop_bounce(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    if (!op->bounce_ready)
+        return;
+    op->bounce_ready = op->holds = false;
+    ferry__staging_give(device, &device->readback, &op->bounce);
+    ferry__staging_returned(device);
+}
+
+void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why)
+{
+    ferry__ready_remove(op);
+    ferry__op_drop_bounce(op);
+    if (op->bridge)
+        ferry__bridge_give_up(op, status, why);
+    ferry__op_note_untouched(op);
+    if (op->count)
+        ferry__op_fail_items(op, op->next_item, op->count - 1, status, why);
+    op->next_item = op->count;
+    op->gathered = true;
+    if (op->submissions)
+        ferry__op_handed(op);
+    ferry__op_try_done(op);
+}
+
+/* --- done -------------------------------------------------------------------------------------- */
+
+static enum ferry_status invalidate(struct ferry_device *device, const struct ferry__slice *slice)
+{
+    const struct ferry__memory *memory = &slice->chunk->memory;
+    if (memory->coherent)
+        return FERRY_OK;
+    const uint64_t atom = device->limits.atom;
+    const uint64_t begin = ferry__round_down(slice->offset, atom);
+    const uint64_t end = ferry__round_up(slice->offset + slice->size, atom);
+    return device->driver->invalidate(device->state, memory, begin, end - begin);
+}
+
+/* Lets the host see what the device wrote; if that fails, the submission has failed. */
+static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub)
+{
+    for (size_t i = 0; i < sub->out_count && !sub->record.status; i++) {
+        if (!sub->outs[i].size && !sub->outs[i].bounce)
+            continue;
+        sub->record.status = invalidate(device, &sub->outs[i].slice);
+        if (sub->record.status)
+            snprintf(sub->record.why, sizeof sub->record.why, "reading staging memory back failed");
+    }
+}
+
+static void copy_out(struct ferry_device *device, struct ferry__sub *sub)
+{
+    invalidate_all(device, sub);
+    const bool good = !sub->record.status;
+    for (size_t i = 0; i < sub->out_count; i++) {
+        const struct ferry__copy_out *out = &sub->outs[i];
+        if (good && out->size)
+            ferry__copy_chunk(out->dst, ferry__slice_host(&out->slice) + out->skip, out->size,
+                              out->whole, device->cpus_taken);
+        if (good && out->bounce)
+            ferry__bounce_merge(device, out->bounce);
+        else
+            ferry__staging_give(device, &device->readback, &out->slice);
+    }
+    for (size_t i = 0; i < sub->upload_count; i++)
+        ferry__staging_give(device, &device->upload, &sub->uploads[i]);
+    if (sub->slots || sub->pieces)
+        ferry__file_sub_done(device, sub);
+    for (size_t i = 0; i < sub->part_count && sub->bridges; i++)
+        if (sub->parts[i].op->bridge)
+            ferry__bridge_copy_out(sub->parts[i].op, sub);
+}
+
+/* An op that waited for this submission goes on, or skips the item that failed. */
+static void unblock(struct ferry__op *op, enum ferry_status status)
+{
+    if (status) {
+        op->next_item++;
+        op->item_done = 0;
+    } else {
+        op->bounce_ready = op->holds = true;
+    }
+    ferry__ready_push(op);
+}
+
+void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
+{
+    struct ferry__metrics *metrics = &device->metrics;
+    const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
+    if (sub->out_count || sub->upload_count || sub->bridges || sub->slots || sub->pieces) {
+        pthread_mutex_unlock(&device->lock);
+        copy_out(device, sub);
+        pthread_mutex_lock(&device->lock);
+        ferry__staging_returned(device);
+    }
+    const enum ferry_status status = sub->record.status;
+    if (status == FERRY_ERROR_DEVICE_LOST)
+        ferry__device_lose(device);
+    if (status)
+        FERRY__ADD(metrics, submission_failures, 1);
+    FERRY__ADD(metrics, device_time_ns, sub->record.device_ns);
+    if (done_ns)
+        ferry__trace_submission(device, sub, done_ns);
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__part *part = &sub->parts[i];
+        struct ferry__op *op = part->op;
+        if (status)
+            ferry__op_fail_items(op, part->first, part->last, status, sub->record.why);
+        op->pending--;
+        if (part->blocks)
+            unblock(op, status);
+        ferry__op_try_done(op);
+        ferry__op_unref_locked(op);
+        if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
+            ferry__breathe(device);
+    }
+    ferry__sub_give(device, sub);
+}

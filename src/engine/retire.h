@@ -1,0 +1,36 @@
+/* The end of a submission. */
+#ifndef FERRY_ENGINE_RETIRE_H
+#define FERRY_ENGINE_RETIRE_H
+
+#include <ferry/ferry.h>
+
+struct ferry__op;
+struct ferry__sub;
+struct ferry_device;
+
+/* The device is done with a submission: copies out, gives back, completes. Under device->lock;
+ * gives it up on the way. Eats the submission. */
+void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub);
+
+/* Staging has come back: what waits for it may be built. Under device->lock. */
+void ferry__staging_returned(struct ferry_device *device);
+
+/* The host's part of a bounce: what was read and what is to be written, in op->bounce. */
+void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op);
+
+/* Forgets all waits but the first few. Under the lock. */
+void ferry__sub_drop_waits(struct ferry_device *device, struct ferry__sub *sub, size_t kept);
+void ferry__op_fail_items(struct ferry__op *op, size_t first, size_t last, enum ferry_status status,
+                          const char *why);
+
+/* A waiting operation that fails before it was begun has changed nothing, and its caller knows. An
+ * asynchronous one has failed all the same for those that read its bytes. */
+void ferry__op_note_untouched(struct ferry__op *op);
+
+/* What a bounce has read will not be written: the item has failed. */
+void ferry__op_drop_bounce(struct ferry__op *op);
+
+/* The rest of op will not be carried out. */
+void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why);
+
+#endif

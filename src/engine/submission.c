@@ -1,0 +1,394 @@
+#include "engine/submission.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/interval.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "base/tree.h"
+#include "driver.h"
+#include "engine/commands.h"
+#include "engine/depend.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "engine/retire.h"
+#include "engine/traced.h"
+#include "engine/work_event.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/*
+ * Submissions: gathered from the ops that are ready, handed to the driver, and, when the device is
+ * done with them, copied out and taken apart.
+ */
+
+/* --- their memory ------------------------------------------------------------------------------ */
+
+static void sub_free(struct ferry__sub *sub)
+{
+    ferry__free(sub->commands);
+    ferry__free(sub->parts);
+    ferry__free(sub->waits);
+    ferry__free(sub->keeps);
+    ferry__free(sub->uploads);
+    ferry__free(sub->outs);
+    ferry__interval_pool_finish(&sub->intervals);
+    ferry__free(sub);
+}
+
+void ferry__subs_free(struct ferry_device *device)
+{
+    while (device->free_subs) {
+        struct ferry__sub *sub = device->free_subs;
+        device->free_subs = sub->next;
+        sub_free(sub);
+    }
+}
+
+static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
+{
+    struct ferry__sub *sub = device->free_subs;
+    if (sub)
+        device->free_subs = sub->next;
+    else if (!(sub = ferry__alloc(sizeof *sub)))
+        return NULL;
+    sub->next = NULL;
+    sub->queue = queue;
+    sub->number = ++device->sub_number;
+    memset(sub->wait_of, 0, sizeof sub->wait_of);
+    sub->record = (struct ferry__record){.status = FERRY_OK};
+    sub->command_count = sub->part_count = sub->wait_count = 0;
+    sub->upload_count = sub->out_count = 0;
+    ferry__run_begin(sub);
+    sub->added = sub->staged = sub->items = sub->submitted_ns = 0;
+    sub->bridges = false;
+    sub->slots = NULL;
+    sub->pieces = NULL;
+    return sub;
+}
+
+/* --- building ---------------------------------------------------------------------------------- */
+
+static bool add_wait(struct ferry__sub *sub, struct ferry_sync point,
+                     struct ferry__work_event *keep)
+{
+    if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
+                        sizeof *sub->waits) ||
+        !ferry__reserve((void **)&sub->keeps, &sub->keep_capacity, sub->wait_count,
+                        sizeof *sub->keeps))
+        return false;
+    sub->keeps[sub->wait_count] = keep;
+    sub->waits[sub->wait_count++] = point;
+    return true;
+}
+
+/* Work of another queue: one wait for each, for the latest of it. */
+static bool add_queue_wait(struct ferry__sub *sub, const struct ferry__op *from)
+{
+    size_t *which = &sub->wait_of[from->queue];
+    if (!*which) {
+        if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, NULL))
+            return false;
+        *which = sub->wait_count;
+    } else if (sub->waits[*which - 1].value < from->value) {
+        sub->waits[*which - 1].value = from->value;
+    }
+    return true;
+}
+
+/* External work goes with its event: the submission keeps it, since what stands between the two may
+ * be done and gone before the device comes to wait. */
+static bool add_external_wait(struct ferry__sub *sub, const struct ferry__op *from)
+{
+    struct ferry__work_event *event = from->own_event;
+    if (event->waited == sub->number)
+        return true;
+    if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, event))
+        return false;
+    event->waited = sub->number;
+    event->users++;
+    return true;
+}
+
+/* What op depends on in other queues, and of the user's, is waited for on the device. Of its own
+ * queue it is in an earlier submission, or in this one, with all that it waits for itself. What
+ * never came to the device is done, or op would not be here. */
+static bool add_waits(struct ferry__sub *sub, struct ferry__op *op)
+{
+    for (size_t i = 0; i < op->edge_count; i++) {
+        struct ferry__op *from = op->edges[i].from;
+        if (atomic_load(&from->done))
+            continue;
+        if (from->kind == FERRY__OP_EXTERNAL) {
+            if (!add_external_wait(sub, from))
+                return false;
+        } else if (from->queue != sub->queue && !add_queue_wait(sub, from)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Makes op a part of the submission, with its waits. */
+static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
+{
+    const size_t waits = sub->wait_count;
+    if (!op->submissions && !add_waits(sub, op))
+        return false;
+    if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
+                        sizeof *sub->parts))
+        return false;
+    sub->parts[sub->part_count++] = (struct ferry__part){
+        .op = op,
+        .first = op->next_item,
+        .last = op->next_item,
+        .continued = op->item_done || op->bounce_ready || (op->bridge && op->submissions),
+        .added = sub->added,
+        .waits = waits};
+    ferry__op_ref(op);
+    op->pending++;
+    return true;
+}
+
+/* Takes back the last part: it has no commands, and is no concern of the submission's. Nor is what
+ * it waits for. */
+static void drop_part(struct ferry__sub *sub)
+{
+    struct ferry__op *op = sub->parts[--sub->part_count].op;
+    ferry__sub_drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
+    op->pending--;
+    ferry__op_unref_locked(op);
+}
+
+/* Staging is short. A waiting operation that must not wait for it is refused, and changes nothing. */
+static bool refuse(struct ferry_device *device, struct ferry__op *op)
+{
+    if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions)
+        return false;
+    FERRY__ADD(&device->metrics, staging_exhaustions, 1);
+    ferry__op_give_up(op, FERRY_ERROR_POOL_EXHAUSTED,
+                      "all staging memory is in use by other operations");
+    return true;
+}
+
+/* Behind work that waits for staging, those that must not wait for it are refused. */
+static bool refuse_behind(struct ferry_device *device, const struct ferry__queue *queue)
+{
+    struct ferry__node *node = queue->ready.first;
+    for (; node && device->no_staging_wait; node = ferry__tree_next(node)) {
+        struct ferry__op *op = FERRY__OF_NODE(node, struct ferry__op, ready);
+        if ((op->one.path == FERRY_PATH_STAGED || op->one.path == FERRY_PATH_PIPELINED) &&
+            refuse(device, op))
+            return true;
+    }
+    return false;
+}
+
+/* All of op is in submissions. One without commands comes to nothing: who depends on op waits until
+ * it is done, and need not look for what it depends on itself. */
+static void cursor_ended(const struct ferry__sub *sub, struct ferry__op *op)
+{
+    ferry__ready_remove(op);
+    op->gathered = true;
+    if (sub->command_count)
+        ferry__op_followed(op);
+}
+
+/* Applies the result of recording op; true if another op may join this submission. */
+static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct ferry__op *op,
+                   enum ferry__emitted result, enum ferry_status status, uint64_t returns)
+{
+    struct ferry__queue *queue = &device->queues[sub->queue];
+    struct ferry__part *part = &sub->parts[sub->part_count - 1];
+    if (!op->bridge) /* which holds its memory until it ends */
+        op->holds = op->bounce_ready;
+    part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
+    if (op->starved_ns)
+        ferry__trace_wait(op);
+    switch (result) {
+    case FERRY__EMIT_DONE:
+        cursor_ended(sub, op);
+        return sub->staged < device->upload.chunk_size &&
+               sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
+    case FERRY__EMIT_MORE: return false;
+    case FERRY__EMIT_STARVED:
+        if (sub->command_count && sub->added == part->added)
+            drop_part(sub); /* it shall not fail with the others */
+        if (sub->command_count || refuse(device, op))
+            return false;
+        FERRY__ADD(&device->metrics, staging_waits, 1);
+        if (device->trace)
+            op->starved_ns = ferry__now_ns();
+        ferry__ready_remove(op); /* behind those that hold staging */
+        ferry__ready_push(op);
+        queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
+        return false;
+    case FERRY__EMIT_BLOCKED:
+        part->blocks = !op->bridge;
+        if (op->bridge && op->poked)
+            return false; /* meanwhile there is something to do */
+        ferry__ready_remove(op);
+        return true;
+    case FERRY__EMIT_WAITS:
+        if (op->poked)
+            return false;
+        ferry__ready_remove(op);
+        op->waits = true;
+        if (sub->added == part->added)
+            drop_part(sub);
+        return true;
+    case FERRY__EMIT_FAILED:
+        ferry__op_note_untouched(op);
+        ferry__op_fail_items(op, op->next_item, op->next_item, status, ferry_last_error());
+        ferry__op_drop_bounce(op);
+        op->next_item++;
+        op->item_done = 0;
+        if (op->next_item < op->count)
+            return true; /* the batch goes on behind it */
+        cursor_ended(sub, op);
+        return true;
+    }
+    return false;
+}
+
+/* Fills a submission with what is ready. */
+static void gather(struct ferry_device *device, struct ferry__sub *sub)
+{
+    struct ferry__queue *queue = &device->queues[sub->queue];
+    struct ferry__op *op;
+    while ((op = ferry__ready_first(queue))) {
+        if (atomic_load(&device->dead)) {
+            ferry__op_give_up(op, FERRY_ERROR_DEVICE_LOST, "the device is lost");
+            continue;
+        }
+        const bool again = sub->part_count && sub->parts[sub->part_count - 1].op == op;
+        if (!again && !add_part(sub, op)) {
+            ferry__op_give_up(op, FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                              "no host memory for a submission");
+            continue;
+        }
+        enum ferry_status status = FERRY_OK;
+        const uint64_t returns = device->staging_returns;
+        op->poked = false;
+        pthread_mutex_unlock(&device->lock);
+        ferry__error_begin(); /* of op, not of the thread that happens to build it */
+        const enum ferry__emitted result = ferry__emit(device, sub, op, &status);
+        pthread_mutex_lock(&device->lock);
+        const bool more = settle(device, sub, op, result, status, returns);
+        ferry__error_end(FERRY_OK);
+        if (!more)
+            break;
+    }
+}
+
+static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
+{
+    struct ferry__queue *queue = &device->queues[sub->queue];
+    queue->value = sub->value;
+    queue->in_flight++;
+    ferry__count_submission(&device->metrics, sub->items, sub->command_count);
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__op *op = sub->parts[i].op;
+        op->event = queue->event;
+        op->value = sub->value;
+        if (op->submissions++ && op->batch)
+            FERRY__ADD(&device->metrics, batch_splits, 1);
+        if (op->gathered && !op->handed)
+            ferry__op_handed(op);
+        if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
+            ferry__breathe(device);
+    }
+    sub->next = NULL;
+    *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
+    queue->flying_last = sub;
+    if (device->polling && !(device->polled & (1u << sub->queue)))
+        device->driver->wake(device->state);
+}
+
+/* Nothing came of a submission: earlier ones may have had the rest of its ops. */
+static void hand_what_was_submitted(const struct ferry__sub *sub)
+{
+    for (size_t i = 0; i < sub->part_count; i++) {
+        struct ferry__op *op = sub->parts[i].op;
+        if (!op->submissions)
+            ferry__op_unfollowed(op);
+        else if (op->gathered && !op->handed)
+            ferry__op_handed(op);
+    }
+}
+
+/* A submission that was refused has written nothing (R9). What had begun before, or goes straight
+ * into memory, may have; what goes on behind it will. */
+static void note_refused(const struct ferry__sub *sub)
+{
+    for (size_t i = 0; i < sub->part_count; i++) {
+        const struct ferry__part *part = &sub->parts[i];
+        struct ferry__op *op = part->op;
+        for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++)
+            if (op->items[at].path != FERRY_PATH_DIRECT)
+                op->items[at].untouched = true;
+    }
+}
+
+static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
+{
+    char why[FERRY__WHY_MAX] = "";
+    sub->value = device->queues[sub->queue].value + 1;
+    const struct ferry__submission_info info = {.queue = sub->queue,
+                                                .commands = sub->commands,
+                                                .count = sub->command_count,
+                                                .waits = sub->waits,
+                                                .wait_count = sub->wait_count,
+                                                .value = sub->value,
+                                                .record = &sub->record};
+    if (device->trace)
+        sub->submitted_ns = ferry__now_ns();
+    pthread_mutex_unlock(&device->lock);
+    const enum ferry_status status = device->driver->submit(device->state, &info, why);
+    pthread_mutex_lock(&device->lock);
+    if (!status) {
+        note_submitted(device, sub);
+        return;
+    }
+    ferry__log(FERRY_LOG_INFO, "a submission was refused: %s", why);
+    sub->record.status = status;
+    memcpy(sub->record.why, why, sizeof why);
+    note_refused(sub);
+    hand_what_was_submitted(sub);
+    ferry__sub_done(device, sub);
+}
+
+bool ferry__build(struct ferry_device *device, unsigned q)
+{
+    struct ferry__queue *queue = &device->queues[q];
+    if (queue->building || !queue->ready.first)
+        return false;
+    if (queue->starved)
+        return refuse_behind(device, queue);
+    if (queue->in_flight >= FERRY__IN_FLIGHT_MAX)
+        return false;
+    struct ferry__sub *sub = sub_take(device, q);
+    if (!sub) {
+        ferry__op_give_up(ferry__ready_first(queue), FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                          "no host memory for a submission");
+        return true;
+    }
+    const int cancel = ferry__cancel_off();
+    queue->building = true;
+    gather(device, sub);
+    if (sub->command_count) {
+        hand_over(device, sub);
+    } else { /* all that was gathered needs nothing of the device */
+        hand_what_was_submitted(sub);
+        ferry__sub_done(device, sub);
+    }
+    queue->building = false;
+    ferry__cancel_on(cancel);
+    return true;
+}

@@ -1,0 +1,170 @@
+#include "engine/traced.h"
+
+#include "base/clock.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/callback.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "engine/ticket.h"
+#include "trace/event.h"
+#include "trace/trace.h"
+
+#include <assert.h>
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* From what the engine has to events of a trace. */
+
+static_assert((int)FERRY__TRACE_ITSELF == 1 << FERRY__DEVICE_BITS,
+              "no device has the number of the trace itself");
+static_assert((int)FERRY__TRACK_QUEUES + (int)FERRY__QUEUES_MAX <= (int)FERRY__TRACKS_MAX,
+              "each queue has a track");
+
+static void add(const struct ferry_device *device, const struct ferry__event *event)
+{
+    if (atomic_load(&device->dead) != FERRY__FORKED)
+        ferry__trace_add(device->trace, event);
+}
+
+static void copy_label(char label[FERRY__TRACE_LABEL_MAX], const struct ferry_buffer *buffer)
+{
+    static const char quote[] = "buffer \""; /* that the label begins with, and '"' ends it */
+    if (buffer == NULL)
+        label[0] = '\0';
+    else if (buffer->label == NULL)
+        snprintf(label, FERRY__TRACE_LABEL_MAX, "buffer");
+    else
+        snprintf(label, FERRY__TRACE_LABEL_MAX, "%.*s", (int)(strlen(buffer->label) - sizeof quote),
+                 buffer->label + sizeof quote - 1);
+}
+
+static struct ferry__event item_event(const struct ferry_device *device,
+                                      const struct ferry__item *item)
+{
+    struct ferry__event event = {
+        .kind = FERRY__EVENT_OPERATION, .device = device->id, .status = item->status};
+    event.item.operation = item->operation;
+    event.item.path = item->path;
+    event.item.size = item->size;
+    event.item.dst_offset = item->dst_offset;
+    event.item.src_offset = item->src_offset;
+    copy_label(event.item.dst, item->dst);
+    copy_label(event.item.src, item->src);
+    return event;
+}
+
+void ferry__trace_item(const struct ferry_device *device, const struct ferry__item *item,
+                       ferry_ticket ticket, uint64_t begin_ns)
+{
+    struct ferry__event event = item_event(device, item);
+    event.ticket = ticket;
+    event.begin_ns = begin_ns;
+    event.end_ns = ferry__now_ns();
+    add(device, &event);
+}
+
+/* Of a batch the begin and the end are both written, or neither. */
+static void trace_batch(const struct ferry__op *op, uint64_t end_ns)
+{
+    struct ferry__trace *trace = op->device->trace;
+    struct ferry__event event = {.kind = FERRY__EVENT_BATCH,
+                                 .device = op->device->id,
+                                 .status = op->status,
+                                 .begin_ns = op->start_ns,
+                                 .end_ns = end_ns,
+                                 .ticket = op->ticket,
+                                 .count = op->count};
+    struct ferry__event end = event;
+    end.kind = FERRY__EVENT_BATCH_END;
+    ferry__trace_lock(trace);
+    const bool begun = ferry__trace_add_locked(trace, &event, 1);
+    for (size_t i = 0; i < op->count; i++) {
+        event = item_event(op->device, &op->items[i]);
+        event.kind = begun ? FERRY__EVENT_BATCHED : FERRY__EVENT_OPERATION;
+        event.ticket = op->ticket;
+        event.begin_ns = op->start_ns;
+        event.end_ns = end_ns;
+        ferry__trace_add_locked(trace, &event, begun);
+    }
+    if (begun)
+        ferry__trace_add_locked(trace, &end, 0);
+    ferry__trace_unlock(trace);
+}
+
+void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
+{
+    if (atomic_load(&op->device->dead) == FERRY__FORKED)
+        return;
+    if (op->starved_ns != 0)
+        ferry__trace_wait(op);
+    if (op->batch) {
+        trace_batch(op, end_ns);
+        return;
+    }
+    struct ferry__event event = {.kind = FERRY__EVENT_EXTERNAL,
+                                 .device = op->device->id,
+                                 .status = op->status,
+                                 .count = op->use_count};
+    if (op->kind == FERRY__OP_ITEMS || op->kind == FERRY__OP_BRIDGE_WRITE)
+        event = item_event(op->device, &op->items[0]);
+    else if (op->kind != FERRY__OP_EXTERNAL)
+        return;
+    event.ticket = op->ticket;
+    event.begin_ns = op->start_ns;
+    event.end_ns = end_ns;
+    add(op->device, &event);
+}
+
+void ferry__trace_submission(const struct ferry_device *device, const struct ferry__sub *sub,
+                             uint64_t end_ns)
+{
+    struct ferry__event event = {.kind = FERRY__EVENT_SUBMISSION,
+                                 .device = device->id,
+                                 .track = (enum ferry__track)(FERRY__TRACK_QUEUES + sub->queue),
+                                 .status = sub->record.status,
+                                 .begin_ns = sub->submitted_ns,
+                                 .end_ns = end_ns,
+                                 .count = sub->items};
+    event.submission.value = sub->value;
+    event.submission.commands = sub->command_count;
+    event.submission.staged = sub->staged;
+    event.submission.device_ns = sub->record.device_ns;
+    add(device, &event);
+}
+
+void ferry__trace_wait(struct ferry__op *op)
+{
+    add(op->device, &(struct ferry__event){.kind = FERRY__EVENT_WAIT,
+                                           .device = op->device->id,
+                                           .track = FERRY__TRACK_STAGING,
+                                           .ticket = op->ticket,
+                                           .begin_ns = op->starved_ns,
+                                           .end_ns = ferry__now_ns()});
+    op->starved_ns = 0;
+}
+
+void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,
+                           uint64_t begin_ns)
+{
+    add(device, &(struct ferry__event){.kind = FERRY__EVENT_CALLBACK,
+                                       .device = device->id,
+                                       .track = FERRY__TRACK_CALLBACKS,
+                                       .status = call->status,
+                                       .ticket = call->ticket,
+                                       .begin_ns = begin_ns,
+                                       .end_ns = ferry__now_ns()});
+}
+
+void ferry__device_trace(struct ferry_device *device)
+{
+    struct ferry__event names = {.kind = FERRY__EVENT_NAMES, .device = device->id};
+    snprintf(names.names.device, sizeof names.names.device, "%s (%.40s)", device->info.name,
+             device->info.description);
+    names.names.queues = device->limits.queue_count;
+    device->trace = ferry__trace_open(&names);
+}

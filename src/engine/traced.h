@@ -1,0 +1,26 @@
+/* What a device does, told to its trace. Only where device->trace is not NULL. */
+#ifndef FERRY_ENGINE_TRACED_H
+#define FERRY_ENGINE_TRACED_H
+
+#include <ferry/ferry.h>
+
+struct ferry__call;
+struct ferry__item;
+struct ferry__op;
+struct ferry__sub;
+struct ferry_device;
+
+/* One event each; those without an end end now. */
+void ferry__trace_item(const struct ferry_device *device, const struct ferry__item *item,
+                       ferry_ticket ticket, uint64_t begin_ns);
+void ferry__trace_op(struct ferry__op *op, uint64_t end_ns); /* and each item of it */
+void ferry__trace_submission(const struct ferry_device *device, const struct ferry__sub *sub,
+                             uint64_t end_ns);
+void ferry__trace_wait(struct ferry__op *op); /* since op->starved_ns, which becomes 0 */
+void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,
+                           uint64_t begin_ns);
+
+/* Sets device->trace where the environment asks for one. */
+void ferry__device_trace(struct ferry_device *device);
+
+#endif

@@ -1,9 +1,0 @@
-#include "env.h"
-
-#include <stdlib.h>
-#include <unistd.h>
-
-const char *ferry__env(const char *name)
-{
-    return issetugid() ? NULL : getenv(name);
-}

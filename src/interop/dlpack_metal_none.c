@@ -1,0 +1,21 @@
+/* Instead of metal.c in a build without the Metal driver. */
+#include "interop/dlpack_native.h"
+
+enum ferry_status ferry__dlpack_metal_export(ferry_buffer *buffer,
+                                             struct ferry_dlpack_tensor *tensor)
+{
+    (void)tensor;
+    return ferry__fail(FERRY_ERROR_UNSUPPORTED, "ferry_dlpack_export: %s: this build has no Metal",
+                       ferry__label(buffer));
+}
+
+enum ferry_status ferry__dlpack_metal_import(ferry_device *device,
+                                             const struct ferry_dlpack_tensor *tensor, size_t size,
+                                             void (*release)(void *user), void *user,
+                                             ferry_buffer **out_buffer)
+{
+    (void)device, (void)tensor, (void)size, (void)release, (void)user, (void)out_buffer;
+    return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                       "ferry_dlpack_import: the tensor lies on a device of type 8 (Metal), and "
+                       "this build has no Metal");
+}

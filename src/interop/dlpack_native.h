@@ -1,0 +1,22 @@
+/* Tensors in a GPU's own memory: Metal's, the one kind whose data all agree on. metal.c where the
+ * driver is in the build, else metal_none.c. */
+#ifndef FERRY_INTEROP_DLPACK_NATIVE_H
+#define FERRY_INTEROP_DLPACK_NATIVE_H
+
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
+
+#include <ferry/dlpack.h>
+
+/* Sets data (the id<MTLBuffer>), device and byte_offset (of the buffer's first byte). */
+enum ferry_status ferry__dlpack_metal_export(ferry_buffer *buffer,
+                                             struct ferry_dlpack_tensor *tensor);
+
+/* Wraps size bytes; release is called, with user, when the buffer is gone. */
+enum ferry_status ferry__dlpack_metal_import(ferry_device *device,
+                                             const struct ferry_dlpack_tensor *tensor, size_t size,
+                                             void (*release)(void *user), void *user,
+                                             ferry_buffer **out_buffer);
+
+#endif

@@ -1,0 +1,206 @@
+#include "memory/host_memory.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "base/tree.h"
+#include "driver.h"
+#include "engine/device.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+/*
+ * Host memory that the device can reach: registered by the user, handed out by us, or imported for
+ * one transfer. The table is sorted by address and its ranges do not overlap.
+ */
+
+static struct ferry__region *region_of(struct ferry__node *node)
+{
+    return node ? FERRY__OF_NODE(node, struct ferry__region, node) : NULL;
+}
+
+/* The last that begins at address or before it; NULL: none. */
+static struct ferry__region *table_at(const struct ferry_device *device, const void *address)
+{
+    return region_of(ferry__tree_floor(&device->regions, (uint64_t)(uintptr_t)address));
+}
+
+struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
+                                         uint64_t size)
+{
+    if (!atomic_load_explicit(&device->regions_any, memory_order_acquire))
+        return NULL;
+    const unsigned char *address = host;
+    struct ferry__region *found = NULL;
+    ferry__lock(&device->host_lock);
+    struct ferry__region *region = table_at(device, address);
+    if (region && ferry__in_range((uint64_t)(address - region->base), size, region->size)) {
+        atomic_fetch_add(&region->refs, 1);
+        found = region;
+    }
+    ferry__unlock(&device->host_lock);
+    return found;
+}
+
+static void region_release(struct ferry_device *device, struct ferry__region *region)
+{
+    if (region->imported || region->allocated)
+        if (region->memory.size)
+            device->driver->memory_free(device->state, &region->memory);
+    ferry__free(region);
+}
+
+void ferry__region_unref(struct ferry_device *device, struct ferry__region *region)
+{
+    if (!region)
+        return;
+    const unsigned before = atomic_fetch_sub(&region->refs, 1);
+    if (before == 1) {
+        if (region->allocated && !region->memory.size)
+            munmap(region->base, region->size);
+        region_release(device, region);
+    } else if (before == 2) {
+        /* host_unregister may wait for the table's reference to be the only one. */
+        ferry__lock(&device->host_lock);
+        pthread_cond_broadcast(&device->region_freed);
+        ferry__unlock(&device->host_lock);
+    }
+}
+
+/* Memory that others have made known to the device is used as it is. */
+static enum ferry_status find_known(struct ferry_device *device, struct ferry__region *region,
+                                    const void *host, uint64_t size, char *why)
+{
+    if (!device->driver->host_find)
+        return FERRY_ERROR_UNSUPPORTED;
+    const enum ferry_status status =
+        device->driver->host_find(device->state, host, size, &region->memory, why);
+    region->imported = status == FERRY_OK;
+    if (!status)
+        region->memory_base = (unsigned char *)(uintptr_t)host;
+    return status;
+}
+
+enum ferry_status ferry__region_import_pages(struct ferry_device *device,
+                                             struct ferry__region *region, const void *host,
+                                             uint64_t size, char *why)
+{
+    const uint64_t grain = device->limits.import_granularity;
+    const uintptr_t begin = (uintptr_t)host & ~(uintptr_t)(grain - 1);
+    const uint64_t end = ferry__round_up((uint64_t)(uintptr_t)host + size, grain);
+    enum ferry_status status = find_known(device, region, host, size, why);
+    if (status == FERRY_ERROR_UNSUPPORTED) {
+        region->memory_base = (unsigned char *)begin;
+        status = device->driver->host_import(device->state, region->memory_base, end - begin,
+                                             region->read_only, &region->memory, why);
+        if (status == FERRY_ERROR_INVALID_ARGUMENT) /* no import is refused for what it is */
+            status = FERRY_ERROR_UNSUPPORTED;
+    }
+    region->imported = status == FERRY_OK;
+    if (region->imported)
+        FERRY__ADD(&device->metrics, imports, 1);
+    else
+        FERRY__ADD(&device->metrics, import_failures, 1);
+    return status;
+}
+
+enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
+                                       bool read_only, struct ferry__region **out_region)
+{
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__region *region = ferry__alloc(sizeof *region);
+    if (!region)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *region);
+    region->base = (unsigned char *)(uintptr_t)host;
+    region->size = size;
+    region->read_only = read_only;
+    atomic_init(&region->refs, 1);
+    const enum ferry_status status = ferry__region_import_pages(device, region, host, size, why);
+    if (status) {
+        ferry__free(region);
+        return ferry__fail(status, "importing %llu bytes at %p: %s", (unsigned long long)size, host,
+                           why);
+    }
+    *out_region = region;
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__region_look(struct ferry_device *device, const void *host, uint64_t size,
+                                     struct ferry__region **out_region)
+{
+    /* Below this, a copy to staging costs no more than asking for the memory's bounds. */
+    enum { KNOWN_FROM = 16 << 10 };
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__region *region = NULL;
+    enum ferry_status status;
+    if (!device->driver->host_find)
+        return FERRY_OK;
+    if (size < KNOWN_FROM) {
+        status = device->driver->host_find(device->state, host, size, NULL, why);
+    } else if ((region = ferry__alloc(sizeof *region))) {
+        region->base = (unsigned char *)(uintptr_t)host;
+        region->size = size;
+        atomic_init(&region->refs, 1);
+        status = find_known(device, region, host, size, why);
+    } else {
+        status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+        snprintf(why, sizeof why, "no host memory for %zu bytes", sizeof *region);
+    }
+    if (!status) {
+        *out_region = region;
+        return FERRY_OK;
+    }
+    ferry__free(region);
+    if (status == FERRY_ERROR_UNSUPPORTED)
+        return FERRY_OK;
+    return ferry__fail(status, "%llu bytes: %s", (unsigned long long)size, why);
+}
+
+enum ferry_status ferry__regions_add(struct ferry_device *device, struct ferry__region *region)
+{
+    enum ferry_status status = FERRY_OK;
+    ferry__lock(&device->host_lock);
+    /* The last that begins in it or before: no other can meet it, since none overlap. */
+    const struct ferry__region *other = table_at(device, region->base + (region->size - 1));
+    if (other &&
+        (other->base >= region->base || (uint64_t)(region->base - other->base) < other->size)) {
+        status = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                             "%llu bytes at %p overlap registered memory (%llu bytes at %p)",
+                             (unsigned long long)region->size, (void *)region->base,
+                             (unsigned long long)other->size, (void *)other->base);
+    } else {
+        region->node.key = (uint64_t)(uintptr_t)region->base;
+        ferry__tree_add(&device->regions, &region->node);
+        atomic_store_explicit(&device->regions_any, true, memory_order_release);
+    }
+    ferry__unlock(&device->host_lock);
+    return status;
+}
+
+struct ferry__region *ferry__regions_exact(struct ferry_device *device, const void *memory)
+{
+    struct ferry__region *region = table_at(device, memory);
+    return region && region->base == memory ? region : NULL;
+}
+
+void ferry__regions_remove(struct ferry_device *device, struct ferry__region *region)
+{
+    ferry__tree_remove(&device->regions, &region->node);
+    atomic_store_explicit(&device->regions_any, device->regions.root, memory_order_release);
+}
+
+void ferry__host_finish(struct ferry_device *device)
+{
+    while (device->regions.first) {
+        struct ferry__region *region = region_of(device->regions.first);
+        ferry__regions_remove(device, region);
+        ferry__region_unref(device, region);
+    }
+}

@@ -1,0 +1,51 @@
+/* Host memory that is registered, or imported for one transfer. */
+#ifndef FERRY_MEMORY_HOST_MEMORY_H
+#define FERRY_MEMORY_HOST_MEMORY_H
+
+#include "base/tree.h"
+#include "driver.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+
+struct ferry_device;
+
+/* Host memory that is registered, or imported for one transfer. */
+struct ferry__region {
+    _Atomic unsigned refs; /* the table's one, and one for each operation in flight */
+    unsigned char *base;
+    uint64_t size;
+    bool imported, read_only, allocated;
+    struct ferry__node node;     /* of the device's table, if it is in that */
+    struct ferry__memory memory; /* if imported */
+    unsigned char *memory_base;  /* the address that memory begins at */
+};
+
+/* The registered region that holds all of [host, host + size), with a reference; NULL: none. */
+struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
+                                         uint64_t size);
+
+/* Looks at memory that is not in the table: others may have made it known to the device (a region, at
+ * *out_region), and what is no host memory is refused. Leaves *out_region as it is otherwise. */
+enum ferry_status ferry__region_look(struct ferry_device *device, const void *host, uint64_t size,
+                                     struct ferry__region **out_region);
+
+/* Imports the pages of a range for one transfer. */
+enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
+                                       bool read_only, struct ferry__region **out_region);
+void ferry__region_unref(struct ferry_device *device, struct ferry__region *region);
+void ferry__host_finish(struct ferry_device *device);
+
+/* Imports the pages around a range. */
+enum ferry_status ferry__region_import_pages(struct ferry_device *device,
+                                             struct ferry__region *region, const void *host,
+                                             uint64_t size, char *why);
+
+/* Puts a region in the table. */
+enum ferry_status ferry__regions_add(struct ferry_device *device, struct ferry__region *region);
+
+/* Under host_lock: the region that begins exactly at memory; NULL: none. */
+struct ferry__region *ferry__regions_exact(struct ferry_device *device, const void *memory);
+void ferry__regions_remove(struct ferry_device *device, struct ferry__region *region);
+
+#endif

@@ -1,0 +1,299 @@
+#include "memory/pool.h"
+
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "driver.h"
+#include "engine/device.h"
+#include "memory/staging.h"
+#include "paths/file_op.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * Native memory for buffers. Small buffers share blocks through an arena; one of half a block or
+ * more gets a block of its own. Empty blocks are kept, the latest first, under a budget and until
+ * they are old.
+ */
+
+enum { FIRST_BLOCK = 1 << 20, LAST_BLOCK = 64 << 20, SMALLEST_BLOCK = 64 << 10 };
+enum { BLOCKS_PER_DEVICE = 64 }; /* a block is at most this part of the device's memory */
+static const uint64_t KEEP_NS = UINT64_C(10) * 1000 * 1000 * 1000;
+
+void ferry__memory_init(struct ferry_device *device, uint64_t budget)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    pthread_mutex_init(&pool->lock, NULL);
+    pool->budget = budget;
+    pool->next_block[0] = pool->next_block[1] = FIRST_BLOCK;
+}
+
+static uint64_t block_size(const struct ferry_device *device, enum ferry_storage storage)
+{
+    uint64_t size = device->memory.next_block[storage];
+    const uint64_t most =
+        ferry__round_down(device->limits.total_memory / BLOCKS_PER_DEVICE, SMALLEST_BLOCK);
+    if (size > most)
+        size = most;
+    if (size < SMALLEST_BLOCK)
+        size = SMALLEST_BLOCK;
+    return size < device->limits.max_allocation ? size : device->limits.max_allocation;
+}
+
+static void publish(struct ferry_device *device)
+{
+    atomic_store_explicit(&device->metrics.now.memory_pooled_bytes, device->memory.idle_bytes,
+                          memory_order_relaxed);
+}
+
+static void block_free(struct ferry_device *device, struct ferry__block *block)
+{
+    device->memory.allocated -= block->memory.size;
+    device->driver->memory_free(device->state, &block->memory);
+    FERRY__ADD(&device->metrics, device_frees, 1);
+    ferry__arena_destroy(block->arena);
+    ferry__free(block);
+}
+
+static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *block)
+{
+    *(block->previous ? &block->previous->next : &pool->idle) = block->next;
+    *(block->next ? &block->next->previous : &pool->idle_last) = block->previous;
+    block->next = block->previous = NULL;
+    pool->idle_bytes -= block->memory.size;
+}
+
+/* Gives back the oldest empty blocks: those over the budget, and those that nobody wanted. */
+static void idle_shrink(struct ferry_device *device, uint64_t budget, uint64_t now)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    while (pool->idle_last &&
+           (pool->idle_bytes > budget || now - pool->idle_last->idle_ns > KEEP_NS)) {
+        struct ferry__block *block = pool->idle_last;
+        idle_unlink(pool, block);
+        block_free(device, block);
+    }
+    publish(device);
+}
+
+static void idle_add(struct ferry_device *device, struct ferry__block *block)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    block->idle_ns = ferry__now_ns();
+    block->previous = NULL;
+    block->next = pool->idle;
+    *(pool->idle ? &pool->idle->previous : &pool->idle_last) = block;
+    pool->idle = block;
+    pool->idle_bytes += block->memory.size;
+    idle_shrink(device, pool->budget, block->idle_ns);
+}
+
+bool ferry__memory_trim(struct ferry_device *device)
+{
+    ferry__lock(&device->memory.lock);
+    const bool any = device->memory.idle != NULL;
+    idle_shrink(device, 0, ferry__now_ns());
+    ferry__unlock(&device->memory.lock);
+    return any;
+}
+
+void ferry__memory_finish(struct ferry_device *device)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    idle_shrink(device, 0, ferry__now_ns());
+    for (int storage = 0; storage < 2; storage++) {
+        while (pool->blocks[storage]) {
+            struct ferry__block *block = pool->blocks[storage];
+            pool->blocks[storage] = block->next;
+            block_free(device, block);
+        }
+    }
+    pthread_mutex_destroy(&pool->lock);
+}
+
+static enum ferry_status block_create(struct ferry_device *device, enum ferry_storage storage,
+                                      uint64_t size, bool shared, const char *label,
+                                      struct ferry__block **out_block)
+{
+    static const enum ferry__use uses[] = {
+        [FERRY_STORAGE_PRIVATE] = FERRY__USE_PRIVATE,
+        [FERRY_STORAGE_SHARED] = FERRY__USE_SHARED,
+    };
+    char why[FERRY__WHY_MAX] = "";
+    enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    struct ferry__block *block = ferry__alloc(sizeof *block);
+    if (!block)
+        goto fail;
+    block->use = uses[storage];
+    block->fresh = true;
+    if (shared && !(block->arena = ferry__arena_create(size)))
+        goto free_block;
+    status = device->driver->memory_alloc(device->state, block->use, size,
+                                          shared ? "ferry block" : label, &block->memory, why);
+    if (status)
+        goto free_arena;
+    device->memory.allocated += block->memory.size;
+    FERRY__ADD(&device->metrics, device_allocations, 1);
+    *out_block = block;
+    return FERRY_OK;
+free_arena:
+    ferry__arena_destroy(block->arena);
+free_block:
+    ferry__free(block);
+fail:
+    return ferry__fail(status, "no memory for %llu bytes: %s", (unsigned long long)size,
+                       why[0] ? why : ferry_status_text(status));
+}
+
+/* Asks the device, and again once everything that lies idle was given back to it. */
+static enum ferry_status block_get(struct ferry_device *device, enum ferry_storage storage,
+                                   uint64_t size, bool shared, const char *label,
+                                   struct ferry__block **out_block)
+{
+    enum ferry_status status = block_create(device, storage, size, shared, label, out_block);
+    if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
+        return status;
+    idle_shrink(device, 0, ferry__now_ns());
+    ferry__staging_trim(device, &device->upload);
+    ferry__staging_trim(device, &device->readback);
+    ferry__files_trim(device);
+    return block_create(device, storage, size, shared, label, out_block);
+}
+
+static struct ferry__block *idle_take(struct ferry__memory_pool *pool, enum ferry_storage storage,
+                                      uint64_t size, bool shared)
+{
+    const enum ferry__use use =
+        storage == FERRY_STORAGE_PRIVATE ? FERRY__USE_PRIVATE : FERRY__USE_SHARED;
+    for (struct ferry__block *block = pool->idle; block; block = block->next) {
+        if (block->use != use || !!block->arena != shared || block->memory.size < size)
+            continue;
+        if (!shared && block->memory.size > size + size / 4)
+            continue;
+        idle_unlink(pool, block);
+        return block;
+    }
+    return NULL;
+}
+
+static void place_in(struct ferry__block *block, uint64_t offset, void *range,
+                     struct ferry__place *out)
+{
+    *out = (struct ferry__place){block, range, offset,
+                                 block->fresh && !block->arena && block->memory.zeroed};
+    block->fresh = false;
+}
+
+static bool place_in_blocks(struct ferry__block *blocks, uint64_t size,
+                            struct ferry__place *out_place)
+{
+    uint64_t offset;
+    void *range;
+    for (struct ferry__block *block = blocks; block; block = block->next) {
+        if (!ferry__arena_take(block->arena, size, &offset, &range))
+            continue;
+        place_in(block, offset, range, out_place);
+        return true;
+    }
+    return false;
+}
+
+static enum ferry_status place_shared(struct ferry_device *device, enum ferry_storage storage,
+                                      uint64_t size, bool *out_hit, struct ferry__place *out_place)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    *out_hit = true;
+    if (place_in_blocks(pool->blocks[storage], size, out_place))
+        return FERRY_OK;
+    struct ferry__block *block = idle_take(pool, storage, size, true);
+    if (!block) {
+        *out_hit = false;
+        const enum ferry_status status =
+            block_get(device, storage, block_size(device, storage), true, NULL, &block);
+        if (status)
+            return status;
+        if (pool->next_block[storage] < LAST_BLOCK)
+            pool->next_block[storage] *= 2;
+    }
+    block->previous = NULL;
+    block->next = pool->blocks[storage];
+    if (block->next)
+        block->next->previous = block;
+    pool->blocks[storage] = block;
+    if (place_in_blocks(block, size, out_place))
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to place %llu bytes",
+                       (unsigned long long)size);
+}
+
+static enum ferry_status place_alone(struct ferry_device *device, enum ferry_storage storage,
+                                     uint64_t size, const char *label, bool *out_hit,
+                                     struct ferry__place *out_place)
+{
+    struct ferry__block *block = idle_take(&device->memory, storage, size, false);
+    *out_hit = block != NULL;
+    if (!block) {
+        const enum ferry_status status = block_get(device, storage, size, false, label, &block);
+        if (status)
+            return status;
+    }
+    place_in(block, 0, NULL, out_place);
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_storage storage,
+                                     uint64_t size, const char *label,
+                                     struct ferry__place *out_place)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    bool hit;
+    enum ferry_status status;
+    const uint64_t rounded = ferry__round_up(size, FERRY_BUFFER_ALIGNMENT);
+    ferry__error_begin(); /* there may be memory at the second attempt */
+    ferry__lock(&pool->lock);
+    const bool shared = rounded < block_size(device, storage) / 2;
+    status = shared ? place_shared(device, storage, rounded, &hit, out_place)
+                    : place_alone(device, storage, rounded, label, &hit, out_place);
+    /* A whole block may be too much where the buffer alone is not. */
+    if (shared && status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
+        status = place_alone(device, storage, rounded, label, &hit, out_place);
+    if (pool->idle_last)
+        idle_shrink(device, pool->budget, ferry__now_ns());
+    publish(device);
+    ferry__unlock(&pool->lock);
+    ferry__error_end(status);
+    if (status)
+        return status;
+    if (hit)
+        FERRY__ADD(&device->metrics, pool_hits, 1);
+    else
+        FERRY__ADD(&device->metrics, pool_misses, 1);
+    return FERRY_OK;
+}
+
+void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place)
+{
+    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__block *block = place->block;
+    ferry__lock(&pool->lock);
+    if (block->arena) {
+        ferry__arena_give(block->arena, place->range);
+        if (ferry__arena_used(block->arena) == 0) {
+            const int storage =
+                block->use == FERRY__USE_PRIVATE ? FERRY_STORAGE_PRIVATE : FERRY_STORAGE_SHARED;
+            *(block->previous ? &block->previous->next : &pool->blocks[storage]) = block->next;
+            if (block->next)
+                block->next->previous = block->previous;
+            idle_add(device, block);
+        }
+    } else {
+        idle_add(device, block);
+    }
+    ferry__unlock(&pool->lock);
+}

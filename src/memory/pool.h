@@ -1,0 +1,47 @@
+/* Native memory for buffers. */
+#ifndef FERRY_MEMORY_POOL_H
+#define FERRY_MEMORY_POOL_H
+
+#include "driver.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+
+struct ferry__arena;
+struct ferry_device;
+
+/* One native allocation that buffers live in. */
+struct ferry__block {
+    struct ferry__memory memory;
+    struct ferry__arena *arena; /* NULL: of one buffer alone */
+    enum ferry__use use;
+    bool fresh;       /* no buffer has lived here yet */
+    uint64_t idle_ns; /* since when it has been empty */
+    struct ferry__block *next, *previous;
+};
+
+struct ferry__memory_pool {
+    pthread_mutex_t lock;                  /* guards all below */
+    struct ferry__block *blocks[2];        /* with arenas, by storage */
+    struct ferry__block *idle, *idle_last; /* empty ones, the latest first */
+    uint64_t idle_bytes, budget;
+    uint64_t next_block[2]; /* size of the next arena block, by storage */
+    uint64_t allocated;     /* bytes asked of the driver and not given back */
+};
+
+struct ferry__place {
+    struct ferry__block *block;
+    void *range; /* in its arena */
+    uint64_t offset;
+    bool zeroed; /* known to hold zeros */
+};
+
+void ferry__memory_init(struct ferry_device *device, uint64_t budget);
+void ferry__memory_finish(struct ferry_device *device);
+enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_storage storage,
+                                     uint64_t size, const char *label,
+                                     struct ferry__place *out_place);
+void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place);
+bool ferry__memory_trim(struct ferry_device *device); /* false: nothing lay idle */
+
+#endif

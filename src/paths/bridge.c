@@ -1,0 +1,548 @@
+#include "paths/bridge.h"
+
+#include "base/alloc.h"
+#include "base/copy_host.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/callback.h"
+#include "engine/depend.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/footprint.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "paths/bridge_memory.h"
+#include "paths/choose.h"
+#include "paths/plan.h"
+#include "paths/record.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * A copy between two devices: two halves, each an op of its own device, that hand two chunks of host
+ * memory to and fro. While one chunk is read from the source's device the other is written to the
+ * destination's. Neither device ever waits for the other: a half with nothing to do leaves its
+ * queue, and is poked when its partner is done with a chunk.
+ *
+ * Where the destination can import the source's staging memory both devices work on that; else the
+ * host copies a chunk from one to the other. Where the destination cannot write single bytes the
+ * words at both ends are read first, and merged.
+ */
+
+void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why)
+{
+    ferry__lock(&bridge->lock);
+    if (!bridge->status) {
+        bridge->status = status;
+        snprintf(bridge->why, sizeof bridge->why, "%s", why);
+    }
+    ferry__unlock(&bridge->lock);
+}
+
+void ferry__bridge_poke(struct ferry__op *half)
+{
+    struct ferry_device *device = half->device;
+    ferry__lock(&device->lock);
+    half->poked = true;
+    if (!half->unhanded)
+        ferry__ready_push(half);
+    ferry__kick(device);
+    ferry__unlock(&device->lock);
+}
+
+static void poke_write(struct ferry__bridge *bridge)
+{
+    if (!atomic_load(&bridge->alone))
+        ferry__bridge_poke(bridge->write);
+}
+
+static void poke_partner(const struct ferry__op *half)
+{
+    if (half == half->bridge->read)
+        poke_write(half->bridge);
+    else
+        ferry__bridge_poke(half->bridge->read);
+}
+
+void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why)
+{
+    struct ferry__bridge *bridge = half->bridge;
+    struct ferry__op *other = half == bridge->read ? bridge->write : bridge->read;
+    ferry__bridge_fail(bridge, status, why);
+    if (atomic_load(&bridge->alone))
+        return;
+    other->poke_next = half->device->pokes;
+    half->device->pokes = other;
+    ferry__op_ref(other);
+    ferry__device_ref(other->device); /* both may be done, and it closed, before the poke */
+}
+
+void ferry__bridge_poke_all(struct ferry__op *list)
+{
+    while (list) {
+        struct ferry__op *half = list;
+        struct ferry_device *device = half->device;
+        list = half->poke_next;
+        ferry__bridge_poke(half);
+        ferry__op_unref(half);
+        ferry__device_unref(device);
+    }
+}
+
+/* --- letting go ------------------------------------------------------------------------------- */
+
+void ferry__bridge_unref(struct ferry__bridge *bridge)
+{
+    if (atomic_fetch_sub(&bridge->refs, 1) != 1)
+        return;
+    ferry__bridge_memory_give(bridge);
+    if (bridge->held) {
+        ferry__op_unref(bridge->read);
+        ferry__op_unref(bridge->write);
+    }
+    pthread_mutex_destroy(&bridge->lock);
+    ferry__device_unref(bridge->source);
+    ferry__device_unref(bridge->destination);
+    ferry__free(bridge);
+}
+
+/* --- where a chunk lies ------------------------------------------------------------------------ */
+
+/* Of the words read from the source, those wanted begin here. */
+static uint64_t near_skip(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
+{
+    return (bridge->src + slot->at) & (bridge->source->limits.copy_alignment - 1);
+}
+
+/* In far, the chunk has the destination's phase. */
+static uint64_t far_begin(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
+{
+    if (bridge->shared)
+        return near_skip(bridge, slot);
+    return (bridge->dst + slot->at) & (bridge->destination->limits.copy_alignment - 1);
+}
+
+static uint64_t next_size(const struct ferry__bridge *bridge)
+{
+    const uint64_t left = bridge->size - bridge->read_at;
+    const uint64_t align = bridge->destination->limits.copy_alignment;
+    if (left <= bridge->chunk)
+        return left;
+    const uint64_t begin = bridge->dst + bridge->read_at;
+    return ferry__round_down(begin + bridge->chunk, align) - begin;
+}
+
+static enum ferry_status sync_range(struct ferry_device *device, const struct ferry__memory *memory,
+                                    uint64_t begin, uint64_t size, bool to_device)
+{
+    if (memory->coherent)
+        return FERRY_OK;
+    const uint64_t atom = device->limits.atom;
+    const uint64_t from = ferry__round_down(begin, atom);
+    const uint64_t length = ferry__round_up(begin + size, atom) - from;
+    return to_device ? device->driver->flush(device->state, memory, from, length)
+                     : device->driver->invalidate(device->state, memory, from, length);
+}
+
+/* --- the source's half ------------------------------------------------------------------------- */
+
+static struct ferry__bridge_slot *find_slot(struct ferry__bridge *bridge,
+                                            enum ferry__bridge_step state)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (bridge->slots[i].state == state)
+            return &bridge->slots[i];
+    return NULL;
+}
+
+static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__bridge *bridge, enum ferry_status *out_status)
+{
+    ferry__lock(&bridge->lock);
+    struct ferry__bridge_slot *slot = find_slot(bridge, FERRY__SLOT_FREE);
+    if (bridge->status || !slot) {
+        const bool stop = bridge->status != FERRY_OK;
+        ferry__unlock(&bridge->lock);
+        return stop ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
+    }
+    slot->state = FERRY__SLOT_READING;
+    slot->at = bridge->read_at;
+    slot->size = next_size(bridge);
+    slot->sub = sub;
+    bridge->read_at += slot->size;
+    const bool last = bridge->read_at == bridge->size;
+    ferry__unlock(&bridge->lock);
+    const uint64_t align = device->limits.copy_alignment;
+    const struct ferry__memory *memory = bridge->read->items[0].src->memory;
+    const uint64_t skip = near_skip(bridge, slot), begin = bridge->src + slot->at - skip;
+    uint64_t size = ferry__round_up(skip + slot->size, align);
+    if (begin + size > memory->size)
+        size = skip + slot->size;
+    sub->bridges = true;
+    *out_status = ferry__emit_copy(device, sub, &slot->near, 0, memory, begin, size);
+    if (*out_status)
+        return FERRY__EMIT_FAILED;
+    return last ? FERRY__EMIT_DONE : FERRY__EMIT_MORE;
+}
+
+/* A chunk has arrived on the host: on to the other device's memory. */
+static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
+{
+    const uint64_t skip = near_skip(bridge, slot), begin = far_begin(bridge, slot);
+    enum ferry_status status = sync_range(bridge->source, &slot->near, skip, slot->size, false);
+    if (status || bridge->shared)
+        return status;
+    ferry__copy_chunk(slot->far.host + begin, slot->near.host + skip, slot->size, 0,
+                      bridge->source->cpus_taken + bridge->destination->cpus_taken);
+    return sync_range(bridge->destination, &slot->far, begin, slot->size, true);
+}
+
+/* --- the destination's half -------------------------------------------------------------------- */
+
+/* The words that the chunk's ends lie in, if only parts of them are of the chunk. */
+struct ends {
+    bool head, tail;
+    uint64_t head_at, tail_at; /* of those words in the destination's memory */
+};
+
+static struct ends find_ends(const struct ferry__bridge *bridge,
+                             const struct ferry__bridge_slot *slot)
+{
+    const uint64_t align = bridge->destination->limits.copy_alignment;
+    const uint64_t begin = bridge->dst + slot->at, end = begin + slot->size;
+    if (!bridge->merges)
+        return (struct ends){0};
+    return (struct ends){begin % align != 0, end % align != 0, ferry__round_down(begin, align),
+                         ferry__round_down(end, align)};
+}
+
+static enum ferry_status read_ends(struct ferry_device *device, struct ferry__sub *sub,
+                                   struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
+                                   const struct ends *ends)
+{
+    const uint64_t align = device->limits.copy_alignment;
+    const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
+    enum ferry_status status = FERRY_OK;
+    if (ends->head)
+        status =
+            ferry__emit_copy(device, sub, &slot->far, bridge->edge, memory, ends->head_at, align);
+    if (!status && ends->tail)
+        status = ferry__emit_copy(device, sub, &slot->far, bridge->edge + align, memory,
+                                  ends->tail_at, align);
+    return status;
+}
+
+/* Puts the bytes round the chunk where they were. */
+static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
+{
+    struct ferry_device *device = bridge->destination;
+    const uint64_t align = device->limits.copy_alignment;
+    const struct ends ends = find_ends(bridge, slot);
+    const uint64_t begin = far_begin(bridge, slot), end = begin + slot->size;
+    const unsigned char *words = slot->far.host + bridge->edge;
+    enum ferry_status status = sync_range(device, &slot->far, bridge->edge, 2 * align, false);
+    if (ends.head)
+        memcpy(slot->far.host, words, begin);
+    if (ends.tail)
+        memcpy(slot->far.host + end, words + align + end % align, align - end % align);
+    if (!status)
+        status = sync_range(device, &slot->far, 0, ferry__round_up(end, align), true);
+    return status;
+}
+
+static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
+{
+    const uint64_t align = device->limits.copy_alignment, begin = far_begin(bridge, slot);
+    const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
+    const uint64_t to = bridge->dst + slot->at;
+    if (!bridge->merges)
+        return ferry__emit_copy(device, sub, memory, to, &slot->far, begin, slot->size);
+    return ferry__emit_copy(device, sub, memory, to - begin, &slot->far, 0,
+                            ferry__round_up(begin + slot->size, align));
+}
+
+static struct ferry__bridge_slot *next_to_write(struct ferry__bridge *bridge)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct ferry__bridge_slot *slot = &bridge->slots[i];
+        if (slot->at == bridge->write_at &&
+            (slot->state == FERRY__SLOT_READ || slot->state == FERRY__SLOT_MERGED))
+            return slot;
+    }
+    return NULL;
+}
+
+static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__sub *sub,
+                                      struct ferry__bridge *bridge, enum ferry_status *out_status)
+{
+    while (bridge->write_at < bridge->size) {
+        ferry__lock(&bridge->lock);
+        struct ferry__bridge_slot *slot = next_to_write(bridge);
+        if ((*out_status = bridge->status))
+            ferry__set_error(bridge->why);
+        struct ends ends = {0};
+        if (slot && slot->state == FERRY__SLOT_READ)
+            ends = find_ends(bridge, slot);
+        const bool merge = ends.head || ends.tail;
+        if (slot && !*out_status) {
+            slot->state = merge ? FERRY__SLOT_MERGING : FERRY__SLOT_WRITING;
+            slot->sub = sub;
+            bridge->write_at += merge ? 0 : slot->size;
+        }
+        /* What was not begun has changed nothing. */
+        bridge->write->items[0].untouched =
+            *out_status && !bridge->write_at && bridge->write->waiting;
+        ferry__unlock(&bridge->lock);
+        if (*out_status)
+            return FERRY__EMIT_FAILED;
+        if (!slot)
+            return FERRY__EMIT_BLOCKED;
+        sub->bridges = true;
+        *out_status = merge ? read_ends(device, sub, bridge, slot, &ends)
+                            : write_chunk(device, sub, bridge, slot);
+        if (*out_status)
+            return FERRY__EMIT_FAILED;
+        if (merge)
+            return FERRY__EMIT_BLOCKED;
+    }
+    return FERRY__EMIT_DONE;
+}
+
+static bool has_failed(struct ferry__bridge *bridge)
+{
+    ferry__lock(&bridge->lock);
+    const bool failed = bridge->status != FERRY_OK;
+    ferry__unlock(&bridge->lock);
+    return failed;
+}
+
+enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry__sub *sub,
+                                       struct ferry__op *op, enum ferry_status *out_status)
+{
+    struct ferry__bridge *bridge = op->bridge;
+    if (!ferry__bridge_memory(op) && !has_failed(bridge))
+        return FERRY__EMIT_BLOCKED;
+    const enum ferry__emitted result = op == bridge->read
+                                           ? emit_read(device, sub, bridge, out_status)
+                                           : emit_write(device, sub, bridge, out_status);
+    if (result == FERRY__EMIT_FAILED) {
+        ferry__bridge_fail(bridge, *out_status, ferry_last_error());
+        poke_partner(op);
+    }
+    return result;
+}
+
+/* --- the steps of a chunk ---------------------------------------------------------------------- */
+
+static enum ferry_status step(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
+                              enum ferry__bridge_step *next)
+{
+    switch (slot->state) {
+    case FERRY__SLOT_READING: *next = FERRY__SLOT_READ; return carry_over(bridge, slot);
+    case FERRY__SLOT_MERGING: *next = FERRY__SLOT_MERGED; return merge_ends(bridge, slot);
+    case FERRY__SLOT_WRITING:
+    case FERRY__SLOT_NONE:
+    case FERRY__SLOT_FREE:
+    case FERRY__SLOT_READ:
+    case FERRY__SLOT_MERGED: *next = FERRY__SLOT_FREE; break;
+    }
+    return FERRY_OK;
+}
+
+void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub)
+{
+    struct ferry__bridge *bridge = half->bridge;
+    const char *why = sub->record.status ? sub->record.why : "staging memory cannot be reached";
+    for (size_t i = 0; i < 2; i++) {
+        struct ferry__bridge_slot *slot = &bridge->slots[i];
+        enum ferry__bridge_step next = FERRY__SLOT_FREE;
+        ferry__lock(&bridge->lock);
+        const bool mine = slot->sub == sub;
+        ferry__unlock(&bridge->lock);
+        if (!mine)
+            continue;
+        enum ferry_status status = sub->record.status;
+        if (!status)
+            status = step(bridge, slot, &next);
+        if (status)
+            ferry__bridge_fail(bridge, status, why);
+        ferry__lock(&bridge->lock);
+        slot->sub = NULL;
+        slot->state = next;
+        ferry__unlock(&bridge->lock);
+    }
+    ferry__bridge_poke(bridge->read);
+    poke_write(bridge);
+}
+
+/* The source's half is done, and what became of it is known: the other may be judged. */
+void ferry__bridge_half_done(struct ferry__op *half)
+{
+    if (half->kind != FERRY__OP_BRIDGE_READ || atomic_load(&half->bridge->alone))
+        return;
+    struct ferry__op *write = half->bridge->write;
+    struct ferry_device *device = write->device;
+    if (half->status) {
+        ferry__bridge_fail(half->bridge, half->status, half->why);
+        ferry__bridge_poke(write);
+    }
+    ferry__lock(&device->lock);
+    if (half->status && !write->items[0].status) {
+        write->items[0].status = half->status;
+        snprintf(write->why, sizeof write->why, "%s", half->why);
+    }
+    write->undone--;
+    ferry__op_try_done(write);
+    ferry__kick(device);
+    ferry__unlock(&device->lock);
+}
+
+/* --- submitting -------------------------------------------------------------------------------- */
+
+static struct ferry__op *make_half(struct ferry__bridge *bridge, const struct ferry__item *item,
+                                   enum ferry__op_kind kind)
+{
+    const bool read = kind == FERRY__OP_BRIDGE_READ;
+    struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination, kind);
+    if (!op)
+        return NULL;
+    op->one = (struct ferry__item){
+        .operation = FERRY_OPERATION_COPY, .path = FERRY_PATH_BRIDGED, .size = item->size};
+    if (read) {
+        op->one.src = item->src;
+        op->one.src_offset = item->src_offset;
+    } else {
+        op->one.dst = item->dst;
+        op->one.dst_offset = item->dst_offset;
+    }
+    ferry__buffer_ref(read ? item->src : item->dst);
+    op->items = &op->one;
+    op->count = 1;
+    op->waiting = read; /* its failure is told by the other half */
+    op->bridge = bridge;
+    atomic_fetch_add(&bridge->refs, 1);
+    if (!ferry__footprint_items(op))
+        return op;
+    ferry__op_unref(op);
+    return NULL;
+}
+
+static struct ferry__bridge *make_bridge(const struct ferry__item *item)
+{
+    struct ferry__bridge *bridge = ferry__alloc(sizeof *bridge);
+    if (!bridge) {
+        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *bridge);
+        return NULL;
+    }
+    atomic_init(&bridge->refs, 1);
+    pthread_mutex_init(&bridge->lock, NULL);
+    bridge->source = item->src->device;
+    bridge->destination = item->dst->device;
+    ferry__device_ref(bridge->source);
+    ferry__device_ref(bridge->destination);
+    bridge->src = item->src->offset + item->src_offset;
+    bridge->dst = item->dst->offset + item->dst_offset;
+    bridge->size = item->size;
+    struct ferry__span spans[3];
+    bridge->merges = !ferry__plan_copy_spans(&bridge->destination->limits, bridge->dst, bridge->dst,
+                                             bridge->size, spans);
+    ferry__bridge_measure(bridge);
+    return bridge;
+}
+
+/* Registers both halves in one step. */
+static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket)
+{
+    struct ferry__op *read = bridge->read, *write = bridge->write;
+    ferry__bridge_lock_both(bridge);
+    enum ferry_status status = FERRY_OK;
+    if (!write->waiting) {
+        status = ferry__may_park(bridge->source, 1);
+        if (!status)
+            status = ferry__may_park(bridge->destination, 1);
+    }
+    if (!status)
+        status = ferry__enter(read);
+    if (!status) {
+        bridge->held = true;
+        bridge->source->bridges++;
+        bridge->destination->bridges++;
+        ferry__op_ref(read);
+        ferry__op_ref(write);
+        write->undone++; /* it is judged after the other */
+        status = ferry__enter(write);
+        if (status) { /* the source's half ends at once */
+            ferry__bridge_fail(bridge, status, "the other half could not be made");
+            atomic_store(&bridge->alone, true);
+            write->bridge = NULL;
+            atomic_fetch_sub(&bridge->refs, 1);
+        }
+    }
+    if (!status && !write->waiting) {
+        ferry__park(read);
+        ferry__park(write);
+    }
+    if (!status && out_ticket)
+        *out_ticket = write->ticket;
+    ferry__kick(bridge->source);
+    ferry__kick(bridge->destination);
+    ferry__bridge_unlock_both(bridge);
+    return status;
+}
+
+static enum ferry_status wait_for(struct ferry__op *write)
+{
+    struct ferry_device *device = write->device;
+    ferry__lock(&device->lock);
+    (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
+    const enum ferry_status status = write->status;
+    if (status)
+        ferry__set_error(write->why);
+    ferry__unlock(&device->lock);
+    return status;
+}
+
+enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, ferry_callback cb,
+                                       void *user, ferry_ticket *out_ticket)
+{
+    enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    struct ferry__bridge *bridge = make_bridge(item);
+    struct ferry__op *read = NULL, *write = NULL;
+    if (!bridge)
+        return status;
+    if (bridge->merges && (status = ferry__note_bounce(bridge->destination, item->size)))
+        goto release;
+    status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if (!(read = make_half(bridge, item, FERRY__OP_BRIDGE_READ)) ||
+        !(write = make_half(bridge, item, FERRY__OP_BRIDGE_WRITE)))
+        goto release;
+    bridge->read = read;
+    bridge->write = write;
+    write->callback = cb;
+    write->user = user;
+    write->waiting = waiting;
+    write->keep = out_ticket != NULL;
+    if ((status = ferry__engine_start(bridge->source)) ||
+        (status = ferry__engine_start(bridge->destination)) ||
+        (status = ferry__call_prepare(bridge->destination, cb, user, &write->call)))
+        goto release;
+    status = enter(bridge, out_ticket);
+    if (!status && waiting)
+        status = wait_for(write);
+release:
+    if (write)
+        ferry__op_unref(write);
+    if (read)
+        ferry__op_unref(read);
+    ferry__bridge_unref(bridge);
+    return status;
+}

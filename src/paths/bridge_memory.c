@@ -1,0 +1,380 @@
+#include "paths/bridge_memory.h"
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "driver.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "engine/retire.h"
+#include "memory/pool.h"
+#include "memory/staging.h"
+#include "paths/bridge.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * The memory of a copy between two devices. It counts in the budget of both: of each chunk a part lies
+ * in readback staging of the source's device, and another in staging of the destination's. Both are
+ * taken under both devices' locks, or neither, once both halves may begin; so a bridge that waits
+ * holds nothing of either device. Of those that wait on a device the oldest comes first.
+ */
+
+enum { GRAIN = 65536 }; /* memory that the other device may import comes in multiples of it */
+
+void ferry__bridge_lock_both(struct ferry__bridge *bridge)
+{
+    const bool first = bridge->source->id < bridge->destination->id;
+    ferry__lock(first ? &bridge->source->lock : &bridge->destination->lock);
+    ferry__lock(first ? &bridge->destination->lock : &bridge->source->lock);
+}
+
+void ferry__bridge_unlock_both(struct ferry__bridge *bridge)
+{
+    ferry__unlock(&bridge->source->lock);
+    ferry__unlock(&bridge->destination->lock);
+}
+
+static struct ferry__staging *near_staging(const struct ferry__bridge *bridge)
+{
+    return &bridge->source->readback;
+}
+
+static struct ferry__staging *far_staging(const struct ferry__bridge *bridge)
+{
+    return bridge->merges ? &bridge->destination->readback : &bridge->destination->upload;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A chunk, and what is round it, is at most a chunk of either staging, and half of its budget. */
+static uint64_t chunk_max(const struct ferry__staging *staging)
+{
+    const uint64_t most = least(staging->chunk_size, staging->budget / 2);
+    const uint64_t round = most >= 4 * GRAIN ? 2 * GRAIN : 4 * FERRY_BUFFER_ALIGNMENT;
+    return most - round;
+}
+
+void ferry__bridge_measure(struct ferry__bridge *bridge)
+{
+    const struct ferry__limits *near = &bridge->source->limits;
+    const struct ferry__limits *far = &bridge->destination->limits;
+    const uint64_t most = least(chunk_max(near_staging(bridge)), chunk_max(far_staging(bridge)));
+    const uint64_t align = far->copy_alignment;
+    const uint64_t atom = near->atom > FERRY_BUFFER_ALIGNMENT ? near->atom : FERRY_BUFFER_ALIGNMENT;
+    bridge->chunk = least(bridge->size, most);
+    bridge->near_size = ferry__round_up(bridge->chunk + 2 * (uint64_t)near->copy_alignment,
+                                        bridge->chunk >= GRAIN ? (uint64_t)GRAIN : atom);
+    bridge->edge = ferry__round_up(bridge->chunk + 2 * align, FERRY_BUFFER_ALIGNMENT);
+    bridge->far_size = bridge->edge + FERRY_BUFFER_ALIGNMENT;
+}
+
+/* --- native memory ------------------------------------------------------------------------------- */
+
+static void slot_free(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
+{
+    if (slot->far.size)
+        bridge->destination->driver->memory_free(bridge->destination->state, &slot->far);
+    if (slot->near.size)
+        bridge->source->driver->memory_free(bridge->source->state, &slot->near);
+    *slot = (struct ferry__bridge_slot){0};
+}
+
+/* Can the destination's device work on the source's staging memory? */
+static bool import_near(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
+{
+    char why[FERRY__WHY_MAX] = "";
+    const struct ferry__limits *limits = &bridge->destination->limits;
+    const uint64_t grain = limits->import_granularity;
+    if (!grain || !slot->near.coherent || !slot->near.cached || slot->near.size % grain ||
+        (uintptr_t)slot->near.host % grain || (limits->copy_alignment > 1 && !limits->has_kernel))
+        return false;
+    const struct ferry__driver *driver = bridge->destination->driver;
+    void *const state = bridge->destination->state;
+    /* Where memory can be known to the device, what is not is not worth making known for one copy. */
+    const enum ferry_status status =
+        driver->host_find
+            ? driver->host_find(state, slot->near.host, slot->near.size, &slot->far, why)
+            : driver->host_import(state, slot->near.host, slot->near.size, false, &slot->far, why);
+    if (status && driver->host_find) {
+        slot->far = (struct ferry__memory){0};
+        return false;
+    }
+    if (status) {
+        slot->far = (struct ferry__memory){0};
+        FERRY__ADD(&bridge->destination->metrics, import_failures, 1);
+        return false;
+    }
+    FERRY__ADD(&bridge->destination->metrics, imports, 1);
+    return true;
+}
+
+/* Asks again once what lies idle was given back. */
+static enum ferry_status ask(struct ferry_device *device, enum ferry__use use, uint64_t size,
+                             struct ferry__memory *out_memory)
+{
+    char why[FERRY__WHY_MAX] = "";
+    enum ferry_status status;
+    bool again;
+    do {
+        status =
+            device->driver->memory_alloc(device->state, use, size, "ferry bridge", out_memory, why);
+        again = status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(device);
+    } while (again);
+    if (!status)
+        return FERRY_OK;
+    *out_memory = (struct ferry__memory){0};
+    return ferry__fail(status, "no memory for a copy between devices: %s", why);
+}
+
+static enum ferry_status slot_alloc(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
+                                    bool may_share, bool *out_shared)
+{
+    const enum ferry__use use = bridge->merges ? FERRY__USE_READBACK : FERRY__USE_UPLOAD;
+    const enum ferry_status status =
+        ask(bridge->source, FERRY__USE_READBACK, bridge->near_size, &slot->near);
+    *out_shared = false;
+    if (status)
+        return status;
+    *out_shared = may_share && import_near(bridge, slot);
+    return *out_shared ? FERRY_OK : ask(bridge->destination, use, bridge->far_size, &slot->far);
+}
+
+/* All that are in the budgets, or none. */
+static enum ferry_status slots_alloc(struct ferry__bridge *bridge)
+{
+    struct ferry__bridge_slot *slots = bridge->slots;
+    bool shared = false, second = false;
+    enum ferry_status status = slot_alloc(bridge, &slots[0], true, &shared);
+    if (!status && bridge->reserved > 1)
+        status = slot_alloc(bridge, &slots[1], shared, &second);
+    if (!status && bridge->reserved > 1 && shared && !second) { /* import both, or copy both */
+        slot_free(bridge, &slots[0]);
+        status = slot_alloc(bridge, &slots[0], false, &shared);
+    }
+    bridge->shared = shared;
+    for (size_t i = 0; i < FERRY__BRIDGE_SLOTS && status; i++)
+        slot_free(bridge, &slots[i]);
+    return status;
+}
+
+/* --- the devices' lists, under both locks -------------------------------------------------------- */
+
+static void list_add(struct ferry_device *device, struct ferry__bridge_wait *wait)
+{
+    struct ferry__bridge_wait *before = device->bridge_last;
+    const ferry_ticket ticket = wait->bridge->write->ticket;
+    while (before && before->bridge->write->ticket > ticket)
+        before = before->previous;
+    wait->previous = before;
+    wait->next = before ? before->next : device->bridge_first;
+    *(before ? &before->next : &device->bridge_first) = wait;
+    *(wait->next ? &wait->next->previous : &device->bridge_last) = wait;
+}
+
+static void list_remove(struct ferry_device *device, struct ferry__bridge_wait *wait)
+{
+    *(wait->previous ? &wait->previous->next : &device->bridge_first) = wait->next;
+    *(wait->next ? &wait->next->previous : &device->bridge_last) = wait->previous;
+}
+
+static void begin_to_wait(struct ferry__bridge *bridge)
+{
+    bridge->waits[0] = (struct ferry__bridge_wait){.bridge = bridge, .half = bridge->read};
+    bridge->waits[1] = (struct ferry__bridge_wait){.bridge = bridge, .half = bridge->write};
+    list_add(bridge->source, &bridge->waits[0]);
+    list_add(bridge->destination, &bridge->waits[1]);
+    bridge->memory = FERRY__BRIDGE_WAITS;
+}
+
+void ferry__bridge_wake(struct ferry_device *device)
+{
+    if (!device->bridge_first)
+        return;
+    struct ferry__op *half = device->bridge_first->half;
+    half->poked = true;
+    if (!half->unhanded)
+        ferry__ready_push(half);
+}
+
+static void end_waiting(struct ferry__bridge *bridge)
+{
+    list_remove(bridge->source, &bridge->waits[0]);
+    list_remove(bridge->destination, &bridge->waits[1]);
+    ferry__bridge_wake(bridge->source);
+    ferry__bridge_wake(bridge->destination);
+}
+
+/* --- the budgets --------------------------------------------------------------------------------- */
+
+static void unreserve(struct ferry__bridge *bridge)
+{
+    ferry__staging_unreserve(bridge->source, near_staging(bridge),
+                             bridge->reserved * bridge->near_size);
+    ferry__staging_unreserve(bridge->destination, far_staging(bridge),
+                             bridge->reserved * bridge->far_size);
+    bridge->reserved = 0;
+}
+
+static bool reserve(struct ferry__bridge *bridge, unsigned slots)
+{
+    if (!ferry__staging_reserve(bridge->source, near_staging(bridge), slots * bridge->near_size))
+        return false;
+    if (ferry__staging_reserve(bridge->destination, far_staging(bridge),
+                               slots * bridge->far_size)) {
+        bridge->reserved = slots;
+        return true;
+    }
+    ferry__staging_unreserve(bridge->source, near_staging(bridge), slots * bridge->near_size);
+    return false;
+}
+
+/* Under both locks, by one that waits: has it its turn, and is there room? One slot will do. */
+static bool try_to_reserve(struct ferry__bridge *bridge)
+{
+    if (bridge->waits[0].previous || bridge->waits[1].previous)
+        return false;
+    if ((bridge->size <= bridge->chunk || !reserve(bridge, 2)) && !reserve(bridge, 1))
+        return false;
+    bridge->memory = FERRY__BRIDGE_ASKS;
+    end_waiting(bridge);
+    return true;
+}
+
+/* A waiting call that may not wait for staging. */
+static bool is_refused(const struct ferry__bridge *bridge)
+{
+    return bridge->write->waiting &&
+           (bridge->source->no_staging_wait || bridge->destination->no_staging_wait);
+}
+
+/* Counted, and traced when the half that writes is looked at again. */
+static void note_wait(struct ferry__bridge *bridge)
+{
+    FERRY__ADD(&bridge->destination->metrics, staging_waits, 1);
+    if (bridge->destination->trace)
+        bridge->write->starved_ns = ferry__now_ns();
+}
+
+/* Under both locks. True: the caller is to ask the drivers. */
+static bool take_part(struct ferry__bridge *bridge, bool *out_again)
+{
+    *out_again = false;
+    if (bridge->memory >= FERRY__BRIDGE_ASKS || bridge->read->unhanded || bridge->write->unhanded)
+        return false;
+    const bool first = bridge->memory == FERRY__BRIDGE_NEEDS;
+    if (first)
+        begin_to_wait(bridge);
+    if (try_to_reserve(bridge))
+        return true;
+    *out_again = true;
+    if (first)
+        note_wait(bridge);
+    return false;
+}
+
+/* Gives up what it may not wait for. */
+static void refuse(struct ferry__bridge *bridge)
+{
+    ferry__bridge_lock_both(bridge);
+    const bool refused = bridge->memory == FERRY__BRIDGE_WAITS && is_refused(bridge);
+    if (refused) {
+        bridge->memory = FERRY__BRIDGE_FAILED;
+        end_waiting(bridge);
+        FERRY__ADD(&bridge->destination->metrics, staging_exhaustions, 1);
+        ferry__kick(bridge->source);
+        ferry__kick(bridge->destination);
+    }
+    ferry__bridge_unlock_both(bridge);
+    if (refused)
+        ferry__bridge_fail(bridge, FERRY_ERROR_POOL_EXHAUSTED,
+                           "no staging is free for a copy between devices");
+}
+
+/* It holds staging that others may wait for: from now on it is built before them. Under the lock. */
+static void go_first(struct ferry__op *half)
+{
+    const bool ready = half->in_ready;
+    ferry__ready_remove(half);
+    half->holds = true;
+    half->poked = true;
+    if (ready || !half->unhanded)
+        ferry__ready_push(half);
+}
+
+static void ask_drivers(struct ferry__bridge *bridge)
+{
+    const enum ferry_status status = slots_alloc(bridge);
+    if (status)
+        ferry__bridge_fail(bridge, status, ferry_last_error());
+    ferry__lock(&bridge->lock);
+    for (unsigned i = 0; i < bridge->reserved && !status; i++)
+        bridge->slots[i].state = FERRY__SLOT_FREE;
+    ferry__unlock(&bridge->lock);
+    ferry__bridge_lock_both(bridge);
+    bridge->memory = status ? FERRY__BRIDGE_FAILED : FERRY__BRIDGE_HAS;
+    go_first(bridge->read);
+    go_first(bridge->write);
+    ferry__kick(bridge->source);
+    ferry__kick(bridge->destination);
+    ferry__bridge_unlock_both(bridge);
+}
+
+bool ferry__bridge_memory(struct ferry__op *half)
+{
+    struct ferry__bridge *bridge = half->bridge;
+    if (FERRY__LIKELY(atomic_load(&bridge->memory) == FERRY__BRIDGE_HAS))
+        return true;
+    bool ask = false, again = false;
+    if (atomic_load(&bridge->alone))
+        return false;
+    for (int attempt = 0; attempt < 2 && !ask && (again || !attempt); attempt++) {
+        if (attempt) { /* idle chunks have their part of the budgets */
+            ferry__staging_trim(bridge->source, near_staging(bridge));
+            ferry__staging_trim(bridge->destination, far_staging(bridge));
+        }
+        ferry__bridge_lock_both(bridge);
+        ask = take_part(bridge, &again);
+        ferry__kick(bridge->source);
+        ferry__kick(bridge->destination);
+        ferry__bridge_unlock_both(bridge);
+    }
+    if (ask)
+        ask_drivers(bridge);
+    else if (again && is_refused(bridge))
+        refuse(bridge);
+    const int memory = atomic_load(&bridge->memory);
+    if (memory == FERRY__BRIDGE_FAILED)
+        ferry__bridge_poke(half == bridge->read ? bridge->write : bridge->read);
+    return memory == FERRY__BRIDGE_HAS;
+}
+
+void ferry__bridge_memory_give(struct ferry__bridge *bridge)
+{
+    struct ferry_device *const both[] = {bridge->source, bridge->destination};
+    for (size_t i = 0; i < FERRY__BRIDGE_SLOTS; i++)
+        slot_free(bridge, &bridge->slots[i]);
+    if (!bridge->held)
+        return;
+    ferry__bridge_lock_both(bridge);
+    if (bridge->memory == FERRY__BRIDGE_WAITS)
+        end_waiting(bridge);
+    if (bridge->reserved)
+        unreserve(bridge);
+    for (size_t i = 0; i < 2; i++) {
+        both[i]->bridges--;
+        ferry__staging_returned(both[i]);
+        pthread_cond_broadcast(&both[i]->changed);
+        ferry__kick(both[i]);
+    }
+    ferry__bridge_unlock_both(bridge);
+}

@@ -1,0 +1,150 @@
+#include "paths/choose.h"
+
+#include "base/metrics.h"
+#include "base/status.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "memory/host_memory.h"
+#include "paths/file_op.h"
+#include "paths/plan.h"
+
+#include <ferry/ferry.h>
+
+/* Which path a transfer takes. */
+
+void ferry__item_finish(struct ferry_device *device, struct ferry__item *item)
+{
+    if (item->dst)
+        ferry__buffer_unref(item->dst);
+    if (item->src)
+        ferry__buffer_unref(item->src);
+    ferry__region_unref(device, item->region);
+    ferry__file_item_finish(item);
+}
+
+/* --- the choice of path ----------------------------------------------------------------------- */
+
+static enum ferry_status take_region(struct ferry_device *device, struct ferry__item *item,
+                                     struct ferry__path_question *question)
+{
+    const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    enum ferry_status status = FERRY_OK;
+    item->region = ferry__region_find(device, item->host, item->size);
+    if (!item->region)
+        status = ferry__region_look(device, item->host, item->size, &item->region);
+    if (status)
+        return status;
+    if (item->region)
+        question->registered = item->region->imported && (upload || !item->region->read_only);
+    /* What the copy command could not carry from there goes through staging, whose phase is ours. */
+    struct ferry__span spans[3];
+    const uint64_t buffer_offset =
+        upload ? item->dst->offset + item->dst_offset : item->src->offset + item->src_offset;
+    if (!ferry__plan_copy_spans(&device->limits, buffer_offset, (uintptr_t)item->host, item->size,
+                                spans))
+        question->registered = question->import_ok = false;
+    return FERRY_OK;
+}
+
+static enum ferry_status import_for_call(struct ferry_device *device, struct ferry__item *item,
+                                         const struct ferry__path_question *question)
+{
+    struct ferry__region *region = NULL;
+    const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    ferry__error_begin();
+    const enum ferry_status status =
+        ferry__region_import(device, item->host, item->size, upload, &region);
+    const char *why = ferry_last_error();
+    ferry__error_end(FERRY_OK);
+    if (status) {
+        item->path = item->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+        return ferry__fallback(device, &device->metrics.now.fallback_import,
+                               "%llu bytes are staged: %s", (unsigned long long)item->size, why);
+    }
+    ferry__region_unref(device, item->region);
+    item->region = region;
+    return FERRY_OK;
+}
+
+/* The path of a transfer between host and device. */
+static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry__item *item)
+{
+    struct ferry__path_question question = {
+        .forced = device->path,
+        .size = item->size,
+        .import_ok = device->limits.import_granularity != 0,
+        .import_cheap = item->size >= device->info.thresholds.import_from,
+        .chunk = device->upload.chunk_size,
+        .budget = device->upload.budget,
+    };
+    bool fallback;
+    enum ferry_status status = take_region(device, item, &question);
+    if (status)
+        return status;
+    item->path = ferry__plan_path(&question, &fallback);
+    if (fallback) {
+        status = ferry__fallback(device, &device->metrics.now.fallback_path,
+                                 "path %s cannot carry %llu bytes now; %s does",
+                                 ferry_path_name(device->path), (unsigned long long)item->size,
+                                 ferry_path_name(item->path));
+        if (status)
+            return status;
+    }
+    if (item->path == FERRY_PATH_IMPORTED && !question.registered)
+        return import_for_call(device, item, &question);
+    return FERRY_OK;
+}
+
+/* Does it write parts of words, which the device does not, and the host must merge? */
+static bool bounces(const struct ferry_device *device, const struct ferry__item *item)
+{
+    const struct ferry__limits *limits = &device->limits;
+    const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
+    const uint64_t src = item->src ? item->src->offset + item->src_offset : 0;
+    struct ferry__span spans[3];
+    switch (item->operation) {
+    case FERRY_OPERATION_UPLOAD:
+        return item->path != FERRY_PATH_IMPORTED &&
+               !ferry__plan_copy_spans(limits, dst, dst, item->size, spans);
+    case FERRY_OPERATION_COPY: {
+        const bool same = item->dst->memory->native == item->src->memory->native;
+        return !(same && dst == src) &&
+               ferry__plan_copy(limits, dst, src, item->size, same) == FERRY__COPY_BOUNCE;
+    }
+    case FERRY_OPERATION_FILL:
+        return ferry__plan_fill(limits, dst, item->size, item->pattern_size) == FERRY__FILL_BOUNCE;
+    case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
+    case FERRY_OPERATION_COUNT: break;
+    }
+    return false;
+}
+
+enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size)
+{
+    const enum ferry_status status = ferry__fallback(
+        device, &device->metrics.now.fallback_unaligned,
+        "%llu bytes go through the host: the device writes multiples of %u bytes only",
+        (unsigned long long)size, device->limits.copy_alignment);
+    if (!status)
+        FERRY__ADD(&device->metrics, bounced, 1);
+    return status;
+}
+
+enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item)
+{
+    enum ferry_status status = FERRY_OK;
+    if (item->size == 0)
+        item->path = FERRY_PATH_NONE;
+    else if (item->operation >= FERRY_OPERATION_COPY)
+        item->path = FERRY_PATH_DEVICE;
+    else if (item->file)
+        item->path =
+            item->size <= device->upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+    else
+        status = plan_transfer(device, item);
+    if (status || !item->size || !bounces(device, item))
+        return status;
+    return ferry__note_bounce(device, item->size);
+}

@@ -1,0 +1,17 @@
+/* Which path a transfer takes. */
+#ifndef FERRY_PATHS_CHOOSE_H
+#define FERRY_PATHS_CHOOSE_H
+
+#include <ferry/ferry.h>
+
+struct ferry__item;
+struct ferry_device;
+
+/* Counts an operation that the host merges into words: a fallback, which may be forbidden. */
+enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size);
+
+/* Chooses the path; takes a region where there is one. */
+enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);
+void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
+
+#endif

@@ -1,0 +1,174 @@
+#include "base/copy_host.h"
+#include "base/range.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/commands.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "memory/staging.h"
+#include "paths/plan.h"
+#include "paths/record.h"
+
+#include <ferry/ferry.h>
+
+/* Copies between buffers, and fills, by the device alone. */
+
+static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferry__sub *sub,
+                                        const struct ferry__item *item,
+                                        const struct ferry__span *span)
+{
+    const uint64_t offset = item->dst->offset + item->dst_offset, end = span->at + span->size;
+    for (uint64_t at = span->at; at < end; at += device->limits.max_copy) {
+        const uint64_t left = end - at;
+        struct ferry__command command = {
+            .kind = FERRY__FILL,
+            .engine = span->engine,
+            .pattern_size = item->pattern_size,
+            .dst = item->dst->memory,
+            .dst_offset = offset + at,
+            .size = left < device->limits.max_copy ? left : device->limits.max_copy};
+        for (unsigned i = 0; i < item->pattern_size; i++)
+            command.pattern[i] = item->pattern[(at + i) % item->pattern_size];
+        const enum ferry_status status = ferry__add_command(device, sub, command);
+        if (status)
+            return status;
+        if (left <= device->limits.max_copy)
+            break;
+    }
+    return FERRY_OK;
+}
+
+/* --- copies between buffers, and fills --------------------------------------------------------- */
+
+static enum ferry__emitted emit_pieces(struct ferry_device *device, struct ferry__sub *sub,
+                                       struct ferry__op *op, const struct ferry__item *item,
+                                       bool scratch, enum ferry_status *out_status)
+{
+    const uint64_t dst = item->dst->offset + item->dst_offset;
+    const uint64_t src = item->src->offset + item->src_offset;
+    const struct ferry__memory *memory = item->dst->memory;
+    struct ferry__slice slice = {0};
+    uint64_t most = dst < src ? src - dst : dst - src;
+    if (scratch) {
+        const uint64_t align = device->limits.copy_alignment;
+        const enum ferry_status status = ferry__take_upload(device, sub, device->upload.chunk_size,
+                                                            FERRY__STAGING_MIN / 4, 0, &slice);
+        if (status)
+            return ferry__emit_result(status, out_status);
+        most = ferry__round_down(slice.size, align);
+    }
+    while (op->item_done < item->size) {
+        if (sub->command_count >= FERRY__COMMANDS_MAX)
+            return FERRY__EMIT_MORE;
+        const struct ferry__piece piece =
+            ferry__plan_piece(&device->limits, dst, src, item->size, op->item_done, most);
+        enum ferry_status status = FERRY_OK;
+        if (scratch)
+            status = ferry__emit_copy(device, sub, &slice.chunk->memory, slice.offset, memory,
+                                      src + piece.at, piece.size);
+        if (!status)
+            status = ferry__emit_copy(device, sub, memory, dst + piece.at,
+                                      scratch ? &slice.chunk->memory : memory,
+                                      scratch ? slice.offset : src + piece.at, piece.size);
+        if (status)
+            return ferry__emit_result(status, out_status);
+        op->item_done += piece.size;
+    }
+    return FERRY__EMIT_DONE;
+}
+
+enum ferry__emitted ferry__emit_device_copy(struct ferry_device *device, struct ferry__sub *sub,
+                                            struct ferry__op *op, struct ferry__item *item,
+                                            enum ferry_status *out_status)
+{
+    const uint64_t dst = item->dst->offset + item->dst_offset;
+    const uint64_t src = item->src->offset + item->src_offset;
+    const bool same = item->dst->memory->native == item->src->memory->native;
+    if (same && dst == src)
+        return FERRY__EMIT_DONE;
+    switch (ferry__plan_copy(&device->limits, dst, src, item->size, same)) {
+    case FERRY__COPY_SPANS:
+        return ferry__emit_result(ferry__emit_copy(device, sub, item->dst->memory, dst,
+                                                   item->src->memory, src, item->size),
+                                  out_status);
+    case FERRY__COPY_PIECES: return emit_pieces(device, sub, op, item, false, out_status);
+    case FERRY__COPY_SCRATCH: return emit_pieces(device, sub, op, item, true, out_status);
+    case FERRY__COPY_BOUNCE: break;
+    }
+    return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
+}
+
+/* Puts size bytes of the pattern, from at on, into a slice of staging. */
+static enum ferry_status take_tile(struct ferry_device *device, struct ferry__sub *sub,
+                                   const struct ferry__item *item, uint64_t at, uint64_t size,
+                                   struct ferry__slice *out)
+{
+    const enum ferry_status status = ferry__take_upload(device, sub, size, size, 0, out);
+    if (status)
+        return status;
+    ferry__fill_host(ferry__slice_host(out), size, item->pattern, item->pattern_size,
+                     at % item->pattern_size);
+    return ferry__flush_slice(device, out, size);
+}
+
+static enum ferry_status emit_fill_command(struct ferry_device *device, struct ferry__sub *sub,
+                                           const struct ferry__item *item)
+{
+    struct ferry__fill_span spans[3];
+    const uint64_t offset = item->dst->offset + item->dst_offset;
+    const size_t count = ferry__plan_fill_spans(ferry__limits_for(device, item->dst->memory, NULL),
+                                                offset, item->size, item->pattern_size, spans);
+    enum ferry_status status = FERRY_OK;
+    for (size_t i = 0; i < count && !status; i++) { /* first what may starve */
+        struct ferry__slice tile;
+        const struct ferry__span *span = &spans[i].span;
+        if (!spans[i].tile)
+            continue;
+        status = take_tile(device, sub, item, span->at, span->size, &tile);
+        if (!status)
+            status = ferry__emit_copy(device, sub, item->dst->memory, offset + span->at,
+                                      &tile.chunk->memory, tile.offset, span->size);
+    }
+    for (size_t i = 0; i < count && !status; i++)
+        if (!spans[i].tile)
+            status = emit_fill_span(device, sub, item, &spans[i].span);
+    return status;
+}
+
+/* A tile, then what is filled is copied behind itself, twice as much each time. */
+static enum ferry_status emit_fill_tile(struct ferry_device *device, struct ferry__sub *sub,
+                                        const struct ferry__item *item)
+{
+    enum { TILE_PATTERNS = 128 };
+    const struct ferry__memory *memory = item->dst->memory;
+    const uint64_t offset = item->dst->offset + item->dst_offset;
+    const uint64_t tile_size = (uint64_t)item->pattern_size * TILE_PATTERNS;
+    uint64_t filled = item->size < tile_size ? item->size : tile_size;
+    struct ferry__slice tile;
+    enum ferry_status status = take_tile(device, sub, item, 0, filled, &tile);
+    if (!status)
+        status =
+            ferry__emit_copy(device, sub, memory, offset, &tile.chunk->memory, tile.offset, filled);
+    while (!status && filled < item->size) {
+        const uint64_t left = item->size - filled, n = filled < left ? filled : left;
+        status = ferry__emit_copy(device, sub, memory, offset + filled, memory, offset, n);
+        filled += n;
+    }
+    return status;
+}
+
+enum ferry__emitted ferry__emit_fill(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, struct ferry__item *item,
+                                     enum ferry_status *out_status)
+{
+    switch (ferry__plan_fill(ferry__limits_for(device, item->dst->memory, NULL),
+                             item->dst->offset + item->dst_offset, item->size,
+                             item->pattern_size)) {
+    case FERRY__FILL_COMMAND:
+        return ferry__emit_result(emit_fill_command(device, sub, item), out_status);
+    case FERRY__FILL_TILE: return ferry__emit_result(emit_fill_tile(device, sub, item), out_status);
+    case FERRY__FILL_BOUNCE: break;
+    }
+    return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
+}

@@ -1,0 +1,521 @@
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
+#include "engine/footprint.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "paths/file.h"
+#include "paths/file_op.h"
+#include "paths/file_piece.h"
+#include "paths/record.h"
+
+#include <errno.h>
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * The pieces of an op's files. Reading runs ahead of the op's cursor, in the items' order: up to
+ * FERRY__FILE_DEPTH pieces are read while others are copied by the device. Small items that lie near
+ * each other in a file are one piece. An op whose next piece is not there leaves its queue, and is
+ * poked when it is: no other work waits for a file. A written item's pieces are copied to staging by
+ * the device, and written once that is done.
+ */
+
+enum { GAP_MAX = 16 << 10 }; /* bytes between two items that are read along */
+
+static bool is_read(const struct ferry__item *item)
+{
+    return item->file && item->size && item->operation == FERRY_OPERATION_UPLOAD;
+}
+
+/* Can the device copy whole words only? */
+static bool words_only(const struct ferry_device *device)
+{
+    return device->limits.copy_alignment > 1 && !device->limits.has_kernel;
+}
+
+static bool is_full(const struct ferry__sub *sub)
+{
+    return sub->command_count >= FERRY__COMMANDS_MAX;
+}
+
+/* --- reading ahead ----------------------------------------------------------------------------- */
+
+/* Moves on to what is to be read next. False: nothing. */
+static bool find_ahead(struct ferry__op *op)
+{
+    struct ferry__files *files = op->files;
+    if (files->ahead_item < op->next_item) { /* an item failed, and is left out */
+        files->ahead_item = op->next_item;
+        files->ahead_done = 0;
+    }
+    while (files->ahead_item < op->count) {
+        const struct ferry__item *item = &op->items[files->ahead_item];
+        if (is_read(item) && files->ahead_done < item->size)
+            return true;
+        files->ahead_item++;
+        files->ahead_done = 0;
+    }
+    return false;
+}
+
+/* Bytes of a piece that begins at an offset of a file; a cut is at the end of a block. */
+static uint64_t cut(uint64_t file_offset, uint64_t left, uint64_t most)
+{
+    if (left <= most)
+        return left;
+    return ferry__round_down(file_offset + most, FERRY__FILE_BLOCK) - file_offset;
+}
+
+/* The same where the device takes whole words: parts of words are pieces of their own. */
+static uint64_t cut_words(uint64_t dst, uint64_t size, uint64_t align, bool *out_edge)
+{
+    const uint64_t head = -dst & (align - 1);
+    *out_edge = head || size < align;
+    return head ? ferry__least(head, size) : size < align ? size : ferry__round_down(size, align);
+}
+
+/* Items that follow in the file, and fit, are read along. */
+static void read_along(struct ferry__op *op, struct ferry__file_piece *piece, uint64_t most)
+{
+    struct ferry__files *files = op->files;
+    for (size_t i = files->ahead_item + 1; i < op->count; i++) {
+        const struct ferry__item *item = &op->items[i];
+        const uint64_t end = piece->file_offset + piece->size;
+        if (!is_read(item))
+            continue;
+        if (item->fd != piece->request.fd || item->file_offset < end ||
+            item->file_offset - end > GAP_MAX ||
+            item->file_offset + item->size - piece->file_offset > most)
+            return;
+        piece->size = item->file_offset + item->size - piece->file_offset;
+        files->ahead_item = i;
+        files->ahead_done = item->size;
+    }
+}
+
+/* Takes what the next piece is to hold, and says where. */
+static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece)
+{
+    struct ferry__files *files = op->files;
+    const struct ferry__item *item = &op->items[files->ahead_item];
+    const uint64_t dst = item->dst->offset + item->dst_offset + files->ahead_done;
+    const uint64_t left = item->size - files->ahead_done, most = op->device->files->slot_size;
+    const uint64_t align = op->device->limits.copy_alignment, base = piece->slot->base;
+    const bool words = words_only(op->device);
+    piece->op = op;
+    piece->item = files->ahead_item;
+    piece->file_offset = item->file_offset + files->ahead_done;
+    piece->size = cut(piece->file_offset, left, most);
+    piece->edge = false;
+    if (words)
+        piece->size = cut_words(dst, piece->size, align, &piece->edge);
+    piece->request = (struct ferry__file_request){.fd = item->fd, .direct = item->direct_io};
+    files->ahead_done += piece->size;
+    if (!words && piece->size == left)
+        read_along(op, piece, most);
+    piece->end_item = files->ahead_item;
+    piece->end_done = files->ahead_done;
+    const uint64_t lead = item->direct_io ? piece->file_offset % FERRY__FILE_BLOCK : 0;
+    const uint64_t phase = dst & (align - 1);
+    piece->request.offset = piece->file_offset - lead;
+    piece->request.size =
+        item->direct_io ? ferry__round_up(lead + piece->size, FERRY__FILE_BLOCK) : piece->size;
+    piece->skip = base + (item->direct_io && !words ? lead : phase);
+    piece->request.memory = piece->slot->memory.host + (item->direct_io ? base : piece->skip);
+}
+
+/* Begins to read as much as there is room for. OK, also if that is nothing: op is poked then. */
+static enum ferry_status read_ahead(struct ferry__op *op)
+{
+    struct ferry__files *files = op->files;
+    while (files->count < FERRY__FILE_DEPTH && find_ahead(op)) {
+        struct ferry__file_piece *piece =
+            &files->reads[(files->first + files->count) % FERRY__FILE_DEPTH];
+        const enum ferry_status status = ferry__file_slot_take(op, false, &piece->slot);
+        if (status == FERRY_ERROR_POOL_EXHAUSTED)
+            return FERRY_OK;
+        if (status)
+            return status;
+        plan_ahead(op, piece);
+        files->count++;
+        ferry__piece_begin(piece);
+    }
+    return FERRY_OK;
+}
+
+/* --- from pieces that were read to commands ---------------------------------------------------- */
+
+/* Lets the pieces go that the cursor has passed; their slots come back when the submission is done.
+ * False: one of them is still being read. */
+static bool let_pass(struct ferry__op *op, struct ferry__sub *sub)
+{
+    struct ferry__files *files = op->files;
+    while (files->count) {
+        struct ferry__file_piece *piece = &files->reads[files->first];
+        if (piece->end_item > op->next_item ||
+            (piece->end_item == op->next_item && piece->end_done > op->item_done))
+            return true;
+        if (atomic_load(&piece->state) == FERRY__PIECE_MOVING)
+            return false;
+        piece->slot->next = sub->slots;
+        sub->slots = piece->slot;
+        piece->slot = NULL;
+        atomic_store(&piece->state, FERRY__PIECE_FREE);
+        files->first = (files->first + 1) % FERRY__FILE_DEPTH;
+        files->count--;
+    }
+    return true;
+}
+
+/* The host merges these bytes into the words round them. */
+static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, struct ferry__item *item,
+                                     const struct ferry__file_piece *piece,
+                                     enum ferry_status *out_status)
+{
+    const uint64_t at = piece->file_offset - item->file_offset;
+    memcpy(op->files->edge, piece->slot->memory.host + piece->skip, piece->size);
+    item->host = (unsigned char *)((uintptr_t)op->files->edge - at);
+    return ferry__emit_bounce(device, sub, op, item, at + piece->size, out_status);
+}
+
+static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry__sub *sub,
+                                      struct ferry__op *op, struct ferry__item *item,
+                                      const struct ferry__file_piece *piece,
+                                      enum ferry_status *out_status)
+{
+    const uint64_t at = item->file_offset + op->item_done - piece->file_offset;
+    const uint64_t size = ferry__least(item->size - op->item_done, piece->size - at);
+    char why[FERRY__WHY_MAX];
+    *out_status = piece->status;
+    if (!*out_status && ferry__piece_arrived(piece) < at + size) {
+        *out_status = ferry__piece_explain(piece, item, why);
+        ferry__set_error(why);
+    }
+    if (*out_status)
+        return FERRY__EMIT_FAILED;
+    if (piece->edge)
+        return emit_edge(device, sub, op, item, piece, out_status);
+    *out_status = ferry__emit_copy(device, sub, item->dst->memory,
+                                   item->dst->offset + item->dst_offset + op->item_done,
+                                   &piece->slot->memory, piece->skip + at, size);
+    if (*out_status)
+        return FERRY__EMIT_FAILED;
+    op->item_done += size;
+    return FERRY__EMIT_DONE;
+}
+
+static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, struct ferry__item *item,
+                                     enum ferry_status *out_status)
+{
+    struct ferry__files *files = op->files;
+    for (;;) {
+        if (!let_pass(op, sub))
+            return FERRY__EMIT_WAITS;
+        const enum ferry_status status = read_ahead(op);
+        if (op->item_done == item->size)
+            return FERRY__EMIT_DONE;
+        if (status && !files->count) {
+            *out_status = status;
+            return FERRY__EMIT_FAILED;
+        }
+        const struct ferry__file_piece *piece = &files->reads[files->first];
+        if (!files->count || atomic_load(&piece->state) == FERRY__PIECE_MOVING)
+            return FERRY__EMIT_WAITS;
+        if (is_full(sub))
+            return FERRY__EMIT_MORE;
+        const enum ferry__emitted result = emit_piece(device, sub, op, item, piece, out_status);
+        if (result != FERRY__EMIT_DONE)
+            return result;
+    }
+}
+
+/* --- writing ----------------------------------------------------------------------------------- */
+
+/* Direct I/O writes whole blocks; the parts of blocks at an item's ends go through the cache, so
+ * that nothing else in the block is written. */
+static enum ferry_status plan_write(struct ferry__item *item, struct ferry__file_piece *piece,
+                                    uint64_t left, uint64_t most)
+{
+    const uint64_t head = -piece->file_offset & (FERRY__FILE_BLOCK - 1);
+    piece->request = (struct ferry__file_request){
+        .fd = item->fd, .write = true, .direct = item->direct_io, .offset = piece->file_offset};
+    piece->size = cut(piece->file_offset, left, most);
+    if (item->direct_io) {
+        piece->request.direct = !head && piece->size >= FERRY__FILE_BLOCK;
+        if (head)
+            piece->size = ferry__least(head, piece->size);
+        else if (piece->request.direct)
+            piece->size = ferry__round_down(piece->size, FERRY__FILE_BLOCK);
+    }
+    piece->request.size = piece->size;
+    if (piece->request.direct || !item->direct_io)
+        return FERRY_OK;
+    if (!item->reopened) {
+        const int fd = ferry__file_reopen(item->fd);
+        if (fd < 0)
+            return ferry__fail(FERRY_ERROR_IO,
+                               "file %d is open for direct I/O, and cannot be opened again for the "
+                               "parts of blocks in %llu bytes from %llu on: %s",
+                               item->fd, (unsigned long long)item->size,
+                               (unsigned long long)item->file_offset, strerror(errno));
+        item->reopened = true;
+        item->cached_fd = fd;
+    }
+    piece->request.fd = item->cached_fd;
+    return FERRY_OK;
+}
+
+static enum ferry_status emit_write_piece(struct ferry_device *device, struct ferry__sub *sub,
+                                          struct ferry__op *op, struct ferry__item *item,
+                                          struct ferry__file_piece *piece)
+{
+    const uint64_t align = device->limits.copy_alignment, base = piece->slot->base;
+    piece->op = op;
+    piece->item = op->next_item;
+    piece->file_offset = item->file_offset + op->item_done;
+    enum ferry_status status =
+        plan_write(item, piece, item->size - op->item_done, device->files->slot_size);
+    if (status)
+        return status;
+    /* Whole words, as for downloads to host memory. */
+    const struct ferry__memory *memory = item->src->memory;
+    const uint64_t from = item->src->offset + item->src_offset + op->item_done;
+    uint64_t word = ferry__round_down(from, align);
+    uint64_t size = ferry__round_up(from + piece->size, align) - word;
+    if (word + size > memory->size) {
+        word = from;
+        size = piece->size;
+    }
+    const uint64_t to = base + (word & (align - 1));
+    piece->skip = to + (from - word);
+    return ferry__emit_copy(device, sub, &piece->slot->memory, to, memory, word, size);
+}
+
+static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__sub *sub,
+                                      struct ferry__op *op, struct ferry__item *item,
+                                      enum ferry_status *out_status)
+{
+    struct ferry__files *files = op->files;
+    while (op->item_done < item->size) {
+        if (atomic_load(&files->broken) == op->next_item + 1)
+            break; /* the rest is in vain */
+        if (is_full(sub))
+            return FERRY__EMIT_MORE;
+        struct ferry__file_piece *piece = ferry__piece_find_free(files);
+        if (!piece)
+            return FERRY__EMIT_WAITS;
+        *out_status = ferry__file_slot_take(op, true, &piece->slot);
+        if (*out_status == FERRY_ERROR_POOL_EXHAUSTED)
+            return FERRY__EMIT_WAITS;
+        if (*out_status)
+            return FERRY__EMIT_FAILED;
+        *out_status = emit_write_piece(device, sub, op, item, piece);
+        if (*out_status) {
+            piece->slot->next = sub->slots;
+            sub->slots = piece->slot;
+            piece->slot = NULL;
+            return FERRY__EMIT_FAILED;
+        }
+        atomic_store(&piece->state, FERRY__PIECE_AWAY);
+        piece->next = sub->pieces;
+        sub->pieces = piece;
+        op->item_done += piece->size;
+    }
+    return FERRY__EMIT_DONE;
+}
+
+/* Direct I/O writes from the start of a block. The device hears of what is moved there, since it
+ * synchronizes the slot again. */
+static enum ferry_status align_slot(struct ferry_device *device, struct ferry__file_piece *piece)
+{
+    const unsigned char *there = piece->request.memory;
+    piece->request.memory = piece->slot->memory.host + piece->slot->base;
+    if (piece->request.memory == there)
+        return FERRY_OK;
+    memmove(piece->request.memory, there, piece->size);
+    piece->skip = piece->slot->base;
+    return ferry__piece_sync(device, piece, true);
+}
+
+/* The device has copied a piece, or not: on to the file. */
+static void write_out(struct ferry_device *device, struct ferry__file_piece *piece,
+                      enum ferry_status status)
+{
+    piece->request.memory = piece->slot->memory.host + piece->skip;
+    if (!status) {
+        status = ferry__piece_sync(device, piece, false);
+        if (!status && piece->request.direct)
+            status = align_slot(device, piece);
+        if (status)
+            ferry__piece_tell(piece, status, "reading staging memory back failed");
+    }
+    if (!status) {
+        ferry__piece_begin(piece);
+        return;
+    }
+    struct ferry__op *op = piece->op;
+    ferry__file_slot_give(device, piece->slot);
+    piece->slot = NULL;
+    atomic_store(&piece->state, FERRY__PIECE_FREE);
+    ferry__lock(&device->lock);
+    ferry__file_poke(op);
+    ferry__unlock(&device->lock);
+}
+
+void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub)
+{
+    struct ferry__file_piece *first = NULL;
+    while (sub->pieces) { /* they were put before each other */
+        struct ferry__file_piece *piece = sub->pieces;
+        sub->pieces = piece->next;
+        piece->next = first;
+        first = piece;
+    }
+    while (first) {
+        struct ferry__file_piece *piece = first;
+        first = piece->next;
+        write_out(device, piece, sub->record.status);
+    }
+    while (sub->slots) {
+        struct ferry__file_slot *slot = sub->slots;
+        sub->slots = slot->next;
+        ferry__file_slot_give(device, slot);
+    }
+}
+
+/* --- straight into and out of the buffers' memory ---------------------------------------------- */
+
+static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__item *item)
+{
+    struct ferry__files *files = op->files;
+    struct ferry_device *device = op->device;
+    const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
+    unsigned char *memory =
+        write ? item->src->host + item->src_offset : item->dst->host + item->dst_offset;
+    item->path = FERRY_PATH_DIRECT;
+    while (op->item_done < item->size) {
+        if (atomic_load(&files->broken) == op->next_item + 1)
+            op->item_done = item->size;
+        if (op->item_done == item->size)
+            break;
+        struct ferry__file_piece *piece = ferry__piece_find_free(files);
+        if (!piece)
+            return FERRY__EMIT_WAITS;
+        const uint64_t at = item->file_offset + op->item_done;
+        const uint64_t size = cut(at, item->size - op->item_done, device->files->slot_size);
+        piece->op = op;
+        piece->item = op->next_item;
+        piece->file_offset = at;
+        piece->size = size;
+        piece->request = (struct ferry__file_request){.fd = item->fd,
+                                                      .write = write,
+                                                      .direct = item->direct_io,
+                                                      .memory = memory + op->item_done,
+                                                      .size = size,
+                                                      .offset = at};
+        item->begun = true;
+        ferry__piece_begin(piece);
+        op->item_done += size;
+    }
+    if (op->next_item + 1 < op->count)
+        return FERRY__EMIT_DONE;
+    ferry__lock(&device->lock);
+    const bool moving = op->moving;
+    ferry__unlock(&device->lock);
+    return moving ? FERRY__EMIT_WAITS : FERRY__EMIT_DONE;
+}
+
+/* May the system read and write the memory itself, at these addresses? Not a window into a device's
+ * memory, and for direct I/O ordinary memory only: it may know no pages for what a driver mapped. */
+static bool reaches(const struct ferry__item *item)
+{
+    const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
+    const struct ferry_buffer *buffer = write ? item->src : item->dst;
+    const struct ferry_device_info *info = &buffer->device->info;
+    if (!(write ? buffer->direct_read : buffer->direct_write) || !buffer->memory->cached)
+        return false;
+    if (!write && item->size > info->thresholds.direct_write_max)
+        return false;
+    if (!item->direct_io)
+        return true;
+    const uintptr_t address =
+        (uintptr_t)buffer->host + (write ? item->src_offset : item->dst_offset);
+    return info->kind == FERRY_DEVICE_HOST &&
+           (address | item->file_offset | item->size) % FERRY__FILE_BLOCK == 0;
+}
+
+/* Pieces are moved in any order then: all that op depends on must be done, and its writes be apart.
+ * That is seen where they go upwards, one buffer after another. */
+static bool may_go_straight(struct ferry__op *op)
+{
+    const struct ferry__item *items = op->items;
+    size_t runs = 0;
+    if (op->device->path > FERRY_PATH_DIRECT)
+        return false;
+    for (size_t i = 0; i < op->count; i++) {
+        const struct ferry__item *item = &items[i], *before = i ? &items[i - 1] : NULL;
+        if (!item->file || !item->size || item->operation != items[0].operation || !reaches(item))
+            return false;
+        if (before && before->dst == item->dst && item->dst &&
+            item->dst_offset < before->dst_offset + before->size)
+            return false;
+        runs += !before || before->dst != item->dst;
+    }
+    if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != ferry__footprint_buffers(op))
+        return false;
+    ferry__lock(&op->device->lock);
+    const bool first = !op->undone;
+    ferry__unlock(&op->device->lock);
+    return first;
+}
+
+/* --- one item ---------------------------------------------------------------------------------- */
+
+enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, struct ferry__item *item,
+                                     enum ferry_status *out_status)
+{
+    if (!op->files) {
+        op->files = ferry__alloc(sizeof *op->files);
+        if (!op->files) {
+            *out_status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                                      "no host memory for %zu bytes", sizeof *op->files);
+            return FERRY__EMIT_FAILED;
+        }
+        op->files->straight = may_go_straight(op);
+    }
+    if (op->files->straight)
+        return emit_straight(op, item);
+    const enum ferry__emitted result = item->operation == FERRY_OPERATION_UPLOAD
+                                           ? emit_read(device, sub, op, item, out_status)
+                                           : emit_write(device, sub, op, item, out_status);
+    ferry__file_had_turn(op);
+    return result;
+}
+
+void ferry__files_free(struct ferry__op *op)
+{
+    if (!op->files)
+        return;
+    for (unsigned i = 0; i < FERRY__FILE_DEPTH; i++)
+        if (op->files->reads[i].slot)
+            ferry__file_slot_give(op->device, op->files->reads[i].slot);
+    ferry__file_sated(op);
+    ferry__free(op->files);
+    op->files = NULL;
+}
+
+void ferry__file_item_finish(struct ferry__item *item)
+{
+    if (item->reopened)
+        close(item->cached_fd);
+}

@@ -1,0 +1,141 @@
+#include "paths/record.h"
+
+#include "base/status.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/commands.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "paths/bridge.h"
+#include "paths/file_op.h"
+#include "paths/plan.h"
+
+#include <ferry/ferry.h>
+
+/*
+ * From operations to commands: what the planner chose is written down for the driver, and staging is
+ * filled. One thread at a time does this for a queue, without the device's lock.
+ */
+
+enum ferry_status ferry__no_memory(void)
+{
+    return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
+}
+
+/* --- copies and fills within the limits -------------------------------------------------------- */
+
+const struct ferry__limits *ferry__limits_for(const struct ferry_device *device,
+                                              const struct ferry__memory *dst,
+                                              const struct ferry__memory *src)
+{
+    return dst->no_kernel || (src && src->no_kernel) ? &device->limits_no_kernel : &device->limits;
+}
+
+enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
+                                   const struct ferry__memory *dst, uint64_t dst_offset,
+                                   const struct ferry__memory *src, uint64_t src_offset,
+                                   uint64_t size)
+{
+    struct ferry__span spans[3];
+    const size_t count = ferry__plan_copy_spans(ferry__limits_for(device, dst, src), dst_offset,
+                                                src_offset, size, spans);
+    if (!count)
+        return ferry__fail(FERRY_ERROR_INTERNAL, "%llu bytes from %llu to %llu cannot be copied",
+                           (unsigned long long)size, (unsigned long long)src_offset,
+                           (unsigned long long)dst_offset);
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t end = spans[i].at + spans[i].size;
+        for (uint64_t at = spans[i].at; at < end; at += device->limits.max_copy) {
+            const uint64_t left = end - at;
+            const enum ferry_status status = ferry__add_command(
+                device, sub,
+                (struct ferry__command){
+                    .kind = FERRY__COPY,
+                    .engine = spans[i].engine,
+                    .dst = dst,
+                    .src = src,
+                    .dst_offset = dst_offset + at,
+                    .src_offset = src_offset + at,
+                    .size = left < device->limits.max_copy ? left : device->limits.max_copy});
+            if (status)
+                return status;
+            if (left <= device->limits.max_copy)
+                break; /* max_copy may be near UINT64_MAX */
+        }
+    }
+    return FERRY_OK;
+}
+
+enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_status *out_status)
+{
+    if (!status)
+        return FERRY__EMIT_DONE;
+    if (status == FERRY_ERROR_POOL_EXHAUSTED)
+        return FERRY__EMIT_STARVED;
+    *out_status = status;
+    return FERRY__EMIT_FAILED;
+}
+
+/* --- one item, one op -------------------------------------------------------------------------- */
+
+static enum ferry__emitted emit_upload(struct ferry_device *device, struct ferry__sub *sub,
+                                       struct ferry__op *op, struct ferry__item *item,
+                                       enum ferry_status *out_status)
+{
+    const uint64_t offset = item->dst->offset + item->dst_offset;
+    struct ferry__span spans[3];
+    if (item->path == FERRY_PATH_IMPORTED)
+        return ferry__emit_imported(device, sub, item, out_status);
+    /* Staging has the destination's phase, so the device needs no more than that. */
+    if (!ferry__plan_copy_spans(&device->limits, offset, offset, item->size, spans))
+        return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
+    return ferry__emit_staged_upload(device, sub, op, item, out_status);
+}
+
+static enum ferry__emitted emit_item(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, struct ferry__item *item,
+                                     enum ferry_status *out_status)
+{
+    if (!item->size)
+        return FERRY__EMIT_DONE;
+    if (item->file)
+        return ferry__file_emit(device, sub, op, item, out_status);
+    switch (item->operation) {
+    case FERRY_OPERATION_UPLOAD: return emit_upload(device, sub, op, item, out_status);
+    case FERRY_OPERATION_DOWNLOAD:
+        if (item->path == FERRY_PATH_IMPORTED)
+            return ferry__emit_imported(device, sub, item, out_status);
+        return ferry__emit_staged_download(device, sub, op, item, out_status);
+    case FERRY_OPERATION_COPY: return ferry__emit_device_copy(device, sub, op, item, out_status);
+    case FERRY_OPERATION_FILL: return ferry__emit_fill(device, sub, op, item, out_status);
+    case FERRY_OPERATION_COUNT: break;
+    }
+    return FERRY__EMIT_DONE;
+}
+
+enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *sub,
+                                struct ferry__op *op, enum ferry_status *out_status)
+{
+    if (op->bridge) {
+        op->items[0].untouched = false;
+        return ferry__bridge_emit(device, sub, op, out_status);
+    }
+    while (op->next_item < op->count) {
+        struct ferry__item *item = &op->items[op->next_item];
+        const uint64_t before = sub->added;
+        const enum ferry__emitted result = emit_item(device, sub, op, item, out_status);
+        if (sub->added > before) {
+            item->begun = true;
+            item->untouched = false; /* though an earlier submission was refused */
+        }
+        if (result != FERRY__EMIT_DONE)
+            return result;
+        op->next_item++;
+        op->item_done = 0;
+        sub->items++;
+        if (sub->command_count >= FERRY__COMMANDS_MAX && op->next_item < op->count)
+            return FERRY__EMIT_MORE;
+    }
+    return FERRY__EMIT_DONE;
+}

@@ -1,0 +1,142 @@
+#include "base/copy_host.h"
+#include "base/range.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/retire.h"
+#include "engine/submission.h"
+#include "memory/staging.h"
+#include "paths/plan.h"
+#include "paths/record.h"
+
+#include <ferry/ferry.h>
+
+/* Read, modify, write: the host merges what the device cannot write alone into the words round it. */
+
+/* --- bounces: the host merges what the device cannot write alone ------------------------------- */
+
+/* The words that a piece of the destination lies in, and for copies those of its source. */
+struct bounce {
+    uint64_t dst, dst_begin, dst_size;
+    uint64_t src, src_begin, src_size;
+};
+
+static struct bounce bounce_ranges(const struct ferry_device *device,
+                                   const struct ferry__item *item, struct ferry__piece piece)
+{
+    const uint64_t align = device->limits.copy_alignment;
+    struct bounce b = {.dst = item->dst->offset + item->dst_offset + piece.at};
+    b.dst_begin = ferry__round_down(b.dst, align);
+    b.dst_size = ferry__round_up(b.dst + piece.size, align) - b.dst_begin;
+    if (item->operation == FERRY_OPERATION_COPY) {
+        b.src = item->src->offset + item->src_offset + piece.at;
+        b.src_begin = ferry__round_down(b.src, align);
+        b.src_size = ferry__round_up(b.src + piece.size, align) - b.src_begin;
+    }
+    return b;
+}
+
+void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op)
+{
+    const struct ferry__item *item = &op->items[op->next_item];
+    const struct ferry__piece piece = op->bounce_piece;
+    const struct bounce b = bounce_ranges(device, item, piece);
+    unsigned char *words = ferry__slice_host(&op->bounce);
+    unsigned char *to = words + (b.dst - b.dst_begin);
+    if (item->operation == FERRY_OPERATION_UPLOAD)
+        ferry__copy_host(to, item->host + piece.at, piece.size);
+    else if (item->operation == FERRY_OPERATION_FILL)
+        ferry__fill_host(to, piece.size, item->pattern, item->pattern_size,
+                         piece.at % item->pattern_size);
+    else
+        ferry__copy_host(to, words + b.dst_size + (b.src - b.src_begin), piece.size);
+}
+
+/* Reads the words at the piece's ends, and its source. */
+static enum ferry_status bounce_read(struct ferry_device *device, struct ferry__sub *sub,
+                                     struct ferry__op *op, const struct ferry__item *item,
+                                     bool *out_any)
+{
+    const uint64_t align = device->limits.copy_alignment;
+    const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
+    const struct ferry__memory *words = &op->bounce.chunk->memory;
+    const uint64_t at = op->bounce.offset, last = b.dst_size - align;
+    const bool head = b.dst != b.dst_begin;
+    const bool tail = b.dst + op->bounce_piece.size != b.dst_begin + b.dst_size;
+    enum ferry_status status = FERRY_OK;
+    *out_any = head || tail || b.src_size;
+    if (head || (tail && !last))
+        status = ferry__emit_copy(device, sub, words, at, item->dst->memory, b.dst_begin, align);
+    if (!status && tail && last)
+        status = ferry__emit_copy(device, sub, words, at + last, item->dst->memory,
+                                  b.dst_begin + last, align);
+    if (!status && b.src_size)
+        status = ferry__emit_copy(device, sub, words, at + b.dst_size, item->src->memory,
+                                  b.src_begin, b.src_size);
+    return status;
+}
+
+static enum ferry_status bounce_write(struct ferry_device *device, struct ferry__sub *sub,
+                                      struct ferry__op *op, const struct ferry__item *item)
+{
+    const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
+    enum ferry_status status = ferry__flush_slice(device, &op->bounce, b.dst_size);
+    if (!status)
+        status = ferry__emit_copy(device, sub, item->dst->memory, b.dst_begin,
+                                  &op->bounce.chunk->memory, op->bounce.offset, b.dst_size);
+    op->item_done += op->bounce_piece.size;
+    return status;
+}
+
+/* The next piece of a bounce: one chunk of staging holds its words. */
+static enum ferry_status bounce_begin(struct ferry_device *device, struct ferry__sub *sub,
+                                      struct ferry__op *op, const struct ferry__item *item,
+                                      uint64_t end)
+{
+    const bool copy = item->operation == FERRY_OPERATION_COPY;
+    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t most = device->readback.chunk_size / (copy ? 2 : 1) - 4 * align;
+    const uint64_t from = copy ? item->src->offset + item->src_offset : UINT64_MAX;
+    op->bounce_piece = ferry__plan_piece(&device->limits, item->dst->offset + item->dst_offset,
+                                         from, end, op->item_done, most);
+    const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
+    if (!FERRY__RESERVE(sub, out))
+        return ferry__no_memory();
+    const uint64_t size = b.dst_size + b.src_size;
+    return ferry__staging_take(device, &device->readback, op, size, size, 0, &op->bounce);
+}
+
+enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
+                                       struct ferry__op *op, struct ferry__item *item, uint64_t end,
+                                       enum ferry_status *out_status)
+{
+    enum ferry_status status;
+    while (op->item_done < end) {
+        if (ferry__sub_is_full(device, sub, op, item))
+            return FERRY__EMIT_MORE;
+        bool reads = false;
+        if (!op->bounce_ready) {
+            if ((status = bounce_begin(device, sub, op, item, end)))
+                return ferry__emit_result(status, out_status);
+            status = bounce_read(device, sub, op, item, &reads);
+            if (!status && !reads)
+                ferry__bounce_merge(device, op);
+        } else {
+            if (!FERRY__RESERVE(sub, out))
+                return ferry__emit_result(ferry__no_memory(), out_status);
+            status = FERRY_OK;
+        }
+        op->bounce_ready = false;
+        sub->staged += op->bounce.taken;
+        sub->outs[sub->out_count++] =
+            (struct ferry__copy_out){.slice = op->bounce, .bounce = reads && !status ? op : NULL};
+        if (status)
+            return ferry__emit_result(status, out_status);
+        if (reads)
+            return FERRY__EMIT_BLOCKED;
+        if ((status = bounce_write(device, sub, op, item)))
+            return ferry__emit_result(status, out_status);
+    }
+    return FERRY__EMIT_DONE;
+}

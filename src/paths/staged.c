@@ -1,0 +1,140 @@
+#include "base/copy_host.h"
+#include "base/range.h"
+#include "driver.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/submission.h"
+#include "memory/staging.h"
+#include "paths/record.h"
+
+#include <ferry/ferry.h>
+
+/* Uploads and downloads through staging memory, a chunk at a time. */
+
+/* --- staging ---------------------------------------------------------------------------------- */
+
+enum ferry_status ferry__flush_slice(struct ferry_device *device, const struct ferry__slice *slice,
+                                     uint64_t size)
+{
+    const struct ferry__memory *memory = &slice->chunk->memory;
+    if (memory->coherent)
+        return FERRY_OK;
+    const uint64_t atom = device->limits.atom;
+    const uint64_t begin = ferry__round_down(slice->offset, atom);
+    const uint64_t end = ferry__round_up(slice->offset + size, atom);
+    return device->driver->flush(device->state, memory, begin, end - begin);
+}
+
+enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__sub *sub,
+                                     uint64_t want, uint64_t min, uint64_t phase,
+                                     struct ferry__slice *out)
+{
+    if (!FERRY__RESERVE(sub, upload))
+        return ferry__no_memory();
+    const enum ferry_status status =
+        ferry__staging_take(device, &device->upload, NULL, want, min, phase, out);
+    if (status)
+        return status;
+    sub->uploads[sub->upload_count++] = *out;
+    sub->staged += out->taken;
+    return FERRY_OK;
+}
+
+bool ferry__sub_is_full(const struct ferry_device *device, const struct ferry__sub *sub,
+                        const struct ferry__op *op, const struct ferry__item *item)
+{
+    if (sub->command_count >= FERRY__COMMANDS_MAX)
+        return true;
+    return !op->batch && item->path == FERRY_PATH_PIPELINED &&
+           sub->staged >= device->upload.chunk_size;
+}
+
+/* So many of n bytes at offset that what follows them is aligned. */
+static uint64_t aligned_part(uint64_t offset, uint64_t n, uint64_t left, uint64_t align)
+{
+    if (n >= left)
+        return left;
+    const uint64_t end = ferry__round_down(offset + n, align);
+    return end > offset ? end - offset : n;
+}
+
+enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device, struct ferry__sub *sub,
+                                              struct ferry__op *op, struct ferry__item *item,
+                                              enum ferry_status *out_status)
+{
+    while (op->item_done < item->size) {
+        if (ferry__sub_is_full(device, sub, op, item))
+            return FERRY__EMIT_MORE;
+        struct ferry__slice slice;
+        const uint64_t offset = item->dst->offset + item->dst_offset + op->item_done;
+        const uint64_t left = item->size - op->item_done, align = device->limits.copy_alignment;
+        enum ferry_status status =
+            ferry__take_upload(device, sub, left, left < align ? left : align, offset, &slice);
+        if (status)
+            return ferry__emit_result(status, out_status);
+        const uint64_t n = aligned_part(offset, slice.size, left, align);
+        ferry__copy_chunk(ferry__slice_host(&slice), item->host + op->item_done, n, 0,
+                          device->cpus_taken);
+        status = ferry__flush_slice(device, &slice, n);
+        if (!status)
+            status = ferry__emit_copy(device, sub, item->dst->memory, offset, &slice.chunk->memory,
+                                      slice.offset, n);
+        if (status)
+            return ferry__emit_result(status, out_status);
+        op->item_done += n;
+    }
+    return FERRY__EMIT_DONE;
+}
+
+static enum ferry_status take_readback(struct ferry_device *device, struct ferry__sub *sub,
+                                       uint64_t want, uint64_t min, uint64_t phase,
+                                       struct ferry__copy_out *out)
+{
+    if (!FERRY__RESERVE(sub, out))
+        return ferry__no_memory();
+    const enum ferry_status status = ferry__staging_take(
+        device, &device->readback, &device->queues[sub->queue], want, min, phase, &out->slice);
+    if (status)
+        return status;
+    sub->outs[sub->out_count++] = *out; /* gives the slice back, whatever comes */
+    sub->staged += out->slice.taken;
+    return FERRY_OK;
+}
+
+enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device, struct ferry__sub *sub,
+                                                struct ferry__op *op, struct ferry__item *item,
+                                                enum ferry_status *out_status)
+{
+    const uint64_t align = device->limits.copy_alignment;
+    while (op->item_done < item->size) {
+        if (ferry__sub_is_full(device, sub, op, item))
+            return FERRY__EMIT_MORE;
+        const uint64_t offset = item->src->offset + item->src_offset + op->item_done;
+        const uint64_t left = item->size - op->item_done;
+        /* Whole words are read, also those that only end or begin in the range: no kernel needed.
+         * Where the memory ends within a word, the bytes alone. */
+        uint64_t begin = ferry__round_down(offset, align);
+        uint64_t want = ferry__round_up(offset + left, align) - begin;
+        if (begin + want > item->src->memory->size) {
+            begin = offset;
+            want = left;
+        }
+        struct ferry__copy_out out = {
+            .dst = item->host + op->item_done, .skip = offset - begin, .whole = item->size};
+        enum ferry_status status =
+            take_readback(device, sub, want, want < 2 * align ? want : 2 * align, begin, &out);
+        if (status)
+            return ferry__emit_result(status, out_status);
+        const uint64_t read =
+            out.slice.size < want ? ferry__round_down(out.slice.size, align) : want;
+        const uint64_t n = read - out.skip < left ? read - out.skip : left;
+        status = ferry__emit_copy(device, sub, &out.slice.chunk->memory, out.slice.offset,
+                                  item->src->memory, begin, read);
+        if (status)
+            return ferry__emit_result(status, out_status);
+        sub->outs[sub->out_count - 1].size = n;
+        op->item_done += n;
+    }
+    return FERRY__EMIT_DONE;
+}
