@@ -69,8 +69,8 @@ static enum ferry_status add(ferry_batch *batch, const struct ferry__item *item)
     for (size_t i = 0; i < 2; i++)
         if (buffers[i] && buffers[i]->device != batch->device)
             return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s belongs to %s, the batch to %s",
-                               ferry__label(buffers[i]), buffers[i]->device->info.name,
-                               batch->device->info.name);
+                               ferry__label(buffers[i]), buffers[i]->device->gpu.info.name,
+                               batch->device->gpu.info.name);
     if (!ferry__reserve((void **)&batch->items, &batch->capacity, batch->count,
                         sizeof *batch->items))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
@@ -138,7 +138,7 @@ enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buff
 /* All of it in a few microseconds by the CPU, inside the call. */
 static bool is_direct(const ferry_batch *batch)
 {
-    uint64_t left = batch->device->upload.chunk_size;
+    uint64_t left = batch->device->gpu.upload.chunk_size;
     for (size_t i = 0; i < batch->count; i++) {
         const struct ferry__item *item = &batch->items[i];
         if (item->size && !ferry__item_direct_ok(item, left))
@@ -165,7 +165,7 @@ static enum ferry_status submit_direct(ferry_batch *batch, ferry_callback cb, vo
     const ferry_ticket ticket = ferry__ticket_next(batch->device);
     for (size_t i = 0; i < batch->count; i++)
         ferry__item_direct(&batch->items[i], ticket);
-    FERRY__ADD(&batch->device->metrics, batches, 1);
+    FERRY__ADD(&batch->device->gpu.metrics, batches, 1);
     if (out_ticket)
         *out_ticket = ticket;
     ferry__call_done(batch->device, call, ticket);
@@ -183,7 +183,7 @@ static enum ferry_status plan(ferry_batch *batch)
     if (!status)
         return FERRY_OK;
     while (i--) {
-        ferry__region_unref(batch->device, batch->items[i].region);
+        ferry__region_unref(&batch->device->gpu, batch->items[i].region);
         batch->items[i].region = NULL;
     }
     return status;
@@ -218,13 +218,13 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
         ferry__op_unref(op);
     if (status) { /* the batch keeps its operations; op lets them go */
         for (size_t i = 0; i < op->count; i++) {
-            ferry__region_unref(device, op->items[i].region);
+            ferry__region_unref(&device->gpu, op->items[i].region);
             op->items[i].region = NULL;
         }
         op->items = NULL;
         op->count = 0;
     } else {
-        FERRY__ADD(&device->metrics, batches, 1);
+        FERRY__ADD(&device->gpu.metrics, batches, 1);
         *batch = (struct ferry_batch){.device = device};
     }
     ferry__op_unref(op);

@@ -46,9 +46,9 @@ static void set_reach(struct ferry_buffer *buffer)
     buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
     /* Where the device writes whole words only, bytes beside a transfer are read and written back:
      * a direct write that overlaps it in time would be undone, and a direct read would race. */
-    const bool bytes = device->limits.copy_alignment == 1 || device->limits.has_kernel;
+    const bool bytes = device->gpu.limits.copy_alignment == 1 || device->gpu.limits.has_kernel;
     const bool reach = buffer->host && memory->coherent && bytes;
-    const bool small = device->info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
+    const bool small = device->gpu.info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
     buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
     buffer->direct_read = reach && transfers && memory->cached;
     buffer->cpu = reach && memory->cached;
@@ -56,9 +56,9 @@ static void set_reach(struct ferry_buffer *buffer)
 
 static void count_made(struct ferry_device *device, uint64_t size)
 {
-    struct ferry__scalars *now = &device->metrics.now;
-    FERRY__ADD(&device->metrics, allocations, 1);
-    FERRY__ADD(&device->metrics, memory_allocated_bytes, size);
+    struct ferry__scalars *now = &device->gpu.metrics.now;
+    FERRY__ADD(&device->gpu.metrics, allocations, 1);
+    FERRY__ADD(&device->gpu.metrics, memory_allocated_bytes, size);
     const uint64_t in_use = atomic_fetch_add(&now->memory_in_use_bytes, size) + size;
     ferry__raise(&now->memory_peak_bytes, in_use);
 }
@@ -97,10 +97,10 @@ static enum ferry_status check_params(ferry_device *device,
     if (!ferry__all_zero(params->reserved, sizeof params->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_buffer_create: reserved words are not 0");
-    if (params->size > device->info.max_buffer_size)
+    if (params->size > device->gpu.info.max_buffer_size)
         return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
                            "ferry_buffer_create: size %zu exceeds the device's largest, %llu",
-                           params->size, (unsigned long long)device->info.max_buffer_size);
+                           params->size, (unsigned long long)device->gpu.info.max_buffer_size);
     return FERRY_OK;
 }
 
@@ -157,8 +157,8 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if ((status = set_label(buffer, params->label)))
         goto free_buffer;
-    status =
-        ferry__memory_take(device, params->storage, params->size, params->label, &buffer->place);
+    status = ferry__memory_take(&device->gpu, params->storage, params->size, params->label,
+                                &buffer->place);
     if (status) {
         status = ferry__fail(status, "ferry_buffer_create: size %zu: %s", params->size,
                              ferry_last_error());
@@ -192,9 +192,9 @@ void ferry_buffer_destroy(ferry_buffer *buffer)
         ferry__free(buffer);
         return;
     }
-    struct ferry__scalars *now = &device->metrics.now;
-    FERRY__ADD(&device->metrics, deallocations, 1);
-    FERRY__ADD(&device->metrics, memory_freed_bytes, buffer->size);
+    struct ferry__scalars *now = &device->gpu.metrics.now;
+    FERRY__ADD(&device->gpu.metrics, deallocations, 1);
+    FERRY__ADD(&device->gpu.metrics, memory_freed_bytes, buffer->size);
     atomic_fetch_sub(&now->memory_in_use_bytes, buffer->size);
     ferry__buffer_unref(buffer);
 }

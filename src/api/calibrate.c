@@ -136,16 +136,16 @@ wrong:
 
 static void set_kernel(struct ferry_device *device)
 {
-    const uint64_t from = device->info.thresholds.kernel_copy_from;
-    device->limits.kernel_copy_from = from == UINT64_MAX ? 0 : from;
+    const uint64_t from = device->gpu.info.thresholds.kernel_copy_from;
+    device->gpu.limits.kernel_copy_from = from == UINT64_MAX ? 0 : from;
 }
 
 void ferry__thresholds_default(struct ferry_device *device,
                                const struct ferry__threshold_choice *choice)
 {
-    const struct ferry__limits *limits = &device->limits;
+    const struct ferry__limits *limits = &device->gpu.limits;
     const bool cpu = device->cpus_taken > 0;
-    struct ferry_thresholds *thresholds = &device->info.thresholds;
+    struct ferry_thresholds *thresholds = &device->gpu.info.thresholds;
     *thresholds = (struct ferry_thresholds){
         .direct_write_max = UINT64_MAX,
         .direct_copy_max = cpu ? UINT64_MAX : 64 << 10,
@@ -239,7 +239,7 @@ static uint64_t time_of(void *arg, bool second, uint64_t size)
     struct ferry_device *device = probe->device;
     struct ferry_buffer *near = probe->near, *far = probe->far;
     device->path = way->path;
-    device->limits.kernel_copy_from = way->kernel_from;
+    device->gpu.limits.kernel_copy_from = way->kernel_from;
     near->direct_write = way->direct;
     near->cpu = far->cpu = way->direct && way->copy;
     const uint64_t start = ferry__now_ns();
@@ -254,7 +254,7 @@ static uint64_t time_of(void *arg, bool second, uint64_t size)
 
 static bool can_measure(const struct probe *probe, enum threshold threshold)
 {
-    const struct ferry__limits *limits = &probe->device->limits;
+    const struct ferry__limits *limits = &probe->device->gpu.limits;
     const struct ferry_buffer *near = probe->near;
     const bool writes = near->host && near->memory->coherent;
     switch (threshold) {
@@ -299,7 +299,7 @@ static void measure_one(struct probe *probe, enum threshold threshold)
         [THRESHOLD_import_from] = {&staged, &imported, false},
         [THRESHOLD_kernel_copy_from] = {&copied, &copied_by_kernel, false},
     };
-    struct ferry_device_info *info = &probe->device->info;
+    struct ferry_device_info *info = &probe->device->gpu.info;
     struct contest contest = {probe, {questions[threshold].first, questions[threshold].second}};
     const struct ferry__race race = {.time = time_of,
                                      .arg = &contest,
@@ -335,7 +335,7 @@ static bool probe_init(struct probe *probe)
     probe->pages = pages;
     memset(pages, 1, HOST_SIZE_MAX);
     /* Where nothing can be imported it may be a fallback, of which the user should hear later. */
-    if (!device->limits.import_granularity || !probe->near->host)
+    if (!device->gpu.limits.import_granularity || !probe->near->host)
         return true;
     if (ferry_host_alloc(device, HOST_SIZE_MAX, &probe->registered))
         probe->registered = NULL;
@@ -348,8 +348,8 @@ static void probe_finish(struct probe *probe)
     free(probe->pages);
     ferry_buffer_destroy(probe->far);
     ferry_buffer_destroy(probe->near);
-    (void)ferry__memory_trim(probe->device);
-    ferry__metrics_reset(&probe->device->metrics);
+    (void)ferry__memory_trim(&probe->device->gpu);
+    ferry__metrics_reset(&probe->device->gpu.metrics);
 }
 
 void ferry__thresholds_measure(struct ferry_device *device,
@@ -375,7 +375,7 @@ void ferry__thresholds_measure(struct ferry_device *device,
     ferry__error_end(FERRY_OK);
     device->path = path;
     set_kernel(device);
-    device->info.measuring_ns = ferry__now_ns() - start;
-    ferry__log(FERRY_LOG_INFO, "%s: thresholds measured in %llu us", device->info.name,
-               (unsigned long long)(device->info.measuring_ns / 1000));
+    device->gpu.info.measuring_ns = ferry__now_ns() - start;
+    ferry__log(FERRY_LOG_INFO, "%s: thresholds measured in %llu us", device->gpu.info.name,
+               (unsigned long long)(device->gpu.info.measuring_ns / 1000));
 }

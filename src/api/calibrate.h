@@ -1,4 +1,4 @@
-/* Thresholds: in device->info. */
+/* Thresholds: in device->gpu.info. */
 #ifndef FERRY_API_CALIBRATE_H
 #define FERRY_API_CALIBRATE_H
 

@@ -73,7 +73,7 @@ static int find_queue(const struct ferry__limits *limits, unsigned roles)
 static void pick_queues(struct ferry_device *device)
 {
     static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY};
-    const struct ferry__limits *limits = &device->limits;
+    const struct ferry__limits *limits = &device->gpu.limits;
     for (size_t role = 0; role < sizeof roles / sizeof *roles; role++) {
         /* Where unaligned work is the kernel's, each queue in use must run it. */
         const bool runs = limits->copy_alignment > 1 || roles[role] == FERRY__ROLE_COPY;
@@ -91,7 +91,7 @@ static int init_locks(struct ferry_device *device)
 {
     int error = pthread_mutex_init(&device->lock, NULL);
     if (!error)
-        error = pthread_mutex_init(&device->host_lock, NULL);
+        error = pthread_mutex_init(&device->gpu.host_lock, NULL);
     if (!error)
         error = ferry__cond_init(&device->changed);
     if (!error)
@@ -101,7 +101,7 @@ static int init_locks(struct ferry_device *device)
     if (!error)
         error = ferry__cond_init(&device->caller.idle);
     if (!error)
-        error = ferry__cond_init(&device->region_freed);
+        error = ferry__cond_init(&device->gpu.region_freed);
     return error;
 }
 
@@ -115,25 +115,25 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->table_size = TABLE_SIZE;
     if (!(device->table = ferry__alloc(TABLE_SIZE * sizeof(struct ferry__op *))))
         goto free_device;
-    if (ferry__metrics_init(&device->metrics))
+    if (ferry__metrics_init(&device->gpu.metrics))
         goto free_table;
     if (init_locks(device))
         goto free_metrics;
     atomic_init(&device->refs, 1);
     device->path = path;
     device->map = params->map_private;
-    device->no_fallback = params->no_fallback;
+    device->gpu.no_fallback = params->no_fallback;
     device->no_staging_wait = params->no_staging_wait;
     device->zeroed = params->zeroed;
     device->cpus_taken = by_cpu;
     device->parked_max = params->parked_max ? params->parked_max : PARKED_MAX;
     const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
-    ferry__memory_init(device, params->pool_budget ? params->pool_budget : POOL_BUDGET);
-    ferry__staging_init(&device->upload, FERRY__USE_UPLOAD, staging, by_cpu);
-    ferry__staging_init(&device->readback, FERRY__USE_READBACK, staging, by_cpu);
+    ferry__memory_init(&device->gpu, params->pool_budget ? params->pool_budget : POOL_BUDGET);
+    ferry__staging_init(&device->gpu.upload, FERRY__USE_UPLOAD, staging, by_cpu);
+    ferry__staging_init(&device->gpu.readback, FERRY__USE_READBACK, staging, by_cpu);
     return device;
 free_metrics:
-    ferry__metrics_finish(&device->metrics);
+    ferry__metrics_finish(&device->gpu.metrics);
 free_table:
     ferry__free(device->table);
 free_device:
@@ -144,8 +144,9 @@ free_device:
 /* A chunk is one allocation of the driver's. */
 static void limit_chunks(struct ferry_device *device)
 {
-    struct ferry__staging *const both[] = {&device->upload, &device->readback};
-    const uint64_t largest = ferry__round_down(device->limits.max_allocation, FERRY__STAGING_MIN);
+    struct ferry__staging *const both[] = {&device->gpu.upload, &device->gpu.readback};
+    const uint64_t largest =
+        ferry__round_down(device->gpu.limits.max_allocation, FERRY__STAGING_MIN);
     for (size_t i = 0; i < 2; i++)
         if (largest && both[i]->chunk_size > largest)
             both[i]->chunk_size = largest;
@@ -153,9 +154,9 @@ static void limit_chunks(struct ferry_device *device)
 
 static void discard_device(struct ferry_device *device)
 {
-    ferry__staging_finish(device, &device->upload);
-    ferry__staging_finish(device, &device->readback);
-    ferry__memory_finish(device);
+    ferry__staging_finish(&device->gpu, &device->gpu.upload);
+    ferry__staging_finish(&device->gpu, &device->gpu.readback);
+    ferry__memory_finish(&device->gpu);
     ferry__free(device->table);
     ferry__device_unref(device);
 }
@@ -191,31 +192,31 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     struct ferry_device *device = make_device(params, path, info->kind);
     if (!device)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a device");
-    device->driver = driver;
-    device->info = *info;
-    status = driver->open(open_params, &device->state, &device->limits, why);
+    device->gpu.driver = driver;
+    device->gpu.info = *info;
+    status = driver->open(open_params, &device->gpu.state, &device->gpu.limits, why);
     if (status) {
         discard_device(device);
         return ferry__fail(status, "opening %s: %s", info->name, why);
     }
     limit_chunks(device);
-    device->info.queues = device->limits.queue_count;
-    device->info.total_memory = device->limits.total_memory;
-    device->info.max_allocation = device->limits.max_allocation;
-    device->info.max_buffer_size =
-        ferry__round_down(device->limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
-    if (device->info.max_buffer_size > SIZE_MAX / 2)
-        device->info.max_buffer_size = SIZE_MAX / 2;
-    device->info.import_granularity = device->limits.import_granularity;
-    device->info.paths = ferry__device_paths(device->limits.import_granularity);
-    if (!device->limits.atom)
-        device->limits.atom = 1;
-    device->limits_no_kernel = device->limits;
-    device->limits_no_kernel.has_kernel = false;
+    device->gpu.info.queues = device->gpu.limits.queue_count;
+    device->gpu.info.total_memory = device->gpu.limits.total_memory;
+    device->gpu.info.max_allocation = device->gpu.limits.max_allocation;
+    device->gpu.info.max_buffer_size =
+        ferry__round_down(device->gpu.limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
+    if (device->gpu.info.max_buffer_size > SIZE_MAX / 2)
+        device->gpu.info.max_buffer_size = SIZE_MAX / 2;
+    device->gpu.info.import_granularity = device->gpu.limits.import_granularity;
+    device->gpu.info.paths = ferry__device_paths(device->gpu.limits.import_granularity);
+    if (!device->gpu.limits.atom)
+        device->gpu.limits.atom = 1;
+    device->gpu.limits_no_kernel = device->gpu.limits;
+    device->gpu.limits_no_kernel.has_kernel = false;
     pick_queues(device);
     ferry__thresholds_default(device, &choice);
     if (!ferry__devices_add(device)) {
-        device->driver->close(device->state);
+        device->gpu.driver->close(device->gpu.state);
         discard_device(device);
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "opening %s: %d devices are open", info->name,
                            (1 << FERRY__DEVICE_BITS) - 1);
@@ -224,8 +225,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     if (!open_params->wrapped)
         ferry__thresholds_measure(device, &choice);
     ferry__device_trace(device);
-    ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->info.name, device->info.description,
-               device->info.reason);
+    ferry__log(FERRY_LOG_INFO, "opened %s (%s): %s", device->gpu.info.name,
+               device->gpu.info.description, device->gpu.info.reason);
     *out_device = device;
     return FERRY_OK;
 }
@@ -239,7 +240,7 @@ static void end_externals(struct ferry_device *device)
     while (device->open_works.first) {
         struct ferry__op *op = device->open_works.first;
         ferry__log(FERRY_LOG_ERROR, "%s is closed while external work %llu was not ended",
-                   device->info.name, (unsigned long long)op->ticket);
+                   device->gpu.info.name, (unsigned long long)op->ticket);
         ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");
     }
     ferry__unlock(&device->lock);
@@ -251,7 +252,7 @@ static void orphan_buffers(struct ferry_device *device)
     ferry__lock(&device->lock);
     for (struct ferry_buffer *buffer = device->buffers; buffer; buffer = buffer->next) {
         if (!buffer->release)
-            ferry__memory_give(device, &buffer->place);
+            ferry__memory_give(&device->gpu, &buffer->place);
         buffer->zombie = true;
     }
     ferry__unlock(&device->lock);
@@ -267,15 +268,15 @@ void ferry__device_close_now(struct ferry_device *device)
     ferry__devices_remove(device);
     orphan_buffers(device);
     atomic_store(&device->dead, FERRY__CLOSED);
-    ferry__host_finish(device);
+    ferry__host_finish(&device->gpu);
     ferry__table_finish(device);
     ferry__subs_free(device);
     ferry__work_events_finish(device);
     ferry__free(device->follows);
-    ferry__staging_finish(device, &device->upload);
-    ferry__staging_finish(device, &device->readback);
-    ferry__memory_finish(device);
-    device->driver->close(device->state);
+    ferry__staging_finish(&device->gpu, &device->gpu.upload);
+    ferry__staging_finish(&device->gpu, &device->gpu.readback);
+    ferry__memory_finish(&device->gpu);
+    device->gpu.driver->close(device->gpu.state);
     ferry__device_unref(device);
 }
 

@@ -21,7 +21,7 @@
 void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info)
 {
     if (device && out_info)
-        *out_info = device->info;
+        *out_info = device->gpu.info;
 }
 
 enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_memory_info *out_info)
@@ -33,13 +33,13 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
     if (status)
         return status;
     struct ferry_stats stats;
-    ferry__metrics_read(&device->metrics, &stats);
-    ferry__lock(&device->memory.lock);
-    const uint64_t allocated = device->memory.allocated, total = device->info.total_memory;
-    ferry__unlock(&device->memory.lock);
+    ferry__metrics_read(&device->gpu.metrics, &stats);
+    ferry__lock(&device->gpu.pool.lock);
+    const uint64_t allocated = device->gpu.pool.allocated, total = device->gpu.info.total_memory;
+    ferry__unlock(&device->gpu.pool.lock);
     uint64_t available = allocated < total ? total - allocated : 0;
-    if (device->driver->memory_available)
-        available = device->driver->memory_available(device->state);
+    if (device->gpu.driver->memory_available)
+        available = device->gpu.driver->memory_available(device->gpu.state);
     *out_info = (struct ferry_memory_info){
         .total = total,
         .available = available,
@@ -115,12 +115,12 @@ enum ferry_status ferry_device_trim(ferry_device *device)
     struct trim_question question = {device, device->last_ticket, 0};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
     ferry__unlock(&device->lock);
-    (void)ferry__memory_trim(device);
-    ferry__staging_trim(device, &device->upload);
-    ferry__staging_trim(device, &device->readback);
+    (void)ferry__memory_trim(&device->gpu);
+    ferry__staging_trim(&device->gpu, &device->gpu.upload);
+    ferry__staging_trim(&device->gpu, &device->gpu.readback);
     ferry__files_trim(device);
-    if (device->driver->memory_settle)
-        device->driver->memory_settle(device->state);
+    if (device->gpu.driver->memory_settle)
+        device->gpu.driver->memory_settle(device->gpu.state);
     return FERRY_OK;
 }
 
@@ -132,7 +132,7 @@ void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats,
     if (atomic_load(&device->dead) == FERRY__FORKED)
         memset(&stats, 0, sizeof stats);
     else
-        ferry__metrics_read(&device->metrics, &stats);
+        ferry__metrics_read(&device->gpu.metrics, &stats);
     if (size > sizeof stats)
         memset((char *)out_stats + sizeof stats, 0, size - sizeof stats);
     memcpy(out_stats, &stats, size < sizeof stats ? size : sizeof stats);
@@ -141,5 +141,5 @@ void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats,
 void ferry_device_reset_stats(ferry_device *device)
 {
     if (device && atomic_load(&device->dead) != FERRY__FORKED)
-        ferry__metrics_reset(&device->metrics);
+        ferry__metrics_reset(&device->gpu.metrics);
 }

@@ -31,7 +31,7 @@ static enum ferry_status check_use(const ferry_device *device, const struct ferr
     if (use->buffer->device != device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_external_begin: use %zu: %s belongs to another device (%s)",
-                           index, ferry__label(use->buffer), use->buffer->device->info.name);
+                           index, ferry__label(use->buffer), use->buffer->device->gpu.info.name);
     if (ferry__in_range(use->offset, use->size, use->buffer->size) &&
         use->offset < use->buffer->size)
         return FERRY_OK;
@@ -112,11 +112,11 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
     if ((status = ferry__enter(work)))
         return status;
     ferry__works_add(&device->open_works, work);
-    FERRY__ADD(&device->metrics, external_works, 1);
+    FERRY__ADD(&device->gpu.metrics, external_works, 1);
     ferry__kick(device);
     (void)ferry__wait_until(device, is_handed, work, FERRY_FOREVER);
     *out = (struct ferry_external){.ready = ready->ticket, .ticket = work->ticket};
-    if (!device->limits.has_events)
+    if (!device->gpu.limits.has_events)
         return FERRY_OK;
     out->signal = (struct ferry_sync){work->event, work->value};
     if (!list_waits(work, out)) {
@@ -142,7 +142,7 @@ enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_
         (status = make_op(device, FERRY__OP_READY, uses, count, &ready)) ||
         (status = make_op(device, FERRY__OP_EXTERNAL, uses, count, &work)))
         goto release;
-    if (device->limits.has_events) {
+    if (device->gpu.limits.has_events) {
         if ((status = ferry__work_event_take(device, &work->own_event)))
             goto release;
         work->event = work->own_event->handle;

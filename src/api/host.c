@@ -28,8 +28,8 @@ static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry_
                                       uint64_t size)
 {
     char why[FERRY__WHY_MAX] = "";
-    enum ferry_status status = device->driver->memory_alloc(
-        device->state, FERRY__USE_SHARED, size, "ferry_host_alloc", &region->memory, why);
+    enum ferry_status status = device->gpu.driver->memory_alloc(
+        device->gpu.state, FERRY__USE_SHARED, size, "ferry_host_alloc", &region->memory, why);
     if (!status && region->memory.cached && region->memory.coherent && region->memory.host) {
         region->base = region->memory_base = region->memory.host;
         region->imported = true;
@@ -38,17 +38,17 @@ static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry_
         return FERRY_OK;
     }
     if (!status)
-        device->driver->memory_free(device->state, &region->memory);
+        device->gpu.driver->memory_free(device->gpu.state, &region->memory);
     region->memory = (struct ferry__memory){0};
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %llu bytes",
                            (unsigned long long)size);
     region->base = pages;
-    if (device->limits.import_granularity &&
-        !ferry__region_import_pages(device, region, pages, size, why))
+    if (device->gpu.limits.import_granularity &&
+        !ferry__region_import_pages(&device->gpu, region, pages, size, why))
         return FERRY_OK;
-    status = ferry__fallback(device, &device->metrics.now.fallback_host_alloc,
+    status = ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_host_alloc,
                              "ferry_host_alloc of %llu bytes is staged: %s",
                              (unsigned long long)size, why[0] ? why : "the device cannot import");
     if (status)
@@ -80,9 +80,9 @@ enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out
         return status;
     }
     unsigned char *base = region->base;
-    status = ferry__regions_add(device, region);
+    status = ferry__regions_add(&device->gpu, region);
     if (status)
-        ferry__region_unref(device, region);
+        ferry__region_unref(&device->gpu, region);
     else
         *out_memory = base;
     return status;
@@ -94,16 +94,16 @@ void ferry_host_free(ferry_device *device, void *memory)
         return;
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
         return; /* it went with the device */
-    ferry__lock(&device->host_lock);
-    struct ferry__region *region = ferry__regions_exact(device, memory);
+    ferry__lock(&device->gpu.host_lock);
+    struct ferry__region *region = ferry__regions_exact(&device->gpu, memory);
     if (region && region->allocated)
-        ferry__regions_remove(device, region);
+        ferry__regions_remove(&device->gpu, region);
     else
         region = NULL;
-    ferry__unlock(&device->host_lock);
+    ferry__unlock(&device->gpu.host_lock);
     if (!region)
         ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
-    ferry__region_unref(device, region);
+    ferry__region_unref(&device->gpu, region);
 }
 
 enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t size,
@@ -126,18 +126,18 @@ enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t
     region->size = size;
     region->read_only = flags & FERRY_HOST_READ_ONLY;
     atomic_init(&region->refs, 1);
-    if (device->limits.import_granularity)
-        status = ferry__region_import_pages(device, region, memory, size, why);
+    if (device->gpu.limits.import_granularity)
+        status = ferry__region_import_pages(&device->gpu, region, memory, size, why);
     if (status == FERRY_ERROR_INVALID_ARGUMENT)
         status = ferry__fail(status, "ferry_host_register: %s", why);
-    else if (status || !device->limits.import_granularity)
+    else if (status || !device->gpu.limits.import_granularity)
         status =
-            ferry__fallback(device, &device->metrics.now.fallback_register,
+            ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_register,
                             "registered memory (%zu bytes at %p) is staged: %s", size, memory, why);
     if (!status)
-        status = ferry__regions_add(device, region);
+        status = ferry__regions_add(&device->gpu, region);
     if (status)
-        ferry__region_unref(device, region);
+        ferry__region_unref(&device->gpu, region);
     return status;
 }
 
@@ -150,23 +150,23 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_host_unregister: device is NULL");
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
         return ferry__device_dead(device, "ferry_host_unregister");
-    ferry__lock(&device->host_lock);
-    struct ferry__region *region = ferry__regions_exact(device, memory);
+    ferry__lock(&device->gpu.host_lock);
+    struct ferry__region *region = ferry__regions_exact(&device->gpu, memory);
     if (!region || region->allocated) {
-        ferry__unlock(&device->host_lock);
+        ferry__unlock(&device->gpu.host_lock);
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_host_unregister: %p is not the start of registered memory",
                            memory);
     }
-    ferry__regions_remove(device, region); /* no operation finds it from now on */
+    ferry__regions_remove(&device->gpu, region); /* no operation finds it from now on */
     const int cancel = ferry__cancel_off();
     while (atomic_load(&region->refs) > 1)
-        ferry__cond_wait(&device->region_freed, &device->host_lock);
-    ferry__unlock(&device->host_lock);
+        ferry__cond_wait(&device->gpu.region_freed, &device->gpu.host_lock);
+    ferry__unlock(&device->gpu.host_lock);
     ferry__cancel_on(cancel);
-    ferry__region_unref(device, region);
+    ferry__region_unref(&device->gpu, region);
     /* From here on the user may free it, or register it with others. */
-    if (device->driver->memory_settle)
-        device->driver->memory_settle(device->state);
+    if (device->gpu.driver->memory_settle)
+        device->gpu.driver->memory_settle(device->gpu.state);
     return FERRY_OK;
 }

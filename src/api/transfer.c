@@ -201,7 +201,7 @@ enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_
 {
     if (dst && ferry__is_small_direct(dst, dst->direct_write && src, size, dst_offset)) {
         memcpy(dst->host + dst_offset, src, size);
-        ferry__count(&dst->device->metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, size);
+        ferry__count(&dst->device->gpu.metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, size);
         return FERRY_OK;
     }
     struct ferry__item item;
@@ -215,7 +215,7 @@ enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, 
 {
     if (src && ferry__is_small_direct(src, src->direct_read && dst, size, src_offset)) {
         memcpy(dst, src->host + src_offset, size);
-        ferry__count(&src->device->metrics, FERRY_OPERATION_DOWNLOAD, FERRY_PATH_DIRECT, size);
+        ferry__count(&src->device->gpu.metrics, FERRY_OPERATION_DOWNLOAD, FERRY_PATH_DIRECT, size);
         return FERRY_OK;
     }
     struct ferry__item item;

@@ -25,7 +25,7 @@ static enum ferry_status check_ticket(ferry_device *device, ferry_ticket ticket,
     if (ticket && !ferry__ticket_issued(device, ticket))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "%s: ticket %llu was not given out by this device (%s)", what,
-                           (unsigned long long)ticket, device->info.name);
+                           (unsigned long long)ticket, device->gpu.info.name);
     return FERRY_OK;
 }
 

@@ -51,7 +51,7 @@ void ferry__buffer_unref(struct ferry_buffer *buffer)
     if (buffer->release)
         buffer->release(buffer->release_user);
     else if (!buffer->zombie)
-        ferry__memory_give(device, &buffer->place);
+        ferry__memory_give(&device->gpu, &buffer->place);
     if (buffer->marker)
         ferry__op_unref(buffer->marker);
     ferry__failed_finish(&buffer->failures);

@@ -38,7 +38,8 @@ void ferry__close_later(struct ferry_device *device)
     for (const struct ferry_device *other = closing; other; other = other->close_next)
         if (other == device)
             return;
-    ferry__log(FERRY_LOG_WARN, "%s is closed inside a callback: done after it", device->info.name);
+    ferry__log(FERRY_LOG_WARN, "%s is closed inside a callback: done after it",
+               device->gpu.info.name);
     device->close_next = closing;
     closing = device;
 }
@@ -52,7 +53,7 @@ static void run_call(struct ferry_device *device, struct ferry__call *call)
     inside_callback = false;
     if (begin_ns)
         ferry__trace_callback(device, call, begin_ns);
-    FERRY__ADD(&device->metrics, callbacks, 1);
+    FERRY__ADD(&device->gpu.metrics, callbacks, 1);
     ferry__free(call);
 }
 

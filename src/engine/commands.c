@@ -195,7 +195,7 @@ enum ferry_status ferry__add_command(const struct ferry_device *device, struct f
         note(sub, &command);
     }
     sub->added++;
-    if (joins(sub, &command, device->limits.max_copy))
+    if (joins(sub, &command, device->gpu.limits.max_copy))
         sub->commands[sub->command_count - 1].size += command.size;
     else
         sub->commands[sub->command_count++] = command;

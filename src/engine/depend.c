@@ -161,7 +161,7 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket)
     live_push(op);
     ferry__op_ref(op); /* the engine's, until it is done */
     device->last_ticket = ticket;
-    FERRY__ADD(&device->metrics, operations_in_flight, 1);
+    FERRY__ADD(&device->gpu.metrics, operations_in_flight, 1);
     return FERRY_OK;
 }
 
@@ -195,7 +195,7 @@ enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t co
         FERRY_ERROR_POOL_EXHAUSTED,
         "%llu operations of %s are parked, and no more than %llu may be: no room for "
         "%llu more",
-        (unsigned long long)device->parked, device->info.name,
+        (unsigned long long)device->parked, device->gpu.info.name,
         (unsigned long long)device->parked_max, (unsigned long long)count);
 }
 
@@ -270,7 +270,7 @@ static void leave_place(struct ferry__op *op)
 
 static void count_op(struct ferry__op *op)
 {
-    struct ferry__metrics *metrics = &op->device->metrics;
+    struct ferry__metrics *metrics = &op->device->gpu.metrics;
     const uint64_t now = ferry__now_ns(), taken = now - op->start_ns;
     /* Of a bridge the writing half counts; external work has no operations of ours. */
     const bool counts = op->kind == FERRY__OP_ITEMS || op->kind == FERRY__OP_BRIDGE_WRITE;
@@ -309,7 +309,7 @@ static void finish(struct ferry__op *op)
     else
         ferry__judge_items(op);
     if (op->unsignalled)
-        device->driver->event_signal(device->state, op->event, op->value);
+        device->gpu.driver->event_signal(device->gpu.state, op->event, op->value);
     if (op->own_event) {
         op->own_event->aside = op->status != FERRY_OK;
         ferry__work_event_give(device, op->own_event);

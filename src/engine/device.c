@@ -95,7 +95,7 @@ enum ferry_status ferry__device_dead(const struct ferry_device *device, const ch
     const int dead = atomic_load(&device->dead);
     if (FERRY__LIKELY(dead == FERRY__ALIVE))
         return FERRY_OK;
-    return ferry__fail(FERRY_ERROR_DEVICE_LOST, "%s: device %s %s", what, device->info.name,
+    return ferry__fail(FERRY_ERROR_DEVICE_LOST, "%s: device %s %s", what, device->gpu.info.name,
                        why[dead]);
 }
 
@@ -104,25 +104,8 @@ void ferry__device_lose(struct ferry_device *device)
     int alive = FERRY__ALIVE;
     if (!atomic_compare_exchange_strong(&device->dead, &alive, FERRY__LOST))
         return;
-    ferry__log(FERRY_LOG_ERROR, "device %s (%s) is lost", device->info.name,
-               device->info.description);
-}
-
-enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
-                                  const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    const uint64_t before = atomic_fetch_add(count, 1);
-    if (device->no_fallback)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "fallbacks are forbidden: %s", text);
-    if (!before)
-        ferry__log(FERRY_LOG_WARN, "%s: %s (said once; counted in the metrics)", device->info.name,
-                   text);
-    return FERRY_OK;
+    ferry__log(FERRY_LOG_ERROR, "device %s (%s) is lost", device->gpu.info.name,
+               device->gpu.info.description);
 }
 
 void ferry__device_ref(struct ferry_device *device)
@@ -135,12 +118,12 @@ void ferry__device_unref(struct ferry_device *device)
     if (atomic_fetch_sub(&device->refs, 1) != 1)
         return;
     pthread_mutex_destroy(&device->lock);
-    pthread_mutex_destroy(&device->host_lock);
+    pthread_mutex_destroy(&device->gpu.host_lock);
     pthread_cond_destroy(&device->changed);
     pthread_cond_destroy(&device->engine_work);
     pthread_cond_destroy(&device->caller.work);
     pthread_cond_destroy(&device->caller.idle);
-    pthread_cond_destroy(&device->region_freed);
-    ferry__metrics_finish(&device->metrics);
+    pthread_cond_destroy(&device->gpu.region_freed);
+    ferry__metrics_finish(&device->gpu.metrics);
     ferry__free(device);
 }

@@ -9,8 +9,7 @@
 #include "engine/callback.h"
 #include "engine/submission.h"
 #include "engine/work_event.h"
-#include "memory/pool.h"
-#include "memory/staging.h"
+#include "memory/gpu.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -23,22 +22,15 @@ struct ferry__trace;
 struct ferry_buffer;
 
 struct ferry_device {
-    const struct ferry__driver *driver;
-    void *state;
-    struct ferry__limits limits;
-    struct ferry__limits limits_no_kernel; /* for memory that kernels do not reach */
-    struct ferry_device_info info;
-    struct ferry__metrics metrics;
+    struct ferry__gpu gpu;
     struct ferry__trace *trace; /* NULL: none is written */
     unsigned id;
     _Atomic unsigned refs; /* the user's, and one for each buffer */
     _Atomic int dead;      /* FERRY__ALIVE, or why not */
     enum ferry_path path;
     enum ferry_map map;
-    bool no_fallback, no_staging_wait, zeroed;
+    bool no_staging_wait, zeroed;
     unsigned cpus_taken; /* by the device itself: 1 where a CPU carries it out */
-    struct ferry__memory_pool memory;
-    struct ferry__staging upload, readback;
 
     pthread_mutex_t lock;       /* guards all below, and what says so above */
     pthread_cond_t changed;     /* something is done, or a waiter must take over */
@@ -79,11 +71,6 @@ struct ferry_device {
     struct ferry__caller caller;
     _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
 
-    pthread_mutex_t host_lock;  /* guards the regions */
-    struct ferry__tree regions; /* by address */
-    _Atomic bool regions_any;
-    pthread_cond_t region_freed;
-
     struct ferry_device *all_next;   /* of the process */
     struct ferry_device *close_next; /* to be closed after a callback */
 };
@@ -98,10 +85,6 @@ void ferry__device_unref(struct ferry_device *device);
 
 /* Latches the loss of the device, under device->lock or not. */
 void ferry__device_lose(struct ferry_device *device);
-
-/* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
-enum ferry_status ferry__fallback(struct ferry_device *device, _Atomic uint64_t *count,
-                                  const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
 
 /* Gives the device an id that no other open one has: ids come round again. False: all are taken. */
 bool ferry__devices_add(struct ferry_device *device);

@@ -66,19 +66,20 @@ void ferry__ready_remove(struct ferry__op *op)
 
 static void look_for_loss(struct ferry_device *device)
 {
-    if (!atomic_load(&device->dead) && device->driver->status(device->state))
+    if (!atomic_load(&device->dead) && device->gpu.driver->status(device->gpu.state))
         ferry__device_lose(device);
 }
 
 /* Takes one submission apart that the device is done with. */
 static bool retire(struct ferry_device *device)
 {
-    for (unsigned q = 0; q < device->limits.queue_count; q++) {
+    for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         struct ferry__queue *queue = &device->queues[q];
         struct ferry__sub *sub = queue->flying_first;
         if (!sub)
             continue;
-        const bool reached = device->driver->completed(device->state, queue->event) >= sub->value;
+        const bool reached =
+            device->gpu.driver->completed(device->gpu.state, queue->event) >= sub->value;
         if (!reached)
             look_for_loss(device);
         if (!reached && atomic_load(&device->dead) != FERRY__LOST)
@@ -111,7 +112,7 @@ static bool retire_external(struct ferry_device *device)
     for (struct ferry__op *op = device->works.first; op; op = op->work_after) {
         if (!device->look_at_all && looked++ == LOOKED_MAX)
             break;
-        if (!lost && device->driver->completed(device->state, op->event) < op->value)
+        if (!lost && device->gpu.driver->completed(device->gpu.state, op->event) < op->value)
             continue;
         if (lost && !op->status)
             op->status = FERRY_ERROR_DEVICE_LOST;
@@ -143,7 +144,7 @@ bool ferry__step(struct ferry_device *device)
     }
     if (retire(device))
         return true;
-    for (unsigned q = 0; q < device->limits.queue_count; q++)
+    for (unsigned q = 0; q < device->gpu.limits.queue_count; q++)
         if (ferry__build(device, q))
             return true;
     return retire_external(device);
@@ -164,7 +165,7 @@ static void list_points(struct ferry_device *device, struct points *points)
 {
     points->count = points->external_count = 0;
     points->polled = 0;
-    for (unsigned q = 0; q < device->limits.queue_count; q++) {
+    for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         const struct ferry__queue *queue = &device->queues[q];
         if (!queue->flying_first)
             continue;
@@ -204,7 +205,7 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     device->poll_done = done;
     device->poll_arg = arg;
     pthread_mutex_unlock(&device->lock);
-    device->driver->wait_any(device->state, points.list, points.count, timeout);
+    device->gpu.driver->wait_any(device->gpu.state, points.list, points.count, timeout);
     pthread_mutex_lock(&device->lock);
     device->polling = false;
     device->look_at_all = true;
@@ -214,7 +215,7 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
 
 static bool can_build(const struct ferry_device *device)
 {
-    for (unsigned q = 0; q < device->limits.queue_count; q++) {
+    for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         const struct ferry__queue *queue = &device->queues[q];
         if (queue->ready.first && !queue->building && !queue->starved &&
             queue->in_flight < FERRY__IN_FLIGHT_MAX)
@@ -227,7 +228,7 @@ void ferry__kick(struct ferry_device *device)
 {
     if (device->polling) {
         if (can_build(device) || device->closing || device->dead_ops || device->pokes)
-            device->driver->wake(device->state);
+            device->gpu.driver->wake(device->gpu.state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
     } else if (device->engine_started) {
@@ -240,7 +241,7 @@ void ferry__changed(struct ferry_device *device)
     if (device->waiters)
         pthread_cond_broadcast(&device->changed);
     if (device->polling && device->poll_done && device->poll_done(device->poll_arg))
-        device->driver->wake(device->state);
+        device->gpu.driver->wake(device->gpu.state);
 }
 
 bool ferry__op_is_done(void *op)
@@ -390,7 +391,7 @@ static bool may_build_now(const struct ferry__op *op)
         if (item->path == FERRY_PATH_STAGED || (item->path == FERRY_PATH_PIPELINED && op->batch))
             staged += item->size;
     }
-    return staged <= device->upload.chunk_size;
+    return staged <= device->gpu.upload.chunk_size;
 }
 
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
@@ -418,7 +419,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
         if (may_build_now(op))
             (void)ferry__build(device, op->queue);
         if (!op->handed)
-            FERRY__ADD(&device->metrics, parked, 1);
+            FERRY__ADD(&device->gpu.metrics, parked, 1);
         ferry__kick(device);
         ferry__reap(device);
     }

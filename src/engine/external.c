@@ -42,7 +42,7 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
         work->pending = 1;
         ferry__works_add(&device->works, work);
         if (device->polling)
-            device->driver->wake(device->state);
+            device->gpu.driver->wake(device->gpu.state);
     }
     if (work->own_event)
         ferry__op_handed(work);

@@ -19,7 +19,7 @@
 
 static uint64_t word_of(const struct ferry_device *device)
 {
-    return device->limits.has_kernel ? 1 : device->limits.copy_alignment;
+    return device->gpu.limits.has_kernel ? 1 : device->gpu.limits.copy_alignment;
 }
 
 struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,

@@ -66,7 +66,7 @@ void ferry__op_note_untouched(struct ferry__op *op)
 void ferry__staging_returned(struct ferry_device *device)
 {
     device->staging_returns++;
-    for (unsigned q = 0; q < device->limits.queue_count; q++)
+    for (unsigned q = 0; q < device->gpu.limits.queue_count; q++)
         device->queues[q].starved = false;
     ferry__bridge_wake(device);
 }
@@ -77,7 +77,7 @@ void ferry__op_drop_bounce(struct ferry__op *op)
     if (!op->bounce_ready)
         return;
     op->bounce_ready = op->holds = false;
-    ferry__staging_give(device, &device->readback, &op->bounce);
+    ferry__staging_give(&device->gpu, &device->gpu.readback, &op->bounce);
     ferry__staging_returned(device);
 }
 
@@ -104,10 +104,10 @@ static enum ferry_status invalidate(struct ferry_device *device, const struct fe
     const struct ferry__memory *memory = &slice->chunk->memory;
     if (memory->coherent)
         return FERRY_OK;
-    const uint64_t atom = device->limits.atom;
+    const uint64_t atom = device->gpu.limits.atom;
     const uint64_t begin = ferry__round_down(slice->offset, atom);
     const uint64_t end = ferry__round_up(slice->offset + slice->size, atom);
-    return device->driver->invalidate(device->state, memory, begin, end - begin);
+    return device->gpu.driver->invalidate(device->gpu.state, memory, begin, end - begin);
 }
 
 /* Lets the host see what the device wrote; if that fails, the submission has failed. */
@@ -134,10 +134,10 @@ static void copy_out(struct ferry_device *device, struct ferry__sub *sub)
         if (good && out->bounce)
             ferry__bounce_merge(device, out->bounce);
         else
-            ferry__staging_give(device, &device->readback, &out->slice);
+            ferry__staging_give(&device->gpu, &device->gpu.readback, &out->slice);
     }
     for (size_t i = 0; i < sub->upload_count; i++)
-        ferry__staging_give(device, &device->upload, &sub->uploads[i]);
+        ferry__staging_give(&device->gpu, &device->gpu.upload, &sub->uploads[i]);
     if (sub->slots || sub->pieces)
         ferry__file_sub_done(device, sub);
     for (size_t i = 0; i < sub->part_count && sub->bridges; i++)
@@ -159,7 +159,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status)
 
 void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
 {
-    struct ferry__metrics *metrics = &device->metrics;
+    struct ferry__metrics *metrics = &device->gpu.metrics;
     const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
     if (sub->out_count || sub->upload_count || sub->bridges || sub->slots || sub->pieces) {
         pthread_mutex_unlock(&device->lock);

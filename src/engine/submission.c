@@ -171,7 +171,7 @@ static bool refuse(struct ferry_device *device, struct ferry__op *op)
 {
     if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions)
         return false;
-    FERRY__ADD(&device->metrics, staging_exhaustions, 1);
+    FERRY__ADD(&device->gpu.metrics, staging_exhaustions, 1);
     ferry__op_give_up(op, FERRY_ERROR_POOL_EXHAUSTED,
                       "all staging memory is in use by other operations");
     return true;
@@ -214,7 +214,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     switch (result) {
     case FERRY__EMIT_DONE:
         cursor_ended(sub, op);
-        return sub->staged < device->upload.chunk_size &&
+        return sub->staged < device->gpu.upload.chunk_size &&
                sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
     case FERRY__EMIT_MORE: return false;
     case FERRY__EMIT_STARVED:
@@ -222,7 +222,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
             drop_part(sub); /* it shall not fail with the others */
         if (sub->command_count || refuse(device, op))
             return false;
-        FERRY__ADD(&device->metrics, staging_waits, 1);
+        FERRY__ADD(&device->gpu.metrics, staging_waits, 1);
         if (device->trace)
             op->starved_ns = ferry__now_ns();
         ferry__ready_remove(op); /* behind those that hold staging */
@@ -292,13 +292,13 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
     struct ferry__queue *queue = &device->queues[sub->queue];
     queue->value = sub->value;
     queue->in_flight++;
-    ferry__count_submission(&device->metrics, sub->items, sub->command_count);
+    ferry__count_submission(&device->gpu.metrics, sub->items, sub->command_count);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
         op->event = queue->event;
         op->value = sub->value;
         if (op->submissions++ && op->batch)
-            FERRY__ADD(&device->metrics, batch_splits, 1);
+            FERRY__ADD(&device->gpu.metrics, batch_splits, 1);
         if (op->gathered && !op->handed)
             ferry__op_handed(op);
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
@@ -308,7 +308,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
     *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
     queue->flying_last = sub;
     if (device->polling && !(device->polled & (1u << sub->queue)))
-        device->driver->wake(device->state);
+        device->gpu.driver->wake(device->gpu.state);
 }
 
 /* Nothing came of a submission: earlier ones may have had the rest of its ops. */
@@ -350,7 +350,7 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
     if (device->trace)
         sub->submitted_ns = ferry__now_ns();
     pthread_mutex_unlock(&device->lock);
-    const enum ferry_status status = device->driver->submit(device->state, &info, why);
+    const enum ferry_status status = device->gpu.driver->submit(device->gpu.state, &info, why);
     pthread_mutex_lock(&device->lock);
     if (!status) {
         note_submitted(device, sub);

@@ -21,7 +21,6 @@ enum {
     FERRY__PARTS_MAX = 8192,        /* operations in one: their commands may have become few */
     FERRY__AT_ONCE = 64,            /* ops that are seen to before the lock is given up */
     FERRY__SMALL_DIRECT = 64 << 10, /* direct operations up to this are not timed */
-    FERRY__STAGING_MIN = 4096,      /* the smallest staging budget and chunk */
 };
 
 /* One submission: commands of one or more ops. */

@@ -163,8 +163,8 @@ void ferry__trace_callback(const struct ferry_device *device, const struct ferry
 void ferry__device_trace(struct ferry_device *device)
 {
     struct ferry__event names = {.kind = FERRY__EVENT_NAMES, .device = device->id};
-    snprintf(names.names.device, sizeof names.names.device, "%s (%.40s)", device->info.name,
-             device->info.description);
-    names.names.queues = device->limits.queue_count;
+    snprintf(names.names.device, sizeof names.names.device, "%s (%.40s)", device->gpu.info.name,
+             device->gpu.info.description);
+    names.names.queues = device->gpu.limits.queue_count;
     device->trace = ferry__trace_open(&names);
 }

@@ -24,7 +24,7 @@ static enum ferry_status event_make(struct ferry_device *device,
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
                            sizeof *event);
     const enum ferry_status status =
-        device->driver->event_create(device->state, &event->handle, why);
+        device->gpu.driver->event_create(device->gpu.state, &event->handle, why);
     if (status) {
         ferry__free(event);
         return ferry__fail(status, "no event for external work: %s", why);
@@ -67,7 +67,7 @@ void ferry__work_events_finish(struct ferry_device *device)
     while (device->events) {
         struct ferry__work_event *event = device->events;
         device->events = event->all_next;
-        device->driver->event_destroy(device->state, event->handle);
+        device->gpu.driver->event_destroy(device->gpu.state, event->handle);
         ferry__free(event);
     }
     device->events_free = NULL;

@@ -122,12 +122,12 @@ static void delete_versioned(struct ferry_dlpack_managed_versioned *self)
 /* Why private memory of other drivers cannot be exported. */
 static enum ferry_status refuse_private(const ferry_buffer *buffer)
 {
-    const bool vulkan = strcmp(buffer->device->info.driver, "vulkan") == 0;
+    const bool vulkan = strcmp(buffer->device->gpu.info.driver, "vulkan") == 0;
     return ferry__fail(
         FERRY_ERROR_UNSUPPORTED,
         "ferry_dlpack_export: %s is private memory of %s, and %s; shared buffers are "
         "exported as CPU memory",
-        ferry__label(buffer), buffer->device->info.name,
+        ferry__label(buffer), buffer->device->gpu.info.name,
         vulkan ? "consumers do not agree what the data of a Vulkan tensor is"
                : "no consumer can reach it");
 }
@@ -139,7 +139,7 @@ static enum ferry_status locate(ferry_buffer *buffer, struct ferry_dlpack_tensor
         tensor->device = (struct ferry_dlpack_device){FERRY_DLPACK_CPU, 0};
         return ferry_buffer_contents(buffer, &tensor->data);
     }
-    if (strcmp(buffer->device->info.driver, "metal") != 0)
+    if (strcmp(buffer->device->gpu.info.driver, "metal") != 0)
         return refuse_private(buffer);
     enum ferry_status status = ferry_buffer_wait(buffer, FERRY_FOREVER);
     if (!status)
@@ -262,7 +262,7 @@ static enum ferry_status check_device(const ferry_device *device,
     const bool known = type > 0 && (size_t)type < sizeof names / sizeof *names;
     if (in_host_memory(tensor))
         return FERRY_OK;
-    if (type == FERRY_DLPACK_METAL && strcmp(device->info.driver, "metal") == 0)
+    if (type == FERRY_DLPACK_METAL && strcmp(device->gpu.info.driver, "metal") == 0)
         return storage == FERRY_STORAGE_PRIVATE
                    ? FERRY_OK
                    : ferry__fail(FERRY_ERROR_UNSUPPORTED,
@@ -271,7 +271,7 @@ static enum ferry_status check_device(const ferry_device *device,
     return ferry__fail(FERRY_ERROR_UNSUPPORTED,
                        "ferry_dlpack_import: the tensor lies on a device of type %d%s, which %s "
                        "cannot reach",
-                       (int)type, known && names[type] ? names[type] : "", device->info.name);
+                       (int)type, known && names[type] ? names[type] : "", device->gpu.info.name);
 }
 
 /* Row-major without gaps. The stride of a dimension of 1 means nothing. The whole was measured, and

@@ -12,9 +12,9 @@
 /* The device is of this driver, and alive. */
 static enum ferry_status check_device(const struct ferry_device *device, const char *function)
 {
-    if (device->driver != &ferry__metal_driver)
+    if (device->gpu.driver != &ferry__metal_driver)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Metal device", function,
-                           device->info.name);
+                           device->gpu.info.name);
     return ferry__device_dead(device, function);
 }
 
@@ -81,9 +81,9 @@ enum ferry_status ferry_metal_device_get(ferry_device *device,
     enum ferry_status status = check_device(device, function);
     if (status)
         return status;
-    const struct metal_state *state = device->state;
+    const struct metal_state *state = device->gpu.state;
     unsigned copies = 0;
-    while (!(device->limits.queues[copies].roles & FERRY__ROLE_COPY))
+    while (!(device->gpu.limits.queues[copies].roles & FERRY__ROLE_COPY))
         copies++;
     *out_device = (struct ferry_metal_device){
         .device = state->device,
@@ -182,7 +182,7 @@ static enum ferry_status check_wrapped_buffer(ferry_device *device,
                            "%s: size %zu at offset %zu, a multiple of %d; reserved words are 0",
                            function, wrapped->size, wrapped->offset, FERRY_BUFFER_ALIGNMENT);
     void *pool = mtl_pool_push();
-    status = check_native(device->state, wrapped, function);
+    status = check_native(device->gpu.state, wrapped, function);
     mtl_pool_pop(pool);
     return status;
 }

@@ -19,9 +19,9 @@ static enum ferry_status invalid(const char *function, const char *what)
 /* The device is of this driver, and alive. */
 static enum ferry_status check_device(const struct ferry_device *device, const char *function)
 {
-    if (device->driver != &ferry__vulkan_driver)
+    if (device->gpu.driver != &ferry__vulkan_driver)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Vulkan device", function,
-                           device->info.name);
+                           device->gpu.info.name);
     return ferry__device_dead(device, function);
 }
 
@@ -91,7 +91,7 @@ enum ferry_status ferry_vulkan_device_get(ferry_device *device,
     enum ferry_status status = check_device(device, function);
     if (status)
         return status;
-    struct vulkan *v = device->state;
+    struct vulkan *v = device->gpu.state;
     const struct vulkan_queue *copies = &v->queues[0];
     *out_device = (struct ferry_vulkan_device){
         .instance = v->instance,

@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "base/tree.h"
 #include "driver.h"
-#include "engine/device.h"
+#include "memory/gpu.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -26,37 +26,36 @@ static struct ferry__region *region_of(struct ferry__node *node)
 }
 
 /* The last that begins at address or before it; NULL: none. */
-static struct ferry__region *table_at(const struct ferry_device *device, const void *address)
+static struct ferry__region *table_at(const struct ferry__gpu *gpu, const void *address)
 {
-    return region_of(ferry__tree_floor(&device->regions, (uint64_t)(uintptr_t)address));
+    return region_of(ferry__tree_floor(&gpu->regions, (uint64_t)(uintptr_t)address));
 }
 
-struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
-                                         uint64_t size)
+struct ferry__region *ferry__region_find(struct ferry__gpu *gpu, const void *host, uint64_t size)
 {
-    if (!atomic_load_explicit(&device->regions_any, memory_order_acquire))
+    if (!atomic_load_explicit(&gpu->regions_any, memory_order_acquire))
         return NULL;
     const unsigned char *address = host;
     struct ferry__region *found = NULL;
-    ferry__lock(&device->host_lock);
-    struct ferry__region *region = table_at(device, address);
+    ferry__lock(&gpu->host_lock);
+    struct ferry__region *region = table_at(gpu, address);
     if (region && ferry__in_range((uint64_t)(address - region->base), size, region->size)) {
         atomic_fetch_add(&region->refs, 1);
         found = region;
     }
-    ferry__unlock(&device->host_lock);
+    ferry__unlock(&gpu->host_lock);
     return found;
 }
 
-static void region_release(struct ferry_device *device, struct ferry__region *region)
+static void region_release(struct ferry__gpu *gpu, struct ferry__region *region)
 {
     if (region->imported || region->allocated)
         if (region->memory.size)
-            device->driver->memory_free(device->state, &region->memory);
+            gpu->driver->memory_free(gpu->state, &region->memory);
     ferry__free(region);
 }
 
-void ferry__region_unref(struct ferry_device *device, struct ferry__region *region)
+void ferry__region_unref(struct ferry__gpu *gpu, struct ferry__region *region)
 {
     if (!region)
         return;
@@ -64,53 +63,52 @@ void ferry__region_unref(struct ferry_device *device, struct ferry__region *regi
     if (before == 1) {
         if (region->allocated && !region->memory.size)
             munmap(region->base, region->size);
-        region_release(device, region);
+        region_release(gpu, region);
     } else if (before == 2) {
         /* host_unregister may wait for the table's reference to be the only one. */
-        ferry__lock(&device->host_lock);
-        pthread_cond_broadcast(&device->region_freed);
-        ferry__unlock(&device->host_lock);
+        ferry__lock(&gpu->host_lock);
+        pthread_cond_broadcast(&gpu->region_freed);
+        ferry__unlock(&gpu->host_lock);
     }
 }
 
 /* Memory that others have made known to the device is used as it is. */
-static enum ferry_status find_known(struct ferry_device *device, struct ferry__region *region,
+static enum ferry_status find_known(struct ferry__gpu *gpu, struct ferry__region *region,
                                     const void *host, uint64_t size, char *why)
 {
-    if (!device->driver->host_find)
+    if (!gpu->driver->host_find)
         return FERRY_ERROR_UNSUPPORTED;
     const enum ferry_status status =
-        device->driver->host_find(device->state, host, size, &region->memory, why);
+        gpu->driver->host_find(gpu->state, host, size, &region->memory, why);
     region->imported = status == FERRY_OK;
     if (!status)
         region->memory_base = (unsigned char *)(uintptr_t)host;
     return status;
 }
 
-enum ferry_status ferry__region_import_pages(struct ferry_device *device,
-                                             struct ferry__region *region, const void *host,
-                                             uint64_t size, char *why)
+enum ferry_status ferry__region_import_pages(struct ferry__gpu *gpu, struct ferry__region *region,
+                                             const void *host, uint64_t size, char *why)
 {
-    const uint64_t grain = device->limits.import_granularity;
+    const uint64_t grain = gpu->limits.import_granularity;
     const uintptr_t begin = (uintptr_t)host & ~(uintptr_t)(grain - 1);
     const uint64_t end = ferry__round_up((uint64_t)(uintptr_t)host + size, grain);
-    enum ferry_status status = find_known(device, region, host, size, why);
+    enum ferry_status status = find_known(gpu, region, host, size, why);
     if (status == FERRY_ERROR_UNSUPPORTED) {
         region->memory_base = (unsigned char *)begin;
-        status = device->driver->host_import(device->state, region->memory_base, end - begin,
-                                             region->read_only, &region->memory, why);
+        status = gpu->driver->host_import(gpu->state, region->memory_base, end - begin,
+                                          region->read_only, &region->memory, why);
         if (status == FERRY_ERROR_INVALID_ARGUMENT) /* no import is refused for what it is */
             status = FERRY_ERROR_UNSUPPORTED;
     }
     region->imported = status == FERRY_OK;
     if (region->imported)
-        FERRY__ADD(&device->metrics, imports, 1);
+        FERRY__ADD(&gpu->metrics, imports, 1);
     else
-        FERRY__ADD(&device->metrics, import_failures, 1);
+        FERRY__ADD(&gpu->metrics, import_failures, 1);
     return status;
 }
 
-enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
+enum ferry_status ferry__region_import(struct ferry__gpu *gpu, const void *host, uint64_t size,
                                        bool read_only, struct ferry__region **out_region)
 {
     char why[FERRY__WHY_MAX] = "";
@@ -122,7 +120,7 @@ enum ferry_status ferry__region_import(struct ferry_device *device, const void *
     region->size = size;
     region->read_only = read_only;
     atomic_init(&region->refs, 1);
-    const enum ferry_status status = ferry__region_import_pages(device, region, host, size, why);
+    const enum ferry_status status = ferry__region_import_pages(gpu, region, host, size, why);
     if (status) {
         ferry__free(region);
         return ferry__fail(status, "importing %llu bytes at %p: %s", (unsigned long long)size, host,
@@ -132,7 +130,7 @@ enum ferry_status ferry__region_import(struct ferry_device *device, const void *
     return FERRY_OK;
 }
 
-enum ferry_status ferry__region_look(struct ferry_device *device, const void *host, uint64_t size,
+enum ferry_status ferry__region_look(struct ferry__gpu *gpu, const void *host, uint64_t size,
                                      struct ferry__region **out_region)
 {
     /* Below this, a copy to staging costs no more than asking for the memory's bounds. */
@@ -140,15 +138,15 @@ enum ferry_status ferry__region_look(struct ferry_device *device, const void *ho
     char why[FERRY__WHY_MAX] = "";
     struct ferry__region *region = NULL;
     enum ferry_status status;
-    if (!device->driver->host_find)
+    if (!gpu->driver->host_find)
         return FERRY_OK;
     if (size < KNOWN_FROM) {
-        status = device->driver->host_find(device->state, host, size, NULL, why);
+        status = gpu->driver->host_find(gpu->state, host, size, NULL, why);
     } else if ((region = ferry__alloc(sizeof *region))) {
         region->base = (unsigned char *)(uintptr_t)host;
         region->size = size;
         atomic_init(&region->refs, 1);
-        status = find_known(device, region, host, size, why);
+        status = find_known(gpu, region, host, size, why);
     } else {
         status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
         snprintf(why, sizeof why, "no host memory for %zu bytes", sizeof *region);
@@ -163,12 +161,12 @@ enum ferry_status ferry__region_look(struct ferry_device *device, const void *ho
     return ferry__fail(status, "%llu bytes: %s", (unsigned long long)size, why);
 }
 
-enum ferry_status ferry__regions_add(struct ferry_device *device, struct ferry__region *region)
+enum ferry_status ferry__regions_add(struct ferry__gpu *gpu, struct ferry__region *region)
 {
     enum ferry_status status = FERRY_OK;
-    ferry__lock(&device->host_lock);
+    ferry__lock(&gpu->host_lock);
     /* The last that begins in it or before: no other can meet it, since none overlap. */
-    const struct ferry__region *other = table_at(device, region->base + (region->size - 1));
+    const struct ferry__region *other = table_at(gpu, region->base + (region->size - 1));
     if (other &&
         (other->base >= region->base || (uint64_t)(region->base - other->base) < other->size)) {
         status = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
@@ -177,30 +175,30 @@ enum ferry_status ferry__regions_add(struct ferry_device *device, struct ferry__
                              (unsigned long long)other->size, (void *)other->base);
     } else {
         region->node.key = (uint64_t)(uintptr_t)region->base;
-        ferry__tree_add(&device->regions, &region->node);
-        atomic_store_explicit(&device->regions_any, true, memory_order_release);
+        ferry__tree_add(&gpu->regions, &region->node);
+        atomic_store_explicit(&gpu->regions_any, true, memory_order_release);
     }
-    ferry__unlock(&device->host_lock);
+    ferry__unlock(&gpu->host_lock);
     return status;
 }
 
-struct ferry__region *ferry__regions_exact(struct ferry_device *device, const void *memory)
+struct ferry__region *ferry__regions_exact(struct ferry__gpu *gpu, const void *memory)
 {
-    struct ferry__region *region = table_at(device, memory);
+    struct ferry__region *region = table_at(gpu, memory);
     return region && region->base == memory ? region : NULL;
 }
 
-void ferry__regions_remove(struct ferry_device *device, struct ferry__region *region)
+void ferry__regions_remove(struct ferry__gpu *gpu, struct ferry__region *region)
 {
-    ferry__tree_remove(&device->regions, &region->node);
-    atomic_store_explicit(&device->regions_any, device->regions.root, memory_order_release);
+    ferry__tree_remove(&gpu->regions, &region->node);
+    atomic_store_explicit(&gpu->regions_any, gpu->regions.root, memory_order_release);
 }
 
-void ferry__host_finish(struct ferry_device *device)
+void ferry__host_finish(struct ferry__gpu *gpu)
 {
-    while (device->regions.first) {
-        struct ferry__region *region = region_of(device->regions.first);
-        ferry__regions_remove(device, region);
-        ferry__region_unref(device, region);
+    while (gpu->regions.first) {
+        struct ferry__region *region = region_of(gpu->regions.first);
+        ferry__regions_remove(gpu, region);
+        ferry__region_unref(gpu, region);
     }
 }

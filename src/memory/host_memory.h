@@ -8,7 +8,7 @@
 #include <ferry/ferry.h>
 #include <stdatomic.h>
 
-struct ferry_device;
+struct ferry__gpu;
 
 /* Host memory that is registered, or imported for one transfer. */
 struct ferry__region {
@@ -22,30 +22,28 @@ struct ferry__region {
 };
 
 /* The registered region that holds all of [host, host + size), with a reference; NULL: none. */
-struct ferry__region *ferry__region_find(struct ferry_device *device, const void *host,
-                                         uint64_t size);
+struct ferry__region *ferry__region_find(struct ferry__gpu *gpu, const void *host, uint64_t size);
 
 /* Looks at memory that is not in the table: others may have made it known to the device (a region, at
  * *out_region), and what is no host memory is refused. Leaves *out_region as it is otherwise. */
-enum ferry_status ferry__region_look(struct ferry_device *device, const void *host, uint64_t size,
+enum ferry_status ferry__region_look(struct ferry__gpu *gpu, const void *host, uint64_t size,
                                      struct ferry__region **out_region);
 
 /* Imports the pages of a range for one transfer. */
-enum ferry_status ferry__region_import(struct ferry_device *device, const void *host, uint64_t size,
+enum ferry_status ferry__region_import(struct ferry__gpu *gpu, const void *host, uint64_t size,
                                        bool read_only, struct ferry__region **out_region);
-void ferry__region_unref(struct ferry_device *device, struct ferry__region *region);
-void ferry__host_finish(struct ferry_device *device);
+void ferry__region_unref(struct ferry__gpu *gpu, struct ferry__region *region);
+void ferry__host_finish(struct ferry__gpu *gpu);
 
 /* Imports the pages around a range. */
-enum ferry_status ferry__region_import_pages(struct ferry_device *device,
-                                             struct ferry__region *region, const void *host,
-                                             uint64_t size, char *why);
+enum ferry_status ferry__region_import_pages(struct ferry__gpu *gpu, struct ferry__region *region,
+                                             const void *host, uint64_t size, char *why);
 
 /* Puts a region in the table. */
-enum ferry_status ferry__regions_add(struct ferry_device *device, struct ferry__region *region);
+enum ferry_status ferry__regions_add(struct ferry__gpu *gpu, struct ferry__region *region);
 
 /* Under host_lock: the region that begins exactly at memory; NULL: none. */
-struct ferry__region *ferry__regions_exact(struct ferry_device *device, const void *memory);
-void ferry__regions_remove(struct ferry_device *device, struct ferry__region *region);
+struct ferry__region *ferry__regions_exact(struct ferry__gpu *gpu, const void *memory);
+void ferry__regions_remove(struct ferry__gpu *gpu, struct ferry__region *region);
 
 #endif

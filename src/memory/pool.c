@@ -8,9 +8,8 @@
 #include "base/range.h"
 #include "base/status.h"
 #include "driver.h"
-#include "engine/device.h"
+#include "memory/gpu.h"
 #include "memory/staging.h"
-#include "paths/file_op.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -26,37 +25,37 @@ enum { FIRST_BLOCK = 1 << 20, LAST_BLOCK = 64 << 20, SMALLEST_BLOCK = 64 << 10 }
 enum { BLOCKS_PER_DEVICE = 64 }; /* a block is at most this part of the device's memory */
 static const uint64_t KEEP_NS = UINT64_C(10) * 1000 * 1000 * 1000;
 
-void ferry__memory_init(struct ferry_device *device, uint64_t budget)
+void ferry__memory_init(struct ferry__gpu *gpu, uint64_t budget)
 {
-    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__memory_pool *pool = &gpu->pool;
     pthread_mutex_init(&pool->lock, NULL);
     pool->budget = budget;
     pool->next_block[0] = pool->next_block[1] = FIRST_BLOCK;
 }
 
-static uint64_t block_size(const struct ferry_device *device, enum ferry_storage storage)
+static uint64_t block_size(const struct ferry__gpu *gpu, enum ferry_storage storage)
 {
-    uint64_t size = device->memory.next_block[storage];
+    uint64_t size = gpu->pool.next_block[storage];
     const uint64_t most =
-        ferry__round_down(device->limits.total_memory / BLOCKS_PER_DEVICE, SMALLEST_BLOCK);
+        ferry__round_down(gpu->limits.total_memory / BLOCKS_PER_DEVICE, SMALLEST_BLOCK);
     if (size > most)
         size = most;
     if (size < SMALLEST_BLOCK)
         size = SMALLEST_BLOCK;
-    return size < device->limits.max_allocation ? size : device->limits.max_allocation;
+    return size < gpu->limits.max_allocation ? size : gpu->limits.max_allocation;
 }
 
-static void publish(struct ferry_device *device)
+static void publish(struct ferry__gpu *gpu)
 {
-    atomic_store_explicit(&device->metrics.now.memory_pooled_bytes, device->memory.idle_bytes,
+    atomic_store_explicit(&gpu->metrics.now.memory_pooled_bytes, gpu->pool.idle_bytes,
                           memory_order_relaxed);
 }
 
-static void block_free(struct ferry_device *device, struct ferry__block *block)
+static void block_free(struct ferry__gpu *gpu, struct ferry__block *block)
 {
-    device->memory.allocated -= block->memory.size;
-    device->driver->memory_free(device->state, &block->memory);
-    FERRY__ADD(&device->metrics, device_frees, 1);
+    gpu->pool.allocated -= block->memory.size;
+    gpu->driver->memory_free(gpu->state, &block->memory);
+    FERRY__ADD(&gpu->metrics, device_frees, 1);
     ferry__arena_destroy(block->arena);
     ferry__free(block);
 }
@@ -70,54 +69,54 @@ static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *bl
 }
 
 /* Gives back the oldest empty blocks: those over the budget, and those that nobody wanted. */
-static void idle_shrink(struct ferry_device *device, uint64_t budget, uint64_t now)
+static void idle_shrink(struct ferry__gpu *gpu, uint64_t budget, uint64_t now)
 {
-    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__memory_pool *pool = &gpu->pool;
     while (pool->idle_last &&
            (pool->idle_bytes > budget || now - pool->idle_last->idle_ns > KEEP_NS)) {
         struct ferry__block *block = pool->idle_last;
         idle_unlink(pool, block);
-        block_free(device, block);
+        block_free(gpu, block);
     }
-    publish(device);
+    publish(gpu);
 }
 
-static void idle_add(struct ferry_device *device, struct ferry__block *block)
+static void idle_add(struct ferry__gpu *gpu, struct ferry__block *block)
 {
-    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__memory_pool *pool = &gpu->pool;
     block->idle_ns = ferry__now_ns();
     block->previous = NULL;
     block->next = pool->idle;
     *(pool->idle ? &pool->idle->previous : &pool->idle_last) = block;
     pool->idle = block;
     pool->idle_bytes += block->memory.size;
-    idle_shrink(device, pool->budget, block->idle_ns);
+    idle_shrink(gpu, pool->budget, block->idle_ns);
 }
 
-bool ferry__memory_trim(struct ferry_device *device)
+bool ferry__memory_trim(struct ferry__gpu *gpu)
 {
-    ferry__lock(&device->memory.lock);
-    const bool any = device->memory.idle != NULL;
-    idle_shrink(device, 0, ferry__now_ns());
-    ferry__unlock(&device->memory.lock);
+    ferry__lock(&gpu->pool.lock);
+    const bool any = gpu->pool.idle != NULL;
+    idle_shrink(gpu, 0, ferry__now_ns());
+    ferry__unlock(&gpu->pool.lock);
     return any;
 }
 
-void ferry__memory_finish(struct ferry_device *device)
+void ferry__memory_finish(struct ferry__gpu *gpu)
 {
-    struct ferry__memory_pool *pool = &device->memory;
-    idle_shrink(device, 0, ferry__now_ns());
+    struct ferry__memory_pool *pool = &gpu->pool;
+    idle_shrink(gpu, 0, ferry__now_ns());
     for (int storage = 0; storage < 2; storage++) {
         while (pool->blocks[storage]) {
             struct ferry__block *block = pool->blocks[storage];
             pool->blocks[storage] = block->next;
-            block_free(device, block);
+            block_free(gpu, block);
         }
     }
     pthread_mutex_destroy(&pool->lock);
 }
 
-static enum ferry_status block_create(struct ferry_device *device, enum ferry_storage storage,
+static enum ferry_status block_create(struct ferry__gpu *gpu, enum ferry_storage storage,
                                       uint64_t size, bool shared, const char *label,
                                       struct ferry__block **out_block)
 {
@@ -134,12 +133,12 @@ static enum ferry_status block_create(struct ferry_device *device, enum ferry_st
     block->fresh = true;
     if (shared && !(block->arena = ferry__arena_create(size)))
         goto free_block;
-    status = device->driver->memory_alloc(device->state, block->use, size,
-                                          shared ? "ferry block" : label, &block->memory, why);
+    status = gpu->driver->memory_alloc(gpu->state, block->use, size, shared ? "ferry block" : label,
+                                       &block->memory, why);
     if (status)
         goto free_arena;
-    device->memory.allocated += block->memory.size;
-    FERRY__ADD(&device->metrics, device_allocations, 1);
+    gpu->pool.allocated += block->memory.size;
+    FERRY__ADD(&gpu->metrics, device_allocations, 1);
     *out_block = block;
     return FERRY_OK;
 free_arena:
@@ -151,19 +150,21 @@ fail:
                        why[0] ? why : ferry_status_text(status));
 }
 
-/* Asks the device, and again once everything that lies idle was given back to it. */
-static enum ferry_status block_get(struct ferry_device *device, enum ferry_storage storage,
+/* Asks the gpu, and again once everything that lies idle was given back to it. */
+static enum ferry_status block_get(struct ferry__gpu *gpu, enum ferry_storage storage,
                                    uint64_t size, bool shared, const char *label,
                                    struct ferry__block **out_block)
 {
-    enum ferry_status status = block_create(device, storage, size, shared, label, out_block);
+    enum ferry_status status = block_create(gpu, storage, size, shared, label, out_block);
     if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         return status;
-    idle_shrink(device, 0, ferry__now_ns());
-    ferry__staging_trim(device, &device->upload);
-    ferry__staging_trim(device, &device->readback);
-    ferry__files_trim(device);
-    return block_create(device, storage, size, shared, label, out_block);
+    idle_shrink(gpu, 0, ferry__now_ns());
+    ferry__staging_trim(gpu, &gpu->upload);
+    ferry__staging_trim(gpu, &gpu->readback);
+    void (*const trim_above)(struct ferry__gpu *) = atomic_load(&gpu->trim_above);
+    if (trim_above)
+        trim_above(gpu);
+    return block_create(gpu, storage, size, shared, label, out_block);
 }
 
 static struct ferry__block *idle_take(struct ferry__memory_pool *pool, enum ferry_storage storage,
@@ -204,10 +205,10 @@ static bool place_in_blocks(struct ferry__block *blocks, uint64_t size,
     return false;
 }
 
-static enum ferry_status place_shared(struct ferry_device *device, enum ferry_storage storage,
+static enum ferry_status place_shared(struct ferry__gpu *gpu, enum ferry_storage storage,
                                       uint64_t size, bool *out_hit, struct ferry__place *out_place)
 {
-    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__memory_pool *pool = &gpu->pool;
     *out_hit = true;
     if (place_in_blocks(pool->blocks[storage], size, out_place))
         return FERRY_OK;
@@ -215,7 +216,7 @@ static enum ferry_status place_shared(struct ferry_device *device, enum ferry_st
     if (!block) {
         *out_hit = false;
         const enum ferry_status status =
-            block_get(device, storage, block_size(device, storage), true, NULL, &block);
+            block_get(gpu, storage, block_size(gpu, storage), true, NULL, &block);
         if (status)
             return status;
         if (pool->next_block[storage] < LAST_BLOCK)
@@ -232,14 +233,14 @@ static enum ferry_status place_shared(struct ferry_device *device, enum ferry_st
                        (unsigned long long)size);
 }
 
-static enum ferry_status place_alone(struct ferry_device *device, enum ferry_storage storage,
+static enum ferry_status place_alone(struct ferry__gpu *gpu, enum ferry_storage storage,
                                      uint64_t size, const char *label, bool *out_hit,
                                      struct ferry__place *out_place)
 {
-    struct ferry__block *block = idle_take(&device->memory, storage, size, false);
+    struct ferry__block *block = idle_take(&gpu->pool, storage, size, false);
     *out_hit = block != NULL;
     if (!block) {
-        const enum ferry_status status = block_get(device, storage, size, false, label, &block);
+        const enum ferry_status status = block_get(gpu, storage, size, false, label, &block);
         if (status)
             return status;
     }
@@ -247,39 +248,39 @@ static enum ferry_status place_alone(struct ferry_device *device, enum ferry_sto
     return FERRY_OK;
 }
 
-enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_storage storage,
+enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage storage,
                                      uint64_t size, const char *label,
                                      struct ferry__place *out_place)
 {
-    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__memory_pool *pool = &gpu->pool;
     bool hit;
     enum ferry_status status;
     const uint64_t rounded = ferry__round_up(size, FERRY_BUFFER_ALIGNMENT);
     ferry__error_begin(); /* there may be memory at the second attempt */
     ferry__lock(&pool->lock);
-    const bool shared = rounded < block_size(device, storage) / 2;
-    status = shared ? place_shared(device, storage, rounded, &hit, out_place)
-                    : place_alone(device, storage, rounded, label, &hit, out_place);
+    const bool shared = rounded < block_size(gpu, storage) / 2;
+    status = shared ? place_shared(gpu, storage, rounded, &hit, out_place)
+                    : place_alone(gpu, storage, rounded, label, &hit, out_place);
     /* A whole block may be too much where the buffer alone is not. */
     if (shared && status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
-        status = place_alone(device, storage, rounded, label, &hit, out_place);
+        status = place_alone(gpu, storage, rounded, label, &hit, out_place);
     if (pool->idle_last)
-        idle_shrink(device, pool->budget, ferry__now_ns());
-    publish(device);
+        idle_shrink(gpu, pool->budget, ferry__now_ns());
+    publish(gpu);
     ferry__unlock(&pool->lock);
     ferry__error_end(status);
     if (status)
         return status;
     if (hit)
-        FERRY__ADD(&device->metrics, pool_hits, 1);
+        FERRY__ADD(&gpu->metrics, pool_hits, 1);
     else
-        FERRY__ADD(&device->metrics, pool_misses, 1);
+        FERRY__ADD(&gpu->metrics, pool_misses, 1);
     return FERRY_OK;
 }
 
-void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place)
+void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place)
 {
-    struct ferry__memory_pool *pool = &device->memory;
+    struct ferry__memory_pool *pool = &gpu->pool;
     struct ferry__block *block = place->block;
     ferry__lock(&pool->lock);
     if (block->arena) {
@@ -290,10 +291,10 @@ void ferry__memory_give(struct ferry_device *device, const struct ferry__place *
             *(block->previous ? &block->previous->next : &pool->blocks[storage]) = block->next;
             if (block->next)
                 block->next->previous = block->previous;
-            idle_add(device, block);
+            idle_add(gpu, block);
         }
     } else {
-        idle_add(device, block);
+        idle_add(gpu, block);
     }
     ferry__unlock(&pool->lock);
 }

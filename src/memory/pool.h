@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 struct ferry__arena;
-struct ferry_device;
+struct ferry__gpu;
 
 /* One native allocation that buffers live in. */
 struct ferry__block {
@@ -36,12 +36,12 @@ struct ferry__place {
     bool zeroed; /* known to hold zeros */
 };
 
-void ferry__memory_init(struct ferry_device *device, uint64_t budget);
-void ferry__memory_finish(struct ferry_device *device);
-enum ferry_status ferry__memory_take(struct ferry_device *device, enum ferry_storage storage,
+void ferry__memory_init(struct ferry__gpu *gpu, uint64_t budget);
+void ferry__memory_finish(struct ferry__gpu *gpu);
+enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage storage,
                                      uint64_t size, const char *label,
                                      struct ferry__place *out_place);
-void ferry__memory_give(struct ferry_device *device, const struct ferry__place *place);
-bool ferry__memory_trim(struct ferry_device *device); /* false: nothing lay idle */
+void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place);
+bool ferry__memory_trim(struct ferry__gpu *gpu); /* false: nothing lay idle */
 
 #endif

@@ -6,8 +6,7 @@
 #include "base/range.h"
 #include "base/status.h"
 #include "driver.h"
-#include "engine/device.h"
-#include "engine/submission.h"
+#include "memory/gpu.h"
 #include "memory/pool.h"
 
 #include <ferry/ferry.h>
@@ -38,7 +37,7 @@ int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uin
     return pthread_mutex_init(&staging->lock, NULL);
 }
 
-static void free_chunks(struct ferry_device *device, struct ferry__staging *staging)
+static void free_chunks(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
     struct ferry__chunk **link = &staging->chunks;
     while (*link) {
@@ -49,26 +48,26 @@ static void free_chunks(struct ferry_device *device, struct ferry__staging *stag
         }
         *link = chunk->next;
         staging->allocated -= staging->chunk_size;
-        device->driver->memory_free(device->state, &chunk->memory);
-        FERRY__ADD(&device->metrics, device_frees, 1);
+        gpu->driver->memory_free(gpu->state, &chunk->memory);
+        FERRY__ADD(&gpu->metrics, device_frees, 1);
         ferry__free(chunk);
     }
 }
 
-void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging)
+void ferry__staging_trim(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
     pthread_mutex_lock(&staging->lock);
-    free_chunks(device, staging);
+    free_chunks(gpu, staging);
     pthread_mutex_unlock(&staging->lock);
 }
 
-void ferry__staging_finish(struct ferry_device *device, struct ferry__staging *staging)
+void ferry__staging_finish(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
-    free_chunks(device, staging);
+    free_chunks(gpu, staging);
     pthread_mutex_destroy(&staging->lock);
 }
 
-static enum ferry_status add_chunk(struct ferry_device *device, struct ferry__staging *staging)
+static enum ferry_status add_chunk(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
     char why[FERRY__WHY_MAX] = "";
     struct ferry__chunk *chunk = ferry__alloc(sizeof *chunk);
@@ -76,53 +75,53 @@ static enum ferry_status add_chunk(struct ferry_device *device, struct ferry__st
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
                            sizeof *chunk);
     const char *label = staging->use == FERRY__USE_UPLOAD ? "ferry upload" : "ferry readback";
-    const enum ferry_status status = device->driver->memory_alloc(
-        device->state, staging->use, staging->chunk_size, label, &chunk->memory, why);
+    const enum ferry_status status = gpu->driver->memory_alloc(
+        gpu->state, staging->use, staging->chunk_size, label, &chunk->memory, why);
     if (status) {
         ferry__free(chunk);
         return ferry__fail(status, "no staging memory of %llu bytes: %s",
                            (unsigned long long)staging->chunk_size, why);
     }
-    FERRY__ADD(&device->metrics, device_allocations, 1);
+    FERRY__ADD(&gpu->metrics, device_allocations, 1);
     chunk->next = staging->chunks;
     staging->chunks = chunk;
     staging->allocated += staging->chunk_size;
     return FERRY_OK;
 }
 
-/* Asks the device, and again once the buffers' memory that lies idle was given back to it. Gives up
+/* Asks the gpu, and again once the buffers' memory that lies idle was given back to it. Gives up
  * the lock for that: the buffers' memory trims staging under its own. */
-static enum ferry_status grow(struct ferry_device *device, struct ferry__staging *staging)
+static enum ferry_status grow(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
-    const enum ferry_status status = add_chunk(device, staging);
+    const enum ferry_status status = add_chunk(gpu, staging);
     if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         return status;
     pthread_mutex_unlock(&staging->lock);
-    const bool more = ferry__memory_trim(device);
+    const bool more = ferry__memory_trim(gpu);
     pthread_mutex_lock(&staging->lock);
     if (!more)
         return status;
     /* Meanwhile another thread may have had the last of the budget. */
     const bool room = staging->allocated + staging->chunk_size <= staging->limit;
-    return room ? add_chunk(device, staging) : FERRY_OK;
+    return room ? add_chunk(gpu, staging) : FERRY_OK;
 }
 
 /* Where a slice would begin in a chunk. */
-static uint64_t slice_start(const struct ferry_device *device, const struct ferry__chunk *chunk,
+static uint64_t slice_start(const struct ferry__gpu *gpu, const struct ferry__chunk *chunk,
                             uint64_t phase)
 {
-    const uint64_t grain = device->limits.atom > LINE ? device->limits.atom : LINE;
-    return ferry__round_up(chunk->used, grain) + (phase & (device->limits.copy_alignment - 1));
+    const uint64_t grain = gpu->limits.atom > LINE ? gpu->limits.atom : LINE;
+    return ferry__round_up(chunk->used, grain) + (phase & (gpu->limits.copy_alignment - 1));
 }
 
-static uint64_t chunk_room(const struct ferry_device *device, const struct ferry__chunk *chunk,
+static uint64_t chunk_room(const struct ferry__gpu *gpu, const struct ferry__chunk *chunk,
                            uint64_t phase, uint64_t chunk_size)
 {
-    const uint64_t start = slice_start(device, chunk, phase);
+    const uint64_t start = slice_start(gpu, chunk, phase);
     return start < chunk_size ? chunk_size - start : 0;
 }
 
-static struct ferry__chunk *roomiest(const struct ferry_device *device,
+static struct ferry__chunk *roomiest(const struct ferry__gpu *gpu,
                                      const struct ferry__staging *staging, const void *owner,
                                      uint64_t want, uint64_t phase, uint64_t *out_room)
 {
@@ -131,7 +130,7 @@ static struct ferry__chunk *roomiest(const struct ferry_device *device,
     for (struct ferry__chunk *chunk = staging->chunks; chunk; chunk = chunk->next) {
         if (chunk->slices && chunk->owner != owner)
             continue;
-        const uint64_t room = chunk_room(device, chunk, phase, staging->chunk_size);
+        const uint64_t room = chunk_room(gpu, chunk, phase, staging->chunk_size);
         if (room <= *out_room)
             continue;
         best = chunk;
@@ -143,9 +142,9 @@ static struct ferry__chunk *roomiest(const struct ferry_device *device,
 }
 
 /* Under the lock. */
-static void publish(struct ferry_device *device, const struct ferry__staging *staging)
+static void publish(struct ferry__gpu *gpu, const struct ferry__staging *staging)
 {
-    struct ferry__scalars *now = &device->metrics.now;
+    struct ferry__scalars *now = &gpu->metrics.now;
     const bool upload = staging->use == FERRY__USE_UPLOAD;
     atomic_store_explicit(upload ? &now->staging_upload_bytes : &now->staging_readback_bytes,
                           staging->in_use, memory_order_relaxed);
@@ -153,63 +152,63 @@ static void publish(struct ferry_device *device, const struct ferry__staging *st
                  staging->in_use);
 }
 
-static void take_from(struct ferry_device *device, struct ferry__staging *staging,
+static void take_from(struct ferry__gpu *gpu, struct ferry__staging *staging,
                       struct ferry__chunk *chunk, const void *owner, uint64_t size, uint64_t phase,
                       struct ferry__slice *out)
 {
-    const uint64_t start = slice_start(device, chunk, phase);
+    const uint64_t start = slice_start(gpu, chunk, phase);
     *out = (struct ferry__slice){chunk, start, size, start + size - chunk->used};
     chunk->owner = owner;
     chunk->used = start + size;
     chunk->slices++;
     staging->in_use += out->taken;
-    publish(device, staging);
+    publish(gpu, staging);
 }
 
 /* There is some staging, but no memory for more, for this cause: smaller than asked for, and enough to
  * go on with. Where that is forbidden each operation that wants more asks again, and ends with the
  * cause: UNSUPPORTED is none of an operation's own statuses. Gives up the lock to say so. */
-static enum ferry_status stay_small(struct ferry_device *device, struct ferry__staging *staging,
+static enum ferry_status stay_small(struct ferry__gpu *gpu, struct ferry__staging *staging,
                                     enum ferry_status cause)
 {
     const uint64_t limit = staging->allocated;
-    if (!device->no_fallback)
+    if (!gpu->no_fallback)
         staging->limit = limit;
     pthread_mutex_unlock(&staging->lock);
-    const enum ferry_status status = ferry__fallback(device, &device->metrics.now.fallback_staging,
-                                                     "staging stays at %llu bytes: %s",
-                                                     (unsigned long long)limit, ferry_last_error());
+    const enum ferry_status status =
+        ferry__fallback(gpu, &gpu->metrics.now.fallback_staging, "staging stays at %llu bytes: %s",
+                        (unsigned long long)limit, ferry_last_error());
     pthread_mutex_lock(&staging->lock);
     return status ? cause : FERRY_OK;
 }
 
-enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
+enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__staging *staging,
                                       const void *owner, uint64_t want, uint64_t min,
                                       uint64_t phase, struct ferry__slice *out_slice)
 {
     enum ferry_status status = FERRY_OK;
     uint64_t room;
-    if (!device->limits.whole_readback)
+    if (!gpu->limits.whole_readback)
         owner = NULL;
     if (want > staging->chunk_size)
         want = staging->chunk_size;
     pthread_mutex_lock(&staging->lock);
-    struct ferry__chunk *chunk = roomiest(device, staging, owner, want, phase, &room);
+    struct ferry__chunk *chunk = roomiest(gpu, staging, owner, want, phase, &room);
     if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
-        status = grow(device, staging);
+        status = grow(gpu, staging);
         if (status && staging->allocated)
-            status = stay_small(device, staging, status);
-        chunk = roomiest(device, staging, owner, want, phase, &room);
+            status = stay_small(gpu, staging, status);
+        chunk = roomiest(gpu, staging, owner, want, phase, &room);
     }
     if (!status && room < min)
         status = FERRY_ERROR_POOL_EXHAUSTED;
     if (!status)
-        take_from(device, staging, chunk, owner, want < room ? want : room, phase, out_slice);
+        take_from(gpu, staging, chunk, owner, want < room ? want : room, phase, out_slice);
     pthread_mutex_unlock(&staging->lock);
     return status;
 }
 
-void ferry__staging_give(struct ferry_device *device, struct ferry__staging *staging,
+void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
                          const struct ferry__slice *slice)
 {
     pthread_mutex_lock(&staging->lock);
@@ -217,30 +216,29 @@ void ferry__staging_give(struct ferry_device *device, struct ferry__staging *sta
     if (--chunk->slices == 0)
         chunk->used = 0;
     staging->in_use -= slice->taken;
-    publish(device, staging);
+    publish(gpu, staging);
     pthread_mutex_unlock(&staging->lock);
 }
 
-bool ferry__staging_reserve(struct ferry_device *device, struct ferry__staging *staging,
-                            uint64_t bytes)
+bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes)
 {
     ferry__lock(&staging->lock);
     const bool room = staging->allocated + bytes <= staging->limit || !staging->allocated;
     if (room) {
         staging->allocated += bytes;
         staging->in_use += bytes;
-        publish(device, staging);
+        publish(gpu, staging);
     }
     ferry__unlock(&staging->lock);
     return room;
 }
 
-void ferry__staging_unreserve(struct ferry_device *device, struct ferry__staging *staging,
+void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *staging,
                               uint64_t bytes)
 {
     ferry__lock(&staging->lock);
     staging->allocated -= bytes;
     staging->in_use -= bytes;
-    publish(device, staging);
+    publish(gpu, staging);
     ferry__unlock(&staging->lock);
 }

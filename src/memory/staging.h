@@ -7,7 +7,9 @@
 #include <ferry/ferry.h>
 #include <pthread.h>
 
-struct ferry_device;
+struct ferry__gpu;
+
+enum { FERRY__STAGING_MIN = 4096 }; /* the smallest staging budget and chunk */
 
 struct ferry__chunk {
     struct ferry__memory memory;
@@ -34,23 +36,22 @@ struct ferry__slice {
 
 int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget,
                         bool by_cpu);
-void ferry__staging_finish(struct ferry_device *device, struct ferry__staging *staging);
+void ferry__staging_finish(struct ferry__gpu *gpu, struct ferry__staging *staging);
 
 /* A slice of min to want bytes whose offset is phase modulo copy_alignment. POOL_EXHAUSTED: nothing
  * is free now. Anything else but OK: none can be had at all. Where readback memory is given to the
  * host whole (limits.whole_readback), only slices of one owner are in a chunk together. */
-enum ferry_status ferry__staging_take(struct ferry_device *device, struct ferry__staging *staging,
+enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__staging *staging,
                                       const void *owner, uint64_t want, uint64_t min,
                                       uint64_t phase, struct ferry__slice *out_slice);
-void ferry__staging_give(struct ferry_device *device, struct ferry__staging *staging,
+void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
                          const struct ferry__slice *slice);
-void ferry__staging_trim(struct ferry_device *device, struct ferry__staging *staging);
+void ferry__staging_trim(struct ferry__gpu *gpu, struct ferry__staging *staging);
 
 /* Takes bytes out of the budget for memory that is not the staging's own, and gives them back. False:
  * there are not as many now; where nothing is in use any number may be had. */
-bool ferry__staging_reserve(struct ferry_device *device, struct ferry__staging *staging,
-                            uint64_t bytes);
-void ferry__staging_unreserve(struct ferry_device *device, struct ferry__staging *staging,
+bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes);
+void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *staging,
                               uint64_t bytes);
 
 static inline unsigned char *ferry__slice_host(const struct ferry__slice *slice)

@@ -118,7 +118,7 @@ void ferry__bridge_unref(struct ferry__bridge *bridge)
 /* Of the words read from the source, those wanted begin here. */
 static uint64_t near_skip(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
 {
-    return (bridge->src + slot->at) & (bridge->source->limits.copy_alignment - 1);
+    return (bridge->src + slot->at) & (bridge->source->gpu.limits.copy_alignment - 1);
 }
 
 /* In far, the chunk has the destination's phase. */
@@ -126,13 +126,13 @@ static uint64_t far_begin(const struct ferry__bridge *bridge, const struct ferry
 {
     if (bridge->shared)
         return near_skip(bridge, slot);
-    return (bridge->dst + slot->at) & (bridge->destination->limits.copy_alignment - 1);
+    return (bridge->dst + slot->at) & (bridge->destination->gpu.limits.copy_alignment - 1);
 }
 
 static uint64_t next_size(const struct ferry__bridge *bridge)
 {
     const uint64_t left = bridge->size - bridge->read_at;
-    const uint64_t align = bridge->destination->limits.copy_alignment;
+    const uint64_t align = bridge->destination->gpu.limits.copy_alignment;
     if (left <= bridge->chunk)
         return left;
     const uint64_t begin = bridge->dst + bridge->read_at;
@@ -144,11 +144,11 @@ static enum ferry_status sync_range(struct ferry_device *device, const struct fe
 {
     if (memory->coherent)
         return FERRY_OK;
-    const uint64_t atom = device->limits.atom;
+    const uint64_t atom = device->gpu.limits.atom;
     const uint64_t from = ferry__round_down(begin, atom);
     const uint64_t length = ferry__round_up(begin + size, atom) - from;
-    return to_device ? device->driver->flush(device->state, memory, from, length)
-                     : device->driver->invalidate(device->state, memory, from, length);
+    return to_device ? device->gpu.driver->flush(device->gpu.state, memory, from, length)
+                     : device->gpu.driver->invalidate(device->gpu.state, memory, from, length);
 }
 
 /* --- the source's half ------------------------------------------------------------------------- */
@@ -179,7 +179,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     bridge->read_at += slot->size;
     const bool last = bridge->read_at == bridge->size;
     ferry__unlock(&bridge->lock);
-    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t align = device->gpu.limits.copy_alignment;
     const struct ferry__memory *memory = bridge->read->items[0].src->memory;
     const uint64_t skip = near_skip(bridge, slot), begin = bridge->src + slot->at - skip;
     uint64_t size = ferry__round_up(skip + slot->size, align);
@@ -215,7 +215,7 @@ struct ends {
 static struct ends find_ends(const struct ferry__bridge *bridge,
                              const struct ferry__bridge_slot *slot)
 {
-    const uint64_t align = bridge->destination->limits.copy_alignment;
+    const uint64_t align = bridge->destination->gpu.limits.copy_alignment;
     const uint64_t begin = bridge->dst + slot->at, end = begin + slot->size;
     if (!bridge->merges)
         return (struct ends){0};
@@ -227,7 +227,7 @@ static enum ferry_status read_ends(struct ferry_device *device, struct ferry__su
                                    struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
                                    const struct ends *ends)
 {
-    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t align = device->gpu.limits.copy_alignment;
     const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
     enum ferry_status status = FERRY_OK;
     if (ends->head)
@@ -243,7 +243,7 @@ static enum ferry_status read_ends(struct ferry_device *device, struct ferry__su
 static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     struct ferry_device *device = bridge->destination;
-    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t align = device->gpu.limits.copy_alignment;
     const struct ends ends = find_ends(bridge, slot);
     const uint64_t begin = far_begin(bridge, slot), end = begin + slot->size;
     const unsigned char *words = slot->far.host + bridge->edge;
@@ -260,7 +260,7 @@ static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct ferry__
 static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
-    const uint64_t align = device->limits.copy_alignment, begin = far_begin(bridge, slot);
+    const uint64_t align = device->gpu.limits.copy_alignment, begin = far_begin(bridge, slot);
     const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
     const uint64_t to = bridge->dst + slot->at;
     if (!bridge->merges)
@@ -453,8 +453,8 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item)
     bridge->dst = item->dst->offset + item->dst_offset;
     bridge->size = item->size;
     struct ferry__span spans[3];
-    bridge->merges = !ferry__plan_copy_spans(&bridge->destination->limits, bridge->dst, bridge->dst,
-                                             bridge->size, spans);
+    bridge->merges = !ferry__plan_copy_spans(&bridge->destination->gpu.limits, bridge->dst,
+                                             bridge->dst, bridge->size, spans);
     ferry__bridge_measure(bridge);
     return bridge;
 }

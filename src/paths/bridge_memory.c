@@ -43,12 +43,12 @@ void ferry__bridge_unlock_both(struct ferry__bridge *bridge)
 
 static struct ferry__staging *near_staging(const struct ferry__bridge *bridge)
 {
-    return &bridge->source->readback;
+    return &bridge->source->gpu.readback;
 }
 
 static struct ferry__staging *far_staging(const struct ferry__bridge *bridge)
 {
-    return bridge->merges ? &bridge->destination->readback : &bridge->destination->upload;
+    return bridge->merges ? &bridge->destination->gpu.readback : &bridge->destination->gpu.upload;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -66,8 +66,8 @@ static uint64_t chunk_max(const struct ferry__staging *staging)
 
 void ferry__bridge_measure(struct ferry__bridge *bridge)
 {
-    const struct ferry__limits *near = &bridge->source->limits;
-    const struct ferry__limits *far = &bridge->destination->limits;
+    const struct ferry__limits *near = &bridge->source->gpu.limits;
+    const struct ferry__limits *far = &bridge->destination->gpu.limits;
     const uint64_t most = least(chunk_max(near_staging(bridge)), chunk_max(far_staging(bridge)));
     const uint64_t align = far->copy_alignment;
     const uint64_t atom = near->atom > FERRY_BUFFER_ALIGNMENT ? near->atom : FERRY_BUFFER_ALIGNMENT;
@@ -83,9 +83,9 @@ void ferry__bridge_measure(struct ferry__bridge *bridge)
 static void slot_free(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     if (slot->far.size)
-        bridge->destination->driver->memory_free(bridge->destination->state, &slot->far);
+        bridge->destination->gpu.driver->memory_free(bridge->destination->gpu.state, &slot->far);
     if (slot->near.size)
-        bridge->source->driver->memory_free(bridge->source->state, &slot->near);
+        bridge->source->gpu.driver->memory_free(bridge->source->gpu.state, &slot->near);
     *slot = (struct ferry__bridge_slot){0};
 }
 
@@ -93,13 +93,13 @@ static void slot_free(struct ferry__bridge *bridge, struct ferry__bridge_slot *s
 static bool import_near(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     char why[FERRY__WHY_MAX] = "";
-    const struct ferry__limits *limits = &bridge->destination->limits;
+    const struct ferry__limits *limits = &bridge->destination->gpu.limits;
     const uint64_t grain = limits->import_granularity;
     if (!grain || !slot->near.coherent || !slot->near.cached || slot->near.size % grain ||
         (uintptr_t)slot->near.host % grain || (limits->copy_alignment > 1 && !limits->has_kernel))
         return false;
-    const struct ferry__driver *driver = bridge->destination->driver;
-    void *const state = bridge->destination->state;
+    const struct ferry__driver *driver = bridge->destination->gpu.driver;
+    void *const state = bridge->destination->gpu.state;
     /* Where memory can be known to the device, what is not is not worth making known for one copy. */
     const enum ferry_status status =
         driver->host_find
@@ -111,10 +111,10 @@ static bool import_near(struct ferry__bridge *bridge, struct ferry__bridge_slot 
     }
     if (status) {
         slot->far = (struct ferry__memory){0};
-        FERRY__ADD(&bridge->destination->metrics, import_failures, 1);
+        FERRY__ADD(&bridge->destination->gpu.metrics, import_failures, 1);
         return false;
     }
-    FERRY__ADD(&bridge->destination->metrics, imports, 1);
+    FERRY__ADD(&bridge->destination->gpu.metrics, imports, 1);
     return true;
 }
 
@@ -126,9 +126,9 @@ static enum ferry_status ask(struct ferry_device *device, enum ferry__use use, u
     enum ferry_status status;
     bool again;
     do {
-        status =
-            device->driver->memory_alloc(device->state, use, size, "ferry bridge", out_memory, why);
-        again = status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(device);
+        status = device->gpu.driver->memory_alloc(device->gpu.state, use, size, "ferry bridge",
+                                                  out_memory, why);
+        again = status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(&device->gpu);
     } while (again);
     if (!status)
         return FERRY_OK;
@@ -218,23 +218,24 @@ static void end_waiting(struct ferry__bridge *bridge)
 
 static void unreserve(struct ferry__bridge *bridge)
 {
-    ferry__staging_unreserve(bridge->source, near_staging(bridge),
+    ferry__staging_unreserve(&bridge->source->gpu, near_staging(bridge),
                              bridge->reserved * bridge->near_size);
-    ferry__staging_unreserve(bridge->destination, far_staging(bridge),
+    ferry__staging_unreserve(&bridge->destination->gpu, far_staging(bridge),
                              bridge->reserved * bridge->far_size);
     bridge->reserved = 0;
 }
 
 static bool reserve(struct ferry__bridge *bridge, unsigned slots)
 {
-    if (!ferry__staging_reserve(bridge->source, near_staging(bridge), slots * bridge->near_size))
+    if (!ferry__staging_reserve(&bridge->source->gpu, near_staging(bridge),
+                                slots * bridge->near_size))
         return false;
-    if (ferry__staging_reserve(bridge->destination, far_staging(bridge),
+    if (ferry__staging_reserve(&bridge->destination->gpu, far_staging(bridge),
                                slots * bridge->far_size)) {
         bridge->reserved = slots;
         return true;
     }
-    ferry__staging_unreserve(bridge->source, near_staging(bridge), slots * bridge->near_size);
+    ferry__staging_unreserve(&bridge->source->gpu, near_staging(bridge), slots * bridge->near_size);
     return false;
 }
 
@@ -260,7 +261,7 @@ static bool is_refused(const struct ferry__bridge *bridge)
 /* Counted, and traced when the half that writes is looked at again. */
 static void note_wait(struct ferry__bridge *bridge)
 {
-    FERRY__ADD(&bridge->destination->metrics, staging_waits, 1);
+    FERRY__ADD(&bridge->destination->gpu.metrics, staging_waits, 1);
     if (bridge->destination->trace)
         bridge->write->starved_ns = ferry__now_ns();
 }
@@ -290,7 +291,7 @@ static void refuse(struct ferry__bridge *bridge)
     if (refused) {
         bridge->memory = FERRY__BRIDGE_FAILED;
         end_waiting(bridge);
-        FERRY__ADD(&bridge->destination->metrics, staging_exhaustions, 1);
+        FERRY__ADD(&bridge->destination->gpu.metrics, staging_exhaustions, 1);
         ferry__kick(bridge->source);
         ferry__kick(bridge->destination);
     }
@@ -339,8 +340,8 @@ bool ferry__bridge_memory(struct ferry__op *half)
         return false;
     for (int attempt = 0; attempt < 2 && !ask && (again || !attempt); attempt++) {
         if (attempt) { /* idle chunks have their part of the budgets */
-            ferry__staging_trim(bridge->source, near_staging(bridge));
-            ferry__staging_trim(bridge->destination, far_staging(bridge));
+            ferry__staging_trim(&bridge->source->gpu, near_staging(bridge));
+            ferry__staging_trim(&bridge->destination->gpu, far_staging(bridge));
         }
         ferry__bridge_lock_both(bridge);
         ask = take_part(bridge, &again);

@@ -20,7 +20,7 @@ void ferry__item_finish(struct ferry_device *device, struct ferry__item *item)
         ferry__buffer_unref(item->dst);
     if (item->src)
         ferry__buffer_unref(item->src);
-    ferry__region_unref(device, item->region);
+    ferry__region_unref(&device->gpu, item->region);
     ferry__file_item_finish(item);
 }
 
@@ -31,9 +31,9 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
 {
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
     enum ferry_status status = FERRY_OK;
-    item->region = ferry__region_find(device, item->host, item->size);
+    item->region = ferry__region_find(&device->gpu, item->host, item->size);
     if (!item->region)
-        status = ferry__region_look(device, item->host, item->size, &item->region);
+        status = ferry__region_look(&device->gpu, item->host, item->size, &item->region);
     if (status)
         return status;
     if (item->region)
@@ -42,8 +42,8 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
     struct ferry__span spans[3];
     const uint64_t buffer_offset =
         upload ? item->dst->offset + item->dst_offset : item->src->offset + item->src_offset;
-    if (!ferry__plan_copy_spans(&device->limits, buffer_offset, (uintptr_t)item->host, item->size,
-                                spans))
+    if (!ferry__plan_copy_spans(&device->gpu.limits, buffer_offset, (uintptr_t)item->host,
+                                item->size, spans))
         question->registered = question->import_ok = false;
     return FERRY_OK;
 }
@@ -55,15 +55,15 @@ static enum ferry_status import_for_call(struct ferry_device *device, struct fer
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
     ferry__error_begin();
     const enum ferry_status status =
-        ferry__region_import(device, item->host, item->size, upload, &region);
+        ferry__region_import(&device->gpu, item->host, item->size, upload, &region);
     const char *why = ferry_last_error();
     ferry__error_end(FERRY_OK);
     if (status) {
         item->path = item->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
-        return ferry__fallback(device, &device->metrics.now.fallback_import,
+        return ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_import,
                                "%llu bytes are staged: %s", (unsigned long long)item->size, why);
     }
-    ferry__region_unref(device, item->region);
+    ferry__region_unref(&device->gpu, item->region);
     item->region = region;
     return FERRY_OK;
 }
@@ -74,10 +74,10 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
     struct ferry__path_question question = {
         .forced = device->path,
         .size = item->size,
-        .import_ok = device->limits.import_granularity != 0,
-        .import_cheap = item->size >= device->info.thresholds.import_from,
-        .chunk = device->upload.chunk_size,
-        .budget = device->upload.budget,
+        .import_ok = device->gpu.limits.import_granularity != 0,
+        .import_cheap = item->size >= device->gpu.info.thresholds.import_from,
+        .chunk = device->gpu.upload.chunk_size,
+        .budget = device->gpu.upload.budget,
     };
     bool fallback;
     enum ferry_status status = take_region(device, item, &question);
@@ -85,7 +85,7 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
         return status;
     item->path = ferry__plan_path(&question, &fallback);
     if (fallback) {
-        status = ferry__fallback(device, &device->metrics.now.fallback_path,
+        status = ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_path,
                                  "path %s cannot carry %llu bytes now; %s does",
                                  ferry_path_name(device->path), (unsigned long long)item->size,
                                  ferry_path_name(item->path));
@@ -100,7 +100,7 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
 /* Does it write parts of words, which the device does not, and the host must merge? */
 static bool bounces(const struct ferry_device *device, const struct ferry__item *item)
 {
-    const struct ferry__limits *limits = &device->limits;
+    const struct ferry__limits *limits = &device->gpu.limits;
     const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
     const uint64_t src = item->src ? item->src->offset + item->src_offset : 0;
     struct ferry__span spans[3];
@@ -124,11 +124,11 @@ static bool bounces(const struct ferry_device *device, const struct ferry__item 
 enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size)
 {
     const enum ferry_status status = ferry__fallback(
-        device, &device->metrics.now.fallback_unaligned,
+        &device->gpu, &device->gpu.metrics.now.fallback_unaligned,
         "%llu bytes go through the host: the device writes multiples of %u bytes only",
-        (unsigned long long)size, device->limits.copy_alignment);
+        (unsigned long long)size, device->gpu.limits.copy_alignment);
     if (!status)
-        FERRY__ADD(&device->metrics, bounced, 1);
+        FERRY__ADD(&device->gpu.metrics, bounced, 1);
     return status;
 }
 
@@ -141,7 +141,7 @@ enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__it
         item->path = FERRY_PATH_DEVICE;
     else if (item->file)
         item->path =
-            item->size <= device->upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+            item->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
     else
         status = plan_transfer(device, item);
     if (status || !item->size || !bounces(device, item))

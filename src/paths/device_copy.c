@@ -19,7 +19,7 @@ static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferr
                                         const struct ferry__span *span)
 {
     const uint64_t offset = item->dst->offset + item->dst_offset, end = span->at + span->size;
-    for (uint64_t at = span->at; at < end; at += device->limits.max_copy) {
+    for (uint64_t at = span->at; at < end; at += device->gpu.limits.max_copy) {
         const uint64_t left = end - at;
         struct ferry__command command = {
             .kind = FERRY__FILL,
@@ -27,13 +27,13 @@ static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferr
             .pattern_size = item->pattern_size,
             .dst = item->dst->memory,
             .dst_offset = offset + at,
-            .size = left < device->limits.max_copy ? left : device->limits.max_copy};
+            .size = left < device->gpu.limits.max_copy ? left : device->gpu.limits.max_copy};
         for (unsigned i = 0; i < item->pattern_size; i++)
             command.pattern[i] = item->pattern[(at + i) % item->pattern_size];
         const enum ferry_status status = ferry__add_command(device, sub, command);
         if (status)
             return status;
-        if (left <= device->limits.max_copy)
+        if (left <= device->gpu.limits.max_copy)
             break;
     }
     return FERRY_OK;
@@ -51,9 +51,9 @@ static enum ferry__emitted emit_pieces(struct ferry_device *device, struct ferry
     struct ferry__slice slice = {0};
     uint64_t most = dst < src ? src - dst : dst - src;
     if (scratch) {
-        const uint64_t align = device->limits.copy_alignment;
-        const enum ferry_status status = ferry__take_upload(device, sub, device->upload.chunk_size,
-                                                            FERRY__STAGING_MIN / 4, 0, &slice);
+        const uint64_t align = device->gpu.limits.copy_alignment;
+        const enum ferry_status status = ferry__take_upload(
+            device, sub, device->gpu.upload.chunk_size, FERRY__STAGING_MIN / 4, 0, &slice);
         if (status)
             return ferry__emit_result(status, out_status);
         most = ferry__round_down(slice.size, align);
@@ -62,7 +62,7 @@ static enum ferry__emitted emit_pieces(struct ferry_device *device, struct ferry
         if (sub->command_count >= FERRY__COMMANDS_MAX)
             return FERRY__EMIT_MORE;
         const struct ferry__piece piece =
-            ferry__plan_piece(&device->limits, dst, src, item->size, op->item_done, most);
+            ferry__plan_piece(&device->gpu.limits, dst, src, item->size, op->item_done, most);
         enum ferry_status status = FERRY_OK;
         if (scratch)
             status = ferry__emit_copy(device, sub, &slice.chunk->memory, slice.offset, memory,
@@ -87,7 +87,7 @@ enum ferry__emitted ferry__emit_device_copy(struct ferry_device *device, struct 
     const bool same = item->dst->memory->native == item->src->memory->native;
     if (same && dst == src)
         return FERRY__EMIT_DONE;
-    switch (ferry__plan_copy(&device->limits, dst, src, item->size, same)) {
+    switch (ferry__plan_copy(&device->gpu.limits, dst, src, item->size, same)) {
     case FERRY__COPY_SPANS:
         return ferry__emit_result(ferry__emit_copy(device, sub, item->dst->memory, dst,
                                                    item->src->memory, src, item->size),

@@ -28,10 +28,10 @@ static uint64_t direct_max(const struct ferry__item *item)
 {
     const struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     if (item->operation >= FERRY_OPERATION_COPY)
-        return device->info.thresholds.direct_copy_max;
+        return device->gpu.info.thresholds.direct_copy_max;
     if (item->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
         return UINT64_MAX;
-    return device->info.thresholds.direct_write_max;
+    return device->gpu.info.thresholds.direct_write_max;
 }
 
 /* Does the CPU reach all of it, and is it no slower? */
@@ -72,13 +72,13 @@ bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max)
 bool ferry__item_goes_imported(struct ferry_device *device, const struct ferry__item *item)
 {
     if (item->operation >= FERRY_OPERATION_COPY ||
-        item->size <= device->info.thresholds.direct_registered_max ||
+        item->size <= device->gpu.info.thresholds.direct_registered_max ||
         device->path != FERRY_PATH_AUTO)
         return false;
-    struct ferry__region *region = ferry__region_find(device, item->host, item->size);
+    struct ferry__region *region = ferry__region_find(&device->gpu, item->host, item->size);
     const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
     const bool imported = region && region->imported && (upload || !region->read_only);
-    ferry__region_unref(device, region);
+    ferry__region_unref(&device->gpu, region);
     return imported;
 }
 
@@ -148,16 +148,16 @@ void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket)
     const bool timed = item->size > FERRY__SMALL_DIRECT;
     if (FERRY__LIKELY(!timed && !device->trace)) {
         carry_out(item);
-        ferry__count(&device->metrics, item->operation, path, item->size);
+        ferry__count(&device->gpu.metrics, item->operation, path, item->size);
         return;
     }
     const uint64_t start = ferry__now_ns();
     carry_out(item);
     if (timed)
-        ferry__count_timed(&device->metrics, item->operation, path, item->size, FERRY_OK,
+        ferry__count_timed(&device->gpu.metrics, item->operation, path, item->size, FERRY_OK,
                            ferry__now_ns() - start);
     else
-        ferry__count(&device->metrics, item->operation, path, item->size);
+        ferry__count(&device->gpu.metrics, item->operation, path, item->size);
     trace_direct(device, item, path, FERRY_OK, ticket, start);
 }
 

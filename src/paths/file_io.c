@@ -118,7 +118,7 @@ void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *
     struct ferry_device *device = io->device;
     ferry__error_begin(); /* it is told as the operation's */
     const enum ferry_status status =
-        ferry__fallback(device, &device->metrics.now.fallback_file_io,
+        ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_file_io,
                         "files are read and written by threads: io_uring: %s", strerror(error));
     ferry__error_end(FERRY_OK);
     if (!status && !(error = begin_by_threads(io, request)))
@@ -160,10 +160,10 @@ static struct ferry__file_slot *make_slot(struct ferry_device *device, bool writ
     const uint64_t size = device->files->slot_size + SLOT_EXTRA;
     *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (bool again = slot; again;) {
-        *out_status = device->driver->memory_alloc(device->state,
-                                                   write ? FERRY__USE_READBACK : FERRY__USE_UPLOAD,
-                                                   size, "ferry file", &slot->memory, why);
-        again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(device);
+        *out_status = device->gpu.driver->memory_alloc(
+            device->gpu.state, write ? FERRY__USE_READBACK : FERRY__USE_UPLOAD, size, "ferry file",
+            &slot->memory, why);
+        again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(&device->gpu);
     }
     if (*out_status) {
         (void)!ferry__fail(*out_status, "no staging memory of %llu bytes for a file: %s",
@@ -171,7 +171,7 @@ static struct ferry__file_slot *make_slot(struct ferry_device *device, bool writ
         ferry__free(slot);
         return NULL;
     }
-    FERRY__ADD(&device->metrics, device_allocations, 1);
+    FERRY__ADD(&device->gpu.metrics, device_allocations, 1);
     slot->write = write;
     slot->base = -(uintptr_t)slot->memory.host & (FERRY__FILE_BLOCK - 1);
     return slot;
@@ -320,8 +320,8 @@ void ferry__files_trim(struct ferry_device *device)
             struct ferry__file_slot *slot = io->idle[write];
             io->idle[write] = slot->next;
             io->slots[write]--;
-            device->driver->memory_free(device->state, &slot->memory);
-            FERRY__ADD(&device->metrics, device_frees, 1);
+            device->gpu.driver->memory_free(device->gpu.state, &slot->memory);
+            FERRY__ADD(&device->gpu.metrics, device_frees, 1);
             ferry__free(slot);
         }
     }
@@ -337,13 +337,14 @@ static struct ferry__file_io *make_io(struct ferry_device *device)
     if (!io)
         goto failed;
     io->device = device;
-    io->slot_size =
-        device->upload.chunk_size < FERRY__FILE_SLOT ? device->upload.chunk_size : FERRY__FILE_SLOT;
+    io->slot_size = device->gpu.upload.chunk_size < FERRY__FILE_SLOT ? device->gpu.upload.chunk_size
+                                                                     : FERRY__FILE_SLOT;
     /* A slot is one allocation. */
-    const uint64_t largest = ferry__round_down(device->limits.max_allocation, FERRY__FILE_BLOCK);
+    const uint64_t largest =
+        ferry__round_down(device->gpu.limits.max_allocation, FERRY__FILE_BLOCK);
     if (io->slot_size > largest - SLOT_EXTRA && largest > SLOT_EXTRA)
         io->slot_size = largest - SLOT_EXTRA;
-    const uint64_t slots = device->upload.budget / io->slot_size;
+    const uint64_t slots = device->gpu.upload.budget / io->slot_size;
     io->slots_max = slots < 2 ? 2 : slots < FERRY__FILE_SLOTS ? (unsigned)slots : FERRY__FILE_SLOTS;
     if (pthread_mutex_init(&io->lock, NULL))
         goto free_io;

@@ -85,11 +85,11 @@ enum ferry_status ferry__piece_sync(struct ferry_device *device,
     const struct ferry__memory *memory = &piece->slot->memory;
     if (memory->coherent)
         return FERRY_OK;
-    const uint64_t atom = device->limits.atom;
+    const uint64_t atom = device->gpu.limits.atom;
     const uint64_t from = ferry__round_down(piece->skip, atom);
     const uint64_t length = ferry__round_up(piece->skip + piece->size, atom) - from;
-    return to_device ? device->driver->flush(device->state, memory, from, length)
-                     : device->driver->invalidate(device->state, memory, from, length);
+    return to_device ? device->gpu.driver->flush(device->gpu.state, memory, from, length)
+                     : device->gpu.driver->invalidate(device->gpu.state, memory, from, length);
 }
 
 /* A piece is read: what direct I/O put elsewhere goes where the device can copy it. */
@@ -107,11 +107,11 @@ static void settle_read(struct ferry_device *device, struct ferry__file_piece *p
 static void count(struct ferry_device *device, const struct ferry__file_request *request)
 {
     if (request->write) {
-        FERRY__ADD(&device->metrics, file_writes, 1);
-        FERRY__ADD(&device->metrics, file_write_bytes, request->moved);
+        FERRY__ADD(&device->gpu.metrics, file_writes, 1);
+        FERRY__ADD(&device->gpu.metrics, file_write_bytes, request->moved);
     } else {
-        FERRY__ADD(&device->metrics, file_reads, 1);
-        FERRY__ADD(&device->metrics, file_read_bytes, request->moved);
+        FERRY__ADD(&device->gpu.metrics, file_reads, 1);
+        FERRY__ADD(&device->gpu.metrics, file_read_bytes, request->moved);
     }
 }
 

@@ -37,7 +37,7 @@ static bool is_read(const struct ferry__item *item)
 /* Can the device copy whole words only? */
 static bool words_only(const struct ferry_device *device)
 {
-    return device->limits.copy_alignment > 1 && !device->limits.has_kernel;
+    return device->gpu.limits.copy_alignment > 1 && !device->gpu.limits.has_kernel;
 }
 
 static bool is_full(const struct ferry__sub *sub)
@@ -107,7 +107,7 @@ static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece)
     const struct ferry__item *item = &op->items[files->ahead_item];
     const uint64_t dst = item->dst->offset + item->dst_offset + files->ahead_done;
     const uint64_t left = item->size - files->ahead_done, most = op->device->files->slot_size;
-    const uint64_t align = op->device->limits.copy_alignment, base = piece->slot->base;
+    const uint64_t align = op->device->gpu.limits.copy_alignment, base = piece->slot->base;
     const bool words = words_only(op->device);
     piece->op = op;
     piece->item = files->ahead_item;
@@ -278,7 +278,7 @@ static enum ferry_status emit_write_piece(struct ferry_device *device, struct fe
                                           struct ferry__op *op, struct ferry__item *item,
                                           struct ferry__file_piece *piece)
 {
-    const uint64_t align = device->limits.copy_alignment, base = piece->slot->base;
+    const uint64_t align = device->gpu.limits.copy_alignment, base = piece->slot->base;
     piece->op = op;
     piece->item = op->next_item;
     piece->file_offset = item->file_offset + op->item_done;
@@ -440,7 +440,7 @@ static bool reaches(const struct ferry__item *item)
 {
     const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
     const struct ferry_buffer *buffer = write ? item->src : item->dst;
-    const struct ferry_device_info *info = &buffer->device->info;
+    const struct ferry_device_info *info = &buffer->device->gpu.info;
     if (!(write ? buffer->direct_read : buffer->direct_write) || !buffer->memory->cached)
         return false;
     if (!write && item->size > info->thresholds.direct_write_max)

@@ -29,7 +29,8 @@ const struct ferry__limits *ferry__limits_for(const struct ferry_device *device,
                                               const struct ferry__memory *dst,
                                               const struct ferry__memory *src)
 {
-    return dst->no_kernel || (src && src->no_kernel) ? &device->limits_no_kernel : &device->limits;
+    return dst->no_kernel || (src && src->no_kernel) ? &device->gpu.limits_no_kernel
+                                                     : &device->gpu.limits;
 }
 
 enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
@@ -46,21 +47,22 @@ enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__su
                            (unsigned long long)dst_offset);
     for (size_t i = 0; i < count; i++) {
         const uint64_t end = spans[i].at + spans[i].size;
-        for (uint64_t at = spans[i].at; at < end; at += device->limits.max_copy) {
+        for (uint64_t at = spans[i].at; at < end; at += device->gpu.limits.max_copy) {
             const uint64_t left = end - at;
             const enum ferry_status status = ferry__add_command(
                 device, sub,
-                (struct ferry__command){
-                    .kind = FERRY__COPY,
-                    .engine = spans[i].engine,
-                    .dst = dst,
-                    .src = src,
-                    .dst_offset = dst_offset + at,
-                    .src_offset = src_offset + at,
-                    .size = left < device->limits.max_copy ? left : device->limits.max_copy});
+                (struct ferry__command){.kind = FERRY__COPY,
+                                        .engine = spans[i].engine,
+                                        .dst = dst,
+                                        .src = src,
+                                        .dst_offset = dst_offset + at,
+                                        .src_offset = src_offset + at,
+                                        .size = left < device->gpu.limits.max_copy
+                                                    ? left
+                                                    : device->gpu.limits.max_copy});
             if (status)
                 return status;
-            if (left <= device->limits.max_copy)
+            if (left <= device->gpu.limits.max_copy)
                 break; /* max_copy may be near UINT64_MAX */
         }
     }
@@ -88,7 +90,7 @@ static enum ferry__emitted emit_upload(struct ferry_device *device, struct ferry
     if (item->path == FERRY_PATH_IMPORTED)
         return ferry__emit_imported(device, sub, item, out_status);
     /* Staging has the destination's phase, so the device needs no more than that. */
-    if (!ferry__plan_copy_spans(&device->limits, offset, offset, item->size, spans))
+    if (!ferry__plan_copy_spans(&device->gpu.limits, offset, offset, item->size, spans))
         return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
     return ferry__emit_staged_upload(device, sub, op, item, out_status);
 }

@@ -25,7 +25,7 @@ struct bounce {
 static struct bounce bounce_ranges(const struct ferry_device *device,
                                    const struct ferry__item *item, struct ferry__piece piece)
 {
-    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t align = device->gpu.limits.copy_alignment;
     struct bounce b = {.dst = item->dst->offset + item->dst_offset + piece.at};
     b.dst_begin = ferry__round_down(b.dst, align);
     b.dst_size = ferry__round_up(b.dst + piece.size, align) - b.dst_begin;
@@ -58,7 +58,7 @@ static enum ferry_status bounce_read(struct ferry_device *device, struct ferry__
                                      struct ferry__op *op, const struct ferry__item *item,
                                      bool *out_any)
 {
-    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t align = device->gpu.limits.copy_alignment;
     const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
     const struct ferry__memory *words = &op->bounce.chunk->memory;
     const uint64_t at = op->bounce.offset, last = b.dst_size - align;
@@ -95,16 +95,16 @@ static enum ferry_status bounce_begin(struct ferry_device *device, struct ferry_
                                       uint64_t end)
 {
     const bool copy = item->operation == FERRY_OPERATION_COPY;
-    const uint64_t align = device->limits.copy_alignment;
-    const uint64_t most = device->readback.chunk_size / (copy ? 2 : 1) - 4 * align;
+    const uint64_t align = device->gpu.limits.copy_alignment;
+    const uint64_t most = device->gpu.readback.chunk_size / (copy ? 2 : 1) - 4 * align;
     const uint64_t from = copy ? item->src->offset + item->src_offset : UINT64_MAX;
-    op->bounce_piece = ferry__plan_piece(&device->limits, item->dst->offset + item->dst_offset,
+    op->bounce_piece = ferry__plan_piece(&device->gpu.limits, item->dst->offset + item->dst_offset,
                                          from, end, op->item_done, most);
     const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
     if (!FERRY__RESERVE(sub, out))
         return ferry__no_memory();
     const uint64_t size = b.dst_size + b.src_size;
-    return ferry__staging_take(device, &device->readback, op, size, size, 0, &op->bounce);
+    return ferry__staging_take(&device->gpu, &device->gpu.readback, op, size, size, 0, &op->bounce);
 }
 
 enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,

@@ -20,10 +20,10 @@ enum ferry_status ferry__flush_slice(struct ferry_device *device, const struct f
     const struct ferry__memory *memory = &slice->chunk->memory;
     if (memory->coherent)
         return FERRY_OK;
-    const uint64_t atom = device->limits.atom;
+    const uint64_t atom = device->gpu.limits.atom;
     const uint64_t begin = ferry__round_down(slice->offset, atom);
     const uint64_t end = ferry__round_up(slice->offset + size, atom);
-    return device->driver->flush(device->state, memory, begin, end - begin);
+    return device->gpu.driver->flush(device->gpu.state, memory, begin, end - begin);
 }
 
 enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__sub *sub,
@@ -33,7 +33,7 @@ enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__
     if (!FERRY__RESERVE(sub, upload))
         return ferry__no_memory();
     const enum ferry_status status =
-        ferry__staging_take(device, &device->upload, NULL, want, min, phase, out);
+        ferry__staging_take(&device->gpu, &device->gpu.upload, NULL, want, min, phase, out);
     if (status)
         return status;
     sub->uploads[sub->upload_count++] = *out;
@@ -47,7 +47,7 @@ bool ferry__sub_is_full(const struct ferry_device *device, const struct ferry__s
     if (sub->command_count >= FERRY__COMMANDS_MAX)
         return true;
     return !op->batch && item->path == FERRY_PATH_PIPELINED &&
-           sub->staged >= device->upload.chunk_size;
+           sub->staged >= device->gpu.upload.chunk_size;
 }
 
 /* So many of n bytes at offset that what follows them is aligned. */
@@ -68,7 +68,7 @@ enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device, struc
             return FERRY__EMIT_MORE;
         struct ferry__slice slice;
         const uint64_t offset = item->dst->offset + item->dst_offset + op->item_done;
-        const uint64_t left = item->size - op->item_done, align = device->limits.copy_alignment;
+        const uint64_t left = item->size - op->item_done, align = device->gpu.limits.copy_alignment;
         enum ferry_status status =
             ferry__take_upload(device, sub, left, left < align ? left : align, offset, &slice);
         if (status)
@@ -93,8 +93,9 @@ static enum ferry_status take_readback(struct ferry_device *device, struct ferry
 {
     if (!FERRY__RESERVE(sub, out))
         return ferry__no_memory();
-    const enum ferry_status status = ferry__staging_take(
-        device, &device->readback, &device->queues[sub->queue], want, min, phase, &out->slice);
+    const enum ferry_status status =
+        ferry__staging_take(&device->gpu, &device->gpu.readback, &device->queues[sub->queue], want,
+                            min, phase, &out->slice);
     if (status)
         return status;
     sub->outs[sub->out_count++] = *out; /* gives the slice back, whatever comes */
@@ -106,7 +107,7 @@ enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device, str
                                                 struct ferry__op *op, struct ferry__item *item,
                                                 enum ferry_status *out_status)
 {
-    const uint64_t align = device->limits.copy_alignment;
+    const uint64_t align = device->gpu.limits.copy_alignment;
     while (op->item_done < item->size) {
         if (ferry__sub_is_full(device, sub, op, item))
             return FERRY__EMIT_MORE;

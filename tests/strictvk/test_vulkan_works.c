@@ -32,7 +32,7 @@ static void *raise_all(void *arg)
             sched_yield();
         const struct ferry_sync point = points[i % IN_FLIGHT];
         atomic_store(&raised, i + 1);
-        device->driver->event_signal(device->state, point.event, point.value);
+        device->gpu.driver->event_signal(device->gpu.state, point.event, point.value);
     }
     return NULL;
 }

@@ -75,7 +75,7 @@ static void run_shape(const struct shape *shape, uint64_t seed)
     struct ferry__sub *sub = calloc(1, sizeof *sub);
     struct model *model = calloc(1, sizeof *model);
     assert_true(device && sub && model);
-    device->limits.max_copy = BYTES;
+    device->gpu.limits.max_copy = BYTES;
     model->since = 1;
     ferry__run_begin(sub);
     uint64_t row = 0;
@@ -138,7 +138,7 @@ static void no_memory_means_a_barrier(void **state)
     struct ferry_device *device = calloc(1, sizeof *device);
     struct ferry__sub *sub = calloc(1, sizeof *sub);
     assert_true(device && sub);
-    device->limits.max_copy = BYTES;
+    device->gpu.limits.max_copy = BYTES;
     ferry__run_begin(sub);
     for (uint64_t i = 0; i < 40; i++) {
         /* Every second word, then those between: the hulls meet, the ranges do not. */

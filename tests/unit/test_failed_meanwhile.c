@@ -25,7 +25,7 @@ static enum ferry_status meanwhile;
 static enum ferry_status fail_a_write(void)
 {
     ferry_ticket ticket;
-    ferry__host_set(device->state, "fail_exec", 1);
+    ferry__host_set(device->gpu.state, "fail_exec", 1);
     const enum ferry_status status =
         ferry_copy_from_host_async(buffer, other, SIZE, 0, NULL, NULL, &ticket);
     return status != FERRY_OK ? status : ferry_wait(device, ticket, FERRY_FOREVER);

@@ -31,19 +31,19 @@ static void old_blocks_go(void **state)
                      FERRY_OK);
     ferry_buffer *small = make(device, 256); /* has its block */
     ferry_buffer_destroy(make(device, 4 << 20));
-    assert_non_null(device->memory.idle);
+    assert_non_null(device->gpu.pool.idle);
     ferry_buffer *young = make(device, 256);
-    assert_non_null(device->memory.idle);
+    assert_non_null(device->gpu.pool.idle);
     assert_int_equal(frees(device), 0);
 
-    device->memory.idle->idle_ns -= UINT64_C(11) * 1000 * 1000 * 1000; /* 11 s ago */
+    device->gpu.pool.idle->idle_ns -= UINT64_C(11) * 1000 * 1000 * 1000; /* 11 s ago */
     ferry_buffer *wanted = make(device, 4 << 20);                      /* old, but wanted */
     assert_int_equal(frees(device), 0);
     ferry_buffer_destroy(wanted);
 
-    device->memory.idle->idle_ns -= UINT64_C(11) * 1000 * 1000 * 1000;
+    device->gpu.pool.idle->idle_ns -= UINT64_C(11) * 1000 * 1000 * 1000;
     ferry_buffer *other = make(device, 256); /* nothing is freed, and it goes all the same */
-    assert_null(device->memory.idle);
+    assert_null(device->gpu.pool.idle);
     assert_int_equal(frees(device), 1);
     ferry_buffer_destroy(other);
     ferry_buffer_destroy(young);

@@ -134,11 +134,11 @@ static void of_one_refused_nothing_stays(void **state)
 {
     (void)state;
     ferry_ticket ticket;
-    ferry__host_set(device->state, "fail_submit", 1);
+    ferry__host_set(device->gpu.state, "fail_submit", 1);
     assert_int_equal(ferry_copy_from_host_async(buffer, bytes, SIZE, 0, NULL, NULL, &ticket),
                      FERRY_OK);
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_ERROR_OUT_OF_HOST_MEMORY);
-    ferry__host_set(device->state, "fail_submit", 0);
+    ferry__host_set(device->gpu.state, "fail_submit", 0);
     assert_int_equal(ferry_copy_to_host(buffer, bytes, SIZE, 0), FERRY_OK);
 }
 

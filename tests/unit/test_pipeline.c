@@ -45,13 +45,13 @@ static ferry_device *open_spied(struct ferry__driver *driver)
                                                .map_private = FERRY_MAP_NEVER,
                                                .staging_budget = 4 * CHUNK};
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
-    assert_int_equal(device->upload.chunk_size, CHUNK);
+    assert_int_equal(device->gpu.upload.chunk_size, CHUNK);
     memset(&spy, 0, sizeof spy);
-    real = device->driver;
+    real = device->gpu.driver;
     *driver = *real;
     driver->submit = spy_submit;
     driver->completed = spy_completed;
-    device->driver = driver;
+    device->gpu.driver = driver;
     return device;
 }
 

@@ -44,10 +44,10 @@ static void refused_at_once(void **state)
                                                .staging_budget = 4096,
                                                .no_staging_wait = true};
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
-    real = device->driver;
+    real = device->gpu.driver;
     struct ferry__driver driver = *real;
     driver.completed = spy_completed;
-    device->driver = &driver;
+    device->gpu.driver = &driver;
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(
             ferry_buffer_create(device, &(struct ferry_buffer_params){.size = 65536}, &buffers[i]),
@@ -63,7 +63,7 @@ static void refused_at_once(void **state)
         assert_int_equal(ferry_copy_from_host(buffers[1], bytes, 4096, 0),
                          FERRY_ERROR_POOL_EXHAUSTED);
     held = false;
-    device->driver->wake(device->state);
+    device->gpu.driver->wake(device->gpu.state);
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
     assert_int_equal(ferry_copy_from_host(buffers[1], bytes, 4096, 0), FERRY_OK);
     for (size_t i = 0; i < 2; i++)
@@ -95,7 +95,7 @@ static enum ferry_status upload_two(ferry_device *device, ferry_buffer *const *b
          now = stats_of(device))
         usleep(100);
     held = false;
-    device->driver->wake(device->state);
+    device->gpu.driver->wake(device->gpu.state);
     assert_int_equal(ferry_wait(device, tickets[0], FERRY_FOREVER), FERRY_OK);
     return ferry_wait(device, tickets[1], FERRY_FOREVER);
 }
@@ -116,11 +116,11 @@ static void short_of_staging(void **state)
                                                    .staging_budget = 4 * CHUNK,
                                                    .no_fallback = forbidden};
         assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
-        real = device->driver;
+        real = device->gpu.driver;
         struct ferry__driver driver = *real;
         driver.completed = spy_completed;
         driver.memory_alloc = spy_alloc;
-        device->driver = &driver;
+        device->gpu.driver = &driver;
         for (size_t i = 0; i < 2; i++)
             assert_int_equal(ferry_buffer_create(
                                  device, &(struct ferry_buffer_params){.size = CHUNK}, &buffers[i]),

@@ -104,9 +104,9 @@ static void kernel_from(void **state)
     setenv("FERRY_HOST", "align=4,kernel,kernel_from=1", 1); /* what the driver finds best */
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
     unsetenv("FERRY_HOST");
-    struct ferry__driver driver = *(real = device->driver);
+    struct ferry__driver driver = *(real = device->gpu.driver);
     driver.submit = spy_submit;
-    device->driver = &driver;
+    device->gpu.driver = &driver;
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(
             ferry_buffer_create(device, &(struct ferry_buffer_params){.size = MIB}, &buffers[i]),

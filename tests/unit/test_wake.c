@@ -57,11 +57,11 @@ static int set_up(void **state)
     if (ferry_buffer_create(device, &params, &first) ||
         ferry_buffer_create(device, &params, &second))
         return -1;
-    real = device->driver;
+    real = device->gpu.driver;
     hooked = *real;
     hooked.wait_any = wait_any;
     hooked.invalidate = invalidate;
-    device->driver = &hooked;
+    device->gpu.driver = &hooked;
     alarm(HANG_SECONDS);
     return 0;
 }

@@ -43,11 +43,11 @@ static int open_with(const char *knobs)
     if (ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device) ||
         ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer))
         return -1;
-    real = device->driver;
+    real = device->gpu.driver;
     hooked = *real;
     hooked.event_create = event_create;
     hooked.event_destroy = event_destroy;
-    device->driver = &hooked;
+    device->gpu.driver = &hooked;
     made = destroyed = 0;
     alarm(HANG_SECONDS);
     return 0;
@@ -160,7 +160,7 @@ static void *lose(void *arg)
         pthread_mutex_unlock(&device->lock);
         usleep(100);
     }
-    ferry__host_lose(device->state);
+    ferry__host_lose(device->gpu.state);
     return NULL;
 }
 

@@ -1,0 +1,40 @@
+/* A GPU: a driver and its device, and the memory that is got of it. */
+#ifndef FERRY_MEMORY_GPU_H
+#define FERRY_MEMORY_GPU_H
+
+#include "base/compiler.h"
+#include "base/metrics.h"
+#include "base/tree.h"
+#include "driver.h"
+#include "memory/pool.h"
+#include "memory/staging.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct ferry__gpu {
+    const struct ferry__driver *driver;
+    void *state;
+    struct ferry__limits limits;
+    struct ferry__limits limits_no_kernel; /* for memory that kernels do not reach */
+    struct ferry_device_info info;
+    struct ferry__metrics metrics;
+    bool no_fallback;
+    struct ferry__memory_pool pool;
+    struct ferry__staging upload, readback;
+    /* Gives back what the rooms above keep of the device's memory; NULL: nothing yet. Under the
+     * pool's lock. */
+    void (*_Atomic trim_above)(struct ferry__gpu *gpu);
+
+    pthread_mutex_t host_lock;  /* guards the regions */
+    struct ferry__tree regions; /* by address */
+    _Atomic bool regions_any;
+    pthread_cond_t region_freed;
+};
+
+/* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
+enum ferry_status ferry__fallback(struct ferry__gpu *gpu, _Atomic uint64_t *count,
+                                  const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
+
+#endif
