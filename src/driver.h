@@ -185,7 +185,5 @@ struct ferry__driver {
 
 /* The drivers of this build, the best first; NULL ends it. CMake picks which. */
 extern const struct ferry__driver *const ferry__drivers[];
-extern const char *const ferry__driver_names[]; /* also those that are not in this build */
-extern const char ferry__build_drivers[], ferry__build_libraries[];
-
+extern const char *const ferry__driver_names[]; 
 #endif

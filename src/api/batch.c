@@ -12,6 +12,7 @@
 #include "memory/host_memory.h"
 #include "paths/choose.h"
 #include "paths/direct.h"
+#include "paths/record.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -198,7 +199,7 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
     struct ferry_device *device = batch->device;
     if (is_direct(batch))
         return submit_direct(batch, cb, user, out_ticket);
-    struct ferry__op *op = ferry__op_create(device, FERRY__OP_ITEMS);
+    struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if ((status = plan(batch))) {

@@ -11,6 +11,7 @@
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/external.h"
 #include "engine/failure.h"
 #include "engine/footprint.h"
 #include "engine/op.h"
@@ -242,7 +243,7 @@ static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__o
         *out_marker = old;
         return FERRY_OK;
     }
-    struct ferry__op *marker = ferry__op_create(buffer->device, FERRY__OP_READY);
+    struct ferry__op *marker = ferry__op_create(buffer->device, &ferry__marker_type);
     if (!marker)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     marker->one_range = ferry__footprint(buffer, true, 0, buffer->size);

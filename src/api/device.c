@@ -120,6 +120,7 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     if (init_locks(device))
         goto free_metrics;
     atomic_init(&device->refs, 1);
+    device->close_now = ferry__device_close_now;
     device->path = path;
     device->map = params->map_private;
     device->gpu.no_fallback = params->no_fallback;

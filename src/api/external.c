@@ -51,11 +51,11 @@ static enum ferry_status check_uses(const ferry_device *device, const struct fer
 }
 
 /* An op that uses the buffers as the user said, and holds them. */
-static enum ferry_status make_op(struct ferry_device *device, enum ferry__op_kind kind,
+static enum ferry_status make_op(struct ferry_device *device, const struct ferry__op_type *type,
                                  const struct ferry_use *uses, size_t count,
                                  struct ferry__op **out_op)
 {
-    struct ferry__op *op = ferry__op_create(device, kind);
+    struct ferry__op *op = ferry__op_create(device, type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (ferry__footprint_uses(op, uses, count)) {
@@ -139,8 +139,8 @@ enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_
     struct ferry__op *ready = NULL, *work = NULL;
     if ((status = ferry__device_dead(device, "ferry_external_begin")) ||
         (status = check_uses(device, uses, count)) || (status = ferry__engine_start(device)) ||
-        (status = make_op(device, FERRY__OP_READY, uses, count, &ready)) ||
-        (status = make_op(device, FERRY__OP_EXTERNAL, uses, count, &work)))
+        (status = make_op(device, &ferry__marker_type, uses, count, &ready)) ||
+        (status = make_op(device, &ferry__external_type, uses, count, &work)))
         goto release;
     if (device->gpu.limits.has_events) {
         if ((status = ferry__work_event_take(device, &work->own_event)))
@@ -186,9 +186,9 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
     pthread_mutex_lock(&device->lock);
     struct ferry__op *work =
         ferry__ticket_issued(device, ticket) ? ferry__table_find(device, ticket) : NULL;
-    if (work && work->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
+    if (work && work->type->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
         result = ferry__device_dead(device, "ferry_external_end");
-    else if (!work || work->kind != FERRY__OP_EXTERNAL || work->ended)
+    else if (!work || work->type->kind != FERRY__OP_EXTERNAL || work->ended)
         result = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                              "ferry_external_end: ticket %llu is not of external work in progress",
                              (unsigned long long)ticket);

@@ -16,6 +16,7 @@
 #include "paths/choose.h"
 #include "paths/direct.h"
 #include "paths/plan.h"
+#include "paths/record.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -140,7 +141,7 @@ enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, 
 static enum ferry_status submit_item(struct ferry__item *item, const struct ferry__reply *reply)
 {
     struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    struct ferry__op *op = ferry__op_create(device, FERRY__OP_ITEMS);
+    struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     op->callback = reply->callback;

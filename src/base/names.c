@@ -1,5 +1,5 @@
+#include "base/build.h"
 #include "base/metrics.h"
-#include "driver.h"
 
 #include <ferry/ferry.h>
 

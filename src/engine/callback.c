@@ -1,6 +1,5 @@
 #include "engine/callback.h"
 
-#include "api/device.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/compiler.h"
@@ -59,7 +58,8 @@ static void run_call(struct ferry_device *device, struct ferry__call *call)
 
 static void *run_close(void *arg)
 {
-    ferry__device_close_now(arg);
+    struct ferry_device *device = arg;
+    device->close_now(device);
     return NULL;
 }
 
@@ -86,7 +86,7 @@ static bool close_asked(struct ferry_device *own)
         if (device == own)
             own_too = true;
         else
-            ferry__device_close_now(device);
+            device->close_now(device);
     }
     return own_too;
 }
@@ -124,7 +124,7 @@ static void *run_caller(void *arg)
     pthread_mutex_unlock(&device->lock);
     if (closing_own) { /* nobody joins this thread; it ends with the device */
         pthread_detach(pthread_self());
-        ferry__device_close_now(device);
+        device->close_now(device);
     }
     return NULL;
 }

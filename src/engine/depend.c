@@ -33,14 +33,15 @@ static const struct ferry__op *external_undone(struct ferry_device *device, ferr
 const struct ferry__op *ferry__external_before(const struct ferry__op *op)
 {
     enum { ASKED_MAX = 16 };
-    if (op->kind == FERRY__OP_EXTERNAL)
+    if (op->type->kind == FERRY__OP_EXTERNAL)
         return op;
     const struct ferry__op *external = external_undone(op->device, op->behind);
     for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind; i++) {
         const struct ferry__op *from = op->edges[i].from;
         if (!atomic_load(&from->done))
-            external =
-                from->kind == FERRY__OP_EXTERNAL ? from : external_undone(op->device, from->behind);
+            external = from->type->kind == FERRY__OP_EXTERNAL
+                           ? from
+                           : external_undone(op->device, from->behind);
     }
     return external;
 }
@@ -86,15 +87,16 @@ static void ask_order(struct ferry__op *op)
 static void add_edge(struct ferry__op *op, struct ferry__op *from)
 {
     struct ferry__edge *edge = &op->edges[op->edge_count++];
-    const bool same_queue = from->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
-                            op->kind != FERRY__OP_EXTERNAL;
+    const bool same_queue = from->type->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
+                            op->type->kind != FERRY__OP_EXTERNAL;
     struct ferry__edge *last = from->dependents;
     *edge = (struct ferry__edge){.op = op, .from = from, .next = last ? last->next : edge};
     edge->open = !(from->handed || (from->followed && same_queue));
     if (last)
         last->next = edge;
     from->dependents = edge;
-    const ferry_ticket behind = from->kind == FERRY__OP_EXTERNAL ? from->ticket : from->behind;
+    const ferry_ticket behind =
+        from->type->kind == FERRY__OP_EXTERNAL ? from->ticket : from->behind;
     if (behind > op->behind)
         op->behind = behind;
     ferry__op_ref(from);
@@ -108,7 +110,7 @@ static enum ferry_status prepare(struct ferry__op *op)
     struct ferry_device *device = op->device;
     ask_order(op);
     bool enough = !device->follow_short;
-    for (size_t i = 0; i < op->range_count && enough && op->kind != FERRY__OP_READY; i++) {
+    for (size_t i = 0; i < op->range_count && enough && op->type->kind != FERRY__OP_READY; i++) {
         struct ferry__range *range = &op->ranges[i];
         if (range->kind == FERRY__RANGE_WRITE &&
             ferry__order_splits(range->order, range->begin, range->end))
@@ -155,7 +157,7 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket)
         return status;
     for (size_t i = 0; i < device->follow_count; i++)
         add_edge(op, device->follows[i]);
-    if (op->kind != FERRY__OP_READY)
+    if (op->type->kind != FERRY__OP_READY)
         take_place(op);
     ferry__table_add(device, op);
     live_push(op);
@@ -184,7 +186,7 @@ static void edge_close(struct ferry__edge *edge)
 
 static bool may_follow(const struct ferry__edge *edge)
 {
-    return edge->op->queue == edge->from->queue && edge->op->kind != FERRY__OP_EXTERNAL;
+    return edge->op->queue == edge->from->queue && edge->op->type->kind != FERRY__OP_EXTERNAL;
 }
 
 enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t count)
@@ -260,7 +262,7 @@ void ferry__op_handed(struct ferry__op *op)
 
 static void leave_place(struct ferry__op *op)
 {
-    if (op->kind == FERRY__OP_READY)
+    if (op->type->kind == FERRY__OP_READY)
         return;
     for (size_t i = 0; i < op->range_count; i++) {
         ferry__order_leave(&op->ranges[i]);
@@ -273,7 +275,8 @@ static void count_op(struct ferry__op *op)
     struct ferry__metrics *metrics = &op->device->gpu.metrics;
     const uint64_t now = ferry__now_ns(), taken = now - op->start_ns;
     /* Of a bridge the writing half counts; external work has no operations of ours. */
-    const bool counts = op->kind == FERRY__OP_ITEMS || op->kind == FERRY__OP_BRIDGE_WRITE;
+    const bool counts =
+        op->type->kind == FERRY__OP_ITEMS || op->type->kind == FERRY__OP_BRIDGE_WRITE;
     for (size_t i = 0; i < op->count && counts; i++) {
         const struct ferry__item *item = &op->items[i];
         ferry__count_timed(metrics, item->operation, item->path, item->size, item->status, taken);
@@ -304,10 +307,7 @@ static void call_back(struct ferry__op *op)
 static void finish(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (op->kind == FERRY__OP_EXTERNAL || op->kind == FERRY__OP_READY)
-        ferry__judge_uses(op);
-    else
-        ferry__judge_items(op);
+    op->type->judge(op);
     if (op->unsignalled)
         device->gpu.driver->event_signal(device->gpu.state, op->event, op->value);
     if (op->own_event) {
@@ -334,7 +334,7 @@ static bool finish_if_over(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     if (atomic_load(&op->done) || op->pending || op->undone || op->moving || !op->gathered ||
-        (op->kind == FERRY__OP_EXTERNAL && !op->ended))
+        (op->type->kind == FERRY__OP_EXTERNAL && !op->ended))
         return false;
     finish(op);
     op->closing_next = NULL;

@@ -61,9 +61,10 @@ struct ferry_device {
     size_t follow_count, follow_capacity;
     bool follow_short; /* of memory for them */
     struct ferry__op *closing_last;
-    struct ferry__op *pokes;                 /* halves of bridges on other devices, likewise */
-    unsigned bridges;                        /* copies between this device and another */
-    struct ferry__bridge_wait *bridge_first; /* those that wait for staging, by ticket */
+    struct ferry__op *pokes; /* halves of bridges on other devices, likewise */
+    unsigned bridges;        /* copies between this device and another */
+    void (*staging_came)(struct ferry_device *device); /* under the lock; NULL: nobody asks */
+    struct ferry__bridge_wait *bridge_first;           /* those that wait for staging, by ticket */
     struct ferry__bridge_wait *bridge_last;
     unsigned reaping; /* threads that are letting ops go */
     struct ferry__sub *free_subs;
@@ -71,7 +72,8 @@ struct ferry_device {
     struct ferry__caller caller;
     _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
 
-    struct ferry_device *all_next;   /* of the process */
+    struct ferry_device *all_next; /* of the process */
+    void (*close_now)(struct ferry_device *device);
     struct ferry_device *close_next; /* to be closed after a callback */
 };
 

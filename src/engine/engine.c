@@ -42,7 +42,7 @@ void ferry__ready_push(struct ferry__op *op)
 {
     struct ferry__queue *queue = &op->device->queues[op->queue];
     if (op->in_ready || op->gathered || op->unhanded) {
-        if (op->kind == FERRY__OP_EXTERNAL)
+        if (op->type->kind == FERRY__OP_EXTERNAL)
             ferry__changed(op->device);
         return;
     }
@@ -94,7 +94,7 @@ static bool retire(struct ferry_device *device)
             queue->flying_last = NULL;
         queue->in_flight--;
         /* The device gets its next chunk first, to do while this one is copied out. */
-        if (sub->out_count && !sub->record.status && !device->no_staging_wait)
+        if (sub->copies_out && !sub->record.status && !device->no_staging_wait)
             (void)ferry__build(device, q);
         ferry__sub_done(device, sub);
         return true;
@@ -349,9 +349,9 @@ void ferry__engine_finish(struct ferry_device *device)
 static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
 {
     enum { UPLOAD, DOWNLOAD, COPY };
-    if (op->kind == FERRY__OP_BRIDGE_READ)
+    if (op->type->kind == FERRY__OP_BRIDGE_READ)
         return device->role_queue[DOWNLOAD];
-    if (op->kind == FERRY__OP_BRIDGE_WRITE)
+    if (op->type->kind == FERRY__OP_BRIDGE_WRITE)
         return device->role_queue[UPLOAD];
     unsigned seen = 0;
     for (size_t i = 0; i < op->count; i++)

@@ -3,6 +3,7 @@
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/work_event.h"
 
@@ -50,3 +51,13 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
     ferry__kick(device);
     ferry__reap(device);
 }
+
+const struct ferry__op_type ferry__external_type = {
+    .kind = FERRY__OP_EXTERNAL,
+    .judge = ferry__judge_uses,
+};
+
+const struct ferry__op_type ferry__marker_type = {
+    .kind = FERRY__OP_READY,
+    .judge = ferry__judge_uses,
+};

@@ -1,14 +1,12 @@
 #include "engine/op.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/footprint.h"
-#include "paths/bridge.h"
-#include "paths/choose.h"
-#include "paths/file_op.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -16,7 +14,7 @@
 
 /* The life of an op: made, referenced, let go once it is done. */
 
-struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind)
+struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type)
 {
     struct ferry__op *op = ferry__alloc(sizeof *op);
     if (!op) {
@@ -25,9 +23,9 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_k
         return NULL;
     }
     op->device = device;
-    op->kind = kind;
+    op->type = type;
     op->ranges = &op->one_range;
-    op->gathered = kind == FERRY__OP_READY || kind == FERRY__OP_EXTERNAL;
+    op->gathered = !type->record; /* nothing of it needs a submission */
     atomic_init(&op->refs, 1);
     return op;
 }
@@ -45,19 +43,11 @@ static void let_go(struct ferry__op *op)
     ferry__free(op->edges);
     op->edges = NULL;
     op->edge_count = 0;
-    ferry__files_free(op);
-    for (size_t i = 0; i < op->count; i++)
-        ferry__item_finish(op->device, &op->items[i]);
-    if (op->items != &op->one)
-        ferry__free(op->items);
-    op->items = NULL;
-    op->count = 0;
+    if (op->type->release)
+        op->type->release(op);
     for (size_t i = 0; i < op->use_count; i++)
         ferry__buffer_unref(op->uses[i].buffer);
     op->use_count = 0;
-    if (op->bridge)
-        ferry__bridge_unref(op->bridge);
-    op->bridge = NULL;
 }
 
 void ferry__op_unref(struct ferry__op *op)
@@ -76,6 +66,29 @@ void ferry__op_unref_locked(struct ferry__op *op)
     atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel);
 }
 
+void ferry__op_resume(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    ferry__lock(&device->lock);
+    op->poked = true;
+    if (!op->unhanded)
+        ferry__ready_push(op);
+    ferry__kick(device);
+    ferry__unlock(&device->lock);
+}
+
+static void resume_all(struct ferry__op *list)
+{
+    while (list) {
+        struct ferry__op *op = list;
+        struct ferry_device *device = op->device;
+        list = op->poke_next;
+        ferry__op_resume(op);
+        ferry__op_unref(op);
+        ferry__device_unref(device);
+    }
+}
+
 void ferry__reap(struct ferry_device *device)
 {
     while (device->dead_ops || device->pokes) {
@@ -83,12 +96,12 @@ void ferry__reap(struct ferry_device *device)
         device->dead_ops = device->pokes = NULL;
         device->reaping++;
         pthread_mutex_unlock(&device->lock);
-        ferry__bridge_poke_all(pokes);
+        resume_all(pokes);
         while (list) {
             struct ferry__op *op = list;
             list = op->work_next;
-            if (op->bridge)
-                ferry__bridge_half_done(op);
+            if (op->type->done)
+                op->type->done(op);
             let_go(op);
             ferry__op_unref(op);
         }

@@ -6,7 +6,6 @@
 #include "driver.h"
 #include "engine/order.h"
 #include "memory/staging.h"
-#include "paths/plan.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -16,8 +15,14 @@ struct ferry__call;
 struct ferry__files;
 struct ferry__region;
 struct ferry__work_event;
+struct ferry__sub;
 struct ferry_buffer;
 struct ferry_device;
+
+/* A part of an item: size bytes from at on. */
+struct ferry__piece {
+    uint64_t at, size;
+};
 
 /* One operation of the API: an op has one, or a batch's many. */
 struct ferry__item {
@@ -55,6 +60,33 @@ enum ferry__op_kind {
     FERRY__OP_BRIDGE_WRITE, /* the half on the destination's */
 };
 
+/* What writing commands of an op down came to. */
+enum ferry__emitted {
+    FERRY__EMIT_DONE,    /* all of the op is in submissions */
+    FERRY__EMIT_MORE,    /* the submission is full */
+    FERRY__EMIT_STARVED, /* no staging is free */
+    FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done (or, a bridge, is told to) */
+    FERRY__EMIT_WAITS,   /* the op goes on when it is poked */
+    FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
+};
+
+/* What differs between types of op. */
+struct ferry__op_type {
+    enum ferry__op_kind kind;
+    /* Writes commands of op, as many as there is room and staging for. On FAILED *out_status says
+     * why. Under no lock. */
+    enum ferry__emitted (*record)(struct ferry_device *device, struct ferry__sub *sub,
+                                  struct ferry__op *op, enum ferry_status *out_status);
+    /* The rest of op will not be carried out. Under device->lock. NULL: nothing to do. */
+    void (*abandon)(struct ferry__op *op, enum ferry_status status, const char *why);
+    /* All that op depends on is done, and so is its own work: what became of it. Under device->lock. */
+    void (*judge)(struct ferry__op *op);
+    /* op is done. Under no lock. NULL: nothing to do. */
+    void (*done)(struct ferry__op *op);
+    /* Lets go what only an op in flight needs; again: nothing. Under no lock. NULL: nothing to do. */
+    void (*release)(struct ferry__op *op);
+};
+
 /*
  * parked -> handed over -> device done -> copied out -> done. An op is parked while unhanded > 0 or
  * its queue is full; handed over when gathered into submissions that were all submitted; done when
@@ -64,7 +96,7 @@ struct ferry__op {
     struct ferry_device *device;
     ferry_ticket ticket;
     _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
-    enum ferry__op_kind kind;
+    const struct ferry__op_type *type;
     unsigned queue;
     struct ferry__item *items, one;
     size_t count;
@@ -129,10 +161,13 @@ struct ferry__op {
     char why[FERRY__WHY_MAX];
 };
 
-struct ferry__op *ferry__op_create(struct ferry_device *device, enum ferry__op_kind kind);
+struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type);
 void ferry__op_ref(struct ferry__op *op);
 void ferry__op_unref(struct ferry__op *op);        /* not under device->lock */
 void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */
+
+/* There is something to do for op again, which waits for it out of its queue. Under no lock. */
+void ferry__op_resume(struct ferry__op *op);
 
 /* Lets go what finished ops hold. Under device->lock, which it gives up on the way. */
 void ferry__reap(struct ferry_device *device);

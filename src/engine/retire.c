@@ -1,5 +1,6 @@
 #include "engine/retire.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/copy_host.h"
 #include "base/metrics.h"
@@ -13,8 +14,6 @@
 #include "engine/traced.h"
 #include "engine/work_event.h"
 #include "memory/staging.h"
-#include "paths/bridge.h"
-#include "paths/file_op.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -57,7 +56,7 @@ void ferry__op_fail_items(struct ferry__op *op, size_t first, size_t last, enum 
 
 void ferry__op_note_untouched(struct ferry__op *op)
 {
-    if (op->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count)
+    if (op->type->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count)
         return;
     struct ferry__item *item = &op->items[op->next_item];
     item->untouched = !item->begun;
@@ -68,7 +67,8 @@ void ferry__staging_returned(struct ferry_device *device)
     device->staging_returns++;
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++)
         device->queues[q].starved = false;
-    ferry__bridge_wake(device);
+    if (device->staging_came)
+        device->staging_came(device);
 }
 
 void ferry__op_drop_bounce(struct ferry__op *op)
@@ -85,8 +85,8 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
 {
     ferry__ready_remove(op);
     ferry__op_drop_bounce(op);
-    if (op->bridge)
-        ferry__bridge_give_up(op, status, why);
+    if (op->type->abandon)
+        op->type->abandon(op, status, why);
     ferry__op_note_untouched(op);
     if (op->count)
         ferry__op_fail_items(op, op->next_item, op->count - 1, status, why);
@@ -113,36 +113,50 @@ static enum ferry_status invalidate(struct ferry_device *device, const struct fe
 /* Lets the host see what the device wrote; if that fails, the submission has failed. */
 static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub)
 {
-    for (size_t i = 0; i < sub->out_count && !sub->record.status; i++) {
-        if (!sub->outs[i].size && !sub->outs[i].bounce)
+    for (size_t i = 0; i < sub->due_count && !sub->record.status; i++) {
+        if (!sub->dues[i].reads)
             continue;
-        sub->record.status = invalidate(device, &sub->outs[i].slice);
+        sub->record.status = invalidate(device, &sub->dues[i].slice);
         if (sub->record.status)
             snprintf(sub->record.why, sizeof sub->record.why, "reading staging memory back failed");
     }
 }
 
-static void copy_out(struct ferry_device *device, struct ferry__sub *sub)
+static void run_dues(struct ferry_device *device, struct ferry__sub *sub)
 {
     invalidate_all(device, sub);
-    const bool good = !sub->record.status;
-    for (size_t i = 0; i < sub->out_count; i++) {
-        const struct ferry__copy_out *out = &sub->outs[i];
-        if (good && out->size)
-            ferry__copy_chunk(out->dst, ferry__slice_host(&out->slice) + out->skip, out->size,
-                              out->whole, device->cpus_taken);
-        if (good && out->bounce)
-            ferry__bounce_merge(device, out->bounce);
-        else
-            ferry__staging_give(&device->gpu, &device->gpu.readback, &out->slice);
-    }
-    for (size_t i = 0; i < sub->upload_count; i++)
-        ferry__staging_give(&device->gpu, &device->gpu.upload, &sub->uploads[i]);
-    if (sub->slots || sub->pieces)
-        ferry__file_sub_done(device, sub);
-    for (size_t i = 0; i < sub->part_count && sub->bridges; i++)
-        if (sub->parts[i].op->bridge)
-            ferry__bridge_copy_out(sub->parts[i].op, sub);
+    for (size_t i = 0; i < sub->due_count; i++)
+        sub->dues[i].run(device, sub, &sub->dues[i]);
+}
+
+bool ferry__due_room(struct ferry__sub *sub, size_t count)
+{
+    while (sub->due_capacity < sub->due_count + count)
+        if (!ferry__reserve((void **)&sub->dues, &sub->due_capacity, sub->due_capacity,
+                            sizeof *sub->dues))
+            return false;
+    return true;
+}
+
+void ferry__due_add(struct ferry__sub *sub, struct ferry__due due)
+{
+    sub->dues[sub->due_count++] = due;
+}
+
+void ferry__due_upload(struct ferry_device *device, struct ferry__sub *sub,
+                       const struct ferry__due *due)
+{
+    (void)sub;
+    ferry__staging_give(&device->gpu, &device->gpu.upload, &due->slice);
+}
+
+void ferry__due_readback(struct ferry_device *device, struct ferry__sub *sub,
+                         const struct ferry__due *due)
+{
+    if (!sub->record.status && due->size)
+        ferry__copy_chunk(due->dst, ferry__slice_host(&due->slice) + due->skip, due->size,
+                          due->whole, device->cpus_taken);
+    ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
 }
 
 /* An op that waited for this submission goes on, or skips the item that failed. */
@@ -161,9 +175,9 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
 {
     struct ferry__metrics *metrics = &device->gpu.metrics;
     const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
-    if (sub->out_count || sub->upload_count || sub->bridges || sub->slots || sub->pieces) {
+    if (sub->due_count) {
         pthread_mutex_unlock(&device->lock);
-        copy_out(device, sub);
+        run_dues(device, sub);
         pthread_mutex_lock(&device->lock);
         ferry__staging_returned(device);
     }

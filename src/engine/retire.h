@@ -2,8 +2,11 @@
 #ifndef FERRY_ENGINE_RETIRE_H
 #define FERRY_ENGINE_RETIRE_H
 
+#include "engine/submission.h"
+
 #include <ferry/ferry.h>
 
+struct ferry__due;
 struct ferry__op;
 struct ferry__sub;
 struct ferry_device;
@@ -14,9 +17,6 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub);
 
 /* Staging has come back: what waits for it may be built. Under device->lock. */
 void ferry__staging_returned(struct ferry_device *device);
-
-/* The host's part of a bounce: what was read and what is to be written, in op->bounce. */
-void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op);
 
 /* Forgets all waits but the first few. Under the lock. */
 void ferry__sub_drop_waits(struct ferry_device *device, struct ferry__sub *sub, size_t kept);
@@ -32,5 +32,16 @@ void ferry__op_drop_bounce(struct ferry__op *op);
 
 /* The rest of op will not be carried out. */
 void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why);
+
+/* Room for count more of what is due. False: no host memory. */
+bool ferry__due_room(struct ferry__sub *sub, size_t count);
+void ferry__due_add(struct ferry__sub *sub, struct ferry__due due); /* there is room */
+
+/* What is due for a slice of upload staging, and of readback staging: given back, the latter copied
+ * out before. */
+void ferry__due_upload(struct ferry_device *device, struct ferry__sub *sub,
+                       const struct ferry__due *due);
+void ferry__due_readback(struct ferry_device *device, struct ferry__sub *sub,
+                         const struct ferry__due *due);
 
 #endif

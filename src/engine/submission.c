@@ -36,8 +36,7 @@ static void sub_free(struct ferry__sub *sub)
     ferry__free(sub->parts);
     ferry__free(sub->waits);
     ferry__free(sub->keeps);
-    ferry__free(sub->uploads);
-    ferry__free(sub->outs);
+    ferry__free(sub->dues);
     ferry__interval_pool_finish(&sub->intervals);
     ferry__free(sub);
 }
@@ -64,12 +63,10 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
     memset(sub->wait_of, 0, sizeof sub->wait_of);
     sub->record = (struct ferry__record){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
-    sub->upload_count = sub->out_count = 0;
+    sub->due_count = 0;
+    sub->copies_out = false;
     ferry__run_begin(sub);
     sub->added = sub->staged = sub->items = sub->submitted_ns = 0;
-    sub->bridges = false;
-    sub->slots = NULL;
-    sub->pieces = NULL;
     return sub;
 }
 
@@ -125,7 +122,7 @@ static bool add_waits(struct ferry__sub *sub, struct ferry__op *op)
         struct ferry__op *from = op->edges[i].from;
         if (atomic_load(&from->done))
             continue;
-        if (from->kind == FERRY__OP_EXTERNAL) {
+        if (from->type->kind == FERRY__OP_EXTERNAL) {
             if (!add_external_wait(sub, from))
                 return false;
         } else if (from->queue != sub->queue && !add_queue_wait(sub, from)) {
@@ -278,7 +275,7 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub)
         op->poked = false;
         pthread_mutex_unlock(&device->lock);
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
-        const enum ferry__emitted result = ferry__emit(device, sub, op, &status);
+        const enum ferry__emitted result = op->type->record(device, sub, op, &status);
         pthread_mutex_lock(&device->lock);
         const bool more = settle(device, sub, op, result, status, returns);
         ferry__error_end(FERRY_OK);

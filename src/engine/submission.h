@@ -9,8 +9,6 @@
 
 #include <ferry/ferry.h>
 
-struct ferry__file_piece;
-struct ferry__file_slot;
 struct ferry__op;
 struct ferry__work_event;
 struct ferry_device;
@@ -32,13 +30,19 @@ struct ferry__part {
     bool continued;      /* the first item, or bridge, has begun in an earlier submission */
 };
 
-struct ferry__copy_out { /* when the device is done: staging to host, or the step of a bridge */
-    unsigned char *dst;
+struct ferry__sub;
+
+/* What is due when the device is done with a submission. run is called under no lock, also where the
+ * submission has failed: then it only gives back. */
+struct ferry__due {
+    void (*run)(struct ferry_device *device, struct ferry__sub *sub, const struct ferry__due *due);
+    bool reads; /* the host reads the slice, which has to be made visible first */
     struct ferry__slice slice;
+    unsigned char *dst;
     uint64_t skip; /* bytes of the slice before those wanted */
     uint64_t size;
-    uint64_t whole;           /* of the transfer that this is a part of */
-    struct ferry__op *bounce; /* merge instead of copying out */
+    uint64_t whole; /* of the transfer that this is a part of */
+    void *what;     /* the op, the piece of a file, or the slot */
 };
 
 enum { FERRY__HULLS_MAX = 8 };
@@ -58,16 +62,12 @@ struct ferry__sub {
     size_t wait_count, wait_capacity, keep_capacity;
     size_t wait_of[FERRY__QUEUES_MAX]; /* 1 + which of them is for a queue; 0: none */
     uint64_t number;                   /* of the device's */
-    struct ferry__slice *uploads;      /* to give back */
-    size_t upload_count, upload_capacity;
-    struct ferry__copy_out *outs;
-    size_t out_count, out_capacity;
+    struct ferry__due *dues;
+    size_t due_count, due_capacity;
+    bool copies_out; /* one of them copies much to the host */
     uint64_t staged; /* bytes of upload and readback staging */
     uint64_t items;
-    bool bridges;                     /* a part is a bridge's half */
-    uint64_t submitted_ns;            /* traced: when it was */
-    struct ferry__file_slot *slots;   /* to give back */
-    struct ferry__file_piece *pieces; /* to write to files */
+    uint64_t submitted_ns; /* traced: when it was */
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {
@@ -92,18 +92,6 @@ struct ferry__queue {
 bool ferry__build(struct ferry_device *device, unsigned queue);
 void ferry__subs_free(struct ferry_device *device);
 
-enum ferry__emitted {
-    FERRY__EMIT_DONE,    /* all of the op is in submissions */
-    FERRY__EMIT_MORE,    /* the submission is full */
-    FERRY__EMIT_STARVED, /* no staging is free */
-    FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done (or, a bridge, is told to) */
-    FERRY__EMIT_WAITS,   /* the op goes on when it is poked */
-    FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
-};
-
-/* On FAILED *out_status says why. */
-enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *sub,
-                                struct ferry__op *op, enum ferry_status *out_status);
 void ferry__sub_give(struct ferry_device *device, struct ferry__sub *sub);
 
 #endif

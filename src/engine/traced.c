@@ -110,9 +110,9 @@ void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
                                  .device = op->device->id,
                                  .status = op->status,
                                  .count = op->use_count};
-    if (op->kind == FERRY__OP_ITEMS || op->kind == FERRY__OP_BRIDGE_WRITE)
+    if (op->type->kind == FERRY__OP_ITEMS || op->type->kind == FERRY__OP_BRIDGE_WRITE)
         event = item_event(op->device, &op->items[0]);
-    else if (op->kind != FERRY__OP_EXTERNAL)
+    else if (op->type->kind != FERRY__OP_EXTERNAL)
         return;
     event.ticket = op->ticket;
     event.begin_ns = op->start_ns;

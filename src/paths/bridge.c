@@ -12,7 +12,9 @@
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/footprint.h"
+#include "engine/judge.h"
 #include "engine/op.h"
+#include "engine/retire.h"
 #include "engine/submission.h"
 #include "paths/bridge_memory.h"
 #include "paths/choose.h"
@@ -46,21 +48,10 @@ void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, 
     ferry__unlock(&bridge->lock);
 }
 
-void ferry__bridge_poke(struct ferry__op *half)
-{
-    struct ferry_device *device = half->device;
-    ferry__lock(&device->lock);
-    half->poked = true;
-    if (!half->unhanded)
-        ferry__ready_push(half);
-    ferry__kick(device);
-    ferry__unlock(&device->lock);
-}
-
 static void poke_write(struct ferry__bridge *bridge)
 {
     if (!atomic_load(&bridge->alone))
-        ferry__bridge_poke(bridge->write);
+        ferry__op_resume(bridge->write);
 }
 
 static void poke_partner(const struct ferry__op *half)
@@ -68,10 +59,10 @@ static void poke_partner(const struct ferry__op *half)
     if (half == half->bridge->read)
         poke_write(half->bridge);
     else
-        ferry__bridge_poke(half->bridge->read);
+        ferry__op_resume(half->bridge->read);
 }
 
-void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why)
+static void give_up(struct ferry__op *half, enum ferry_status status, const char *why)
 {
     struct ferry__bridge *bridge = half->bridge;
     struct ferry__op *other = half == bridge->read ? bridge->write : bridge->read;
@@ -82,18 +73,6 @@ void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, con
     half->device->pokes = other;
     ferry__op_ref(other);
     ferry__device_ref(other->device); /* both may be done, and it closed, before the poke */
-}
-
-void ferry__bridge_poke_all(struct ferry__op *list)
-{
-    while (list) {
-        struct ferry__op *half = list;
-        struct ferry_device *device = half->device;
-        list = half->poke_next;
-        ferry__bridge_poke(half);
-        ferry__op_unref(half);
-        ferry__device_unref(device);
-    }
 }
 
 /* --- letting go ------------------------------------------------------------------------------- */
@@ -162,6 +141,17 @@ static struct ferry__bridge_slot *find_slot(struct ferry__bridge *bridge,
     return NULL;
 }
 
+static void due_chunk(struct ferry_device *device, struct ferry__sub *sub,
+                      const struct ferry__due *due);
+
+/* When the submission is done the half's chunks in it go a step on. There is room. */
+static void add_due(struct ferry__sub *sub, struct ferry__op *half)
+{
+    const struct ferry__due *last = sub->due_count ? &sub->dues[sub->due_count - 1] : NULL;
+    if (!last || last->run != due_chunk || last->what != half)
+        ferry__due_add(sub, (struct ferry__due){.run = due_chunk, .what = half});
+}
+
 static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
@@ -185,7 +175,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     uint64_t size = ferry__round_up(skip + slot->size, align);
     if (begin + size > memory->size)
         size = skip + slot->size;
-    sub->bridges = true;
+    add_due(sub, bridge->read);
     *out_status = ferry__emit_copy(device, sub, &slot->near, 0, memory, begin, size);
     if (*out_status)
         return FERRY__EMIT_FAILED;
@@ -305,7 +295,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             return FERRY__EMIT_FAILED;
         if (!slot)
             return FERRY__EMIT_BLOCKED;
-        sub->bridges = true;
+        add_due(sub, bridge->write);
         *out_status = merge ? read_ends(device, sub, bridge, slot, &ends)
                             : write_chunk(device, sub, bridge, slot);
         if (*out_status)
@@ -324,13 +314,18 @@ static bool has_failed(struct ferry__bridge *bridge)
     return failed;
 }
 
-enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, enum ferry_status *out_status)
+static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub *sub,
+                                  struct ferry__op *op, enum ferry_status *out_status)
 {
     struct ferry__bridge *bridge = op->bridge;
+    op->items[0].untouched = false;
+    const bool room = ferry__due_room(sub, 1);
+    if (!room)
+        *out_status = ferry__no_memory();
     if (!ferry__bridge_memory(op) && !has_failed(bridge))
         return FERRY__EMIT_BLOCKED;
-    const enum ferry__emitted result = op == bridge->read
+    const enum ferry__emitted result = !room ? FERRY__EMIT_FAILED
+                                       : op == bridge->read
                                            ? emit_read(device, sub, bridge, out_status)
                                            : emit_write(device, sub, bridge, out_status);
     if (result == FERRY__EMIT_FAILED) {
@@ -357,9 +352,12 @@ static enum ferry_status step(struct ferry__bridge *bridge, struct ferry__bridge
     return FERRY_OK;
 }
 
-void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub)
+static void due_chunk(struct ferry_device *device, struct ferry__sub *sub,
+                      const struct ferry__due *due)
 {
+    const struct ferry__op *half = due->what;
     struct ferry__bridge *bridge = half->bridge;
+    (void)device;
     const char *why = sub->record.status ? sub->record.why : "staging memory cannot be reached";
     for (size_t i = 0; i < 2; i++) {
         struct ferry__bridge_slot *slot = &bridge->slots[i];
@@ -379,20 +377,20 @@ void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub
         slot->state = next;
         ferry__unlock(&bridge->lock);
     }
-    ferry__bridge_poke(bridge->read);
+    ferry__op_resume(bridge->read);
     poke_write(bridge);
 }
 
 /* The source's half is done, and what became of it is known: the other may be judged. */
-void ferry__bridge_half_done(struct ferry__op *half)
+static void half_done(struct ferry__op *half)
 {
-    if (half->kind != FERRY__OP_BRIDGE_READ || atomic_load(&half->bridge->alone))
+    if (half->type->kind != FERRY__OP_BRIDGE_READ || atomic_load(&half->bridge->alone))
         return;
     struct ferry__op *write = half->bridge->write;
     struct ferry_device *device = write->device;
     if (half->status) {
         ferry__bridge_fail(half->bridge, half->status, half->why);
-        ferry__bridge_poke(write);
+        ferry__op_resume(write);
     }
     ferry__lock(&device->lock);
     if (half->status && !write->items[0].status) {
@@ -407,11 +405,37 @@ void ferry__bridge_half_done(struct ferry__op *half)
 
 /* --- submitting -------------------------------------------------------------------------------- */
 
+static void release(struct ferry__op *half)
+{
+    ferry__items_release(half);
+    if (half->bridge)
+        ferry__bridge_unref(half->bridge);
+    half->bridge = NULL;
+}
+
+static const struct ferry__op_type read_type = {
+    .kind = FERRY__OP_BRIDGE_READ,
+    .record = record,
+    .abandon = give_up,
+    .judge = ferry__judge_items,
+    .done = half_done,
+    .release = release,
+};
+
+static const struct ferry__op_type write_type = {
+    .kind = FERRY__OP_BRIDGE_WRITE,
+    .record = record,
+    .abandon = give_up,
+    .judge = ferry__judge_items,
+    .release = release,
+};
+
 static struct ferry__op *make_half(struct ferry__bridge *bridge, const struct ferry__item *item,
                                    enum ferry__op_kind kind)
 {
     const bool read = kind == FERRY__OP_BRIDGE_READ;
-    struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination, kind);
+    struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination,
+                                            read ? &read_type : &write_type);
     if (!op)
         return NULL;
     op->one = (struct ferry__item){

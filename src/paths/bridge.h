@@ -11,20 +11,6 @@ struct ferry__item;
 struct ferry__op;
 struct ferry_device;
 
-enum ferry__emitted ferry__bridge_emit(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, enum ferry_status *out_status);
-
-/* A submission of a bridge's half is done on the device. Under no lock. */
-void ferry__bridge_copy_out(struct ferry__op *half, const struct ferry__sub *sub);
-
-/* The half is done. Under no lock. */
-void ferry__bridge_half_done(struct ferry__op *half);
-
-/* The half will not be carried out: its partner is put on the device's list to be poked. Under the
- * half's device's lock. */
-void ferry__bridge_give_up(struct ferry__op *half, enum ferry_status status, const char *why);
-void ferry__bridge_poke_all(struct ferry__op *list); /* under no lock */
-
 /* A half has let go of the bridge. */
 void ferry__bridge_unref(struct ferry__bridge *bridge);
 

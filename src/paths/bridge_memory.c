@@ -179,6 +179,7 @@ static void list_add(struct ferry_device *device, struct ferry__bridge_wait *wai
     wait->next = before ? before->next : device->bridge_first;
     *(before ? &before->next : &device->bridge_first) = wait;
     *(wait->next ? &wait->next->previous : &device->bridge_last) = wait;
+    device->staging_came = ferry__bridge_wake;
 }
 
 static void list_remove(struct ferry_device *device, struct ferry__bridge_wait *wait)
@@ -355,7 +356,7 @@ bool ferry__bridge_memory(struct ferry__op *half)
         refuse(bridge);
     const int memory = atomic_load(&bridge->memory);
     if (memory == FERRY__BRIDGE_FAILED)
-        ferry__bridge_poke(half == bridge->read ? bridge->write : bridge->read);
+        ferry__op_resume(half == bridge->read ? bridge->write : bridge->read);
     return memory == FERRY__BRIDGE_HAS;
 }
 

@@ -72,9 +72,6 @@ struct ferry__bridge {
 };
 
 void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why);
-/* The half has something to do again. Under no lock. */
-void ferry__bridge_poke(struct ferry__op *half);
-
 /* Of make_bridge: how long the chunks are. */
 void ferry__bridge_measure(struct ferry__bridge *bridge);
 /* Has the bridge its memory? Called by a half that is about to work: takes it, if both may begin, and

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -328,6 +329,11 @@ void ferry__files_trim(struct ferry_device *device)
     ferry__unlock(&io->lock);
 }
 
+static void trim_gpu(struct ferry__gpu *gpu)
+{
+    ferry__files_trim((struct ferry_device *)((char *)gpu - offsetof(struct ferry_device, gpu)));
+}
+
 /* --- beginning and end ------------------------------------------------------------------------- */
 
 static struct ferry__file_io *make_io(struct ferry_device *device)
@@ -387,6 +393,7 @@ enum ferry_status ferry__files_start(struct ferry_device *device)
     struct ferry__file_io *io = make_io(device);
     if (!io)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    atomic_store(&device->gpu.trim_above, trim_gpu);
     if (!atomic_compare_exchange_strong(&device->files, &none, io))
         free_io(io); /* another thread was faster */
     return FERRY_OK;

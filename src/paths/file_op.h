@@ -14,8 +14,6 @@ enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__
                                      struct ferry__op *op, struct ferry__item *item,
                                      enum ferry_status *out_status);
 
-/* A submission with pieces of files is done on the device. Under no lock. */
-void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub);
 void ferry__file_item_finish(struct ferry__item *item);
 void ferry__files_free(struct ferry__op *op);
 enum ferry_status ferry__files_start(struct ferry_device *device);

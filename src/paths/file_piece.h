@@ -25,12 +25,11 @@ struct ferry__file_piece {
     struct ferry__file_slot *slot; /* NULL: the buffer's own memory */
     size_t item;                   /* where it begins */
     uint64_t file_offset, size;
-    uint64_t skip;                  /* where in the slot's memory that lies */
-    bool edge;                      /* part of a word, that the host has to merge */
-    size_t end_item;                /* what it was read for ends at this item, */
-    uint64_t end_done;              /* with so many bytes of it */
-    enum ferry_status status;       /* of making it visible to the device */
-    struct ferry__file_piece *next; /* of a submission */
+    uint64_t skip;            /* where in the slot's memory that lies */
+    bool edge;                /* part of a word, that the host has to merge */
+    size_t end_item;          /* what it was read for ends at this item, */
+    uint64_t end_done;        /* with so many bytes of it */
+    enum ferry_status status; /* of making it visible to the device */
 };
 
 struct ferry__files {

@@ -7,6 +7,7 @@
 #include "engine/device.h"
 #include "engine/footprint.h"
 #include "engine/op.h"
+#include "engine/retire.h"
 #include "engine/submission.h"
 #include "paths/file.h"
 #include "paths/file_op.h"
@@ -150,6 +151,13 @@ static enum ferry_status read_ahead(struct ferry__op *op)
     return FERRY_OK;
 }
 
+static void due_slot(struct ferry_device *device, struct ferry__sub *sub,
+                     const struct ferry__due *due)
+{
+    (void)sub;
+    ferry__file_slot_give(device, due->what);
+}
+
 /* --- from pieces that were read to commands ---------------------------------------------------- */
 
 /* Lets the pieces go that the cursor has passed; their slots come back when the submission is done.
@@ -164,8 +172,7 @@ static bool let_pass(struct ferry__op *op, struct ferry__sub *sub)
             return true;
         if (atomic_load(&piece->state) == FERRY__PIECE_MOVING)
             return false;
-        piece->slot->next = sub->slots;
-        sub->slots = piece->slot;
+        ferry__due_add(sub, (struct ferry__due){.run = due_slot, .what = piece->slot});
         piece->slot = NULL;
         atomic_store(&piece->state, FERRY__PIECE_FREE);
         files->first = (files->first + 1) % FERRY__FILE_DEPTH;
@@ -218,6 +225,10 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 {
     struct ferry__files *files = op->files;
     for (;;) {
+        if (!ferry__due_room(sub, FERRY__FILE_DEPTH)) {
+            *out_status = ferry__no_memory();
+            return FERRY__EMIT_FAILED;
+        }
         if (!let_pass(op, sub))
             return FERRY__EMIT_WAITS;
         const enum ferry_status status = read_ahead(op);
@@ -239,6 +250,9 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 }
 
 /* --- writing ----------------------------------------------------------------------------------- */
+
+static void due_write(struct ferry_device *device, struct ferry__sub *sub,
+                      const struct ferry__due *due);
 
 /* Direct I/O writes whole blocks; the parts of blocks at an item's ends go through the cache, so
  * that nothing else in the block is written. */
@@ -310,6 +324,10 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             break; /* the rest is in vain */
         if (is_full(sub))
             return FERRY__EMIT_MORE;
+        if (!ferry__due_room(sub, FERRY__FILE_DEPTH)) {
+            *out_status = ferry__no_memory();
+            return FERRY__EMIT_FAILED;
+        }
         struct ferry__file_piece *piece = ferry__piece_find_free(files);
         if (!piece)
             return FERRY__EMIT_WAITS;
@@ -320,14 +338,12 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             return FERRY__EMIT_FAILED;
         *out_status = emit_write_piece(device, sub, op, item, piece);
         if (*out_status) {
-            piece->slot->next = sub->slots;
-            sub->slots = piece->slot;
+            ferry__due_add(sub, (struct ferry__due){.run = due_slot, .what = piece->slot});
             piece->slot = NULL;
             return FERRY__EMIT_FAILED;
         }
         atomic_store(&piece->state, FERRY__PIECE_AWAY);
-        piece->next = sub->pieces;
-        sub->pieces = piece;
+        ferry__due_add(sub, (struct ferry__due){.run = due_write, .what = piece});
         op->item_done += piece->size;
     }
     return FERRY__EMIT_DONE;
@@ -371,25 +387,10 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
     ferry__unlock(&device->lock);
 }
 
-void ferry__file_sub_done(struct ferry_device *device, struct ferry__sub *sub)
+static void due_write(struct ferry_device *device, struct ferry__sub *sub,
+                      const struct ferry__due *due)
 {
-    struct ferry__file_piece *first = NULL;
-    while (sub->pieces) { /* they were put before each other */
-        struct ferry__file_piece *piece = sub->pieces;
-        sub->pieces = piece->next;
-        piece->next = first;
-        first = piece;
-    }
-    while (first) {
-        struct ferry__file_piece *piece = first;
-        first = piece->next;
-        write_out(device, piece, sub->record.status);
-    }
-    while (sub->slots) {
-        struct ferry__file_slot *slot = sub->slots;
-        sub->slots = slot->next;
-        ferry__file_slot_give(device, slot);
-    }
+    write_out(device, due->what, sub->record.status);
 }
 
 /* --- straight into and out of the buffers' memory ---------------------------------------------- */

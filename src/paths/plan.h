@@ -4,6 +4,7 @@
 #define FERRY_PATHS_PLAN_H
 
 #include "driver.h"
+#include "engine/op.h"
 
 #include <ferry/ferry.h>
 
@@ -41,9 +42,6 @@ size_t ferry__plan_copy_spans(const struct ferry__limits *limits, uint64_t dst, 
 
 /* The next piece of an overlapping copy when done bytes are done, at most max long: its offset from
  * the start of the range. Goes upwards when dst is below src, else downwards. */
-struct ferry__piece {
-    uint64_t at, size;
-};
 
 struct ferry__piece ferry__plan_piece(const struct ferry__limits *limits, uint64_t dst,
                                       uint64_t src, uint64_t size, uint64_t done, uint64_t max);

@@ -1,13 +1,15 @@
 #include "paths/record.h"
 
+#include "base/alloc.h"
 #include "base/status.h"
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/commands.h"
 #include "engine/device.h"
+#include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/submission.h"
-#include "paths/bridge.h"
+#include "paths/choose.h"
 #include "paths/file_op.h"
 #include "paths/plan.h"
 
@@ -116,13 +118,9 @@ static enum ferry__emitted emit_item(struct ferry_device *device, struct ferry__
     return FERRY__EMIT_DONE;
 }
 
-enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *sub,
-                                struct ferry__op *op, enum ferry_status *out_status)
+static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub *sub,
+                                  struct ferry__op *op, enum ferry_status *out_status)
 {
-    if (op->bridge) {
-        op->items[0].untouched = false;
-        return ferry__bridge_emit(device, sub, op, out_status);
-    }
     while (op->next_item < op->count) {
         struct ferry__item *item = &op->items[op->next_item];
         const uint64_t before = sub->added;
@@ -141,3 +139,21 @@ enum ferry__emitted ferry__emit(struct ferry_device *device, struct ferry__sub *
     }
     return FERRY__EMIT_DONE;
 }
+
+void ferry__items_release(struct ferry__op *op)
+{
+    ferry__files_free(op);
+    for (size_t i = 0; i < op->count; i++)
+        ferry__item_finish(op->device, &op->items[i]);
+    if (op->items != &op->one)
+        ferry__free(op->items);
+    op->items = NULL;
+    op->count = 0;
+}
+
+const struct ferry__op_type ferry__transfer_type = {
+    .kind = FERRY__OP_ITEMS,
+    .record = record,
+    .judge = ferry__judge_items,
+    .release = ferry__items_release,
+};

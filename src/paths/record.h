@@ -63,4 +63,8 @@ enum ferry__emitted ferry__emit_fill(struct ferry_device *device, struct ferry__
                                      struct ferry__op *op, struct ferry__item *item,
                                      enum ferry_status *out_status);
 
+/* Transfers, alone and in batches. */
+extern const struct ferry__op_type ferry__transfer_type;
+void ferry__items_release(struct ferry__op *op);
+
 #endif

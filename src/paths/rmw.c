@@ -37,7 +37,7 @@ static struct bounce bounce_ranges(const struct ferry_device *device,
     return b;
 }
 
-void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op)
+static void merge(struct ferry_device *device, struct ferry__op *op)
 {
     const struct ferry__item *item = &op->items[op->next_item];
     const struct ferry__piece piece = op->bounce_piece;
@@ -51,6 +51,16 @@ void ferry__bounce_merge(struct ferry_device *device, struct ferry__op *op)
                          piece.at % item->pattern_size);
     else
         ferry__copy_host(to, words + b.dst_size + (b.src - b.src_begin), piece.size);
+}
+
+/* The words are on the host: they keep their slice, and are written by what comes next. */
+static void due_merge(struct ferry_device *device, struct ferry__sub *sub,
+                      const struct ferry__due *due)
+{
+    if (sub->record.status)
+        ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
+    else
+        merge(device, due->what);
 }
 
 /* Reads the words at the piece's ends, and its source. */
@@ -101,7 +111,7 @@ static enum ferry_status bounce_begin(struct ferry_device *device, struct ferry_
     op->bounce_piece = ferry__plan_piece(&device->gpu.limits, item->dst->offset + item->dst_offset,
                                          from, end, op->item_done, most);
     const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
-    if (!FERRY__RESERVE(sub, out))
+    if (!ferry__due_room(sub, 1))
         return ferry__no_memory();
     const uint64_t size = b.dst_size + b.src_size;
     return ferry__staging_take(&device->gpu, &device->gpu.readback, op, size, size, 0, &op->bounce);
@@ -121,16 +131,20 @@ enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry
                 return ferry__emit_result(status, out_status);
             status = bounce_read(device, sub, op, item, &reads);
             if (!status && !reads)
-                ferry__bounce_merge(device, op);
+                merge(device, op);
         } else {
-            if (!FERRY__RESERVE(sub, out))
+            if (!ferry__due_room(sub, 1))
                 return ferry__emit_result(ferry__no_memory(), out_status);
             status = FERRY_OK;
         }
         op->bounce_ready = false;
         sub->staged += op->bounce.taken;
-        sub->outs[sub->out_count++] =
-            (struct ferry__copy_out){.slice = op->bounce, .bounce = reads && !status ? op : NULL};
+        const bool merges = reads && !status;
+        ferry__due_add(sub, (struct ferry__due){.run = merges ? due_merge : ferry__due_readback,
+                                                .slice = op->bounce,
+                                                .reads = merges,
+                                                .what = op});
+        sub->copies_out = true;
         if (status)
             return ferry__emit_result(status, out_status);
         if (reads)

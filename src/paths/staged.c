@@ -4,6 +4,7 @@
 #include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/op.h"
+#include "engine/retire.h"
 #include "engine/submission.h"
 #include "memory/staging.h"
 #include "paths/record.h"
@@ -30,13 +31,13 @@ enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__
                                      uint64_t want, uint64_t min, uint64_t phase,
                                      struct ferry__slice *out)
 {
-    if (!FERRY__RESERVE(sub, upload))
+    if (!ferry__due_room(sub, 1))
         return ferry__no_memory();
     const enum ferry_status status =
         ferry__staging_take(&device->gpu, &device->gpu.upload, NULL, want, min, phase, out);
     if (status)
         return status;
-    sub->uploads[sub->upload_count++] = *out;
+    ferry__due_add(sub, (struct ferry__due){.run = ferry__due_upload, .slice = *out});
     sub->staged += out->taken;
     return FERRY_OK;
 }
@@ -89,17 +90,17 @@ enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device, struc
 
 static enum ferry_status take_readback(struct ferry_device *device, struct ferry__sub *sub,
                                        uint64_t want, uint64_t min, uint64_t phase,
-                                       struct ferry__copy_out *out)
+                                       struct ferry__due *due)
 {
-    if (!FERRY__RESERVE(sub, out))
+    if (!ferry__due_room(sub, 1))
         return ferry__no_memory();
     const enum ferry_status status =
         ferry__staging_take(&device->gpu, &device->gpu.readback, &device->queues[sub->queue], want,
-                            min, phase, &out->slice);
+                            min, phase, &due->slice);
     if (status)
         return status;
-    sub->outs[sub->out_count++] = *out; /* gives the slice back, whatever comes */
-    sub->staged += out->slice.taken;
+    ferry__due_add(sub, *due); /* gives the slice back, whatever comes */
+    sub->staged += due->slice.taken;
     return FERRY_OK;
 }
 
@@ -121,20 +122,23 @@ enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device, str
             begin = offset;
             want = left;
         }
-        struct ferry__copy_out out = {
-            .dst = item->host + op->item_done, .skip = offset - begin, .whole = item->size};
+        struct ferry__due due = {.run = ferry__due_readback,
+                                 .dst = item->host + op->item_done,
+                                 .skip = offset - begin,
+                                 .whole = item->size};
         enum ferry_status status =
-            take_readback(device, sub, want, want < 2 * align ? want : 2 * align, begin, &out);
+            take_readback(device, sub, want, want < 2 * align ? want : 2 * align, begin, &due);
         if (status)
             return ferry__emit_result(status, out_status);
         const uint64_t read =
-            out.slice.size < want ? ferry__round_down(out.slice.size, align) : want;
-        const uint64_t n = read - out.skip < left ? read - out.skip : left;
-        status = ferry__emit_copy(device, sub, &out.slice.chunk->memory, out.slice.offset,
+            due.slice.size < want ? ferry__round_down(due.slice.size, align) : want;
+        const uint64_t n = read - due.skip < left ? read - due.skip : left;
+        status = ferry__emit_copy(device, sub, &due.slice.chunk->memory, due.slice.offset,
                                   item->src->memory, begin, read);
         if (status)
             return ferry__emit_result(status, out_status);
-        sub->outs[sub->out_count - 1].size = n;
+        sub->dues[sub->due_count - 1].size = n;
+        sub->dues[sub->due_count - 1].reads = sub->copies_out = true;
         op->item_done += n;
     }
     return FERRY__EMIT_DONE;
