@@ -208,7 +208,7 @@ def _environment_table(tree, *options):
 def environment(tree, programs):
     """The list of variables has what is read, and no other; environment.md and
     ferry-environment(7) have the tables that are made of it."""
-    sources = tree.text("src/", "drivers/", "models/", "dlpack/", "cli/", "triton/",
+    sources = tree.text("src/", "drivers/", "models/", "cli/", "triton/",
                         "bindings/python/ferry/")
     read = set(re.findall(r'"(FERRY_[A-Z_]+)"', sources)) - set(
         re.findall(r'"(FERRY_(?:ERROR_\w+|OK|PENDING))"', sources))
@@ -274,6 +274,17 @@ def messages(tree, programs):
                                               f"{done.stdout!r} {done.stderr}"]
 
 
+def rules(tree, programs):
+    """engine.md has each rule that the sources, the tests or the pages cite."""
+    told = set(re.findall(r"^- \*\*(R\d+a?) ", tree.read("docs/engine.md"), re.M))
+    cited = {rule: path for path in tree.files
+             if path.startswith(("src/", "drivers/", "tests/")) and path.endswith((".c", ".h"))
+             for rule in re.findall(r"\bR\d+a?\b", tree.read(path))}
+    return [f"docs/engine.md: nothing about {rule}, which {path} cites"
+            for rule, path in sorted(cited.items()) if rule not in told] if cited else [
+                "nothing cites a rule"]
+
+
 def _differ(page, there, told, what):
     wrong = [f"{page}: nothing about the {what} {name}" for name in sorted(there - told)]
     wrong += [f"{page}: there is no {what} {name}" for name in sorted(told - there)]
@@ -281,4 +292,4 @@ def _differ(page, there, told, what):
 
 
 ALL = [links, quotes, snippets, commands, words, paths, statuses, metrics, environment, secure,
-       knobs, folders, messages]
+       knobs, folders, rules, messages]

@@ -41,6 +41,7 @@ FAULTS = [
     ("knobs", "drivers/host/knobs.c", '{"no_map"', '{"mapless"'),
     ("folders", "CONTRIBUTING.md", "| `drivers/` |", "| `driver/` |"),
     ("folders", "scripts/setup.sh", " cmake ", " cmake scons "),
+    ("rules", "docs/engine.md", "- **R9 Failure.**", "- **R99 Failure.**"),
     ("messages", "docs/errors.md", "size 4097 at offset", "4097 bytes at offset"),
 ]
 
