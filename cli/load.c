@@ -84,16 +84,16 @@ static void show_progress(uint64_t done, uint64_t total, void *user)
 static enum cli_exit move(const struct load *load, struct cargo *cargo)
 {
     struct progress progress;
-    if (make_buffers(load, cargo) != FERRY_OK) {
+    enum ferry_status status = make_buffers(load, cargo);
+    if (status != FERRY_OK) {
         snprintf(cargo->why, sizeof cargo->why, "%s: making %s: %s", cargo->name,
                  load->separate ? "buffers" : "one buffer for all (--separate makes many)",
-                 ferry_last_error());
+                 cargo->places ? ferry_last_error() : ferry_status_text(status));
         return CLI_DEVICE;
     }
     progress_start(&progress, cargo->name, load->quiet);
     const uint64_t began_ns = cli_now_ns();
-    enum ferry_status status =
-        ferry_model_load_into(cargo->model, cargo->places, show_progress, &progress);
+    status = ferry_model_load_into(cargo->model, cargo->places, show_progress, &progress);
     cargo->load_ns = cli_now_ns() - began_ns;
     progress_stop(&progress);
     if (status == FERRY_OK)

@@ -9,6 +9,11 @@
 
 enum { READ_MAX = 1 << 30 }; /* systems read at most 2^31 - 1 bytes or so at once */
 
+enum ferry_status ferry__status_of_errno(int error)
+{
+    return error == ENOMEM ? FERRY_ERROR_OUT_OF_HOST_MEMORY : FERRY_ERROR_IO;
+}
+
 enum ferry_status ferry__source_open(struct ferry__source *source, const char *path)
 {
     struct stat about;
@@ -16,7 +21,8 @@ enum ferry_status ferry__source_open(struct ferry__source *source, const char *p
     /* NONBLOCK: the open of a pipe without a writer must not hang. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return ferry__fail(FERRY_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+        return ferry__fail(ferry__status_of_errno(errno), "cannot open %s: %s", path,
+                           strerror(errno));
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
         close(fd);
         return ferry__fail(FERRY_ERROR_IO, "%s is not a regular file", path);
@@ -62,8 +68,8 @@ enum ferry_status ferry__source_read(const struct ferry__source *source, void *m
                                source->path, (unsigned long long)(offset + done),
                                (unsigned long long)source->size);
         else if (errno != EINTR)
-            return ferry__fail(FERRY_ERROR_IO, "reading %s at byte %llu: %s", source->path,
-                               (unsigned long long)(offset + done), strerror(errno));
+            return ferry__fail(ferry__status_of_errno(errno), "reading %s at byte %llu: %s",
+                               source->path, (unsigned long long)(offset + done), strerror(errno));
     }
     return FERRY_OK;
 }
