@@ -199,7 +199,7 @@ struct ferry_device_params {
 
 struct ferry_device_info {
     char name[32];         /* what ferry_device_open takes: "vulkan:0" */
-    char driver[16];       /* "host", "vulkan", "metal" */
+    char driver[16];       /* "host", "vulkan", "metal", "cuda" */
     char description[128]; /* the device's own name, and its driver's */
     char reason[160];      /* of an open device: why this one was chosen */
     enum ferry_device_kind kind;
@@ -233,7 +233,9 @@ struct ferry_memory_info {
 
 /*
  * Lists the devices, the best first. Like snprintf: writes at most capacity entries, and the number
- * there are to *out_count. infos may be NULL if capacity is 0. Opens nothing.
+ * there are to *out_count. infos may be NULL if capacity is 0. Opens nothing, but loads every driver:
+ * where CUDA is that calls cuInit, after which a forked child has no CUDA and CUDA_VISIBLE_DEVICES is
+ * not read again. Opening a device by its name loads its driver only.
  */
 FERRY_CHECK enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
                                                 size_t *out_count);
