@@ -74,6 +74,7 @@ struct cuda_queue {
     uint64_t expected_ns;       /* when the last one in flight should end */
     uint64_t ps_per_byte;       /* measured; 0: not yet */
     unsigned query_errors;      /* in a row */
+    uint64_t sampled;           /* by the thread that submits: which are timed */
     _Atomic uint64_t submitted; /* the last value handed to the device */
     _Atomic uint64_t retired;   /* records up to this value are written */
     struct cuda_batch *batch;   /* of the thread that submits; NULL: not needed so far */

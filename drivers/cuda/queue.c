@@ -4,9 +4,10 @@
 #include <string.h>
 
 enum {
-    TIMED_FROM = 64 << 10, /* bytes: smaller submissions do without times, which cost host time */
-    RATE_FROM = 1 << 20,   /* bytes: the time of smaller ones says little about the rate */
-    OVERHEAD_NS = 5000,    /* of any submission */
+    TIMED_FROM_NS = 1000000, /* what should take that long is always timed */
+    SAMPLE = 16,             /* of shorter ones one in so many: timing one takes 4 us and more */
+    RATE_FROM = 1 << 20,     /* bytes: the time of smaller ones says little about the rate */
+    OVERHEAD_NS = 5000,      /* of any submission */
     BATCH_FROM = 2,
     QUERY_ERRORS_MAX = 100, /* in a row */
 };
@@ -306,13 +307,24 @@ static enum ferry_status put_waits(struct cuda *c, struct cuda_queue *queue,
     return FERRY_OK;
 }
 
+/* Times are for the metrics, and for the rate by which waits sleep. */
+static bool is_timed(struct cuda_queue *queue, uint64_t bytes)
+{
+    pthread_mutex_lock(&queue->lock);
+    const uint64_t ps = queue->ps_per_byte;
+    pthread_mutex_unlock(&queue->lock);
+    if (bytes < RATE_FROM)
+        return false;
+    return !ps || bytes * ps / 1000 >= TIMED_FROM_NS || queue->sampled++ % SAMPLE == 0;
+}
+
 /* Hands the commands over. Once one of them may run the submission has begun: then a failure is how
  * it ends, not a refusal. */
 static enum ferry_status hand_over(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot,
                                    const struct ferry__submission_info *info, char *why)
 {
     struct putting p = {.c = c, .queue = queue};
-    slot->timed = slot->bytes >= TIMED_FROM && !c->cu.EventRecord(slot->begin, queue->stream);
+    slot->timed = is_timed(queue, slot->bytes) && !c->cu.EventRecord(slot->begin, queue->stream);
     cu_result result = put_commands(&p, info->commands, info->count);
     if (result && !p.begun)
         return ferry__cuda_fail(c, result, p.call, why);

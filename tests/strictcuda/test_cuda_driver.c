@@ -371,6 +371,31 @@ static void test_batches(void **unused)
     ferry_device_close(device);
 }
 
+static uint64_t device_time(ferry_device *device)
+{
+    struct ferry_stats stats;
+    ferry_device_get_stats(device, &stats, sizeof stats);
+    return stats.device_time_ns;
+}
+
+/* Times are worth their cost for large submissions only. */
+static void test_times(void **unused)
+{
+    (void)unused;
+    ferry_device *device = open_cuda("");
+    ferry_buffer *buffer = make(device, 2 * MIB, FERRY_STORAGE_PRIVATE);
+    const uint64_t asked = strictcuda_calls("cuEventElapsedTime");
+    for (int i = 0; i < 40; i++)
+        OK(ferry_fill_buffer(buffer, MIB - 1, 0, "a", 1));
+    assert_int_equal(strictcuda_calls("cuEventElapsedTime"), asked);
+    assert_int_equal(device_time(device), 0);
+    OK(ferry_fill_buffer(buffer, 2 * MIB, 0, "b", 1)); /* the first: the rate is not known yet */
+    assert_int_equal(strictcuda_calls("cuEventElapsedTime"), asked + 1);
+    assert_true(device_time(device) > 0);
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+}
+
 /* Fills of every small pattern, offset and size: nothing beside them is written. */
 static void fills(const char *options)
 {
@@ -463,8 +488,8 @@ int main(void)
         cmocka_unit_test(test_free_elsewhere), cmocka_unit_test(test_page_locked),
         cmocka_unit_test(test_two_ranges),     cmocka_unit_test(test_device_memory),
         cmocka_unit_test(test_managed),        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_fills),          cmocka_unit_test(test_memory_info),
-        cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_times),          cmocka_unit_test(test_fills),
+        cmocka_unit_test(test_memory_info),    cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests_name("CUDA driver", tests, NULL, NULL);
 }
