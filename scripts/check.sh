@@ -56,8 +56,8 @@ words() {
 }
 
 rooms() {
-    if command -v python3 >/dev/null && [ -d tests/tree ]; then
-        python3 -B tests/tree/test_tree.py . | sed -n 's/^    //p' || true
+    if command -v python3 >/dev/null && [ -d tests/rooms ]; then
+        python3 -B tests/rooms/test_rooms.py . | sed -n 's/^    //p' || true
     else
         echo "check: not the rooms: python3 is not here" >&2
     fi

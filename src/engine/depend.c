@@ -91,7 +91,7 @@ static void add_edge(struct ferry__op *op, struct ferry__op *from)
                             op->type->kind != FERRY__OP_EXTERNAL;
     struct ferry__edge *last = from->dependents;
     *edge = (struct ferry__edge){.op = op, .from = from, .next = last ? last->next : edge};
-    edge->open = !(from->handed || (from->followed && same_queue));
+    edge->open = !(from->state >= FERRY__STATE_SUBMITTED || (from->followed && same_queue));
     if (last)
         last->next = edge;
     from->dependents = edge;
@@ -110,7 +110,7 @@ static enum ferry_status prepare(struct ferry__op *op)
     struct ferry_device *device = op->device;
     ask_order(op);
     bool enough = !device->follow_short;
-    for (size_t i = 0; i < op->range_count && enough && op->type->kind != FERRY__OP_READY; i++) {
+    for (size_t i = 0; i < op->range_count && enough && op->type->kind != FERRY__OP_MARKER; i++) {
         struct ferry__range *range = &op->ranges[i];
         if (range->kind == FERRY__RANGE_WRITE &&
             ferry__order_splits(range->order, range->begin, range->end))
@@ -157,7 +157,7 @@ enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket)
         return status;
     for (size_t i = 0; i < device->follow_count; i++)
         add_edge(op, device->follows[i]);
-    if (op->type->kind != FERRY__OP_READY)
+    if (op->type->kind != FERRY__OP_MARKER)
         take_place(op);
     ferry__table_add(device, op);
     live_push(op);
@@ -203,7 +203,7 @@ enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t co
 
 void ferry__park(struct ferry__op *op)
 {
-    if (op->handed)
+    if (op->state >= FERRY__STATE_SUBMITTED)
         return;
     op->parked = true;
     op->device->parked += op->count;
@@ -244,16 +244,18 @@ void ferry__op_unfollowed(struct ferry__op *op)
         return;
     op->followed = false;
     FOR_DEPENDENTS(edge, op)
-    if (!edge->open && may_follow(edge) && !edge->op->gathered) {
+    if (!edge->open && may_follow(edge) && edge->op->state < FERRY__STATE_RECORDED) {
         edge->open = true;
         edge->op->unhanded++;
-        ferry__ready_remove(edge->op);
+        if (edge->op->state == FERRY__STATE_READY)
+            ferry__ready_remove(edge->op, FERRY__STATE_PARKED);
     }
 }
 
 void ferry__op_handed(struct ferry__op *op)
 {
-    op->gathered = op->handed = true;
+    if (op->state != FERRY__STATE_SUBMITTED)
+        ferry__op_become(op, FERRY__STATE_SUBMITTED);
     unpark(op);
     close_edges(op, true);
 }
@@ -262,7 +264,7 @@ void ferry__op_handed(struct ferry__op *op)
 
 static void leave_place(struct ferry__op *op)
 {
-    if (op->type->kind == FERRY__OP_READY)
+    if (op->type->kind == FERRY__OP_MARKER)
         return;
     for (size_t i = 0; i < op->range_count; i++) {
         ferry__order_leave(&op->ranges[i]);
@@ -323,7 +325,7 @@ static void finish(struct ferry__op *op)
     else
         ferry__table_remove(device, op);
     call_back(op);
-    op->handed = op->gathered = true;
+    ferry__op_become(op, FERRY__STATE_DONE);
     atomic_store_explicit(&op->done, true, memory_order_release);
     op->work_next = device->dead_ops;
     device->dead_ops = op;
@@ -333,7 +335,8 @@ static void finish(struct ferry__op *op)
 static bool finish_if_over(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (atomic_load(&op->done) || op->pending || op->undone || op->moving || !op->gathered ||
+    if (atomic_load(&op->done) || op->pending || op->undone || op->moving ||
+        (op->type->record && op->state < FERRY__STATE_RECORDED) ||
         (op->type->kind == FERRY__OP_EXTERNAL && !op->ended))
         return false;
     finish(op);

@@ -38,28 +38,47 @@ static const uint64_t LOST_NS = UINT64_C(1000) * 1000 * 1000;
 
 /* --- the lists of what may be built ------------------------------------------------------------ */
 
-void ferry__ready_push(struct ferry__op *op)
+/* What holds staging goes first, since others wait for that. */
+void ferry__ready_list(struct ferry__op *op)
 {
     struct ferry__queue *queue = &op->device->queues[op->queue];
-    if (op->in_ready || op->gathered || op->unhanded) {
-        if (op->type->kind == FERRY__OP_EXTERNAL)
-            ferry__changed(op->device);
-        return;
-    }
-    /* What holds staging goes first, since others wait for that. */
     op->ready.key = op->holds ? op->ticket : op->ticket | UINT64_C(1) << 63;
     ferry__tree_add(&queue->ready, &op->ready);
-    op->in_ready = true;
     if (op->holds)
         queue->starved = false;
 }
 
-void ferry__ready_remove(struct ferry__op *op)
+void ferry__ready_push(struct ferry__op *op)
 {
-    if (!op->in_ready)
+    if (op->unhanded)
         return;
-    ferry__tree_remove(&op->device->queues[op->queue].ready, &op->ready);
-    op->in_ready = false;
+    if (!op->type->record && op->state == FERRY__STATE_PARKED) {
+        ferry__op_become(op, FERRY__STATE_OPEN);
+        ferry__changed(op->device); /* who begins it may wait for this */
+        return;
+    }
+    if (op->state != FERRY__STATE_PARKED && op->state != FERRY__STATE_SUSPENDED)
+        return;
+    ferry__op_become(op, FERRY__STATE_READY);
+    ferry__ready_list(op);
+}
+void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state)
+{
+    if (op->state == FERRY__STATE_READY || op->state == FERRY__STATE_RECORDING)
+        ferry__tree_remove(&op->device->queues[op->queue].ready, &op->ready);
+    ferry__op_become(op, state);
+}
+
+void ferry__ready_first_of_all(struct ferry__op *op)
+{
+    const bool listed = op->state == FERRY__STATE_READY || op->state == FERRY__STATE_RECORDING;
+    if (listed)
+        ferry__tree_remove(&op->device->queues[op->queue].ready, &op->ready);
+    op->holds = true;
+    if (listed)
+        ferry__ready_list(op);
+    else
+        ferry__ready_push(op);
 }
 
 /* --- steps ------------------------------------------------------------------------------------- */
@@ -372,7 +391,7 @@ enum ferry_status ferry__enter(struct ferry__op *op)
         return status;
     if (!op->unhanded)
         ferry__ready_push(op);
-    if (op->gathered)
+    if (!op->type->record)
         ferry__op_try_done(op);
     return FERRY_OK;
 }
@@ -382,7 +401,7 @@ static bool may_build_now(const struct ferry__op *op)
 {
     const struct ferry_device *device = op->device;
     uint64_t staged = 0;
-    if (!op->in_ready || ferry__ready_first(&device->queues[op->queue]) != op)
+    if (op->state != FERRY__STATE_READY || ferry__ready_first(&device->queues[op->queue]) != op)
         return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__item *item = &op->items[i];
@@ -418,7 +437,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
             *out_ticket = op->ticket;
         if (may_build_now(op))
             (void)ferry__build(device, op->queue);
-        if (!op->handed)
+        if (op->state < FERRY__STATE_SUBMITTED)
             FERRY__ADD(&device->gpu.metrics, parked, 1);
         ferry__kick(device);
         ferry__reap(device);

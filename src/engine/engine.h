@@ -22,8 +22,12 @@ enum ferry_status ferry__engine_start(struct ferry_device *device);
 void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
 
 /* Puts an op that may be built on its queue's list. Under device->lock. */
-void ferry__ready_push(struct ferry__op *op); /* nothing for external work */
-void ferry__ready_remove(struct ferry__op *op);
+void ferry__ready_push(struct ferry__op *op); /* external work is the user's from then on */
+/* Takes it from there, if it is there; it is in that state next. */
+void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state);
+void ferry__ready_list(struct ferry__op *op); /* which is ready, and was taken from there */
+/* It holds staging that others may wait for: from now on it goes before them. */
+void ferry__ready_first_of_all(struct ferry__op *op);
 
 /* The first op that its queue may build; NULL: none. */
 static inline struct ferry__op *ferry__ready_first(const struct ferry__queue *queue)

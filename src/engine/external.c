@@ -58,6 +58,6 @@ const struct ferry__op_type ferry__external_type = {
 };
 
 const struct ferry__op_type ferry__marker_type = {
-    .kind = FERRY__OP_READY,
+    .kind = FERRY__OP_MARKER,
     .judge = ferry__judge_uses,
 };

@@ -88,7 +88,7 @@ void ferry__judge_uses(struct ferry__op *op)
         if ((use->access & FERRY_ACCESS_READ) && failed)
             fail_op(op, failed->status, ferry__failed_why(failed));
     }
-    if (op->type->kind == FERRY__OP_READY)
+    if (op->type->kind == FERRY__OP_MARKER)
         return;
     for (size_t i = 0; i < op->use_count; i++) {
         const struct ferry_use *use = &op->uses[i];

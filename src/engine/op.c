@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/footprint.h"
 
+#include <assert.h>
 #include <ferry/ferry.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,9 +26,26 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, const struct fer
     op->device = device;
     op->type = type;
     op->ranges = &op->one_range;
-    op->gathered = !type->record; /* nothing of it needs a submission */
     atomic_init(&op->refs, 1);
     return op;
+}
+
+void ferry__op_become(struct ferry__op *op, enum ferry__op_state state)
+{
+#define TO(name) (1u << FERRY__STATE_##name)
+    static const unsigned next[FERRY__STATE_COUNT] = {
+        [FERRY__STATE_PARKED] = TO(READY) | TO(OPEN) | TO(SUBMITTED),
+        [FERRY__STATE_READY] = TO(RECORDING) | TO(PARKED) | TO(RECORDED),
+        [FERRY__STATE_RECORDING] = TO(READY) | TO(SUSPENDED) | TO(RECORDED),
+        [FERRY__STATE_SUSPENDED] = TO(READY),
+        [FERRY__STATE_OPEN] = TO(SUBMITTED) | TO(DONE),
+        [FERRY__STATE_RECORDED] = TO(SUBMITTED) | TO(DONE),
+        [FERRY__STATE_SUBMITTED] = TO(DONE),
+    };
+#undef TO
+    assert(next[op->state] & 1u << state);
+    (void)next;
+    op->state = state;
 }
 
 void ferry__op_ref(struct ferry__op *op)

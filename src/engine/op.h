@@ -55,9 +55,23 @@ struct ferry__edge {
 enum ferry__op_kind {
     FERRY__OP_ITEMS,
     FERRY__OP_EXTERNAL,     /* the user's own work */
-    FERRY__OP_READY,        /* done when all that external work depends on is done */
+    FERRY__OP_MARKER,       /* done when all that external work depends on is done */
     FERRY__OP_BRIDGE_READ,  /* the half of a bridged copy on the source's device */
     FERRY__OP_BRIDGE_WRITE, /* the half on the destination's */
+};
+
+/* Where an op is on its way. What needs no commands of ours (external work, markers) is OPEN instead
+ * of READY to RECORDED. Changed by ferry__op_become alone, under device->lock. */
+enum ferry__op_state {
+    FERRY__STATE_PARKED,    /* something that it depends on is not handed over */
+    FERRY__STATE_READY,     /* in its queue's list: a submission may take it */
+    FERRY__STATE_RECORDING, /* likewise, and a thread writes its commands down */
+    FERRY__STATE_SUSPENDED, /* waits for what it needs to go on, out of the list */
+    FERRY__STATE_OPEN,      /* all before it is handed over: the user's turn */
+    FERRY__STATE_RECORDED,  /* wholly in submissions, or given up */
+    FERRY__STATE_SUBMITTED, /* and those were handed to the driver; external work: it was ended */
+    FERRY__STATE_DONE,
+    FERRY__STATE_COUNT
 };
 
 /* What writing commands of an op down came to. */
@@ -87,16 +101,12 @@ struct ferry__op_type {
     void (*release)(struct ferry__op *op);
 };
 
-/*
- * parked -> handed over -> device done -> copied out -> done. An op is parked while unhanded > 0 or
- * its queue is full; handed over when gathered into submissions that were all submitted; done when
- * pending and undone are 0.
- */
 struct ferry__op {
     struct ferry_device *device;
     ferry_ticket ticket;
     _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
     const struct ferry__op_type *type;
+    enum ferry__op_state state; /* under device->lock */
     unsigned queue;
     struct ferry__item *items, one;
     size_t count;
@@ -125,10 +135,8 @@ struct ferry__op {
     /* Under device->lock: */
     struct ferry__edge *dependents; /* the last of them; NULL: none */
     unsigned unhanded, undone, pending, submissions;
-    bool in_ready;
-    bool gathered; /* wholly in submissions, or nothing of it needs one */
-    bool followed; /* and the last of those has commands: what depends on it may be in it, too */
-    bool handed;
+    bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
+                      in that, too */
     bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
     ferry_ticket
         behind;     /* the latest external work that it waits for, itself or by others; 0: none */
@@ -165,6 +173,8 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, const struct fer
 void ferry__op_ref(struct ferry__op *op);
 void ferry__op_unref(struct ferry__op *op);        /* not under device->lock */
 void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */
+
+void ferry__op_become(struct ferry__op *op, enum ferry__op_state state);
 
 /* There is something to do for op again, which waits for it out of its queue. Under no lock. */
 void ferry__op_resume(struct ferry__op *op);

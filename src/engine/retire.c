@@ -83,7 +83,7 @@ void ferry__op_drop_bounce(struct ferry__op *op)
 
 void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why)
 {
-    ferry__ready_remove(op);
+    ferry__ready_remove(op, FERRY__STATE_RECORDED);
     ferry__op_drop_bounce(op);
     if (op->type->abandon)
         op->type->abandon(op, status, why);
@@ -91,7 +91,6 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
     if (op->count)
         ferry__op_fail_items(op, op->next_item, op->count - 1, status, why);
     op->next_item = op->count;
-    op->gathered = true;
     if (op->submissions)
         ferry__op_handed(op);
     ferry__op_try_done(op);

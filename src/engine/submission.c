@@ -191,10 +191,19 @@ static bool refuse_behind(struct ferry_device *device, const struct ferry__queue
  * it is done, and need not look for what it depends on itself. */
 static void cursor_ended(const struct ferry__sub *sub, struct ferry__op *op)
 {
-    ferry__ready_remove(op);
-    op->gathered = true;
+    ferry__ready_remove(op, FERRY__STATE_RECORDED);
     if (sub->command_count)
         ferry__op_followed(op);
+}
+
+/* op goes on when it is told to; at once, where meanwhile it was. True: it has left the list. */
+static bool suspend(struct ferry__op *op, bool told)
+{
+    if (told)
+        ferry__op_become(op, FERRY__STATE_READY);
+    else
+        ferry__ready_remove(op, FERRY__STATE_SUSPENDED);
+    return !told;
 }
 
 /* Applies the result of recording op; true if another op may join this submission. */
@@ -213,29 +222,27 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         cursor_ended(sub, op);
         return sub->staged < device->gpu.upload.chunk_size &&
                sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
-    case FERRY__EMIT_MORE: return false;
+    case FERRY__EMIT_MORE: ferry__op_become(op, FERRY__STATE_READY); return false;
     case FERRY__EMIT_STARVED:
         if (sub->command_count && sub->added == part->added)
             drop_part(sub); /* it shall not fail with the others */
-        if (sub->command_count || refuse(device, op))
+        if (!sub->command_count && refuse(device, op))
+            return false;
+        ferry__ready_remove(op, FERRY__STATE_READY); /* behind those that hold staging */
+        ferry__ready_list(op);
+        if (sub->command_count)
             return false;
         FERRY__ADD(&device->gpu.metrics, staging_waits, 1);
         if (device->trace)
             op->starved_ns = ferry__now_ns();
-        ferry__ready_remove(op); /* behind those that hold staging */
-        ferry__ready_push(op);
         queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;
-        if (op->bridge && op->poked)
-            return false; /* meanwhile there is something to do */
-        ferry__ready_remove(op);
-        return true;
+        return suspend(op, op->bridge && op->poked);
     case FERRY__EMIT_WAITS:
-        if (op->poked)
+        if (!suspend(op, op->poked))
             return false;
-        ferry__ready_remove(op);
         op->waits = true;
         if (sub->added == part->added)
             drop_part(sub);
@@ -246,8 +253,10 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         ferry__op_drop_bounce(op);
         op->next_item++;
         op->item_done = 0;
-        if (op->next_item < op->count)
-            return true; /* the batch goes on behind it */
+        if (op->next_item < op->count) { /* the batch goes on behind it */
+            ferry__op_become(op, FERRY__STATE_READY);
+            return true;
+        }
         cursor_ended(sub, op);
         return true;
     }
@@ -273,6 +282,7 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub)
         enum ferry_status status = FERRY_OK;
         const uint64_t returns = device->staging_returns;
         op->poked = false;
+        ferry__op_become(op, FERRY__STATE_RECORDING);
         pthread_mutex_unlock(&device->lock);
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = op->type->record(device, sub, op, &status);
@@ -296,7 +306,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
         op->value = sub->value;
         if (op->submissions++ && op->batch)
             FERRY__ADD(&device->gpu.metrics, batch_splits, 1);
-        if (op->gathered && !op->handed)
+        if (op->state == FERRY__STATE_RECORDED)
             ferry__op_handed(op);
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
             ferry__breathe(device);
@@ -315,7 +325,7 @@ static void hand_what_was_submitted(const struct ferry__sub *sub)
         struct ferry__op *op = sub->parts[i].op;
         if (!op->submissions)
             ferry__op_unfollowed(op);
-        else if (op->gathered && !op->handed)
+        else if (op->state == FERRY__STATE_RECORDED)
             ferry__op_handed(op);
     }
 }

@@ -305,12 +305,8 @@ static void refuse(struct ferry__bridge *bridge)
 /* It holds staging that others may wait for: from now on it is built before them. Under the lock. */
 static void go_first(struct ferry__op *half)
 {
-    const bool ready = half->in_ready;
-    ferry__ready_remove(half);
-    half->holds = true;
     half->poked = true;
-    if (ready || !half->unhanded)
-        ferry__ready_push(half);
+    ferry__ready_first_of_all(half);
 }
 
 static void ask_drivers(struct ferry__bridge *bridge)

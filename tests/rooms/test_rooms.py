@@ -1,4 +1,4 @@
-"""test_tree.py SOURCE [OBJECTS NM]: the tree is as CONTRIBUTING.md draws it, and each check finds a
+"""test_rooms.py SOURCE [OBJECTS NM]: the tree is as CONTRIBUTING.md draws it, and each check finds a
 fault that is planted for it. Without OBJECTS, the folder of the library's objects, only what the
 sources tell. Prints cmocka's closing lines, which scripts/test_summary.awk counts."""
 
