@@ -1,5 +1,6 @@
 """make_corpus.py DIRECTORY: small files for the fuzz targets to begin with, right and wrong, in
-DIRECTORY/gguf, safetensors, index and json."""
+DIRECTORY/gguf, safetensors, index, json and
+config."""
 
 import json
 import os
@@ -44,10 +45,19 @@ def texts():
     yield b'"\xc0\x80\xed\xa0\x80"'
 
 
+def configurations():
+    yield from texts()
+    yield json.dumps({"name": "m", "max_batch_size": 8, "parameters": {
+        "device": {"string_value": "host"}, "in_flight": {"string_value": "2"}},
+        "input": [{"name": "A", "data_type": "TYPE_FP32", "dims": ["-1", 16]}]}).encode()
+    yield b'{"a":1,"b":{"c":[],"c":{}}}'
+
+
 def main(directory):
     for kind, right, wrong in (("gguf", right_gguf(), WRONG_GGUF),
                                ("safetensors", right_safetensors(), WRONG_SAFETENSORS),
-                               ("index", indexes(), {}), ("json", texts(), {})):
+                               ("index", indexes(), {}), ("json", texts(), {}),
+                               ("config", configurations(), {})):
         files = list(right) + [data for data, _ in wrong.values()]
         for i, data in enumerate(files):
             write(f"{directory}/{kind}/{i:03}", data[:LARGEST])
