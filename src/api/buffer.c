@@ -218,13 +218,13 @@ ferry_device *ferry_buffer_device(const ferry_buffer *buffer)
 enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer)
 {
     enum ferry_status status = FERRY_OK;
-    ferry__lock(&buffer->device->lock);
+    ferry__device_lock(buffer->device);
     const struct ferry__failed *failed = ferry__failed_find(&buffer->failures, 0, buffer->size);
     if (failed) {
         status = failed->status;
         ferry__set_error(ferry__failed_why(failed));
     }
-    ferry__unlock(&buffer->device->lock);
+    ferry__device_unlock(buffer->device);
     return status;
 }
 
@@ -279,12 +279,12 @@ static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, co
     struct ferry__op *marker = NULL, *old;
     if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
         return FERRY_OK;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     enum ferry_status status = get_marker(buffer, &marker, &old);
     if (!status &&
         !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns)))
         status = time_is_over(buffer, marker, timeout_ns, what);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     if (old)
         ferry__op_unref(old);
     if (marker)

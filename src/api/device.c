@@ -237,26 +237,26 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
 /* Nobody can end external work any more. */
 static void end_externals(struct ferry_device *device)
 {
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     while (device->open_works.first) {
         struct ferry__op *op = device->open_works.first;
         ferry__log(FERRY_LOG_ERROR, "%s is closed while external work %llu was not ended",
                    device->gpu.info.name, (unsigned long long)op->ticket);
         ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");
     }
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 /* What is still alive is good for destroy only: its memory goes with the device. */
 static void orphan_buffers(struct ferry_device *device)
 {
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     for (struct ferry_buffer *buffer = device->buffers; buffer; buffer = buffer->next) {
         if (!buffer->release)
             ferry__memory_give(&device->gpu, &buffer->place);
         buffer->zombie = true;
     }
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 void ferry__device_close_now(struct ferry_device *device)

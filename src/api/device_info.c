@@ -34,7 +34,7 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
         return status;
     struct ferry_stats stats;
     ferry__metrics_read(&device->gpu.metrics, &stats);
-    ferry__lock(&device->gpu.pool.lock);
+    ferry__lock_as(&device->gpu.pool.lock, FERRY__LOCK_POOL);
     const uint64_t allocated = device->gpu.pool.allocated, total = device->gpu.info.total_memory;
     ferry__unlock(&device->gpu.pool.lock);
     uint64_t available = allocated < total ? total - allocated : 0;
@@ -111,10 +111,10 @@ enum ferry_status ferry_device_trim(ferry_device *device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_trim: device is NULL");
     if ((status = ferry__device_dead(device, "ferry_device_trim")))
         return status;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     struct trim_question question = {device, device->last_ticket, 0};
     (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     (void)ferry__memory_trim(&device->gpu);
     ferry__staging_trim(&device->gpu, &device->gpu.upload);
     ferry__staging_trim(&device->gpu, &device->gpu.readback);

@@ -1,4 +1,5 @@
 #include "engine/external.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "base/range.h"
 #include "base/status.h"
@@ -148,11 +149,11 @@ enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_
         work->event = work->own_event->handle;
         work->value = work->own_event->value;
     }
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     status = enter(ready, work, out_external);
     if (status && work->own_event)
         ferry__work_event_give(device, work->own_event);
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
 release:
     if (ready)
         ferry__op_unref(ready);
@@ -183,7 +184,7 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
             "ferry_external_end: work does not end with status %d (%s), but with OK, "
             "EXECUTION_FAILED, DEVICE_LOST, IO or INTERNAL",
             (int)status, ferry_status_name(status));
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     struct ferry__op *work =
         ferry__ticket_issued(device, ticket) ? ferry__table_find(device, ticket) : NULL;
     if (work && work->type->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
@@ -194,6 +195,6 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
                              (unsigned long long)ticket);
     else
         ferry__external_end(work, status, ferry_status_text(status));
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     return result;
 }

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "base/thread.h"
 #include "engine/callback.h"
@@ -46,9 +47,9 @@ enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket)
     enum ferry_status status = check_ticket(device, ticket, "ferry_poll");
     if (status || !ticket)
         return status;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     status = result_of(ferry__table_find(device, ticket));
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     return status;
 }
 
@@ -70,7 +71,7 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
     enum ferry_status status = timeout_ns ? ferry__in_callback("ferry_wait") : FERRY_OK;
     if (status || (status = check_ticket(device, ticket, "ferry_wait")) || !ticket)
         return status;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     struct ferry__op *op = ferry__table_find(device, ticket);
     if (op) {
         ferry__op_ref(op);
@@ -80,7 +81,7 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
         if (status == FERRY_PENDING)
             status = time_is_over(op, timeout_ns);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     if (op)
         ferry__op_unref(op);
     return status;
@@ -107,14 +108,14 @@ enum ferry_status ferry_wait_idle(ferry_device *device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wait_idle: device is NULL");
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
         return ferry__device_dead(device, "ferry_wait_idle");
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     struct idle_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_done, &question, FERRY_FOREVER);
     const uint64_t pushed = device->caller.pushed;
     const int cancel = ferry__cancel_off();
     while (device->caller.returned < pushed)
-        pthread_cond_wait(&device->caller.idle, &device->lock);
-    pthread_mutex_unlock(&device->lock);
+        ferry__cond_wait(&device->caller.idle, &device->lock);
+    ferry__device_unlock(device);
     ferry__cancel_on(cancel);
     return FERRY_OK;
 }

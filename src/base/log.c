@@ -5,6 +5,7 @@
 #include "base/show.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -220,14 +221,75 @@ void ferry__log_default(enum ferry_log_level level)
 
 /* --- locks under which the log waits ----------------------------------------------------------- */
 
-void ferry__lock(pthread_mutex_t *mutex)
+#ifdef NDEBUG
+static void note_taken(const pthread_mutex_t *mutex, unsigned rank)
 {
+    (void)mutex;
+    (void)rank;
+}
+
+static void note_released(const pthread_mutex_t *mutex)
+{
+    (void)mutex;
+}
+
+static unsigned rank_of(const pthread_mutex_t *mutex)
+{
+    (void)mutex;
+    return FERRY__LOCK_LEAF;
+}
+#else
+enum { HELD_MAX = 8 };
+static _Thread_local struct {
+    const pthread_mutex_t *mutex;
+    unsigned rank;
+} held_locks[HELD_MAX];
+
+static void note_taken(const pthread_mutex_t *mutex, unsigned rank)
+{
+    assert(locks_held < HELD_MAX);
+    for (unsigned i = 0; i < locks_held; i++)
+        assert(held_locks[i].rank < rank);
+    held_locks[locks_held].mutex = mutex;
+    held_locks[locks_held].rank = rank;
+}
+
+static unsigned rank_of(const pthread_mutex_t *mutex)
+{
+    unsigned i = 0;
+    while (i < locks_held && held_locks[i].mutex != mutex)
+        i++;
+    assert(i < locks_held);
+    return held_locks[i].rank;
+}
+
+/* Not always the last that was taken. */
+static void note_released(const pthread_mutex_t *mutex)
+{
+    unsigned i = 0;
+    while (i < locks_held && held_locks[i].mutex != mutex)
+        i++;
+    assert(i < locks_held);
+    for (; i + 1 < locks_held; i++)
+        held_locks[i] = held_locks[i + 1];
+}
+#endif
+
+void ferry__lock_as(pthread_mutex_t *mutex, unsigned rank)
+{
+    note_taken(mutex, rank); /* before it may wait for ever */
     pthread_mutex_lock(mutex);
     locks_held++;
 }
 
+void ferry__lock(pthread_mutex_t *mutex)
+{
+    ferry__lock_as(mutex, FERRY__LOCK_LEAF);
+}
+
 void ferry__unlock(pthread_mutex_t *mutex)
 {
+    note_released(mutex);
     locks_held--;
     pthread_mutex_unlock(mutex);
     if (held_first && !locks_held)
@@ -238,8 +300,9 @@ bool ferry__log_kept(pthread_mutex_t *mutex)
 {
     if (!held_first || locks_held != 1)
         return false;
+    const unsigned rank = rank_of(mutex);
     ferry__unlock(mutex);
-    ferry__lock(mutex);
+    ferry__lock_as(mutex, rank);
     return true;
 }
 

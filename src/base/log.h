@@ -10,9 +10,19 @@
 void ferry__log(enum ferry_log_level level, const char *format, ...)
     FERRY__PRINTF(2, 3) FERRY__COLD;
 
+/* The order in which locks may be taken: the ranks rise. A debug build keeps a record of what each
+ * thread holds, and aborts on any other order. */
+enum {
+    FERRY__LOCK_DEVICES,        /* and a device's id: lower ones first */
+    FERRY__LOCK_POOL = 1 << 16, /* native memory */
+    FERRY__LOCK_STAGING,        /* and files' slots */
+    FERRY__LOCK_LEAF,
+};
+
 /* A message that is logged while this thread holds locks taken by these is kept until it has released
  * the last of them: the user's function runs under no lock of ours. */
-void ferry__lock(pthread_mutex_t *mutex);
+void ferry__lock(pthread_mutex_t *mutex); /* a leaf */
+void ferry__lock_as(pthread_mutex_t *mutex, unsigned rank);
 void ferry__unlock(pthread_mutex_t *mutex);
 
 /* May return though nobody has signalled, as any wait on a condition. */

@@ -19,22 +19,22 @@ const char *ferry__label(const struct ferry_buffer *buffer)
 void ferry__buffer_link(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     buffer->next = device->buffers;
     if (buffer->next)
         buffer->next->previous = buffer;
     device->buffers = buffer;
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 static void unlink_buffer(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     *(buffer->previous ? &buffer->previous->next : &device->buffers) = buffer->next;
     if (buffer->next)
         buffer->next->previous = buffer->previous;
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 void ferry__buffer_ref(struct ferry_buffer *buffer)

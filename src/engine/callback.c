@@ -99,10 +99,10 @@ static bool run_first(struct ferry_device *device)
     caller->first = call->next;
     if (!caller->first)
         caller->last = NULL;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     run_call(device, call);
     const bool close_own = close_asked(device);
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     caller->returned++;
     pthread_cond_broadcast(&caller->idle);
     return close_own;
@@ -112,16 +112,16 @@ static void *run_caller(void *arg)
 {
     struct ferry_device *device = arg;
     struct ferry__caller *caller = &device->caller;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     while (!caller->closing)
         if (caller->first)
             caller->closing = run_first(device);
         else if (caller->stop)
             break;
         else
-            pthread_cond_wait(&caller->work, &device->lock);
+            ferry__cond_wait(&caller->work, &device->lock);
     const bool closing_own = caller->closing;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     if (closing_own) { /* nobody joins this thread; it ends with the device */
         pthread_detach(pthread_self());
         device->close_now(device);
@@ -137,7 +137,7 @@ bool ferry__caller_drain(struct ferry_device *device)
         if (caller->closing)
             run_first(device); /* this is the thread that runs them */
         else
-            pthread_cond_wait(&caller->idle, &device->lock);
+            ferry__cond_wait(&caller->idle, &device->lock);
     return any;
 }
 
@@ -145,12 +145,12 @@ enum ferry_status ferry__caller_start(struct ferry_device *device)
 {
     struct ferry__caller *caller = &device->caller;
     int error = 0;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     if (!caller->started) {
         error = ferry__thread_start(&caller->thread, "ferry-callback", run_caller, device);
         caller->started = !error;
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     if (!error)
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no thread for callbacks: error %d", error);
@@ -179,9 +179,9 @@ void ferry__call_done(struct ferry_device *device, struct ferry__call *call, fer
     if (!call)
         return;
     call->ticket = ticket;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     ferry__caller_push(device, call);
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 void ferry__caller_push(struct ferry_device *device, struct ferry__call *call)
@@ -197,11 +197,11 @@ void ferry__caller_push(struct ferry_device *device, struct ferry__call *call)
 void ferry__caller_finish(struct ferry_device *device)
 {
     struct ferry__caller *caller = &device->caller;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     caller->stop = true;
     pthread_cond_broadcast(&caller->work);
     const bool join = caller->started && !caller->closing;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     if (join)
         pthread_join(caller->thread, NULL);
 }

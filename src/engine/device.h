@@ -3,6 +3,7 @@
 #define FERRY_ENGINE_DEVICE_H
 
 #include "base/compiler.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "base/tree.h"
 #include "driver.h"
@@ -76,6 +77,16 @@ struct ferry_device {
     void (*close_now)(struct ferry_device *device);
     struct ferry_device *close_next; /* to be closed after a callback */
 };
+
+static inline void ferry__device_lock(struct ferry_device *device)
+{
+    ferry__lock_as(&device->lock, FERRY__LOCK_DEVICES + device->id);
+}
+
+static inline void ferry__device_unlock(struct ferry_device *device)
+{
+    ferry__unlock(&device->lock);
+}
 
 /* device->dead: later ones replace earlier ones. */
 enum { FERRY__ALIVE, FERRY__LOST, FERRY__CLOSED, FERRY__FORKED };

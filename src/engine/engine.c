@@ -1,4 +1,5 @@
 #include "engine/engine.h"
+#include "base/log.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -149,9 +150,9 @@ static bool retire_external(struct ferry_device *device)
 
 void ferry__breathe(struct ferry_device *device)
 {
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     sched_yield();
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
 }
 
 bool ferry__step(struct ferry_device *device)
@@ -223,9 +224,9 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     device->polled = points.polled;
     device->poll_done = done;
     device->poll_arg = arg;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     device->gpu.driver->wait_any(device->gpu.state, points.list, points.count, timeout);
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     device->polling = false;
     device->look_at_all = true;
     look_for_loss(device);
@@ -291,9 +292,9 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
         if (!poll_until)
             poll_until = now + POLL_NS;
         if (now < poll_until) {
-            pthread_mutex_unlock(&device->lock);
+            ferry__device_unlock(device);
             sched_yield();
-            pthread_mutex_lock(&device->lock);
+            ferry__device_lock(device);
         } else if (!poll_driver(device, done, arg, deadline_ns)) {
             (void)ferry__cond_wait_until(&device->changed, &device->lock, deadline_ns);
         }
@@ -311,7 +312,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
 static void *run_engine(void *arg)
 {
     struct ferry_device *device = arg;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     while (!device->engine_stop) {
         if (ferry__step(device))
             continue;
@@ -323,21 +324,21 @@ static void *run_engine(void *arg)
         if (device->waiters)
             pthread_cond_broadcast(&device->changed);
         if (device->waiters || !poll_driver(device, NULL, NULL, FERRY_FOREVER))
-            pthread_cond_wait(&device->engine_work, &device->lock);
+            ferry__cond_wait(&device->engine_work, &device->lock);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     return NULL;
 }
 
 enum ferry_status ferry__engine_start(struct ferry_device *device)
 {
     int error = 0;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     if (!device->engine_started) {
         error = ferry__thread_start(&device->engine, "ferry-engine", run_engine, device);
         device->engine_started = !error;
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     if (!error)
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no thread for the engine: error %d", error);
@@ -351,14 +352,14 @@ static bool nothing_lives(void *arg)
 
 void ferry__engine_finish(struct ferry_device *device)
 {
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     do { /* what callbacks submit is done, and calls back, too */
         (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
     } while (ferry__caller_drain(device) || !nothing_lives(device));
     device->engine_stop = true;
     pthread_cond_broadcast(&device->engine_work);
     const bool started = device->engine_started;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     if (started)
         pthread_join(device->engine, NULL);
 }
@@ -424,7 +425,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
         return status;
     }
     op->keep = out_ticket != NULL;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     const bool counts = !(op->count == 1 && op->items[0].internal);
     if (counts)
         status = ferry__may_park(device, op->count);
@@ -442,7 +443,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
         ferry__kick(device);
         ferry__reap(device);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     ferry__op_unref(op);
     return status;
 }
@@ -451,14 +452,14 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     op->waiting = true;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     enum ferry_status status = ferry__enter(op);
     if (!status) {
         (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);
         if ((status = op->status))
             ferry__set_error(op->why);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     ferry__op_unref(op);
     return status;
 }

@@ -87,12 +87,12 @@ void ferry__op_unref_locked(struct ferry__op *op)
 void ferry__op_resume(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     op->poked = true;
     if (!op->unhanded)
         ferry__ready_push(op);
     ferry__kick(device);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 static void resume_all(struct ferry__op *list)
@@ -113,7 +113,7 @@ void ferry__reap(struct ferry_device *device)
         struct ferry__op *list = device->dead_ops, *pokes = device->pokes;
         device->dead_ops = device->pokes = NULL;
         device->reaping++;
-        pthread_mutex_unlock(&device->lock);
+        ferry__device_unlock(device);
         resume_all(pokes);
         while (list) {
             struct ferry__op *op = list;
@@ -123,7 +123,7 @@ void ferry__reap(struct ferry_device *device)
             let_go(op);
             ferry__op_unref(op);
         }
-        pthread_mutex_lock(&device->lock);
+        ferry__device_lock(device);
         if (--device->reaping == 0)
             ferry__changed(device);
     }

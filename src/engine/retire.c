@@ -1,4 +1,5 @@
 #include "engine/retire.h"
+#include "base/log.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -175,9 +176,9 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
     struct ferry__metrics *metrics = &device->gpu.metrics;
     const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
     if (sub->due_count) {
-        pthread_mutex_unlock(&device->lock);
+        ferry__device_unlock(device);
         run_dues(device, sub);
-        pthread_mutex_lock(&device->lock);
+        ferry__device_lock(device);
         ferry__staging_returned(device);
     }
     const enum ferry_status status = sub->record.status;

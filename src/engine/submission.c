@@ -283,10 +283,10 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub)
         const uint64_t returns = device->staging_returns;
         op->poked = false;
         ferry__op_become(op, FERRY__STATE_RECORDING);
-        pthread_mutex_unlock(&device->lock);
+        ferry__device_unlock(device);
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = op->type->record(device, sub, op, &status);
-        pthread_mutex_lock(&device->lock);
+        ferry__device_lock(device);
         const bool more = settle(device, sub, op, result, status, returns);
         ferry__error_end(FERRY_OK);
         if (!more)
@@ -356,9 +356,9 @@ static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
                                                 .record = &sub->record};
     if (device->trace)
         sub->submitted_ns = ferry__now_ns();
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     const enum ferry_status status = device->gpu.driver->submit(device->gpu.state, &info, why);
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     if (!status) {
         note_submitted(device, sub);
         return;

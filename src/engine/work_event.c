@@ -1,4 +1,5 @@
 #include "engine/work_event.h"
+#include "base/log.h"
 
 #include "base/alloc.h"
 #include "base/status.h"
@@ -29,10 +30,10 @@ static enum ferry_status event_make(struct ferry_device *device,
         ferry__free(event);
         return ferry__fail(status, "no event for external work: %s", why);
     }
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     event->all_next = device->events;
     device->events = event;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     *out_event = event;
     return FERRY_OK;
 }
@@ -40,11 +41,11 @@ static enum ferry_status event_make(struct ferry_device *device,
 enum ferry_status ferry__work_event_take(struct ferry_device *device,
                                          struct ferry__work_event **out_event)
 {
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     struct ferry__work_event *event = device->events_free;
     if (event)
         device->events_free = event->free_next;
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
     const enum ferry_status status = event ? FERRY_OK : event_make(device, &event);
     if (status)
         return status;

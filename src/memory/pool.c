@@ -95,7 +95,7 @@ static void idle_add(struct ferry__gpu *gpu, struct ferry__block *block)
 
 bool ferry__memory_trim(struct ferry__gpu *gpu)
 {
-    ferry__lock(&gpu->pool.lock);
+    ferry__lock_as(&gpu->pool.lock, FERRY__LOCK_POOL);
     const bool any = gpu->pool.idle != NULL;
     idle_shrink(gpu, 0, ferry__now_ns());
     ferry__unlock(&gpu->pool.lock);
@@ -257,7 +257,7 @@ enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage 
     enum ferry_status status;
     const uint64_t rounded = ferry__round_up(size, FERRY_BUFFER_ALIGNMENT);
     ferry__error_begin(); /* there may be memory at the second attempt */
-    ferry__lock(&pool->lock);
+    ferry__lock_as(&pool->lock, FERRY__LOCK_POOL);
     const bool shared = rounded < block_size(gpu, storage) / 2;
     status = shared ? place_shared(gpu, storage, rounded, &hit, out_place)
                     : place_alone(gpu, storage, rounded, label, &hit, out_place);
@@ -282,7 +282,7 @@ void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place
 {
     struct ferry__memory_pool *pool = &gpu->pool;
     struct ferry__block *block = place->block;
-    ferry__lock(&pool->lock);
+    ferry__lock_as(&pool->lock, FERRY__LOCK_POOL);
     if (block->arena) {
         ferry__arena_give(block->arena, place->range);
         if (ferry__arena_used(block->arena) == 0) {

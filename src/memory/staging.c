@@ -56,9 +56,9 @@ static void free_chunks(struct ferry__gpu *gpu, struct ferry__staging *staging)
 
 void ferry__staging_trim(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
-    pthread_mutex_lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     free_chunks(gpu, staging);
-    pthread_mutex_unlock(&staging->lock);
+    ferry__unlock(&staging->lock);
 }
 
 void ferry__staging_finish(struct ferry__gpu *gpu, struct ferry__staging *staging)
@@ -96,9 +96,9 @@ static enum ferry_status grow(struct ferry__gpu *gpu, struct ferry__staging *sta
     const enum ferry_status status = add_chunk(gpu, staging);
     if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         return status;
-    pthread_mutex_unlock(&staging->lock);
+    ferry__unlock(&staging->lock);
     const bool more = ferry__memory_trim(gpu);
-    pthread_mutex_lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     if (!more)
         return status;
     /* Meanwhile another thread may have had the last of the budget. */
@@ -174,11 +174,11 @@ static enum ferry_status stay_small(struct ferry__gpu *gpu, struct ferry__stagin
     const uint64_t limit = staging->allocated;
     if (!gpu->no_fallback)
         staging->limit = limit;
-    pthread_mutex_unlock(&staging->lock);
+    ferry__unlock(&staging->lock);
     const enum ferry_status status =
         ferry__fallback(gpu, &gpu->metrics.now.fallback_staging, "staging stays at %llu bytes: %s",
                         (unsigned long long)limit, ferry_last_error());
-    pthread_mutex_lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     return status ? cause : FERRY_OK;
 }
 
@@ -192,7 +192,7 @@ enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__stag
         owner = NULL;
     if (want > staging->chunk_size)
         want = staging->chunk_size;
-    pthread_mutex_lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     struct ferry__chunk *chunk = roomiest(gpu, staging, owner, want, phase, &room);
     if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
         status = grow(gpu, staging);
@@ -204,25 +204,25 @@ enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__stag
         status = FERRY_ERROR_POOL_EXHAUSTED;
     if (!status)
         take_from(gpu, staging, chunk, owner, want < room ? want : room, phase, out_slice);
-    pthread_mutex_unlock(&staging->lock);
+    ferry__unlock(&staging->lock);
     return status;
 }
 
 void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
                          const struct ferry__slice *slice)
 {
-    pthread_mutex_lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     struct ferry__chunk *chunk = slice->chunk;
     if (--chunk->slices == 0)
         chunk->used = 0;
     staging->in_use -= slice->taken;
     publish(gpu, staging);
-    pthread_mutex_unlock(&staging->lock);
+    ferry__unlock(&staging->lock);
 }
 
 bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes)
 {
-    ferry__lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     const bool room = staging->allocated + bytes <= staging->limit || !staging->allocated;
     if (room) {
         staging->allocated += bytes;
@@ -236,7 +236,7 @@ bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *stagi
 void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *staging,
                               uint64_t bytes)
 {
-    ferry__lock(&staging->lock);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     staging->allocated -= bytes;
     staging->in_use -= bytes;
     publish(gpu, staging);

@@ -392,7 +392,7 @@ static void half_done(struct ferry__op *half)
         ferry__bridge_fail(half->bridge, half->status, half->why);
         ferry__op_resume(write);
     }
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     if (half->status && !write->items[0].status) {
         write->items[0].status = half->status;
         snprintf(write->why, sizeof write->why, "%s", half->why);
@@ -400,7 +400,7 @@ static void half_done(struct ferry__op *half)
     write->undone--;
     ferry__op_try_done(write);
     ferry__kick(device);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 /* --- submitting -------------------------------------------------------------------------------- */
@@ -526,12 +526,12 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
 static enum ferry_status wait_for(struct ferry__op *write)
 {
     struct ferry_device *device = write->device;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
     const enum ferry_status status = write->status;
     if (status)
         ferry__set_error(write->why);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     return status;
 }
 

@@ -31,14 +31,14 @@ enum { GRAIN = 65536 }; /* memory that the other device may import comes in mult
 void ferry__bridge_lock_both(struct ferry__bridge *bridge)
 {
     const bool first = bridge->source->id < bridge->destination->id;
-    ferry__lock(first ? &bridge->source->lock : &bridge->destination->lock);
-    ferry__lock(first ? &bridge->destination->lock : &bridge->source->lock);
+    ferry__device_lock(first ? bridge->source : bridge->destination);
+    ferry__device_lock(first ? bridge->destination : bridge->source);
 }
 
 void ferry__bridge_unlock_both(struct ferry__bridge *bridge)
 {
-    ferry__unlock(&bridge->source->lock);
-    ferry__unlock(&bridge->destination->lock);
+    ferry__device_unlock(bridge->source);
+    ferry__device_unlock(bridge->destination);
 }
 
 static struct ferry__staging *near_staging(const struct ferry__bridge *bridge)

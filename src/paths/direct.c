@@ -55,10 +55,10 @@ static bool bytes_idle(struct ferry_buffer *buffer, bool write, uint64_t offset,
     if (FERRY__LIKELY(ferry__buffer_is_idle(buffer)))
         return true;
     const struct ferry__range range = ferry__footprint(buffer, write, offset, size);
-    ferry__lock(&buffer->device->lock);
+    ferry__device_lock(buffer->device);
     const bool apart = !ferry__order_busy(&buffer->order, write, range.begin, range.end) &&
                        (write || !ferry__failed_find(&buffer->failures, offset, offset + size));
-    ferry__unlock(&buffer->device->lock);
+    ferry__device_unlock(buffer->device);
     return apart;
 }
 
@@ -88,9 +88,9 @@ static uint64_t failures_seen(struct ferry_buffer *buffer)
     if (!buffer || FERRY__LIKELY(!(atomic_load_explicit(&buffer->word, memory_order_relaxed) &
                                    FERRY__BUFFER_FAILED)))
         return 0;
-    ferry__lock(&buffer->device->lock);
+    ferry__device_lock(buffer->device);
     const uint64_t seen = buffer->failures.count;
-    ferry__unlock(&buffer->device->lock);
+    ferry__device_unlock(buffer->device);
     return seen;
 }
 
@@ -125,9 +125,9 @@ static void carry_out(const struct ferry__item *item)
     move_bytes(item);
     if (FERRY__LIKELY(!seen))
         return;
-    ferry__lock(&item->dst->device->lock);
+    ferry__device_lock(item->dst->device);
     ferry__buffer_covered(item->dst, item->dst_offset, item->size, seen);
-    ferry__unlock(&item->dst->device->lock);
+    ferry__device_unlock(item->dst->device);
 }
 
 static void trace_direct(struct ferry_device *device, const struct ferry__item *item,

@@ -66,7 +66,7 @@ static void carry_out(struct ferry__file_request *request)
 static void *run(void *arg)
 {
     struct ferry__file_io *io = arg;
-    ferry__lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     while (io->first || !io->stop) {
         struct ferry__file_request *request = io->first;
         if (!request) {
@@ -82,7 +82,7 @@ static void *run(void *arg)
         else
             request->error = ECANCELED;
         ferry__file_done(io, request);
-        ferry__lock(&io->lock);
+        ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     }
     ferry__unlock(&io->lock);
     return NULL;
@@ -101,7 +101,7 @@ static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_reques
 {
     int error = 0;
     request->next = NULL;
-    ferry__lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     if (!io->idle_threads && io->thread_count < FERRY__FILE_DEPTH)
         error = add_thread(io);
     if (io->thread_count) {
@@ -208,9 +208,9 @@ static void hungry_add(struct ferry__op *op, bool write)
 static void offer(struct ferry__file_io *io, bool write)
 {
     struct ferry__op *op = io->hungry_first[write];
-    pthread_mutex_lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     const bool idle = io->idle[write];
-    pthread_mutex_unlock(&io->lock);
+    ferry__unlock(&io->lock);
     if (!idle || !op)
         return;
     hungry_remove(op);
@@ -221,28 +221,28 @@ static void offer(struct ferry__file_io *io, bool write)
 void ferry__file_had_turn(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    pthread_mutex_lock(&device->lock);
+    ferry__device_lock(device);
     if (op->offered) {
         op->offered = false;
         offer(device->files, false);
         offer(device->files, true);
         ferry__kick(device);
     }
-    pthread_mutex_unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 void ferry__file_sated(struct ferry__op *op)
 {
-    pthread_mutex_lock(&op->device->lock);
+    ferry__device_lock(op->device);
     hungry_remove(op);
-    pthread_mutex_unlock(&op->device->lock);
+    ferry__device_unlock(op->device);
     ferry__file_had_turn(op);
 }
 
 /* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
 static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write, bool *out_more)
 {
-    ferry__lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     struct ferry__file_slot *slot = io->idle[write];
     const bool more = out_more && !slot && io->slots[write] < io->slots_max;
     if (slot)
@@ -258,7 +258,7 @@ static struct ferry__file_slot *take_idle(struct ferry__file_io *io, bool write,
 /* One was not to be had. True: there are none at all. */
 static bool lost_one(struct ferry__file_io *io, bool write)
 {
-    ferry__lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     const bool none = --io->slots[write] == 0;
     ferry__unlock(&io->lock);
     return none;
@@ -271,12 +271,12 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
     struct ferry__file_io *io = device->files;
     enum ferry_status status = FERRY_OK;
     bool more;
-    ferry__lock(&device->lock); /* so that none comes back unseen */
+    ferry__device_lock(device); /* so that none comes back unseen */
     struct ferry__file_slot *slot = take_idle(io, write, &more);
     if (!slot && more) {
-        ferry__unlock(&device->lock);
+        ferry__device_unlock(device);
         slot = make_slot(device, write, &status);
-        ferry__lock(&device->lock);
+        ferry__device_lock(device);
         if (!slot) {
             more = lost_one(io, write);
             slot = take_idle(io, write, NULL);
@@ -290,7 +290,7 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
         hungry_add(op, write);
     else
         hungry_remove(op);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     if (slot)
         slot->next = NULL;
     *out_slot = slot;
@@ -300,14 +300,14 @@ enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
 void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot)
 {
     struct ferry__file_io *io = device->files;
-    ferry__lock(&device->lock);
-    ferry__lock(&io->lock);
+    ferry__device_lock(device);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     slot->next = io->idle[slot->write];
     io->idle[slot->write] = slot;
     ferry__unlock(&io->lock);
     offer(io, slot->write);
     ferry__kick(device);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 void ferry__files_trim(struct ferry_device *device)
@@ -315,7 +315,7 @@ void ferry__files_trim(struct ferry_device *device)
     struct ferry__file_io *io = device->files;
     if (!io)
         return;
-    ferry__lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     for (int write = 0; write < 2; write++) {
         while (io->idle[write]) {
             struct ferry__file_slot *slot = io->idle[write];
@@ -372,7 +372,7 @@ failed:
 
 static void free_io(struct ferry__file_io *io)
 {
-    ferry__lock(&io->lock);
+    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
     io->stop = true;
     pthread_cond_broadcast(&io->work);
     ferry__unlock(&io->lock);

@@ -31,9 +31,9 @@ void ferry__piece_begin(struct ferry__file_piece *piece)
 {
     struct ferry_device *device = piece->op->device;
     atomic_store(&piece->state, FERRY__PIECE_MOVING);
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     piece->op->moving++;
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     ferry__file_begin(device->files, &piece->request);
 }
 
@@ -64,12 +64,12 @@ void ferry__piece_tell(struct ferry__file_piece *piece, enum ferry_status status
 {
     struct ferry__op *op = piece->op;
     struct ferry__item *item = &op->items[piece->item];
-    ferry__lock(&op->device->lock);
+    ferry__device_lock(op->device);
     if (!item->status)
         item->status = status;
     if (!op->why[0])
         snprintf(op->why, sizeof op->why, "%s", why);
-    ferry__unlock(&op->device->lock);
+    ferry__device_unlock(op->device);
     atomic_store(&op->files->broken, piece->item + 1);
 }
 
@@ -134,10 +134,10 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
         piece->slot = NULL;
     }
     atomic_store(&piece->state, comes_again ? FERRY__PIECE_HERE : FERRY__PIECE_FREE);
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     op->moving--;
     ferry__file_poke(op);
     ferry__op_try_done(op);
     ferry__kick(device);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }

@@ -382,9 +382,9 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
     ferry__file_slot_give(device, piece->slot);
     piece->slot = NULL;
     atomic_store(&piece->state, FERRY__PIECE_FREE);
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     ferry__file_poke(op);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
 }
 
 static void due_write(struct ferry_device *device, struct ferry__sub *sub,
@@ -429,9 +429,9 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
     }
     if (op->next_item + 1 < op->count)
         return FERRY__EMIT_DONE;
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     const bool moving = op->moving;
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     return moving ? FERRY__EMIT_WAITS : FERRY__EMIT_DONE;
 }
 
@@ -473,9 +473,9 @@ static bool may_go_straight(struct ferry__op *op)
     }
     if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != ferry__footprint_buffers(op))
         return false;
-    ferry__lock(&op->device->lock);
+    ferry__device_lock(op->device);
     const bool first = !op->undone;
-    ferry__unlock(&op->device->lock);
+    ferry__device_unlock(op->device);
     return first;
 }
 

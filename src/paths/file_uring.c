@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "paths/file.h"
 
@@ -82,10 +83,10 @@ static void listen_to_bell(struct ferry__file_ring *ring)
 /* Waits for work, and takes as much as there is room for. False: it is over. */
 static bool push_all(struct ferry__file_ring *ring)
 {
-    pthread_mutex_lock(&ring->lock);
+    ferry__lock(&ring->lock);
     ring->inside = false;
     while (!ring->first && !ring->in_flight && !ring->stop)
-        pthread_cond_wait(&ring->work, &ring->lock);
+        ferry__cond_wait(&ring->work, &ring->lock);
     while (ring->first && io_uring_sq_space_left(&ring->uring) > 1) { /* one for the bell */
         struct ferry__file_request *request = ring->first;
         ring->first = request->next;
@@ -94,7 +95,7 @@ static bool push_all(struct ferry__file_ring *ring)
     }
     const bool more = ring->in_flight > 0;
     ring->inside = more;
-    pthread_mutex_unlock(&ring->lock);
+    ferry__unlock(&ring->lock);
     if (more)
         listen_to_bell(ring);
     return more;
@@ -107,11 +108,11 @@ static void look_after(struct ferry__file_ring *ring, struct ferry__file_request
         ferry__file_done(ring->io, request);
         return;
     }
-    pthread_mutex_lock(&ring->lock);
+    ferry__lock(&ring->lock);
     const int broken = ring->broken;
     if (!broken)
         append(ring, request);
-    pthread_mutex_unlock(&ring->lock);
+    ferry__unlock(&ring->lock);
     if (broken)
         ferry__file_refused(ring->io, request, broken);
 }
@@ -180,10 +181,10 @@ static void refuse_all(struct ferry__file_ring *ring, struct ferry__file_request
 static void wind_up(struct ferry__file_ring *ring, int error)
 {
     enum { NAP_NS = 1000 * 1000, NAP_MAX_NS = 16 * NAP_NS };
-    pthread_mutex_lock(&ring->lock);
+    ferry__lock(&ring->lock);
     ring->broken = error;
     struct ferry__file_request *waiting = take_all(ring);
-    pthread_mutex_unlock(&ring->lock);
+    ferry__unlock(&ring->lock);
     refuse_all(ring, take_back(ring), error);
     refuse_all(ring, waiting, error);
     for (uint64_t ns = NAP_NS; ring->in_flight; ns = ns < NAP_MAX_NS ? 2 * ns : ns) {
@@ -226,7 +227,7 @@ static bool ring_bell(const struct ferry__file_ring *ring)
 
 int ferry__file_ring_begin(struct ferry__file_ring *ring, struct ferry__file_request *request)
 {
-    pthread_mutex_lock(&ring->lock);
+    ferry__lock(&ring->lock);
     /* Of several only the first rings: the thread takes all. */
     if (!ring->broken && !ring->first && ring->inside && !ring_bell(ring))
         ring->broken = errno;
@@ -236,7 +237,7 @@ int ferry__file_ring_begin(struct ferry__file_ring *ring, struct ferry__file_req
         if (!ring->inside)
             pthread_cond_signal(&ring->work);
     }
-    pthread_mutex_unlock(&ring->lock);
+    ferry__unlock(&ring->lock);
     return broken;
 }
 
@@ -271,10 +272,10 @@ free_ring:
 /* All requests are done: the thread is not in the kernel for long. */
 void ferry__file_ring_finish(struct ferry__file_ring *ring)
 {
-    pthread_mutex_lock(&ring->lock);
+    ferry__lock(&ring->lock);
     ring->stop = true;
     pthread_cond_signal(&ring->work);
-    pthread_mutex_unlock(&ring->lock);
+    ferry__unlock(&ring->lock);
     pthread_join(ring->thread, NULL);
     pthread_cond_destroy(&ring->work);
     pthread_mutex_destroy(&ring->lock);
