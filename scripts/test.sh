@@ -50,6 +50,10 @@ for preset in $presets; do
     skip=skip_$preset
     cmake --preset "$preset" -DFERRY_WERROR=ON -DFERRY_TESTS=ON
     cmake --build --preset "$preset" --parallel "$jobs"
+    # The sources by themselves, where they are a checkout: once, in a configured build.
+    if [ "$preset" = release ] && git rev-parse --git-dir >/dev/null 2>&1; then
+        JOBS=$jobs scripts/check.sh || finish 1
+    fi
     log=build/$preset/test.log
     code=0
     ctest --preset "$preset" --parallel $((jobs * 2)) --exclude-regex "${!skip:-^$}" 2>&1 | tee "$log" || code=1

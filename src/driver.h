@@ -129,8 +129,8 @@ struct ferry__driver {
                               struct ferry__limits *out_limits, char *why);
     void (*close)(void *state); /* all is done, all memory is freed */
 
-    /* OK, or DEVICE_LOST for ever. After a loss every submission counts as ended: no command touches
-     * memory any more. */
+    /* OK, or DEVICE_LOST for ever. After a loss every submission counts as ended: no command
+     * touches memory any more. */
     enum ferry_status (*status)(void *state);
 
     /* out_memory->size is at least size. OUT_OF_DEVICE_MEMORY and OUT_OF_HOST_MEMORY are normal. */
@@ -185,5 +185,5 @@ struct ferry__driver {
 
 /* The drivers of this build, the best first; NULL ends it. CMake picks which. */
 extern const struct ferry__driver *const ferry__drivers[];
-extern const char *const ferry__driver_names[]; 
+extern const char *const ferry__driver_names[];
 #endif

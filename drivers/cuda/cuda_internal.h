@@ -1,6 +1,6 @@
 /*
- * What the files of the CUDA driver share. libcuda is opened at run time, so every call goes through
- * one table of functions; nothing links to it.
+ * What the files of the CUDA driver share. libcuda is opened at run time, so every call goes
+ * through one table of functions; nothing links to it.
  *
  * loader.c  finds the functions, puts results into words
  * list.c    the devices there are

@@ -4,7 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- the context of every entry ---------------------------------------------------------------- */
+/* --- the context of every entry
+ * ---------------------------------------------------------------- */
 
 /* Where the context cannot be entered nothing can be asked any more. */
 static enum ferry_status lose_context(struct cuda *c, cu_result result, const char *call, char *why)
@@ -43,7 +44,8 @@ bool ferry__cuda_forked(const struct cuda *c)
     return c->process != (long)getpid();
 }
 
-/* --- loss -------------------------------------------------------------------------------------- */
+/* --- loss
+ * -------------------------------------------------------------------------------------- */
 
 void ferry__cuda_lose(struct cuda *c, const char *why)
 {
@@ -79,7 +81,8 @@ enum ferry_status ferry__cuda_status(void *state)
     return atomic_load(&c->lost) ? FERRY_ERROR_DEVICE_LOST : FERRY_OK;
 }
 
-/* --- open and close ---------------------------------------------------------------------------- */
+/* --- open and close
+ * ---------------------------------------------------------------------------- */
 
 /* By how many queues there are: what each is for. */
 static const unsigned roles[CUDA__QUEUES_MAX][CUDA__QUEUES_MAX] = {

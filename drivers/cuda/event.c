@@ -9,7 +9,8 @@ enum {
     NAP_MAX_NS = 1000000,
 };
 
-/* --- waking ------------------------------------------------------------------------------------ */
+/* --- waking
+ * ------------------------------------------------------------------------------------ */
 
 int ferry__cuda_wake_init(struct cuda *c)
 {
@@ -37,7 +38,8 @@ void ferry__cuda_wake(void *state)
     pthread_mutex_unlock(&c->wake.lock);
 }
 
-/* --- what has been reached --------------------------------------------------------------------- */
+/* --- what has been reached
+ * --------------------------------------------------------------------- */
 
 uint64_t ferry__cuda_completed(void *state, uint64_t event)
 {
@@ -68,7 +70,8 @@ static bool any_reached(struct cuda *c, const struct ferry_sync *points, size_t 
     return atomic_load(&c->lost);
 }
 
-/* --- waiting ----------------------------------------------------------------------------------- */
+/* --- waiting
+ * ----------------------------------------------------------------------------------- */
 
 struct wait {
     struct cuda *c;

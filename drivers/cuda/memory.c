@@ -2,7 +2,8 @@
 
 #include <stdio.h>
 
-/* --- what the driver has registered ------------------------------------------------------------- */
+/* --- what the driver has registered
+ * ------------------------------------------------------------- */
 
 /*
  * All of the process: it is not to be taken for others' page-locked memory, since it is
@@ -41,7 +42,8 @@ static bool is_registered(cu_address start)
     return memory != NULL;
 }
 
-/* --- freeing ----------------------------------------------------------------------------------- */
+/* --- freeing
+ * ----------------------------------------------------------------------------------- */
 
 /*
  * cuMemFree, cuMemFreeHost and cuMemHostUnregister may wait for whatever runs on the device, the
@@ -189,7 +191,8 @@ void ferry__cuda_memory_settle(void *state)
     pthread_mutex_unlock(&c->freeing.lock);
 }
 
-/* --- allocating -------------------------------------------------------------------------------- */
+/* --- allocating
+ * -------------------------------------------------------------------------------- */
 
 /* What is asked of CUDA: size bytes of kind, or those at memory->host. */
 static cu_result ask(struct cuda *c, struct cuda_memory *memory, uint64_t size, unsigned flags,
@@ -309,7 +312,8 @@ enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__use use, uin
     return FERRY_OK;
 }
 
-/* --- the caller's memory ----------------------------------------------------------------------- */
+/* --- the caller's memory
+ * ----------------------------------------------------------------------- */
 
 static struct ferry__memory host_memory(struct cuda_memory *native, uint64_t size)
 {

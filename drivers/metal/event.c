@@ -140,9 +140,9 @@ void ferry__metal_wake(void *opened)
 
 /*
  * Metal does not signal the events of a command buffer that failed, nor do we all of them until
- * somebody looks: here they are raised, or whoever waits would hang. A shared event may be set while
- * a later command buffer signals a higher value; should that lower it, the later one's handler
- * raises it again.
+ * somebody looks: here they are raised, or whoever waits would hang. A shared event may be set
+ * while a later command buffer signals a higher value; should that lower it, the later one's
+ * handler raises it again.
  */
 void ferry__metal_raise(struct metal_state *state, mtl_id event, uint64_t value)
 {

@@ -83,7 +83,8 @@ static bool try_anonymous(struct metal_state *state, struct probe *probe)
     return right;
 }
 
-/* A mapping of a file, as a model's weights are. Where no file can be made nothing is said of it. */
+/* A mapping of a file, as a model's weights are. Where no file can be made nothing is said of
+ * it. */
 static bool try_file(struct metal_state *state, struct probe *probe)
 {
     const uint64_t size = probe->size;

@@ -189,8 +189,8 @@ static bool encode(struct encoding *encoding, struct metal_queue *queue,
 
 /* --- submitting ------------------------------------------------------------------------------- */
 
-/* Waits for room, so that Metal itself never blocks: a command buffer has its place in the queue from
- * when it is made. False: the device is lost. */
+/* Waits for room, so that Metal itself never blocks: a command buffer has its place in the queue
+ * from when it is made. False: the device is lost. */
 static bool take_place(struct metal_queue *queue)
 {
     struct metal_state *state = queue->state;

@@ -231,8 +231,8 @@ enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer)
 /* --- waiting for a buffer --------------------------------------------------------------------- */
 
 /* An op that is done when all that was in flight on the buffer is, with a reference. Whoever asks
- * while nothing new came gets the same one; else the new one stands on the old, so that a buffer that
- * is polled has no more markers and edges than operations. Under the lock. */
+ * while nothing new came gets the same one; else the new one stands on the old, so that a buffer
+ * that is polled has no more markers and edges than operations. Under the lock. */
 static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__op **out_marker,
                                     struct ferry__op **out_old)
 {

@@ -19,8 +19,8 @@
 
 /*
  * Which way is faster from which size on. A GPU is asked when it is opened, by a handful of real
- * transfers; the answers stay between bounds that make no answer bad, and where there is no time, or
- * no clear answer, the default stays. Where a CPU carries out the device's commands nothing is
+ * transfers; the answers stay between bounds that make no answer bad, and where there is no time,
+ * or no clear answer, the default stays. Where a CPU carries out the device's commands nothing is
  * measured: both ways are the same memcpy there, and the direct one saves a submission.
  */
 
@@ -58,7 +58,8 @@ static uint64_t *value_of(struct ferry_thresholds *thresholds, unsigned i)
     return (uint64_t *)(void *)thresholds + i;
 }
 
-/* --- what is given ------------------------------------------------------------------------------ */
+/* --- what is given
+ * ------------------------------------------------------------------------------ */
 
 /* "65536", "64K", "1M", "max". */
 static bool parse_bytes(const char *text, uint64_t *out)
@@ -149,7 +150,8 @@ void ferry__thresholds_default(struct ferry_device *device,
     *thresholds = (struct ferry_thresholds){
         .direct_write_max = UINT64_MAX,
         .direct_copy_max = cpu ? UINT64_MAX : 64 << 10,
-        /* H200: 1 MiB takes 41 us from registered memory, 49 us by the CPU; 64 KiB 20 us and 3 us. */
+        /* H200: 1 MiB takes 41 us from registered memory, 49 us by the CPU; 64 KiB 20 us and 3
+         * us. */
         .direct_registered_max = cpu ? UINT64_MAX : 512 << 10,
         .import_from = limits->import_granularity && limits->import_cheap ? 256 << 10 : UINT64_MAX,
         .kernel_copy_from =
@@ -162,7 +164,8 @@ void ferry__thresholds_default(struct ferry_device *device,
     set_kernel(device);
 }
 
-/* --- what is measured --------------------------------------------------------------------------- */
+/* --- what is measured
+ * --------------------------------------------------------------------------- */
 
 struct probe {
     struct ferry_device *device;

@@ -19,7 +19,8 @@ enum {
     LISTED_MAX = 64, /* of each driver */
 };
 
-/* --- the list ---------------------------------------------------------------------------------- */
+/* --- the list
+ * ---------------------------------------------------------------------------------- */
 
 struct entry {
     const struct ferry__driver *driver;
@@ -135,7 +136,8 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
     return FERRY_OK;
 }
 
-/* --- choosing one ------------------------------------------------------------------------------ */
+/* --- choosing one
+ * ------------------------------------------------------------------------------ */
 
 static bool matches(const struct entry *entry, const char *name)
 {
@@ -208,7 +210,8 @@ static enum ferry_status choose(const struct entry *entries, size_t count, const
     return FERRY_OK;
 }
 
-/* --- opening it -------------------------------------------------------------------------------- */
+/* --- opening it
+ * -------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_device_open(const struct ferry_device_params *params,
                                     ferry_device **out_device)

@@ -17,8 +17,8 @@
 #include <stdatomic.h>
 
 /*
- * The user's own work as an op: it takes its place like any other, is handed over when the user says
- * so, and done when its event is reached, or, without events, when the user says so.
+ * The user's own work as an op: it takes its place like any other, is handed over when the user
+ * says so, and done when its event is reached, or, without events, when the user says so.
  */
 
 static enum ferry_status check_use(const ferry_device *device, const struct ferry_use *use,
@@ -165,9 +165,8 @@ release:
 /* What becomes of work on a device: a ticket that follows it may say no more (R10). */
 static bool may_end(enum ferry_status status)
 {
-    return status == FERRY_OK || status == FERRY_ERROR_EXECUTION_FAILED ||
-           status == FERRY_ERROR_DEVICE_LOST || status == FERRY_ERROR_IO ||
-           status == FERRY_ERROR_INTERNAL;
+    return !status || status == FERRY_ERROR_EXECUTION_FAILED || status == FERRY_ERROR_DEVICE_LOST ||
+           status == FERRY_ERROR_IO || status == FERRY_ERROR_INTERNAL;
 }
 
 enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,

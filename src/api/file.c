@@ -121,7 +121,8 @@ static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffe
     return FERRY_OK;
 }
 
-/* --- waiting ----------------------------------------------------------------------------------- */
+/* --- waiting
+ * ----------------------------------------------------------------------------------- */
 
 static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const struct range *range)
 {
@@ -145,7 +146,8 @@ enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file
     return wait_for(buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
 }
 
-/* --- not waiting ------------------------------------------------------------------------------- */
+/* --- not waiting
+ * ------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_copy_from_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
                                              size_t size, size_t offset, ferry_callback cb,
@@ -167,7 +169,8 @@ enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_
     return status ? status : ferry__item_submit(&item, cb, user, out_ticket);
 }
 
-/* --- in batches -------------------------------------------------------------------------------- */
+/* --- in batches
+ * -------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_batch_copy_from_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
                                              uint64_t file_offset, size_t size, size_t offset)

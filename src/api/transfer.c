@@ -23,8 +23,8 @@
 #include <string.h>
 
 /*
- * The front door of the five operations: checks, the direct path, the choice of path. What cannot be
- * done inside the call goes to the engine as an op.
+ * The front door of the five operations: checks, the direct path, the choice of path. What cannot
+ * be done inside the call goes to the engine as an op.
  */
 
 static enum ferry_status check_buffer(const ferry_buffer *buffer, const char *what,
@@ -251,7 +251,8 @@ enum ferry_status ferry_zero_buffer(ferry_buffer *buffer)
     return ferry_fill_buffer(buffer, buffer ? buffer->size : 0, 0, "", 1);
 }
 
-/* --- the operations that do not wait ----------------------------------------------------------- */
+/* --- the operations that do not wait
+ * ----------------------------------------------------------- */
 
 enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src, size_t size,
                                              size_t dst_offset, ferry_callback cb, void *user,

@@ -15,7 +15,8 @@
 
 /* What the user asks of tickets, and waits for. */
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking
+ * ------------------------------------------------------------------------------------ */
 
 static enum ferry_status check_ticket(ferry_device *device, ferry_ticket ticket, const char *what)
 {

@@ -63,7 +63,7 @@ static void bin_add(struct ferry__arena *arena, struct node *node)
     node->is_free = true;
     node->free_prev = NULL;
     node->free_next = level->bins[bin.index];
-    if (node->free_next != NULL)
+    if (node->free_next)
         node->free_next->free_prev = node;
     level->bins[bin.index] = node;
     level->bins_used |= UINT32_C(1) << bin.index;
@@ -75,14 +75,14 @@ static void bin_remove(struct ferry__arena *arena, struct node *node)
     struct bin bin = bin_of(node->size);
     struct level *level = &arena->levels[bin.level];
     node->is_free = false;
-    if (node->free_next != NULL)
+    if (node->free_next)
         node->free_next->free_prev = node->free_prev;
-    if (node->free_prev != NULL) {
+    if (node->free_prev) {
         node->free_prev->free_next = node->free_next;
         return;
     }
     level->bins[bin.index] = node->free_next;
-    if (node->free_next != NULL)
+    if (node->free_next)
         return;
     level->bins_used &= ~(UINT32_C(1) << bin.index);
     if (level->bins_used == 0)
@@ -112,10 +112,10 @@ static struct node *find(const struct ferry__arena *arena, uint64_t size)
     if ((arena->levels_used >> bin.level & 1) != 0) {
         struct node *best = NULL;
         struct node *node = arena->levels[bin.level].bins[bin.index];
-        for (unsigned i = 0; i < SCAN_MAX && node != NULL; i++, node = node->free_next)
-            if (node->size >= size && (best == NULL || node->size < best->size))
+        for (unsigned i = 0; i < SCAN_MAX && node; i++, node = node->free_next)
+            if (node->size >= size && (!best || node->size < best->size))
                 best = node;
-        if (best != NULL)
+        if (best)
             return best;
     }
     return find_above(arena, bin);
@@ -123,9 +123,9 @@ static struct node *find(const struct ferry__arena *arena, uint64_t size)
 
 static struct node *node_new(struct ferry__arena *arena)
 {
-    if (arena->spare == NULL) {
+    if (!arena->spare) {
         struct slab *slab = ferry__alloc(sizeof *slab);
-        if (slab == NULL)
+        if (!slab)
             return NULL;
         slab->next = arena->slabs;
         arena->slabs = slab;
@@ -144,7 +144,7 @@ struct ferry__arena *ferry__arena_create(uint64_t size)
     uint64_t granules = size >> GRANULE_BITS;
     unsigned levels = bin_of(granules).level + 1;
     struct ferry__arena *arena = ferry__alloc(sizeof *arena + levels * sizeof *arena->levels);
-    if (arena == NULL)
+    if (!arena)
         return NULL;
     arena->first.size = granules;
     if (granules > 0)
@@ -154,9 +154,9 @@ struct ferry__arena *ferry__arena_create(uint64_t size)
 
 void ferry__arena_destroy(struct ferry__arena *arena)
 {
-    if (arena == NULL)
+    if (!arena)
         return;
-    while (arena->slabs != NULL) {
+    while (arena->slabs) {
         struct slab *next = arena->slabs->next;
         ferry__free(arena->slabs);
         arena->slabs = next;
@@ -171,7 +171,7 @@ static void split(struct ferry__arena *arena, struct node *node, uint64_t size, 
                           .size = node->size - size,
                           .before = node,
                           .after = node->after};
-    if (rest->after != NULL)
+    if (rest->after)
         rest->after->before = rest;
     node->after = rest;
     node->size = size;
@@ -188,13 +188,13 @@ bool ferry__arena_take(struct ferry__arena *arena, uint64_t size, uint64_t *out_
     if (arena->levels_used >> own.level == 0)
         return false;
     struct node *node = find(arena, granules);
-    if (node == NULL)
+    if (!node)
         return false;
     struct node *rest = NULL;
-    if (node->size > granules && (rest = node_new(arena)) == NULL)
+    if (node->size > granules && !(rest = node_new(arena)))
         return false;
     bin_remove(arena, node);
-    if (rest != NULL)
+    if (rest)
         split(arena, node, granules, rest);
     arena->used += granules;
     *out_offset = node->offset << GRANULE_BITS;
@@ -208,7 +208,7 @@ static void absorb_next(struct ferry__arena *arena, struct node *node)
     struct node *next = node->after;
     node->size += next->size;
     node->after = next->after;
-    if (node->after != NULL)
+    if (node->after)
         node->after->before = node;
     next->free_next = arena->spare;
     arena->spare = next;
@@ -219,11 +219,11 @@ void ferry__arena_give(struct ferry__arena *arena, void *range)
     struct node *node = range;
     assert(!node->is_free);
     arena->used -= node->size;
-    if (node->after != NULL && node->after->is_free) {
+    if (node->after && node->after->is_free) {
         bin_remove(arena, node->after);
         absorb_next(arena, node);
     }
-    if (node->before != NULL && node->before->is_free) {
+    if (node->before && node->before->is_free) {
         node = node->before;
         bin_remove(arena, node);
         absorb_next(arena, node);

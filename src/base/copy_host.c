@@ -160,7 +160,7 @@ static struct job *linger(void)
 {
     const uint64_t end = ferry__now_ns() + LINGER_NS;
     struct job *job;
-    while ((job = open_job()) == NULL && ferry__now_ns() < end)
+    while (!(job = open_job()) && ferry__now_ns() < end)
         sched_yield();
     return job;
 }
@@ -169,7 +169,7 @@ static struct job *sleep_for_job(void)
 {
     struct job *job;
     pthread_mutex_lock(&pool.lock);
-    while ((job = open_job()) == NULL) {
+    while (!(job = open_job())) {
         pool.sleeping++;
         pthread_cond_wait(&pool.wake, &pool.lock);
         pool.sleeping--;
@@ -187,7 +187,7 @@ static void *help(void *unused)
     bool more = false;
     for (;;) {
         struct job *job = more ? linger() : NULL;
-        if (job == NULL)
+        if (!job)
             job = sleep_for_job();
         while (run_one(job, &more))
             continue;
@@ -277,7 +277,7 @@ static void run(struct work *work, bool parallel)
 {
     struct job *job = parallel && helper_count() > 0 ? take_job() : NULL;
     bool more;
-    if (job == NULL) {
+    if (!job) {
         work->run(work, 0, work->size);
         return;
     }

@@ -34,7 +34,8 @@ size_t ferry__json_where(const struct ferry__json *json)
     return (size_t)(json->at - json->begin);
 }
 
-/* The next character after white space; 0: the text's end, or a byte 0 in it, which nothing takes. */
+/* The next character after white space; 0: the text's end, or a byte 0 in it, which nothing
+ * takes. */
 static char peek(struct ferry__json *json)
 {
     while (json->at < json->end &&
@@ -43,7 +44,8 @@ static char peek(struct ferry__json *json)
     return json->at < json->end ? *json->at : 0;
 }
 
-/* --- strings ----------------------------------------------------------------------------------- */
+/* --- strings
+ * ----------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -136,7 +138,8 @@ static const char *read_string(struct ferry__json *json, size_t max)
     return NULL;
 }
 
-/* --- numbers and words ------------------------------------------------------------------------- */
+/* --- numbers and words
+ * ------------------------------------------------------------------------- */
 
 static size_t digits(const char *at, const char *end)
 {
@@ -203,7 +206,8 @@ static enum ferry__json_event read_word(struct ferry__json *json)
     return length ? take(json, length, FERRY__JSON_NUMBER) : wrong(json, "no value");
 }
 
-/* --- structure --------------------------------------------------------------------------------- */
+/* --- structure
+ * --------------------------------------------------------------------------------- */
 
 static bool in_object(const struct ferry__json *json)
 {
@@ -305,7 +309,8 @@ bool ferry__json_skip(struct ferry__json *json)
     return true;
 }
 
-/* --- what a text says -------------------------------------------------------------------------- */
+/* --- what a text says
+ * -------------------------------------------------------------------------- */
 
 /* The bytes of a key or string one by one, escapes resolved. */
 struct bytes {

@@ -1,10 +1,10 @@
 /*
  * JSON (RFC 8259) of a file or a server that is not to be trusted, read event by event from memory.
  *
- * Nothing is allocated, nothing is copied but what the caller asks for, and nothing recurses. Strict:
- * UTF-8 without a byte order mark, numbers and escapes as the grammar has them, no lone surrogate, no
- * control character in a string, one value and nothing after it. The reader keeps to its limits
- * before it goes on, so time and memory are bounded by the text's length.
+ * Nothing is allocated, nothing is copied but what the caller asks for, and nothing recurses.
+ * Strict: UTF-8 without a byte order mark, numbers and escapes as the grammar has them, no lone
+ * surrogate, no control character in a string, one value and nothing after it. The reader keeps to
+ * its limits before it goes on, so time and memory are bounded by the text's length.
  *
  * What is said twice in an object is the caller's to refuse: ferry__json_compare.
  */
@@ -68,8 +68,8 @@ size_t ferry__json_where(const struct ferry__json *json);
 bool ferry__json_is(struct ferry__json_text text, const char *words);
 int ferry__json_compare(struct ferry__json_text a, struct ferry__json_text b); /* as memcmp */
 
-/* Writes at most capacity - 1 bytes and a 0; returns how many the whole has without that 0, which is
- * at most text.size. */
+/* Writes at most capacity - 1 bytes and a 0; returns how many the whole has without that 0, which
+ * is at most text.size. */
 size_t ferry__json_copy(struct ferry__json_text text, char *out, size_t capacity);
 
 /* A number without sign, fraction and exponent, below 2^63. */

@@ -219,7 +219,8 @@ void ferry__log_default(enum ferry_log_level level)
     pthread_mutex_unlock(&lock);
 }
 
-/* --- locks under which the log waits ----------------------------------------------------------- */
+/* --- locks under which the log waits
+ * ----------------------------------------------------------- */
 
 #ifdef NDEBUG
 static void note_taken(const pthread_mutex_t *mutex, unsigned rank)

@@ -19,8 +19,8 @@ enum {
     FERRY__LOCK_LEAF,
 };
 
-/* A message that is logged while this thread holds locks taken by these is kept until it has released
- * the last of them: the user's function runs under no lock of ours. */
+/* A message that is logged while this thread holds locks taken by these is kept until it has
+ * released the last of them: the user's function runs under no lock of ours. */
 void ferry__lock(pthread_mutex_t *mutex); /* a leaf */
 void ferry__lock_as(pthread_mutex_t *mutex, unsigned rank);
 void ferry__unlock(pthread_mutex_t *mutex);

@@ -40,7 +40,7 @@ int ferry__metrics_init(struct ferry__metrics *metrics)
 {
     memset(metrics, 0, sizeof *metrics);
     struct ferry__shard *shared = ferry__alloc(sizeof *shared);
-    if (shared == NULL)
+    if (!shared)
         return ENOMEM;
     int error = pthread_mutex_init(&metrics->lock, NULL);
     if (error != 0) {
@@ -62,7 +62,7 @@ void ferry__metrics_finish(struct ferry__metrics *metrics)
 static FERRY__COLD struct ferry__shard *make_shard(struct ferry__metrics *metrics, unsigned number)
 {
     struct ferry__shard *shard = ferry__alloc(sizeof *shard);
-    if (shard == NULL)
+    if (!shard)
         return shared_shard(metrics);
     atomic_store_explicit(&metrics->shards[number], shard, memory_order_release);
     return shard;
@@ -87,9 +87,9 @@ static inline struct ferry__shard *find_shard(struct ferry__metrics *metrics, bo
     struct ferry__shard *shard =
         atomic_load_explicit(&metrics->shards[number], memory_order_relaxed);
     *is_own = true;
-    if (FERRY__LIKELY(shard != NULL && number < FERRY__THREADS_MAX))
+    if (FERRY__LIKELY(shard && number < FERRY__THREADS_MAX))
         return shard;
-    if (shard == NULL)
+    if (!shard)
         shard = make_shard(metrics, number);
     *is_own = shard != shared_shard(metrics);
     return shard;
@@ -222,7 +222,7 @@ static void sum_shards(struct ferry__metrics *metrics,
     for (unsigned i = 0; i <= FERRY__THREADS_MAX; i++) {
         struct ferry__shard *shard =
             atomic_load_explicit(&metrics->shards[i], memory_order_acquire);
-        if (shard == NULL)
+        if (!shard)
             continue;
         _Atomic uint64_t *numbers = (_Atomic uint64_t *)shard->counts;
         for (unsigned n = 0; n < NUMBERS; n++)
@@ -348,7 +348,7 @@ static void put_sample(struct ferry__text *text, const char *name, const char *s
                        const char *device, const char *labels, uint64_t value, enum unit unit)
 {
     ferry__put(text, "%s%s", name, suffix);
-    if (device != NULL) {
+    if (device) {
         ferry__put(text, "{device=");
         ferry__put_label(text, device);
         ferry__put(text, "%s%s}", labels[0] != '\0' ? "," : "", labels);
@@ -510,7 +510,7 @@ static void json_device(struct ferry__text *text, const struct ferry_named_stats
 {
     const uint64_t *numbers = numbers_in(named->stats);
     ferry__put(text, "{");
-    if (named->name != NULL) {
+    if (named->name) {
         ferry__put(text, "\"device\":");
         ferry__put_json(text, named->name);
         ferry__put(text, ",");
@@ -530,7 +530,7 @@ static void json_device(struct ferry__text *text, const struct ferry_named_stats
 
 static void format_json(struct ferry__text *text, const struct told *told)
 {
-    bool is_list = told->count != 1 || told->named->name != NULL;
+    bool is_list = told->count != 1 || told->named->name;
     if (is_list)
         ferry__put(text, "[");
     for (size_t i = 0; i < told->count; i++) {
@@ -549,9 +549,9 @@ static enum ferry_status format_told(const struct told *told, enum ferry_stats_f
         [FERRY_STATS_PROMETHEUS] = format_prometheus,
         [FERRY_STATS_JSON] = format_json,
     };
-    if (out_size == NULL)
+    if (!out_size)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "out_size is NULL");
-    if (out == NULL && capacity > 0)
+    if (!out && capacity > 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "out is NULL, but capacity is %zu",
                            capacity);
     if ((size_t)format >= sizeof formats / sizeof *formats)
@@ -567,7 +567,7 @@ enum ferry_status ferry_stats_format(const struct ferry_stats *stats,
                                      enum ferry_stats_format format, char *out, size_t capacity,
                                      size_t *out_size)
 {
-    if (stats == NULL)
+    if (!stats)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "stats is NULL");
     return format_told(&(struct told){&(struct ferry_named_stats){NULL, stats}, 1}, format, out,
                        capacity, out_size);
@@ -577,12 +577,12 @@ enum ferry_status ferry_stats_format_named(const struct ferry_named_stats *named
                                            enum ferry_stats_format format, char *out,
                                            size_t capacity, size_t *out_size)
 {
-    if (named == NULL && count > 0)
+    if (!named && count > 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "named is NULL, but count is %zu", count);
     for (size_t i = 0; i < count; i++) {
-        if (named[i].name == NULL || named[i].stats == NULL)
+        if (!named[i].name || !named[i].stats)
             return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "named[%zu].%s is NULL", i,
-                               named[i].name == NULL ? "name" : "stats");
+                               !named[i].name ? "name" : "stats");
     }
     return format_told(&(struct told){named, count}, format, out, capacity, out_size);
 }

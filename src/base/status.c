@@ -34,7 +34,7 @@ static_assert(sizeof path_names / sizeof *path_names == FERRY_PATH_COUNT, "a pat
 static bool is_status(enum ferry_status status)
 {
     size_t index = (size_t)status; /* a negative value becomes a large one */
-    return index < sizeof statuses / sizeof *statuses && statuses[index].name != NULL;
+    return index < sizeof statuses / sizeof *statuses && statuses[index].name;
 }
 
 const char *ferry_status_name(enum ferry_status status)

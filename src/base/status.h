@@ -13,9 +13,9 @@ enum ferry_status ferry__fail(enum ferry_status status, const char *format, ...)
 /* Sets this thread's ferry_last_error() to why, logs nothing: for a reason that was logged. */
 void ferry__set_error(const char *why);
 
-/* What fails between these two on this thread leaves the user's ferry_last_error() alone, unless the
- * status says that it was not recovered from. In between, ferry_last_error() is of what was tried,
- * and so it stays until something else is. They nest. */
+/* What fails between these two on this thread leaves the user's ferry_last_error() alone, unless
+ * the status says that it was not recovered from. In between, ferry_last_error() is of what was
+ * tried, and so it stays until something else is. They nest. */
 void ferry__error_begin(void);
 void ferry__error_end(enum ferry_status status);
 

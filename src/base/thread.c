@@ -33,7 +33,7 @@ static void *begin(void *memory)
 int ferry__thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
 {
     struct start *start = ferry__alloc(sizeof *start);
-    if (start == NULL)
+    if (!start)
         return ENOMEM;
     start->run = run;
     start->arg = arg;

@@ -13,7 +13,8 @@
 #include <ferry/ferry.h>
 #include <pthread.h>
 
-/* --- the callback thread ------------------------------------------------------------------------ */
+/* --- the callback thread
+ * ------------------------------------------------------------------------ */
 
 static _Thread_local bool inside_callback;
 static _Thread_local struct ferry_device
@@ -63,8 +64,8 @@ static void *run_close(void *arg)
     return NULL;
 }
 
-/* On a thread of its own: closing waits for the device's callback thread, and of two devices' threads
- * each may have been asked to close the other's. False: there is no thread. */
+/* On a thread of its own: closing waits for the device's callback thread, and of two devices'
+ * threads each may have been asked to close the other's. False: there is no thread. */
 static bool close_elsewhere(struct ferry_device *device)
 {
     pthread_t thread;

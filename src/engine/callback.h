@@ -36,7 +36,8 @@ void ferry__caller_finish(struct ferry_device *device);
 bool ferry__caller_drain(struct ferry_device *device);
 void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
 
-/* What can fail before an operation that is done inside its call; NULL callback: *out_call stays. */
+/* What can fail before an operation that is done inside its call; NULL callback: *out_call
+ * stays. */
 enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callback callback,
                                       void *user, struct ferry__call **out_call);
 

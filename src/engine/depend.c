@@ -47,9 +47,9 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
 }
 
 /*
- * Order. Each buffer knows its last write and the reads since; an op depends on those of them that it
- * must follow. An edge counts twice in its op: as unhanded until the other is handed to the device
- * (R3), as undone until it is done.
+ * Order. Each buffer knows its last write and the reads since; an op depends on those of them that
+ * it must follow. An edge counts twice in its op: as unhanded until the other is handed to the
+ * device (R3), as undone until it is done.
  */
 
 /* --- taking a place in the order -------------------------------------------------------------- */
@@ -216,8 +216,8 @@ static void unpark(struct ferry__op *op)
     op->parked = false;
 }
 
-/* Gives up the lock on the way where they are many: op, which is pending, is not done meanwhile, and
- * who comes to depend on it finds its state. */
+/* Gives up the lock on the way where they are many: op, which is pending, is not done meanwhile,
+ * and who comes to depend on it finds its state. */
 static void close_edges(struct ferry__op *op, bool all)
 {
     unsigned seen = 0;

@@ -37,7 +37,8 @@ static const uint64_t LOOK_NS = 1000 * 1000;
 /* How often a driver is asked whether its device is lost, where no work of ours would tell. */
 static const uint64_t LOST_NS = UINT64_C(1000) * 1000 * 1000;
 
-/* --- the lists of what may be built ------------------------------------------------------------ */
+/* --- the lists of what may be built
+ * ------------------------------------------------------------ */
 
 /* What holds staging goes first, since others wait for that. */
 void ferry__ready_list(struct ferry__op *op)
@@ -82,7 +83,8 @@ void ferry__ready_first_of_all(struct ferry__op *op)
         ferry__ready_push(op);
 }
 
-/* --- steps ------------------------------------------------------------------------------------- */
+/* --- steps
+ * ------------------------------------------------------------------------------------- */
 
 static void look_for_loss(struct ferry_device *device)
 {
@@ -122,8 +124,8 @@ static bool retire(struct ferry_device *device)
     return false;
 }
 
-/* External work that was ended, and whose event has now been signalled. Of many works only the first
- * are looked at, and all of them after each wait in the driver. */
+/* External work that was ended, and whose event has now been signalled. Of many works only the
+ * first are looked at, and all of them after each wait in the driver. */
 static bool retire_external(struct ferry_device *device)
 {
     enum { LOOKED_MAX = 16 };
@@ -170,7 +172,8 @@ bool ferry__step(struct ferry_device *device)
     return retire_external(device);
 }
 
-/* --- waiting ----------------------------------------------------------------------------------- */
+/* --- waiting
+ * ----------------------------------------------------------------------------------- */
 
 enum { EXTERNALS_MAX = 8, POINTS_MAX = FERRY__QUEUES_MAX + EXTERNALS_MAX };
 
@@ -210,8 +213,8 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     list_points(device, &points);
     if (!points.count && !device->open_works.first)
         return false;
-    /* With more external work than is waited for, the rest is looked at now and then; with work that
-     * the user holds, and nothing of ours, whether the device is lost. */
+    /* With more external work than is waited for, the rest is looked at now and then; with work
+     * that the user holds, and nothing of ours, whether the device is lost. */
     uint64_t timeout = points.external_count == EXTERNALS_MAX ? LOOK_NS
                        : points.count                         ? FERRY_FOREVER
                                                               : LOST_NS;
@@ -307,7 +310,8 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     return is_done || done(arg); /* the lock was given up since it was asked */
 }
 
-/* --- the engine's thread ------------------------------------------------------------------------ */
+/* --- the engine's thread
+ * ------------------------------------------------------------------------ */
 
 static void *run_engine(void *arg)
 {
@@ -364,7 +368,8 @@ void ferry__engine_finish(struct ferry_device *device)
         pthread_join(device->engine, NULL);
 }
 
-/* --- submitting -------------------------------------------------------------------------------- */
+/* --- submitting
+ * -------------------------------------------------------------------------------- */
 
 static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
 {

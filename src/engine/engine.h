@@ -10,7 +10,8 @@
 
 struct ferry_device;
 
-/* Registers op; if it depends on nothing that is not handed over it may be built. Under the lock. */
+/* Registers op; if it depends on nothing that is not handed over it may be built. Under the
+ * lock. */
 enum ferry_status ferry__enter(struct ferry__op *op);
 
 /* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */

@@ -11,7 +11,8 @@ struct ferry__reason {
     char text[];
 };
 
-/* --- reasons ----------------------------------------------------------------------------------- */
+/* --- reasons
+ * ----------------------------------------------------------------------------------- */
 
 static struct ferry__reason *reason_make(const char *why)
 {
@@ -40,7 +41,8 @@ const char *ferry__failed_why(const struct ferry__failed *failed)
                           : "a write failed, and there was no host memory to keep its reason";
 }
 
-/* --- intervals --------------------------------------------------------------------------------- */
+/* --- intervals
+ * --------------------------------------------------------------------------------- */
 
 static struct ferry__failed *failed_of(struct ferry__interval *interval)
 {

@@ -1,5 +1,5 @@
-/* Failed bytes (R9): what a failed write was to cover, until a write has covered it. Each buffer keeps
- * them as disjoint intervals, each with its status and reason. Under the device's lock. */
+/* Failed bytes (R9): what a failed write was to cover, until a write has covered it. Each buffer
+ * keeps them as disjoint intervals, each with its status and reason. Under the device's lock. */
 #ifndef FERRY_ENGINE_FAILURE_H
 #define FERRY_ENGINE_FAILURE_H
 
@@ -30,13 +30,14 @@ const struct ferry__failed *ferry__failed_find(const struct ferry__failures *fai
 /* Its reason in words. */
 const char *ferry__failed_why(const struct ferry__failed *failed);
 
-/* A write of [begin, end) has failed. Without host memory the bytes between it and what failed before
- * may count as failed, too: never too few. */
+/* A write of [begin, end) has failed. Without host memory the bytes between it and what failed
+ * before may count as failed, too: never too few. */
 void ferry__failed_add(struct ferry__failures *failures, uint64_t begin, uint64_t end,
                        enum ferry_status status, const char *why);
 
-/* A write has covered [begin, end): what failed there is well again, if it failed no later than when
- * the count was up_to. Without host memory an interval that would be cut in two stays whole. */
+/* A write has covered [begin, end): what failed there is well again, if it failed no later than
+ * when the count was up_to. Without host memory an interval that would be cut in two stays
+ * whole. */
 void ferry__failed_cover(struct ferry__failures *failures, uint64_t begin, uint64_t end,
                          uint64_t up_to);
 

@@ -9,7 +9,8 @@
 struct ferry__op;
 struct ferry_buffer;
 
-/* What op touches, into op->ranges (footprint.c). The items' paths are chosen. Not under the lock. */
+/* What op touches, into op->ranges (footprint.c). The items' paths are chosen. Not under the
+ * lock. */
 enum ferry_status ferry__footprint_items(struct ferry__op *op);
 
 /* The same of external work, which holds the buffers from now on. */

@@ -41,8 +41,8 @@ static void fail_op(struct ferry__op *op, enum ferry_status status, const char *
         snprintf(op->why, sizeof op->why, "%s", why);
 }
 
-/* Where the device itself has failed, what it may have touched beside the bytes is not to be trusted
- * either. */
+/* Where the device itself has failed, what it may have touched beside the bytes is not to be
+ * trusted either. */
 static void mark_item(const struct ferry__item *item, bool by_device, const char *why)
 {
     uint64_t begin = item->dst_offset, end = begin + item->size;

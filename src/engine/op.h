@@ -60,8 +60,8 @@ enum ferry__op_kind {
     FERRY__OP_BRIDGE_WRITE, /* the half on the destination's */
 };
 
-/* Where an op is on its way. What needs no commands of ours (external work, markers) is OPEN instead
- * of READY to RECORDED. Changed by ferry__op_become alone, under device->lock. */
+/* Where an op is on its way. What needs no commands of ours (external work, markers) is OPEN
+ * instead of READY to RECORDED. Changed by ferry__op_become alone, under device->lock. */
 enum ferry__op_state {
     FERRY__STATE_PARKED,    /* something that it depends on is not handed over */
     FERRY__STATE_READY,     /* in its queue's list: a submission may take it */
@@ -79,7 +79,7 @@ enum ferry__emitted {
     FERRY__EMIT_DONE,    /* all of the op is in submissions */
     FERRY__EMIT_MORE,    /* the submission is full */
     FERRY__EMIT_STARVED, /* no staging is free */
-    FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done (or, a bridge, is told to) */
+    FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done; a bridge, when told to */
     FERRY__EMIT_WAITS,   /* the op goes on when it is poked */
     FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
 };
@@ -93,11 +93,13 @@ struct ferry__op_type {
                                   struct ferry__op *op, enum ferry_status *out_status);
     /* The rest of op will not be carried out. Under device->lock. NULL: nothing to do. */
     void (*abandon)(struct ferry__op *op, enum ferry_status status, const char *why);
-    /* All that op depends on is done, and so is its own work: what became of it. Under device->lock. */
+    /* All that op depends on is done, and so is its own work: what became of it. Under
+     * device->lock. */
     void (*judge)(struct ferry__op *op);
     /* op is done. Under no lock. NULL: nothing to do. */
     void (*done)(struct ferry__op *op);
-    /* Lets go what only an op in flight needs; again: nothing. Under no lock. NULL: nothing to do. */
+    /* Lets go what only an op in flight needs; again: nothing. Under no lock. NULL: nothing to
+     * do. */
     void (*release)(struct ferry__op *op);
 };
 

@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking
+ * ------------------------------------------------------------------------------------ */
 
 static struct ferry__write_piece *piece_of(struct ferry__interval *interval)
 {
@@ -85,7 +86,8 @@ bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint6
     return node && node->begin < begin && node->end > end;
 }
 
-/* --- entering ---------------------------------------------------------------------------------- */
+/* --- entering
+ * ---------------------------------------------------------------------------------- */
 
 static void link_piece(struct ferry__write_piece *piece, struct ferry__range *range, uint64_t begin,
                        uint64_t end)
@@ -163,7 +165,8 @@ void ferry__order_enter(struct ferry__range *range)
     link_piece(&range->write.own, range, range->begin, range->end);
 }
 
-/* --- leaving ----------------------------------------------------------------------------------- */
+/* --- leaving
+ * ----------------------------------------------------------------------------------- */
 
 /* The group's memory is that of a range that leaves: another of its ranges gives it a place. */
 static void group_move(struct ferry__read_group *group, struct ferry__intervals *reads)
@@ -221,7 +224,8 @@ void ferry__order_leave(struct ferry__range *range)
     }
 }
 
-/* --- crowds ------------------------------------------------------------------------------------ */
+/* --- crowds
+ * ------------------------------------------------------------------------------------ */
 
 struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order, uint64_t begin,
                                              uint64_t end, size_t most)

@@ -1,8 +1,8 @@
 /* Order by bytes: which operations in flight a new one on a buffer must follow.
  *
- * Each buffer keeps the bytes that operations in flight write, by their latest writer, and those that
- * they read. What is kept lies in the ranges of the operations themselves, so nothing here allocates
- * or fails. All of it is under the device's lock. */
+ * Each buffer keeps the bytes that operations in flight write, by their latest writer, and those
+ * that they read. What is kept lies in the ranges of the operations themselves, so nothing here
+ * allocates or fails. All of it is under the device's lock. */
 #ifndef FERRY_ENGINE_ORDER_H
 #define FERRY_ENGINE_ORDER_H
 
@@ -64,8 +64,8 @@ struct ferry__range {
     };
 };
 
-/* Calls follow for each operation that one must follow which reads (or writes) [begin, end) and comes
- * now; for some more than once. */
+/* Calls follow for each operation that one must follow which reads (or writes) [begin, end) and
+ * comes now; for some more than once. */
 void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end,
                       void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
@@ -82,7 +82,8 @@ void ferry__order_enter(struct ferry__range *range);
 /* Its op is done, and so is all that it followed. Nothing where it has not entered. */
 void ferry__order_leave(struct ferry__range *range);
 
-/* --- crowds: one operation that stands for many, so that many times many stay few ---------------- */
+/* --- crowds: one operation that stands for many, so that many times many stay few
+ * ---------------- */
 
 /* The first group with more than most readers that a write of [begin, end) would have to follow. */
 struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order, uint64_t begin,

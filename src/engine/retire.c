@@ -43,7 +43,8 @@ void ferry__sub_give(struct ferry_device *device, struct ferry__sub *sub)
     device->free_subs = sub;
 }
 
-/* --- failures ---------------------------------------------------------------------------------- */
+/* --- failures
+ * ---------------------------------------------------------------------------------- */
 
 void ferry__op_fail_items(struct ferry__op *op, size_t first, size_t last, enum ferry_status status,
                           const char *why)
@@ -97,7 +98,8 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
     ferry__op_try_done(op);
 }
 
-/* --- done -------------------------------------------------------------------------------------- */
+/* --- done
+ * -------------------------------------------------------------------------------------- */
 
 static enum ferry_status invalidate(struct ferry_device *device, const struct ferry__slice *slice)
 {

@@ -28,7 +28,8 @@
  * done with them, copied out and taken apart.
  */
 
-/* --- their memory ------------------------------------------------------------------------------ */
+/* --- their memory
+ * ------------------------------------------------------------------------------ */
 
 static void sub_free(struct ferry__sub *sub)
 {
@@ -70,7 +71,8 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
     return sub;
 }
 
-/* --- building ---------------------------------------------------------------------------------- */
+/* --- building
+ * ---------------------------------------------------------------------------------- */
 
 static bool add_wait(struct ferry__sub *sub, struct ferry_sync point,
                      struct ferry__work_event *keep)
@@ -163,7 +165,8 @@ static void drop_part(struct ferry__sub *sub)
     ferry__op_unref_locked(op);
 }
 
-/* Staging is short. A waiting operation that must not wait for it is refused, and changes nothing. */
+/* Staging is short. A waiting operation that must not wait for it is refused, and changes
+ * nothing. */
 static bool refuse(struct ferry_device *device, struct ferry__op *op)
 {
     if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions)

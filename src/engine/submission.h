@@ -32,8 +32,8 @@ struct ferry__part {
 
 struct ferry__sub;
 
-/* What is due when the device is done with a submission. run is called under no lock, also where the
- * submission has failed: then it only gives back. */
+/* What is due when the device is done with a submission. run is called under no lock, also where
+ * the submission has failed: then it only gives back. */
 struct ferry__due {
     void (*run)(struct ferry_device *device, struct ferry__sub *sub, const struct ferry__due *due);
     bool reads; /* the host reads the slice, which has to be made visible first */

@@ -11,7 +11,8 @@
 
 /* Tickets, what became of them, and the thread that runs the user's callbacks. */
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table
+ * --------------------------------------------------------------------------------- */
 
 static size_t bucket(const struct ferry_device *device, ferry_ticket ticket)
 {
@@ -78,7 +79,8 @@ void ferry__table_finish(struct ferry_device *device)
     ferry__free(device->table);
 }
 
-/* --- ops --------------------------------------------------------------------------------------- */
+/* --- ops
+ * --------------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t ticket_counter;
 

@@ -34,9 +34,9 @@ static void add(const struct ferry_device *device, const struct ferry__event *ev
 static void copy_label(char label[FERRY__TRACE_LABEL_MAX], const struct ferry_buffer *buffer)
 {
     static const char quote[] = "buffer \""; /* that the label begins with, and '"' ends it */
-    if (buffer == NULL)
+    if (!buffer)
         label[0] = '\0';
-    else if (buffer->label == NULL)
+    else if (!buffer->label)
         snprintf(label, FERRY__TRACE_LABEL_MAX, "buffer");
     else
         snprintf(label, FERRY__TRACE_LABEL_MAX, "%.*s", (int)(strlen(buffer->label) - sizeof quote),

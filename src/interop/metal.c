@@ -138,7 +138,8 @@ static void unwrap(void *user)
         release(release_user);
 }
 
-/* What is said of hazards may be what was asked for: by default a heap's buffers are not tracked. */
+/* What is said of hazards may be what was asked for: by default a heap's buffers are not
+ * tracked. */
 static bool is_tracked(mtl_id buffer)
 {
     uint64_t mode =

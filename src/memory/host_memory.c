@@ -80,7 +80,7 @@ static enum ferry_status find_known(struct ferry__gpu *gpu, struct ferry__region
         return FERRY_ERROR_UNSUPPORTED;
     const enum ferry_status status =
         gpu->driver->host_find(gpu->state, host, size, &region->memory, why);
-    region->imported = status == FERRY_OK;
+    region->imported = !status;
     if (!status)
         region->memory_base = (unsigned char *)(uintptr_t)host;
     return status;
@@ -100,7 +100,7 @@ enum ferry_status ferry__region_import_pages(struct ferry__gpu *gpu, struct ferr
         if (status == FERRY_ERROR_INVALID_ARGUMENT) /* no import is refused for what it is */
             status = FERRY_ERROR_UNSUPPORTED;
     }
-    region->imported = status == FERRY_OK;
+    region->imported = !status;
     if (region->imported)
         FERRY__ADD(&gpu->metrics, imports, 1);
     else

@@ -24,8 +24,8 @@ struct ferry__region {
 /* The registered region that holds all of [host, host + size), with a reference; NULL: none. */
 struct ferry__region *ferry__region_find(struct ferry__gpu *gpu, const void *host, uint64_t size);
 
-/* Looks at memory that is not in the table: others may have made it known to the device (a region, at
- * *out_region), and what is no host memory is refused. Leaves *out_region as it is otherwise. */
+/* Looks at memory that is not in the table: others may have made it known to the device (a region,
+ * at *out_region), and what is no host memory is refused. Leaves *out_region as it is otherwise. */
 enum ferry_status ferry__region_look(struct ferry__gpu *gpu, const void *host, uint64_t size,
                                      struct ferry__region **out_region);
 

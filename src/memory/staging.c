@@ -18,8 +18,8 @@
  * used anew when all its slices are back. Slices never share an atom or a cache line.
  */
 
-/* A chunk stays in a CPU's cache. On a GPU, where several threads copy it, handing one over takes as
- * long as copying 1 MiB. */
+/* A chunk stays in a CPU's cache. On a GPU, where several threads copy it, handing one over takes
+ * as long as copying 1 MiB. */
 enum { CHUNK_CPU = 2 << 20, CHUNK_GPU = 4 << 20, CHUNKS_WANTED = 4, LINE = 64 };
 
 int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget,
@@ -165,9 +165,9 @@ static void take_from(struct ferry__gpu *gpu, struct ferry__staging *staging,
     publish(gpu, staging);
 }
 
-/* There is some staging, but no memory for more, for this cause: smaller than asked for, and enough to
- * go on with. Where that is forbidden each operation that wants more asks again, and ends with the
- * cause: UNSUPPORTED is none of an operation's own statuses. Gives up the lock to say so. */
+/* There is some staging, but no memory for more, for this cause: smaller than asked for, and enough
+ * to go on with. Where that is forbidden each operation that wants more asks again, and ends with
+ * the cause: UNSUPPORTED is none of an operation's own statuses. Gives up the lock to say so. */
 static enum ferry_status stay_small(struct ferry__gpu *gpu, struct ferry__staging *staging,
                                     enum ferry_status cause)
 {

@@ -48,8 +48,8 @@ void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
                          const struct ferry__slice *slice);
 void ferry__staging_trim(struct ferry__gpu *gpu, struct ferry__staging *staging);
 
-/* Takes bytes out of the budget for memory that is not the staging's own, and gives them back. False:
- * there are not as many now; where nothing is in use any number may be had. */
+/* Takes bytes out of the budget for memory that is not the staging's own, and gives them back.
+ * False: there are not as many now; where nothing is in use any number may be had. */
 bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes);
 void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *staging,
                               uint64_t bytes);

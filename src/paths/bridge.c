@@ -28,9 +28,9 @@
 #include <string.h>
 
 /*
- * A copy between two devices: two halves, each an op of its own device, that hand two chunks of host
- * memory to and fro. While one chunk is read from the source's device the other is written to the
- * destination's. Neither device ever waits for the other: a half with nothing to do leaves its
+ * A copy between two devices: two halves, each an op of its own device, that hand two chunks of
+ * host memory to and fro. While one chunk is read from the source's device the other is written to
+ * the destination's. Neither device ever waits for the other: a half with nothing to do leaves its
  * queue, and is poked when its partner is done with a chunk.
  *
  * Where the destination can import the source's staging memory both devices work on that; else the
@@ -92,7 +92,8 @@ void ferry__bridge_unref(struct ferry__bridge *bridge)
     ferry__free(bridge);
 }
 
-/* --- where a chunk lies ------------------------------------------------------------------------ */
+/* --- where a chunk lies
+ * ------------------------------------------------------------------------ */
 
 /* Of the words read from the source, those wanted begin here. */
 static uint64_t near_skip(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
@@ -130,7 +131,8 @@ static enum ferry_status sync_range(struct ferry_device *device, const struct fe
                      : device->gpu.driver->invalidate(device->gpu.state, memory, from, length);
 }
 
-/* --- the source's half ------------------------------------------------------------------------- */
+/* --- the source's half
+ * ------------------------------------------------------------------------- */
 
 static struct ferry__bridge_slot *find_slot(struct ferry__bridge *bridge,
                                             enum ferry__bridge_step state)
@@ -194,7 +196,8 @@ static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__
     return sync_range(bridge->destination, &slot->far, begin, slot->size, true);
 }
 
-/* --- the destination's half -------------------------------------------------------------------- */
+/* --- the destination's half
+ * -------------------------------------------------------------------- */
 
 /* The words that the chunk's ends lie in, if only parts of them are of the chunk. */
 struct ends {
@@ -335,7 +338,8 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
     return result;
 }
 
-/* --- the steps of a chunk ---------------------------------------------------------------------- */
+/* --- the steps of a chunk
+ * ---------------------------------------------------------------------- */
 
 static enum ferry_status step(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
                               enum ferry__bridge_step *next)
@@ -403,7 +407,8 @@ static void half_done(struct ferry__op *half)
     ferry__device_unlock(device);
 }
 
-/* --- submitting -------------------------------------------------------------------------------- */
+/* --- submitting
+ * -------------------------------------------------------------------------------- */
 
 static void release(struct ferry__op *half)
 {

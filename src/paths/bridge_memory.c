@@ -20,10 +20,10 @@
 #include <stdatomic.h>
 
 /*
- * The memory of a copy between two devices. It counts in the budget of both: of each chunk a part lies
- * in readback staging of the source's device, and another in staging of the destination's. Both are
- * taken under both devices' locks, or neither, once both halves may begin; so a bridge that waits
- * holds nothing of either device. Of those that wait on a device the oldest comes first.
+ * The memory of a copy between two devices. It counts in the budget of both: of each chunk a part
+ * lies in readback staging of the source's device, and another in staging of the destination's.
+ * Both are taken under both devices' locks, or neither, once both halves may begin; so a bridge
+ * that waits holds nothing of either device. Of those that wait on a device the oldest comes first.
  */
 
 enum { GRAIN = 65536 }; /* memory that the other device may import comes in multiples of it */
@@ -78,7 +78,8 @@ void ferry__bridge_measure(struct ferry__bridge *bridge)
     bridge->far_size = bridge->edge + FERRY_BUFFER_ALIGNMENT;
 }
 
-/* --- native memory ------------------------------------------------------------------------------- */
+/* --- native memory
+ * ------------------------------------------------------------------------------- */
 
 static void slot_free(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
@@ -100,7 +101,8 @@ static bool import_near(struct ferry__bridge *bridge, struct ferry__bridge_slot 
         return false;
     const struct ferry__driver *driver = bridge->destination->gpu.driver;
     void *const state = bridge->destination->gpu.state;
-    /* Where memory can be known to the device, what is not is not worth making known for one copy. */
+    /* Where memory can be known to the device, what is not is not worth making known for one
+     * copy. */
     const enum ferry_status status =
         driver->host_find
             ? driver->host_find(state, slot->near.host, slot->near.size, &slot->far, why)
@@ -167,7 +169,8 @@ static enum ferry_status slots_alloc(struct ferry__bridge *bridge)
     return status;
 }
 
-/* --- the devices' lists, under both locks -------------------------------------------------------- */
+/* --- the devices' lists, under both locks
+ * -------------------------------------------------------- */
 
 static void list_add(struct ferry_device *device, struct ferry__bridge_wait *wait)
 {
@@ -215,7 +218,8 @@ static void end_waiting(struct ferry__bridge *bridge)
     ferry__bridge_wake(bridge->destination);
 }
 
-/* --- the budgets --------------------------------------------------------------------------------- */
+/* --- the budgets
+ * --------------------------------------------------------------------------------- */
 
 static void unreserve(struct ferry__bridge *bridge)
 {
@@ -302,7 +306,8 @@ static void refuse(struct ferry__bridge *bridge)
                            "no staging is free for a copy between devices");
 }
 
-/* It holds staging that others may wait for: from now on it is built before them. Under the lock. */
+/* It holds staging that others may wait for: from now on it is built before them. Under the
+ * lock. */
 static void go_first(struct ferry__op *half)
 {
     half->poked = true;

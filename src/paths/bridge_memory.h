@@ -1,6 +1,6 @@
 /*
- * A copy between two devices, as its two files see it. bridge.c: its halves, and what becomes of the
- * chunks. bridge_memory.c: the memory for them, that counts in both devices' staging.
+ * A copy between two devices, as its two files see it. bridge.c: its halves, and what becomes of
+ * the chunks. bridge_memory.c: the memory for them, that counts in both devices' staging.
  */
 #ifndef FERRY_PATHS_BRIDGE_MEMORY_H
 #define FERRY_PATHS_BRIDGE_MEMORY_H
@@ -74,8 +74,9 @@ struct ferry__bridge {
 void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why);
 /* Of make_bridge: how long the chunks are. */
 void ferry__bridge_measure(struct ferry__bridge *bridge);
-/* Has the bridge its memory? Called by a half that is about to work: takes it, if both may begin, and
- * it is there; else the half is poked when it may be. False also where it failed. Under no lock. */
+/* Has the bridge its memory? Called by a half that is about to work: takes it, if both may begin,
+ * and it is there; else the half is poked when it may be. False also where it failed. Under no
+ * lock. */
 bool ferry__bridge_memory(struct ferry__op *half);
 /* Gives it back. Under no lock, by the last who holds the bridge; both devices may close then. */
 void ferry__bridge_memory_give(struct ferry__bridge *bridge);

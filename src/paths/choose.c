@@ -38,7 +38,8 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
         return status;
     if (item->region)
         question->registered = item->region->imported && (upload || !item->region->read_only);
-    /* What the copy command could not carry from there goes through staging, whose phase is ours. */
+    /* What the copy command could not carry from there goes through staging, whose phase is
+     * ours. */
     struct ferry__span spans[3];
     const uint64_t buffer_offset =
         upload ? item->dst->offset + item->dst_offset : item->src->offset + item->src_offset;

@@ -31,7 +31,8 @@
 /* Room to begin at a block, for a block's part before and after, and for words. */
 enum { SLOT_EXTRA = 4 * FERRY__FILE_BLOCK };
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests
+ * ---------------------------------------------------------------------------------- */
 
 bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
 {
@@ -142,7 +143,8 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
         ferry__file_refused(io, request, error);
 }
 
-/* --- slots ------------------------------------------------------------------------------------- */
+/* --- slots
+ * ------------------------------------------------------------------------------------- */
 
 void ferry__file_poke(struct ferry__op *op)
 {
@@ -334,7 +336,8 @@ static void trim_gpu(struct ferry__gpu *gpu)
     ferry__files_trim((struct ferry_device *)((char *)gpu - offsetof(struct ferry_device, gpu)));
 }
 
-/* --- beginning and end ------------------------------------------------------------------------- */
+/* --- beginning and end
+ * ------------------------------------------------------------------------- */
 
 static struct ferry__file_io *make_io(struct ferry_device *device)
 {

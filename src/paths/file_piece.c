@@ -37,7 +37,8 @@ void ferry__piece_begin(struct ferry__file_piece *piece)
     ferry__file_begin(device->files, &piece->request);
 }
 
-/* --- what becomes of a request ----------------------------------------------------------------- */
+/* --- what becomes of a request
+ * ----------------------------------------------------------------- */
 
 enum ferry_status ferry__piece_explain(const struct ferry__file_piece *piece,
                                        const struct ferry__item *item, char *why)

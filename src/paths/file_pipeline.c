@@ -22,10 +22,10 @@
 
 /*
  * The pieces of an op's files. Reading runs ahead of the op's cursor, in the items' order: up to
- * FERRY__FILE_DEPTH pieces are read while others are copied by the device. Small items that lie near
- * each other in a file are one piece. An op whose next piece is not there leaves its queue, and is
- * poked when it is: no other work waits for a file. A written item's pieces are copied to staging by
- * the device, and written once that is done.
+ * FERRY__FILE_DEPTH pieces are read while others are copied by the device. Small items that lie
+ * near each other in a file are one piece. An op whose next piece is not there leaves its queue,
+ * and is poked when it is: no other work waits for a file. A written item's pieces are copied to
+ * staging by the device, and written once that is done.
  */
 
 enum { GAP_MAX = 16 << 10 }; /* bytes between two items that are read along */
@@ -46,7 +46,8 @@ static bool is_full(const struct ferry__sub *sub)
     return sub->command_count >= FERRY__COMMANDS_MAX;
 }
 
-/* --- reading ahead ----------------------------------------------------------------------------- */
+/* --- reading ahead
+ * ----------------------------------------------------------------------------- */
 
 /* Moves on to what is to be read next. False: nothing. */
 static bool find_ahead(struct ferry__op *op)
@@ -158,7 +159,8 @@ static void due_slot(struct ferry_device *device, struct ferry__sub *sub,
     ferry__file_slot_give(device, due->what);
 }
 
-/* --- from pieces that were read to commands ---------------------------------------------------- */
+/* --- from pieces that were read to commands
+ * ---------------------------------------------------- */
 
 /* Lets the pieces go that the cursor has passed; their slots come back when the submission is done.
  * False: one of them is still being read. */
@@ -249,7 +251,8 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     }
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing
+ * ----------------------------------------------------------------------------------- */
 
 static void due_write(struct ferry_device *device, struct ferry__sub *sub,
                       const struct ferry__due *due);
@@ -393,7 +396,8 @@ static void due_write(struct ferry_device *device, struct ferry__sub *sub,
     write_out(device, due->what, sub->record.status);
 }
 
-/* --- straight into and out of the buffers' memory ---------------------------------------------- */
+/* --- straight into and out of the buffers' memory
+ * ---------------------------------------------- */
 
 static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__item *item)
 {
@@ -436,7 +440,8 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
 }
 
 /* May the system read and write the memory itself, at these addresses? Not a window into a device's
- * memory, and for direct I/O ordinary memory only: it may know no pages for what a driver mapped. */
+ * memory, and for direct I/O ordinary memory only: it may know no pages for what a driver
+ * mapped. */
 static bool reaches(const struct ferry__item *item)
 {
     const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
@@ -479,7 +484,8 @@ static bool may_go_straight(struct ferry__op *op)
     return first;
 }
 
-/* --- one item ---------------------------------------------------------------------------------- */
+/* --- one item
+ * ---------------------------------------------------------------------------------- */
 
 enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__op *op, struct ferry__item *item,

@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 /*
- * Reads and writes by io_uring, begun and looked after by one thread of our own: what another thread
- * began would be cancelled when that thread ends. What goes through the system's cache is left to the
- * kernel's threads, or it would be copied by ours, one after another.
+ * Reads and writes by io_uring, begun and looked after by one thread of our own: what another
+ * thread began would be cancelled when that thread ends. What goes through the system's cache is
+ * left to the kernel's threads, or it would be copied by ours, one after another.
  *
- * While nothing is in flight the thread sleeps on a condition, else in the kernel, where a bell wakes
- * it. A sandbox may refuse either once it is set up: then what the kernel has not taken goes to the
- * other threads (file_io.c), for good.
+ * While nothing is in flight the thread sleeps on a condition, else in the kernel, where a bell
+ * wakes it. A sandbox may refuse either once it is set up: then what the kernel has not taken goes
+ * to the other threads (file_io.c), for good.
  */
 
 enum { ENTRIES = 64 };
@@ -134,7 +134,8 @@ static void reap(struct ferry__file_ring *ring)
     }
 }
 
-/* --- when the kernel refuses --------------------------------------------------------------------- */
+/* --- when the kernel refuses
+ * --------------------------------------------------------------------- */
 
 /* What may be tried again, now that some of it has come back; but not for ever. */
 static bool will_pass(int error, unsigned failures)
@@ -212,7 +213,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* --- from other threads -------------------------------------------------------------------------- */
+/* --- from other threads
+ * -------------------------------------------------------------------------- */
 
 /* Under the lock. False: there is no bell any more. */
 static bool ring_bell(const struct ferry__file_ring *ring)

@@ -6,7 +6,8 @@
 #include <ferry/ferry.h>
 #include <string.h>
 
-/* Below this an unaligned copy is one kernel rather than a copy command with kernels at its ends. */
+/* Below this an unaligned copy is one kernel rather than a copy command with kernels at its
+ * ends. */
 enum { SPLIT_FROM = 65536 };
 
 static bool prefers_kernel(const struct ferry__limits *limits, uint64_t size)

@@ -1,5 +1,5 @@
-/* The planner: pure functions from (operation, limits, alignment, sizes) to what the device can do. No
- * I/O, no state, no memory: every answer depends on the arguments alone. */
+/* The planner: pure functions from (operation, limits, alignment, sizes) to what the device can do.
+ * No I/O, no state, no memory: every answer depends on the arguments alone. */
 #ifndef FERRY_PATHS_PLAN_H
 #define FERRY_PATHS_PLAN_H
 

@@ -16,8 +16,8 @@
 #include <ferry/ferry.h>
 
 /*
- * From operations to commands: what the planner chose is written down for the driver, and staging is
- * filled. One thread at a time does this for a queue, without the device's lock.
+ * From operations to commands: what the planner chose is written down for the driver, and staging
+ * is filled. One thread at a time does this for a queue, without the device's lock.
  */
 
 enum ferry_status ferry__no_memory(void)
@@ -25,7 +25,8 @@ enum ferry_status ferry__no_memory(void)
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
 }
 
-/* --- copies and fills within the limits -------------------------------------------------------- */
+/* --- copies and fills within the limits
+ * -------------------------------------------------------- */
 
 const struct ferry__limits *ferry__limits_for(const struct ferry_device *device,
                                               const struct ferry__memory *dst,
@@ -81,7 +82,8 @@ enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_stat
     return FERRY__EMIT_FAILED;
 }
 
-/* --- one item, one op -------------------------------------------------------------------------- */
+/* --- one item, one op
+ * -------------------------------------------------------------------------- */
 
 static enum ferry__emitted emit_upload(struct ferry_device *device, struct ferry__sub *sub,
                                        struct ferry__op *op, struct ferry__item *item,

@@ -44,8 +44,8 @@ enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__
 /* What was in reach of an item is emitted; how it goes on. */
 enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_status *out_status);
 
-/* A submission of pipelined transfers is one chunk, so that the next one's copying overlaps it. What
- * shall be one submission (a batch, a staged transfer) ends only where staging does. */
+/* A submission of pipelined transfers is one chunk, so that the next one's copying overlaps it.
+ * What shall be one submission (a batch, a staged transfer) ends only where staging does. */
 bool ferry__sub_is_full(const struct ferry_device *device, const struct ferry__sub *sub,
                         const struct ferry__op *op, const struct ferry__item *item);
 enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device, struct ferry__sub *sub,

@@ -12,9 +12,11 @@
 
 #include <ferry/ferry.h>
 
-/* Read, modify, write: the host merges what the device cannot write alone into the words round it. */
+/* Read, modify, write: the host merges what the device cannot write alone into the words round
+ * it. */
 
-/* --- bounces: the host merges what the device cannot write alone ------------------------------- */
+/* --- bounces: the host merges what the device cannot write alone
+ * ------------------------------- */
 
 /* The words that a piece of the destination lies in, and for copies those of its source. */
 struct bounce {

@@ -17,11 +17,11 @@ struct ferry__trace_file {
 
 enum { FERRY__TRACE_FIRST_MAX = 160 };
 
-/* Opens the file that name stands for, and writes first, the array's first element, whose last word is
- * the process. A new file is this user's alone (0600). Of files that are there, the one that this
- * process closed last is continued, an earlier trace of this user's, or an empty file, begun anew;
- * nothing else is touched, and no symbolic link is followed. False: why says the reason, of why_size
- * bytes. */
+/* Opens the file that name stands for, and writes first, the array's first element, whose last word
+ * is the process. A new file is this user's alone (0600). Of files that are there, the one that
+ * this process closed last is continued, an earlier trace of this user's, or an empty file, begun
+ * anew; nothing else is touched, and no symbolic link is followed. False: why says the reason, of
+ * why_size bytes. */
 bool ferry__trace_file_open(struct ferry__trace_file *file, const char *name, const char *first,
                             char *why, size_t why_size);
 /* Appends length bytes: each element begins with a comma. False: errno, and what is in the file

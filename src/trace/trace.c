@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 /*
- * FERRY_TRACE: what the devices of this process do, in the Trace Event Format. Whoever does it puts an
- * event into a list; a thread of the trace's own writes the list out. The list has an end: what
+ * FERRY_TRACE: what the devices of this process do, in the Trace Event Format. Whoever does it puts
+ * an event into a list; a thread of the trace's own writes the list out. The list has an end: what
  * does not fit is counted, and the count is written.
  */
 
@@ -48,7 +48,8 @@ static uint64_t ids_given; /* in earlier traces of this process: the file may be
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static atomic_bool warned;
 
-/* --- the writer -------------------------------------------------------------------------------- */
+/* --- the writer
+ * -------------------------------------------------------------------------------- */
 
 static bool append(struct ferry__trace *trace, struct ferry__text *text)
 {
@@ -114,7 +115,8 @@ static void *run_writer(void *arg)
     return NULL;
 }
 
-/* --- one trace a process ----------------------------------------------------------------------- */
+/* --- one trace a process
+ * ----------------------------------------------------------------------- */
 
 static void before_fork(void)
 {
@@ -126,10 +128,11 @@ static void after_fork(void)
     pthread_mutex_unlock(&current_lock);
 }
 
-/* The writer is the parent's, and the events: the trace is left as it is, whoever holds its lock. */
+/* The writer is the parent's, and the events: the trace is left as it is, whoever holds its
+ * lock. */
 static void after_fork_in_child(void)
 {
-    if (current != NULL)
+    if (current)
         ferry__trace_file_forget(&current->file);
     current = NULL;
     atomic_store(&warned, false);
@@ -154,7 +157,7 @@ static struct ferry__trace *start(const char *name, char *why, size_t why_size)
     char first[FERRY__TRACE_FIRST_MAX];
     struct ferry__trace *trace = ferry__alloc(sizeof *trace);
     snprintf(why, why_size, "no host memory");
-    if (trace == NULL)
+    if (!trace)
         return NULL;
     trace->last_id = ids_given;
     trace->events = ferry__alloc(EVENTS_MAX * sizeof *trace->events);
@@ -163,8 +166,7 @@ static struct ferry__trace *start(const char *name, char *why, size_t why_size)
              "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":"
              "\"ferry, process %ld\"}}",
              FERRY__TRACE_ITSELF, (long)getpid());
-    if (trace->events == NULL || trace->written == NULL ||
-        pthread_mutex_init(&trace->lock, NULL) != 0)
+    if (!trace->events || !trace->written || pthread_mutex_init(&trace->lock, NULL) != 0)
         goto discard;
     if (ferry__cond_init(&trace->work) != 0)
         goto destroy_lock;
@@ -203,7 +205,8 @@ static void finish(struct ferry__trace *trace)
     discard(trace);
 }
 
-/* --- events ------------------------------------------------------------------------------------- */
+/* --- events
+ * ------------------------------------------------------------------------------------- */
 
 bool ferry__trace_add_locked(struct ferry__trace *trace, const struct ferry__event *event,
                              size_t keep)
@@ -240,7 +243,8 @@ void ferry__trace_unlock(struct ferry__trace *trace)
     pthread_mutex_unlock(&trace->lock);
 }
 
-/* --- devices ------------------------------------------------------------------------------------ */
+/* --- devices
+ * ------------------------------------------------------------------------------------ */
 
 /* A track without a name is of little use: this waits until there is room for it. */
 static void introduce(struct ferry__trace *trace, const struct ferry__event *names)
@@ -257,13 +261,13 @@ struct ferry__trace *ferry__trace_open(const struct ferry__event *names)
     struct ferry__trace *trace;
     const char *name = ferry__env("FERRY_TRACE");
     char why[512] = "";
-    if (name == NULL || name[0] == '\0')
+    if (!name || name[0] == '\0')
         return NULL;
     pthread_once(&fork_once, watch_forks);
     pthread_mutex_lock(&current_lock);
-    if (current == NULL)
+    if (!current)
         current = start(name, why, sizeof why);
-    if (current != NULL)
+    if (current)
         current->refs++;
     trace = current;
     pthread_mutex_unlock(&current_lock);

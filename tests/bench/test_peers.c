@@ -35,10 +35,9 @@ static struct peer_wish cpu_wish(void)
     size_t count = 0;
     struct peer_wish wish = {.cpu = true};
     assert_int_equal(ferry_device_list(infos, 16, &count), FERRY_OK);
-    for (size_t i = 0; i < count && i < 16; i++) {
+    for (size_t i = 0; i < count && i < 16; i++)
         if (infos[i].kind == FERRY_DEVICE_SOFTWARE && strcmp(infos[i].driver, "vulkan") == 0)
             memcpy(wish.uuid, infos[i].uuid, sizeof wish.uuid);
-    }
     return wish;
 }
 

@@ -31,8 +31,7 @@ static void test_open_unknown(void **state)
     expect_words("host:0");
     assert_ptr_equal(device, same);
     IS(FERRY_ERROR_INVALID_ARGUMENT,
-       ferry_device_open(&(struct ferry_device_params){.name = "host", .reserved = {1}},
-                         &device));
+       ferry_device_open(&(struct ferry_device_params){.name = "host", .reserved = {1}}, &device));
     IS(FERRY_ERROR_INVALID_ARGUMENT,
        ferry_device_open(&(struct ferry_device_params){.name = "host", .staging_budget = 4095},
                          &device));

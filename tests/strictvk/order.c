@@ -395,12 +395,11 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
 
 static void judge_commands(const struct queue *queue, const struct commands *c)
 {
-    for (size_t i = 0; i < c->count;) {
+    for (size_t i = 0; i < c->count;)
         if (c->list[i].kind == RECORDED_BARRIER)
             fence(queue, &c->list[i++]);
         else
             i += judge_call(queue, &c->list[i], c->count - i);
-    }
     for (size_t i = 0; i < access_count; i++) {
         const struct access *a = &accesses[i];
         if (a->queue == queue->id && a->submission == queue->submitted && a->write && !a->to_host &&

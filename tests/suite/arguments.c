@@ -42,10 +42,9 @@ static void test_null_handles(void **state)
         ferry_device_get_memory(device, NULL),
         ferry_stats_format(NULL, FERRY_STATS_JSON, NULL, 0, NULL),
     };
-    for (unsigned i = 0; i < sizeof seen / sizeof seen[0]; i++) {
+    for (unsigned i = 0; i < sizeof seen / sizeof seen[0]; i++)
         if (seen[i] != FERRY_ERROR_INVALID_ARGUMENT)
             fail_msg("NULL call %u: %s", i, ferry_status_name(seen[i]));
-    }
     assert_null(buffer);
     assert_null(batch);
     assert_null(contents);

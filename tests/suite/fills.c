@@ -18,10 +18,9 @@ static void test_every_pattern(void **state)
     for (size_t s = 0; s < 2; s++) {
         struct mirror mirror = make_mirror(fixture->device, 4200, suite_storages[s], 1);
         for (size_t length = 1; length <= 16; length++) {
-            for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
                 for (size_t j = 0; j < suite_offset_count; j++)
                     fill_and_compare(&mirror, sizes[i], suite_offsets[j], pattern, length);
-            }
         }
         drop_mirror(&mirror);
     }
@@ -47,10 +46,9 @@ static void test_shorter_than_pattern(void **state)
 {
     struct fixture *fixture = *state;
     struct mirror mirror = make_mirror(fixture->device, 64, FERRY_STORAGE_PRIVATE, 3);
-    for (size_t size = 0; size <= 17; size++) {
+    for (size_t size = 0; size <= 17; size++)
         for (size_t offset = 0; offset < 6; offset++)
             fill_and_compare(&mirror, size, offset, pattern, 16);
-    }
     drop_mirror(&mirror);
 }
 

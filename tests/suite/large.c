@@ -101,10 +101,9 @@ static void test_one_upload(void **state)
     unsigned char *memory = map_repeated(bytes);
     OK(ferry_copy_from_host(buffer, memory, (size_t)size, 0));
     munmap(memory, (size_t)PERIOD * PERIODS);
-    for (uint64_t at = 1000; at + 5000 < size; at += (37u << 20) + 4097) {
+    for (uint64_t at = 1000; at + 5000 < size; at += (37u << 20) + 4097)
         if (at % PERIOD + 4097 <= PERIOD)
             expect_at(buffer, bytes + at % PERIOD, 4097, at);
-    }
     expect_at(buffer, bytes + PERIOD - 105, 100, size - 100);
     free(bytes);
     ferry_buffer_destroy(buffer);

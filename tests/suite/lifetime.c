@@ -151,10 +151,9 @@ static int child_codes(struct fixture *fixture, struct mirror *mirror, struct mi
         ferry_wait_idle(fixture->device),
         ferry_device_trim(fixture->device),
     };
-    for (int i = 0; i < (int)(sizeof seen / sizeof seen[0]); i++) {
+    for (int i = 0; i < (int)(sizeof seen / sizeof seen[0]); i++)
         if (seen[i] != FERRY_ERROR_DEVICE_LOST)
             return 10 + i;
-    }
     ferry_buffer_destroy(mirror->buffer);
     ferry_buffer_destroy(shared->buffer);
     ferry_device_close(fixture->device);

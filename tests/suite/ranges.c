@@ -118,10 +118,9 @@ static void copy_every_size(void **state, enum ferry_storage from, enum ferry_st
 {
     struct fixture *fixture = *state;
     for (size_t i = 0; i < suite_size_count; i++) {
-        for (size_t j = 0; j < suite_offset_count; j++) {
+        for (size_t j = 0; j < suite_offset_count; j++)
             for (size_t k = 0; k < suite_offset_count; k += 2)
                 copy(fixture->device, from, to, suite_sizes[i], suite_offsets[j], suite_offsets[k]);
-        }
     }
 }
 

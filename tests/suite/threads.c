@@ -134,14 +134,13 @@ static void *shared_writer(void *arg)
     unsigned char byte = (unsigned char)(1 + w->number);
     unsigned char part[2000];
     memset(part, byte, sizeof part);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < ROUNDS; i++)
         if (i % 3 == 0)
             keep(w, ferry_fill_buffer(w->buffer, 3000, 500, &byte, 1));
         else if (i % 3 == 1)
             keep(w, ferry_copy_from_host(w->buffer, part, sizeof part, 1001));
         else
             keep(w, ferry_copy_buffer(w->other, w->buffer, 3000, 500, 500));
-    }
     return NULL;
 }
 

@@ -30,10 +30,9 @@ static enum ferry_path path_taken(const struct ferry_device_params *params, size
     void *bytes = scribbled(size, 1);
     OK(ferry_copy_from_host(buffer, bytes, size, 0));
     const struct ferry_stats stats = read_stats(device);
-    for (int i = 0; i < FERRY_PATH_COUNT; i++) {
+    for (int i = 0; i < FERRY_PATH_COUNT; i++)
         if (stats.operations[FERRY_OPERATION_UPLOAD][i].operations == 1)
             path = (enum ferry_path)i;
-    }
     *out_refused = stats.import_failures > 0;
     free(bytes);
     ferry_buffer_destroy(buffer);

@@ -37,7 +37,7 @@ static void old_blocks_go(void **state)
     assert_int_equal(frees(device), 0);
 
     device->gpu.pool.idle->idle_ns -= UINT64_C(11) * 1000 * 1000 * 1000; /* 11 s ago */
-    ferry_buffer *wanted = make(device, 4 << 20);                      /* old, but wanted */
+    ferry_buffer *wanted = make(device, 4 << 20);                        /* old, but wanted */
     assert_int_equal(frees(device), 0);
     ferry_buffer_destroy(wanted);
 
