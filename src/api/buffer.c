@@ -46,7 +46,8 @@ static void set_reach(struct ferry_buffer *buffer)
     const bool transfers = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
     buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
     /* Where the device writes whole words only, bytes beside a transfer are read and written back:
-     * a direct write that overlaps it in time would be undone, and a direct read would race. */
+     * a direct write that overlaps it in time would be deps_undone, and a direct read would
+     * race. */
     const bool bytes = device->gpu.limits.copy_alignment == 1 || device->gpu.limits.has_kernel;
     const bool reach = buffer->host && memory->coherent && bytes;
     const bool small = device->gpu.info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
@@ -249,7 +250,7 @@ static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__o
     marker->one_range = ferry__footprint(buffer, true, 0, buffer->size);
     marker->range_count = 1;
     marker->after = old && !ferry__op_is_done(old) ? old : NULL;
-    const enum ferry_status status = ferry__enter(marker);
+    const enum ferry_status status = ferry__enqueue(marker);
     marker->after = NULL; /* an edge holds it */
     *out_marker = marker; /* to be let go in any case */
     if (status)

@@ -98,9 +98,9 @@ static int init_locks(struct ferry_device *device)
     if (!error)
         error = ferry__cond_init(&device->engine_work);
     if (!error)
-        error = ferry__cond_init(&device->caller.work);
+        error = ferry__cond_init(&device->callbacks.work);
     if (!error)
-        error = ferry__cond_init(&device->caller.idle);
+        error = ferry__cond_init(&device->callbacks.idle);
     if (!error)
         error = ferry__cond_init(&device->gpu.region_freed);
     return error;
@@ -265,7 +265,7 @@ void ferry__device_close_now(struct ferry_device *device)
 {
     end_externals(device);
     ferry__engine_finish(device);
-    ferry__caller_finish(device);
+    ferry__callbacks_finish(device);
     ferry__trace_close(device->trace);
     ferry__files_finish(device);
     ferry__devices_remove(device);

@@ -68,13 +68,13 @@ static enum ferry_status make_op(struct ferry_device *device, const struct ferry
     return FERRY_OK;
 }
 
-static bool is_handed(void *arg)
+static bool may_begin(void *arg)
 {
-    return ((struct ferry__op *)arg)->unhanded == 0;
+    return ((struct ferry__op *)arg)->deps_unsubmitted == 0;
 }
 static bool is_ready(void *arg)
 {
-    return ((struct ferry__op *)arg)->undone == 0;
+    return ((struct ferry__op *)arg)->deps_undone == 0;
 }
 
 /* What the user's queue has to wait for. False: more events than fit, or something that never came
@@ -107,15 +107,15 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
                                struct ferry_external *out)
 {
     struct ferry_device *device = work->device;
-    enum ferry_status status = ferry__enter(ready);
+    enum ferry_status status = ferry__enqueue(ready);
     if (status)
         return status;
-    if ((status = ferry__enter(work)))
+    if ((status = ferry__enqueue(work)))
         return status;
     ferry__works_add(&device->open_works, work);
     FERRY__ADD(&device->gpu.metrics, external_works, 1);
     ferry__kick(device);
-    (void)ferry__wait_until(device, is_handed, work, FERRY_FOREVER);
+    (void)ferry__wait_until(device, may_begin, work, FERRY_FOREVER);
     *out = (struct ferry_external){.ready = ready->ticket, .ticket = work->ticket};
     if (!device->gpu.limits.has_events)
         return FERRY_OK;

@@ -112,10 +112,10 @@ enum ferry_status ferry_wait_idle(ferry_device *device)
     ferry__device_lock(device);
     struct idle_question question = {device, device->last_ticket};
     (void)ferry__wait_until(device, all_done, &question, FERRY_FOREVER);
-    const uint64_t pushed = device->caller.pushed;
+    const uint64_t pushed = device->callbacks.pushed;
     const int cancel = ferry__cancel_off();
-    while (device->caller.returned < pushed)
-        ferry__cond_wait(&device->caller.idle, &device->lock);
+    while (device->callbacks.returned < pushed)
+        ferry__cond_wait(&device->callbacks.idle, &device->lock);
     ferry__device_unlock(device);
     ferry__cancel_on(cancel);
     return FERRY_OK;

@@ -95,33 +95,33 @@ static bool close_asked(struct ferry_device *own)
 /* Runs the first call in the list, without the lock; true: it asked to close this device. */
 static bool run_first(struct ferry_device *device)
 {
-    struct ferry__caller *caller = &device->caller;
-    struct ferry__call *call = caller->first;
-    caller->first = call->next;
-    if (!caller->first)
-        caller->last = NULL;
+    struct ferry__callback_thread *callbacks = &device->callbacks;
+    struct ferry__call *call = callbacks->first;
+    callbacks->first = call->next;
+    if (!callbacks->first)
+        callbacks->last = NULL;
     ferry__device_unlock(device);
     run_call(device, call);
     const bool close_own = close_asked(device);
     ferry__device_lock(device);
-    caller->returned++;
-    pthread_cond_broadcast(&caller->idle);
+    callbacks->returned++;
+    pthread_cond_broadcast(&callbacks->idle);
     return close_own;
 }
 
 static void *run_caller(void *arg)
 {
     struct ferry_device *device = arg;
-    struct ferry__caller *caller = &device->caller;
+    struct ferry__callback_thread *callbacks = &device->callbacks;
     ferry__device_lock(device);
-    while (!caller->closing)
-        if (caller->first)
-            caller->closing = run_first(device);
-        else if (caller->stop)
+    while (!callbacks->closing)
+        if (callbacks->first)
+            callbacks->closing = run_first(device);
+        else if (callbacks->stop)
             break;
         else
-            ferry__cond_wait(&caller->work, &device->lock);
-    const bool closing_own = caller->closing;
+            ferry__cond_wait(&callbacks->work, &device->lock);
+    const bool closing_own = callbacks->closing;
     ferry__device_unlock(device);
     if (closing_own) { /* nobody joins this thread; it ends with the device */
         pthread_detach(pthread_self());
@@ -130,26 +130,26 @@ static void *run_caller(void *arg)
     return NULL;
 }
 
-bool ferry__caller_drain(struct ferry_device *device)
+bool ferry__callbacks_drain(struct ferry_device *device)
 {
-    struct ferry__caller *caller = &device->caller;
-    const bool any = caller->returned < caller->pushed;
-    while (caller->returned < caller->pushed)
-        if (caller->closing)
+    struct ferry__callback_thread *callbacks = &device->callbacks;
+    const bool any = callbacks->returned < callbacks->pushed;
+    while (callbacks->returned < callbacks->pushed)
+        if (callbacks->closing)
             run_first(device); /* this is the thread that runs them */
         else
-            ferry__cond_wait(&caller->idle, &device->lock);
+            ferry__cond_wait(&callbacks->idle, &device->lock);
     return any;
 }
 
-enum ferry_status ferry__caller_start(struct ferry_device *device)
+enum ferry_status ferry__callbacks_start(struct ferry_device *device)
 {
-    struct ferry__caller *caller = &device->caller;
+    struct ferry__callback_thread *callbacks = &device->callbacks;
     int error = 0;
     ferry__device_lock(device);
-    if (!caller->started) {
-        error = ferry__thread_start(&caller->thread, "ferry-callback", run_caller, device);
-        caller->started = !error;
+    if (!callbacks->started) {
+        error = ferry__thread_start(&callbacks->thread, "ferry-callback", run_caller, device);
+        callbacks->started = !error;
     }
     ferry__device_unlock(device);
     if (!error)
@@ -162,7 +162,7 @@ enum ferry_status ferry__call_prepare(struct ferry_device *device, ferry_callbac
 {
     if (!callback)
         return FERRY_OK;
-    const enum ferry_status status = ferry__caller_start(device);
+    const enum ferry_status status = ferry__callbacks_start(device);
     if (status)
         return status;
     struct ferry__call *call = ferry__alloc(sizeof *call);
@@ -181,28 +181,28 @@ void ferry__call_done(struct ferry_device *device, struct ferry__call *call, fer
         return;
     call->ticket = ticket;
     ferry__device_lock(device);
-    ferry__caller_push(device, call);
+    ferry__callbacks_push(device, call);
     ferry__device_unlock(device);
 }
 
-void ferry__caller_push(struct ferry_device *device, struct ferry__call *call)
+void ferry__callbacks_push(struct ferry_device *device, struct ferry__call *call)
 {
-    struct ferry__caller *caller = &device->caller;
+    struct ferry__callback_thread *callbacks = &device->callbacks;
     call->next = NULL;
-    *(caller->last ? &caller->last->next : &caller->first) = call;
-    caller->last = call;
-    caller->pushed++;
-    pthread_cond_signal(&caller->work);
+    *(callbacks->last ? &callbacks->last->next : &callbacks->first) = call;
+    callbacks->last = call;
+    callbacks->pushed++;
+    pthread_cond_signal(&callbacks->work);
 }
 
-void ferry__caller_finish(struct ferry_device *device)
+void ferry__callbacks_finish(struct ferry_device *device)
 {
-    struct ferry__caller *caller = &device->caller;
+    struct ferry__callback_thread *callbacks = &device->callbacks;
     ferry__device_lock(device);
-    caller->stop = true;
-    pthread_cond_broadcast(&caller->work);
-    const bool join = caller->started && !caller->closing;
+    callbacks->stop = true;
+    pthread_cond_broadcast(&callbacks->work);
+    const bool join = callbacks->started && !callbacks->closing;
     ferry__device_unlock(device);
     if (join)
-        pthread_join(caller->thread, NULL);
+        pthread_join(callbacks->thread, NULL);
 }

@@ -18,7 +18,7 @@ struct ferry__call {
     char why[FERRY__WHY_MAX];
 };
 
-struct ferry__caller { /* the thread that runs the user's functions, and its list */
+struct ferry__callback_thread { /* the thread that runs the user's functions, and its list */
     pthread_t thread;
     pthread_cond_t work, idle;
     bool started, stop;
@@ -27,14 +27,15 @@ struct ferry__caller { /* the thread that runs the user's functions, and its lis
     uint64_t pushed, returned;
 };
 
-enum ferry_status ferry__in_callback(const char *what);             /* OK outside one */
-enum ferry_status ferry__caller_start(struct ferry_device *device); /* the callback thread */
-void ferry__caller_finish(struct ferry_device *device);
+enum ferry_status ferry__in_callback(const char *what);                /* OK outside one */
+enum ferry_status ferry__callbacks_start(struct ferry_device *device); /* the callback thread */
+void ferry__callbacks_finish(struct ferry_device *device);
 
 /* Waits until all callbacks have returned, or runs them, on their own thread. False: there were
  * none. Under device->lock, which it gives up on the way. */
-bool ferry__caller_drain(struct ferry_device *device);
-void ferry__caller_push(struct ferry_device *device, struct ferry__call *call); /* under the lock */
+bool ferry__callbacks_drain(struct ferry_device *device);
+void ferry__callbacks_push(struct ferry_device *device,
+                           struct ferry__call *call); /* under the lock */
 
 /* What can fail before an operation that is done inside its call; NULL callback: *out_call
  * stays. */

@@ -48,7 +48,7 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
 
 /*
  * Order. Each buffer knows its last write and the reads since; an op depends on those of them that
- * it must follow. An edge counts twice in its op: as unhanded until the other is handed to the
+ * it must follow. An edge counts twice in its op: as unsubmitted until the other is handed to the
  * device (R3), as undone until it is done.
  */
 
@@ -100,8 +100,8 @@ static void add_edge(struct ferry__op *op, struct ferry__op *from)
     if (behind > op->behind)
         op->behind = behind;
     ferry__op_ref(from);
-    op->undone++;
-    op->unhanded += edge->open;
+    op->deps_undone++;
+    op->deps_unsubmitted += edge->open;
 }
 
 /* All that can fail in taking a place. */
@@ -174,7 +174,7 @@ static void edge_close(struct ferry__edge *edge)
     if (!edge->open)
         return;
     edge->open = false;
-    if (--edge->op->unhanded == 0)
+    if (--edge->op->deps_unsubmitted == 0)
         ferry__ready_push(edge->op);
 }
 
@@ -246,13 +246,13 @@ void ferry__op_unfollowed(struct ferry__op *op)
     FOR_DEPENDENTS(edge, op)
     if (!edge->open && may_follow(edge) && edge->op->state < FERRY__STATE_RECORDED) {
         edge->open = true;
-        edge->op->unhanded++;
+        edge->op->deps_unsubmitted++;
         if (edge->op->state == FERRY__STATE_READY)
             ferry__ready_remove(edge->op, FERRY__STATE_PARKED);
     }
 }
 
-void ferry__op_handed(struct ferry__op *op)
+void ferry__op_submitted(struct ferry__op *op)
 {
     if (op->state != FERRY__STATE_SUBMITTED)
         ferry__op_become(op, FERRY__STATE_SUBMITTED);
@@ -303,7 +303,7 @@ static void call_back(struct ferry__op *op)
     call->ticket = op->ticket;
     call->status = op->status;
     memcpy(call->why, op->why, sizeof call->why);
-    ferry__caller_push(op->device, call);
+    ferry__callbacks_push(op->device, call);
 }
 
 static void finish(struct ferry__op *op)
@@ -335,7 +335,7 @@ static void finish(struct ferry__op *op)
 static bool finish_if_over(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (atomic_load(&op->done) || op->pending || op->undone || op->moving ||
+    if (atomic_load(&op->done) || op->pending || op->deps_undone || op->moving ||
         (op->type->record && op->state < FERRY__STATE_RECORDED) ||
         (op->type->kind == FERRY__OP_EXTERNAL && !op->ended))
         return false;
@@ -369,7 +369,7 @@ bool ferry__tell_some(struct ferry_device *device)
         struct ferry__edge *edge = next_to_tell(device);
         any = true;
         edge_close(edge);
-        if (--edge->op->undone == 0)
+        if (--edge->op->deps_undone == 0)
             (void)finish_if_over(edge->op);
     }
     return any;

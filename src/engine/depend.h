@@ -25,7 +25,7 @@ enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t co
 void ferry__park(struct ferry__op *op);
 
 /* op is wholly handed to the device. Both may give up the lock on the way. */
-void ferry__op_handed(struct ferry__op *op);
+void ferry__op_submitted(struct ferry__op *op);
 
 /* Completes op, and whatever that completes, if nothing is outstanding. What is much is left to
  * ferry__step. */

@@ -62,15 +62,15 @@ struct ferry_device {
     size_t follow_count, follow_capacity;
     bool follow_short; /* of memory for them */
     struct ferry__op *closing_last;
-    struct ferry__op *pokes; /* halves of bridges on other devices, likewise */
-    unsigned bridges;        /* copies between this device and another */
+    struct ferry__op *to_resume; /* halves of bridges on other devices, likewise */
+    unsigned bridges;            /* copies between this device and another */
     void (*staging_came)(struct ferry_device *device); /* under the lock; NULL: nobody asks */
     struct ferry__bridge_wait *bridge_first;           /* those that wait for staging, by ticket */
     struct ferry__bridge_wait *bridge_last;
     unsigned reaping; /* threads that are letting ops go */
     struct ferry__sub *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
-    struct ferry__caller caller;
+    struct ferry__callback_thread callbacks;
     _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
 
     struct ferry_device *all_next; /* of the process */

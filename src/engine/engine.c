@@ -52,7 +52,7 @@ void ferry__ready_list(struct ferry__op *op)
 
 void ferry__ready_push(struct ferry__op *op)
 {
-    if (op->unhanded)
+    if (op->deps_unsubmitted)
         return;
     if (!op->type->record && op->state == FERRY__STATE_PARKED) {
         ferry__op_become(op, FERRY__STATE_OPEN);
@@ -250,7 +250,7 @@ static bool can_build(const struct ferry_device *device)
 void ferry__kick(struct ferry_device *device)
 {
     if (device->polling) {
-        if (can_build(device) || device->closing || device->dead_ops || device->pokes)
+        if (can_build(device) || device->closing || device->dead_ops || device->to_resume)
             device->gpu.driver->wake(device->gpu.state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
@@ -281,7 +281,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     device->waiters++;
     while (!(is_done = done(arg))) {
         bool helped = ferry__step(device);
-        if (!helped && (device->dead_ops || device->pokes)) {
+        if (!helped && (device->dead_ops || device->to_resume)) {
             ferry__reap(device);
             helped = true;
         }
@@ -320,7 +320,7 @@ static void *run_engine(void *arg)
     while (!device->engine_stop) {
         if (ferry__step(device))
             continue;
-        if (device->dead_ops || device->pokes) {
+        if (device->dead_ops || device->to_resume) {
             ferry__reap(device);
             continue;
         }
@@ -359,7 +359,7 @@ void ferry__engine_finish(struct ferry_device *device)
     ferry__device_lock(device);
     do { /* what callbacks submit is done, and calls back, too */
         (void)ferry__wait_until(device, nothing_lives, device, FERRY_FOREVER);
-    } while (ferry__caller_drain(device) || !nothing_lives(device));
+    } while (ferry__callbacks_drain(device) || !nothing_lives(device));
     device->engine_stop = true;
     pthread_cond_broadcast(&device->engine_work);
     const bool started = device->engine_started;
@@ -388,14 +388,14 @@ static unsigned queue_of(const struct ferry_device *device, const struct ferry__
     return device->role_queue[COPY];
 }
 
-enum ferry_status ferry__enter(struct ferry__op *op)
+enum ferry_status ferry__enqueue(struct ferry__op *op)
 {
     op->queue = queue_of(op->device, op);
     op->start_ns = ferry__now_ns();
     const enum ferry_status status = ferry__register(op, ferry__ticket_next(op->device));
     if (status)
         return status;
-    if (!op->unhanded)
+    if (!op->deps_unsubmitted)
         ferry__ready_push(op);
     if (!op->type->record)
         ferry__op_try_done(op);
@@ -435,7 +435,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
     if (counts)
         status = ferry__may_park(device, op->count);
     if (!status)
-        status = ferry__enter(op);
+        status = ferry__enqueue(op);
     if (!status) {
         if (counts)
             ferry__park(op);
@@ -458,7 +458,7 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
     struct ferry_device *device = op->device;
     op->waiting = true;
     ferry__device_lock(device);
-    enum ferry_status status = ferry__enter(op);
+    enum ferry_status status = ferry__enqueue(op);
     if (!status) {
         (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);
         if ((status = op->status))

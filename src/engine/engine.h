@@ -12,7 +12,7 @@ struct ferry_device;
 
 /* Registers op; if it depends on nothing that is not handed over it may be built. Under the
  * lock. */
-enum ferry_status ferry__enter(struct ferry__op *op);
+enum ferry_status ferry__enqueue(struct ferry__op *op);
 
 /* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);

@@ -46,7 +46,7 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
             device->gpu.driver->wake(device->gpu.state);
     }
     if (work->own_event)
-        ferry__op_handed(work);
+        ferry__op_submitted(work);
     ferry__op_try_done(work);
     ferry__kick(device);
     ferry__reap(device);

@@ -88,8 +88,8 @@ void ferry__op_resume(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     ferry__device_lock(device);
-    op->poked = true;
-    if (!op->unhanded)
+    op->resumed = true;
+    if (!op->deps_unsubmitted)
         ferry__ready_push(op);
     ferry__kick(device);
     ferry__device_unlock(device);
@@ -100,7 +100,7 @@ static void resume_all(struct ferry__op *list)
     while (list) {
         struct ferry__op *op = list;
         struct ferry_device *device = op->device;
-        list = op->poke_next;
+        list = op->resume_next;
         ferry__op_resume(op);
         ferry__op_unref(op);
         ferry__device_unref(device);
@@ -109,12 +109,12 @@ static void resume_all(struct ferry__op *list)
 
 void ferry__reap(struct ferry_device *device)
 {
-    while (device->dead_ops || device->pokes) {
-        struct ferry__op *list = device->dead_ops, *pokes = device->pokes;
-        device->dead_ops = device->pokes = NULL;
+    while (device->dead_ops || device->to_resume) {
+        struct ferry__op *list = device->dead_ops, *to_resume = device->to_resume;
+        device->dead_ops = device->to_resume = NULL;
         device->reaping++;
         ferry__device_unlock(device);
-        resume_all(pokes);
+        resume_all(to_resume);
         while (list) {
             struct ferry__op *op = list;
             list = op->work_next;

@@ -49,7 +49,7 @@ struct ferry__item {
 struct ferry__edge {
     struct ferry__op *op, *from;
     struct ferry__edge *next; /* of from->dependents, by op's ticket; the last one's is the first */
-    bool open;                /* counted in op->unhanded */
+    bool open;                /* counted in op->deps_unsubmitted */
 };
 
 enum ferry__op_kind {
@@ -80,7 +80,7 @@ enum ferry__emitted {
     FERRY__EMIT_MORE,    /* the submission is full */
     FERRY__EMIT_STARVED, /* no staging is free */
     FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done; a bridge, when told to */
-    FERRY__EMIT_WAITS,   /* the op goes on when it is poked */
+    FERRY__EMIT_WAITS,   /* the op goes on when it is resumed */
     FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
 };
 
@@ -129,17 +129,17 @@ struct ferry__op {
     /* The cursor: owned by whoever builds its queue. */
     size_t next_item;
     uint64_t item_done;
-    bool bounce_ready; /* the chunk that was read is merged, and to be written */
-    struct ferry__slice bounce;
-    struct ferry__piece bounce_piece;
+    bool rmw_ready; /* the chunk that was read is merged, and to be written */
+    struct ferry__slice rmw;
+    struct ferry__piece rmw_piece;
     struct ferry__files *files; /* NULL: none yet */
 
     /* Under device->lock: */
     struct ferry__edge *dependents; /* the last of them; NULL: none */
-    unsigned unhanded, undone, pending, submissions;
+    unsigned deps_unsubmitted, deps_undone, pending, submissions;
     bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
                       in that, too */
-    bool holds; /* staging, for a bounce's write: it is built before others, that may need that */
+    bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
     ferry_ticket
         behind;     /* the latest external work that it waits for, itself or by others; 0: none */
     uint64_t value; /* the queue's, or the external event's, that its last submission raises */
@@ -153,13 +153,13 @@ struct ferry__op {
     struct ferry__work_event *own_event;        /* external work's; NULL: the device has none */
     struct ferry__op *work_before, *work_after; /* external work: among those of its state */
     struct ferry__bridge *bridge;
-    bool poked;     /* bridges, files: there is something to do since it was last looked at */
-    bool waits;     /* it has left its queue until it is poked */
+    bool resumed;   /* bridges, files: there is something to do since it was last looked at */
+    bool waits;     /* it has left its queue until it is resumed */
     uint8_t hungry; /* for a slot of files' staging: 1 to read, 2 to write */
-    bool offered;   /* it was poked for one: who is hungry next gets what it leaves */
+    bool offered;   /* it was resumed for one: who is hungry next gets what it leaves */
     struct ferry__op *hungry_before, *hungry_after;
     unsigned moving; /* pieces that are read or written */
-    struct ferry__op *poke_next;
+    struct ferry__op *resume_next;
     struct ferry__node ready; /* in its queue's list */
     struct ferry__op *closing_next;
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */

@@ -73,20 +73,20 @@ void ferry__staging_returned(struct ferry_device *device)
         device->staging_came(device);
 }
 
-void ferry__op_drop_bounce(struct ferry__op *op)
+void ferry__op_drop_rmw(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (!op->bounce_ready)
+    if (!op->rmw_ready)
         return;
-    op->bounce_ready = op->holds = false;
-    ferry__staging_give(&device->gpu, &device->gpu.readback, &op->bounce);
+    op->rmw_ready = op->holds = false;
+    ferry__staging_give(&device->gpu, &device->gpu.readback, &op->rmw);
     ferry__staging_returned(device);
 }
 
 void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why)
 {
     ferry__ready_remove(op, FERRY__STATE_RECORDED);
-    ferry__op_drop_bounce(op);
+    ferry__op_drop_rmw(op);
     if (op->type->abandon)
         op->type->abandon(op, status, why);
     ferry__op_note_untouched(op);
@@ -94,7 +94,7 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
         ferry__op_fail_items(op, op->next_item, op->count - 1, status, why);
     op->next_item = op->count;
     if (op->submissions)
-        ferry__op_handed(op);
+        ferry__op_submitted(op);
     ferry__op_try_done(op);
 }
 
@@ -168,7 +168,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status)
         op->next_item++;
         op->item_done = 0;
     } else {
-        op->bounce_ready = op->holds = true;
+        op->rmw_ready = op->holds = true;
     }
     ferry__ready_push(op);
 }

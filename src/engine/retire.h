@@ -27,8 +27,8 @@ void ferry__op_fail_items(struct ferry__op *op, size_t first, size_t last, enum 
  * asynchronous one has failed all the same for those that read its bytes. */
 void ferry__op_note_untouched(struct ferry__op *op);
 
-/* What a bounce has read will not be written: the item has failed. */
-void ferry__op_drop_bounce(struct ferry__op *op);
+/* What an rmw has read will not be written: the item has failed. */
+void ferry__op_drop_rmw(struct ferry__op *op);
 
 /* The rest of op will not be carried out. */
 void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why);

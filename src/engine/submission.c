@@ -147,7 +147,7 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
         .op = op,
         .first = op->next_item,
         .last = op->next_item,
-        .continued = op->item_done || op->bounce_ready || (op->bridge && op->submissions),
+        .continued = op->item_done || op->rmw_ready || (op->bridge && op->submissions),
         .added = sub->added,
         .waits = waits};
     ferry__op_ref(op);
@@ -216,7 +216,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
     if (!op->bridge) /* which holds its memory until it ends */
-        op->holds = op->bounce_ready;
+        op->holds = op->rmw_ready;
     part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
     if (op->starved_ns)
         ferry__trace_wait(op);
@@ -242,9 +242,9 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         return false;
     case FERRY__EMIT_BLOCKED:
         part->blocks = !op->bridge;
-        return suspend(op, op->bridge && op->poked);
+        return suspend(op, op->bridge && op->resumed);
     case FERRY__EMIT_WAITS:
-        if (!suspend(op, op->poked))
+        if (!suspend(op, op->resumed))
             return false;
         op->waits = true;
         if (sub->added == part->added)
@@ -253,7 +253,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
     case FERRY__EMIT_FAILED:
         ferry__op_note_untouched(op);
         ferry__op_fail_items(op, op->next_item, op->next_item, status, ferry_last_error());
-        ferry__op_drop_bounce(op);
+        ferry__op_drop_rmw(op);
         op->next_item++;
         op->item_done = 0;
         if (op->next_item < op->count) { /* the batch goes on behind it */
@@ -267,7 +267,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
 }
 
 /* Fills a submission with what is ready. */
-static void gather(struct ferry_device *device, struct ferry__sub *sub)
+static void fill(struct ferry_device *device, struct ferry__sub *sub)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__op *op;
@@ -284,7 +284,7 @@ static void gather(struct ferry_device *device, struct ferry__sub *sub)
         }
         enum ferry_status status = FERRY_OK;
         const uint64_t returns = device->staging_returns;
-        op->poked = false;
+        op->resumed = false;
         ferry__op_become(op, FERRY__STATE_RECORDING);
         ferry__device_unlock(device);
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
@@ -310,7 +310,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
         if (op->submissions++ && op->batch)
             FERRY__ADD(&device->gpu.metrics, batch_splits, 1);
         if (op->state == FERRY__STATE_RECORDED)
-            ferry__op_handed(op);
+            ferry__op_submitted(op);
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
             ferry__breathe(device);
     }
@@ -329,7 +329,7 @@ static void hand_what_was_submitted(const struct ferry__sub *sub)
         if (!op->submissions)
             ferry__op_unfollowed(op);
         else if (op->state == FERRY__STATE_RECORDED)
-            ferry__op_handed(op);
+            ferry__op_submitted(op);
     }
 }
 
@@ -346,7 +346,7 @@ static void note_refused(const struct ferry__sub *sub)
     }
 }
 
-static void hand_over(struct ferry_device *device, struct ferry__sub *sub)
+static void submit(struct ferry_device *device, struct ferry__sub *sub)
 {
     char why[FERRY__WHY_MAX] = "";
     sub->value = device->queues[sub->queue].value + 1;
@@ -391,9 +391,9 @@ bool ferry__build(struct ferry_device *device, unsigned q)
     }
     const int cancel = ferry__cancel_off();
     queue->building = true;
-    gather(device, sub);
+    fill(device, sub);
     if (sub->command_count) {
-        hand_over(device, sub);
+        submit(device, sub);
     } else { /* all that was gathered needs nothing of the device */
         hand_what_was_submitted(sub);
         ferry__sub_done(device, sub);

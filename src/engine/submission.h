@@ -26,7 +26,7 @@ struct ferry__part {
     struct ferry__op *op;
     size_t first, last;  /* items, both included */
     size_t added, waits; /* of the submission before it */
-    bool blocks;         /* a bounce: the op goes on when this is copied out */
+    bool blocks;         /* an rmw: the op goes on when this is copied out */
     bool continued;      /* the first item, or bridge, has begun in an earlier submission */
 };
 

@@ -31,7 +31,7 @@
  * A copy between two devices: two halves, each an op of its own device, that hand two chunks of
  * host memory to and fro. While one chunk is read from the source's device the other is written to
  * the destination's. Neither device ever waits for the other: a half with nothing to do leaves its
- * queue, and is poked when its partner is done with a chunk.
+ * queue, and is resumed when its partner is done with a chunk.
  *
  * Where the destination can import the source's staging memory both devices work on that; else the
  * host copies a chunk from one to the other. Where the destination cannot write single bytes the
@@ -48,16 +48,16 @@ void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, 
     ferry__unlock(&bridge->lock);
 }
 
-static void poke_write(struct ferry__bridge *bridge)
+static void resume_write(struct ferry__bridge *bridge)
 {
     if (!atomic_load(&bridge->alone))
         ferry__op_resume(bridge->write);
 }
 
-static void poke_partner(const struct ferry__op *half)
+static void resume_partner(const struct ferry__op *half)
 {
     if (half == half->bridge->read)
-        poke_write(half->bridge);
+        resume_write(half->bridge);
     else
         ferry__op_resume(half->bridge->read);
 }
@@ -69,8 +69,8 @@ static void give_up(struct ferry__op *half, enum ferry_status status, const char
     ferry__bridge_fail(bridge, status, why);
     if (atomic_load(&bridge->alone))
         return;
-    other->poke_next = half->device->pokes;
-    half->device->pokes = other;
+    other->resume_next = half->device->to_resume;
+    half->device->to_resume = other;
     ferry__op_ref(other);
     ferry__device_ref(other->device); /* both may be done, and it closed, before the poke */
 }
@@ -333,7 +333,7 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
                                            : emit_write(device, sub, bridge, out_status);
     if (result == FERRY__EMIT_FAILED) {
         ferry__bridge_fail(bridge, *out_status, ferry_last_error());
-        poke_partner(op);
+        resume_partner(op);
     }
     return result;
 }
@@ -382,7 +382,7 @@ static void due_chunk(struct ferry_device *device, struct ferry__sub *sub,
         ferry__unlock(&bridge->lock);
     }
     ferry__op_resume(bridge->read);
-    poke_write(bridge);
+    resume_write(bridge);
 }
 
 /* The source's half is done, and what became of it is known: the other may be judged. */
@@ -401,7 +401,7 @@ static void half_done(struct ferry__op *half)
         write->items[0].status = half->status;
         snprintf(write->why, sizeof write->why, "%s", half->why);
     }
-    write->undone--;
+    write->deps_undone--;
     ferry__op_try_done(write);
     ferry__kick(device);
     ferry__device_unlock(device);
@@ -500,15 +500,15 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
             status = ferry__may_park(bridge->destination, 1);
     }
     if (!status)
-        status = ferry__enter(read);
+        status = ferry__enqueue(read);
     if (!status) {
         bridge->held = true;
         bridge->source->bridges++;
         bridge->destination->bridges++;
         ferry__op_ref(read);
         ferry__op_ref(write);
-        write->undone++; /* it is judged after the other */
-        status = ferry__enter(write);
+        write->deps_undone++; /* it is judged after the other */
+        status = ferry__enqueue(write);
         if (status) { /* the source's half ends at once */
             ferry__bridge_fail(bridge, status, "the other half could not be made");
             atomic_store(&bridge->alone, true);
@@ -548,7 +548,7 @@ enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, f
     struct ferry__op *read = NULL, *write = NULL;
     if (!bridge)
         return status;
-    if (bridge->merges && (status = ferry__note_bounce(bridge->destination, item->size)))
+    if (bridge->merges && (status = ferry__note_rmw(bridge->destination, item->size)))
         goto release;
     status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (!(read = make_half(bridge, item, FERRY__OP_BRIDGE_READ)) ||

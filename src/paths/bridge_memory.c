@@ -205,8 +205,8 @@ void ferry__bridge_wake(struct ferry_device *device)
     if (!device->bridge_first)
         return;
     struct ferry__op *half = device->bridge_first->half;
-    half->poked = true;
-    if (!half->unhanded)
+    half->resumed = true;
+    if (!half->deps_unsubmitted)
         ferry__ready_push(half);
 }
 
@@ -275,7 +275,8 @@ static void note_wait(struct ferry__bridge *bridge)
 static bool take_part(struct ferry__bridge *bridge, bool *out_again)
 {
     *out_again = false;
-    if (bridge->memory >= FERRY__BRIDGE_ASKS || bridge->read->unhanded || bridge->write->unhanded)
+    if (bridge->memory >= FERRY__BRIDGE_ASKS || bridge->read->deps_unsubmitted ||
+        bridge->write->deps_unsubmitted)
         return false;
     const bool first = bridge->memory == FERRY__BRIDGE_NEEDS;
     if (first)
@@ -310,7 +311,7 @@ static void refuse(struct ferry__bridge *bridge)
  * lock. */
 static void go_first(struct ferry__op *half)
 {
-    half->poked = true;
+    half->resumed = true;
     ferry__ready_first_of_all(half);
 }
 

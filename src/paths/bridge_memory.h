@@ -75,7 +75,7 @@ void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, 
 /* Of make_bridge: how long the chunks are. */
 void ferry__bridge_measure(struct ferry__bridge *bridge);
 /* Has the bridge its memory? Called by a half that is about to work: takes it, if both may begin,
- * and it is there; else the half is poked when it may be. False also where it failed. Under no
+ * and it is there; else the half is resumed when it may be. False also where it failed. Under no
  * lock. */
 bool ferry__bridge_memory(struct ferry__op *half);
 /* Gives it back. Under no lock, by the last who holds the bridge; both devices may close then. */

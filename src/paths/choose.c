@@ -99,7 +99,7 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
 }
 
 /* Does it write parts of words, which the device does not, and the host must merge? */
-static bool bounces(const struct ferry_device *device, const struct ferry__item *item)
+static bool needs_rmw(const struct ferry_device *device, const struct ferry__item *item)
 {
     const struct ferry__limits *limits = &device->gpu.limits;
     const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
@@ -112,17 +112,17 @@ static bool bounces(const struct ferry_device *device, const struct ferry__item 
     case FERRY_OPERATION_COPY: {
         const bool same = item->dst->memory->native == item->src->memory->native;
         return !(same && dst == src) &&
-               ferry__plan_copy(limits, dst, src, item->size, same) == FERRY__COPY_BOUNCE;
+               ferry__plan_copy(limits, dst, src, item->size, same) == FERRY__COPY_RMW;
     }
     case FERRY_OPERATION_FILL:
-        return ferry__plan_fill(limits, dst, item->size, item->pattern_size) == FERRY__FILL_BOUNCE;
+        return ferry__plan_fill(limits, dst, item->size, item->pattern_size) == FERRY__FILL_RMW;
     case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
     case FERRY_OPERATION_COUNT: break;
     }
     return false;
 }
 
-enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size)
+enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size)
 {
     const enum ferry_status status = ferry__fallback(
         &device->gpu, &device->gpu.metrics.now.fallback_unaligned,
@@ -145,7 +145,7 @@ enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__it
             item->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
     else
         status = plan_transfer(device, item);
-    if (status || !item->size || !bounces(device, item))
+    if (status || !item->size || !needs_rmw(device, item))
         return status;
-    return ferry__note_bounce(device, item->size);
+    return ferry__note_rmw(device, item->size);
 }

@@ -8,7 +8,7 @@ struct ferry__item;
 struct ferry_device;
 
 /* Counts an operation that the host merges into words: a fallback, which may be forbidden. */
-enum ferry_status ferry__note_bounce(struct ferry_device *device, uint64_t size);
+enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size);
 
 /* Chooses the path; takes a region where there is one. */
 enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);

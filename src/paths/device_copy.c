@@ -95,9 +95,9 @@ enum ferry__emitted ferry__emit_device_copy(struct ferry_device *device, struct 
                                   out_status);
     case FERRY__COPY_PIECES: return emit_pieces(device, sub, op, item, false, out_status);
     case FERRY__COPY_SCRATCH: return emit_pieces(device, sub, op, item, true, out_status);
-    case FERRY__COPY_BOUNCE: break;
+    case FERRY__COPY_RMW: break;
     }
-    return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
+    return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
 }
 
 /* Puts size bytes of the pattern, from at on, into a slice of staging. */
@@ -169,7 +169,7 @@ enum ferry__emitted ferry__emit_fill(struct ferry_device *device, struct ferry__
     case FERRY__FILL_COMMAND:
         return ferry__emit_result(emit_fill_command(device, sub, item), out_status);
     case FERRY__FILL_TILE: return ferry__emit_result(emit_fill_tile(device, sub, item), out_status);
-    case FERRY__FILL_BOUNCE: break;
+    case FERRY__FILL_RMW: break;
     }
-    return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
+    return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
 }

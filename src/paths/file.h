@@ -69,7 +69,7 @@ void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *
 /* What became of a system call: bytes, or a negative errno. True: the request is over. */
 bool ferry__file_advance(struct ferry__file_request *request, int64_t moved);
 
-/* POOL_EXHAUSTED: all are in use, and op is poked when one comes back. */
+/* POOL_EXHAUSTED: all are in use, and op is resumed when one comes back. */
 enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
                                         struct ferry__file_slot **out_slot);
 void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot);
@@ -77,7 +77,7 @@ void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot 
 void ferry__file_had_turn(struct ferry__op *op);
 void ferry__file_sated(struct ferry__op *op); /* it waits for no slot any more */
 /* A look at op: something has changed. Under device->lock. */
-void ferry__file_poke(struct ferry__op *op);
+void ferry__file_resume(struct ferry__op *op);
 
 /* --- file_pieces.c ---------------------------------------------------------------------------- */
 

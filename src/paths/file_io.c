@@ -146,9 +146,9 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
 /* --- slots
  * ------------------------------------------------------------------------------------- */
 
-void ferry__file_poke(struct ferry__op *op)
+void ferry__file_resume(struct ferry__op *op)
 {
-    op->poked = true;
+    op->resumed = true;
     if (!op->waits)
         return;
     op->waits = false;
@@ -206,7 +206,7 @@ static void hungry_add(struct ferry__op *op, bool write)
     io->hungry_last[write] = op;
 }
 
-/* Where a slot lies idle, pokes the first that waits for one: one op, however many wait. */
+/* Where a slot lies idle, to_resume the first that waits for one: one op, however many wait. */
 static void offer(struct ferry__file_io *io, bool write)
 {
     struct ferry__op *op = io->hungry_first[write];
@@ -217,7 +217,7 @@ static void offer(struct ferry__file_io *io, bool write)
         return;
     hungry_remove(op);
     op->offered = true;
-    ferry__file_poke(op);
+    ferry__file_resume(op);
 }
 
 void ferry__file_had_turn(struct ferry__op *op)

@@ -137,7 +137,7 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
     atomic_store(&piece->state, comes_again ? FERRY__PIECE_HERE : FERRY__PIECE_FREE);
     ferry__device_lock(device);
     op->moving--;
-    ferry__file_poke(op);
+    ferry__file_resume(op);
     ferry__op_try_done(op);
     ferry__kick(device);
     ferry__device_unlock(device);

@@ -24,7 +24,7 @@
  * The pieces of an op's files. Reading runs ahead of the op's cursor, in the items' order: up to
  * FERRY__FILE_DEPTH pieces are read while others are copied by the device. Small items that lie
  * near each other in a file are one piece. An op whose next piece is not there leaves its queue,
- * and is poked when it is: no other work waits for a file. A written item's pieces are copied to
+ * and is resumed when it is: no other work waits for a file. A written item's pieces are copied to
  * staging by the device, and written once that is done.
  */
 
@@ -133,7 +133,7 @@ static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece)
     piece->request.memory = piece->slot->memory.host + (item->direct_io ? base : piece->skip);
 }
 
-/* Begins to read as much as there is room for. OK, also if that is nothing: op is poked then. */
+/* Begins to read as much as there is room for. OK, also if that is nothing: op is resumed then. */
 static enum ferry_status read_ahead(struct ferry__op *op)
 {
     struct ferry__files *files = op->files;
@@ -192,7 +192,7 @@ static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__
     const uint64_t at = piece->file_offset - item->file_offset;
     memcpy(op->files->edge, piece->slot->memory.host + piece->skip, piece->size);
     item->host = (unsigned char *)((uintptr_t)op->files->edge - at);
-    return ferry__emit_bounce(device, sub, op, item, at + piece->size, out_status);
+    return ferry__emit_rmw(device, sub, op, item, at + piece->size, out_status);
 }
 
 static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry__sub *sub,
@@ -386,7 +386,7 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
     piece->slot = NULL;
     atomic_store(&piece->state, FERRY__PIECE_FREE);
     ferry__device_lock(device);
-    ferry__file_poke(op);
+    ferry__file_resume(op);
     ferry__device_unlock(device);
 }
 
@@ -479,7 +479,7 @@ static bool may_go_straight(struct ferry__op *op)
     if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != ferry__footprint_buffers(op))
         return false;
     ferry__device_lock(op->device);
-    const bool first = !op->undone;
+    const bool first = !op->deps_undone;
     ferry__device_unlock(op->device);
     return first;
 }

@@ -47,7 +47,7 @@ enum ferry__copy_way ferry__plan_copy(const struct ferry__limits *limits, uint64
 {
     struct ferry__span spans[3];
     if (!ferry__plan_copy_spans(limits, dst, src, size, spans))
-        return FERRY__COPY_BOUNCE;
+        return FERRY__COPY_RMW;
     if (!same || !ferry__overlap(dst, size, src, size))
         return FERRY__COPY_SPANS;
     const uint64_t shift = dst < src ? src - dst : dst - src;
@@ -93,7 +93,7 @@ enum ferry__fill_way ferry__plan_fill(const struct ferry__limits *limits, uint64
     if (power && period <= limits->fill_pattern && (aligned || limits->copy_alignment == 1) &&
         ferry__round_up(offset, align) < ferry__round_down(offset + size, align))
         return FERRY__FILL_COMMAND;
-    return tile_ok(limits, offset, size) ? FERRY__FILL_TILE : FERRY__FILL_BOUNCE;
+    return tile_ok(limits, offset, size) ? FERRY__FILL_TILE : FERRY__FILL_RMW;
 }
 
 size_t ferry__plan_fill_spans(const struct ferry__limits *limits, uint64_t offset, uint64_t size,

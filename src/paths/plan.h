@@ -19,14 +19,14 @@ enum ferry__copy_way {
     FERRY__COPY_SPANS,   /* as it is: ferry__plan_copy_spans */
     FERRY__COPY_PIECES,  /* overlap: pieces no longer than the shift, in the safe direction */
     FERRY__COPY_SCRATCH, /* overlap with a small shift: pieces through scratch memory */
-    FERRY__COPY_BOUNCE,  /* the device cannot write these bytes alone: the host merges them */
+    FERRY__COPY_RMW,     /* the device cannot write these bytes alone: the host merges them */
 };
 
 /* How a fill is carried out. */
 enum ferry__fill_way {
     FERRY__FILL_COMMAND, /* fill commands, its unaligned ends by ferry__plan_fill_spans */
     FERRY__FILL_TILE,    /* a tile copied in, then doubling copies within the buffer */
-    FERRY__FILL_BOUNCE,  /* the host writes the pattern and merges the ends */
+    FERRY__FILL_RMW,     /* the host writes the pattern and merges the ends */
 };
 
 enum { FERRY__PIECES_MAX = 64 }; /* more pieces than this go through scratch */
@@ -35,7 +35,7 @@ enum { FERRY__PIECES_MAX = 64 }; /* more pieces than this go through scratch */
 enum ferry__copy_way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst,
                                       uint64_t src, uint64_t size, bool same);
 
-/* The parts of a copy whose ranges do not overlap: 1 to 3 that lie end to end; 0: only a bounce can
+/* The parts of a copy whose ranges do not overlap: 1 to 3 that lie end to end; 0: only an rmw can
  * do it. Each may still exceed max_copy. */
 size_t ferry__plan_copy_spans(const struct ferry__limits *limits, uint64_t dst, uint64_t src,
                               uint64_t size, struct ferry__span out[3]);

@@ -95,7 +95,7 @@ static enum ferry__emitted emit_upload(struct ferry_device *device, struct ferry
         return ferry__emit_imported(device, sub, item, out_status);
     /* Staging has the destination's phase, so the device needs no more than that. */
     if (!ferry__plan_copy_spans(&device->gpu.limits, offset, offset, item->size, spans))
-        return ferry__emit_bounce(device, sub, op, item, item->size, out_status);
+        return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
     return ferry__emit_staged_upload(device, sub, op, item, out_status);
 }
 

@@ -21,9 +21,9 @@ enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__su
                                    uint64_t size);
 
 /* A part of an item, up to end, whose bytes the host merges into the words round them. */
-enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, struct ferry__item *item, uint64_t end,
-                                       enum ferry_status *out_status);
+enum ferry__emitted ferry__emit_rmw(struct ferry_device *device, struct ferry__sub *sub,
+                                    struct ferry__op *op, struct ferry__item *item, uint64_t end,
+                                    enum ferry_status *out_status);
 #define FERRY__RESERVE(sub, list)                                                          \
     ferry__reserve((void **)&(sub)->list##s, &(sub)->list##_capacity, (sub)->list##_count, \
                    sizeof *(sub)->list##s)

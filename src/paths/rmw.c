@@ -15,20 +15,20 @@
 /* Read, modify, write: the host merges what the device cannot write alone into the words round
  * it. */
 
-/* --- bounces: the host merges what the device cannot write alone
+/* --- read, modify, write: the host merges what the device cannot write alone
  * ------------------------------- */
 
 /* The words that a piece of the destination lies in, and for copies those of its source. */
-struct bounce {
+struct rmw {
     uint64_t dst, dst_begin, dst_size;
     uint64_t src, src_begin, src_size;
 };
 
-static struct bounce bounce_ranges(const struct ferry_device *device,
-                                   const struct ferry__item *item, struct ferry__piece piece)
+static struct rmw rmw_ranges(const struct ferry_device *device, const struct ferry__item *item,
+                             struct ferry__piece piece)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    struct bounce b = {.dst = item->dst->offset + item->dst_offset + piece.at};
+    struct rmw b = {.dst = item->dst->offset + item->dst_offset + piece.at};
     b.dst_begin = ferry__round_down(b.dst, align);
     b.dst_size = ferry__round_up(b.dst + piece.size, align) - b.dst_begin;
     if (item->operation == FERRY_OPERATION_COPY) {
@@ -42,9 +42,9 @@ static struct bounce bounce_ranges(const struct ferry_device *device,
 static void merge(struct ferry_device *device, struct ferry__op *op)
 {
     const struct ferry__item *item = &op->items[op->next_item];
-    const struct ferry__piece piece = op->bounce_piece;
-    const struct bounce b = bounce_ranges(device, item, piece);
-    unsigned char *words = ferry__slice_host(&op->bounce);
+    const struct ferry__piece piece = op->rmw_piece;
+    const struct rmw b = rmw_ranges(device, item, piece);
+    unsigned char *words = ferry__slice_host(&op->rmw);
     unsigned char *to = words + (b.dst - b.dst_begin);
     if (item->operation == FERRY_OPERATION_UPLOAD)
         ferry__copy_host(to, item->host + piece.at, piece.size);
@@ -66,16 +66,16 @@ static void due_merge(struct ferry_device *device, struct ferry__sub *sub,
 }
 
 /* Reads the words at the piece's ends, and its source. */
-static enum ferry_status bounce_read(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, const struct ferry__item *item,
-                                     bool *out_any)
+static enum ferry_status rmw_read(struct ferry_device *device, struct ferry__sub *sub,
+                                  struct ferry__op *op, const struct ferry__item *item,
+                                  bool *out_any)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
-    const struct ferry__memory *words = &op->bounce.chunk->memory;
-    const uint64_t at = op->bounce.offset, last = b.dst_size - align;
+    const struct rmw b = rmw_ranges(device, item, op->rmw_piece);
+    const struct ferry__memory *words = &op->rmw.chunk->memory;
+    const uint64_t at = op->rmw.offset, last = b.dst_size - align;
     const bool head = b.dst != b.dst_begin;
-    const bool tail = b.dst + op->bounce_piece.size != b.dst_begin + b.dst_size;
+    const bool tail = b.dst + op->rmw_piece.size != b.dst_begin + b.dst_size;
     enum ferry_status status = FERRY_OK;
     *out_any = head || tail || b.src_size;
     if (head || (tail && !last))
@@ -89,49 +89,49 @@ static enum ferry_status bounce_read(struct ferry_device *device, struct ferry__
     return status;
 }
 
-static enum ferry_status bounce_write(struct ferry_device *device, struct ferry__sub *sub,
-                                      struct ferry__op *op, const struct ferry__item *item)
+static enum ferry_status rmw_write(struct ferry_device *device, struct ferry__sub *sub,
+                                   struct ferry__op *op, const struct ferry__item *item)
 {
-    const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
-    enum ferry_status status = ferry__flush_slice(device, &op->bounce, b.dst_size);
+    const struct rmw b = rmw_ranges(device, item, op->rmw_piece);
+    enum ferry_status status = ferry__flush_slice(device, &op->rmw, b.dst_size);
     if (!status)
         status = ferry__emit_copy(device, sub, item->dst->memory, b.dst_begin,
-                                  &op->bounce.chunk->memory, op->bounce.offset, b.dst_size);
-    op->item_done += op->bounce_piece.size;
+                                  &op->rmw.chunk->memory, op->rmw.offset, b.dst_size);
+    op->item_done += op->rmw_piece.size;
     return status;
 }
 
-/* The next piece of a bounce: one chunk of staging holds its words. */
-static enum ferry_status bounce_begin(struct ferry_device *device, struct ferry__sub *sub,
-                                      struct ferry__op *op, const struct ferry__item *item,
-                                      uint64_t end)
+/* The next piece of an rmw: one chunk of staging holds its words. */
+static enum ferry_status rmw_begin(struct ferry_device *device, struct ferry__sub *sub,
+                                   struct ferry__op *op, const struct ferry__item *item,
+                                   uint64_t end)
 {
     const bool copy = item->operation == FERRY_OPERATION_COPY;
     const uint64_t align = device->gpu.limits.copy_alignment;
     const uint64_t most = device->gpu.readback.chunk_size / (copy ? 2 : 1) - 4 * align;
     const uint64_t from = copy ? item->src->offset + item->src_offset : UINT64_MAX;
-    op->bounce_piece = ferry__plan_piece(&device->gpu.limits, item->dst->offset + item->dst_offset,
-                                         from, end, op->item_done, most);
-    const struct bounce b = bounce_ranges(device, item, op->bounce_piece);
+    op->rmw_piece = ferry__plan_piece(&device->gpu.limits, item->dst->offset + item->dst_offset,
+                                      from, end, op->item_done, most);
+    const struct rmw b = rmw_ranges(device, item, op->rmw_piece);
     if (!ferry__due_room(sub, 1))
         return ferry__no_memory();
     const uint64_t size = b.dst_size + b.src_size;
-    return ferry__staging_take(&device->gpu, &device->gpu.readback, op, size, size, 0, &op->bounce);
+    return ferry__staging_take(&device->gpu, &device->gpu.readback, op, size, size, 0, &op->rmw);
 }
 
-enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, struct ferry__item *item, uint64_t end,
-                                       enum ferry_status *out_status)
+enum ferry__emitted ferry__emit_rmw(struct ferry_device *device, struct ferry__sub *sub,
+                                    struct ferry__op *op, struct ferry__item *item, uint64_t end,
+                                    enum ferry_status *out_status)
 {
     enum ferry_status status;
     while (op->item_done < end) {
         if (ferry__sub_is_full(device, sub, op, item))
             return FERRY__EMIT_MORE;
         bool reads = false;
-        if (!op->bounce_ready) {
-            if ((status = bounce_begin(device, sub, op, item, end)))
+        if (!op->rmw_ready) {
+            if ((status = rmw_begin(device, sub, op, item, end)))
                 return ferry__emit_result(status, out_status);
-            status = bounce_read(device, sub, op, item, &reads);
+            status = rmw_read(device, sub, op, item, &reads);
             if (!status && !reads)
                 merge(device, op);
         } else {
@@ -139,11 +139,11 @@ enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry
                 return ferry__emit_result(ferry__no_memory(), out_status);
             status = FERRY_OK;
         }
-        op->bounce_ready = false;
-        sub->staged += op->bounce.taken;
+        op->rmw_ready = false;
+        sub->staged += op->rmw.taken;
         const bool merges = reads && !status;
         ferry__due_add(sub, (struct ferry__due){.run = merges ? due_merge : ferry__due_readback,
-                                                .slice = op->bounce,
+                                                .slice = op->rmw,
                                                 .reads = merges,
                                                 .what = op});
         sub->copies_out = true;
@@ -151,7 +151,7 @@ enum ferry__emitted ferry__emit_bounce(struct ferry_device *device, struct ferry
             return ferry__emit_result(status, out_status);
         if (reads)
             return FERRY__EMIT_BLOCKED;
-        if ((status = bounce_write(device, sub, op, item)))
+        if ((status = rmw_write(device, sub, op, item)))
             return ferry__emit_result(status, out_status);
     }
     return FERRY__EMIT_DONE;

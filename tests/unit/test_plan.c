@@ -152,13 +152,13 @@ static void check_way(const struct copy *c, unsigned *ways)
     struct ferry__span spans[3];
     const bool any = ferry__plan_copy_spans(&c->limits, c->dst, c->src, c->size, spans) > 0;
     const enum ferry__copy_way apart = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, false);
-    HOLDS(apart == (any ? FERRY__COPY_SPANS : FERRY__COPY_BOUNCE), COPY_TEXT, COPY_WORDS(c));
+    HOLDS(apart == (any ? FERRY__COPY_SPANS : FERRY__COPY_RMW), COPY_TEXT, COPY_WORDS(c));
     if (c->dst == c->src) /* nothing to do in one memory: nobody asks */
         return;
     const enum ferry__copy_way way = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, true);
     const uint64_t shift = c->dst < c->src ? c->src - c->dst : c->dst - c->src;
     ways[way]++;
-    HOLDS((way == FERRY__COPY_BOUNCE) == !any, COPY_TEXT, COPY_WORDS(c));
+    HOLDS((way == FERRY__COPY_RMW) == !any, COPY_TEXT, COPY_WORDS(c));
     HOLDS(way != FERRY__COPY_SPANS || shift >= c->size, COPY_TEXT, COPY_WORDS(c));
     if (way == FERRY__COPY_PIECES)
         check_pieces(c, way, shift);
