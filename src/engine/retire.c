@@ -149,7 +149,7 @@ void ferry__due_upload(struct ferry_device *device, struct ferry__sub *sub,
                        const struct ferry__due *due)
 {
     (void)sub;
-    ferry__staging_give(&device->gpu, &device->gpu.upload, &due->slice);
+    ferry__staging_give_all(&device->gpu, &device->gpu.upload, &due->slice, due->count);
 }
 
 void ferry__due_readback(struct ferry_device *device, struct ferry__sub *sub,

@@ -42,6 +42,7 @@ struct ferry__due {
     uint64_t skip; /* bytes of the slice before those wanted */
     uint64_t size;
     uint64_t whole; /* of the transfer that this is a part of */
+    unsigned count; /* upload staging: slices of this chunk; the slice has the sum of them */
     void *what;     /* the op, the piece of a file, or the slot */
 };
 

@@ -208,16 +208,23 @@ enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__stag
     return status;
 }
 
-void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
-                         const struct ferry__slice *slice)
+void ferry__staging_give_all(struct ferry__gpu *gpu, struct ferry__staging *staging,
+                             const struct ferry__slice *slice, unsigned count)
 {
     ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     struct ferry__chunk *chunk = slice->chunk;
-    if (--chunk->slices == 0)
+    chunk->slices -= count;
+    if (!chunk->slices)
         chunk->used = 0;
     staging->in_use -= slice->taken;
     publish(gpu, staging);
     ferry__unlock(&staging->lock);
+}
+
+void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
+                         const struct ferry__slice *slice)
+{
+    ferry__staging_give_all(gpu, staging, slice, 1);
 }
 
 bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes)

@@ -46,6 +46,9 @@ enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__stag
                                       uint64_t phase, struct ferry__slice *out_slice);
 void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
                          const struct ferry__slice *slice);
+/* Several of one chunk at once: taken is the sum of theirs. */
+void ferry__staging_give_all(struct ferry__gpu *gpu, struct ferry__staging *staging,
+                             const struct ferry__slice *slice, unsigned count);
 void ferry__staging_trim(struct ferry__gpu *gpu, struct ferry__staging *staging);
 
 /* Takes bytes out of the budget for memory that is not the staging's own, and gives them back.

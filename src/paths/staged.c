@@ -37,7 +37,14 @@ enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__
         ferry__staging_take(&device->gpu, &device->gpu.upload, NULL, want, min, phase, out);
     if (status)
         return status;
-    ferry__due_add(sub, (struct ferry__due){.run = ferry__due_upload, .slice = *out});
+    struct ferry__due *last = sub->due_count ? &sub->dues[sub->due_count - 1] : NULL;
+    if (last && last->run == ferry__due_upload && last->slice.chunk == out->chunk) {
+        last->slice.taken += out->taken;
+        last->count++;
+    } else {
+        ferry__due_add(sub,
+                       (struct ferry__due){.run = ferry__due_upload, .slice = *out, .count = 1});
+    }
     sub->staged += out->taken;
     return FERRY_OK;
 }
