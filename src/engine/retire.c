@@ -64,11 +64,16 @@ void ferry__op_note_untouched(struct ferry__op *op)
     item->untouched = !item->begun;
 }
 
-void ferry__staging_returned(struct ferry_device *device)
+void ferry__staging_freed(struct ferry_device *device)
 {
     device->staging_returns++;
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++)
         device->queues[q].starved = false;
+}
+
+void ferry__staging_returned(struct ferry_device *device)
+{
+    ferry__staging_freed(device);
     if (device->staging_came)
         device->staging_came(device);
 }

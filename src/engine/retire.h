@@ -15,7 +15,9 @@ struct ferry_device;
  * gives it up on the way. Eats the submission. */
 void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub);
 
-/* Staging has come back: what waits for it may be built. Under device->lock. */
+/* Staging has come back: what waits for it may be built; halves of copies between devices, too, are
+ * told by the second. Under device->lock. */
+void ferry__staging_freed(struct ferry_device *device);
 void ferry__staging_returned(struct ferry_device *device);
 
 /* Forgets all waits but the first few. Under the lock. */

@@ -171,7 +171,7 @@ static void take_from(struct ferry__gpu *gpu, struct ferry__staging *staging,
 static enum ferry_status stay_small(struct ferry__gpu *gpu, struct ferry__staging *staging,
                                     enum ferry_status cause)
 {
-    const uint64_t limit = staging->allocated;
+    const uint64_t limit = staging->allocated - staging->reserved;
     if (!gpu->no_fallback)
         staging->limit = limit;
     ferry__unlock(&staging->lock);
@@ -196,8 +196,11 @@ enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__stag
     struct ferry__chunk *chunk = roomiest(gpu, staging, owner, want, phase, &room);
     if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
         status = grow(gpu, staging);
-        if (status && staging->allocated)
+        if (status && staging->chunks)
             status = stay_small(gpu, staging, status);
+        else if (status &&
+                 staging->reserved) /* what holds it gives it back, and then it is asked again */
+            status = FERRY_ERROR_POOL_EXHAUSTED;
         chunk = roomiest(gpu, staging, owner, want, phase, &room);
     }
     if (!status && room < min)
@@ -233,6 +236,7 @@ bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *stagi
     const bool room = staging->allocated + bytes <= staging->limit || !staging->allocated;
     if (room) {
         staging->allocated += bytes;
+        staging->reserved += bytes;
         staging->in_use += bytes;
         publish(gpu, staging);
     }
@@ -245,6 +249,7 @@ void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *sta
 {
     ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     staging->allocated -= bytes;
+    staging->reserved -= bytes;
     staging->in_use -= bytes;
     publish(gpu, staging);
     ferry__unlock(&staging->lock);

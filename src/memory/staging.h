@@ -26,6 +26,7 @@ struct ferry__staging {
     struct ferry__chunk *chunks;
     uint64_t limit; /* the budget, or less once memory was short */
     uint64_t allocated, in_use;
+    uint64_t reserved; /* of both: memory that is not the staging's own */
 };
 
 struct ferry__slice {

@@ -218,8 +218,7 @@ static void end_waiting(struct ferry__bridge *bridge)
     ferry__bridge_wake(bridge->destination);
 }
 
-/* --- the budgets
- * --------------------------------------------------------------------------------- */
+/* --- the budgets ------------------------------------------------------------------------------- */
 
 static void unreserve(struct ferry__bridge *bridge)
 {
@@ -241,6 +240,7 @@ static bool reserve(struct ferry__bridge *bridge, unsigned slots)
         return true;
     }
     ferry__staging_unreserve(&bridge->source->gpu, near_staging(bridge), slots * bridge->near_size);
+    ferry__staging_freed(bridge->source); /* who found it taken meanwhile asks again */
     return false;
 }
 
