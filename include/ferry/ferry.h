@@ -411,6 +411,19 @@ FERRY_CHECK enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size
 FERRY_CHECK enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket,
                                          uint64_t timeout_ns);
 
+/*
+ * Several tickets of one device at once, waited for under one timeout. A ticket of another device is
+ * INVALID_ARGUMENT before any wait. In a callback: IN_CALLBACK, unless timeout_ns is 0.
+ *
+ * wait_all waits for all; TIMEOUT, or else the status of the first that failed, in the order given,
+ * with its reason. No tickets: OK. wait_any waits until one is done, whether well or not (ferry_poll
+ * tells), and writes which to *out_index, the first of several. No tickets: INVALID_ARGUMENT.
+ */
+FERRY_CHECK enum ferry_status ferry_wait_all(ferry_device *device, const ferry_ticket *tickets,
+                                             size_t count, uint64_t timeout_ns);
+FERRY_CHECK enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *tickets,
+                                             size_t count, uint64_t timeout_ns, size_t *out_index);
+
 /* OK, PENDING, the operation's error, or INVALID_ARGUMENT. Never waits. */
 FERRY_CHECK enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket);
 

@@ -88,6 +88,102 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
     return status;
 }
 
+/* --- several tickets --------------------------------------------------------------------------- */
+
+struct many {
+    struct ferry_device *device;
+    const ferry_ticket *tickets;
+    size_t count, index;
+};
+
+static bool is_done(const struct many *many, size_t i)
+{
+    const ferry_ticket ticket = many->tickets[i];
+    const struct ferry__op *op = ticket ? ferry__table_find(many->device, ticket) : NULL;
+    return !op || atomic_load(&op->done);
+}
+
+/* Those before index were done when they were last looked at, and stay so. */
+static bool all_are_done(void *arg)
+{
+    struct many *many = arg;
+    while (many->index < many->count && is_done(many, many->index))
+        many->index++;
+    return many->index == many->count;
+}
+
+static bool any_is_done(void *arg)
+{
+    struct many *many = arg;
+    for (size_t i = 0; i < many->count; i++)
+        if (is_done(many, i)) {
+            many->index = i;
+            return true;
+        }
+    return false;
+}
+
+static enum ferry_status check_tickets(ferry_device *device, const ferry_ticket *tickets,
+                                       size_t count, uint64_t timeout_ns, const char *what)
+{
+    enum ferry_status status = timeout_ns ? ferry__in_callback(what) : FERRY_OK;
+    if (status)
+        return status;
+    if (!device || (count && !tickets))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device %p, %zu tickets at %p", what,
+                           (void *)device, count, (const void *)tickets);
+    if (!count)
+        return check_ticket(device, 0, what);
+    for (size_t i = 0; i < count && !status; i++)
+        status = check_ticket(device, tickets[i], what);
+    return status;
+}
+
+enum ferry_status ferry_wait_all(ferry_device *device, const ferry_ticket *tickets, size_t count,
+                                 uint64_t timeout_ns)
+{
+    enum ferry_status status = check_tickets(device, tickets, count, timeout_ns, "ferry_wait_all");
+    if (status)
+        return status;
+    struct many many = {.device = device, .tickets = tickets, .count = count};
+    ferry__lock(&device->lock);
+    if (!all_are_done(&many) && !(timeout_ns && ferry__wait_until(device, all_are_done, &many,
+                                                                  ferry__deadline(timeout_ns))))
+        status = ferry__fail(FERRY_ERROR_TIMEOUT,
+                             "ferry_wait_all: operation %llu, number %zu of %zu, is not done after "
+                             "%llu ns",
+                             (unsigned long long)tickets[many.index], many.index, count,
+                             (unsigned long long)timeout_ns);
+    for (size_t i = 0; i < count && !status; i++)
+        status = result_of(ferry__table_find(device, tickets[i]));
+    ferry__unlock(&device->lock);
+    return status;
+}
+
+enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *tickets, size_t count,
+                                 uint64_t timeout_ns, size_t *out_index)
+{
+    enum ferry_status status = check_tickets(device, tickets, count, timeout_ns, "ferry_wait_any");
+    if (status)
+        return status;
+    if (!count || !out_index)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_wait_any: %zu tickets, out_index %p", count, (void *)out_index);
+    struct many many = {.device = device, .tickets = tickets, .count = count};
+    ferry__lock(&device->lock);
+    if (!any_is_done(&many) &&
+        !(timeout_ns && ferry__wait_until(device, any_is_done, &many, ferry__deadline(timeout_ns))))
+        status = ferry__fail(FERRY_ERROR_TIMEOUT,
+                             "ferry_wait_any: none of %zu operations is done after %llu ns", count,
+                             (unsigned long long)timeout_ns);
+    ferry__unlock(&device->lock);
+    if (!status)
+        *out_index = many.index;
+    return status;
+}
+
+/* --- all of a device --------------------------------------------------------------------------- */
+
 struct idle_question {
     struct ferry_device *device;
     ferry_ticket last;

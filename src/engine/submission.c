@@ -334,14 +334,14 @@ static void hand_what_was_submitted(const struct ferry__sub *sub)
 }
 
 /* A submission that was refused has written nothing (R9). What had begun before, or goes straight
- * into memory, may have; what goes on behind it will. */
+ * into memory, may have; what goes on behind it will; what had failed by itself has failed. */
 static void note_refused(const struct ferry__sub *sub)
 {
     for (size_t i = 0; i < sub->part_count; i++) {
         const struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
         for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++)
-            if (op->items[at].path != FERRY_PATH_DIRECT)
+            if (op->items[at].path != FERRY_PATH_DIRECT && !op->items[at].status)
                 op->items[at].untouched = true;
     }
 }
