@@ -97,15 +97,21 @@ void sim_start(void)
 }
 
 /* Ends the threads, so that what they still hold is let go; then says how many objects live. */
-static uint64_t finish(void)
+static uint64_t count_objects(void)
 {
     uint64_t objects, buffers;
-    sim_stop_threads();
     sim_lock();
     sim_count_live(&objects, &buffers);
     sim_unlock();
     for (unsigned i = 0; i < sim.device_count; i++)
         objects += atomic_load(&sim.devices[i]->object.references) > 1;
+    return objects;
+}
+
+static uint64_t finish(void)
+{
+    sim_stop_threads();
+    const uint64_t objects = count_objects();
     if (objects)
         metalsim_print_live();
     for (unsigned i = 0; i < sim.device_count; i++)
@@ -129,6 +135,9 @@ __attribute__((destructor)) static void end(void)
     if (atomic_load(&sim_forked))
         return; /* what is alive is the parent's */
     sim_start();
+    /* A device that was closed in a callback is closed by a thread of its own. */
+    for (int i = 0; i < 200 && count_objects(); i++)
+        usleep(10000);
     uint64_t objects = finish();
     if (!objects || getenv("METALSIM_LEAKS_ALLOWED"))
         return;
