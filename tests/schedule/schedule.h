@@ -1,6 +1,6 @@
 /*
  * The schedule checker: random schedules of operations against a model of the engine's promises
- * about order and failure (docs/ordering.md).
+ * about order and failure (docs/order.md).
  *
  * A lane is one thread's own buffers and the list of what it did with them, in the order of its
  * calls. Nothing is compared while the schedule runs: each operation that reads does so into memory
