@@ -22,7 +22,8 @@ true_tag() {
     wheel=$(ls "$dir"/dist/*.whl)
     "$python" -m zipfile -e "$wheel" "$dir/unpacked"
     library=$(find "$dir/unpacked" -name 'libferry.so*')
-    newest=$(objdump -T "$library" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+    newest=$(objdump -T "$library" | grep -o 'GLIBC_[0-9.]*' |
+        sort -t. -k1,1 -k2,2n -k3,3n | tail -n 1)
     echo "$wheel: $newest"
     [[ $wheel == *-py3-none-manylinux_$(tr . _ <<<"${newest#GLIBC_}")_$(uname -m).whl ]] &&
         ! ldd "$library" | grep -vE 'linux-vdso|libc\.so|libm\.so|libdl\.so|libpthread\.so|ld-linux'
