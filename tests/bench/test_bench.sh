@@ -121,19 +121,25 @@ run "bench of another device" 0 "$ferry" bench --device host --quick --seconds 0
 says out "cuda: not measured: .*UUID"
 run "devices" 0 "$ferry" devices --json
 json 'all(len(d["uuid"]) == 32 and int(d["uuid"], 16) >= 0 for d in j["devices"])'
-# The strict CUDA beside the fake one, which has its UUID: the targets of the CUDA driver.
+cp "$dir/out" "$dir/devices.json" # the next run writes over out
+# The strict CUDA beside the fake one, which has its UUID: the targets of the CUDA driver. All are
+# measured; whether one is met, missed or too noisy to judge depends on the machine.
 if [ -n "${FERRY_CUDA_LIBRARY-}" ]; then
     run "bench on cuda" 0 env FAKE_CUDA_UUID=5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c28 STRICTCUDA=delay=0 \
         "$ferry" bench --device cuda --quick --seconds 0.05 --json
-    json '[t["name"] for t in j["targets"] if "CUDA" in t["unit"] and t["met"] is not None][5:] == [
+    json '[t["name"] for t in j["targets"] if "CUDA" in t["unit"] and "measured" in t] == [
+          "upload, 256 MiB, registered", "upload, 256 MiB, pageable",
+          "download, 256 MiB, registered", "download, 256 MiB, pageable", "copy, 256 MiB",
           "upload, 16 MiB, registered", "upload, 1 MiB, registered",
           "download, 16 MiB, registered", "download, 1 MiB, registered", "download, 256 bytes",
           "copy, 16 MiB", "fill, 256 MiB"]'
 fi
 if [[ " $* " == *" vulkan "* ]]; then
     FAKE_CUDA_UUID=$(python3 -c "import json, sys
-print(next(d['uuid'] for d in json.load(sys.stdin)['devices'] if d['driver'] == 'vulkan'))" <"$dir/out")
+print(next(d['uuid'] for d in json.load(sys.stdin)['devices'] if d['driver'] == 'vulkan'))" \
+        <"$dir/devices.json")
     export FAKE_CUDA_UUID
+    check "the UUID of Vulkan's device" test -n "$FAKE_CUDA_UUID"
     run "bench beside cuda" 0 "$ferry" bench --device vulkan --quick --seconds 0.05 --json
     json 'j["peers"][3] == {"name": "cuda", "measured": True}'
     json '[t["name"] for t in j["targets"] if "CUDA" in t["unit"] and "measured" in t] == [
@@ -158,10 +164,10 @@ assert measured == {
 END
     run "cuda without memory" 0 env FAKE_CUDA_FAIL=cuMemAlloc_v2 "$ferry" bench --device vulkan \
         --quick --seconds 0.05
-    says out "^(met|missed) +batch of 1000 x 256 bytes +[0-9.]+ ns an item .*, at most 3000"
+    says out "^(met|missed|noisy) +batch of 1000 x 256 bytes +[0-9.]+ ns an item .*, at most 3000"
     run "cuda that fails" 0 env FAKE_CUDA_FAIL=cuStreamSynchronize "$ferry" bench \
         --device vulkan --quick --seconds 0.05
-    says out "^(met|missed) +batch of 1000 x 256 bytes +[0-9.]+ ns an item .*, at most 3000"
+    says out "^(met|missed|noisy) +batch of 1000 x 256 bytes +[0-9.]+ ns an item .*, at most 3000"
     run "cuda that crashes" 134 env FAKE_CUDA_CRASH=1 "$ferry" bench --device vulkan --quick \
         --seconds 0.05
     says err "^ferry: bench: cuda crashed; --no-peers"
