@@ -88,7 +88,7 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
     return status;
 }
 
-/* --- several tickets --------------------------------------------------------------------------- */
+/* --- several tickets ------------------------------------------------------------------------- */
 
 struct many {
     struct ferry_device *device;
@@ -182,7 +182,7 @@ enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *ticke
     return status;
 }
 
-/* --- all of a device --------------------------------------------------------------------------- */
+/* --- all of a device ------------------------------------------------------------------------- */
 
 struct idle_question {
     struct ferry_device *device;

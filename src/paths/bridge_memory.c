@@ -218,7 +218,7 @@ static void end_waiting(struct ferry__bridge *bridge)
     ferry__bridge_wake(bridge->destination);
 }
 
-/* --- the budgets ------------------------------------------------------------------------------- */
+/* --- the budgets ----------------------------------------------------------------------------- */
 
 static void unreserve(struct ferry__bridge *bridge)
 {
