@@ -303,7 +303,7 @@ static void failures_are_the_calls(void **state)
     for (uint32_t count = 1; count <= 2; count++) {
         TRITONBACKEND_Request *requests[] = {simple(bytes, 31), simple(bytes + 31, 33)};
         TRITONSERVER_Error *errors[2] = {(TRITONSERVER_Error *)(void *)bytes, NULL};
-        setenv("FERRY_HOST", "no_map,fail_exec=1", 1);
+        setenv("FERRY_HOST", "no_map,fail_exec=2", 1); /* after the zeros of dst */
         succeed(ferry_triton_device("host:1", &other));
         setenv("FERRY_HOST", "no_map", 1);
         ferry_buffer *dst = make_buffer(other, 64);
