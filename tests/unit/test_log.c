@@ -256,7 +256,7 @@ static void held_back_under_a_lock(void **state)
     pthread_mutex_t outer = PTHREAD_MUTEX_INITIALIZER, inner = PTHREAD_MUTEX_INITIALIZER;
     struct seen seen = {0};
     ferry_set_log(remember, &seen, FERRY_LOG_ERROR);
-    ferry__lock(&outer);
+    ferry__lock_as(&outer, FERRY__LOCK_POOL);
     ferry__log(FERRY_LOG_ERROR, "first");
     ferry__lock(&inner);
     errno = 1234;
@@ -267,7 +267,7 @@ static void held_back_under_a_lock(void **state)
     assert_int_equal(errno, 1234);
     assert_int_equal(seen.calls, 2);
     assert_string_equal(seen.message, "second");
-    ferry__lock(&outer); /* a wait does not keep it for ever */
+    ferry__lock_as(&outer, FERRY__LOCK_POOL); /* a wait does not keep it for ever */
     ferry__log(FERRY_LOG_ERROR, "third");
     assert_true(ferry__cond_wait_until(&(pthread_cond_t)PTHREAD_COND_INITIALIZER, &outer, 0));
     assert_int_equal(seen.calls, 3);
