@@ -1,4 +1,4 @@
-# cpack: the Debian packages libferry0, libferry-dev and ferry-tools, and those with debugging symbols.
+# cpack: the Debian packages libferry1, libferry-dev and ferry-tools, and those with debugging symbols.
 # scripts/package.sh makes them.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME ferry)

@@ -84,7 +84,7 @@ apt-get install -y -qq --no-install-recommends liburing-dev # the static library
 cmake -S /ferry/tests/install/find_package -B both
 cmake --build both
 ctest --test-dir both --output-on-failure --no-tests=error
-apt-get remove -y -qq ferry-tools libferry-dev libferry0
+apt-get remove -y -qq ferry-tools libferry-dev libferry1
 [ -z "$(find /usr -name '*ferry*')" ]
 CHECK
 chroot "$work/root" bash /ferry/check.sh

@@ -37,9 +37,9 @@ if [ "$(uname)" = Darwin ]; then
     strip -x "$stage/ferry/libferry.dylib"
     platform=$("$python" -c 'import sysconfig; print(sysconfig.get_platform().replace("-", "_").replace(".", "_"))')
 else
-    cp -L "$build/libferry.so.0" "$stage/ferry"
-    strip --strip-unneeded "$stage/ferry/libferry.so.0"
-    platform=$("$python" scripts/wheel_tag.py "$stage/ferry/libferry.so.0")
+    cp -L "$build/libferry.so.1" "$stage/ferry"
+    strip --strip-unneeded "$stage/ferry/libferry.so.1"
+    platform=$("$python" scripts/wheel_tag.py "$stage/ferry/libferry.so.1")
 fi
 
 # For any CPython 3: the library is opened by ctypes.

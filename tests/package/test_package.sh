@@ -8,13 +8,13 @@ source=$1 build=$2 cc=$3 cxx=$4
 
 unpack() {
     CC=$cc CXX=$cxx "$source/scripts/package.sh" "$build" || return 1
-    for package in libferry0 libferry-dev ferry-tools; do
+    for package in libferry1 libferry-dev ferry-tools; do
         dpkg-deb -x "$build/${package}"_*.deb "$dir/root" || return 1
         dpkg-deb -e "$build/${package}"_*.deb "$dir/$package" || return 1
         [ -s "$dir/root/usr/share/doc/$package/copyright" ] || return 1
         [ -s "$dir/root/usr/share/doc/$package/changelog.gz" ] || return 1
     done
-    for package in libferry0 ferry-tools; do
+    for package in libferry1 ferry-tools; do
         dpkg-deb -x "$build/$package-dbgsym"_*.ddeb "$dir/debug" || return 1
     done
 }
@@ -29,26 +29,26 @@ no_file_is_in_two() {
 
 depends() {
     cat "$dir"/*/control
-    version=$(sed -n 's/^Version: //p' "$dir/libferry0/control")
-    grep -q '^Depends: .*libc6 (>= ' "$dir/libferry0/control" &&
-        grep -qx 'Recommends: libvulkan1' "$dir/libferry0/control" &&
-        grep -qF "Depends: libferry0 (= $version)" "$dir/libferry-dev/control" &&
-        grep -qF "libferry0 (= $version)" "$dir/ferry-tools/control"
+    version=$(sed -n 's/^Version: //p' "$dir/libferry1/control")
+    grep -q '^Depends: .*libc6 (>= ' "$dir/libferry1/control" &&
+        grep -qx 'Recommends: libvulkan1' "$dir/libferry1/control" &&
+        grep -qF "Depends: libferry1 (= $version)" "$dir/libferry-dev/control" &&
+        grep -qF "libferry1 (= $version)" "$dir/ferry-tools/control"
 }
 
 # What the package says that its libraries export is what they export.
 symbols() {
-    sed -n 's/^ \([^@ ]*\)@.*/\1/p' "$dir/libferry0/symbols" | sort >"$dir/told"
-    nm -D --defined-only "$libraries"/lib*.so.0 | awk 'NF == 3 {sub(/@.*/, "", $3); print $3}' |
+    sed -n 's/^ \([^@ ]*\)@.*/\1/p' "$dir/libferry1/symbols" | sort >"$dir/told"
+    nm -D --defined-only "$libraries"/lib*.so.1 | awk 'NF == 3 {sub(/@.*/, "", $3); print $3}' |
         sort >"$dir/exported"
     [ -s "$dir/told" ] && diff "$dir/exported" "$dir/told" &&
-        grep -qx 'libferry 0 libferry0 (>= .*)' "$dir/libferry0/shlibs" &&
-        grep -qx 'activate-noawait ldconfig' "$dir/libferry0/triggers"
+        grep -qx 'libferry 1 libferry1 (>= .*)' "$dir/libferry1/shlibs" &&
+        grep -qx 'activate-noawait ldconfig' "$dir/libferry1/triggers"
 }
 
 # Each program and library has its debugging symbols, by its build id.
 debugging_symbols() {
-    for file in "$dir/root/usr/bin/ferry" "$libraries"/lib*.so.0 \
+    for file in "$dir/root/usr/bin/ferry" "$libraries"/lib*.so.1 \
         "$libraries/ferry/backends/ferry/libtriton_ferry.so"; do
         id=$(readelf -n "$file" | sed -n 's/.*Build ID: //p')
         echo "$file $id"
@@ -77,7 +77,7 @@ with_cmake() {
 
 echo "[==========] Running the packages' tests"
 check "made and unpacked" unpack
-libraries=$(dirname "$(find "$dir/root" -name libferry.so.0)")
+libraries=$(dirname "$(find "$dir/root" -name libferry.so.1)")
 export LD_LIBRARY_PATH=$libraries PKG_CONFIG_PATH=$libraries/pkgconfig
 check "no file is in two packages" no_file_is_in_two
 check "what they depend on" depends

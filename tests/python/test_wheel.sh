@@ -50,7 +50,7 @@ with ferry.Device('host') as device:
 print([line.split()[-1] for line in open('/proc/self/maps') if 'libferry' in line][0])
 print(ferry.__version__, ferry.__file__)"
 says out "^b'across the water'"
-says out "^$dir/venv/lib.*/ferry/libferry.so.0$"
+says out "^$dir/venv/lib.*/ferry/libferry.so.1$"
 says out "^[0-9]+\.[0-9]+\.[0-9]+ $dir/venv/"
 run "its documentation's examples run" 0 inside "
 import doctest, ferry, sys

@@ -105,11 +105,11 @@ prefix="$dir/prefix it's"
 mkdir -p "$prefix/include/ferry/part" "$prefix/lib/cmake/Ferry" "$prefix/lib/cmake/Other" "$prefix/bin"
 : >"$prefix/include/ferry/ferry.h"
 : >"$prefix/include/ferry/part/list.inc"
-: >"$prefix/lib/libferry.so.0"
+: >"$prefix/lib/libferry.so.1"
 : >"$prefix/lib/cmake/Ferry/a b.cmake"
 : >"$prefix/lib/cmake/Other/keep"
 : >"$prefix/bin/other"
-printf '%s\n%s\n%s\n%s' "$prefix/include/ferry/ferry.h" "$prefix/include/ferry/part/list.inc" "$prefix/lib/libferry.so.0" \
+printf '%s\n%s\n%s\n%s' "$prefix/include/ferry/ferry.h" "$prefix/include/ferry/part/list.inc" "$prefix/lib/libferry.so.1" \
     "$prefix/lib/cmake/Ferry/a b.cmake" >"$tree/build/release/install_manifest.txt"
 fake ldconfig <<<"exit 0"
 run "make uninstall" 0 make_in_tree uninstall "PREFIX=$prefix"

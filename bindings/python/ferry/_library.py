@@ -157,7 +157,7 @@ def _candidates():
     asked = os.environ.get("FERRY_LIBRARY")
     if asked:
         return [asked]
-    names = ["libferry.dylib"] if sys.platform == "darwin" else ["libferry.so.0", "libferry.so"]
+    names = ["libferry.dylib"] if sys.platform == "darwin" else ["libferry.so.1", "libferry.so"]
     here = os.path.dirname(os.path.abspath(__file__))
     found = [os.path.join(here, name) for name in names]
     found = [path for path in found if os.path.exists(path)]
