@@ -107,7 +107,7 @@ def main():
     arch, folder = sys.argv[1], Path(sys.argv[2])
     good = [
         check((folder / "libferry.dylib").resolve(), arch),
-        check(folder / "cli/ferry", arch, r"@rpath/libferry(_triton)?\.0\.dylib"),
+        check(folder / "cli/ferry", arch, r"@rpath/libferry(_triton)?\.1\.dylib"),
         check(folder / "tests/suite/suite", arch, r"@rpath/libcmocka\.0\.dylib"),
     ]
     if not all(good):

@@ -5,7 +5,6 @@
 #include "base/system.h"
 #include "base/thread.h"
 
-#include <emmintrin.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -36,6 +35,7 @@ enum { JOBS = 8, HELPERS_MAX = 7, YIELDS_MAX = 200, NAP_NS = 20000, LINGER_NS = 
 /* The C library does so by itself from a size on that differs wildly between machines (100 and 288
  * MiB were seen), and is asked for each part alone. */
 #if defined(__SSE2__)
+#include <emmintrin.h>
 
 enum { LINE = 64 };
 

@@ -321,8 +321,9 @@ static void *complete(void *argument)
         if (!threads.completed)
             break;
         if (sim.config.disorder) { /* so that there is something to choose from */
+            const unsigned delay_us = sim.config.delay_us;
             sim_unlock();
-            usleep(sim.config.delay_us);
+            usleep(delay_us);
             sim_lock();
         }
         struct sim_commands *commands = take_completed_locked();
