@@ -335,8 +335,8 @@ FERRY_CHECK enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t t
  * NULL host pointer is INVALID_ARGUMENT unless size is 0. In a callback: IN_CALLBACK. One that
  * could not be begun (its arguments, no host memory, no staging) has changed nothing. When one that
  * writes fails on its way, its range holds no valid data: reading it (copying it to the host,
- * copying from it, contents) fails with the same status until a write that covers it succeeds. A
- * buffer keeps one such range: of several failed writes the smallest that holds them all.
+ * copying from it, contents) fails with the same status until writes have covered it, which may be
+ * in parts. What lies between failed writes is good.
  * --------------------------------------------------------------------------------------------- */
 
 FERRY_CHECK enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
@@ -541,10 +541,10 @@ FERRY_CHECK enum ferry_status ferry_host_unregister(ferry_device *device, void *
  *   begin  ->  your queue waits for each of waits, works, signals signal  ->  end, once submitted
  *
  * Where the driver has no events (signal.event is 0): ferry_wait(ready), work, then end, when the
- * work is done. Later operations on those buffers wait for it, on the device where that is possible.
- * They wait in their queue: what is behind them in it waits, too, though it uses other buffers.
+ * work is done. Later operations on those bytes wait for it, on the device where that is possible.
+ * They wait in their queue: what is behind them in it waits, too, though it uses other bytes.
  * If your work failed or is never submitted, end it with the error: Ferry signals the event itself,
- * and what reads a buffer that it writes fails.
+ * and what reads bytes that it writes fails.
  * --------------------------------------------------------------------------------------------- */
 
 enum ferry_access { FERRY_ACCESS_READ = 1, FERRY_ACCESS_WRITE = 2 };

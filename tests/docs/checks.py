@@ -285,6 +285,28 @@ def rules(tree, programs):
                 "nothing cites a rule"]
 
 
+def _flat(text):
+    """Without the comments' stars and line ends; in small letters, since quotations begin anywhere."""
+    return re.sub(r"\s+", " ", re.sub(r"\n\s*\*\s?", " ", text)).lower()
+
+
+def promises(tree, programs):
+    """What tests/promises quotes stands in ferry.h. [...] is left out; a field's name and a colon may
+    come first."""
+    header, wrong, seen = _flat(tree.read("include/ferry/ferry.h")), [], 0
+    for path in tree.files:
+        if not re.fullmatch(r"tests/promises/\w+\.c", path):
+            continue
+        for comment in re.findall(r"/\*(.*?)\*/", tree.read(path), re.S):
+            for quoted in re.findall(r'"([^"]+)"', _flat("\n * " + comment)):
+                for part in quoted.split("[...]"):
+                    part = re.sub(r"^\w+: ", "", part.strip()).strip(" .,;")
+                    seen += 1
+                    if part not in header:
+                        wrong.append(f"{path}: ferry.h does not say: {part}")
+    return wrong if seen else ["nothing is quoted"]
+
+
 def _differ(page, there, told, what):
     wrong = [f"{page}: nothing about the {what} {name}" for name in sorted(there - told)]
     wrong += [f"{page}: there is no {what} {name}" for name in sorted(told - there)]
@@ -292,4 +314,4 @@ def _differ(page, there, told, what):
 
 
 ALL = [links, quotes, snippets, commands, words, paths, statuses, metrics, environment, secure,
-       knobs, folders, rules, messages]
+       knobs, folders, rules, promises, messages]

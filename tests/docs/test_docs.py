@@ -42,6 +42,7 @@ FAULTS = [
     ("folders", "CONTRIBUTING.md", "| `drivers/` |", "| `driver/` |"),
     ("folders", "scripts/setup.sh", " cmake ", " cmake scons "),
     ("rules", "docs/engine.md", "- **R9 Failure.**", "- **R99 Failure.**"),
+    ("promises", "include/ferry/ferry.h", "writes have covered it", "a write has covered it"),
     ("messages", "docs/errors.md", "size 4097 at offset", "4097 bytes at offset"),
 ]
 

@@ -56,8 +56,8 @@ static void test_overlap(void **state)
     drop_mirror(&mirror);
 }
 
-/* "Operations on a buffer take effect in the order in which their calls were made, whether they wait
- * or not." */
+/* "Two operations of which one writes bytes that the other touches take effect in the order of their
+ * calls, whether they wait or not" */
 static void test_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -76,8 +76,8 @@ static void test_order(void **state)
     drop_mirror(&mirror);
 }
 
-/* "its range holds no valid data: reading it [...] fails with the same status until a write that covers
- * it succeeds." */
+/* "its range holds no valid data: reading it [...] fails with the same status until writes have
+ * covered it, which may be in parts." */
 static void test_failed_range(void **state)
 {
     struct fixture *fixture = *state;

@@ -92,8 +92,9 @@ static void test_register(void **state)
 
 /* --- external work --------------------------------------------------------------------------------- */
 
-/* "ready: done when all that the work depends on is done"; "Until it has ended the buffers are busy.";
- * "A second end is INVALID_ARGUMENT."; "Where the driver has no events (signal.event is 0)". */
+/* "ready: done when all that the work depends on is done"; "Until it has ended those bytes are busy,
+ * and no others."; "Any other, and a second end, is INVALID_ARGUMENT."; "Where the driver
+ * has no events (signal.event is 0)". */
 static void test_external(void **state)
 {
     struct fixture *fixture = *state;
