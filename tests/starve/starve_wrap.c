@@ -1,7 +1,5 @@
-#include "starve.h"
+#include "starve_count.h"
 
-#include <errno.h>
-#include <stdatomic.h>
 #include <stddef.h>
 
 const bool starve_is_whole = false;
@@ -16,36 +14,6 @@ void *__real_realloc(void *memory, size_t size);
 PUBLIC void *__wrap_malloc(size_t size);
 PUBLIC void *__wrap_calloc(size_t count, size_t size);
 PUBLIC void *__wrap_realloc(void *memory, size_t size);
-
-static _Atomic uint64_t calls, first; /* first 0: none fails */
-static _Atomic bool on, failed;
-
-void starve_at(uint64_t n, bool all)
-{
-    atomic_store(&calls, 0);
-    atomic_store(&failed, false);
-    atomic_store(&on, all);
-    atomic_store(&first, n);
-}
-
-bool starve_end(void)
-{
-    atomic_store(&first, 0);
-    return atomic_load(&failed);
-}
-
-static bool fails(void)
-{
-    const uint64_t at = atomic_load(&first);
-    if (!at)
-        return false;
-    const uint64_t call = atomic_fetch_add(&calls, 1) + 1;
-    if (call != at && !(call > at && atomic_load(&on)))
-        return false;
-    atomic_store(&failed, true);
-    errno = ENOMEM;
-    return true;
-}
 
 void *__wrap_malloc(size_t size)
 {
