@@ -136,42 +136,11 @@ enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buff
     return ferry_batch_fill_buffer(batch, buffer, buffer ? buffer->size : 0, 0, "", 1);
 }
 
-/* All of it in a few microseconds by the CPU, inside the call. */
-static bool is_direct(const ferry_batch *batch)
-{
-    uint64_t left = batch->device->gpu.upload.chunk_size;
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct ferry__item *item = &batch->items[i];
-        if (item->size && !ferry__item_direct_ok(item, left))
-            return false;
-        left -= item->size;
-    }
-    return true;
-}
-
 static void empty(ferry_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
         ferry__item_finish(batch->device, &batch->items[i]);
     batch->count = 0;
-}
-
-static enum ferry_status submit_direct(ferry_batch *batch, ferry_callback cb, void *user,
-                                       ferry_ticket *out_ticket)
-{
-    struct ferry__call *call = NULL;
-    enum ferry_status status = ferry__call_prepare(batch->device, cb, user, &call);
-    if (status)
-        return status;
-    const ferry_ticket ticket = ferry__ticket_next(batch->device);
-    for (size_t i = 0; i < batch->count; i++)
-        ferry__item_direct(&batch->items[i], ticket);
-    FERRY__ADD(&batch->device->gpu.metrics, batches, 1);
-    if (out_ticket)
-        *out_ticket = ticket;
-    ferry__call_done(batch->device, call, ticket);
-    empty(batch);
-    return FERRY_OK;
 }
 
 /* Chooses the items' paths; on a failure gives their regions back. */
@@ -197,8 +166,14 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
     if (status || (status = ferry__device_dead(batch->device, "ferry_batch_submit")))
         return status;
     struct ferry_device *device = batch->device;
-    if (is_direct(batch))
-        return submit_direct(batch, cb, user, out_ticket);
+    const struct ferry__reply reply = {.callback = cb, .user = user, .out_ticket = out_ticket};
+    if (ferry__direct_try_all(device, batch->items, batch->count, &reply, &status)) {
+        if (!status) {
+            FERRY__ADD(&device->gpu.metrics, batches, 1);
+            empty(batch);
+        }
+        return status;
+    }
     struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;

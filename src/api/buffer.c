@@ -17,6 +17,7 @@
 #include "engine/op.h"
 #include "engine/submission.h"
 #include "memory/pool.h"
+#include "paths/direct.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -37,25 +38,6 @@ static enum ferry_status set_label(struct ferry_buffer *buffer, const char *labe
     return FERRY_OK;
 }
 
-/* Which direct paths a buffer has: writing needs coherent memory, reading cached memory too. */
-static void set_reach(struct ferry_buffer *buffer)
-{
-    const struct ferry_device *device = buffer->device;
-    const struct ferry__memory *memory = buffer->memory;
-    const bool may = buffer->storage == FERRY_STORAGE_SHARED || device->map != FERRY_MAP_NEVER;
-    const bool transfers = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
-    buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
-    /* Where the device writes whole words only, bytes beside a transfer are read and written back:
-     * a direct write that overlaps it in time would be deps_undone, and a direct read would
-     * race. */
-    const bool bytes = device->gpu.limits.copy_alignment == 1 || device->gpu.limits.has_kernel;
-    const bool reach = buffer->host && memory->coherent && bytes;
-    const bool small = device->gpu.info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
-    buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
-    buffer->direct_read = reach && transfers && memory->cached;
-    buffer->cpu = reach && memory->cached;
-}
-
 static void count_made(struct ferry_device *device, uint64_t size)
 {
     struct ferry__scalars *now = &device->gpu.metrics.now;
@@ -65,16 +47,14 @@ static void count_made(struct ferry_device *device, uint64_t size)
     ferry__raise(&now->memory_peak_bytes, in_use);
 }
 
-static enum ferry_status fill_new(struct ferry_buffer *buffer)
+static enum ferry_status zero_new(struct ferry_buffer *buffer)
 {
     struct ferry__item item;
-    enum ferry_status status = ferry__item_fill(&item, buffer, buffer->size, 0, "", 1);
+    if (ferry__direct_zero(buffer))
+        return FERRY_OK;
+    const enum ferry_status status = ferry__item_fill(&item, buffer, buffer->size, 0, "", 1);
     if (status)
         return status;
-    if (buffer->cpu) {
-        memset(buffer->host, 0, buffer->size);
-        return FERRY_OK;
-    }
     item.internal = true;
     return ferry__item_submit(&item, NULL, NULL, NULL);
 }
@@ -125,7 +105,7 @@ static struct ferry_buffer *new_buffer(struct ferry_device *device, uint64_t siz
 /* It has its memory: from here on it is the device's. */
 static void enter_buffer(struct ferry_buffer *buffer)
 {
-    set_reach(buffer);
+    ferry__direct_reach(buffer);
     ferry__device_ref(buffer->device);
     ferry__buffer_link(buffer);
     count_made(buffer->device, buffer->size);
@@ -170,7 +150,7 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
     buffer->offset = buffer->place.offset;
     enter_buffer(buffer);
     if ((params->zeroed || device->zeroed) && !buffer->place.zeroed &&
-        (status = fill_new(buffer))) {
+        (status = zero_new(buffer))) {
         ferry_buffer_destroy(buffer);
         return status;
     }

@@ -23,8 +23,8 @@
 #include <string.h>
 
 /*
- * The front door of the five operations: checks, the direct path, the choice of path. What cannot
- * be done inside the call goes to the engine as an op.
+ * The front door of the five operations: checks, then the direct path; what cannot be done inside
+ * the call goes to the engine as an op.
  */
 
 static enum ferry_status check_buffer(const ferry_buffer *buffer, const char *what,
@@ -164,26 +164,26 @@ static enum ferry_status submit_item(struct ferry__item *item, const struct ferr
     return reply->waiting ? ferry__submit_and_wait(op) : ferry__submit(op, reply->out_ticket);
 }
 
-static enum ferry_status run_waiting(struct ferry__item *item)
+static enum ferry_status run(struct ferry__item *item, const struct ferry__reply *reply)
 {
-    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    if (!item->size ||
-        (ferry__item_direct_ok(item, UINT64_MAX) && !ferry__item_goes_imported(device, item)))
-        return ferry__item_run_inside(item, &(struct ferry__reply){0});
+    enum ferry_status status;
+    if (ferry__direct_try(item, reply, &status))
+        return status;
     if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
-        return ferry__bridge_submit(item, true, NULL, NULL, NULL);
-    return submit_item(item, &(struct ferry__reply){.waiting = true});
+        return ferry__bridge_submit(item, reply->waiting, reply->callback, reply->user,
+                                    reply->out_ticket);
+    return submit_item(item, reply);
 }
 
-static enum ferry_status run_async(struct ferry__item *item, const struct ferry__reply *reply)
+static enum ferry_status run_waiting(struct ferry__item *item)
 {
-    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
-    if (!item->size ||
-        (ferry__item_direct_ok(item, ASYNC_DIRECT_MAX) && !ferry__item_goes_imported(device, item)))
-        return ferry__item_run_inside(item, reply);
-    if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
-        return ferry__bridge_submit(item, false, reply->callback, reply->user, reply->out_ticket);
-    return submit_item(item, reply);
+    return run(item, &(struct ferry__reply){.waiting = true});
+}
+
+static enum ferry_status run_async(struct ferry__item *item, ferry_callback cb, void *user,
+                                   ferry_ticket *out_ticket)
+{
+    return run(item, &(struct ferry__reply){false, cb, user, out_ticket});
 }
 
 enum ferry_status ferry__item_wait(struct ferry__item *item)
@@ -194,17 +194,14 @@ enum ferry_status ferry__item_wait(struct ferry__item *item)
 enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb, void *user,
                                      ferry_ticket *out_ticket)
 {
-    return run_async(item, &(struct ferry__reply){false, cb, user, out_ticket});
+    return run_async(item, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
                                        size_t dst_offset)
 {
-    if (dst && ferry__is_small_direct(dst, dst->direct_write && src, size, dst_offset)) {
-        memcpy(dst->host + dst_offset, src, size);
-        ferry__count(&dst->device->gpu.metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, size);
+    if (ferry__direct_upload(dst, src, size, dst_offset))
         return FERRY_OK;
-    }
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback("ferry_copy_from_host");
     if (status || (status = ferry__item_upload(&item, dst, src, size, dst_offset)))
@@ -214,11 +211,8 @@ enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_
 
 enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, size_t src_offset)
 {
-    if (src && ferry__is_small_direct(src, src->direct_read && dst, size, src_offset)) {
-        memcpy(dst, src->host + src_offset, size);
-        ferry__count(&src->device->gpu.metrics, FERRY_OPERATION_DOWNLOAD, FERRY_PATH_DIRECT, size);
+    if (ferry__direct_download(src, dst, size, src_offset))
         return FERRY_OK;
-    }
     struct ferry__item item;
     enum ferry_status status = ferry__in_callback("ferry_copy_to_host");
     if (status || (status = ferry__item_download(&item, src, dst, size, src_offset)))
@@ -251,8 +245,7 @@ enum ferry_status ferry_zero_buffer(ferry_buffer *buffer)
     return ferry_fill_buffer(buffer, buffer ? buffer->size : 0, 0, "", 1);
 }
 
-/* --- the operations that do not wait
- * ----------------------------------------------------------- */
+/* --- the operations that do not wait ---------------------------------------------------------- */
 
 enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src, size_t size,
                                              size_t dst_offset, ferry_callback cb, void *user,
@@ -260,7 +253,7 @@ enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src,
 {
     struct ferry__item item;
     enum ferry_status status = ferry__item_upload(&item, dst, src, size, dst_offset);
-    return status ? status : run_async(&item, &(struct ferry__reply){false, cb, user, out_ticket});
+    return status ? status : run_async(&item, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_to_host_async(ferry_buffer *src, void *dst, size_t size,
@@ -269,7 +262,7 @@ enum ferry_status ferry_copy_to_host_async(ferry_buffer *src, void *dst, size_t 
 {
     struct ferry__item item;
     enum ferry_status status = ferry__item_download(&item, src, dst, size, src_offset);
-    return status ? status : run_async(&item, &(struct ferry__reply){false, cb, user, out_ticket});
+    return status ? status : run_async(&item, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_buffer_async(ferry_buffer *dst, ferry_buffer *src, size_t size,
@@ -278,7 +271,7 @@ enum ferry_status ferry_copy_buffer_async(ferry_buffer *dst, ferry_buffer *src, 
 {
     struct ferry__item item;
     enum ferry_status status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset);
-    return status ? status : run_async(&item, &(struct ferry__reply){false, cb, user, out_ticket});
+    return status ? status : run_async(&item, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size_t size, size_t offset,
@@ -287,7 +280,7 @@ enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size_t size, siz
 {
     struct ferry__item item;
     enum ferry_status status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size);
-    return status ? status : run_async(&item, &(struct ferry__reply){false, cb, user, out_ticket});
+    return status ? status : run_async(&item, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_zero_buffer_async(ferry_buffer *buffer, ferry_callback cb, void *user,

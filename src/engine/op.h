@@ -24,10 +24,22 @@ struct ferry__piece {
     uint64_t at, size;
 };
 
+/* How it is written down: the planner says so once, before the op takes its place. */
+enum ferry__way {
+    FERRY__WAY_NOTHING,  /* there is nothing to do */
+    FERRY__WAY_COMMANDS, /* as it is: copies or fills, whose unaligned ends other commands carry */
+    FERRY__WAY_PIECES,  /* a copy that overlaps: pieces no longer than the shift, the safe way on */
+    FERRY__WAY_SCRATCH, /* that overlaps with a small shift: pieces through scratch memory */
+    FERRY__WAY_TILE,    /* a fill: a tile copied in, then doubling copies within the buffer */
+    FERRY__WAY_RMW,     /* the device cannot write these bytes alone: the host merges them */
+    FERRY__WAY_COUNT
+};
+
 /* One operation of the API: an op has one, or a batch's many. */
 struct ferry__item {
     enum ferry_operation operation;
     enum ferry_path path;
+    enum ferry__way way;
     enum ferry_status status; /* of its own device work */
     bool untouched;           /* it failed before it could write anything */
     bool internal;            /* the library's own: not counted among what is parked */

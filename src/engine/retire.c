@@ -106,24 +106,15 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
 /* --- done
  * -------------------------------------------------------------------------------------- */
 
-static enum ferry_status invalidate(struct ferry_device *device, const struct ferry__slice *slice)
-{
-    const struct ferry__memory *memory = &slice->chunk->memory;
-    if (memory->coherent)
-        return FERRY_OK;
-    const uint64_t atom = device->gpu.limits.atom;
-    const uint64_t begin = ferry__round_down(slice->offset, atom);
-    const uint64_t end = ferry__round_up(slice->offset + slice->size, atom);
-    return device->gpu.driver->invalidate(device->gpu.state, memory, begin, end - begin);
-}
-
 /* Lets the host see what the device wrote; if that fails, the submission has failed. */
 static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub)
 {
     for (size_t i = 0; i < sub->due_count && !sub->record.status; i++) {
         if (!sub->dues[i].reads)
             continue;
-        sub->record.status = invalidate(device, &sub->dues[i].slice);
+        const struct ferry__slice *slice = &sub->dues[i].slice;
+        sub->record.status = ferry__memory_invalidate(&device->gpu, &slice->chunk->memory,
+                                                      slice->offset, slice->size);
         if (sub->record.status)
             snprintf(sub->record.why, sizeof sub->record.why, "reading staging memory back failed");
     }

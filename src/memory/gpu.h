@@ -37,4 +37,12 @@ struct ferry__gpu {
 enum ferry_status ferry__fallback(struct ferry__gpu *gpu, _Atomic uint64_t *count,
                                   const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
 
+/* Shows the device what the host wrote there, and the host what the device wrote, in whole atoms;
+ * nothing to do for coherent memory. */
+enum ferry_status ferry__memory_flush(struct ferry__gpu *gpu, const struct ferry__memory *memory,
+                                      uint64_t offset, uint64_t size);
+enum ferry_status ferry__memory_invalidate(struct ferry__gpu *gpu,
+                                           const struct ferry__memory *memory, uint64_t offset,
+                                           uint64_t size);
+
 #endif

@@ -119,18 +119,6 @@ static uint64_t next_size(const struct ferry__bridge *bridge)
     return ferry__round_down(begin + bridge->chunk, align) - begin;
 }
 
-static enum ferry_status sync_range(struct ferry_device *device, const struct ferry__memory *memory,
-                                    uint64_t begin, uint64_t size, bool to_device)
-{
-    if (memory->coherent)
-        return FERRY_OK;
-    const uint64_t atom = device->gpu.limits.atom;
-    const uint64_t from = ferry__round_down(begin, atom);
-    const uint64_t length = ferry__round_up(begin + size, atom) - from;
-    return to_device ? device->gpu.driver->flush(device->gpu.state, memory, from, length)
-                     : device->gpu.driver->invalidate(device->gpu.state, memory, from, length);
-}
-
 /* --- the source's half
  * ------------------------------------------------------------------------- */
 
@@ -188,12 +176,13 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t skip = near_skip(bridge, slot), begin = far_begin(bridge, slot);
-    enum ferry_status status = sync_range(bridge->source, &slot->near, skip, slot->size, false);
+    enum ferry_status status =
+        ferry__memory_invalidate(&bridge->source->gpu, &slot->near, skip, slot->size);
     if (status || bridge->shared)
         return status;
     ferry__copy_chunk(slot->far.host + begin, slot->near.host + skip, slot->size, 0,
                       bridge->source->cpus_taken + bridge->destination->cpus_taken);
-    return sync_range(bridge->destination, &slot->far, begin, slot->size, true);
+    return ferry__memory_flush(&bridge->destination->gpu, &slot->far, begin, slot->size);
 }
 
 /* --- the destination's half
@@ -240,13 +229,14 @@ static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct ferry__
     const struct ends ends = find_ends(bridge, slot);
     const uint64_t begin = far_begin(bridge, slot), end = begin + slot->size;
     const unsigned char *words = slot->far.host + bridge->edge;
-    enum ferry_status status = sync_range(device, &slot->far, bridge->edge, 2 * align, false);
+    enum ferry_status status =
+        ferry__memory_invalidate(&device->gpu, &slot->far, bridge->edge, 2 * align);
     if (ends.head)
         memcpy(slot->far.host, words, begin);
     if (ends.tail)
         memcpy(slot->far.host + end, words + align + end % align, align - end % align);
     if (!status)
-        status = sync_range(device, &slot->far, 0, ferry__round_up(end, align), true);
+        status = ferry__memory_flush(&device->gpu, &slot->far, 0, ferry__round_up(end, align));
     return status;
 }
 

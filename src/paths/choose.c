@@ -9,10 +9,12 @@
 #include "memory/host_memory.h"
 #include "paths/file_op.h"
 #include "paths/plan.h"
+#include "paths/record.h"
 
 #include <ferry/ferry.h>
 
-/* Which path a transfer takes. */
+/* Which path a transfer takes, and how it is written down there: asked once, before it takes its
+ * place in the order. */
 
 void ferry__item_finish(struct ferry_device *device, struct ferry__item *item)
 {
@@ -38,6 +40,8 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
         return status;
     if (item->region)
         question->registered = item->region->imported && (upload || !item->region->read_only);
+    if (!question->registered && !question->import_ok)
+        return FERRY_OK;
     /* What the copy command could not carry from there goes through staging, whose phase is
      * ours. */
     struct ferry__span spans[3];
@@ -98,28 +102,31 @@ static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry
     return FERRY_OK;
 }
 
-/* Does it write parts of words, which the device does not, and the host must merge? */
-static bool needs_rmw(const struct ferry_device *device, const struct ferry__item *item)
+/* How it is written down. */
+static enum ferry__way choose_way(const struct ferry_device *device, const struct ferry__item *item)
 {
     const struct ferry__limits *limits = &device->gpu.limits;
     const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
     const uint64_t src = item->src ? item->src->offset + item->src_offset : 0;
     struct ferry__span spans[3];
     switch (item->operation) {
-    case FERRY_OPERATION_UPLOAD:
-        return item->path != FERRY_PATH_IMPORTED &&
-               !ferry__plan_copy_spans(limits, dst, dst, item->size, spans);
+    case FERRY_OPERATION_UPLOAD: /* staging has the destination's phase */
+        return item->path == FERRY_PATH_IMPORTED ||
+                       ferry__plan_copy_spans(limits, dst, dst, item->size, spans)
+                   ? FERRY__WAY_COMMANDS
+                   : FERRY__WAY_RMW;
     case FERRY_OPERATION_COPY: {
         const bool same = item->dst->memory->native == item->src->memory->native;
-        return !(same && dst == src) &&
-               ferry__plan_copy(limits, dst, src, item->size, same) == FERRY__COPY_RMW;
+        return same && dst == src ? FERRY__WAY_NOTHING
+                                  : ferry__plan_copy(limits, dst, src, item->size, same);
     }
     case FERRY_OPERATION_FILL:
-        return ferry__plan_fill(limits, dst, item->size, item->pattern_size) == FERRY__FILL_RMW;
+        return ferry__plan_fill(ferry__limits_for(device, item->dst->memory, NULL), dst, item->size,
+                                item->pattern_size);
     case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
     case FERRY_OPERATION_COUNT: break;
     }
-    return false;
+    return FERRY__WAY_COMMANDS;
 }
 
 enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size)
@@ -145,7 +152,8 @@ enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__it
             item->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
     else
         status = plan_transfer(device, item);
-    if (status || !item->size || !needs_rmw(device, item))
+    if (status || !item->size)
         return status;
-    return ferry__note_rmw(device, item->size);
+    item->way = choose_way(device, item);
+    return item->way == FERRY__WAY_RMW ? ferry__note_rmw(device, item->size) : FERRY_OK;
 }

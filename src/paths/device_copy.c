@@ -44,11 +44,12 @@ static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferr
 
 static enum ferry__emitted emit_pieces(struct ferry_device *device, struct ferry__sub *sub,
                                        struct ferry__op *op, const struct ferry__item *item,
-                                       bool scratch, enum ferry_status *out_status)
+                                       enum ferry_status *out_status)
 {
     const uint64_t dst = item->dst->offset + item->dst_offset;
     const uint64_t src = item->src->offset + item->src_offset;
     const struct ferry__memory *memory = item->dst->memory;
+    const bool scratch = item->way == FERRY__WAY_SCRATCH;
     struct ferry__slice slice = {0};
     uint64_t most = dst < src ? src - dst : dst - src;
     if (scratch) {
@@ -85,19 +86,11 @@ enum ferry__emitted ferry__emit_device_copy(struct ferry_device *device, struct 
 {
     const uint64_t dst = item->dst->offset + item->dst_offset;
     const uint64_t src = item->src->offset + item->src_offset;
-    const bool same = item->dst->memory->native == item->src->memory->native;
-    if (same && dst == src)
-        return FERRY__EMIT_DONE;
-    switch (ferry__plan_copy(&device->gpu.limits, dst, src, item->size, same)) {
-    case FERRY__COPY_SPANS:
-        return ferry__emit_result(ferry__emit_copy(device, sub, item->dst->memory, dst,
-                                                   item->src->memory, src, item->size),
-                                  out_status);
-    case FERRY__COPY_PIECES: return emit_pieces(device, sub, op, item, false, out_status);
-    case FERRY__COPY_SCRATCH: return emit_pieces(device, sub, op, item, true, out_status);
-    case FERRY__COPY_RMW: break;
-    }
-    return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
+    if (item->way != FERRY__WAY_COMMANDS)
+        return emit_pieces(device, sub, op, item, out_status);
+    return ferry__emit_result(
+        ferry__emit_copy(device, sub, item->dst->memory, dst, item->src->memory, src, item->size),
+        out_status);
 }
 
 /* Puts size bytes of the pattern, from at on, into a slice of staging. */
@@ -160,16 +153,9 @@ static enum ferry_status emit_fill_tile(struct ferry_device *device, struct ferr
 }
 
 enum ferry__emitted ferry__emit_fill(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
-                                     enum ferry_status *out_status)
+                                     const struct ferry__item *item, enum ferry_status *out_status)
 {
-    switch (ferry__plan_fill(ferry__limits_for(device, item->dst->memory, NULL),
-                             item->dst->offset + item->dst_offset, item->size,
-                             item->pattern_size)) {
-    case FERRY__FILL_COMMAND:
-        return ferry__emit_result(emit_fill_command(device, sub, item), out_status);
-    case FERRY__FILL_TILE: return ferry__emit_result(emit_fill_tile(device, sub, item), out_status);
-    case FERRY__FILL_RMW: break;
-    }
-    return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
+    return ferry__emit_result(item->way == FERRY__WAY_TILE ? emit_fill_tile(device, sub, item)
+                                                           : emit_fill_command(device, sub, item),
+                              out_status);
 }

@@ -20,13 +20,40 @@
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
+#include <string.h>
 
 /* The direct path: what the CPU does inside the call. */
+
+/* An asynchronous direct copy blocks its caller: not for longer than a staging chunk would. */
+enum { ASYNC_MAX = 2 << 20 };
+
+/* Writing needs coherent memory, reading cached memory too. */
+void ferry__direct_reach(struct ferry_buffer *buffer)
+{
+    const struct ferry_device *device = buffer->device;
+    const struct ferry__memory *memory = buffer->memory;
+    const bool may = buffer->storage == FERRY_STORAGE_SHARED || device->map != FERRY_MAP_NEVER;
+    const bool transfers = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
+    buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
+    /* Where the device writes whole words only, bytes beside a transfer are read and written back:
+     * a direct write that overlaps it in time would be undone, and a direct read would race. */
+    const bool bytes = device->gpu.limits.copy_alignment == 1 || device->gpu.limits.has_kernel;
+    const bool reach = buffer->host && memory->coherent && bytes;
+    const bool small = device->gpu.info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
+    buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
+    buffer->direct_read = reach && transfers && memory->cached;
+    buffer->cpu = reach && memory->cached;
+}
+
+static struct ferry_device *device_of(const struct ferry__item *item)
+{
+    return (item->dst ? item->dst : item->src)->device;
+}
 
 /* The CPU does at most this much; above it the queue is faster. */
 static uint64_t direct_max(const struct ferry__item *item)
 {
-    const struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
+    const struct ferry_device *device = device_of(item);
     if (item->operation >= FERRY_OPERATION_COPY)
         return device->gpu.info.thresholds.direct_copy_max;
     if (item->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
@@ -34,10 +61,9 @@ static uint64_t direct_max(const struct ferry__item *item)
     return device->gpu.info.thresholds.direct_write_max;
 }
 
-/* Does the CPU reach all of it, and is it no slower? */
-static bool may_be_direct(const struct ferry__item *item, uint64_t max)
+bool ferry__direct_reaches(const struct ferry__item *item)
 {
-    if (item->file || item->size > max || item->size > direct_max(item))
+    if (item->size > direct_max(item))
         return false;
     switch (item->operation) {
     case FERRY_OPERATION_UPLOAD: return item->dst->direct_write;
@@ -62,15 +88,17 @@ static bool bytes_idle(struct ferry_buffer *buffer, bool write, uint64_t offset,
     return apart;
 }
 
-bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max)
+bool ferry__direct_ok(const struct ferry__item *item, uint64_t max)
 {
-    return may_be_direct(item, max) &&
+    return !item->file && item->size <= max && ferry__direct_reaches(item) &&
            (!item->dst || bytes_idle(item->dst, true, item->dst_offset, item->size)) &&
            (!item->src || bytes_idle(item->src, false, item->src_offset, item->size));
 }
 
-bool ferry__item_goes_imported(struct ferry_device *device, const struct ferry__item *item)
+/* Would the device read or write registered memory sooner than the CPU copies? */
+static bool goes_imported(const struct ferry__item *item)
 {
+    struct ferry_device *device = device_of(item);
     if (item->operation >= FERRY_OPERATION_COPY ||
         item->size <= device->gpu.info.thresholds.direct_registered_max ||
         device->path != FERRY_PATH_AUTO)
@@ -141,9 +169,10 @@ static void trace_direct(struct ferry_device *device, const struct ferry__item *
         ferry__trace_item(device, &done, ticket, start_ns);
 }
 
-void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket)
+/* Does it, and counts it; the ticket, or 0, is for the trace. */
+static void run(const struct ferry__item *item, ferry_ticket ticket)
 {
-    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
+    struct ferry_device *device = device_of(item);
     const enum ferry_path path = item->size ? FERRY_PATH_DIRECT : FERRY_PATH_NONE;
     const bool timed = item->size > FERRY__SMALL_DIRECT;
     if (FERRY__LIKELY(!timed && !device->trace)) {
@@ -161,19 +190,52 @@ void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket)
     trace_direct(device, item, path, FERRY_OK, ticket, start);
 }
 
-enum ferry_status ferry__item_run_inside(const struct ferry__item *item,
-                                         const struct ferry__reply *reply)
+/* An operation that is done inside its call has a ticket all the same, and a callback to run. */
+static enum ferry_status run_all(struct ferry_device *device, const struct ferry__item *items,
+                                 size_t count, const struct ferry__reply *reply)
 {
-    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
     struct ferry__call *call = NULL;
     const enum ferry_status status =
         ferry__call_prepare(device, reply->callback, reply->user, &call);
     if (status)
         return status;
     const ferry_ticket ticket = call || reply->out_ticket ? ferry__ticket_next(device) : 0;
-    ferry__item_direct(item, ticket);
+    for (size_t i = 0; i < count; i++)
+        run(&items[i], ticket);
     if (reply->out_ticket)
         *reply->out_ticket = ticket;
     ferry__call_done(device, call, ticket);
     return FERRY_OK;
+}
+
+bool ferry__direct_try(const struct ferry__item *item, const struct ferry__reply *reply,
+                       enum ferry_status *out_status)
+{
+    const uint64_t max = reply->waiting ? UINT64_MAX : ASYNC_MAX;
+    if (item->size && (!ferry__direct_ok(item, max) || goes_imported(item)))
+        return false;
+    *out_status = run_all(device_of(item), item, 1, reply);
+    return true;
+}
+
+bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__item *items,
+                           size_t count, const struct ferry__reply *reply,
+                           enum ferry_status *out_status)
+{
+    uint64_t left = device->gpu.upload.chunk_size;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].size && !ferry__direct_ok(&items[i], left))
+            return false;
+        left -= items[i].size;
+    }
+    *out_status = run_all(device, items, count, reply);
+    return true;
+}
+
+bool ferry__direct_zero(struct ferry_buffer *buffer)
+{
+    if (!buffer->cpu)
+        return false;
+    memset(buffer->host, 0, buffer->size);
+    return true;
 }

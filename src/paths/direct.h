@@ -1,8 +1,9 @@
-/* What the CPU does inside the call. */
+/* The direct path: what the CPU does inside the call. */
 #ifndef FERRY_PATHS_DIRECT_H
 #define FERRY_PATHS_DIRECT_H
 
 #include "base/compiler.h"
+#include "base/metrics.h"
 #include "base/range.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
@@ -11,27 +12,21 @@
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
+#include <string.h>
 
 struct ferry__item;
 
-/* May the CPU do it now, inside the call? */
-bool ferry__item_direct_ok(const struct ferry__item *item, uint64_t max);
+/* Sets which direct ways a buffer has: once, when it has its memory. */
+void ferry__direct_reach(struct ferry_buffer *buffer);
 
-/* Does it, and counts it; the ticket, or 0, is for the trace. */
-void ferry__item_direct(const struct ferry__item *item, ferry_ticket ticket);
+/* Does the CPU reach the buffers of a transfer, and is it no slower than the device? Says nothing
+ * of who else uses them. */
+bool ferry__direct_reaches(const struct ferry__item *item);
 
-/* Asynchronous direct copies block their caller: not for longer than a staging chunk would. */
-enum { ASYNC_DIRECT_MAX = 2 << 20, IMPORT_CALL_MIN = 64 << 10 };
+/* May the CPU carry it out now, at most max bytes? */
+bool ferry__direct_ok(const struct ferry__item *item, uint64_t max);
 
-static inline bool ferry__buffer_is_idle(const ferry_buffer *buffer)
-{
-    return atomic_load_explicit(&buffer->word, memory_order_acquire) == 0;
-}
-
-/* Would the device read or write registered memory sooner than the CPU copies? */
-bool ferry__item_goes_imported(struct ferry_device *device, const struct ferry__item *item);
-
-/* What the caller of an asynchronous operation gave, or nothing. */
+/* What the caller gave, and is told. */
 struct ferry__reply {
     bool waiting;
     ferry_callback callback;
@@ -39,12 +34,25 @@ struct ferry__reply {
     ferry_ticket *out_ticket;
 };
 
-/* An operation that is done inside its call has a ticket all the same, and a callback to run. */
-enum ferry_status ferry__item_run_inside(const struct ferry__item *item,
-                                         const struct ferry__reply *reply);
+/* Carries an item out inside the call where that may be, or where it is empty. False: it may not,
+ * and nothing was done. */
+bool ferry__direct_try(const struct ferry__item *item, const struct ferry__reply *reply,
+                       enum ferry_status *out_status);
 
-/* A small transfer of a reachable, idle buffer: nothing but the checks, the copy and the counts. */
-static inline bool ferry__is_small_direct(const ferry_buffer *buffer, bool allowed, uint64_t size,
+/* Likewise all of a batch's, where that takes a few microseconds. */
+bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__item *items,
+                           size_t count, const struct ferry__reply *reply,
+                           enum ferry_status *out_status);
+
+/* Zeroes a new buffer, which nobody else knows. False: the CPU does not reach it. */
+bool ferry__direct_zero(struct ferry_buffer *buffer);
+
+static inline bool ferry__buffer_is_idle(const ferry_buffer *buffer)
+{
+    return atomic_load_explicit(&buffer->word, memory_order_acquire) == 0;
+}
+
+static inline bool ferry__direct_is_small(const ferry_buffer *buffer, bool allowed, uint64_t size,
                                           uint64_t offset)
 {
     return FERRY__LIKELY(allowed && size && size <= FERRY__SMALL_DIRECT &&
@@ -52,6 +60,27 @@ static inline bool ferry__is_small_direct(const ferry_buffer *buffer, bool allow
                          ferry__buffer_is_idle(buffer) &&
                          !atomic_load_explicit(&buffer->device->dead, memory_order_relaxed) &&
                          !buffer->device->trace && !ferry__inside_callback());
+}
+
+/* A small transfer of a reachable, idle buffer: nothing but the checks, the copy and the counts.
+ * False: it is another, or something about it is wrong. */
+static inline bool ferry__direct_upload(ferry_buffer *dst, const void *src, size_t size,
+                                        size_t offset)
+{
+    if (!dst || !ferry__direct_is_small(dst, dst->direct_write && src, size, offset))
+        return false;
+    memcpy(dst->host + offset, src, size);
+    ferry__count(&dst->device->gpu.metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, size);
+    return true;
+}
+
+static inline bool ferry__direct_download(ferry_buffer *src, void *dst, size_t size, size_t offset)
+{
+    if (!src || !ferry__direct_is_small(src, src->direct_read && dst, size, offset))
+        return false;
+    memcpy(dst, src->host + offset, size);
+    ferry__count(&src->device->gpu.metrics, FERRY_OPERATION_DOWNLOAD, FERRY_PATH_DIRECT, size);
+    return true;
 }
 
 #endif

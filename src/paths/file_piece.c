@@ -80,19 +80,6 @@ uint64_t ferry__piece_arrived(const struct ferry__file_piece *piece)
     return piece->request.moved > lead ? ferry__least(piece->request.moved - lead, piece->size) : 0;
 }
 
-enum ferry_status ferry__piece_sync(struct ferry_device *device,
-                                    const struct ferry__file_piece *piece, bool to_device)
-{
-    const struct ferry__memory *memory = &piece->slot->memory;
-    if (memory->coherent)
-        return FERRY_OK;
-    const uint64_t atom = device->gpu.limits.atom;
-    const uint64_t from = ferry__round_down(piece->skip, atom);
-    const uint64_t length = ferry__round_up(piece->skip + piece->size, atom) - from;
-    return to_device ? device->gpu.driver->flush(device->gpu.state, memory, from, length)
-                     : device->gpu.driver->invalidate(device->gpu.state, memory, from, length);
-}
-
 /* A piece is read: what direct I/O put elsewhere goes where the device can copy it. */
 static void settle_read(struct ferry_device *device, struct ferry__file_piece *piece)
 {
@@ -102,7 +89,8 @@ static void settle_read(struct ferry_device *device, struct ferry__file_piece *p
     const uint64_t size = ferry__piece_arrived(piece);
     if (wanted != there && size)
         memmove(wanted, there, size);
-    piece->status = ferry__piece_sync(device, piece, true);
+    piece->status =
+        ferry__memory_flush(&device->gpu, &piece->slot->memory, piece->skip, piece->size);
 }
 
 static void count(struct ferry_device *device, const struct ferry__file_request *request)

@@ -53,7 +53,5 @@ void ferry__piece_tell(struct ferry__file_piece *piece, enum ferry_status status
 
 /* Bytes of it that were moved. */
 uint64_t ferry__piece_arrived(const struct ferry__file_piece *piece);
-enum ferry_status ferry__piece_sync(struct ferry_device *device,
-                                    const struct ferry__file_piece *piece, bool to_device);
 
 #endif

@@ -9,6 +9,7 @@
 #include "engine/op.h"
 #include "engine/retire.h"
 #include "engine/submission.h"
+#include "paths/direct.h"
 #include "paths/file.h"
 #include "paths/file_op.h"
 #include "paths/file_piece.h"
@@ -362,7 +363,7 @@ static enum ferry_status align_slot(struct ferry_device *device, struct ferry__f
         return FERRY_OK;
     memmove(piece->request.memory, there, piece->size);
     piece->skip = piece->slot->base;
-    return ferry__piece_sync(device, piece, true);
+    return ferry__memory_flush(&device->gpu, &piece->slot->memory, piece->skip, piece->size);
 }
 
 /* The device has copied a piece, or not: on to the file. */
@@ -371,7 +372,8 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
 {
     piece->request.memory = piece->slot->memory.host + piece->skip;
     if (!status) {
-        status = ferry__piece_sync(device, piece, false);
+        status =
+            ferry__memory_invalidate(&device->gpu, &piece->slot->memory, piece->skip, piece->size);
         if (!status && piece->request.direct)
             status = align_slot(device, piece);
         if (status)
@@ -446,16 +448,13 @@ static bool reaches(const struct ferry__item *item)
 {
     const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
     const struct ferry_buffer *buffer = write ? item->src : item->dst;
-    const struct ferry_device_info *info = &buffer->device->gpu.info;
-    if (!(write ? buffer->direct_read : buffer->direct_write) || !buffer->memory->cached)
-        return false;
-    if (!write && item->size > info->thresholds.direct_write_max)
+    if (!ferry__direct_reaches(item) || !buffer->memory->cached)
         return false;
     if (!item->direct_io)
         return true;
     const uintptr_t address =
         (uintptr_t)buffer->host + (write ? item->src_offset : item->dst_offset);
-    return info->kind == FERRY_DEVICE_HOST &&
+    return buffer->device->gpu.info.kind == FERRY_DEVICE_HOST &&
            (address | item->file_offset | item->size) % FERRY__FILE_BLOCK == 0;
 }
 

@@ -42,16 +42,16 @@ size_t ferry__plan_copy_spans(const struct ferry__limits *limits, uint64_t dst, 
     return count;
 }
 
-enum ferry__copy_way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst,
-                                      uint64_t src, uint64_t size, bool same)
+enum ferry__way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst, uint64_t src,
+                                 uint64_t size, bool same)
 {
     struct ferry__span spans[3];
     if (!ferry__plan_copy_spans(limits, dst, src, size, spans))
-        return FERRY__COPY_RMW;
+        return FERRY__WAY_RMW;
     if (!same || !ferry__overlap(dst, size, src, size))
-        return FERRY__COPY_SPANS;
+        return FERRY__WAY_COMMANDS;
     const uint64_t shift = dst < src ? src - dst : dst - src;
-    return size / FERRY__PIECES_MAX <= shift ? FERRY__COPY_PIECES : FERRY__COPY_SCRATCH;
+    return size / FERRY__PIECES_MAX <= shift ? FERRY__WAY_PIECES : FERRY__WAY_SCRATCH;
 }
 
 struct ferry__piece ferry__plan_piece(const struct ferry__limits *limits, uint64_t dst,
@@ -82,18 +82,18 @@ static bool tile_ok(const struct ferry__limits *limits, uint64_t offset, uint64_
     return ((offset | size) & (limits->copy_alignment - 1)) == 0;
 }
 
-enum ferry__fill_way ferry__plan_fill(const struct ferry__limits *limits, uint64_t offset,
-                                      uint64_t size, unsigned period)
+enum ferry__way ferry__plan_fill(const struct ferry__limits *limits, uint64_t offset, uint64_t size,
+                                 unsigned period)
 {
     if (limits->has_kernel)
-        return FERRY__FILL_COMMAND;
+        return FERRY__WAY_COMMANDS;
     const uint64_t align = limits->fill_alignment;
     const bool power = (period & (period - 1)) == 0;
     const bool aligned = ((offset | size) & (align - 1)) == 0;
     if (power && period <= limits->fill_pattern && (aligned || limits->copy_alignment == 1) &&
         ferry__round_up(offset, align) < ferry__round_down(offset + size, align))
-        return FERRY__FILL_COMMAND;
-    return tile_ok(limits, offset, size) ? FERRY__FILL_TILE : FERRY__FILL_RMW;
+        return FERRY__WAY_COMMANDS;
+    return tile_ok(limits, offset, size) ? FERRY__WAY_TILE : FERRY__WAY_RMW;
 }
 
 size_t ferry__plan_fill_spans(const struct ferry__limits *limits, uint64_t offset, uint64_t size,
@@ -129,8 +129,6 @@ static enum ferry_path staged_path(const struct ferry__path_question *q)
 
 static enum ferry_path auto_path(const struct ferry__path_question *q)
 {
-    if (q->direct_ok)
-        return FERRY_PATH_DIRECT;
     if (q->registered || (q->import_ok && q->import_cheap))
         return FERRY_PATH_IMPORTED;
     return staged_path(q);
@@ -140,10 +138,7 @@ enum ferry_path ferry__plan_path(const struct ferry__path_question *q, bool *out
 {
     *out_fallback = false;
     switch (q->forced) {
-    case FERRY_PATH_DIRECT:
-        if (q->direct_ok)
-            return FERRY_PATH_DIRECT;
-        break;
+    case FERRY_PATH_DIRECT: break;
     case FERRY_PATH_STAGED:
         if (q->size <= q->budget)
             return FERRY_PATH_STAGED;

@@ -14,26 +14,11 @@ struct ferry__span {
     enum ferry__engine engine;
 };
 
-/* How a copy between device ranges is carried out. */
-enum ferry__copy_way {
-    FERRY__COPY_SPANS,   /* as it is: ferry__plan_copy_spans */
-    FERRY__COPY_PIECES,  /* overlap: pieces no longer than the shift, in the safe direction */
-    FERRY__COPY_SCRATCH, /* overlap with a small shift: pieces through scratch memory */
-    FERRY__COPY_RMW,     /* the device cannot write these bytes alone: the host merges them */
-};
-
-/* How a fill is carried out. */
-enum ferry__fill_way {
-    FERRY__FILL_COMMAND, /* fill commands, its unaligned ends by ferry__plan_fill_spans */
-    FERRY__FILL_TILE,    /* a tile copied in, then doubling copies within the buffer */
-    FERRY__FILL_RMW,     /* the host writes the pattern and merges the ends */
-};
-
 enum { FERRY__PIECES_MAX = 64 }; /* more pieces than this go through scratch */
 
 /* same: both ranges are of one native memory, so they may overlap. size is over 0. */
-enum ferry__copy_way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst,
-                                      uint64_t src, uint64_t size, bool same);
+enum ferry__way ferry__plan_copy(const struct ferry__limits *limits, uint64_t dst, uint64_t src,
+                                 uint64_t size, bool same);
 
 /* The parts of a copy whose ranges do not overlap: 1 to 3 that lie end to end; 0: only an rmw can
  * do it. Each may still exceed max_copy. */
@@ -50,10 +35,10 @@ struct ferry__piece ferry__plan_piece(const struct ferry__limits *limits, uint64
 unsigned ferry__pattern_period(const uint8_t *pattern, unsigned pattern_size);
 
 /* period as above. */
-enum ferry__fill_way ferry__plan_fill(const struct ferry__limits *limits, uint64_t offset,
-                                      uint64_t size, unsigned period);
+enum ferry__way ferry__plan_fill(const struct ferry__limits *limits, uint64_t offset, uint64_t size,
+                                 unsigned period);
 
-/* For FERRY__FILL_COMMAND: the parts, and for each whether it is a fill; else it is a copy from a
+/* For a fill by COMMANDS: the parts, and for each whether it is a fill; else it is a copy from a
  * staged tile (at most fill_alignment - 1 bytes long). */
 struct ferry__fill_span {
     struct ferry__span span;
@@ -63,11 +48,10 @@ struct ferry__fill_span {
 size_t ferry__plan_fill_spans(const struct ferry__limits *limits, uint64_t offset, uint64_t size,
                               unsigned period, struct ferry__fill_span out[3]);
 
-/* What decides the path of a transfer between host and device. */
+/* What decides the path of a transfer between host and device that the CPU does not do itself. */
 struct ferry__path_question {
     enum ferry_path forced; /* AUTO: none */
     uint64_t size;
-    bool direct_ok;    /* the CPU may do it: reachable, nothing in flight, small enough to wait */
     bool registered;   /* the host range is in registered memory that the device imported */
     bool import_ok;    /* imports work on this device and this range */
     bool import_cheap; /* and pay for one transfer of this size */

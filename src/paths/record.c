@@ -85,36 +85,25 @@ enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_stat
 /* --- one item, one op
  * -------------------------------------------------------------------------- */
 
-static enum ferry__emitted emit_upload(struct ferry_device *device, struct ferry__sub *sub,
-                                       struct ferry__op *op, struct ferry__item *item,
-                                       enum ferry_status *out_status)
-{
-    const uint64_t offset = item->dst->offset + item->dst_offset;
-    struct ferry__span spans[3];
-    if (item->path == FERRY_PATH_IMPORTED)
-        return ferry__emit_imported(device, sub, item, out_status);
-    /* Staging has the destination's phase, so the device needs no more than that. */
-    if (!ferry__plan_copy_spans(&device->gpu.limits, offset, offset, item->size, spans))
-        return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
-    return ferry__emit_staged_upload(device, sub, op, item, out_status);
-}
-
 static enum ferry__emitted emit_item(struct ferry_device *device, struct ferry__sub *sub,
                                      struct ferry__op *op, struct ferry__item *item,
                                      enum ferry_status *out_status)
 {
-    if (!item->size)
+    if (!item->size || item->way == FERRY__WAY_NOTHING)
         return FERRY__EMIT_DONE;
     if (item->file)
         return ferry__file_emit(device, sub, op, item, out_status);
+    if (item->path == FERRY_PATH_IMPORTED)
+        return ferry__emit_imported(device, sub, item, out_status);
+    if (item->way == FERRY__WAY_RMW)
+        return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
     switch (item->operation) {
-    case FERRY_OPERATION_UPLOAD: return emit_upload(device, sub, op, item, out_status);
+    case FERRY_OPERATION_UPLOAD:
+        return ferry__emit_staged_upload(device, sub, op, item, out_status);
     case FERRY_OPERATION_DOWNLOAD:
-        if (item->path == FERRY_PATH_IMPORTED)
-            return ferry__emit_imported(device, sub, item, out_status);
         return ferry__emit_staged_download(device, sub, op, item, out_status);
     case FERRY_OPERATION_COPY: return ferry__emit_device_copy(device, sub, op, item, out_status);
-    case FERRY_OPERATION_FILL: return ferry__emit_fill(device, sub, op, item, out_status);
+    case FERRY_OPERATION_FILL: return ferry__emit_fill(device, sub, item, out_status);
     case FERRY_OPERATION_COUNT: break;
     }
     return FERRY__EMIT_DONE;

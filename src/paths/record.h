@@ -60,8 +60,7 @@ enum ferry__emitted ferry__emit_device_copy(struct ferry_device *device, struct 
                                             struct ferry__op *op, struct ferry__item *item,
                                             enum ferry_status *out_status);
 enum ferry__emitted ferry__emit_fill(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
-                                     enum ferry_status *out_status);
+                                     const struct ferry__item *item, enum ferry_status *out_status);
 
 /* Transfers, alone and in batches. */
 extern const struct ferry__op_type ferry__transfer_type;

@@ -18,13 +18,7 @@
 enum ferry_status ferry__flush_slice(struct ferry_device *device, const struct ferry__slice *slice,
                                      uint64_t size)
 {
-    const struct ferry__memory *memory = &slice->chunk->memory;
-    if (memory->coherent)
-        return FERRY_OK;
-    const uint64_t atom = device->gpu.limits.atom;
-    const uint64_t begin = ferry__round_down(slice->offset, atom);
-    const uint64_t end = ferry__round_up(slice->offset + size, atom);
-    return device->gpu.driver->flush(device->gpu.state, memory, begin, end - begin);
+    return ferry__memory_flush(&device->gpu, &slice->chunk->memory, slice->offset, size);
 }
 
 enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__sub *sub,

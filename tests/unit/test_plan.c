@@ -101,16 +101,16 @@ static void set_byte_names(unsigned char *bytes)
 
 /* One piece, as the engine does it: in one command, or through memory of its own. */
 static void move_piece(const struct copy *c, unsigned char *area, struct ferry__piece piece,
-                       enum ferry__copy_way way)
+                       enum ferry__way way)
 {
     unsigned char scratch[AREA];
     struct ferry__span spans[3];
     const uint64_t to = c->dst + piece.at, from = c->src + piece.at;
-    if (way == FERRY__COPY_PIECES) {
+    if (way == FERRY__WAY_PIECES) {
         HOLDS(!ferry__overlap(to, piece.size, from, piece.size), COPY_TEXT, COPY_WORDS(c));
         HOLDS(ferry__plan_copy_spans(&c->limits, to, from, piece.size, spans), COPY_TEXT,
               COPY_WORDS(c));
-    } else if (way == FERRY__COPY_SCRATCH) {
+    } else if (way == FERRY__WAY_SCRATCH) {
         HOLDS(ferry__plan_copy_spans(&c->limits, 0, from, piece.size, spans), COPY_TEXT,
               COPY_WORDS(c));
         HOLDS(ferry__plan_copy_spans(&c->limits, to, 0, piece.size, spans), COPY_TEXT,
@@ -121,7 +121,7 @@ static void move_piece(const struct copy *c, unsigned char *area, struct ferry__
 }
 
 /* Every byte once, none outside, no byte read after it was overwritten: as memmove. */
-static void check_pieces(const struct copy *c, enum ferry__copy_way way, uint64_t most)
+static void check_pieces(const struct copy *c, enum ferry__way way, uint64_t most)
 {
     unsigned char area[AREA], want[AREA];
     unsigned char seen[AREA] = {0};
@@ -143,7 +143,7 @@ static void check_pieces(const struct copy *c, enum ferry__copy_way way, uint64_
         done += piece.size;
     }
     HOLDS(memcmp(area, want, AREA) == 0, COPY_TEXT, COPY_WORDS(c));
-    if (way == FERRY__COPY_PIECES) /* rounding may halve them, and the last is what is left */
+    if (way == FERRY__WAY_PIECES) /* rounding may halve them, and the last is what is left */
         HOLDS(pieces <= 2 * FERRY__PIECES_MAX + 2, "%u pieces: " COPY_TEXT, pieces, COPY_WORDS(c));
 }
 
@@ -151,18 +151,18 @@ static void check_way(const struct copy *c, unsigned *ways)
 {
     struct ferry__span spans[3];
     const bool any = ferry__plan_copy_spans(&c->limits, c->dst, c->src, c->size, spans) > 0;
-    const enum ferry__copy_way apart = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, false);
-    HOLDS(apart == (any ? FERRY__COPY_SPANS : FERRY__COPY_RMW), COPY_TEXT, COPY_WORDS(c));
+    const enum ferry__way apart = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, false);
+    HOLDS(apart == (any ? FERRY__WAY_COMMANDS : FERRY__WAY_RMW), COPY_TEXT, COPY_WORDS(c));
     if (c->dst == c->src) /* nothing to do in one memory: nobody asks */
         return;
-    const enum ferry__copy_way way = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, true);
+    const enum ferry__way way = ferry__plan_copy(&c->limits, c->dst, c->src, c->size, true);
     const uint64_t shift = c->dst < c->src ? c->src - c->dst : c->dst - c->src;
     ways[way]++;
-    HOLDS((way == FERRY__COPY_RMW) == !any, COPY_TEXT, COPY_WORDS(c));
-    HOLDS(way != FERRY__COPY_SPANS || shift >= c->size, COPY_TEXT, COPY_WORDS(c));
-    if (way == FERRY__COPY_PIECES)
+    HOLDS((way == FERRY__WAY_RMW) == !any, COPY_TEXT, COPY_WORDS(c));
+    HOLDS(way != FERRY__WAY_COMMANDS || shift >= c->size, COPY_TEXT, COPY_WORDS(c));
+    if (way == FERRY__WAY_PIECES)
         check_pieces(c, way, shift);
-    else if (way != FERRY__COPY_SPANS)
+    else if (way != FERRY__WAY_COMMANDS)
         check_pieces(c, way, SCRATCH);
 }
 
@@ -186,7 +186,7 @@ static void every_offset(struct copy *c, unsigned *ways)
 static void copies(void **state)
 {
     (void)state;
-    unsigned ways[4] = {0};
+    unsigned ways[FERRY__WAY_COUNT] = {0};
     static const uint64_t kernel_from[] = {0, 32};
     for (size_t i = 0; i < ALIGNMENTS; i++) {
         struct copy c = {.limits = {.copy_alignment = alignments[i], .max_copy = UINT64_MAX}};
@@ -197,8 +197,8 @@ static void copies(void **state)
             every_offset(&c, ways);
         }
     }
-    for (size_t way = 0; way < 4; way++)
-        assert_true(ways[way] > 0); /* every answer was given */
+    for (int way = 0; way < FERRY__WAY_COUNT; way++) /* every answer was given, and no other */
+        assert_int_equal(ways[way] > 0, way != FERRY__WAY_NOTHING && way != FERRY__WAY_TILE);
 }
 
 /* From some size on an unaligned copy is a copy command with kernels at its ends. */
@@ -230,10 +230,10 @@ static void copies_above_4_gib(void **state)
             check_spans(&c);
             c.src = c.dst + sizes[s] / 2;
             assert_int_equal(ferry__plan_copy(&c.limits, c.dst, c.src, c.size, true),
-                             FERRY__COPY_PIECES);
+                             FERRY__WAY_PIECES);
             c.src = c.dst + 4;
             assert_int_equal(ferry__plan_copy(&c.limits, c.dst, c.src, c.size, true),
-                             FERRY__COPY_SCRATCH);
+                             FERRY__WAY_SCRATCH);
         }
 }
 
@@ -275,13 +275,13 @@ static void check_fill_span(const struct fill *f, const struct ferry__fill_span 
 static void check_fill(const struct fill *f, unsigned *ways)
 {
     struct ferry__fill_span parts[3];
-    const enum ferry__fill_way way = ferry__plan_fill(&f->limits, f->offset, f->size, f->period);
+    const enum ferry__way way = ferry__plan_fill(&f->limits, f->offset, f->size, f->period);
     const uint64_t align = f->limits.copy_alignment;
     const bool copyable = f->offset % align == 0 && f->size % align == 0;
     ways[way]++;
-    if (way != FERRY__FILL_COMMAND) {
+    if (way != FERRY__WAY_COMMANDS) {
         HOLDS(!f->limits.has_kernel, FILL_TEXT, FILL_WORDS(f));
-        HOLDS((way == FERRY__FILL_TILE) == copyable, FILL_TEXT, FILL_WORDS(f));
+        HOLDS((way == FERRY__WAY_TILE) == copyable, FILL_TEXT, FILL_WORDS(f));
         return;
     }
     const size_t count = ferry__plan_fill_spans(&f->limits, f->offset, f->size, f->period, parts);
@@ -306,7 +306,7 @@ static void every_fill(struct fill *f, unsigned *ways)
 static void fills(void **state)
 {
     (void)state;
-    unsigned ways[3] = {0};
+    unsigned ways[FERRY__WAY_COUNT] = {0};
     static const uint32_t patterns[] = {0, 1, 4, 16};
     for (size_t i = 0; i < ALIGNMENTS; i++)
         for (size_t j = 0; j < ALIGNMENTS; j++)
@@ -318,8 +318,9 @@ static void fills(void **state)
                                                 .has_kernel = kernel}};
                     every_fill(&f, ways);
                 }
-    for (size_t way = 0; way < 3; way++)
-        assert_true(ways[way] > 0);
+    for (int way = 0; way < FERRY__WAY_COUNT; way++)
+        assert_int_equal(ways[way] > 0, way == FERRY__WAY_COMMANDS || way == FERRY__WAY_TILE ||
+                                            way == FERRY__WAY_RMW);
 }
 
 static unsigned shortest_period(const uint8_t *pattern, unsigned size)
@@ -352,7 +353,6 @@ static void periods(void **state)
 static bool can_carry(const struct ferry__path_question *q, enum ferry_path path)
 {
     switch (path) {
-    case FERRY_PATH_DIRECT: return q->direct_ok;
     case FERRY_PATH_STAGED: return q->size <= q->budget;
     case FERRY_PATH_PIPELINED: return true;
     case FERRY_PATH_IMPORTED: return q->registered || q->import_ok;
@@ -368,11 +368,9 @@ static void check_path(const struct ferry__path_question *q)
     const bool had = forced && can_carry(q, q->forced);
     const bool good = can_carry(q, path) && (!had || path == q->forced) &&
                       fallback == (forced && !had) &&
-                      (forced || path != FERRY_PATH_IMPORTED || q->registered || q->import_cheap) &&
-                      (forced || !q->direct_ok || path == FERRY_PATH_DIRECT);
-    HOLDS(good, "forced %d, %llu bytes, direct %d registered %d import %d cheap %d: path %d",
-          q->forced, (unsigned long long)q->size, q->direct_ok, q->registered, q->import_ok,
-          q->import_cheap, path);
+                      (forced || path != FERRY_PATH_IMPORTED || q->registered || q->import_cheap);
+    HOLDS(good, "forced %d, %llu bytes, registered %d import %d cheap %d: path %d", q->forced,
+          (unsigned long long)q->size, q->registered, q->import_ok, q->import_cheap, path);
 }
 
 static void paths(void **state)
@@ -382,14 +380,13 @@ static void paths(void **state)
     static const uint64_t sizes[] = {1, CHUNK - 1, CHUNK, CHUNK + 1, BUDGET, BUDGET + 1, 1 << 30};
     for (int forced = FERRY_PATH_AUTO; forced <= FERRY_PATH_IMPORTED; forced++)
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
-            for (unsigned bits = 0; bits < 16; bits++)
+            for (unsigned bits = 0; bits < 8; bits++)
                 check_path(&(struct ferry__path_question){
                     .forced = (enum ferry_path)forced,
                     .size = sizes[s],
-                    .direct_ok = bits & 1,
-                    .registered = bits & 2,
-                    .import_ok = bits & 4,
-                    .import_cheap = bits & 8,
+                    .registered = bits & 1,
+                    .import_ok = bits & 2,
+                    .import_cheap = bits & 4,
                     .chunk = CHUNK,
                     .budget = BUDGET,
                 });
