@@ -15,12 +15,12 @@
 enum { FERRY__QUEUES_MAX = 8, FERRY__PATTERN_MAX = 16, FERRY__WHY_MAX = 160 };
 
 /* What memory is for. */
-enum ferry__use {
-    FERRY__USE_PRIVATE,  /* fastest for the device */
-    FERRY__USE_SHARED,   /* host pointer, coherent; cached where there is a choice */
-    FERRY__USE_UPLOAD,   /* host pointer, written by the host; need not be cached */
-    FERRY__USE_READBACK, /* host pointer, read by the host: cached */
-    FERRY__USE_COUNT
+enum ferry__memory_kind {
+    FERRY__MEMORY_PRIVATE,  /* fastest for the device */
+    FERRY__MEMORY_SHARED,   /* host pointer, coherent; cached where there is a choice */
+    FERRY__MEMORY_UPLOAD,   /* host pointer, written by the host; need not be cached */
+    FERRY__MEMORY_READBACK, /* host pointer, read by the host: cached */
+    FERRY__MEMORY_COUNT
 };
 
 /* One native allocation, or an import of the caller's memory. */
@@ -92,7 +92,7 @@ struct ferry__command {
 };
 
 /* How a submission ended. The driver writes it before completed() reports the value. */
-struct ferry__record {
+struct ferry__result {
     enum ferry_status status; /* OK, OUT_OF_*_MEMORY, DEVICE_LOST, EXECUTION_FAILED, INTERNAL */
     uint64_t device_ns;       /* time the device worked on it; 0: not known */
     char why[FERRY__WHY_MAX]; /* the reason of a failure */
@@ -106,7 +106,7 @@ struct ferry__submission_info {
                                               submitted or will be signalled by the user */
     size_t wait_count;
     uint64_t value; /* to raise the queue's event to, when done or failed; grows by 1 */
-    struct ferry__record *record; /* lives until the value is reached, or close */
+    struct ferry__result *result; /* lives until the value is reached, or close */
 };
 
 struct ferry__open_params {
@@ -134,7 +134,7 @@ struct ferry__driver {
     enum ferry_status (*status)(void *state);
 
     /* out_memory->size is at least size. OUT_OF_DEVICE_MEMORY and OUT_OF_HOST_MEMORY are normal. */
-    enum ferry_status (*memory_alloc)(void *state, enum ferry__use use, uint64_t size,
+    enum ferry_status (*memory_alloc)(void *state, enum ferry__memory_kind use, uint64_t size,
                                       const char *label, struct ferry__memory *out_memory,
                                       char *why);
     /* Imports too. What may wait for the device is done later, by a thread of the driver's. */

@@ -60,7 +60,7 @@ struct cuda_slot {
     uint64_t expected_ns;     /* when it should end, as far as can be told */
     enum ferry_status status; /* of a submission that was handed over in part */
     char why[FERRY__WHY_MAX];
-    struct ferry__record *record;
+    struct ferry__result *result;
 };
 
 /* Its address is the handle of its event. */
@@ -153,7 +153,7 @@ struct cuda_memory {
     void *host;         /* NULL: the host does not reach it */
 };
 
-enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why);
 void ferry__cuda_memory_free(void *state, struct ferry__memory *memory);

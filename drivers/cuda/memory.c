@@ -280,14 +280,14 @@ uint64_t ferry__cuda_memory_available(void *state)
     return available;
 }
 
-enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why)
 {
     (void)label; /* CUDA's memory has no names */
     struct cuda *c = state;
     char reason[FERRY__WHY_MAX];
-    const bool private = use == FERRY__USE_PRIVATE;
+    const bool private = use == FERRY__MEMORY_PRIVATE;
     const struct cuda_memory wanted = {.kind = private ? CUDA_DEVICE : CUDA_HOST};
     struct cuda_memory *native;
     enum ferry_status status =

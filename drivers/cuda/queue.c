@@ -374,7 +374,7 @@ static enum ferry_status submit(struct cuda *c, struct cuda_queue *queue,
     if (status)
         return status;
     slot->value = info->value;
-    slot->record = info->record;
+    slot->result = info->result;
     slot->bytes = bytes_of(info);
     status = put_waits(c, queue, info, why);
     if (!status)
@@ -431,18 +431,18 @@ static void learn_rate(struct cuda_queue *queue, const struct cuda_slot *slot, u
 
 static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot, bool lost)
 {
-    struct ferry__record *record = slot->record;
-    record->status = slot->status;
-    record->device_ns = lost ? 0 : device_ns(c, slot);
-    record->why[0] = 0;
+    struct ferry__result *result = slot->result;
+    result->status = slot->status;
+    result->device_ns = lost ? 0 : device_ns(c, slot);
+    result->why[0] = 0;
     if (slot->status)
-        snprintf(record->why, sizeof record->why, "%s", slot->why);
+        snprintf(result->why, sizeof result->why, "%s", slot->why);
     if (lost) {
-        record->status = FERRY_ERROR_DEVICE_LOST;
-        ferry__cuda_lost_why(c, record->why);
+        result->status = FERRY_ERROR_DEVICE_LOST;
+        ferry__cuda_lost_why(c, result->why);
     }
-    learn_rate(queue, slot, record->device_ns);
-    slot->record = NULL;
+    learn_rate(queue, slot, result->device_ns);
+    slot->result = NULL;
     atomic_store_explicit(&queue->retired, slot->value, memory_order_release);
 }
 

@@ -230,9 +230,9 @@ bool ferry__host_is_hopeless(struct host_device *device, const struct ferry__sub
 {
     if (info->queue >= device->limits.queue_count) {
         snprintf(why, FERRY__WHY_MAX, "queue %u of %u", info->queue, device->limits.queue_count);
-    } else if (info->count == 0 || !info->record || (info->wait_count > 0 && !info->waits)) {
-        snprintf(why, FERRY__WHY_MAX, "a submission of %zu commands and %zu waits, record %s",
-                 info->count, info->wait_count, info->record ? "given" : "missing");
+    } else if (info->count == 0 || !info->result || (info->wait_count > 0 && !info->waits)) {
+        snprintf(why, FERRY__WHY_MAX, "a submission of %zu commands and %zu waits, result %s",
+                 info->count, info->wait_count, info->result ? "given" : "missing");
     } else if (info->value <= device->queues[info->queue].event.submitted) {
         snprintf(why, FERRY__WHY_MAX, "value %llu submitted after %llu",
                  (unsigned long long)info->value,

@@ -46,7 +46,7 @@ struct host_submission {
     struct host_submission *next; /* in its queue */
     uint64_t number;              /* counts the submissions of the device, from 1 on */
     uint64_t value;
-    struct ferry__record *record;
+    struct ferry__result *result;
     uint64_t delay_ns;
     uint64_t stop_after; /* bytes; then it has failed, or the device is lost */
     enum ferry_status outcome;
@@ -92,7 +92,7 @@ struct host_device {
 /* --- entries of the driver, by file ----------------------------------------------------------- */
 
 /* memory.c */
-enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why);
 void ferry__host_memory_free(void *state, struct ferry__memory *memory);
@@ -139,7 +139,7 @@ enum ferry_status ferry__host_submit(void *state, const struct ferry__submission
                                      char *why);
 void ferry__host_queues_finish(struct host_device *device); /* ends the threads */
 
-/* Takes the head off its queue; its record is written, but for the close of a device. The lock is
+/* Takes the head off its queue; its result is written, but for the close of a device. The lock is
  * held. */
 void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, uint64_t device_ns,
                           const char *why);

@@ -93,7 +93,7 @@ enum ferry_status ferry__host_breach(const char *why);
 enum ferry_status ferry__host_check(const struct host_queue *queue,
                                     const struct ferry__submission_info *info,
                                     struct host_command *commands, char *why);
-/* What cannot even end: there is no queue, no record or no value for it. */
+/* What cannot even end: there is no queue, no result or no value for it. */
 bool ferry__host_is_hopeless(struct host_device *device, const struct ferry__submission_info *info,
                              char *why);
 /* The waits and the value, which need the lock. NULL: good. */

@@ -112,7 +112,7 @@ static bool back(struct host_device *device, struct host_memory *memory, bool vi
     return true;
 }
 
-enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why)
 {
@@ -126,10 +126,10 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__use use, uin
         snprintf(why, FERRY__WHY_MAX, "no host memory to keep account of an allocation");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
-    bool mapped = use != FERRY__USE_PRIVATE || device->map_private;
+    bool mapped = use != FERRY__MEMORY_PRIVATE || device->map_private;
     bool view =
-        mapped && use != FERRY__USE_SHARED && ferry__host_knob(&device->knobs, HOST_NONCOHERENT);
-    memory->budgeted = use == FERRY__USE_PRIVATE || use == FERRY__USE_SHARED;
+        mapped && use != FERRY__MEMORY_SHARED && ferry__host_knob(&device->knobs, HOST_NONCOHERENT);
+    memory->budgeted = use == FERRY__MEMORY_PRIVATE || use == FERRY__MEMORY_SHARED;
     if (!back(device, memory, view)) {
         snprintf(why, FERRY__WHY_MAX, "mmap of %llu bytes: errno %d", (unsigned long long)size,
                  errno);

@@ -17,8 +17,8 @@ void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, ui
     if (!queue->head)
         queue->tail = &queue->head;
     if (!device->closing) {
-        *s->record = (struct ferry__record){.status = status, .device_ns = device_ns};
-        snprintf(s->record->why, sizeof s->record->why, "%s", why);
+        *s->result = (struct ferry__result){.status = status, .device_ns = device_ns};
+        snprintf(s->result->why, sizeof s->result->why, "%s", why);
     }
     for (size_t i = 0; i < s->count; i++) {
         ferry__host_memory_drop(device, s->commands[i].dst);
@@ -88,7 +88,7 @@ static struct host_submission *make(const struct ferry__submission_info *info)
         ferry__alloc(sizeof *s + commands + info->wait_count * sizeof *info->waits);
     if (s) {
         s->value = info->value;
-        s->record = info->record;
+        s->result = info->result;
         s->stop_after = UINT64_MAX;
         s->waits = (struct ferry_sync *)(void *)&s->commands[info->count];
         s->wait_count = info->wait_count;

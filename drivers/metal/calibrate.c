@@ -44,7 +44,7 @@ enum metal_faster ferry__metal_calibrate(struct metal_state *state)
 {
     struct ferry__memory memory;
     char why[FERRY__WHY_MAX];
-    if (ferry__metal_memory_alloc(state, FERRY__USE_PRIVATE, 2 * CALIBRATION_SIZE,
+    if (ferry__metal_memory_alloc(state, FERRY__MEMORY_PRIVATE, 2 * CALIBRATION_SIZE,
                                   "ferry calibration", &memory, why))
         return METAL_FASTER_UNKNOWN;
     double blit = best_time(state, &memory, FERRY__ENGINE_COPY);

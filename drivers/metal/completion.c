@@ -70,7 +70,7 @@ static enum ferry_status status_of(int64_t code, const char *domain)
     return statuses[code];
 }
 
-static void read_failure(mtl_id commands, struct ferry__record *out)
+static void read_failure(mtl_id commands, struct ferry__result *out)
 {
     mtl_id error = mtl_commands_error(commands);
     int64_t code = mtl_error_code(error);
@@ -81,9 +81,9 @@ static void read_failure(mtl_id commands, struct ferry__record *out)
              text ? text : "no reason given", domain, (long long)code);
 }
 
-static void read_result(mtl_id commands, struct ferry__record *out)
+static void read_result(mtl_id commands, struct ferry__result *out)
 {
-    *out = (struct ferry__record){.status = FERRY_OK};
+    *out = (struct ferry__result){.status = FERRY_OK};
     if (mtl_commands_status(commands) != MTL_COMMANDS_COMPLETED)
         read_failure(commands, out);
     if (MTL_RESPONDS(commands, gpu_start) && MTL_RESPONDS(commands, gpu_end)) {
@@ -139,11 +139,11 @@ static void lose_locked(struct metal_state *state, const char *why)
     atomic_store(&state->lost, true);
     for (unsigned i = 0; i < state->queue_count; i++)
         for (struct metal_submission *s = state->queues[i].first; s; s = s->next) {
-            if (s->record && !s->done) {
-                s->record->status = FERRY_ERROR_DEVICE_LOST;
-                snprintf(s->record->why, sizeof s->record->why, "%s", why);
+            if (s->result && !s->done) {
+                s->result->status = FERRY_ERROR_DEVICE_LOST;
+                snprintf(s->result->why, sizeof s->result->why, "%s", why);
             }
-            s->record = NULL;
+            s->result = NULL;
             s->done = true;
             memset(s->waits, 0, sizeof s->waits);
         }
@@ -198,14 +198,14 @@ static void complete(struct metal_submission *submission, mtl_id commands)
 {
     struct metal_queue *queue = submission->queue;
     struct metal_state *state = queue->state;
-    struct ferry__record result;
+    struct ferry__result result;
     struct after after = {.taken = NULL};
     read_result(commands, &result);
 
     pthread_mutex_lock(&state->lock);
     queue->in_flight--;
-    if (submission->record)
-        *submission->record = result;
+    if (submission->result)
+        *submission->result = result;
     submission->done = true;
     if (result.status)
         atomic_store(&queue->failed, true);

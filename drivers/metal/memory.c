@@ -6,37 +6,37 @@
 /* Options to try in turn, ended by NONE. Write-combined memory is for the host to write only, and
  * pays where the GPU reads it over a bus; discrete GPUs may give no shared memory at all. */
 #define NONE UINT32_MAX
-static const uint32_t storages[METAL_CLASS_COUNT][FERRY__USE_COUNT][3] = {
-    [METAL_APPLE] = {[FERRY__USE_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
-                     [FERRY__USE_SHARED] = {MTL_OPTION_SHARED, NONE},
-                     [FERRY__USE_UPLOAD] = {MTL_OPTION_SHARED, NONE},
-                     [FERRY__USE_READBACK] = {MTL_OPTION_SHARED, NONE}},
-    [METAL_INTEL] = {[FERRY__USE_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
-                     [FERRY__USE_SHARED] = {MTL_OPTION_SHARED, NONE},
-                     [FERRY__USE_UPLOAD] = {MTL_OPTION_SHARED | MTL_OPTION_WRITE_COMBINED, NONE},
-                     [FERRY__USE_READBACK] = {MTL_OPTION_SHARED, NONE}},
-    [METAL_DISCRETE] = {[FERRY__USE_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
-                        [FERRY__USE_SHARED] = {MTL_OPTION_SHARED, NONE},
-                        [FERRY__USE_UPLOAD] = {MTL_OPTION_SHARED | MTL_OPTION_WRITE_COMBINED,
-                                               MTL_OPTION_MANAGED, NONE},
-                        [FERRY__USE_READBACK] = {MTL_OPTION_MANAGED, MTL_OPTION_SHARED, NONE}},
-    [METAL_PARAVIRTUAL] = {[FERRY__USE_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
-                           [FERRY__USE_SHARED] = {MTL_OPTION_SHARED, NONE},
-                           [FERRY__USE_UPLOAD] = {MTL_OPTION_SHARED, NONE},
-                           [FERRY__USE_READBACK] = {MTL_OPTION_SHARED, NONE}},
+static const uint32_t storages[METAL_CLASS_COUNT][FERRY__MEMORY_COUNT][3] = {
+    [METAL_APPLE] = {[FERRY__MEMORY_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
+                     [FERRY__MEMORY_SHARED] = {MTL_OPTION_SHARED, NONE},
+                     [FERRY__MEMORY_UPLOAD] = {MTL_OPTION_SHARED, NONE},
+                     [FERRY__MEMORY_READBACK] = {MTL_OPTION_SHARED, NONE}},
+    [METAL_INTEL] = {[FERRY__MEMORY_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
+                     [FERRY__MEMORY_SHARED] = {MTL_OPTION_SHARED, NONE},
+                     [FERRY__MEMORY_UPLOAD] = {MTL_OPTION_SHARED | MTL_OPTION_WRITE_COMBINED, NONE},
+                     [FERRY__MEMORY_READBACK] = {MTL_OPTION_SHARED, NONE}},
+    [METAL_DISCRETE] = {[FERRY__MEMORY_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
+                        [FERRY__MEMORY_SHARED] = {MTL_OPTION_SHARED, NONE},
+                        [FERRY__MEMORY_UPLOAD] = {MTL_OPTION_SHARED | MTL_OPTION_WRITE_COMBINED,
+                                                  MTL_OPTION_MANAGED, NONE},
+                        [FERRY__MEMORY_READBACK] = {MTL_OPTION_MANAGED, MTL_OPTION_SHARED, NONE}},
+    [METAL_PARAVIRTUAL] = {[FERRY__MEMORY_PRIVATE] = {MTL_OPTION_PRIVATE, NONE},
+                           [FERRY__MEMORY_SHARED] = {MTL_OPTION_SHARED, NONE},
+                           [FERRY__MEMORY_UPLOAD] = {MTL_OPTION_SHARED, NONE},
+                           [FERRY__MEMORY_READBACK] = {MTL_OPTION_SHARED, NONE}},
 };
 
 static const uint32_t mapped_private[] = {MTL_OPTION_SHARED, NONE};
 
-static const uint32_t *storages_of(const struct metal_state *state, enum ferry__use use)
+static const uint32_t *storages_of(const struct metal_state *state, enum ferry__memory_kind use)
 {
-    if (use == FERRY__USE_PRIVATE && state->map_always && state->unified)
+    if (use == FERRY__MEMORY_PRIVATE && state->map_always && state->unified)
         return mapped_private;
     return storages[state->class][use];
 }
 
 /* Takes over buffer. */
-static enum ferry_status describe(mtl_id buffer, enum ferry__use use, uint32_t options,
+static enum ferry_status describe(mtl_id buffer, enum ferry__memory_kind use, uint32_t options,
                                   uint64_t size, struct ferry__memory *out_memory, char *why)
 {
     bool is_private = options & MTL_OPTION_PRIVATE;
@@ -52,7 +52,7 @@ static enum ferry_status describe(mtl_id buffer, enum ferry__use use, uint32_t o
     }
     memory->buffer = buffer;
     memory->managed = options & MTL_OPTION_MANAGED;
-    memory->read_back = memory->managed && use == FERRY__USE_READBACK;
+    memory->read_back = memory->managed && use == FERRY__MEMORY_READBACK;
     *out_memory = (struct ferry__memory){
         .native = memory,
         .size = size,
@@ -63,9 +63,9 @@ static enum ferry_status describe(mtl_id buffer, enum ferry__use use, uint32_t o
     return FERRY_OK;
 }
 
-enum ferry_status ferry__metal_memory_alloc(void *opened, enum ferry__use use, uint64_t size,
-                                            const char *label, struct ferry__memory *out_memory,
-                                            char *why)
+enum ferry_status ferry__metal_memory_alloc(void *opened, enum ferry__memory_kind use,
+                                            uint64_t size, const char *label,
+                                            struct ferry__memory *out_memory, char *why)
 {
     struct metal_state *state = opened;
     if (size > UINT64_MAX - FERRY_BUFFER_ALIGNMENT)
@@ -122,7 +122,7 @@ enum ferry_status ferry__metal_host_import(void *opened, void *host, uint64_t si
     mtl_id buffer = mtl_new_buffer_no_copy(state->device, host, size, MTL_OPTION_SHARED, NULL);
     enum ferry_status status;
     if (buffer && mtl_buffer_length(buffer) == size && mtl_buffer_contents(buffer) == host) {
-        status = describe(buffer, FERRY__USE_SHARED, MTL_OPTION_SHARED, size, out_memory, why);
+        status = describe(buffer, FERRY__MEMORY_SHARED, MTL_OPTION_SHARED, size, out_memory, why);
     } else {
         status = ferry__metal_why(FERRY_ERROR_UNSUPPORTED, why,
                                   "Metal cannot import %" PRIu64 " bytes at %p: %s", size, host,

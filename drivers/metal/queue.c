@@ -234,7 +234,7 @@ static struct metal_submission *make_submission(struct metal_queue *queue,
     if (!submission)
         return NULL;
     submission->queue = queue;
-    submission->record = info->record;
+    submission->result = info->result;
     submission->value = info->value;
     for (size_t i = 0; i < info->wait_count; i++)
         for (unsigned q = 0; q < queue->state->queue_count; q++)

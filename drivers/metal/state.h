@@ -39,7 +39,7 @@ struct metal_memory {
 struct metal_submission {
     struct metal_queue *queue;
     struct metal_submission *next; /* in the queue's list */
-    struct ferry__record *record;  /* NULL: nobody waits for it any more */
+    struct ferry__result *result;  /* NULL: nobody waits for it any more */
     uint64_t value;
     uint64_t waits[METAL_QUEUES_MAX]; /* values of our queues that it waited for */
     bool done;
@@ -135,7 +135,7 @@ enum metal_faster ferry__metal_calibrate(struct metal_state *state);
 bool ferry__metal_can_import(struct metal_state *state, uint64_t page);
 
 /* memory.c */
-enum ferry_status ferry__metal_memory_alloc(void *state, enum ferry__use use, uint64_t size,
+enum ferry_status ferry__metal_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                             const char *label, struct ferry__memory *out_memory,
                                             char *why);
 void ferry__metal_memory_free(void *state, struct ferry__memory *memory);

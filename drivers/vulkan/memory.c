@@ -18,11 +18,11 @@ struct choice {
     VkMemoryPropertyFlags needed, wish, second, spare;
 };
 
-static const struct choice choices[FERRY__USE_COUNT] = {
-    [FERRY__USE_PRIVATE] = {LOCAL, 0, 0, VISIBLE},
-    [FERRY__USE_SHARED] = {VISIBLE | COHERENT, CACHED, 0, 0},
-    [FERRY__USE_UPLOAD] = {VISIBLE, COHERENT, 0, LOCAL},
-    [FERRY__USE_READBACK] = {VISIBLE, CACHED, COHERENT, LOCAL},
+static const struct choice choices[FERRY__MEMORY_COUNT] = {
+    [FERRY__MEMORY_PRIVATE] = {LOCAL, 0, 0, VISIBLE},
+    [FERRY__MEMORY_SHARED] = {VISIBLE | COHERENT, CACHED, 0, 0},
+    [FERRY__MEMORY_UPLOAD] = {VISIBLE, COHERENT, 0, LOCAL},
+    [FERRY__MEMORY_READBACK] = {VISIBLE, CACHED, COHERENT, LOCAL},
 };
 
 static const struct choice mapped_private = {LOCAL, VISIBLE | COHERENT, CACHED, 0};
@@ -44,13 +44,13 @@ static bool sees_all(const struct vulkan *v)
     return false;
 }
 
-static struct choice choice_for(const struct vulkan *v, enum ferry__use use)
+static struct choice choice_for(const struct vulkan *v, enum ferry__memory_kind use)
 {
-    if (use == FERRY__USE_PRIVATE && v->map_private != FERRY_MAP_NEVER &&
+    if (use == FERRY__MEMORY_PRIVATE && v->map_private != FERRY_MAP_NEVER &&
         (v->map_private == FERRY_MAP_ALWAYS || sees_all(v)))
         return mapped_private;
     struct choice choice = choices[use];
-    if (use == FERRY__USE_SHARED && v->physical.unified)
+    if (use == FERRY__MEMORY_SHARED && v->physical.unified)
         choice.second = LOCAL;
     return choice;
 }
@@ -206,10 +206,10 @@ static enum ferry_status map(struct vulkan *v, const struct making *m, unsigned 
 }
 
 /* Staging and shared memory across a link are for the copy command, and queues of copy engines. */
-static uint64_t kernel_address(struct vulkan *v, enum ferry__use use, VkBuffer buffer)
+static uint64_t kernel_address(struct vulkan *v, enum ferry__memory_kind use, VkBuffer buffer)
 {
     const bool near =
-        use == FERRY__USE_PRIVATE || (use == FERRY__USE_SHARED && v->physical.unified);
+        use == FERRY__MEMORY_PRIVATE || (use == FERRY__MEMORY_SHARED && v->physical.unified);
     if (!v->kernel_layout || !near)
         return 0;
     const VkBufferDeviceAddressInfo info = {
@@ -219,9 +219,9 @@ static uint64_t kernel_address(struct vulkan *v, enum ferry__use use, VkBuffer b
     return v->vk.GetBufferDeviceAddress(v->device, &info);
 }
 
-enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
-                                             const char *label, struct ferry__memory *out_memory,
-                                             char *why)
+enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kind use,
+                                             uint64_t size, const char *label,
+                                             struct ferry__memory *out_memory, char *why)
 {
     (void)label; /* one native object holds many buffers */
     struct vulkan *v = state;
@@ -249,7 +249,7 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, u
     status = allocate_best(v, &choice, m.needs.memoryTypeBits, &m, why);
     VkMemoryPropertyFlags has = v->physical.memory.memoryTypes[m.type].propertyFlags;
     bool mapped = !status && (has & VISIBLE) &&
-                  (use != FERRY__USE_PRIVATE || v->map_private != FERRY_MAP_NEVER);
+                  (use != FERRY__MEMORY_PRIVATE || v->map_private != FERRY_MAP_NEVER);
     struct ferry__memory memory = {.native = m.native, .size = size};
     if (mapped) {
         status = map(v, &m, &memory.host, why);

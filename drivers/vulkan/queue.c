@@ -379,7 +379,7 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     slot->value = info->value;
-    slot->record = info->record;
+    slot->result = info->result;
     slot->next = NULL;
     VkResult result = hand_over(v, queue, slot, &waits);
     waits_finish(&waits);
@@ -446,12 +446,12 @@ static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
 static void end_slot(struct vulkan *v, const struct vulkan_queue *queue, struct vulkan_slot *slot,
                      bool reached)
 {
-    struct ferry__record *record = slot->record;
-    record->status = reached ? FERRY_OK : FERRY_ERROR_DEVICE_LOST;
-    record->device_ns = reached ? device_ns(v, queue, slot) : 0;
-    snprintf(record->why, sizeof record->why, "%s",
+    struct ferry__result *result = slot->result;
+    result->status = reached ? FERRY_OK : FERRY_ERROR_DEVICE_LOST;
+    result->device_ns = reached ? device_ns(v, queue, slot) : 0;
+    snprintf(result->why, sizeof result->why, "%s",
              reached ? "" : "the Vulkan device was lost before this ended");
-    slot->record = NULL;
+    slot->result = NULL;
 }
 
 uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue)

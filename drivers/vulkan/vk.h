@@ -129,7 +129,7 @@ struct vulkan_slot {
     VkQueryPool times; /* VK_NULL_HANDLE: no timestamps */
     bool timed;
     uint64_t value;
-    struct ferry__record *record;
+    struct ferry__result *result;
 };
 
 struct vulkan_queue {
@@ -213,9 +213,9 @@ struct vulkan_memory {
     uint64_t address; /* for the kernels; 0: they cannot reach it */
 };
 
-enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__use use, uint64_t size,
-                                             const char *label, struct ferry__memory *out_memory,
-                                             char *why);
+enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kind use,
+                                             uint64_t size, const char *label,
+                                             struct ferry__memory *out_memory, char *why);
 void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory);
 /* A part of the user's own buffer, for ferry__vulkan_memory_free. */
 enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, uint64_t size,

@@ -20,7 +20,7 @@
 
 struct ferry_batch {
     struct ferry_device *device;
-    struct ferry__item *items; /* with references to their buffers */
+    struct ferry__transfer *transfers; /* with references to their buffers */
     size_t count, capacity;
 };
 
@@ -56,79 +56,79 @@ void ferry_batch_destroy(ferry_batch *batch)
     struct ferry_device *device = batch->device;
     if (atomic_load(&device->dead) != FERRY__FORKED) {
         for (size_t i = 0; i < batch->count; i++)
-            ferry__item_finish(device, &batch->items[i]);
+            ferry__transfer_finish(device, &batch->transfers[i]);
         ferry__device_unref(device);
     }
-    ferry__free(batch->items);
+    ferry__free(batch->transfers);
     ferry__free(batch);
 }
 
-/* Appends an item that was checked. */
-static enum ferry_status add(ferry_batch *batch, const struct ferry__item *item)
+/* Appends a transfer that was checked. */
+static enum ferry_status add(ferry_batch *batch, const struct ferry__transfer *transfer)
 {
-    const struct ferry_buffer *buffers[] = {item->dst, item->src};
+    const struct ferry_buffer *buffers[] = {transfer->dst, transfer->src};
     for (size_t i = 0; i < 2; i++)
         if (buffers[i] && buffers[i]->device != batch->device)
             return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s belongs to %s, the batch to %s",
                                ferry__label(buffers[i]), buffers[i]->device->gpu.info.name,
                                batch->device->gpu.info.name);
-    if (!ferry__reserve((void **)&batch->items, &batch->capacity, batch->count,
-                        sizeof *batch->items))
+    if (!ferry__reserve((void **)&batch->transfers, &batch->capacity, batch->count,
+                        sizeof *batch->transfers))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
                            batch->count + 1);
-    batch->items[batch->count++] = *item;
-    if (item->dst)
-        ferry__buffer_ref(item->dst);
-    if (item->src)
-        ferry__buffer_ref(item->src);
+    batch->transfers[batch->count++] = *transfer;
+    if (transfer->dst)
+        ferry__buffer_ref(transfer->dst);
+    if (transfer->src)
+        ferry__buffer_ref(transfer->src);
     return FERRY_OK;
 }
 
 enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
-                                   const struct ferry__item *item)
+                                   const struct ferry__transfer *transfer)
 {
     const enum ferry_status status = check_batch(batch, what);
-    return status ? status : add(batch, item);
+    return status ? status : add(batch, transfer);
 }
 
 enum ferry_status ferry_batch_copy_from_host(ferry_batch *batch, ferry_buffer *dst, const void *src,
                                              size_t size, size_t dst_offset)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = check_batch(batch, "ferry_batch_copy_from_host");
     if (!status)
-        status = ferry__item_upload(&item, dst, src, size, dst_offset);
-    return status ? status : add(batch, &item);
+        status = ferry__transfer_upload(&transfer, dst, src, size, dst_offset);
+    return status ? status : add(batch, &transfer);
 }
 
 enum ferry_status ferry_batch_copy_to_host(ferry_batch *batch, ferry_buffer *src, void *dst,
                                            size_t size, size_t src_offset)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = check_batch(batch, "ferry_batch_copy_to_host");
     if (!status)
-        status = ferry__item_download(&item, src, dst, size, src_offset);
-    return status ? status : add(batch, &item);
+        status = ferry__transfer_download(&transfer, src, dst, size, src_offset);
+    return status ? status : add(batch, &transfer);
 }
 
 enum ferry_status ferry_batch_copy_buffer(ferry_batch *batch, ferry_buffer *dst, ferry_buffer *src,
                                           size_t size, size_t dst_offset, size_t src_offset)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = check_batch(batch, "ferry_batch_copy_buffer");
     if (!status)
-        status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset);
-    return status ? status : add(batch, &item);
+        status = ferry__transfer_copy(&transfer, dst, src, size, dst_offset, src_offset);
+    return status ? status : add(batch, &transfer);
 }
 
 enum ferry_status ferry_batch_fill_buffer(ferry_batch *batch, ferry_buffer *buffer, size_t size,
                                           size_t offset, const void *pattern, size_t pattern_size)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = check_batch(batch, "ferry_batch_fill_buffer");
     if (!status)
-        status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size);
-    return status ? status : add(batch, &item);
+        status = ferry__transfer_fill(&transfer, buffer, size, offset, pattern, pattern_size);
+    return status ? status : add(batch, &transfer);
 }
 
 enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buffer)
@@ -139,22 +139,22 @@ enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buff
 static void empty(ferry_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        ferry__item_finish(batch->device, &batch->items[i]);
+        ferry__transfer_finish(batch->device, &batch->transfers[i]);
     batch->count = 0;
 }
 
-/* Chooses the items' paths; on a failure gives their regions back. */
+/* Chooses the transfers' paths; on a failure gives their regions back. */
 static enum ferry_status plan(ferry_batch *batch)
 {
     enum ferry_status status = FERRY_OK;
     size_t i;
     for (i = 0; i < batch->count && !status; i++)
-        status = ferry__item_plan(batch->device, &batch->items[i]);
+        status = ferry__transfer_plan(batch->device, &batch->transfers[i]);
     if (!status)
         return FERRY_OK;
     while (i--) {
-        ferry__region_unref(&batch->device->gpu, batch->items[i].region);
-        batch->items[i].region = NULL;
+        ferry__region_unref(&batch->device->gpu, batch->transfers[i].region);
+        batch->transfers[i].region = NULL;
     }
     return status;
 }
@@ -167,7 +167,7 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
         return status;
     struct ferry_device *device = batch->device;
     const struct ferry__reply reply = {.callback = cb, .user = user, .out_ticket = out_ticket};
-    if (ferry__direct_try_all(device, batch->items, batch->count, &reply, &status)) {
+    if (ferry__direct_try_all(device, batch->transfers, batch->count, &reply, &status)) {
         if (!status) {
             FERRY__ADD(&device->gpu.metrics, batches, 1);
             empty(batch);
@@ -181,23 +181,23 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
         ferry__op_unref(op);
         return status;
     }
-    op->items = batch->items;
+    op->transfers = batch->transfers;
     op->count = batch->count;
     op->batch = true;
     op->callback = cb;
     op->user = user;
     ferry__op_ref(op);
-    status = ferry__footprint_items(op);
+    status = ferry__footprint_transfers(op);
     if (!status)
         status = ferry__submit(op, out_ticket);
     else
         ferry__op_unref(op);
     if (status) { /* the batch keeps its operations; op lets them go */
         for (size_t i = 0; i < op->count; i++) {
-            ferry__region_unref(&device->gpu, op->items[i].region);
-            op->items[i].region = NULL;
+            ferry__region_unref(&device->gpu, op->transfers[i].region);
+            op->transfers[i].region = NULL;
         }
-        op->items = NULL;
+        op->transfers = NULL;
         op->count = 0;
     } else {
         FERRY__ADD(&device->gpu.metrics, batches, 1);

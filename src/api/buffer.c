@@ -49,14 +49,15 @@ static void count_made(struct ferry_device *device, uint64_t size)
 
 static enum ferry_status zero_new(struct ferry_buffer *buffer)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     if (ferry__direct_zero(buffer))
         return FERRY_OK;
-    const enum ferry_status status = ferry__item_fill(&item, buffer, buffer->size, 0, "", 1);
+    const enum ferry_status status =
+        ferry__transfer_fill(&transfer, buffer, buffer->size, 0, "", 1);
     if (status)
         return status;
-    item.internal = true;
-    return ferry__item_submit(&item, NULL, NULL, NULL);
+    transfer.internal = true;
+    return ferry__transfer_submit(&transfer, NULL, NULL, NULL);
 }
 
 static enum ferry_status check_params(ferry_device *device,

@@ -131,8 +131,8 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->parked_max = params->parked_max ? params->parked_max : PARKED_MAX;
     const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
     ferry__memory_init(&device->gpu, params->pool_budget ? params->pool_budget : POOL_BUDGET);
-    ferry__staging_init(&device->gpu.upload, FERRY__USE_UPLOAD, staging, by_cpu);
-    ferry__staging_init(&device->gpu.readback, FERRY__USE_READBACK, staging, by_cpu);
+    ferry__staging_init(&device->gpu.upload, FERRY__MEMORY_UPLOAD, staging, by_cpu);
+    ferry__staging_init(&device->gpu.readback, FERRY__MEMORY_READBACK, staging, by_cpu);
     return device;
 free_metrics:
     ferry__metrics_finish(&device->gpu.metrics);
@@ -273,7 +273,7 @@ void ferry__device_close_now(struct ferry_device *device)
     atomic_store(&device->dead, FERRY__CLOSED);
     ferry__host_finish(&device->gpu);
     ferry__table_finish(device);
-    ferry__subs_free(device);
+    ferry__submissions_free(device);
     ferry__work_events_finish(device);
     ferry__free(device->follows);
     ferry__staging_finish(&device->gpu, &device->gpu.upload);

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The front door of transfers from and to files: what a file must be, and items with one. */
+/* The front door of transfers from and to files: what a file must be, and transfers with one. */
 
 struct range {
     int fd;
@@ -93,8 +93,8 @@ static enum ferry_status check_file(const struct range *range, int *out_flags)
     return FERRY_OK;
 }
 
-static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffer, uint64_t offset,
-                                   const struct range *range)
+static enum ferry_status make_transfer(struct ferry__transfer *transfer, ferry_buffer *buffer,
+                                       uint64_t offset, const struct range *range)
 {
     enum ferry_status status = FERRY_OK;
     int flags = 0;
@@ -104,19 +104,19 @@ static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffe
         (status = ferry__device_dead(buffer->device, range->what)) ||
         (status = check_file(range, &flags)) || (status = ferry__files_start(buffer->device)))
         return status;
-    *item = (struct ferry__item){.size = range->size,
-                                 .file = true,
-                                 .direct_io = ferry__file_is_direct(flags),
-                                 .fd = range->fd,
-                                 .file_offset = range->offset};
+    *transfer = (struct ferry__transfer){.size = range->size,
+                                         .file = true,
+                                         .direct_io = ferry__file_is_direct(flags),
+                                         .fd = range->fd,
+                                         .file_offset = range->offset};
     if (range->write) {
-        item->operation = FERRY_OPERATION_DOWNLOAD;
-        item->src = buffer;
-        item->src_offset = offset;
+        transfer->operation = FERRY_OPERATION_DOWNLOAD;
+        transfer->src = buffer;
+        transfer->src_offset = offset;
     } else {
-        item->operation = FERRY_OPERATION_UPLOAD;
-        item->dst = buffer;
-        item->dst_offset = offset;
+        transfer->operation = FERRY_OPERATION_UPLOAD;
+        transfer->dst = buffer;
+        transfer->dst_offset = offset;
     }
     return FERRY_OK;
 }
@@ -126,11 +126,11 @@ static enum ferry_status make_item(struct ferry__item *item, ferry_buffer *buffe
 
 static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const struct range *range)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback(range->what);
     if (!status)
-        status = make_item(&item, buffer, offset, range);
-    return status ? status : ferry__item_wait(&item);
+        status = make_transfer(&transfer, buffer, offset, range);
+    return status ? status : ferry__transfer_wait(&transfer);
 }
 
 enum ferry_status ferry_copy_from_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
@@ -153,20 +153,20 @@ enum ferry_status ferry_copy_from_file_async(ferry_buffer *buffer, int fd, uint6
                                              size_t size, size_t offset, ferry_callback cb,
                                              void *user, ferry_ticket *out_ticket)
 {
-    struct ferry__item item;
-    const enum ferry_status status = make_item(
-        &item, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
-    return status ? status : ferry__item_submit(&item, cb, user, out_ticket);
+    struct ferry__transfer transfer;
+    const enum ferry_status status = make_transfer(
+        &transfer, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
+    return status ? status : ferry__transfer_submit(&transfer, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
                                            size_t size, size_t offset, ferry_callback cb,
                                            void *user, ferry_ticket *out_ticket)
 {
-    struct ferry__item item;
-    const enum ferry_status status = make_item(
-        &item, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
-    return status ? status : ferry__item_submit(&item, cb, user, out_ticket);
+    struct ferry__transfer transfer;
+    const enum ferry_status status = make_transfer(
+        &transfer, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
+    return status ? status : ferry__transfer_submit(&transfer, cb, user, out_ticket);
 }
 
 /* --- in batches
@@ -175,17 +175,17 @@ enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_
 enum ferry_status ferry_batch_copy_from_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
                                              uint64_t file_offset, size_t size, size_t offset)
 {
-    struct ferry__item item;
-    const enum ferry_status status = make_item(
-        &item, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
-    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_from_file", &item);
+    struct ferry__transfer transfer;
+    const enum ferry_status status = make_transfer(
+        &transfer, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
+    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_from_file", &transfer);
 }
 
 enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
                                            uint64_t file_offset, size_t size, size_t offset)
 {
-    struct ferry__item item;
-    const enum ferry_status status = make_item(
-        &item, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
-    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_to_file", &item);
+    struct ferry__transfer transfer;
+    const enum ferry_status status = make_transfer(
+        &transfer, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
+    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_to_file", &transfer);
 }

@@ -29,7 +29,7 @@ static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry_
 {
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = device->gpu.driver->memory_alloc(
-        device->gpu.state, FERRY__USE_SHARED, size, "ferry_host_alloc", &region->memory, why);
+        device->gpu.state, FERRY__MEMORY_SHARED, size, "ferry_host_alloc", &region->memory, why);
     if (!status && region->memory.cached && region->memory.coherent && region->memory.host) {
         region->base = region->memory_base = region->memory.host;
         region->imported = true;

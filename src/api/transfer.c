@@ -61,10 +61,10 @@ static inline enum ferry_status check_alive(const ferry_buffer *buffer, const ch
     return ferry__device_dead(buffer->device, what);
 }
 
-/* --- items ------------------------------------------------------------------------------------ */
+/* --- transfers --------------------------------------------------------------------------------- */
 
-enum ferry_status ferry__item_upload(struct ferry__item *item, ferry_buffer *dst, const void *src,
-                                     uint64_t size, uint64_t dst_offset)
+enum ferry_status ferry__transfer_upload(struct ferry__transfer *transfer, ferry_buffer *dst,
+                                         const void *src, uint64_t size, uint64_t dst_offset)
 {
     enum ferry_status status;
     if ((status = check_buffer(dst, "copy from host", "dst")) ||
@@ -72,16 +72,16 @@ enum ferry_status ferry__item_upload(struct ferry__item *item, ferry_buffer *dst
         (status = check_host(src, size, "copy from host")) ||
         (status = check_alive(dst, "copy from host")))
         return status;
-    *item = (struct ferry__item){.operation = FERRY_OPERATION_UPLOAD,
-                                 .dst = dst,
-                                 .dst_offset = dst_offset,
-                                 .size = size,
-                                 .host = (unsigned char *)(uintptr_t)src};
+    *transfer = (struct ferry__transfer){.operation = FERRY_OPERATION_UPLOAD,
+                                         .dst = dst,
+                                         .dst_offset = dst_offset,
+                                         .size = size,
+                                         .host = (unsigned char *)(uintptr_t)src};
     return FERRY_OK;
 }
 
-enum ferry_status ferry__item_download(struct ferry__item *item, ferry_buffer *src, void *dst,
-                                       uint64_t size, uint64_t src_offset)
+enum ferry_status ferry__transfer_download(struct ferry__transfer *transfer, ferry_buffer *src,
+                                           void *dst, uint64_t size, uint64_t src_offset)
 {
     enum ferry_status status;
     if ((status = check_buffer(src, "copy to host", "src")) ||
@@ -89,16 +89,17 @@ enum ferry_status ferry__item_download(struct ferry__item *item, ferry_buffer *s
         (status = check_host(dst, size, "copy to host")) ||
         (status = check_alive(src, "copy to host")))
         return status;
-    *item = (struct ferry__item){.operation = FERRY_OPERATION_DOWNLOAD,
-                                 .src = src,
-                                 .src_offset = src_offset,
-                                 .size = size,
-                                 .host = dst};
+    *transfer = (struct ferry__transfer){.operation = FERRY_OPERATION_DOWNLOAD,
+                                         .src = src,
+                                         .src_offset = src_offset,
+                                         .size = size,
+                                         .host = dst};
     return FERRY_OK;
 }
 
-enum ferry_status ferry__item_copy(struct ferry__item *item, ferry_buffer *dst, ferry_buffer *src,
-                                   uint64_t size, uint64_t dst_offset, uint64_t src_offset)
+enum ferry_status ferry__transfer_copy(struct ferry__transfer *transfer, ferry_buffer *dst,
+                                       ferry_buffer *src, uint64_t size, uint64_t dst_offset,
+                                       uint64_t src_offset)
 {
     enum ferry_status status;
     if ((status = check_buffer(dst, "copy buffer", "dst")) ||
@@ -107,17 +108,18 @@ enum ferry_status ferry__item_copy(struct ferry__item *item, ferry_buffer *dst, 
         (status = ferry__range(src, "copy buffer: src", src_offset, size)) ||
         (status = check_alive(dst, "copy buffer")) || (status = check_alive(src, "copy buffer")))
         return status;
-    *item = (struct ferry__item){.operation = FERRY_OPERATION_COPY,
-                                 .dst = dst,
-                                 .src = src,
-                                 .dst_offset = dst_offset,
-                                 .src_offset = src_offset,
-                                 .size = size};
+    *transfer = (struct ferry__transfer){.operation = FERRY_OPERATION_COPY,
+                                         .dst = dst,
+                                         .src = src,
+                                         .dst_offset = dst_offset,
+                                         .src_offset = src_offset,
+                                         .size = size};
     return FERRY_OK;
 }
 
-enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, uint64_t size,
-                                   uint64_t offset, const void *pattern, size_t pattern_size)
+enum ferry_status ferry__transfer_fill(struct ferry__transfer *transfer, ferry_buffer *dst,
+                                       uint64_t size, uint64_t offset, const void *pattern,
+                                       size_t pattern_size)
 {
     enum ferry_status status;
     if ((status = check_buffer(dst, "fill", "buffer")) ||
@@ -131,32 +133,34 @@ enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, 
                            FERRY__PATTERN_MAX);
     if ((status = check_alive(dst, "fill")))
         return status;
-    *item = (struct ferry__item){
+    *transfer = (struct ferry__transfer){
         .operation = FERRY_OPERATION_FILL, .dst = dst, .dst_offset = offset, .size = size};
-    memcpy(item->pattern, pattern, pattern_size);
-    item->pattern_size = (uint8_t)ferry__pattern_period(item->pattern, (unsigned)pattern_size);
+    memcpy(transfer->pattern, pattern, pattern_size);
+    transfer->pattern_size =
+        (uint8_t)ferry__pattern_period(transfer->pattern, (unsigned)pattern_size);
     return FERRY_OK;
 }
 
-static enum ferry_status submit_item(struct ferry__item *item, const struct ferry__reply *reply)
+static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
+                                         const struct ferry__reply *reply)
 {
-    struct ferry_device *device = (item->dst ? item->dst : item->src)->device;
+    struct ferry_device *device = (transfer->dst ? transfer->dst : transfer->src)->device;
     struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     op->callback = reply->callback;
     op->user = reply->user;
     op->waiting = reply->waiting;
-    op->one = *item;
-    op->items = &op->one;
+    op->one = *transfer;
+    op->transfers = &op->one;
     op->count = 1;
-    if (item->dst)
-        ferry__buffer_ref(item->dst);
-    if (item->src)
-        ferry__buffer_ref(item->src);
-    enum ferry_status status = ferry__item_plan(device, &op->one);
+    if (transfer->dst)
+        ferry__buffer_ref(transfer->dst);
+    if (transfer->src)
+        ferry__buffer_ref(transfer->src);
+    enum ferry_status status = ferry__transfer_plan(device, &op->one);
     if (!status)
-        status = ferry__footprint_items(op);
+        status = ferry__footprint_transfers(op);
     if (status) {
         ferry__op_unref(op);
         return status;
@@ -164,37 +168,38 @@ static enum ferry_status submit_item(struct ferry__item *item, const struct ferr
     return reply->waiting ? ferry__submit_and_wait(op) : ferry__submit(op, reply->out_ticket);
 }
 
-static enum ferry_status run(struct ferry__item *item, const struct ferry__reply *reply)
+static enum ferry_status run(struct ferry__transfer *transfer, const struct ferry__reply *reply)
 {
     enum ferry_status status;
-    if (ferry__direct_try(item, reply, &status))
+    if (ferry__direct_try(transfer, reply, &status))
         return status;
-    if (item->operation == FERRY_OPERATION_COPY && item->dst->device != item->src->device)
-        return ferry__bridge_submit(item, reply->waiting, reply->callback, reply->user,
+    if (transfer->operation == FERRY_OPERATION_COPY &&
+        transfer->dst->device != transfer->src->device)
+        return ferry__bridge_submit(transfer, reply->waiting, reply->callback, reply->user,
                                     reply->out_ticket);
-    return submit_item(item, reply);
+    return submit_transfer(transfer, reply);
 }
 
-static enum ferry_status run_waiting(struct ferry__item *item)
+static enum ferry_status run_waiting(struct ferry__transfer *transfer)
 {
-    return run(item, &(struct ferry__reply){.waiting = true});
+    return run(transfer, &(struct ferry__reply){.waiting = true});
 }
 
-static enum ferry_status run_async(struct ferry__item *item, ferry_callback cb, void *user,
+static enum ferry_status run_async(struct ferry__transfer *transfer, ferry_callback cb, void *user,
                                    ferry_ticket *out_ticket)
 {
-    return run(item, &(struct ferry__reply){false, cb, user, out_ticket});
+    return run(transfer, &(struct ferry__reply){false, cb, user, out_ticket});
 }
 
-enum ferry_status ferry__item_wait(struct ferry__item *item)
+enum ferry_status ferry__transfer_wait(struct ferry__transfer *transfer)
 {
-    return run_waiting(item);
+    return run_waiting(transfer);
 }
 
-enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb, void *user,
-                                     ferry_ticket *out_ticket)
+enum ferry_status ferry__transfer_submit(struct ferry__transfer *transfer, ferry_callback cb,
+                                         void *user, ferry_ticket *out_ticket)
 {
-    return run_async(item, cb, user, out_ticket);
+    return run_async(transfer, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
@@ -202,42 +207,44 @@ enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_
 {
     if (ferry__direct_upload(dst, src, size, dst_offset))
         return FERRY_OK;
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback("ferry_copy_from_host");
-    if (status || (status = ferry__item_upload(&item, dst, src, size, dst_offset)))
+    if (status || (status = ferry__transfer_upload(&transfer, dst, src, size, dst_offset)))
         return status;
-    return run_waiting(&item);
+    return run_waiting(&transfer);
 }
 
 enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, size_t src_offset)
 {
     if (ferry__direct_download(src, dst, size, src_offset))
         return FERRY_OK;
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback("ferry_copy_to_host");
-    if (status || (status = ferry__item_download(&item, src, dst, size, src_offset)))
+    if (status || (status = ferry__transfer_download(&transfer, src, dst, size, src_offset)))
         return status;
-    return run_waiting(&item);
+    return run_waiting(&transfer);
 }
 
 enum ferry_status ferry_copy_buffer(ferry_buffer *dst, ferry_buffer *src, size_t size,
                                     size_t dst_offset, size_t src_offset)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback("ferry_copy_buffer");
-    if (status || (status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset)))
+    if (status ||
+        (status = ferry__transfer_copy(&transfer, dst, src, size, dst_offset, src_offset)))
         return status;
-    return run_waiting(&item);
+    return run_waiting(&transfer);
 }
 
 enum ferry_status ferry_fill_buffer(ferry_buffer *buffer, size_t size, size_t offset,
                                     const void *pattern, size_t pattern_size)
 {
-    struct ferry__item item;
+    struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback("ferry_fill_buffer");
-    if (status || (status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size)))
+    if (status ||
+        (status = ferry__transfer_fill(&transfer, buffer, size, offset, pattern, pattern_size)))
         return status;
-    return run_waiting(&item);
+    return run_waiting(&transfer);
 }
 
 enum ferry_status ferry_zero_buffer(ferry_buffer *buffer)
@@ -251,36 +258,38 @@ enum ferry_status ferry_copy_from_host_async(ferry_buffer *dst, const void *src,
                                              size_t dst_offset, ferry_callback cb, void *user,
                                              ferry_ticket *out_ticket)
 {
-    struct ferry__item item;
-    enum ferry_status status = ferry__item_upload(&item, dst, src, size, dst_offset);
-    return status ? status : run_async(&item, cb, user, out_ticket);
+    struct ferry__transfer transfer;
+    enum ferry_status status = ferry__transfer_upload(&transfer, dst, src, size, dst_offset);
+    return status ? status : run_async(&transfer, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_to_host_async(ferry_buffer *src, void *dst, size_t size,
                                            size_t src_offset, ferry_callback cb, void *user,
                                            ferry_ticket *out_ticket)
 {
-    struct ferry__item item;
-    enum ferry_status status = ferry__item_download(&item, src, dst, size, src_offset);
-    return status ? status : run_async(&item, cb, user, out_ticket);
+    struct ferry__transfer transfer;
+    enum ferry_status status = ferry__transfer_download(&transfer, src, dst, size, src_offset);
+    return status ? status : run_async(&transfer, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_buffer_async(ferry_buffer *dst, ferry_buffer *src, size_t size,
                                           size_t dst_offset, size_t src_offset, ferry_callback cb,
                                           void *user, ferry_ticket *out_ticket)
 {
-    struct ferry__item item;
-    enum ferry_status status = ferry__item_copy(&item, dst, src, size, dst_offset, src_offset);
-    return status ? status : run_async(&item, cb, user, out_ticket);
+    struct ferry__transfer transfer;
+    enum ferry_status status =
+        ferry__transfer_copy(&transfer, dst, src, size, dst_offset, src_offset);
+    return status ? status : run_async(&transfer, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size_t size, size_t offset,
                                           const void *pattern, size_t pattern_size,
                                           ferry_callback cb, void *user, ferry_ticket *out_ticket)
 {
-    struct ferry__item item;
-    enum ferry_status status = ferry__item_fill(&item, buffer, size, offset, pattern, pattern_size);
-    return status ? status : run_async(&item, cb, user, out_ticket);
+    struct ferry__transfer transfer;
+    enum ferry_status status =
+        ferry__transfer_fill(&transfer, buffer, size, offset, pattern, pattern_size);
+    return status ? status : run_async(&transfer, cb, user, out_ticket);
 }
 
 enum ferry_status ferry_zero_buffer_async(ferry_buffer *buffer, ferry_callback cb, void *user,

@@ -1,4 +1,4 @@
-/* From operations to items. */
+/* From operations to transfers. */
 #ifndef FERRY_API_TRANSFER_H
 #define FERRY_API_TRANSFER_H
 
@@ -7,26 +7,28 @@
 
 #include <ferry/ferry.h>
 
-struct ferry__item;
+struct ferry__transfer;
 
 enum ferry_status ferry__range(const struct ferry_buffer *buffer, const char *name, uint64_t offset,
                                uint64_t size);
 
-/* Checks and fills an item: takes references to buffers. The checks are those of the API. */
-enum ferry_status ferry__item_upload(struct ferry__item *item, ferry_buffer *dst, const void *src,
-                                     uint64_t size, uint64_t dst_offset);
-enum ferry_status ferry__item_download(struct ferry__item *item, ferry_buffer *src, void *dst,
-                                       uint64_t size, uint64_t src_offset);
-enum ferry_status ferry__item_copy(struct ferry__item *item, ferry_buffer *dst, ferry_buffer *src,
-                                   uint64_t size, uint64_t dst_offset, uint64_t src_offset);
-enum ferry_status ferry__item_fill(struct ferry__item *item, ferry_buffer *dst, uint64_t size,
-                                   uint64_t offset, const void *pattern, size_t pattern_size);
+/* Checks and fills a transfer: takes references to buffers. The checks are those of the API. */
+enum ferry_status ferry__transfer_upload(struct ferry__transfer *transfer, ferry_buffer *dst,
+                                         const void *src, uint64_t size, uint64_t dst_offset);
+enum ferry_status ferry__transfer_download(struct ferry__transfer *transfer, ferry_buffer *src,
+                                           void *dst, uint64_t size, uint64_t src_offset);
+enum ferry_status ferry__transfer_copy(struct ferry__transfer *transfer, ferry_buffer *dst,
+                                       ferry_buffer *src, uint64_t size, uint64_t dst_offset,
+                                       uint64_t src_offset);
+enum ferry_status ferry__transfer_fill(struct ferry__transfer *transfer, ferry_buffer *dst,
+                                       uint64_t size, uint64_t offset, const void *pattern,
+                                       size_t pattern_size);
 
-/* Carries out an item that was checked, as its function's caller wants it. */
-enum ferry_status ferry__item_wait(struct ferry__item *item);
-enum ferry_status ferry__item_submit(struct ferry__item *item, ferry_callback cb, void *user,
-                                     ferry_ticket *out_ticket);
+/* Carries out a transfer that was checked, as its function's caller wants it. */
+enum ferry_status ferry__transfer_wait(struct ferry__transfer *transfer);
+enum ferry_status ferry__transfer_submit(struct ferry__transfer *transfer, ferry_callback cb,
+                                         void *user, ferry_ticket *out_ticket);
 enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
-                                   const struct ferry__item *item);
+                                   const struct ferry__transfer *transfer);
 
 #endif

@@ -60,7 +60,7 @@ static bool commands_meet(const struct ferry__command *a, const struct ferry__co
            extents_meet(extent_read(b), a_written);
 }
 
-static struct ferry__hull *find_hull(struct ferry__sub *sub, const void *space)
+static struct ferry__hull *find_hull(struct ferry__submission *sub, const void *space)
 {
     for (size_t i = 0; i < sub->hull_count; i++)
         if (sub->hulls[i].space == space)
@@ -82,7 +82,7 @@ static void widen(uint64_t *begin, uint64_t *end, struct extent extent)
 }
 
 /* Notes what a command touches. False: too many memories to keep track of. */
-static bool note(struct ferry__sub *sub, const struct ferry__command *command)
+static bool note(struct ferry__submission *sub, const struct ferry__command *command)
 {
     const struct extent written = extent_written(command), read = extent_read(command);
     struct ferry__hull *hull = find_hull(sub, written.space);
@@ -118,7 +118,7 @@ static bool meets_indexed(const struct ferry__hull *hull, struct extent written,
 
 /* Puts commands into the exact sets, up to the last one, which may still grow. Their memories have
  * hulls. False: no host memory. */
-static bool index_run(struct ferry__sub *sub)
+static bool index_run(struct ferry__submission *sub)
 {
     for (; sub->indexed + 1 < sub->command_count; sub->indexed++) {
         const struct ferry__command *command = &sub->commands[sub->indexed];
@@ -134,7 +134,7 @@ static bool index_run(struct ferry__sub *sub)
 
 /* Does it touch what a command since the last barrier touches? The hulls say no quickly; where they
  * cannot, a few commands are asked themselves, and many by the sets of what they touch. */
-static bool meets_run(struct ferry__sub *sub, const struct ferry__command *command)
+static bool meets_run(struct ferry__submission *sub, const struct ferry__command *command)
 {
     enum { FEW = 16 };
     const struct extent written = extent_written(command), read = extent_read(command);
@@ -158,7 +158,7 @@ static bool meets_run(struct ferry__sub *sub, const struct ferry__command *comma
     return false;
 }
 
-void ferry__run_begin(struct ferry__sub *sub)
+void ferry__run_begin(struct ferry__submission *sub)
 {
     sub->run = sub->indexed = sub->command_count;
     sub->hull_count = 0;
@@ -167,7 +167,7 @@ void ferry__run_begin(struct ferry__sub *sub)
 
 /* Does a copy go on where the last one ends, on both sides? Then they are one. Nothing lies between
  * them that either could touch, so the longer one does not overlap itself either. */
-static bool joins(const struct ferry__sub *sub, const struct ferry__command *command,
+static bool joins(const struct ferry__submission *sub, const struct ferry__command *command,
                   uint64_t max_copy)
 {
     if (sub->command_count == 0 || command->barrier || command->kind != FERRY__COPY)
@@ -180,8 +180,8 @@ static bool joins(const struct ferry__sub *sub, const struct ferry__command *com
            last->size <= max_copy - command->size;
 }
 
-enum ferry_status ferry__add_command(const struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__command command)
+enum ferry_status ferry__add_command(const struct ferry_device *device,
+                                     struct ferry__submission *sub, struct ferry__command command)
 {
     if (!ferry__reserve((void **)&sub->commands, &sub->command_capacity, sub->command_count,
                         sizeof *sub->commands))

@@ -221,7 +221,7 @@ static void unpark(struct ferry__op *op)
 static void close_edges(struct ferry__op *op, bool all)
 {
     unsigned seen = 0;
-    op->pending++;
+    op->in_flight++;
     FOR_DEPENDENTS(edge, op)
     {
         if (all || may_follow(edge))
@@ -229,7 +229,7 @@ static void close_edges(struct ferry__op *op, bool all)
         if (++seen % FERRY__AT_ONCE == 0)
             ferry__breathe(op->device);
     }
-    op->pending--;
+    op->in_flight--;
 }
 
 void ferry__op_followed(struct ferry__op *op)
@@ -278,10 +278,11 @@ static void count_op(struct ferry__op *op)
     const uint64_t now = ferry__now_ns(), taken = now - op->start_ns;
     /* Of a bridge the writing half counts; external work has no operations of ours. */
     const bool counts =
-        op->type->kind == FERRY__OP_ITEMS || op->type->kind == FERRY__OP_BRIDGE_WRITE;
+        op->type->kind == FERRY__OP_TRANSFER || op->type->kind == FERRY__OP_BRIDGE_WRITE;
     for (size_t i = 0; i < op->count && counts; i++) {
-        const struct ferry__item *item = &op->items[i];
-        ferry__count_timed(metrics, item->operation, item->path, item->size, item->status, taken);
+        const struct ferry__transfer *transfer = &op->transfers[i];
+        ferry__count_timed(metrics, transfer->operation, transfer->path, transfer->size,
+                           transfer->status, taken);
     }
     if (op->device->trace)
         ferry__trace_op(op, now);
@@ -335,7 +336,7 @@ static void finish(struct ferry__op *op)
 static bool finish_if_over(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (atomic_load(&op->done) || op->pending || op->deps_undone || op->moving ||
+    if (atomic_load(&op->done) || op->in_flight || op->deps_undone || op->moving ||
         (op->type->record && op->state < FERRY__STATE_RECORDED) ||
         (op->type->kind == FERRY__OP_EXTERNAL && !op->ended))
         return false;

@@ -68,7 +68,7 @@ struct ferry_device {
     struct ferry__bridge_wait *bridge_first;           /* those that wait for staging, by ticket */
     struct ferry__bridge_wait *bridge_last;
     unsigned reaping; /* threads that are letting ops go */
-    struct ferry__sub *free_subs;
+    struct ferry__submission *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__callback_thread callbacks;
     _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */

@@ -97,7 +97,7 @@ static bool retire(struct ferry_device *device)
 {
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         struct ferry__queue *queue = &device->queues[q];
-        struct ferry__sub *sub = queue->flying_first;
+        struct ferry__submission *sub = queue->flying_first;
         if (!sub)
             continue;
         const bool reached =
@@ -106,19 +106,19 @@ static bool retire(struct ferry_device *device)
             look_for_loss(device);
         if (!reached && atomic_load(&device->dead) != FERRY__LOST)
             continue;
-        if (!reached && !sub->record.status) {
-            sub->record.status = FERRY_ERROR_DEVICE_LOST;
-            if (!sub->record.why[0])
-                memcpy(sub->record.why, "the device is lost", sizeof "the device is lost");
+        if (!reached && !sub->result.status) {
+            sub->result.status = FERRY_ERROR_DEVICE_LOST;
+            if (!sub->result.why[0])
+                memcpy(sub->result.why, "the device is lost", sizeof "the device is lost");
         }
         queue->flying_first = sub->next;
         if (!queue->flying_first)
             queue->flying_last = NULL;
         queue->in_flight--;
         /* The device gets its next chunk first, to do while this one is copied out. */
-        if (sub->copies_out && !sub->record.status && !device->no_staging_wait)
+        if (sub->copies_out && !sub->result.status && !device->no_staging_wait)
             (void)ferry__build(device, q);
-        ferry__sub_done(device, sub);
+        ferry__submission_done(device, sub);
         return true;
     }
     return false;
@@ -138,7 +138,7 @@ static bool retire_external(struct ferry_device *device)
             continue;
         if (lost && !op->status)
             op->status = FERRY_ERROR_DEVICE_LOST;
-        op->pending--;
+        op->in_flight--;
         ferry__works_remove(&device->works, op);
         ferry__op_try_done(op);
         return true;
@@ -380,7 +380,7 @@ static unsigned queue_of(const struct ferry_device *device, const struct ferry__
         return device->role_queue[UPLOAD];
     unsigned seen = 0;
     for (size_t i = 0; i < op->count; i++)
-        seen |= 1u << op->items[i].operation;
+        seen |= 1u << op->transfers[i].operation;
     if (seen == 1u << FERRY_OPERATION_UPLOAD)
         return device->role_queue[UPLOAD];
     if (seen == 1u << FERRY_OPERATION_DOWNLOAD)
@@ -410,11 +410,12 @@ static bool may_build_now(const struct ferry__op *op)
     if (op->state != FERRY__STATE_READY || ferry__ready_first(&device->queues[op->queue]) != op)
         return false;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__item *item = &op->items[i];
-        if (item->file)
+        const struct ferry__transfer *transfer = &op->transfers[i];
+        if (transfer->file)
             continue;
-        if (item->path == FERRY_PATH_STAGED || (item->path == FERRY_PATH_PIPELINED && op->batch))
-            staged += item->size;
+        if (transfer->path == FERRY_PATH_STAGED ||
+            (transfer->path == FERRY_PATH_PIPELINED && op->batch))
+            staged += transfer->size;
     }
     return staged <= device->gpu.upload.chunk_size;
 }
@@ -431,7 +432,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
     }
     op->keep = out_ticket != NULL;
     ferry__device_lock(device);
-    const bool counts = !(op->count == 1 && op->items[0].internal);
+    const bool counts = !(op->count == 1 && op->transfers[0].internal);
     if (counts)
         status = ferry__may_park(device, op->count);
     if (!status)

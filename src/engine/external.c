@@ -40,7 +40,7 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
         /* What follows waits for this alone: the event is raised once all before it is done. */
         work->unsignalled = work->own_event;
     } else if (work->own_event) {
-        work->pending = 1;
+        work->in_flight = 1;
         ferry__works_add(&device->works, work);
         if (device->polling)
             device->gpu.driver->wake(device->gpu.state);

@@ -86,21 +86,23 @@ static enum ferry_status reserve(struct ferry__op *op, size_t count)
     return FERRY_OK;
 }
 
-enum ferry_status ferry__footprint_items(struct ferry__op *op)
+enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
 {
     size_t count = 0;
     for (size_t i = 0; i < op->count; i++)
-        count += op->items[i].size ? !!op->items[i].dst + !!op->items[i].src : 0;
+        count += op->transfers[i].size ? !!op->transfers[i].dst + !!op->transfers[i].src : 0;
     const enum ferry_status status = reserve(op, count);
     if (status)
         return status;
     count = 0;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__item *item = &op->items[i];
-        if (item->size && item->dst)
-            op->ranges[count++] = ferry__footprint(item->dst, true, item->dst_offset, item->size);
-        if (item->size && item->src)
-            op->ranges[count++] = ferry__footprint(item->src, false, item->src_offset, item->size);
+        const struct ferry__transfer *transfer = &op->transfers[i];
+        if (transfer->size && transfer->dst)
+            op->ranges[count++] =
+                ferry__footprint(transfer->dst, true, transfer->dst_offset, transfer->size);
+        if (transfer->size && transfer->src)
+            op->ranges[count++] =
+                ferry__footprint(transfer->src, false, transfer->src_offset, transfer->size);
     }
     op->range_count = merge(op, count);
     return FERRY_OK;

@@ -9,9 +9,9 @@
 struct ferry__op;
 struct ferry_buffer;
 
-/* What op touches, into op->ranges (footprint.c). The items' paths are chosen. Not under the
+/* What op touches, into op->ranges (footprint.c). The transfers' paths are chosen. Not under the
  * lock. */
-enum ferry_status ferry__footprint_items(struct ferry__op *op);
+enum ferry_status ferry__footprint_transfers(struct ferry__op *op);
 
 /* The same of external work, which holds the buffers from now on. */
 enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,

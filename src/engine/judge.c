@@ -43,38 +43,39 @@ static void fail_op(struct ferry__op *op, enum ferry_status status, const char *
 
 /* Where the device itself has failed, what it may have touched beside the bytes is not to be
  * trusted either. */
-static void mark_item(const struct ferry__item *item, bool by_device, const char *why)
+static void mark_transfer(const struct ferry__transfer *transfer, bool by_device, const char *why)
 {
-    uint64_t begin = item->dst_offset, end = begin + item->size;
-    if (by_device && item->begun && item->status != FERRY_ERROR_IO) {
-        const struct ferry__range range = ferry__footprint(item->dst, true, begin, item->size);
+    uint64_t begin = transfer->dst_offset, end = begin + transfer->size;
+    if (by_device && transfer->begun && transfer->status != FERRY_ERROR_IO) {
+        const struct ferry__range range =
+            ferry__footprint(transfer->dst, true, begin, transfer->size);
         begin = range.begin;
         end = range.end;
     }
-    mark_failed(item->dst, begin, end, item->status, why);
+    mark_failed(transfer->dst, begin, end, transfer->status, why);
 }
 
-void ferry__judge_items(struct ferry__op *op)
+void ferry__judge_transfers(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->count; i++) {
-        struct ferry__item *item = &op->items[i];
+        struct ferry__transfer *transfer = &op->transfers[i];
         const char *why = op->why;
-        if (!item->size)
+        if (!transfer->size)
             continue;
         const struct ferry__failed *failed = NULL;
-        if (!item->status && item->src)
-            failed = ferry__failed_find(&item->src->failures, item->src_offset,
-                                        item->src_offset + item->size);
+        if (!transfer->status && transfer->src)
+            failed = ferry__failed_find(&transfer->src->failures, transfer->src_offset,
+                                        transfer->src_offset + transfer->size);
         if (failed) {
-            item->status = failed->status;
+            transfer->status = failed->status;
             why = ferry__failed_why(failed);
         }
-        if (item->status) {
-            fail_op(op, item->status, why);
-            if (item->dst && !item->untouched)
-                mark_item(item, !failed, op->why);
-        } else if (item->dst) {
-            ferry__buffer_covered(item->dst, item->dst_offset, item->size, UINT64_MAX);
+        if (transfer->status) {
+            fail_op(op, transfer->status, why);
+            if (transfer->dst && !transfer->untouched)
+                mark_transfer(transfer, !failed, op->why);
+        } else if (transfer->dst) {
+            ferry__buffer_covered(transfer->dst, transfer->dst_offset, transfer->size, UINT64_MAX);
         }
     }
 }

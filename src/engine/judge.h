@@ -12,7 +12,7 @@ void ferry__buffer_covered(struct ferry_buffer *buffer, uint64_t offset, uint64_
                            uint64_t up_to);
 
 /* One operation after another, as if they had been done in that order. */
-void ferry__judge_items(struct ferry__op *op);
+void ferry__judge_transfers(struct ferry__op *op);
 
 /* The user's work. What it only writes is well when it ends well; what it reads too may be so only
  * in part. */

@@ -15,11 +15,11 @@ struct ferry__call;
 struct ferry__files;
 struct ferry__region;
 struct ferry__work_event;
-struct ferry__sub;
+struct ferry__submission;
 struct ferry_buffer;
 struct ferry_device;
 
-/* A part of an item: size bytes from at on. */
+/* A part of a transfer: size bytes from at on. */
 struct ferry__piece {
     uint64_t at, size;
 };
@@ -36,7 +36,7 @@ enum ferry__way {
 };
 
 /* One operation of the API: an op has one, or a batch's many. */
-struct ferry__item {
+struct ferry__transfer {
     enum ferry_operation operation;
     enum ferry_path path;
     enum ferry__way way;
@@ -65,7 +65,7 @@ struct ferry__edge {
 };
 
 enum ferry__op_kind {
-    FERRY__OP_ITEMS,
+    FERRY__OP_TRANSFER,
     FERRY__OP_EXTERNAL,     /* the user's own work */
     FERRY__OP_MARKER,       /* done when all that external work depends on is done */
     FERRY__OP_BRIDGE_READ,  /* the half of a bridged copy on the source's device */
@@ -93,7 +93,7 @@ enum ferry__emitted {
     FERRY__EMIT_STARVED, /* no staging is free */
     FERRY__EMIT_BLOCKED, /* the op goes on when this submission is done; a bridge, when told to */
     FERRY__EMIT_WAITS,   /* the op goes on when it is resumed */
-    FERRY__EMIT_FAILED,  /* the item at the cursor cannot be carried out: ferry_last_error() */
+    FERRY__EMIT_FAILED,  /* the transfer at the cursor cannot be carried out: ferry_last_error() */
 };
 
 /* What differs between types of op. */
@@ -101,7 +101,7 @@ struct ferry__op_type {
     enum ferry__op_kind kind;
     /* Writes commands of op, as many as there is room and staging for. On FAILED *out_status says
      * why. Under no lock. */
-    enum ferry__emitted (*record)(struct ferry_device *device, struct ferry__sub *sub,
+    enum ferry__emitted (*record)(struct ferry_device *device, struct ferry__submission *sub,
                                   struct ferry__op *op, enum ferry_status *out_status);
     /* The rest of op will not be carried out. Under device->lock. NULL: nothing to do. */
     void (*abandon)(struct ferry__op *op, enum ferry_status status, const char *why);
@@ -122,7 +122,7 @@ struct ferry__op {
     const struct ferry__op_type *type;
     enum ferry__op_state state; /* under device->lock */
     unsigned queue;
-    struct ferry__item *items, one;
+    struct ferry__transfer *transfers, one;
     size_t count;
     struct ferry__range *ranges, one_range; /* its footprint: by buffer, kind and begin */
     size_t range_count;
@@ -139,8 +139,8 @@ struct ferry__op {
     bool batch;
 
     /* The cursor: owned by whoever builds its queue. */
-    size_t next_item;
-    uint64_t item_done;
+    size_t next_transfer;
+    uint64_t transfer_done;
     bool rmw_ready; /* the chunk that was read is merged, and to be written */
     struct ferry__slice rmw;
     struct ferry__piece rmw_piece;
@@ -148,7 +148,7 @@ struct ferry__op {
 
     /* Under device->lock: */
     struct ferry__edge *dependents; /* the last of them; NULL: none */
-    unsigned deps_unsubmitted, deps_undone, pending, submissions;
+    unsigned deps_unsubmitted, deps_undone, in_flight, submissions;
     bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
                       in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */

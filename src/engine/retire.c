@@ -22,7 +22,8 @@
 
 /* The end of a submission: copied out, given back, and its ops told. */
 
-void ferry__sub_drop_waits(struct ferry_device *device, struct ferry__sub *sub, size_t kept)
+void ferry__submission_drop_waits(struct ferry_device *device, struct ferry__submission *sub,
+                                  size_t kept)
 {
     while (sub->wait_count > kept) {
         struct ferry__work_event *event = sub->keeps[--sub->wait_count];
@@ -36,9 +37,9 @@ void ferry__sub_drop_waits(struct ferry_device *device, struct ferry__sub *sub, 
     }
 }
 
-void ferry__sub_give(struct ferry_device *device, struct ferry__sub *sub)
+void ferry__submission_give(struct ferry_device *device, struct ferry__submission *sub)
 {
-    ferry__sub_drop_waits(device, sub, 0);
+    ferry__submission_drop_waits(device, sub, 0);
     sub->next = device->free_subs;
     device->free_subs = sub;
 }
@@ -46,22 +47,22 @@ void ferry__sub_give(struct ferry_device *device, struct ferry__sub *sub)
 /* --- failures
  * ---------------------------------------------------------------------------------- */
 
-void ferry__op_fail_items(struct ferry__op *op, size_t first, size_t last, enum ferry_status status,
-                          const char *why)
+void ferry__op_fail_transfers(struct ferry__op *op, size_t first, size_t last,
+                              enum ferry_status status, const char *why)
 {
     if (!op->why[0])
         snprintf(op->why, sizeof op->why, "%s", why);
     for (size_t i = first; i <= last && i < op->count; i++)
-        if (!op->items[i].status)
-            op->items[i].status = status;
+        if (!op->transfers[i].status)
+            op->transfers[i].status = status;
 }
 
 void ferry__op_note_untouched(struct ferry__op *op)
 {
-    if (op->type->kind != FERRY__OP_ITEMS || !op->waiting || op->next_item == op->count)
+    if (op->type->kind != FERRY__OP_TRANSFER || !op->waiting || op->next_transfer == op->count)
         return;
-    struct ferry__item *item = &op->items[op->next_item];
-    item->untouched = !item->begun;
+    struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
+    transfer->untouched = !transfer->begun;
 }
 
 void ferry__staging_freed(struct ferry_device *device)
@@ -96,8 +97,8 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
         op->type->abandon(op, status, why);
     ferry__op_note_untouched(op);
     if (op->count)
-        ferry__op_fail_items(op, op->next_item, op->count - 1, status, why);
-    op->next_item = op->count;
+        ferry__op_fail_transfers(op, op->next_transfer, op->count - 1, status, why);
+    op->next_transfer = op->count;
     if (op->submissions)
         ferry__op_submitted(op);
     ferry__op_try_done(op);
@@ -107,27 +108,27 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
  * -------------------------------------------------------------------------------------- */
 
 /* Lets the host see what the device wrote; if that fails, the submission has failed. */
-static void invalidate_all(struct ferry_device *device, struct ferry__sub *sub)
+static void invalidate_all(struct ferry_device *device, struct ferry__submission *sub)
 {
-    for (size_t i = 0; i < sub->due_count && !sub->record.status; i++) {
+    for (size_t i = 0; i < sub->due_count && !sub->result.status; i++) {
         if (!sub->dues[i].reads)
             continue;
         const struct ferry__slice *slice = &sub->dues[i].slice;
-        sub->record.status = ferry__memory_invalidate(&device->gpu, &slice->chunk->memory,
+        sub->result.status = ferry__memory_invalidate(&device->gpu, &slice->chunk->memory,
                                                       slice->offset, slice->size);
-        if (sub->record.status)
-            snprintf(sub->record.why, sizeof sub->record.why, "reading staging memory back failed");
+        if (sub->result.status)
+            snprintf(sub->result.why, sizeof sub->result.why, "reading staging memory back failed");
     }
 }
 
-static void run_dues(struct ferry_device *device, struct ferry__sub *sub)
+static void run_dues(struct ferry_device *device, struct ferry__submission *sub)
 {
     invalidate_all(device, sub);
     for (size_t i = 0; i < sub->due_count; i++)
         sub->dues[i].run(device, sub, &sub->dues[i]);
 }
 
-bool ferry__due_room(struct ferry__sub *sub, size_t count)
+bool ferry__due_room(struct ferry__submission *sub, size_t count)
 {
     while (sub->due_capacity < sub->due_count + count)
         if (!ferry__reserve((void **)&sub->dues, &sub->due_capacity, sub->due_capacity,
@@ -136,40 +137,40 @@ bool ferry__due_room(struct ferry__sub *sub, size_t count)
     return true;
 }
 
-void ferry__due_add(struct ferry__sub *sub, struct ferry__due due)
+void ferry__due_add(struct ferry__submission *sub, struct ferry__due due)
 {
     sub->dues[sub->due_count++] = due;
 }
 
-void ferry__due_upload(struct ferry_device *device, struct ferry__sub *sub,
+void ferry__due_upload(struct ferry_device *device, struct ferry__submission *sub,
                        const struct ferry__due *due)
 {
     (void)sub;
     ferry__staging_give_all(&device->gpu, &device->gpu.upload, &due->slice, due->count);
 }
 
-void ferry__due_readback(struct ferry_device *device, struct ferry__sub *sub,
+void ferry__due_readback(struct ferry_device *device, struct ferry__submission *sub,
                          const struct ferry__due *due)
 {
-    if (!sub->record.status && due->size)
+    if (!sub->result.status && due->size)
         ferry__copy_chunk(due->dst, ferry__slice_host(&due->slice) + due->skip, due->size,
                           due->whole, device->cpus_taken);
     ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
 }
 
-/* An op that waited for this submission goes on, or skips the item that failed. */
+/* An op that waited for this submission goes on, or skips the transfer that failed. */
 static void unblock(struct ferry__op *op, enum ferry_status status)
 {
     if (status) {
-        op->next_item++;
-        op->item_done = 0;
+        op->next_transfer++;
+        op->transfer_done = 0;
     } else {
         op->rmw_ready = op->holds = true;
     }
     ferry__ready_push(op);
 }
 
-void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
+void ferry__submission_done(struct ferry_device *device, struct ferry__submission *sub)
 {
     struct ferry__metrics *metrics = &device->gpu.metrics;
     const uint64_t done_ns = sub->submitted_ns ? ferry__now_ns() : 0;
@@ -179,20 +180,20 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
         ferry__device_lock(device);
         ferry__staging_returned(device);
     }
-    const enum ferry_status status = sub->record.status;
+    const enum ferry_status status = sub->result.status;
     if (status == FERRY_ERROR_DEVICE_LOST)
         ferry__device_lose(device);
     if (status)
         FERRY__ADD(metrics, submission_failures, 1);
-    FERRY__ADD(metrics, device_time_ns, sub->record.device_ns);
+    FERRY__ADD(metrics, device_time_ns, sub->result.device_ns);
     if (done_ns)
         ferry__trace_submission(device, sub, done_ns);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
         if (status)
-            ferry__op_fail_items(op, part->first, part->last, status, sub->record.why);
-        op->pending--;
+            ferry__op_fail_transfers(op, part->first, part->last, status, sub->result.why);
+        op->in_flight--;
         if (part->blocks)
             unblock(op, status);
         ferry__op_try_done(op);
@@ -200,5 +201,5 @@ void ferry__sub_done(struct ferry_device *device, struct ferry__sub *sub)
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
             ferry__breathe(device);
     }
-    ferry__sub_give(device, sub);
+    ferry__submission_give(device, sub);
 }

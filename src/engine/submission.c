@@ -31,7 +31,7 @@
 /* --- their memory
  * ------------------------------------------------------------------------------ */
 
-static void sub_free(struct ferry__sub *sub)
+static void sub_free(struct ferry__submission *sub)
 {
     ferry__free(sub->commands);
     ferry__free(sub->parts);
@@ -42,18 +42,18 @@ static void sub_free(struct ferry__sub *sub)
     ferry__free(sub);
 }
 
-void ferry__subs_free(struct ferry_device *device)
+void ferry__submissions_free(struct ferry_device *device)
 {
     while (device->free_subs) {
-        struct ferry__sub *sub = device->free_subs;
+        struct ferry__submission *sub = device->free_subs;
         device->free_subs = sub->next;
         sub_free(sub);
     }
 }
 
-static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
+static struct ferry__submission *sub_take(struct ferry_device *device, unsigned queue)
 {
-    struct ferry__sub *sub = device->free_subs;
+    struct ferry__submission *sub = device->free_subs;
     if (sub)
         device->free_subs = sub->next;
     else if (!(sub = ferry__alloc(sizeof *sub)))
@@ -62,19 +62,19 @@ static struct ferry__sub *sub_take(struct ferry_device *device, unsigned queue)
     sub->queue = queue;
     sub->number = ++device->sub_number;
     memset(sub->wait_of, 0, sizeof sub->wait_of);
-    sub->record = (struct ferry__record){.status = FERRY_OK};
+    sub->result = (struct ferry__result){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
     sub->due_count = 0;
     sub->copies_out = false;
     ferry__run_begin(sub);
-    sub->added = sub->staged = sub->items = sub->submitted_ns = 0;
+    sub->added = sub->staged = sub->transfers = sub->submitted_ns = 0;
     return sub;
 }
 
 /* --- building
  * ---------------------------------------------------------------------------------- */
 
-static bool add_wait(struct ferry__sub *sub, struct ferry_sync point,
+static bool add_wait(struct ferry__submission *sub, struct ferry_sync point,
                      struct ferry__work_event *keep)
 {
     if (!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, sub->wait_count,
@@ -88,7 +88,7 @@ static bool add_wait(struct ferry__sub *sub, struct ferry_sync point,
 }
 
 /* Work of another queue: one wait for each, for the latest of it. */
-static bool add_queue_wait(struct ferry__sub *sub, const struct ferry__op *from)
+static bool add_queue_wait(struct ferry__submission *sub, const struct ferry__op *from)
 {
     size_t *which = &sub->wait_of[from->queue];
     if (!*which) {
@@ -103,7 +103,7 @@ static bool add_queue_wait(struct ferry__sub *sub, const struct ferry__op *from)
 
 /* External work goes with its event: the submission keeps it, since what stands between the two may
  * be done and gone before the device comes to wait. */
-static bool add_external_wait(struct ferry__sub *sub, const struct ferry__op *from)
+static bool add_external_wait(struct ferry__submission *sub, const struct ferry__op *from)
 {
     struct ferry__work_event *event = from->own_event;
     if (event->waited == sub->number)
@@ -118,7 +118,7 @@ static bool add_external_wait(struct ferry__sub *sub, const struct ferry__op *fr
 /* What op depends on in other queues, and of the user's, is waited for on the device. Of its own
  * queue it is in an earlier submission, or in this one, with all that it waits for itself. What
  * never came to the device is done, or op would not be here. */
-static bool add_waits(struct ferry__sub *sub, struct ferry__op *op)
+static bool add_waits(struct ferry__submission *sub, struct ferry__op *op)
 {
     for (size_t i = 0; i < op->edge_count; i++) {
         struct ferry__op *from = op->edges[i].from;
@@ -135,7 +135,7 @@ static bool add_waits(struct ferry__sub *sub, struct ferry__op *op)
 }
 
 /* Makes op a part of the submission, with its waits. */
-static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
+static bool add_part(struct ferry__submission *sub, struct ferry__op *op)
 {
     const size_t waits = sub->wait_count;
     if (!op->submissions && !add_waits(sub, op))
@@ -145,23 +145,23 @@ static bool add_part(struct ferry__sub *sub, struct ferry__op *op)
         return false;
     sub->parts[sub->part_count++] = (struct ferry__part){
         .op = op,
-        .first = op->next_item,
-        .last = op->next_item,
-        .continued = op->item_done || op->rmw_ready || (op->bridge && op->submissions),
+        .first = op->next_transfer,
+        .last = op->next_transfer,
+        .continued = op->transfer_done || op->rmw_ready || (op->bridge && op->submissions),
         .added = sub->added,
         .waits = waits};
     ferry__op_ref(op);
-    op->pending++;
+    op->in_flight++;
     return true;
 }
 
 /* Takes back the last part: it has no commands, and is no concern of the submission's. Nor is what
  * it waits for. */
-static void drop_part(struct ferry__sub *sub)
+static void drop_part(struct ferry__submission *sub)
 {
     struct ferry__op *op = sub->parts[--sub->part_count].op;
-    ferry__sub_drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
-    op->pending--;
+    ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
+    op->in_flight--;
     ferry__op_unref_locked(op);
 }
 
@@ -169,7 +169,7 @@ static void drop_part(struct ferry__sub *sub)
  * nothing. */
 static bool refuse(struct ferry_device *device, struct ferry__op *op)
 {
-    if (!op->waiting || !device->no_staging_wait || op->item_done || op->submissions)
+    if (!op->waiting || !device->no_staging_wait || op->transfer_done || op->submissions)
         return false;
     FERRY__ADD(&device->gpu.metrics, staging_exhaustions, 1);
     ferry__op_give_up(op, FERRY_ERROR_POOL_EXHAUSTED,
@@ -192,7 +192,7 @@ static bool refuse_behind(struct ferry_device *device, const struct ferry__queue
 
 /* All of op is in submissions. One without commands comes to nothing: who depends on op waits until
  * it is done, and need not look for what it depends on itself. */
-static void cursor_ended(const struct ferry__sub *sub, struct ferry__op *op)
+static void cursor_ended(const struct ferry__submission *sub, struct ferry__op *op)
 {
     ferry__ready_remove(op, FERRY__STATE_RECORDED);
     if (sub->command_count)
@@ -210,14 +210,14 @@ static bool suspend(struct ferry__op *op, bool told)
 }
 
 /* Applies the result of recording op; true if another op may join this submission. */
-static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct ferry__op *op,
+static bool settle(struct ferry_device *device, struct ferry__submission *sub, struct ferry__op *op,
                    enum ferry__emitted result, enum ferry_status status, uint64_t returns)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
     if (!op->bridge) /* which holds its memory until it ends */
         op->holds = op->rmw_ready;
-    part->last = op->next_item < op->count ? op->next_item : op->count ? op->count - 1 : 0;
+    part->last = op->next_transfer < op->count ? op->next_transfer : op->count ? op->count - 1 : 0;
     if (op->starved_ns)
         ferry__trace_wait(op);
     switch (result) {
@@ -252,11 +252,12 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
         return true;
     case FERRY__EMIT_FAILED:
         ferry__op_note_untouched(op);
-        ferry__op_fail_items(op, op->next_item, op->next_item, status, ferry_last_error());
+        ferry__op_fail_transfers(op, op->next_transfer, op->next_transfer, status,
+                                 ferry_last_error());
         ferry__op_drop_rmw(op);
-        op->next_item++;
-        op->item_done = 0;
-        if (op->next_item < op->count) { /* the batch goes on behind it */
+        op->next_transfer++;
+        op->transfer_done = 0;
+        if (op->next_transfer < op->count) { /* the batch goes on behind it */
             ferry__op_become(op, FERRY__STATE_READY);
             return true;
         }
@@ -267,7 +268,7 @@ static bool settle(struct ferry_device *device, struct ferry__sub *sub, struct f
 }
 
 /* Fills a submission with what is ready. */
-static void fill(struct ferry_device *device, struct ferry__sub *sub)
+static void fill(struct ferry_device *device, struct ferry__submission *sub)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__op *op;
@@ -297,12 +298,12 @@ static void fill(struct ferry_device *device, struct ferry__sub *sub)
     }
 }
 
-static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
+static void note_submitted(struct ferry_device *device, struct ferry__submission *sub)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     queue->value = sub->value;
     queue->in_flight++;
-    ferry__count_submission(&device->gpu.metrics, sub->items, sub->command_count);
+    ferry__count_submission(&device->gpu.metrics, sub->transfers, sub->command_count);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
         op->event = queue->event;
@@ -322,7 +323,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__sub *sub)
 }
 
 /* Nothing came of a submission: earlier ones may have had the rest of its ops. */
-static void hand_what_was_submitted(const struct ferry__sub *sub)
+static void hand_what_was_submitted(const struct ferry__submission *sub)
 {
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
@@ -335,18 +336,18 @@ static void hand_what_was_submitted(const struct ferry__sub *sub)
 
 /* A submission that was refused has written nothing (R9). What had begun before, or goes straight
  * into memory, may have; what goes on behind it will; what had failed by itself has failed. */
-static void note_refused(const struct ferry__sub *sub)
+static void note_refused(const struct ferry__submission *sub)
 {
     for (size_t i = 0; i < sub->part_count; i++) {
         const struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
         for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++)
-            if (op->items[at].path != FERRY_PATH_DIRECT && !op->items[at].status)
-                op->items[at].untouched = true;
+            if (op->transfers[at].path != FERRY_PATH_DIRECT && !op->transfers[at].status)
+                op->transfers[at].untouched = true;
     }
 }
 
-static void submit(struct ferry_device *device, struct ferry__sub *sub)
+static void submit(struct ferry_device *device, struct ferry__submission *sub)
 {
     char why[FERRY__WHY_MAX] = "";
     sub->value = device->queues[sub->queue].value + 1;
@@ -356,7 +357,7 @@ static void submit(struct ferry_device *device, struct ferry__sub *sub)
                                                 .waits = sub->waits,
                                                 .wait_count = sub->wait_count,
                                                 .value = sub->value,
-                                                .record = &sub->record};
+                                                .result = &sub->result};
     if (device->trace)
         sub->submitted_ns = ferry__now_ns();
     ferry__device_unlock(device);
@@ -367,11 +368,11 @@ static void submit(struct ferry_device *device, struct ferry__sub *sub)
         return;
     }
     ferry__log(FERRY_LOG_INFO, "a submission was refused: %s", why);
-    sub->record.status = status;
-    memcpy(sub->record.why, why, sizeof why);
+    sub->result.status = status;
+    memcpy(sub->result.why, why, sizeof why);
     note_refused(sub);
     hand_what_was_submitted(sub);
-    ferry__sub_done(device, sub);
+    ferry__submission_done(device, sub);
 }
 
 bool ferry__build(struct ferry_device *device, unsigned q)
@@ -383,7 +384,7 @@ bool ferry__build(struct ferry_device *device, unsigned q)
         return refuse_behind(device, queue);
     if (queue->in_flight >= FERRY__IN_FLIGHT_MAX)
         return false;
-    struct ferry__sub *sub = sub_take(device, q);
+    struct ferry__submission *sub = sub_take(device, q);
     if (!sub) {
         ferry__op_give_up(ferry__ready_first(queue), FERRY_ERROR_OUT_OF_HOST_MEMORY,
                           "no host memory for a submission");
@@ -396,7 +397,7 @@ bool ferry__build(struct ferry_device *device, unsigned q)
         submit(device, sub);
     } else { /* all that was gathered needs nothing of the device */
         hand_what_was_submitted(sub);
-        ferry__sub_done(device, sub);
+        ferry__submission_done(device, sub);
     }
     queue->building = false;
     ferry__cancel_on(cancel);

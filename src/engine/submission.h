@@ -24,18 +24,19 @@ enum {
 /* One submission: commands of one or more ops. */
 struct ferry__part {
     struct ferry__op *op;
-    size_t first, last;  /* items, both included */
+    size_t first, last;  /* transfers, both included */
     size_t added, waits; /* of the submission before it */
     bool blocks;         /* an rmw: the op goes on when this is copied out */
-    bool continued;      /* the first item, or bridge, has begun in an earlier submission */
+    bool continued;      /* the first transfer, or bridge, has begun in an earlier submission */
 };
 
-struct ferry__sub;
+struct ferry__submission;
 
 /* What is due when the device is done with a submission. run is called under no lock, also where
  * the submission has failed: then it only gives back. */
 struct ferry__due {
-    void (*run)(struct ferry_device *device, struct ferry__sub *sub, const struct ferry__due *due);
+    void (*run)(struct ferry_device *device, struct ferry__submission *sub,
+                const struct ferry__due *due);
     bool reads; /* the host reads the slice, which has to be made visible first */
     struct ferry__slice slice;
     unsigned char *dst;
@@ -48,11 +49,11 @@ struct ferry__due {
 
 enum { FERRY__HULLS_MAX = 8 };
 
-struct ferry__sub {
-    struct ferry__sub *next;
+struct ferry__submission {
+    struct ferry__submission *next;
     unsigned queue;
     uint64_t value;
-    struct ferry__record record;
+    struct ferry__result result;
     struct ferry__command *commands;
     size_t command_count, command_capacity;
     uint64_t added; /* commands before they were joined */
@@ -67,7 +68,7 @@ struct ferry__sub {
     size_t due_count, due_capacity;
     bool copies_out; /* one of them copies much to the host */
     uint64_t staged; /* bytes of upload and readback staging */
-    uint64_t items;
+    uint64_t transfers;
     uint64_t submitted_ns; /* traced: when it was */
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
@@ -83,7 +84,7 @@ struct ferry__sub {
 struct ferry__queue {
     uint64_t event, value;
     struct ferry__tree ready; /* may be built: what holds staging first, then by ticket */
-    struct ferry__sub *flying_first, *flying_last;
+    struct ferry__submission *flying_first, *flying_last;
     unsigned in_flight;
     bool building; /* a thread is filling or handing over a submission */
     bool starved;  /* the first op waits for staging */
@@ -91,8 +92,8 @@ struct ferry__queue {
 
 /* Builds and submits one submission of a queue. Under device->lock; gives it up on the way. */
 bool ferry__build(struct ferry_device *device, unsigned queue);
-void ferry__subs_free(struct ferry_device *device);
+void ferry__submissions_free(struct ferry_device *device);
 
-void ferry__sub_give(struct ferry_device *device, struct ferry__sub *sub);
+void ferry__submission_give(struct ferry_device *device, struct ferry__submission *sub);
 
 #endif

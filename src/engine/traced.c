@@ -43,25 +43,26 @@ static void copy_label(char label[FERRY__TRACE_LABEL_MAX], const struct ferry_bu
                  buffer->label + sizeof quote - 1);
 }
 
-static struct ferry__event item_event(const struct ferry_device *device,
-                                      const struct ferry__item *item)
+static struct ferry__event transfer_event(const struct ferry_device *device,
+                                          const struct ferry__transfer *transfer)
 {
     struct ferry__event event = {
-        .kind = FERRY__EVENT_OPERATION, .device = device->id, .status = item->status};
-    event.item.operation = item->operation;
-    event.item.path = item->path;
-    event.item.size = item->size;
-    event.item.dst_offset = item->dst_offset;
-    event.item.src_offset = item->src_offset;
-    copy_label(event.item.dst, item->dst);
-    copy_label(event.item.src, item->src);
+        .kind = FERRY__EVENT_OPERATION, .device = device->id, .status = transfer->status};
+    event.transfer.operation = transfer->operation;
+    event.transfer.path = transfer->path;
+    event.transfer.size = transfer->size;
+    event.transfer.dst_offset = transfer->dst_offset;
+    event.transfer.src_offset = transfer->src_offset;
+    copy_label(event.transfer.dst, transfer->dst);
+    copy_label(event.transfer.src, transfer->src);
     return event;
 }
 
-void ferry__trace_item(const struct ferry_device *device, const struct ferry__item *item,
-                       ferry_ticket ticket, uint64_t begin_ns)
+void ferry__trace_transfer(const struct ferry_device *device,
+                           const struct ferry__transfer *transfer, ferry_ticket ticket,
+                           uint64_t begin_ns)
 {
-    struct ferry__event event = item_event(device, item);
+    struct ferry__event event = transfer_event(device, transfer);
     event.ticket = ticket;
     event.begin_ns = begin_ns;
     event.end_ns = ferry__now_ns();
@@ -84,7 +85,7 @@ static void trace_batch(const struct ferry__op *op, uint64_t end_ns)
     ferry__trace_lock(trace);
     const bool begun = ferry__trace_add_locked(trace, &event, 1);
     for (size_t i = 0; i < op->count; i++) {
-        event = item_event(op->device, &op->items[i]);
+        event = transfer_event(op->device, &op->transfers[i]);
         event.kind = begun ? FERRY__EVENT_BATCHED : FERRY__EVENT_OPERATION;
         event.ticket = op->ticket;
         event.begin_ns = op->start_ns;
@@ -110,8 +111,8 @@ void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
                                  .device = op->device->id,
                                  .status = op->status,
                                  .count = op->use_count};
-    if (op->type->kind == FERRY__OP_ITEMS || op->type->kind == FERRY__OP_BRIDGE_WRITE)
-        event = item_event(op->device, &op->items[0]);
+    if (op->type->kind == FERRY__OP_TRANSFER || op->type->kind == FERRY__OP_BRIDGE_WRITE)
+        event = transfer_event(op->device, &op->transfers[0]);
     else if (op->type->kind != FERRY__OP_EXTERNAL)
         return;
     event.ticket = op->ticket;
@@ -120,20 +121,20 @@ void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
     add(op->device, &event);
 }
 
-void ferry__trace_submission(const struct ferry_device *device, const struct ferry__sub *sub,
+void ferry__trace_submission(const struct ferry_device *device, const struct ferry__submission *sub,
                              uint64_t end_ns)
 {
     struct ferry__event event = {.kind = FERRY__EVENT_SUBMISSION,
                                  .device = device->id,
                                  .track = (enum ferry__track)(FERRY__TRACK_QUEUES + sub->queue),
-                                 .status = sub->record.status,
+                                 .status = sub->result.status,
                                  .begin_ns = sub->submitted_ns,
                                  .end_ns = end_ns,
-                                 .count = sub->items};
+                                 .count = sub->transfers};
     event.submission.value = sub->value;
     event.submission.commands = sub->command_count;
     event.submission.staged = sub->staged;
-    event.submission.device_ns = sub->record.device_ns;
+    event.submission.device_ns = sub->result.device_ns;
     add(device, &event);
 }
 

@@ -5,16 +5,17 @@
 #include <ferry/ferry.h>
 
 struct ferry__call;
-struct ferry__item;
+struct ferry__transfer;
 struct ferry__op;
-struct ferry__sub;
+struct ferry__submission;
 struct ferry_device;
 
 /* One event each; those without an end end now. */
-void ferry__trace_item(const struct ferry_device *device, const struct ferry__item *item,
-                       ferry_ticket ticket, uint64_t begin_ns);
-void ferry__trace_op(struct ferry__op *op, uint64_t end_ns); /* and each item of it */
-void ferry__trace_submission(const struct ferry_device *device, const struct ferry__sub *sub,
+void ferry__trace_transfer(const struct ferry_device *device,
+                           const struct ferry__transfer *transfer, ferry_ticket ticket,
+                           uint64_t begin_ns);
+void ferry__trace_op(struct ferry__op *op, uint64_t end_ns); /* and each transfer of it */
+void ferry__trace_submission(const struct ferry_device *device, const struct ferry__submission *sub,
                              uint64_t end_ns);
 void ferry__trace_wait(struct ferry__op *op); /* since op->starved_ns, which becomes 0 */
 void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,

@@ -120,9 +120,9 @@ static enum ferry_status block_create(struct ferry__gpu *gpu, enum ferry_storage
                                       uint64_t size, bool shared, const char *label,
                                       struct ferry__block **out_block)
 {
-    static const enum ferry__use uses[] = {
-        [FERRY_STORAGE_PRIVATE] = FERRY__USE_PRIVATE,
-        [FERRY_STORAGE_SHARED] = FERRY__USE_SHARED,
+    static const enum ferry__memory_kind uses[] = {
+        [FERRY_STORAGE_PRIVATE] = FERRY__MEMORY_PRIVATE,
+        [FERRY_STORAGE_SHARED] = FERRY__MEMORY_SHARED,
     };
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -170,8 +170,8 @@ static enum ferry_status block_get(struct ferry__gpu *gpu, enum ferry_storage st
 static struct ferry__block *idle_take(struct ferry__memory_pool *pool, enum ferry_storage storage,
                                       uint64_t size, bool shared)
 {
-    const enum ferry__use use =
-        storage == FERRY_STORAGE_PRIVATE ? FERRY__USE_PRIVATE : FERRY__USE_SHARED;
+    const enum ferry__memory_kind use =
+        storage == FERRY_STORAGE_PRIVATE ? FERRY__MEMORY_PRIVATE : FERRY__MEMORY_SHARED;
     for (struct ferry__block *block = pool->idle; block; block = block->next) {
         if (block->use != use || !!block->arena != shared || block->memory.size < size)
             continue;
@@ -287,7 +287,7 @@ void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place
         ferry__arena_give(block->arena, place->range);
         if (ferry__arena_used(block->arena) == 0) {
             const int storage =
-                block->use == FERRY__USE_PRIVATE ? FERRY_STORAGE_PRIVATE : FERRY_STORAGE_SHARED;
+                block->use == FERRY__MEMORY_PRIVATE ? FERRY_STORAGE_PRIVATE : FERRY_STORAGE_SHARED;
             *(block->previous ? &block->previous->next : &pool->blocks[storage]) = block->next;
             if (block->next)
                 block->next->previous = block->previous;

@@ -14,7 +14,7 @@ struct ferry__gpu;
 struct ferry__block {
     struct ferry__memory memory;
     struct ferry__arena *arena; /* NULL: of one buffer alone */
-    enum ferry__use use;
+    enum ferry__memory_kind use;
     bool fresh;       /* no buffer has lived here yet */
     uint64_t idle_ns; /* since when it has been empty */
     struct ferry__block *next, *previous;

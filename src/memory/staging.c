@@ -22,8 +22,8 @@
  * as long as copying 1 MiB. */
 enum { CHUNK_CPU = 2 << 20, CHUNK_GPU = 4 << 20, CHUNKS_WANTED = 4, LINE = 64 };
 
-int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget,
-                        bool by_cpu)
+int ferry__staging_init(struct ferry__staging *staging, enum ferry__memory_kind use,
+                        uint64_t budget, bool by_cpu)
 {
     const uint64_t most = by_cpu ? CHUNK_CPU : CHUNK_GPU;
     uint64_t chunk = ferry__round_down(budget / CHUNKS_WANTED, FERRY__STAGING_MIN);
@@ -74,7 +74,7 @@ static enum ferry_status add_chunk(struct ferry__gpu *gpu, struct ferry__staging
     if (!chunk)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
                            sizeof *chunk);
-    const char *label = staging->use == FERRY__USE_UPLOAD ? "ferry upload" : "ferry readback";
+    const char *label = staging->use == FERRY__MEMORY_UPLOAD ? "ferry upload" : "ferry readback";
     const enum ferry_status status = gpu->driver->memory_alloc(
         gpu->state, staging->use, staging->chunk_size, label, &chunk->memory, why);
     if (status) {
@@ -145,7 +145,7 @@ static struct ferry__chunk *roomiest(const struct ferry__gpu *gpu,
 static void publish(struct ferry__gpu *gpu, const struct ferry__staging *staging)
 {
     struct ferry__scalars *now = &gpu->metrics.now;
-    const bool upload = staging->use == FERRY__USE_UPLOAD;
+    const bool upload = staging->use == FERRY__MEMORY_UPLOAD;
     atomic_store_explicit(upload ? &now->staging_upload_bytes : &now->staging_readback_bytes,
                           staging->in_use, memory_order_relaxed);
     ferry__raise(upload ? &now->staging_upload_peak_bytes : &now->staging_readback_peak_bytes,

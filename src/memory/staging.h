@@ -20,7 +20,7 @@ struct ferry__chunk {
 };
 
 struct ferry__staging {
-    enum ferry__use use;
+    enum ferry__memory_kind use;
     uint64_t budget, chunk_size;
     pthread_mutex_t lock; /* guards all below */
     struct ferry__chunk *chunks;
@@ -35,8 +35,8 @@ struct ferry__slice {
     uint64_t taken;        /* with padding */
 };
 
-int ferry__staging_init(struct ferry__staging *staging, enum ferry__use use, uint64_t budget,
-                        bool by_cpu);
+int ferry__staging_init(struct ferry__staging *staging, enum ferry__memory_kind use,
+                        uint64_t budget, bool by_cpu);
 void ferry__staging_finish(struct ferry__gpu *gpu, struct ferry__staging *staging);
 
 /* A slice of min to want bytes whose offset is phase modulo copy_alignment. POOL_EXHAUSTED: nothing

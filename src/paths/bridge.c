@@ -131,18 +131,18 @@ static struct ferry__bridge_slot *find_slot(struct ferry__bridge *bridge,
     return NULL;
 }
 
-static void due_chunk(struct ferry_device *device, struct ferry__sub *sub,
+static void due_chunk(struct ferry_device *device, struct ferry__submission *sub,
                       const struct ferry__due *due);
 
 /* When the submission is done the half's chunks in it go a step on. There is room. */
-static void add_due(struct ferry__sub *sub, struct ferry__op *half)
+static void add_due(struct ferry__submission *sub, struct ferry__op *half)
 {
     const struct ferry__due *last = sub->due_count ? &sub->dues[sub->due_count - 1] : NULL;
     if (!last || last->run != due_chunk || last->what != half)
         ferry__due_add(sub, (struct ferry__due){.run = due_chunk, .what = half});
 }
 
-static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__submission *sub,
                                      struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
     ferry__lock(&bridge->lock);
@@ -160,7 +160,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     const bool last = bridge->read_at == bridge->size;
     ferry__unlock(&bridge->lock);
     const uint64_t align = device->gpu.limits.copy_alignment;
-    const struct ferry__memory *memory = bridge->read->items[0].src->memory;
+    const struct ferry__memory *memory = bridge->read->transfers[0].src->memory;
     const uint64_t skip = near_skip(bridge, slot), begin = bridge->src + slot->at - skip;
     uint64_t size = ferry__round_up(skip + slot->size, align);
     if (begin + size > memory->size)
@@ -205,12 +205,12 @@ static struct ends find_ends(const struct ferry__bridge *bridge,
                          ferry__round_down(end, align)};
 }
 
-static enum ferry_status read_ends(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry_status read_ends(struct ferry_device *device, struct ferry__submission *sub,
                                    struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
                                    const struct ends *ends)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
+    const struct ferry__memory *memory = bridge->write->transfers[0].dst->memory;
     enum ferry_status status = FERRY_OK;
     if (ends->head)
         status =
@@ -240,11 +240,11 @@ static enum ferry_status merge_ends(struct ferry__bridge *bridge, struct ferry__
     return status;
 }
 
-static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__submission *sub,
                                      struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t align = device->gpu.limits.copy_alignment, begin = far_begin(bridge, slot);
-    const struct ferry__memory *memory = bridge->write->items[0].dst->memory;
+    const struct ferry__memory *memory = bridge->write->transfers[0].dst->memory;
     const uint64_t to = bridge->dst + slot->at;
     if (!bridge->merges)
         return ferry__emit_copy(device, sub, memory, to, &slot->far, begin, slot->size);
@@ -263,7 +263,7 @@ static struct ferry__bridge_slot *next_to_write(struct ferry__bridge *bridge)
     return NULL;
 }
 
-static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__submission *sub,
                                       struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
     while (bridge->write_at < bridge->size) {
@@ -281,7 +281,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             bridge->write_at += merge ? 0 : slot->size;
         }
         /* What was not begun has changed nothing. */
-        bridge->write->items[0].untouched =
+        bridge->write->transfers[0].untouched =
             *out_status && !bridge->write_at && bridge->write->waiting;
         ferry__unlock(&bridge->lock);
         if (*out_status)
@@ -307,11 +307,11 @@ static bool has_failed(struct ferry__bridge *bridge)
     return failed;
 }
 
-static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry__emitted record(struct ferry_device *device, struct ferry__submission *sub,
                                   struct ferry__op *op, enum ferry_status *out_status)
 {
     struct ferry__bridge *bridge = op->bridge;
-    op->items[0].untouched = false;
+    op->transfers[0].untouched = false;
     const bool room = ferry__due_room(sub, 1);
     if (!room)
         *out_status = ferry__no_memory();
@@ -346,13 +346,13 @@ static enum ferry_status step(struct ferry__bridge *bridge, struct ferry__bridge
     return FERRY_OK;
 }
 
-static void due_chunk(struct ferry_device *device, struct ferry__sub *sub,
+static void due_chunk(struct ferry_device *device, struct ferry__submission *sub,
                       const struct ferry__due *due)
 {
     const struct ferry__op *half = due->what;
     struct ferry__bridge *bridge = half->bridge;
     (void)device;
-    const char *why = sub->record.status ? sub->record.why : "staging memory cannot be reached";
+    const char *why = sub->result.status ? sub->result.why : "staging memory cannot be reached";
     for (size_t i = 0; i < 2; i++) {
         struct ferry__bridge_slot *slot = &bridge->slots[i];
         enum ferry__bridge_step next = FERRY__SLOT_FREE;
@@ -361,7 +361,7 @@ static void due_chunk(struct ferry_device *device, struct ferry__sub *sub,
         ferry__unlock(&bridge->lock);
         if (!mine)
             continue;
-        enum ferry_status status = sub->record.status;
+        enum ferry_status status = sub->result.status;
         if (!status)
             status = step(bridge, slot, &next);
         if (status)
@@ -387,8 +387,8 @@ static void half_done(struct ferry__op *half)
         ferry__op_resume(write);
     }
     ferry__device_lock(device);
-    if (half->status && !write->items[0].status) {
-        write->items[0].status = half->status;
+    if (half->status && !write->transfers[0].status) {
+        write->transfers[0].status = half->status;
         snprintf(write->why, sizeof write->why, "%s", half->why);
     }
     write->deps_undone--;
@@ -402,7 +402,7 @@ static void half_done(struct ferry__op *half)
 
 static void release(struct ferry__op *half)
 {
-    ferry__items_release(half);
+    ferry__transfers_release(half);
     if (half->bridge)
         ferry__bridge_unref(half->bridge);
     half->bridge = NULL;
@@ -412,7 +412,7 @@ static const struct ferry__op_type read_type = {
     .kind = FERRY__OP_BRIDGE_READ,
     .record = record,
     .abandon = give_up,
-    .judge = ferry__judge_items,
+    .judge = ferry__judge_transfers,
     .done = half_done,
     .release = release,
 };
@@ -421,40 +421,40 @@ static const struct ferry__op_type write_type = {
     .kind = FERRY__OP_BRIDGE_WRITE,
     .record = record,
     .abandon = give_up,
-    .judge = ferry__judge_items,
+    .judge = ferry__judge_transfers,
     .release = release,
 };
 
-static struct ferry__op *make_half(struct ferry__bridge *bridge, const struct ferry__item *item,
-                                   enum ferry__op_kind kind)
+static struct ferry__op *make_half(struct ferry__bridge *bridge,
+                                   const struct ferry__transfer *transfer, enum ferry__op_kind kind)
 {
     const bool read = kind == FERRY__OP_BRIDGE_READ;
     struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination,
                                             read ? &read_type : &write_type);
     if (!op)
         return NULL;
-    op->one = (struct ferry__item){
-        .operation = FERRY_OPERATION_COPY, .path = FERRY_PATH_BRIDGED, .size = item->size};
+    op->one = (struct ferry__transfer){
+        .operation = FERRY_OPERATION_COPY, .path = FERRY_PATH_BRIDGED, .size = transfer->size};
     if (read) {
-        op->one.src = item->src;
-        op->one.src_offset = item->src_offset;
+        op->one.src = transfer->src;
+        op->one.src_offset = transfer->src_offset;
     } else {
-        op->one.dst = item->dst;
-        op->one.dst_offset = item->dst_offset;
+        op->one.dst = transfer->dst;
+        op->one.dst_offset = transfer->dst_offset;
     }
-    ferry__buffer_ref(read ? item->src : item->dst);
-    op->items = &op->one;
+    ferry__buffer_ref(read ? transfer->src : transfer->dst);
+    op->transfers = &op->one;
     op->count = 1;
     op->waiting = read; /* its failure is told by the other half */
     op->bridge = bridge;
     atomic_fetch_add(&bridge->refs, 1);
-    if (!ferry__footprint_items(op))
+    if (!ferry__footprint_transfers(op))
         return op;
     ferry__op_unref(op);
     return NULL;
 }
 
-static struct ferry__bridge *make_bridge(const struct ferry__item *item)
+static struct ferry__bridge *make_bridge(const struct ferry__transfer *transfer)
 {
     struct ferry__bridge *bridge = ferry__alloc(sizeof *bridge);
     if (!bridge) {
@@ -464,13 +464,13 @@ static struct ferry__bridge *make_bridge(const struct ferry__item *item)
     }
     atomic_init(&bridge->refs, 1);
     pthread_mutex_init(&bridge->lock, NULL);
-    bridge->source = item->src->device;
-    bridge->destination = item->dst->device;
+    bridge->source = transfer->src->device;
+    bridge->destination = transfer->dst->device;
     ferry__device_ref(bridge->source);
     ferry__device_ref(bridge->destination);
-    bridge->src = item->src->offset + item->src_offset;
-    bridge->dst = item->dst->offset + item->dst_offset;
-    bridge->size = item->size;
+    bridge->src = transfer->src->offset + transfer->src_offset;
+    bridge->dst = transfer->dst->offset + transfer->dst_offset;
+    bridge->size = transfer->size;
     struct ferry__span spans[3];
     bridge->merges = !ferry__plan_copy_spans(&bridge->destination->gpu.limits, bridge->dst,
                                              bridge->dst, bridge->size, spans);
@@ -530,19 +530,19 @@ static enum ferry_status wait_for(struct ferry__op *write)
     return status;
 }
 
-enum ferry_status ferry__bridge_submit(struct ferry__item *item, bool waiting, ferry_callback cb,
-                                       void *user, ferry_ticket *out_ticket)
+enum ferry_status ferry__bridge_submit(struct ferry__transfer *transfer, bool waiting,
+                                       ferry_callback cb, void *user, ferry_ticket *out_ticket)
 {
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    struct ferry__bridge *bridge = make_bridge(item);
+    struct ferry__bridge *bridge = make_bridge(transfer);
     struct ferry__op *read = NULL, *write = NULL;
     if (!bridge)
         return status;
-    if (bridge->merges && (status = ferry__note_rmw(bridge->destination, item->size)))
+    if (bridge->merges && (status = ferry__note_rmw(bridge->destination, transfer->size)))
         goto release;
     status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if (!(read = make_half(bridge, item, FERRY__OP_BRIDGE_READ)) ||
-        !(write = make_half(bridge, item, FERRY__OP_BRIDGE_WRITE)))
+    if (!(read = make_half(bridge, transfer, FERRY__OP_BRIDGE_READ)) ||
+        !(write = make_half(bridge, transfer, FERRY__OP_BRIDGE_WRITE)))
         goto release;
     bridge->read = read;
     bridge->write = write;

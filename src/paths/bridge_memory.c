@@ -121,8 +121,8 @@ static bool import_near(struct ferry__bridge *bridge, struct ferry__bridge_slot 
 }
 
 /* Asks again once what lies idle was given back. */
-static enum ferry_status ask(struct ferry_device *device, enum ferry__use use, uint64_t size,
-                             struct ferry__memory *out_memory)
+static enum ferry_status ask(struct ferry_device *device, enum ferry__memory_kind use,
+                             uint64_t size, struct ferry__memory *out_memory)
 {
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status;
@@ -141,9 +141,10 @@ static enum ferry_status ask(struct ferry_device *device, enum ferry__use use, u
 static enum ferry_status slot_alloc(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
                                     bool may_share, bool *out_shared)
 {
-    const enum ferry__use use = bridge->merges ? FERRY__USE_READBACK : FERRY__USE_UPLOAD;
+    const enum ferry__memory_kind use =
+        bridge->merges ? FERRY__MEMORY_READBACK : FERRY__MEMORY_UPLOAD;
     const enum ferry_status status =
-        ask(bridge->source, FERRY__USE_READBACK, bridge->near_size, &slot->near);
+        ask(bridge->source, FERRY__MEMORY_READBACK, bridge->near_size, &slot->near);
     *out_shared = false;
     if (status)
         return status;

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 
 struct ferry__op;
-struct ferry__sub;
+struct ferry__submission;
 struct ferry_device;
 
 enum ferry__bridge_step {
@@ -27,10 +27,10 @@ enum ferry__bridge_step {
 
 struct ferry__bridge_slot {
     enum ferry__bridge_step state;
-    uint64_t at, size;            /* the chunk */
-    const struct ferry__sub *sub; /* that reads, merges or writes it */
-    struct ferry__memory near;    /* staging of the source's device */
-    struct ferry__memory far;     /* of the destination's, or near, imported */
+    uint64_t at, size;                   /* the chunk */
+    const struct ferry__submission *sub; /* that reads, merges or writes it */
+    struct ferry__memory near;           /* staging of the source's device */
+    struct ferry__memory far;            /* of the destination's, or near, imported */
 };
 
 enum { FERRY__BRIDGE_SLOTS = 2 };

@@ -16,113 +16,120 @@
 /* Which path a transfer takes, and how it is written down there: asked once, before it takes its
  * place in the order. */
 
-void ferry__item_finish(struct ferry_device *device, struct ferry__item *item)
+void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer)
 {
-    if (item->dst)
-        ferry__buffer_unref(item->dst);
-    if (item->src)
-        ferry__buffer_unref(item->src);
-    ferry__region_unref(&device->gpu, item->region);
-    ferry__file_item_finish(item);
+    if (transfer->dst)
+        ferry__buffer_unref(transfer->dst);
+    if (transfer->src)
+        ferry__buffer_unref(transfer->src);
+    ferry__region_unref(&device->gpu, transfer->region);
+    ferry__file_transfer_finish(transfer);
 }
 
 /* --- the choice of path ----------------------------------------------------------------------- */
 
-static enum ferry_status take_region(struct ferry_device *device, struct ferry__item *item,
+static enum ferry_status take_region(struct ferry_device *device, struct ferry__transfer *transfer,
                                      struct ferry__path_question *question)
 {
-    const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    const bool upload = transfer->operation == FERRY_OPERATION_UPLOAD;
     enum ferry_status status = FERRY_OK;
-    item->region = ferry__region_find(&device->gpu, item->host, item->size);
-    if (!item->region)
-        status = ferry__region_look(&device->gpu, item->host, item->size, &item->region);
+    transfer->region = ferry__region_find(&device->gpu, transfer->host, transfer->size);
+    if (!transfer->region)
+        status =
+            ferry__region_look(&device->gpu, transfer->host, transfer->size, &transfer->region);
     if (status)
         return status;
-    if (item->region)
-        question->registered = item->region->imported && (upload || !item->region->read_only);
+    if (transfer->region)
+        question->registered =
+            transfer->region->imported && (upload || !transfer->region->read_only);
     if (!question->registered && !question->import_ok)
         return FERRY_OK;
     /* What the copy command could not carry from there goes through staging, whose phase is
      * ours. */
     struct ferry__span spans[3];
-    const uint64_t buffer_offset =
-        upload ? item->dst->offset + item->dst_offset : item->src->offset + item->src_offset;
-    if (!ferry__plan_copy_spans(&device->gpu.limits, buffer_offset, (uintptr_t)item->host,
-                                item->size, spans))
+    const uint64_t buffer_offset = upload ? transfer->dst->offset + transfer->dst_offset
+                                          : transfer->src->offset + transfer->src_offset;
+    if (!ferry__plan_copy_spans(&device->gpu.limits, buffer_offset, (uintptr_t)transfer->host,
+                                transfer->size, spans))
         question->registered = question->import_ok = false;
     return FERRY_OK;
 }
 
-static enum ferry_status import_for_call(struct ferry_device *device, struct ferry__item *item,
+static enum ferry_status import_for_call(struct ferry_device *device,
+                                         struct ferry__transfer *transfer,
                                          const struct ferry__path_question *question)
 {
     struct ferry__region *region = NULL;
-    const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    const bool upload = transfer->operation == FERRY_OPERATION_UPLOAD;
     ferry__error_begin();
     const enum ferry_status status =
-        ferry__region_import(&device->gpu, item->host, item->size, upload, &region);
+        ferry__region_import(&device->gpu, transfer->host, transfer->size, upload, &region);
     const char *why = ferry_last_error();
     ferry__error_end(FERRY_OK);
     if (status) {
-        item->path = item->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+        transfer->path =
+            transfer->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
         return ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_import,
-                               "%llu bytes are staged: %s", (unsigned long long)item->size, why);
+                               "%llu bytes are staged: %s", (unsigned long long)transfer->size,
+                               why);
     }
-    ferry__region_unref(&device->gpu, item->region);
-    item->region = region;
+    ferry__region_unref(&device->gpu, transfer->region);
+    transfer->region = region;
     return FERRY_OK;
 }
 
 /* The path of a transfer between host and device. */
-static enum ferry_status plan_transfer(struct ferry_device *device, struct ferry__item *item)
+static enum ferry_status plan_transfer(struct ferry_device *device,
+                                       struct ferry__transfer *transfer)
 {
     struct ferry__path_question question = {
         .forced = device->path,
-        .size = item->size,
+        .size = transfer->size,
         .import_ok = device->gpu.limits.import_granularity != 0,
-        .import_cheap = item->size >= device->gpu.info.thresholds.import_from,
+        .import_cheap = transfer->size >= device->gpu.info.thresholds.import_from,
         .chunk = device->gpu.upload.chunk_size,
         .budget = device->gpu.upload.budget,
     };
     bool fallback;
-    enum ferry_status status = take_region(device, item, &question);
+    enum ferry_status status = take_region(device, transfer, &question);
     if (status)
         return status;
-    item->path = ferry__plan_path(&question, &fallback);
+    transfer->path = ferry__plan_path(&question, &fallback);
     if (fallback) {
         status = ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_path,
                                  "path %s cannot carry %llu bytes now; %s does",
-                                 ferry_path_name(device->path), (unsigned long long)item->size,
-                                 ferry_path_name(item->path));
+                                 ferry_path_name(device->path), (unsigned long long)transfer->size,
+                                 ferry_path_name(transfer->path));
         if (status)
             return status;
     }
-    if (item->path == FERRY_PATH_IMPORTED && !question.registered)
-        return import_for_call(device, item, &question);
+    if (transfer->path == FERRY_PATH_IMPORTED && !question.registered)
+        return import_for_call(device, transfer, &question);
     return FERRY_OK;
 }
 
 /* How it is written down. */
-static enum ferry__way choose_way(const struct ferry_device *device, const struct ferry__item *item)
+static enum ferry__way choose_way(const struct ferry_device *device,
+                                  const struct ferry__transfer *transfer)
 {
     const struct ferry__limits *limits = &device->gpu.limits;
-    const uint64_t dst = item->dst ? item->dst->offset + item->dst_offset : 0;
-    const uint64_t src = item->src ? item->src->offset + item->src_offset : 0;
+    const uint64_t dst = transfer->dst ? transfer->dst->offset + transfer->dst_offset : 0;
+    const uint64_t src = transfer->src ? transfer->src->offset + transfer->src_offset : 0;
     struct ferry__span spans[3];
-    switch (item->operation) {
+    switch (transfer->operation) {
     case FERRY_OPERATION_UPLOAD: /* staging has the destination's phase */
-        return item->path == FERRY_PATH_IMPORTED ||
-                       ferry__plan_copy_spans(limits, dst, dst, item->size, spans)
+        return transfer->path == FERRY_PATH_IMPORTED ||
+                       ferry__plan_copy_spans(limits, dst, dst, transfer->size, spans)
                    ? FERRY__WAY_COMMANDS
                    : FERRY__WAY_RMW;
     case FERRY_OPERATION_COPY: {
-        const bool same = item->dst->memory->native == item->src->memory->native;
+        const bool same = transfer->dst->memory->native == transfer->src->memory->native;
         return same && dst == src ? FERRY__WAY_NOTHING
-                                  : ferry__plan_copy(limits, dst, src, item->size, same);
+                                  : ferry__plan_copy(limits, dst, src, transfer->size, same);
     }
     case FERRY_OPERATION_FILL:
-        return ferry__plan_fill(ferry__limits_for(device, item->dst->memory, NULL), dst, item->size,
-                                item->pattern_size);
+        return ferry__plan_fill(ferry__limits_for(device, transfer->dst->memory, NULL), dst,
+                                transfer->size, transfer->pattern_size);
     case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
     case FERRY_OPERATION_COUNT: break;
     }
@@ -140,20 +147,21 @@ enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size)
     return status;
 }
 
-enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item)
+enum ferry_status ferry__transfer_plan(struct ferry_device *device,
+                                       struct ferry__transfer *transfer)
 {
     enum ferry_status status = FERRY_OK;
-    if (item->size == 0)
-        item->path = FERRY_PATH_NONE;
-    else if (item->operation >= FERRY_OPERATION_COPY)
-        item->path = FERRY_PATH_DEVICE;
-    else if (item->file)
-        item->path =
-            item->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+    if (transfer->size == 0)
+        transfer->path = FERRY_PATH_NONE;
+    else if (transfer->operation >= FERRY_OPERATION_COPY)
+        transfer->path = FERRY_PATH_DEVICE;
+    else if (transfer->file)
+        transfer->path = transfer->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED
+                                                                         : FERRY_PATH_PIPELINED;
     else
-        status = plan_transfer(device, item);
-    if (status || !item->size)
+        status = plan_transfer(device, transfer);
+    if (status || !transfer->size)
         return status;
-    item->way = choose_way(device, item);
-    return item->way == FERRY__WAY_RMW ? ferry__note_rmw(device, item->size) : FERRY_OK;
+    transfer->way = choose_way(device, transfer);
+    return transfer->way == FERRY__WAY_RMW ? ferry__note_rmw(device, transfer->size) : FERRY_OK;
 }

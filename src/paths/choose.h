@@ -4,14 +4,15 @@
 
 #include <ferry/ferry.h>
 
-struct ferry__item;
+struct ferry__transfer;
 struct ferry_device;
 
 /* Counts an operation that the host merges into words: a fallback, which may be forbidden. */
 enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size);
 
 /* Chooses the path; takes a region where there is one. */
-enum ferry_status ferry__item_plan(struct ferry_device *device, struct ferry__item *item);
-void ferry__item_finish(struct ferry_device *device, struct ferry__item *item);
+enum ferry_status ferry__transfer_plan(struct ferry_device *device,
+                                       struct ferry__transfer *transfer);
+void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer);
 
 #endif

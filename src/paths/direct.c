@@ -45,31 +45,31 @@ void ferry__direct_reach(struct ferry_buffer *buffer)
     buffer->cpu = reach && memory->cached;
 }
 
-static struct ferry_device *device_of(const struct ferry__item *item)
+static struct ferry_device *device_of(const struct ferry__transfer *transfer)
 {
-    return (item->dst ? item->dst : item->src)->device;
+    return (transfer->dst ? transfer->dst : transfer->src)->device;
 }
 
 /* The CPU does at most this much; above it the queue is faster. */
-static uint64_t direct_max(const struct ferry__item *item)
+static uint64_t direct_max(const struct ferry__transfer *transfer)
 {
-    const struct ferry_device *device = device_of(item);
-    if (item->operation >= FERRY_OPERATION_COPY)
+    const struct ferry_device *device = device_of(transfer);
+    if (transfer->operation >= FERRY_OPERATION_COPY)
         return device->gpu.info.thresholds.direct_copy_max;
-    if (item->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
+    if (transfer->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
         return UINT64_MAX;
     return device->gpu.info.thresholds.direct_write_max;
 }
 
-bool ferry__direct_reaches(const struct ferry__item *item)
+bool ferry__direct_reaches(const struct ferry__transfer *transfer)
 {
-    if (item->size > direct_max(item))
+    if (transfer->size > direct_max(transfer))
         return false;
-    switch (item->operation) {
-    case FERRY_OPERATION_UPLOAD: return item->dst->direct_write;
-    case FERRY_OPERATION_DOWNLOAD: return item->src->direct_read;
-    case FERRY_OPERATION_COPY: return item->dst->cpu && item->src->cpu;
-    case FERRY_OPERATION_FILL: return item->dst->cpu;
+    switch (transfer->operation) {
+    case FERRY_OPERATION_UPLOAD: return transfer->dst->direct_write;
+    case FERRY_OPERATION_DOWNLOAD: return transfer->src->direct_read;
+    case FERRY_OPERATION_COPY: return transfer->dst->cpu && transfer->src->cpu;
+    case FERRY_OPERATION_FILL: return transfer->dst->cpu;
     case FERRY_OPERATION_COUNT: break;
     }
     return false;
@@ -88,23 +88,25 @@ static bool bytes_idle(struct ferry_buffer *buffer, bool write, uint64_t offset,
     return apart;
 }
 
-bool ferry__direct_ok(const struct ferry__item *item, uint64_t max)
+bool ferry__direct_ok(const struct ferry__transfer *transfer, uint64_t max)
 {
-    return !item->file && item->size <= max && ferry__direct_reaches(item) &&
-           (!item->dst || bytes_idle(item->dst, true, item->dst_offset, item->size)) &&
-           (!item->src || bytes_idle(item->src, false, item->src_offset, item->size));
+    return !transfer->file && transfer->size <= max && ferry__direct_reaches(transfer) &&
+           (!transfer->dst ||
+            bytes_idle(transfer->dst, true, transfer->dst_offset, transfer->size)) &&
+           (!transfer->src ||
+            bytes_idle(transfer->src, false, transfer->src_offset, transfer->size));
 }
 
 /* Would the device read or write registered memory sooner than the CPU copies? */
-static bool goes_imported(const struct ferry__item *item)
+static bool goes_imported(const struct ferry__transfer *transfer)
 {
-    struct ferry_device *device = device_of(item);
-    if (item->operation >= FERRY_OPERATION_COPY ||
-        item->size <= device->gpu.info.thresholds.direct_registered_max ||
+    struct ferry_device *device = device_of(transfer);
+    if (transfer->operation >= FERRY_OPERATION_COPY ||
+        transfer->size <= device->gpu.info.thresholds.direct_registered_max ||
         device->path != FERRY_PATH_AUTO)
         return false;
-    struct ferry__region *region = ferry__region_find(&device->gpu, item->host, item->size);
-    const bool upload = item->operation == FERRY_OPERATION_UPLOAD;
+    struct ferry__region *region = ferry__region_find(&device->gpu, transfer->host, transfer->size);
+    const bool upload = transfer->operation == FERRY_OPERATION_UPLOAD;
     const bool imported = region && region->imported && (upload || !region->read_only);
     ferry__region_unref(&device->gpu, region);
     return imported;
@@ -122,22 +124,24 @@ static uint64_t failures_seen(struct ferry_buffer *buffer)
     return seen;
 }
 
-static void move_bytes(const struct ferry__item *item)
+static void move_bytes(const struct ferry__transfer *transfer)
 {
-    switch (item->operation) {
+    switch (transfer->operation) {
     case FERRY_OPERATION_UPLOAD:
-        ferry__copy_host(item->dst->host + item->dst_offset, item->host, item->size);
+        ferry__copy_host(transfer->dst->host + transfer->dst_offset, transfer->host,
+                         transfer->size);
         break;
     case FERRY_OPERATION_DOWNLOAD:
-        ferry__copy_host(item->host, item->src->host + item->src_offset, item->size);
+        ferry__copy_host(transfer->host, transfer->src->host + transfer->src_offset,
+                         transfer->size);
         break;
     case FERRY_OPERATION_COPY:
-        ferry__move_host(item->dst->host + item->dst_offset, item->src->host + item->src_offset,
-                         item->size);
+        ferry__move_host(transfer->dst->host + transfer->dst_offset,
+                         transfer->src->host + transfer->src_offset, transfer->size);
         break;
     case FERRY_OPERATION_FILL:
-        ferry__fill_host(item->dst->host + item->dst_offset, item->size, item->pattern,
-                         item->pattern_size, 0);
+        ferry__fill_host(transfer->dst->host + transfer->dst_offset, transfer->size,
+                         transfer->pattern, transfer->pattern_size, 0);
         break;
     case FERRY_OPERATION_COUNT: break;
     }
@@ -145,54 +149,55 @@ static void move_bytes(const struct ferry__item *item)
 
 /* What has failed before it began is well where it wrote; what fails meanwhile is not for it to
  * clear. */
-static void carry_out(const struct ferry__item *item)
+static void carry_out(const struct ferry__transfer *transfer)
 {
-    if (!item->size)
+    if (!transfer->size)
         return;
-    const uint64_t seen = failures_seen(item->dst);
-    move_bytes(item);
+    const uint64_t seen = failures_seen(transfer->dst);
+    move_bytes(transfer);
     if (FERRY__LIKELY(!seen))
         return;
-    ferry__device_lock(item->dst->device);
-    ferry__buffer_covered(item->dst, item->dst_offset, item->size, seen);
-    ferry__device_unlock(item->dst->device);
+    ferry__device_lock(transfer->dst->device);
+    ferry__buffer_covered(transfer->dst, transfer->dst_offset, transfer->size, seen);
+    ferry__device_unlock(transfer->dst->device);
 }
 
-static void trace_direct(struct ferry_device *device, const struct ferry__item *item,
+static void trace_direct(struct ferry_device *device, const struct ferry__transfer *transfer,
                          enum ferry_path path, enum ferry_status status, ferry_ticket ticket,
                          uint64_t start_ns)
 {
-    struct ferry__item done = *item;
+    struct ferry__transfer done = *transfer;
     done.path = path;
     done.status = status;
     if (device->trace)
-        ferry__trace_item(device, &done, ticket, start_ns);
+        ferry__trace_transfer(device, &done, ticket, start_ns);
 }
 
 /* Does it, and counts it; the ticket, or 0, is for the trace. */
-static void run(const struct ferry__item *item, ferry_ticket ticket)
+static void run(const struct ferry__transfer *transfer, ferry_ticket ticket)
 {
-    struct ferry_device *device = device_of(item);
-    const enum ferry_path path = item->size ? FERRY_PATH_DIRECT : FERRY_PATH_NONE;
-    const bool timed = item->size > FERRY__SMALL_DIRECT;
+    struct ferry_device *device = device_of(transfer);
+    const enum ferry_path path = transfer->size ? FERRY_PATH_DIRECT : FERRY_PATH_NONE;
+    const bool timed = transfer->size > FERRY__SMALL_DIRECT;
     if (FERRY__LIKELY(!timed && !device->trace)) {
-        carry_out(item);
-        ferry__count(&device->gpu.metrics, item->operation, path, item->size);
+        carry_out(transfer);
+        ferry__count(&device->gpu.metrics, transfer->operation, path, transfer->size);
         return;
     }
     const uint64_t start = ferry__now_ns();
-    carry_out(item);
+    carry_out(transfer);
     if (timed)
-        ferry__count_timed(&device->gpu.metrics, item->operation, path, item->size, FERRY_OK,
-                           ferry__now_ns() - start);
+        ferry__count_timed(&device->gpu.metrics, transfer->operation, path, transfer->size,
+                           FERRY_OK, ferry__now_ns() - start);
     else
-        ferry__count(&device->gpu.metrics, item->operation, path, item->size);
-    trace_direct(device, item, path, FERRY_OK, ticket, start);
+        ferry__count(&device->gpu.metrics, transfer->operation, path, transfer->size);
+    trace_direct(device, transfer, path, FERRY_OK, ticket, start);
 }
 
 /* An operation that is done inside its call has a ticket all the same, and a callback to run. */
-static enum ferry_status run_all(struct ferry_device *device, const struct ferry__item *items,
-                                 size_t count, const struct ferry__reply *reply)
+static enum ferry_status run_all(struct ferry_device *device,
+                                 const struct ferry__transfer *transfers, size_t count,
+                                 const struct ferry__reply *reply)
 {
     struct ferry__call *call = NULL;
     const enum ferry_status status =
@@ -201,34 +206,34 @@ static enum ferry_status run_all(struct ferry_device *device, const struct ferry
         return status;
     const ferry_ticket ticket = call || reply->out_ticket ? ferry__ticket_next(device) : 0;
     for (size_t i = 0; i < count; i++)
-        run(&items[i], ticket);
+        run(&transfers[i], ticket);
     if (reply->out_ticket)
         *reply->out_ticket = ticket;
     ferry__call_done(device, call, ticket);
     return FERRY_OK;
 }
 
-bool ferry__direct_try(const struct ferry__item *item, const struct ferry__reply *reply,
+bool ferry__direct_try(const struct ferry__transfer *transfer, const struct ferry__reply *reply,
                        enum ferry_status *out_status)
 {
     const uint64_t max = reply->waiting ? UINT64_MAX : ASYNC_MAX;
-    if (item->size && (!ferry__direct_ok(item, max) || goes_imported(item)))
+    if (transfer->size && (!ferry__direct_ok(transfer, max) || goes_imported(transfer)))
         return false;
-    *out_status = run_all(device_of(item), item, 1, reply);
+    *out_status = run_all(device_of(transfer), transfer, 1, reply);
     return true;
 }
 
-bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__item *items,
+bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__transfer *transfers,
                            size_t count, const struct ferry__reply *reply,
                            enum ferry_status *out_status)
 {
     uint64_t left = device->gpu.upload.chunk_size;
     for (size_t i = 0; i < count; i++) {
-        if (items[i].size && !ferry__direct_ok(&items[i], left))
+        if (transfers[i].size && !ferry__direct_ok(&transfers[i], left))
             return false;
-        left -= items[i].size;
+        left -= transfers[i].size;
     }
-    *out_status = run_all(device, items, count, reply);
+    *out_status = run_all(device, transfers, count, reply);
     return true;
 }
 

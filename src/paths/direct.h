@@ -14,17 +14,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
-struct ferry__item;
+struct ferry__transfer;
 
 /* Sets which direct ways a buffer has: once, when it has its memory. */
 void ferry__direct_reach(struct ferry_buffer *buffer);
 
 /* Does the CPU reach the buffers of a transfer, and is it no slower than the device? Says nothing
  * of who else uses them. */
-bool ferry__direct_reaches(const struct ferry__item *item);
+bool ferry__direct_reaches(const struct ferry__transfer *transfer);
 
 /* May the CPU carry it out now, at most max bytes? */
-bool ferry__direct_ok(const struct ferry__item *item, uint64_t max);
+bool ferry__direct_ok(const struct ferry__transfer *transfer, uint64_t max);
 
 /* What the caller gave, and is told. */
 struct ferry__reply {
@@ -34,13 +34,13 @@ struct ferry__reply {
     ferry_ticket *out_ticket;
 };
 
-/* Carries an item out inside the call where that may be, or where it is empty. False: it may not,
+/* Carries a transfer out inside the call where that may be, or where it is empty. False: it may not,
  * and nothing was done. */
-bool ferry__direct_try(const struct ferry__item *item, const struct ferry__reply *reply,
+bool ferry__direct_try(const struct ferry__transfer *transfer, const struct ferry__reply *reply,
                        enum ferry_status *out_status);
 
 /* Likewise all of a batch's, where that takes a few microseconds. */
-bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__item *items,
+bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__transfer *transfers,
                            size_t count, const struct ferry__reply *reply,
                            enum ferry_status *out_status);
 

@@ -1,5 +1,5 @@
 /*
- * Transfers from and to files: an item with a file is read in pieces straight into memory that the
+ * Transfers from and to files: a transfer with a file is read in pieces straight into memory that the
  * device copies from (or into the buffer's own, where the host reaches that), and written from such
  * memory. file.c: the API. file_pieces.c: pieces and their commands. file_io.c: who reads and
  * writes, and the memory for it; file_uring.c: the same by io_uring.

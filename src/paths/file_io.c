@@ -164,8 +164,8 @@ static struct ferry__file_slot *make_slot(struct ferry_device *device, bool writ
     *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (bool again = slot; again;) {
         *out_status = device->gpu.driver->memory_alloc(
-            device->gpu.state, write ? FERRY__USE_READBACK : FERRY__USE_UPLOAD, size, "ferry file",
-            &slot->memory, why);
+            device->gpu.state, write ? FERRY__MEMORY_READBACK : FERRY__MEMORY_UPLOAD, size,
+            "ferry file", &slot->memory, why);
         again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(&device->gpu);
     }
     if (*out_status) {

@@ -6,15 +6,15 @@
 
 #include <ferry/ferry.h>
 
-struct ferry__item;
+struct ferry__transfer;
 struct ferry__op;
 struct ferry_device;
 
-enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
+enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__submission *sub,
+                                     struct ferry__op *op, struct ferry__transfer *transfer,
                                      enum ferry_status *out_status);
 
-void ferry__file_item_finish(struct ferry__item *item);
+void ferry__file_transfer_finish(struct ferry__transfer *transfer);
 void ferry__files_free(struct ferry__op *op);
 enum ferry_status ferry__files_start(struct ferry_device *device);
 void ferry__files_trim(struct ferry_device *device);

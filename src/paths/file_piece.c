@@ -41,7 +41,7 @@ void ferry__piece_begin(struct ferry__file_piece *piece)
  * ----------------------------------------------------------------- */
 
 enum ferry_status ferry__piece_explain(const struct ferry__file_piece *piece,
-                                       const struct ferry__item *item, char *why)
+                                       const struct ferry__transfer *transfer, char *why)
 {
     const struct ferry__file_request *request = &piece->request;
     const unsigned long long at = request->offset + request->moved;
@@ -52,26 +52,26 @@ enum ferry_status ferry__piece_explain(const struct ferry__file_piece *piece,
     if (request->error)
         snprintf(why, FERRY__WHY_MAX, "%s file %d at byte %llu, in %llu bytes from %llu on: %s",
                  request->write ? "writing" : "reading", request->fd, at,
-                 (unsigned long long)item->size, (unsigned long long)item->file_offset,
+                 (unsigned long long)transfer->size, (unsigned long long)transfer->file_offset,
                  strerror(request->error));
     else
         snprintf(why, FERRY__WHY_MAX, "file %d ends at byte %llu: %llu bytes from %llu on were %s",
-                 request->fd, at, (unsigned long long)item->size,
-                 (unsigned long long)item->file_offset, request->write ? "to go" : "asked for");
+                 request->fd, at, (unsigned long long)transfer->size,
+                 (unsigned long long)transfer->file_offset, request->write ? "to go" : "asked for");
     return FERRY_ERROR_IO;
 }
 
 void ferry__piece_tell(struct ferry__file_piece *piece, enum ferry_status status, const char *why)
 {
     struct ferry__op *op = piece->op;
-    struct ferry__item *item = &op->items[piece->item];
+    struct ferry__transfer *transfer = &op->transfers[piece->transfer];
     ferry__device_lock(op->device);
-    if (!item->status)
-        item->status = status;
+    if (!transfer->status)
+        transfer->status = status;
     if (!op->why[0])
         snprintf(op->why, sizeof op->why, "%s", why);
     ferry__device_unlock(op->device);
-    atomic_store(&op->files->broken, piece->item + 1);
+    atomic_store(&op->files->broken, piece->transfer + 1);
 }
 
 uint64_t ferry__piece_arrived(const struct ferry__file_piece *piece)
@@ -116,8 +116,8 @@ void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *req
     } else {
         char why[FERRY__WHY_MAX];
         if (ferry__piece_arrived(piece) < piece->size)
-            ferry__piece_tell(piece, ferry__piece_explain(piece, &op->items[piece->item], why),
-                              why);
+            ferry__piece_tell(
+                piece, ferry__piece_explain(piece, &op->transfers[piece->transfer], why), why);
         if (piece->slot)
             ferry__file_slot_give(device, piece->slot);
         piece->slot = NULL;

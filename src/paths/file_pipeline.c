@@ -22,18 +22,18 @@
 #include <unistd.h>
 
 /*
- * The pieces of an op's files. Reading runs ahead of the op's cursor, in the items' order: up to
- * FERRY__FILE_DEPTH pieces are read while others are copied by the device. Small items that lie
+ * The pieces of an op's files. Reading runs ahead of the op's cursor, in the transfers' order: up to
+ * FERRY__FILE_DEPTH pieces are read while others are copied by the device. Small transfers that lie
  * near each other in a file are one piece. An op whose next piece is not there leaves its queue,
- * and is resumed when it is: no other work waits for a file. A written item's pieces are copied to
+ * and is resumed when it is: no other work waits for a file. A written transfer's pieces are copied to
  * staging by the device, and written once that is done.
  */
 
-enum { GAP_MAX = 16 << 10 }; /* bytes between two items that are read along */
+enum { GAP_MAX = 16 << 10 }; /* bytes between two transfers that are read along */
 
-static bool is_read(const struct ferry__item *item)
+static bool is_read(const struct ferry__transfer *transfer)
 {
-    return item->file && item->size && item->operation == FERRY_OPERATION_UPLOAD;
+    return transfer->file && transfer->size && transfer->operation == FERRY_OPERATION_UPLOAD;
 }
 
 /* Can the device copy whole words only? */
@@ -42,7 +42,7 @@ static bool words_only(const struct ferry_device *device)
     return device->gpu.limits.copy_alignment > 1 && !device->gpu.limits.has_kernel;
 }
 
-static bool is_full(const struct ferry__sub *sub)
+static bool is_full(const struct ferry__submission *sub)
 {
     return sub->command_count >= FERRY__COMMANDS_MAX;
 }
@@ -54,15 +54,15 @@ static bool is_full(const struct ferry__sub *sub)
 static bool find_ahead(struct ferry__op *op)
 {
     struct ferry__files *files = op->files;
-    if (files->ahead_item < op->next_item) { /* an item failed, and is left out */
-        files->ahead_item = op->next_item;
+    if (files->ahead_transfer < op->next_transfer) { /* a transfer failed, and is left out */
+        files->ahead_transfer = op->next_transfer;
         files->ahead_done = 0;
     }
-    while (files->ahead_item < op->count) {
-        const struct ferry__item *item = &op->items[files->ahead_item];
-        if (is_read(item) && files->ahead_done < item->size)
+    while (files->ahead_transfer < op->count) {
+        const struct ferry__transfer *transfer = &op->transfers[files->ahead_transfer];
+        if (is_read(transfer) && files->ahead_done < transfer->size)
             return true;
-        files->ahead_item++;
+        files->ahead_transfer++;
         files->ahead_done = 0;
     }
     return false;
@@ -84,22 +84,22 @@ static uint64_t cut_words(uint64_t dst, uint64_t size, uint64_t align, bool *out
     return head ? ferry__least(head, size) : size < align ? size : ferry__round_down(size, align);
 }
 
-/* Items that follow in the file, and fit, are read along. */
+/* Transfers that follow in the file, and fit, are read along. */
 static void read_along(struct ferry__op *op, struct ferry__file_piece *piece, uint64_t most)
 {
     struct ferry__files *files = op->files;
-    for (size_t i = files->ahead_item + 1; i < op->count; i++) {
-        const struct ferry__item *item = &op->items[i];
+    for (size_t i = files->ahead_transfer + 1; i < op->count; i++) {
+        const struct ferry__transfer *transfer = &op->transfers[i];
         const uint64_t end = piece->file_offset + piece->size;
-        if (!is_read(item))
+        if (!is_read(transfer))
             continue;
-        if (item->fd != piece->request.fd || item->file_offset < end ||
-            item->file_offset - end > GAP_MAX ||
-            item->file_offset + item->size - piece->file_offset > most)
+        if (transfer->fd != piece->request.fd || transfer->file_offset < end ||
+            transfer->file_offset - end > GAP_MAX ||
+            transfer->file_offset + transfer->size - piece->file_offset > most)
             return;
-        piece->size = item->file_offset + item->size - piece->file_offset;
-        files->ahead_item = i;
-        files->ahead_done = item->size;
+        piece->size = transfer->file_offset + transfer->size - piece->file_offset;
+        files->ahead_transfer = i;
+        files->ahead_done = transfer->size;
     }
 }
 
@@ -107,31 +107,32 @@ static void read_along(struct ferry__op *op, struct ferry__file_piece *piece, ui
 static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece)
 {
     struct ferry__files *files = op->files;
-    const struct ferry__item *item = &op->items[files->ahead_item];
-    const uint64_t dst = item->dst->offset + item->dst_offset + files->ahead_done;
-    const uint64_t left = item->size - files->ahead_done, most = op->device->files->slot_size;
+    const struct ferry__transfer *transfer = &op->transfers[files->ahead_transfer];
+    const uint64_t dst = transfer->dst->offset + transfer->dst_offset + files->ahead_done;
+    const uint64_t left = transfer->size - files->ahead_done, most = op->device->files->slot_size;
     const uint64_t align = op->device->gpu.limits.copy_alignment, base = piece->slot->base;
     const bool words = words_only(op->device);
     piece->op = op;
-    piece->item = files->ahead_item;
-    piece->file_offset = item->file_offset + files->ahead_done;
+    piece->transfer = files->ahead_transfer;
+    piece->file_offset = transfer->file_offset + files->ahead_done;
     piece->size = cut(piece->file_offset, left, most);
     piece->edge = false;
     if (words)
         piece->size = cut_words(dst, piece->size, align, &piece->edge);
-    piece->request = (struct ferry__file_request){.fd = item->fd, .direct = item->direct_io};
+    piece->request =
+        (struct ferry__file_request){.fd = transfer->fd, .direct = transfer->direct_io};
     files->ahead_done += piece->size;
     if (!words && piece->size == left)
         read_along(op, piece, most);
-    piece->end_item = files->ahead_item;
+    piece->end_transfer = files->ahead_transfer;
     piece->end_done = files->ahead_done;
-    const uint64_t lead = item->direct_io ? piece->file_offset % FERRY__FILE_BLOCK : 0;
+    const uint64_t lead = transfer->direct_io ? piece->file_offset % FERRY__FILE_BLOCK : 0;
     const uint64_t phase = dst & (align - 1);
     piece->request.offset = piece->file_offset - lead;
     piece->request.size =
-        item->direct_io ? ferry__round_up(lead + piece->size, FERRY__FILE_BLOCK) : piece->size;
-    piece->skip = base + (item->direct_io && !words ? lead : phase);
-    piece->request.memory = piece->slot->memory.host + (item->direct_io ? base : piece->skip);
+        transfer->direct_io ? ferry__round_up(lead + piece->size, FERRY__FILE_BLOCK) : piece->size;
+    piece->skip = base + (transfer->direct_io && !words ? lead : phase);
+    piece->request.memory = piece->slot->memory.host + (transfer->direct_io ? base : piece->skip);
 }
 
 /* Begins to read as much as there is room for. OK, also if that is nothing: op is resumed then. */
@@ -153,7 +154,7 @@ static enum ferry_status read_ahead(struct ferry__op *op)
     return FERRY_OK;
 }
 
-static void due_slot(struct ferry_device *device, struct ferry__sub *sub,
+static void due_slot(struct ferry_device *device, struct ferry__submission *sub,
                      const struct ferry__due *due)
 {
     (void)sub;
@@ -165,13 +166,13 @@ static void due_slot(struct ferry_device *device, struct ferry__sub *sub,
 
 /* Lets the pieces go that the cursor has passed; their slots come back when the submission is done.
  * False: one of them is still being read. */
-static bool let_pass(struct ferry__op *op, struct ferry__sub *sub)
+static bool let_pass(struct ferry__op *op, struct ferry__submission *sub)
 {
     struct ferry__files *files = op->files;
     while (files->count) {
         struct ferry__file_piece *piece = &files->reads[files->first];
-        if (piece->end_item > op->next_item ||
-            (piece->end_item == op->next_item && piece->end_done > op->item_done))
+        if (piece->end_transfer > op->next_transfer ||
+            (piece->end_transfer == op->next_transfer && piece->end_done > op->transfer_done))
             return true;
         if (atomic_load(&piece->state) == FERRY__PIECE_MOVING)
             return false;
@@ -185,45 +186,45 @@ static bool let_pass(struct ferry__op *op, struct ferry__sub *sub)
 }
 
 /* The host merges these bytes into the words round them. */
-static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
+static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__submission *sub,
+                                     struct ferry__op *op, struct ferry__transfer *transfer,
                                      const struct ferry__file_piece *piece,
                                      enum ferry_status *out_status)
 {
-    const uint64_t at = piece->file_offset - item->file_offset;
+    const uint64_t at = piece->file_offset - transfer->file_offset;
     memcpy(op->files->edge, piece->slot->memory.host + piece->skip, piece->size);
-    item->host = (unsigned char *)((uintptr_t)op->files->edge - at);
-    return ferry__emit_rmw(device, sub, op, item, at + piece->size, out_status);
+    transfer->host = (unsigned char *)((uintptr_t)op->files->edge - at);
+    return ferry__emit_rmw(device, sub, op, transfer, at + piece->size, out_status);
 }
 
-static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry__sub *sub,
-                                      struct ferry__op *op, struct ferry__item *item,
+static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry__submission *sub,
+                                      struct ferry__op *op, struct ferry__transfer *transfer,
                                       const struct ferry__file_piece *piece,
                                       enum ferry_status *out_status)
 {
-    const uint64_t at = item->file_offset + op->item_done - piece->file_offset;
-    const uint64_t size = ferry__least(item->size - op->item_done, piece->size - at);
+    const uint64_t at = transfer->file_offset + op->transfer_done - piece->file_offset;
+    const uint64_t size = ferry__least(transfer->size - op->transfer_done, piece->size - at);
     char why[FERRY__WHY_MAX];
     *out_status = piece->status;
     if (!*out_status && ferry__piece_arrived(piece) < at + size) {
-        *out_status = ferry__piece_explain(piece, item, why);
+        *out_status = ferry__piece_explain(piece, transfer, why);
         ferry__set_error(why);
     }
     if (*out_status)
         return FERRY__EMIT_FAILED;
     if (piece->edge)
-        return emit_edge(device, sub, op, item, piece, out_status);
-    *out_status = ferry__emit_copy(device, sub, item->dst->memory,
-                                   item->dst->offset + item->dst_offset + op->item_done,
+        return emit_edge(device, sub, op, transfer, piece, out_status);
+    *out_status = ferry__emit_copy(device, sub, transfer->dst->memory,
+                                   transfer->dst->offset + transfer->dst_offset + op->transfer_done,
                                    &piece->slot->memory, piece->skip + at, size);
     if (*out_status)
         return FERRY__EMIT_FAILED;
-    op->item_done += size;
+    op->transfer_done += size;
     return FERRY__EMIT_DONE;
 }
 
-static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
+static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__submission *sub,
+                                     struct ferry__op *op, struct ferry__transfer *transfer,
                                      enum ferry_status *out_status)
 {
     struct ferry__files *files = op->files;
@@ -235,7 +236,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
         if (!let_pass(op, sub))
             return FERRY__EMIT_WAITS;
         const enum ferry_status status = read_ahead(op);
-        if (op->item_done == item->size)
+        if (op->transfer_done == transfer->size)
             return FERRY__EMIT_DONE;
         if (status && !files->count) {
             *out_status = status;
@@ -246,7 +247,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
             return FERRY__EMIT_WAITS;
         if (is_full(sub))
             return FERRY__EMIT_MORE;
-        const enum ferry__emitted result = emit_piece(device, sub, op, item, piece, out_status);
+        const enum ferry__emitted result = emit_piece(device, sub, op, transfer, piece, out_status);
         if (result != FERRY__EMIT_DONE)
             return result;
     }
@@ -255,19 +256,21 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 /* --- writing
  * ----------------------------------------------------------------------------------- */
 
-static void due_write(struct ferry_device *device, struct ferry__sub *sub,
+static void due_write(struct ferry_device *device, struct ferry__submission *sub,
                       const struct ferry__due *due);
 
-/* Direct I/O writes whole blocks; the parts of blocks at an item's ends go through the cache, so
+/* Direct I/O writes whole blocks; the parts of blocks at a transfer's ends go through the cache, so
  * that nothing else in the block is written. */
-static enum ferry_status plan_write(struct ferry__item *item, struct ferry__file_piece *piece,
-                                    uint64_t left, uint64_t most)
+static enum ferry_status plan_write(struct ferry__transfer *transfer,
+                                    struct ferry__file_piece *piece, uint64_t left, uint64_t most)
 {
     const uint64_t head = -piece->file_offset & (FERRY__FILE_BLOCK - 1);
-    piece->request = (struct ferry__file_request){
-        .fd = item->fd, .write = true, .direct = item->direct_io, .offset = piece->file_offset};
+    piece->request = (struct ferry__file_request){.fd = transfer->fd,
+                                                  .write = true,
+                                                  .direct = transfer->direct_io,
+                                                  .offset = piece->file_offset};
     piece->size = cut(piece->file_offset, left, most);
-    if (item->direct_io) {
+    if (transfer->direct_io) {
         piece->request.direct = !head && piece->size >= FERRY__FILE_BLOCK;
         if (head)
             piece->size = ferry__least(head, piece->size);
@@ -275,38 +278,39 @@ static enum ferry_status plan_write(struct ferry__item *item, struct ferry__file
             piece->size = ferry__round_down(piece->size, FERRY__FILE_BLOCK);
     }
     piece->request.size = piece->size;
-    if (piece->request.direct || !item->direct_io)
+    if (piece->request.direct || !transfer->direct_io)
         return FERRY_OK;
-    if (!item->reopened) {
-        const int fd = ferry__file_reopen(item->fd);
+    if (!transfer->reopened) {
+        const int fd = ferry__file_reopen(transfer->fd);
         if (fd < 0)
             return ferry__fail(FERRY_ERROR_IO,
                                "file %d is open for direct I/O, and cannot be opened again for the "
                                "parts of blocks in %llu bytes from %llu on: %s",
-                               item->fd, (unsigned long long)item->size,
-                               (unsigned long long)item->file_offset, strerror(errno));
-        item->reopened = true;
-        item->cached_fd = fd;
+                               transfer->fd, (unsigned long long)transfer->size,
+                               (unsigned long long)transfer->file_offset, strerror(errno));
+        transfer->reopened = true;
+        transfer->cached_fd = fd;
     }
-    piece->request.fd = item->cached_fd;
+    piece->request.fd = transfer->cached_fd;
     return FERRY_OK;
 }
 
-static enum ferry_status emit_write_piece(struct ferry_device *device, struct ferry__sub *sub,
-                                          struct ferry__op *op, struct ferry__item *item,
+static enum ferry_status emit_write_piece(struct ferry_device *device,
+                                          struct ferry__submission *sub, struct ferry__op *op,
+                                          struct ferry__transfer *transfer,
                                           struct ferry__file_piece *piece)
 {
     const uint64_t align = device->gpu.limits.copy_alignment, base = piece->slot->base;
     piece->op = op;
-    piece->item = op->next_item;
-    piece->file_offset = item->file_offset + op->item_done;
+    piece->transfer = op->next_transfer;
+    piece->file_offset = transfer->file_offset + op->transfer_done;
     enum ferry_status status =
-        plan_write(item, piece, item->size - op->item_done, device->files->slot_size);
+        plan_write(transfer, piece, transfer->size - op->transfer_done, device->files->slot_size);
     if (status)
         return status;
     /* Whole words, as for downloads to host memory. */
-    const struct ferry__memory *memory = item->src->memory;
-    const uint64_t from = item->src->offset + item->src_offset + op->item_done;
+    const struct ferry__memory *memory = transfer->src->memory;
+    const uint64_t from = transfer->src->offset + transfer->src_offset + op->transfer_done;
     uint64_t word = ferry__round_down(from, align);
     uint64_t size = ferry__round_up(from + piece->size, align) - word;
     if (word + size > memory->size) {
@@ -318,13 +322,13 @@ static enum ferry_status emit_write_piece(struct ferry_device *device, struct fe
     return ferry__emit_copy(device, sub, &piece->slot->memory, to, memory, word, size);
 }
 
-static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__sub *sub,
-                                      struct ferry__op *op, struct ferry__item *item,
+static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__submission *sub,
+                                      struct ferry__op *op, struct ferry__transfer *transfer,
                                       enum ferry_status *out_status)
 {
     struct ferry__files *files = op->files;
-    while (op->item_done < item->size) {
-        if (atomic_load(&files->broken) == op->next_item + 1)
+    while (op->transfer_done < transfer->size) {
+        if (atomic_load(&files->broken) == op->next_transfer + 1)
             break; /* the rest is in vain */
         if (is_full(sub))
             return FERRY__EMIT_MORE;
@@ -340,7 +344,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             return FERRY__EMIT_WAITS;
         if (*out_status)
             return FERRY__EMIT_FAILED;
-        *out_status = emit_write_piece(device, sub, op, item, piece);
+        *out_status = emit_write_piece(device, sub, op, transfer, piece);
         if (*out_status) {
             ferry__due_add(sub, (struct ferry__due){.run = due_slot, .what = piece->slot});
             piece->slot = NULL;
@@ -348,7 +352,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
         }
         atomic_store(&piece->state, FERRY__PIECE_AWAY);
         ferry__due_add(sub, (struct ferry__due){.run = due_write, .what = piece});
-        op->item_done += piece->size;
+        op->transfer_done += piece->size;
     }
     return FERRY__EMIT_DONE;
 }
@@ -392,48 +396,48 @@ static void write_out(struct ferry_device *device, struct ferry__file_piece *pie
     ferry__device_unlock(device);
 }
 
-static void due_write(struct ferry_device *device, struct ferry__sub *sub,
+static void due_write(struct ferry_device *device, struct ferry__submission *sub,
                       const struct ferry__due *due)
 {
-    write_out(device, due->what, sub->record.status);
+    write_out(device, due->what, sub->result.status);
 }
 
 /* --- straight into and out of the buffers' memory
  * ---------------------------------------------- */
 
-static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__item *item)
+static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__transfer *transfer)
 {
     struct ferry__files *files = op->files;
     struct ferry_device *device = op->device;
-    const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
-    unsigned char *memory =
-        write ? item->src->host + item->src_offset : item->dst->host + item->dst_offset;
-    item->path = FERRY_PATH_DIRECT;
-    while (op->item_done < item->size) {
-        if (atomic_load(&files->broken) == op->next_item + 1)
-            op->item_done = item->size;
-        if (op->item_done == item->size)
+    const bool write = transfer->operation == FERRY_OPERATION_DOWNLOAD;
+    unsigned char *memory = write ? transfer->src->host + transfer->src_offset
+                                  : transfer->dst->host + transfer->dst_offset;
+    transfer->path = FERRY_PATH_DIRECT;
+    while (op->transfer_done < transfer->size) {
+        if (atomic_load(&files->broken) == op->next_transfer + 1)
+            op->transfer_done = transfer->size;
+        if (op->transfer_done == transfer->size)
             break;
         struct ferry__file_piece *piece = ferry__piece_find_free(files);
         if (!piece)
             return FERRY__EMIT_WAITS;
-        const uint64_t at = item->file_offset + op->item_done;
-        const uint64_t size = cut(at, item->size - op->item_done, device->files->slot_size);
+        const uint64_t at = transfer->file_offset + op->transfer_done;
+        const uint64_t size = cut(at, transfer->size - op->transfer_done, device->files->slot_size);
         piece->op = op;
-        piece->item = op->next_item;
+        piece->transfer = op->next_transfer;
         piece->file_offset = at;
         piece->size = size;
-        piece->request = (struct ferry__file_request){.fd = item->fd,
+        piece->request = (struct ferry__file_request){.fd = transfer->fd,
                                                       .write = write,
-                                                      .direct = item->direct_io,
-                                                      .memory = memory + op->item_done,
+                                                      .direct = transfer->direct_io,
+                                                      .memory = memory + op->transfer_done,
                                                       .size = size,
                                                       .offset = at};
-        item->begun = true;
+        transfer->begun = true;
         ferry__piece_begin(piece);
-        op->item_done += size;
+        op->transfer_done += size;
     }
-    if (op->next_item + 1 < op->count)
+    if (op->next_transfer + 1 < op->count)
         return FERRY__EMIT_DONE;
     ferry__device_lock(device);
     const bool moving = op->moving;
@@ -444,38 +448,40 @@ static enum ferry__emitted emit_straight(struct ferry__op *op, struct ferry__ite
 /* May the system read and write the memory itself, at these addresses? Not a window into a device's
  * memory, and for direct I/O ordinary memory only: it may know no pages for what a driver
  * mapped. */
-static bool reaches(const struct ferry__item *item)
+static bool reaches(const struct ferry__transfer *transfer)
 {
-    const bool write = item->operation == FERRY_OPERATION_DOWNLOAD;
-    const struct ferry_buffer *buffer = write ? item->src : item->dst;
-    if (!ferry__direct_reaches(item) || !buffer->memory->cached)
+    const bool write = transfer->operation == FERRY_OPERATION_DOWNLOAD;
+    const struct ferry_buffer *buffer = write ? transfer->src : transfer->dst;
+    if (!ferry__direct_reaches(transfer) || !buffer->memory->cached)
         return false;
-    if (!item->direct_io)
+    if (!transfer->direct_io)
         return true;
     const uintptr_t address =
-        (uintptr_t)buffer->host + (write ? item->src_offset : item->dst_offset);
+        (uintptr_t)buffer->host + (write ? transfer->src_offset : transfer->dst_offset);
     return buffer->device->gpu.info.kind == FERRY_DEVICE_HOST &&
-           (address | item->file_offset | item->size) % FERRY__FILE_BLOCK == 0;
+           (address | transfer->file_offset | transfer->size) % FERRY__FILE_BLOCK == 0;
 }
 
 /* Pieces are moved in any order then: all that op depends on must be done, and its writes be apart.
  * That is seen where they go upwards, one buffer after another. */
 static bool may_go_straight(struct ferry__op *op)
 {
-    const struct ferry__item *items = op->items;
+    const struct ferry__transfer *transfers = op->transfers;
     size_t runs = 0;
     if (op->device->path > FERRY_PATH_DIRECT)
         return false;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__item *item = &items[i], *before = i ? &items[i - 1] : NULL;
-        if (!item->file || !item->size || item->operation != items[0].operation || !reaches(item))
+        const struct ferry__transfer *transfer = &transfers[i],
+                                     *before = i ? &transfers[i - 1] : NULL;
+        if (!transfer->file || !transfer->size || transfer->operation != transfers[0].operation ||
+            !reaches(transfer))
             return false;
-        if (before && before->dst == item->dst && item->dst &&
-            item->dst_offset < before->dst_offset + before->size)
+        if (before && before->dst == transfer->dst && transfer->dst &&
+            transfer->dst_offset < before->dst_offset + before->size)
             return false;
-        runs += !before || before->dst != item->dst;
+        runs += !before || before->dst != transfer->dst;
     }
-    if (items[0].operation == FERRY_OPERATION_UPLOAD && runs != ferry__footprint_buffers(op))
+    if (transfers[0].operation == FERRY_OPERATION_UPLOAD && runs != ferry__footprint_buffers(op))
         return false;
     ferry__device_lock(op->device);
     const bool first = !op->deps_undone;
@@ -483,11 +489,11 @@ static bool may_go_straight(struct ferry__op *op)
     return first;
 }
 
-/* --- one item
+/* --- one transfer
  * ---------------------------------------------------------------------------------- */
 
-enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
+enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__submission *sub,
+                                     struct ferry__op *op, struct ferry__transfer *transfer,
                                      enum ferry_status *out_status)
 {
     if (!op->files) {
@@ -500,10 +506,10 @@ enum ferry__emitted ferry__file_emit(struct ferry_device *device, struct ferry__
         op->files->straight = may_go_straight(op);
     }
     if (op->files->straight)
-        return emit_straight(op, item);
-    const enum ferry__emitted result = item->operation == FERRY_OPERATION_UPLOAD
-                                           ? emit_read(device, sub, op, item, out_status)
-                                           : emit_write(device, sub, op, item, out_status);
+        return emit_straight(op, transfer);
+    const enum ferry__emitted result = transfer->operation == FERRY_OPERATION_UPLOAD
+                                           ? emit_read(device, sub, op, transfer, out_status)
+                                           : emit_write(device, sub, op, transfer, out_status);
     ferry__file_had_turn(op);
     return result;
 }
@@ -520,8 +526,8 @@ void ferry__files_free(struct ferry__op *op)
     op->files = NULL;
 }
 
-void ferry__file_item_finish(struct ferry__item *item)
+void ferry__file_transfer_finish(struct ferry__transfer *transfer)
 {
-    if (item->reopened)
-        close(item->cached_fd);
+    if (transfer->reopened)
+        close(transfer->cached_fd);
 }

@@ -36,7 +36,7 @@ const struct ferry__limits *ferry__limits_for(const struct ferry_device *device,
                                                      : &device->gpu.limits;
 }
 
-enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__sub *sub,
+enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__submission *sub,
                                    const struct ferry__memory *dst, uint64_t dst_offset,
                                    const struct ferry__memory *src, uint64_t src_offset,
                                    uint64_t size)
@@ -82,69 +82,70 @@ enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_stat
     return FERRY__EMIT_FAILED;
 }
 
-/* --- one item, one op
+/* --- one transfer, one op
  * -------------------------------------------------------------------------- */
 
-static enum ferry__emitted emit_item(struct ferry_device *device, struct ferry__sub *sub,
-                                     struct ferry__op *op, struct ferry__item *item,
-                                     enum ferry_status *out_status)
+static enum ferry__emitted emit_transfer(struct ferry_device *device, struct ferry__submission *sub,
+                                         struct ferry__op *op, struct ferry__transfer *transfer,
+                                         enum ferry_status *out_status)
 {
-    if (!item->size || item->way == FERRY__WAY_NOTHING)
+    if (!transfer->size || transfer->way == FERRY__WAY_NOTHING)
         return FERRY__EMIT_DONE;
-    if (item->file)
-        return ferry__file_emit(device, sub, op, item, out_status);
-    if (item->path == FERRY_PATH_IMPORTED)
-        return ferry__emit_imported(device, sub, item, out_status);
-    if (item->way == FERRY__WAY_RMW)
-        return ferry__emit_rmw(device, sub, op, item, item->size, out_status);
-    switch (item->operation) {
+    if (transfer->file)
+        return ferry__file_emit(device, sub, op, transfer, out_status);
+    if (transfer->path == FERRY_PATH_IMPORTED)
+        return ferry__emit_imported(device, sub, transfer, out_status);
+    if (transfer->way == FERRY__WAY_RMW)
+        return ferry__emit_rmw(device, sub, op, transfer, transfer->size, out_status);
+    switch (transfer->operation) {
     case FERRY_OPERATION_UPLOAD:
-        return ferry__emit_staged_upload(device, sub, op, item, out_status);
+        return ferry__emit_staged_upload(device, sub, op, transfer, out_status);
     case FERRY_OPERATION_DOWNLOAD:
-        return ferry__emit_staged_download(device, sub, op, item, out_status);
-    case FERRY_OPERATION_COPY: return ferry__emit_device_copy(device, sub, op, item, out_status);
-    case FERRY_OPERATION_FILL: return ferry__emit_fill(device, sub, item, out_status);
+        return ferry__emit_staged_download(device, sub, op, transfer, out_status);
+    case FERRY_OPERATION_COPY:
+        return ferry__emit_device_copy(device, sub, op, transfer, out_status);
+    case FERRY_OPERATION_FILL: return ferry__emit_fill(device, sub, transfer, out_status);
     case FERRY_OPERATION_COUNT: break;
     }
     return FERRY__EMIT_DONE;
 }
 
-static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry__emitted record(struct ferry_device *device, struct ferry__submission *sub,
                                   struct ferry__op *op, enum ferry_status *out_status)
 {
-    while (op->next_item < op->count) {
-        struct ferry__item *item = &op->items[op->next_item];
+    while (op->next_transfer < op->count) {
+        struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
         const uint64_t before = sub->added;
-        const enum ferry__emitted result = emit_item(device, sub, op, item, out_status);
+        const enum ferry__emitted result = emit_transfer(device, sub, op, transfer, out_status);
         if (sub->added > before) {
-            item->begun = true;
-            item->untouched = false; /* though an earlier submission was refused */
+            transfer->begun = true;
+            transfer->untouched = false; /* though an earlier submission was refused */
         }
         if (result != FERRY__EMIT_DONE)
             return result;
-        op->next_item++;
-        op->item_done = 0;
-        sub->items++;
-        if (sub->command_count >= FERRY__COMMANDS_MAX && op->next_item < op->count)
+        op->next_transfer++;
+        op->transfer_done = 0;
+        sub->transfers++;
+        if (sub->command_count >= FERRY__COMMANDS_MAX && op->next_transfer < op->count)
             return FERRY__EMIT_MORE;
     }
     return FERRY__EMIT_DONE;
 }
 
-void ferry__items_release(struct ferry__op *op)
+void ferry__transfers_release(struct ferry__op *op)
 {
     ferry__files_free(op);
     for (size_t i = 0; i < op->count; i++)
-        ferry__item_finish(op->device, &op->items[i]);
-    if (op->items != &op->one)
-        ferry__free(op->items);
-    op->items = NULL;
+        ferry__transfer_finish(op->device, &op->transfers[i]);
+    if (op->transfers != &op->one)
+        ferry__free(op->transfers);
+    op->transfers = NULL;
     op->count = 0;
 }
 
 const struct ferry__op_type ferry__transfer_type = {
-    .kind = FERRY__OP_ITEMS,
+    .kind = FERRY__OP_TRANSFER,
     .record = record,
-    .judge = ferry__judge_items,
-    .release = ferry__items_release,
+    .judge = ferry__judge_transfers,
+    .release = ferry__transfers_release,
 };

@@ -21,7 +21,7 @@ enum ferry_status ferry__flush_slice(struct ferry_device *device, const struct f
     return ferry__memory_flush(&device->gpu, &slice->chunk->memory, slice->offset, size);
 }
 
-enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__sub *sub,
+enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__submission *sub,
                                      uint64_t want, uint64_t min, uint64_t phase,
                                      struct ferry__slice *out)
 {
@@ -43,12 +43,13 @@ enum ferry_status ferry__take_upload(struct ferry_device *device, struct ferry__
     return FERRY_OK;
 }
 
-bool ferry__sub_is_full(const struct ferry_device *device, const struct ferry__sub *sub,
-                        const struct ferry__op *op, const struct ferry__item *item)
+bool ferry__submission_is_full(const struct ferry_device *device,
+                               const struct ferry__submission *sub, const struct ferry__op *op,
+                               const struct ferry__transfer *transfer)
 {
     if (sub->command_count >= FERRY__COMMANDS_MAX)
         return true;
-    return !op->batch && item->path == FERRY_PATH_PIPELINED &&
+    return !op->batch && transfer->path == FERRY_PATH_PIPELINED &&
            sub->staged >= device->gpu.upload.chunk_size;
 }
 
@@ -61,35 +62,37 @@ static uint64_t aligned_part(uint64_t offset, uint64_t n, uint64_t left, uint64_
     return end > offset ? end - offset : n;
 }
 
-enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device, struct ferry__sub *sub,
-                                              struct ferry__op *op, struct ferry__item *item,
+enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device,
+                                              struct ferry__submission *sub, struct ferry__op *op,
+                                              struct ferry__transfer *transfer,
                                               enum ferry_status *out_status)
 {
-    while (op->item_done < item->size) {
-        if (ferry__sub_is_full(device, sub, op, item))
+    while (op->transfer_done < transfer->size) {
+        if (ferry__submission_is_full(device, sub, op, transfer))
             return FERRY__EMIT_MORE;
         struct ferry__slice slice;
-        const uint64_t offset = item->dst->offset + item->dst_offset + op->item_done;
-        const uint64_t left = item->size - op->item_done, align = device->gpu.limits.copy_alignment;
+        const uint64_t offset = transfer->dst->offset + transfer->dst_offset + op->transfer_done;
+        const uint64_t left = transfer->size - op->transfer_done,
+                       align = device->gpu.limits.copy_alignment;
         enum ferry_status status =
             ferry__take_upload(device, sub, left, left < align ? left : align, offset, &slice);
         if (status)
             return ferry__emit_result(status, out_status);
         const uint64_t n = aligned_part(offset, slice.size, left, align);
-        ferry__copy_chunk(ferry__slice_host(&slice), item->host + op->item_done, n, 0,
+        ferry__copy_chunk(ferry__slice_host(&slice), transfer->host + op->transfer_done, n, 0,
                           device->cpus_taken);
         status = ferry__flush_slice(device, &slice, n);
         if (!status)
-            status = ferry__emit_copy(device, sub, item->dst->memory, offset, &slice.chunk->memory,
-                                      slice.offset, n);
+            status = ferry__emit_copy(device, sub, transfer->dst->memory, offset,
+                                      &slice.chunk->memory, slice.offset, n);
         if (status)
             return ferry__emit_result(status, out_status);
-        op->item_done += n;
+        op->transfer_done += n;
     }
     return FERRY__EMIT_DONE;
 }
 
-static enum ferry_status take_readback(struct ferry_device *device, struct ferry__sub *sub,
+static enum ferry_status take_readback(struct ferry_device *device, struct ferry__submission *sub,
                                        uint64_t want, uint64_t min, uint64_t phase,
                                        struct ferry__due *due)
 {
@@ -105,28 +108,29 @@ static enum ferry_status take_readback(struct ferry_device *device, struct ferry
     return FERRY_OK;
 }
 
-enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device, struct ferry__sub *sub,
-                                                struct ferry__op *op, struct ferry__item *item,
+enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device,
+                                                struct ferry__submission *sub, struct ferry__op *op,
+                                                struct ferry__transfer *transfer,
                                                 enum ferry_status *out_status)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    while (op->item_done < item->size) {
-        if (ferry__sub_is_full(device, sub, op, item))
+    while (op->transfer_done < transfer->size) {
+        if (ferry__submission_is_full(device, sub, op, transfer))
             return FERRY__EMIT_MORE;
-        const uint64_t offset = item->src->offset + item->src_offset + op->item_done;
-        const uint64_t left = item->size - op->item_done;
+        const uint64_t offset = transfer->src->offset + transfer->src_offset + op->transfer_done;
+        const uint64_t left = transfer->size - op->transfer_done;
         /* Whole words are read, also those that only end or begin in the range: no kernel needed.
          * Where the memory ends within a word, the bytes alone. */
         uint64_t begin = ferry__round_down(offset, align);
         uint64_t want = ferry__round_up(offset + left, align) - begin;
-        if (begin + want > item->src->memory->size) {
+        if (begin + want > transfer->src->memory->size) {
             begin = offset;
             want = left;
         }
         struct ferry__due due = {.run = ferry__due_readback,
-                                 .dst = item->host + op->item_done,
+                                 .dst = transfer->host + op->transfer_done,
                                  .skip = offset - begin,
-                                 .whole = item->size};
+                                 .whole = transfer->size};
         enum ferry_status status =
             take_readback(device, sub, want, want < 2 * align ? want : 2 * align, begin, &due);
         if (status)
@@ -135,12 +139,12 @@ enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device, str
             due.slice.size < want ? ferry__round_down(due.slice.size, align) : want;
         const uint64_t n = read - due.skip < left ? read - due.skip : left;
         status = ferry__emit_copy(device, sub, &due.slice.chunk->memory, due.slice.offset,
-                                  item->src->memory, begin, read);
+                                  transfer->src->memory, begin, read);
         if (status)
             return ferry__emit_result(status, out_status);
         sub->dues[sub->due_count - 1].size = n;
         sub->dues[sub->due_count - 1].reads = sub->copies_out = true;
-        op->item_done += n;
+        op->transfer_done += n;
     }
     return FERRY__EMIT_DONE;
 }

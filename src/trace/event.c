@@ -48,28 +48,29 @@ static void put_place(struct ferry__text *text, const char *what, const char *la
     ferry__put(text, ",\"%s_offset\":%" PRIu64 ",", what, offset);
 }
 
-static void put_item(struct ferry__text *text, const struct ferry__event *event, char phase)
+static void put_transfer(struct ferry__text *text, const struct ferry__event *event, char phase)
 {
-    put_head(text, event, "operation", ferry__operation_name(event->item.operation), phase,
+    put_head(text, event, "operation", ferry__operation_name(event->transfer.operation), phase,
              event->begin_ns);
-    ferry__put(text, ",\"args\":{\"size\":%" PRIu64 ",\"path\":\"%s\",", event->item.size,
-               ferry_path_name(event->item.path));
-    put_place(text, "dst", event->item.dst, event->item.dst_offset);
+    ferry__put(text, ",\"args\":{\"size\":%" PRIu64 ",\"path\":\"%s\",", event->transfer.size,
+               ferry_path_name(event->transfer.path));
+    put_place(text, "dst", event->transfer.dst, event->transfer.dst_offset);
     /* The source of a bridged copy is not at hand: it belongs to the other device. */
-    if (event->item.operation != FERRY_OPERATION_FILL && event->item.path != FERRY_PATH_BRIDGED)
-        put_place(text, "src", event->item.src, event->item.src_offset);
+    if (event->transfer.operation != FERRY_OPERATION_FILL &&
+        event->transfer.path != FERRY_PATH_BRIDGED)
+        put_place(text, "src", event->transfer.src, event->transfer.src_offset);
     put_result(text, event);
 }
 
 static void put_operation(struct ferry__text *text, const struct ferry__event *event)
 {
-    put_item(text, event, 'b');
-    put_end(text, event, "operation", ferry__operation_name(event->item.operation));
+    put_transfer(text, event, 'b');
+    put_end(text, event, "operation", ferry__operation_name(event->transfer.operation));
 }
 
 static void put_batched(struct ferry__text *text, const struct ferry__event *event)
 {
-    put_item(text, event, 'n');
+    put_transfer(text, event, 'n');
 }
 
 static void put_batch(struct ferry__text *text, const struct ferry__event *event)

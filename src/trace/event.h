@@ -44,7 +44,7 @@ struct ferry__event {
             enum ferry_path path;
             uint64_t size, dst_offset, src_offset;
             char dst[FERRY__TRACE_LABEL_MAX], src[FERRY__TRACE_LABEL_MAX]; /* "": not a buffer */
-        } item;
+        } transfer;
         struct {
             uint64_t value, commands, staged, device_ns;
         } submission;

@@ -56,7 +56,8 @@ static inline struct metalsim_counts counts(void)
     return now;
 }
 
-static inline struct ferry__memory alloc(struct world *world, enum ferry__use use, uint64_t size)
+static inline struct ferry__memory alloc(struct world *world, enum ferry__memory_kind use,
+                                         uint64_t size)
 {
     struct ferry__memory memory = {0};
     if (driver->memory_alloc(world->state, use, size, "test", &memory, world->why) != FERRY_OK)
@@ -74,7 +75,7 @@ static inline void give(struct world *world, struct ferry__memory *memory)
 static inline enum ferry_status submit(struct world *world, unsigned queue,
                                        const struct ferry__command *commands, size_t count,
                                        const struct ferry_sync *waits, size_t wait_count,
-                                       struct ferry__record *record)
+                                       struct ferry__result *result)
 {
     struct ferry__submission_info info = {
         .queue = queue,
@@ -83,7 +84,7 @@ static inline enum ferry_status submit(struct world *world, unsigned queue,
         .waits = waits,
         .wait_count = wait_count,
         .value = world->values[queue] + 1,
-        .record = record,
+        .result = result,
     };
     enum ferry_status status = driver->submit(world->state, &info, world->why);
     world->values[queue] += status == FERRY_OK;
@@ -98,15 +99,15 @@ static inline void wait_value(struct world *world, unsigned queue, uint64_t valu
 }
 
 /* Submits, waits; how it ended. */
-static inline struct ferry__record run(struct world *world, const struct ferry__command *commands,
+static inline struct ferry__result run(struct world *world, const struct ferry__command *commands,
                                        size_t count)
 {
-    struct ferry__record record = {.status = FERRY_PENDING};
-    enum ferry_status status = submit(world, 0, commands, count, NULL, 0, &record);
+    struct ferry__result result = {.status = FERRY_PENDING};
+    enum ferry_status status = submit(world, 0, commands, count, NULL, 0, &result);
     if (status)
-        return (struct ferry__record){.status = status};
+        return (struct ferry__result){.status = status};
     wait_value(world, 0, world->values[0]);
-    return record;
+    return result;
 }
 
 static inline struct ferry__command copy(const struct ferry__memory *dst, uint64_t dst_offset,

@@ -105,7 +105,7 @@ static void test_forced_class(void **unused)
     setenv("FERRY_METAL_CLASS", "intel", 1);
     open_world(&world, (struct metalsim_config){.machine = METALSIM_APPLE});
     assert_int_equal(world.limits.kernel_copy_from, 0);
-    struct ferry__memory up = alloc(&world, FERRY__USE_UPLOAD, 64);
+    struct ferry__memory up = alloc(&world, FERRY__MEMORY_UPLOAD, 64);
     assert_false(up.cached);
     give(&world, &up);
     setenv("FERRY_METAL_CLASS", "discrete", 1);
@@ -139,20 +139,20 @@ static void test_no_such_device(void **unused)
 static void memory(struct world *world, const struct machine *machine)
 {
     bool discrete = machine->config.machine == METALSIM_AMD;
-    for (int use = 0; use < FERRY__USE_COUNT; use++) {
-        struct ferry__memory m = alloc(world, (enum ferry__use)use, 1000);
-        assert_int_equal(m.host != NULL, use != FERRY__USE_PRIVATE);
-        assert_int_equal(m.coherent, !(use == FERRY__USE_READBACK && discrete));
-        assert_true(m.cached || use == FERRY__USE_UPLOAD);
+    for (int use = 0; use < FERRY__MEMORY_COUNT; use++) {
+        struct ferry__memory m = alloc(world, (enum ferry__memory_kind)use, 1000);
+        assert_int_equal(m.host != NULL, use != FERRY__MEMORY_PRIVATE);
+        assert_int_equal(m.coherent, !(use == FERRY__MEMORY_READBACK && discrete));
+        assert_true(m.cached || use == FERRY__MEMORY_UPLOAD);
         assert_false(m.zeroed);
         assert_true(driver->memory_available(world->state) < 8ull << 30);
         give(world, &m);
     }
     assert_true(driver->memory_available(world->state) == 8ull << 30);
     struct ferry__memory none;
-    assert_int_equal(
-        driver->memory_alloc(world->state, FERRY__USE_PRIVATE, 5ull << 30, NULL, &none, world->why),
-        FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(driver->memory_alloc(world->state, FERRY__MEMORY_PRIVATE, 5ull << 30, NULL,
+                                          &none, world->why),
+                     FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_string_equal(world->why, "Metal gave no buffer of 5368709120 bytes");
 }
 
@@ -168,8 +168,8 @@ static void test_no_shared_memory(void **unused)
     (void)unused;
     struct world world;
     open_world(&world, (struct metalsim_config){.machine = METALSIM_AMD, .no_shared = true});
-    struct ferry__memory up = alloc(&world, FERRY__USE_UPLOAD, 4096);
-    struct ferry__memory down = alloc(&world, FERRY__USE_READBACK, 4096);
+    struct ferry__memory up = alloc(&world, FERRY__MEMORY_UPLOAD, 4096);
+    struct ferry__memory down = alloc(&world, FERRY__MEMORY_READBACK, 4096);
     assert_false(up.coherent || down.coherent);
     number_bytes(up.host, 4096);
     struct ferry__command command = copy(&down, 0, &up, 0, 4096);
@@ -180,7 +180,7 @@ static void test_no_shared_memory(void **unused)
     assert_memory_equal(down.host, up.host, 4096);
     struct ferry__memory none;
     assert_int_equal(
-        driver->memory_alloc(world.state, FERRY__USE_SHARED, 4096, NULL, &none, world.why),
+        driver->memory_alloc(world.state, FERRY__MEMORY_SHARED, 4096, NULL, &none, world.why),
         FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     give(&world, &up);
     give(&world, &down);
@@ -194,7 +194,7 @@ static void test_private_backed_by_shared(void **unused)
         struct world world;
         start_machine(&machines[i].config);
         open_with(&world, (struct ferry__open_params){.map_private = FERRY_MAP_ALWAYS});
-        struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+        struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
         assert_int_equal(m.host != NULL, machines[i].config.machine != METALSIM_AMD);
         give(&world, &m);
         close_world(&world);
@@ -207,9 +207,9 @@ static void test_private_backed_by_shared(void **unused)
 static void copies(struct world *world, const struct machine *machine)
 {
     (void)machine;
-    struct ferry__memory up = alloc(world, FERRY__USE_UPLOAD, ROOM);
-    struct ferry__memory middle = alloc(world, FERRY__USE_PRIVATE, ROOM);
-    struct ferry__memory down = alloc(world, FERRY__USE_READBACK, ROOM);
+    struct ferry__memory up = alloc(world, FERRY__MEMORY_UPLOAD, ROOM);
+    struct ferry__memory middle = alloc(world, FERRY__MEMORY_PRIVATE, ROOM);
+    struct ferry__memory down = alloc(world, FERRY__MEMORY_READBACK, ROOM);
     unsigned char *want = test_malloc(ROOM), *numbers = test_malloc(ROOM);
     number_bytes(numbers, ROOM);
     memcpy(up.host, numbers, ROOM);
@@ -246,7 +246,7 @@ static void fills(struct world *world, const struct machine *machine)
 {
     (void)machine;
     enum { SMALL = 8192 };
-    struct ferry__memory dst = alloc(world, FERRY__USE_PRIVATE, SMALL);
+    struct ferry__memory dst = alloc(world, FERRY__MEMORY_PRIVATE, SMALL);
     unsigned char want[SMALL], got[SMALL];
     for (uint8_t pattern = 1; pattern <= 16; pattern++) {
         for (size_t s = 0; s < SIZES - 2; s++) {
@@ -275,7 +275,7 @@ static void test_fills(void **unused)
 static void parts(struct world *world, const struct machine *machine)
 {
     (void)machine;
-    struct ferry__memory all = alloc(world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory all = alloc(world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__memory part = {.native = all.native, .offset = 512, .size = 1024};
     struct ferry__command commands[] = {
         fill(&all, 0, 4096, 1),
@@ -359,8 +359,8 @@ enum { MANY = 1000 };
 static void many(struct world *world, const struct machine *machine)
 {
     (void)machine;
-    struct ferry__memory m = alloc(world, FERRY__USE_PRIVATE, 4096);
-    static struct ferry__record records[MANY];
+    struct ferry__memory m = alloc(world, FERRY__MEMORY_PRIVATE, 4096);
+    static struct ferry__result records[MANY];
     uint64_t event = world->limits.queues[0].event, seen = 0;
     struct ferry__command command = fill(&m, 0, 4096, 1);
     for (int i = 0; i < MANY; i++) {
@@ -390,8 +390,8 @@ static void test_costs(void **unused)
     (void)unused;
     struct world world;
     open_world(&world, (struct metalsim_config){.machine = METALSIM_AMD});
-    struct ferry__memory src = alloc(&world, FERRY__USE_UPLOAD, 4000);
-    struct ferry__memory dst = alloc(&world, FERRY__USE_READBACK, 4000);
+    struct ferry__memory src = alloc(&world, FERRY__MEMORY_UPLOAD, 4000);
+    struct ferry__memory dst = alloc(&world, FERRY__MEMORY_READBACK, 4000);
     static struct ferry__command commands[1000];
     for (int i = 0; i < 1000; i++)
         commands[i] = copy(&dst, 4 * (unsigned)i, &src, 4 * (unsigned)i, 4);
@@ -427,12 +427,12 @@ static void external(struct world *world, const struct machine *machine)
     assert_int_equal(driver->event_create(world->state, &event, world->why), FERRY_OK);
     assert_true(event != 0);
     assert_int_equal(driver->completed(world->state, event), 0);
-    struct ferry__memory m = alloc(world, FERRY__USE_SHARED, 64);
-    struct ferry__record record = {.status = FERRY_PENDING};
+    struct ferry__memory m = alloc(world, FERRY__MEMORY_SHARED, 64);
+    struct ferry__result result = {.status = FERRY_PENDING};
     struct ferry__command command = fill(&m, 0, 64, 1);
     memset(m.host, 0, 64);
     struct ferry_sync point = {event, 5};
-    assert_int_equal(submit(world, 0, &command, 1, &point, 1, &record), FERRY_OK);
+    assert_int_equal(submit(world, 0, &command, 1, &point, 1, &result), FERRY_OK);
     driver->wait_any(world->state, &point, 1, 1000000);
     assert_int_equal(driver->completed(world->state, world->limits.queues[0].event), 0);
     driver->event_signal(world->state, event, 4);
@@ -442,7 +442,7 @@ static void external(struct world *world, const struct machine *machine)
     while (driver->completed(world->state, event) < 5)
         driver->wait_any(world->state, &point, 1, UINT64_MAX);
     wait_value(world, 0, 1);
-    assert_int_equal(record.status, FERRY_OK);
+    assert_int_equal(result.status, FERRY_OK);
     assert_int_equal(m.host[63], 0x31);
     driver->event_destroy(world->state, event);
     give(world, &m);
@@ -462,9 +462,9 @@ static void test_shared_events(void **unused)
     struct world world;
     start_machine(&(struct metalsim_config){0});
     open_with(&world, (struct ferry__open_params){.queues = 2});
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = fill(&m, 0, 4096, 1);
-    struct ferry__record records[3];
+    struct ferry__result records[3];
     struct ferry_sync wait = {world.limits.queues[0].event, 1};
     assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &records[0]), FERRY_OK);
     assert_int_equal(submit(&world, 1, &command, 1, &wait, 1, &records[1]), FERRY_OK);
@@ -495,11 +495,11 @@ static void test_shared_event_later(void **unused)
     for (unsigned round = 1; round <= 20; round++) {
         struct world world;
         open_world(&world, (struct metalsim_config){.delay_us = 500, .seed = round});
-        struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+        struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
         struct ferry__command command = fill(&m, 0, 4096, 1);
-        struct ferry__record record;
+        struct ferry__result result;
         uint64_t event = 0;
-        assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &record), FERRY_OK);
+        assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &result), FERRY_OK);
         assert_int_equal(driver->event_create(world.state, &event, world.why), FERRY_OK);
         while (shared_value(world.limits.queues[0].event) < 1)
             driver->wait_any(world.state, NULL, 0, 100000);
@@ -564,9 +564,9 @@ static void test_queues(void **unused)
     start_machine(&(struct metalsim_config){.disorder = true});
     open_with(&world, (struct ferry__open_params){.queues = 9});
     assert_int_equal(world.limits.queue_count, 3);
-    struct ferry__memory m = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     for (uint64_t round = 1; round <= 50; round++) {
-        struct ferry__record records[3] = {{0}};
+        struct ferry__result records[3] = {{0}};
         for (unsigned q = 0; q < 3; q++) {
             struct ferry__command command =
                 q ? copy(&m, 512 * q, &m, 512 * (q - 1), 512) : fill(&m, 0, 512, 1);

@@ -19,13 +19,13 @@ static enum ferry_status get_all(struct use *use)
 {
     struct world *w = &use->world;
     enum ferry_status status =
-        driver->memory_alloc(w->state, FERRY__USE_UPLOAD, 4096, "up", &use->up, w->why);
+        driver->memory_alloc(w->state, FERRY__MEMORY_UPLOAD, 4096, "up", &use->up, w->why);
     if (!status)
-        status = driver->memory_alloc(w->state, FERRY__USE_PRIVATE, 4096, "middle", &use->middle,
+        status = driver->memory_alloc(w->state, FERRY__MEMORY_PRIVATE, 4096, "middle", &use->middle,
                                       w->why);
     if (!status)
-        status =
-            driver->memory_alloc(w->state, FERRY__USE_READBACK, 4096, "down", &use->down, w->why);
+        status = driver->memory_alloc(w->state, FERRY__MEMORY_READBACK, 4096, "down", &use->down,
+                                      w->why);
     if (!status && w->limits.import_granularity)
         status = driver->host_import(w->state, use->host, 16384, false, &use->import, w->why);
     if (!status)
@@ -192,11 +192,11 @@ static void test_old_metal(void **unused)
         struct ferry_device_info info;
         assert_int_equal(driver->list(&info, 1, world.why), 1);
         assert_int_equal(info.unified, i == 0);
-        struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 64);
+        struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 64);
         struct ferry__command command = fill(&m, 0, 64, 1);
-        struct ferry__record record = run(&world, &command, 1);
-        assert_int_equal(record.status, FERRY_OK);
-        assert_int_equal(record.device_ns, 0);
+        struct ferry__result result = run(&world, &command, 1);
+        assert_int_equal(result.status, FERRY_OK);
+        assert_int_equal(result.device_ns, 0);
         assert_true(driver->memory_available(world.state) > 0);
         give(&world, &m);
         close_world(&world);
@@ -236,8 +236,8 @@ static void fail_one(int c, bool disorder)
     struct world world;
     start_machine(&(struct metalsim_config){.disorder = disorder, .seed = 1 + (unsigned)c});
     open_with(&world, (struct ferry__open_params){.queues = 2});
-    struct ferry__memory m = alloc(&world, FERRY__USE_SHARED, 4096);
-    struct ferry__record records[WORK], other = {.status = FERRY_PENDING};
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_SHARED, 4096);
+    struct ferry__result records[WORK], other = {.status = FERRY_PENDING};
     metalsim_fail_commands(3, codes[c].code, 1);
     for (unsigned i = 0; i < WORK; i++) {
         struct ferry__command command = fill(&m, 512 * i, 512, 1);
@@ -278,9 +278,9 @@ static void test_failing_repair(void **unused)
     struct world world;
     start_machine(&(struct metalsim_config){0});
     open_with(&world, (struct ferry__open_params){.queues = 2});
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = fill(&m, 0, 4096, 1);
-    struct ferry__record records[2] = {{.status = FERRY_PENDING}, {.status = FERRY_PENDING}};
+    struct ferry__result records[2] = {{.status = FERRY_PENDING}, {.status = FERRY_PENDING}};
     uint64_t event = 0;
     assert_int_equal(driver->event_create(world.state, &event, world.why), FERRY_OK);
     struct ferry_sync go = {event, 1}, first = {world.limits.queues[0].event, 1};
@@ -304,12 +304,12 @@ static void test_foreign_error(void **unused)
     (void)unused;
     struct world world;
     open_world(&world, (struct metalsim_config){.foreign_errors = true});
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = fill(&m, 0, 4096, 1);
     metalsim_fail_commands(1, MTL_ERROR_DEVICE_REMOVED, 0);
-    struct ferry__record record = run(&world, &command, 1);
-    assert_int_equal(record.status, FERRY_ERROR_EXECUTION_FAILED);
-    assert_non_null(strstr(record.why, "IOGPUCommandQueueErrorDomain 11"));
+    struct ferry__result result = run(&world, &command, 1);
+    assert_int_equal(result.status, FERRY_ERROR_EXECUTION_FAILED);
+    assert_non_null(strstr(result.why, "IOGPUCommandQueueErrorDomain 11"));
     assert_int_equal(driver->status(world.state), FERRY_OK);
     give(&world, &m);
     close_world(&world);
@@ -321,7 +321,7 @@ static void test_event_of_the_last(void **unused)
     (void)unused;
     struct world world;
     open_world(&world, (struct metalsim_config){0});
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = fill(&m, 0, 4096, 1);
     metalsim_fail_commands(1, MTL_ERROR_PAGE_FAULT, 0);
     assert_int_equal(run(&world, &command, 1).status, FERRY_ERROR_EXECUTION_FAILED);
@@ -342,9 +342,9 @@ static void lose(int code)
     struct world world;
     start_machine(&(struct metalsim_config){.delay_us = 1000});
     open_with(&world, (struct ferry__open_params){.queues = 2});
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command commands[2] = {fill(&m, 0, 2048, 1), fill(&m, 2048, 2048, 1)};
-    struct ferry__record records[WORK], seen[WORK];
+    struct ferry__result records[WORK], seen[WORK];
     metalsim_fail_commands(2, code, 0);
     unsigned submitted = 0;
     for (unsigned i = 0; i < WORK; i++) {

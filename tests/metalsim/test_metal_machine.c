@@ -93,7 +93,7 @@ static uint64_t resident_after_one(struct metalsim_config config)
 {
     struct world world;
     open_world(&world, config);
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = fill(&m, 0, 4096, 1);
     assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
     uint64_t resident = counts().resident;
@@ -134,7 +134,7 @@ static void test_compiler_that_hangs(void **unused)
     open_listening(&world, (struct metalsim_config){.hung_compiler = true});
     assert_false(world.limits.has_kernel);
     assert_non_null(strstr(said, "unaligned work goes through the host: Metal's compiler took"));
-    struct ferry__memory m = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = fill(&m, 0, 4096, 1);
     assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
     assert_int_equal(counts().fills, 1);

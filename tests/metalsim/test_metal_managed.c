@@ -7,7 +7,7 @@ static void test_upload_memory(void **unused)
     (void)unused;
     struct world world;
     open_world(&world, (struct metalsim_config){.machine = METALSIM_AMD, .no_shared = true});
-    struct ferry__memory up = alloc(&world, FERRY__USE_UPLOAD, 8192);
+    struct ferry__memory up = alloc(&world, FERRY__MEMORY_UPLOAD, 8192);
     assert_false(up.coherent);
     memset(up.host, 7, 4096); /* being written, and not announced yet */
     struct ferry__command command = fill(&up, 4096, 4096, 1);

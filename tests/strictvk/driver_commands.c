@@ -27,8 +27,8 @@ static void test_copies(void **state)
 {
     struct fixture *f = *state;
     const uint64_t whole = 65537 + SLACK;
-    struct ferry__memory src = alloc(f, FERRY__USE_PRIVATE, whole);
-    struct ferry__memory dst = alloc(f, FERRY__USE_PRIVATE, whole);
+    struct ferry__memory src = alloc(f, FERRY__MEMORY_PRIVATE, whole);
+    struct ferry__memory dst = alloc(f, FERRY__MEMORY_PRIVATE, whole);
     unsigned char *bytes = malloc(whole);
     for (uint64_t i = 0; i < whole; i++)
         bytes[i] = byte_at(i);
@@ -47,7 +47,7 @@ static void test_fills(void **state)
 {
     struct fixture *f = *state;
     const uint64_t whole = 8192;
-    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, whole);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_PRIVATE, whole);
     unsigned char model[8192];
     for (unsigned pattern = 1; pattern <= 4; pattern *= 2) {
         static const uint64_t at[] = {0, 4, 32, 4092}, length[] = {4, 36, 4096, 4100};
@@ -74,8 +74,8 @@ static void test_many_regions(void **state)
 {
     enum { COUNT = 1000, EACH = 33 };
     struct fixture *f = *state;
-    struct ferry__memory src = alloc(f, FERRY__USE_UPLOAD, COUNT * EACH);
-    struct ferry__memory dst = alloc(f, FERRY__USE_PRIVATE, COUNT * EACH);
+    struct ferry__memory src = alloc(f, FERRY__MEMORY_UPLOAD, COUNT * EACH);
+    struct ferry__memory dst = alloc(f, FERRY__MEMORY_PRIVATE, COUNT * EACH);
     struct ferry__command *commands = calloc(COUNT, sizeof *commands);
     unsigned char *model = malloc(COUNT * EACH);
     for (size_t i = 0; i < COUNT * EACH; i++)
@@ -100,8 +100,8 @@ static void test_barriers(void **state)
 {
     enum { SIZE = 4096, STEPS = 64 };
     struct fixture *f = *state;
-    struct ferry__memory a = alloc(f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(f, FERRY__MEMORY_PRIVATE, SIZE);
     unsigned char model[SIZE], next[SIZE];
     for (size_t i = 0; i < SIZE; i++)
         model[i] = byte_at(i);
@@ -134,7 +134,7 @@ static void test_barriers_in_one_buffer(void **state)
 {
     enum { SIZE = 512, STEPS = 40 };
     struct fixture *f = *state;
-    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, SIZE * (STEPS + 1));
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_PRIVATE, SIZE * (STEPS + 1));
     unsigned char *model = calloc(1, SIZE * (STEPS + 1));
     for (size_t i = 0; i < SIZE; i++)
         model[i] = byte_at(i);
@@ -155,14 +155,14 @@ static void test_submissions_in_order(void **state)
 {
     enum { STEPS = 48, SIZE = 1024 };
     struct fixture *f = *state;
-    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, STEPS * SIZE + SIZE);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_PRIVATE, STEPS * SIZE + SIZE);
     unsigned char *model = calloc(1, STEPS * SIZE + SIZE);
     for (size_t i = 0; i < SIZE; i++)
         model[i] = byte_at(i);
     put(f, &memory, model, STEPS * SIZE + SIZE);
     static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_UPLOAD, FERRY__ROLE_COPY,
                                      FERRY__ROLE_DOWNLOAD};
-    struct ferry__record records[STEPS];
+    struct ferry__result records[STEPS];
     struct ferry_sync last = {f->limits.queues[0].event, 0};
     for (size_t i = 0; i < STEPS; i++) {
         struct ferry__command command = copy(&memory, (i + 1) * SIZE, &memory, i * SIZE, SIZE);
@@ -184,16 +184,16 @@ static void test_submissions_in_order(void **state)
 static void test_device_time(void **state)
 {
     struct fixture *f = *state;
-    struct ferry__memory src = alloc(f, FERRY__USE_PRIVATE, 16 * MIB);
-    struct ferry__memory dst = alloc(f, FERRY__USE_PRIVATE, 16 * MIB);
+    struct ferry__memory src = alloc(f, FERRY__MEMORY_PRIVATE, 16 * MIB);
+    struct ferry__memory dst = alloc(f, FERRY__MEMORY_PRIVATE, 16 * MIB);
     struct ferry__command command = copy(&dst, 0, &src, 0, 16 * MIB);
-    struct ferry__record record;
+    struct ferry__result result;
     uint64_t start = ferry__now_ns();
-    wait_for(f, submit(f, FERRY__ROLE_COPY, &command, 1, NULL, 0, &record));
+    wait_for(f, submit(f, FERRY__ROLE_COPY, &command, 1, NULL, 0, &result));
     uint64_t took = ferry__now_ns() - start;
-    assert_int_equal(record.status, FERRY_OK);
-    assert_true(record.device_ns > 0);
-    assert_true(record.device_ns <= took);
+    assert_int_equal(result.status, FERRY_OK);
+    assert_true(result.device_ns > 0);
+    assert_true(result.device_ns <= took);
     release(f, &src);
     release(f, &dst);
 }

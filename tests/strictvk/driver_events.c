@@ -9,23 +9,23 @@ static void test_events(void **state)
     uint64_t event;
     assert_int_equal(driver->event_create(f->state, &event, f->why), FERRY_OK);
     assert_int_equal(driver->completed(f->state, event), 0);
-    struct ferry__memory memory = alloc(f, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_SHARED, 4096);
     memset(memory.host, 1, 4096);
     struct ferry__command fill = {
         .kind = FERRY__FILL, .dst = &memory, .size = 4096, .pattern_size = 1, .pattern = {9}};
-    struct ferry__record record;
+    struct ferry__result result;
     struct ferry_sync point =
-        submit(f, FERRY__ROLE_COPY, &fill, 1, &(struct ferry_sync){event, 3}, 1, &record);
+        submit(f, FERRY__ROLE_COPY, &fill, 1, &(struct ferry_sync){event, 3}, 1, &result);
     driver->wait_any(f->state, &point, 1, 2000000);
     driver->event_signal(f->state, event, 2);
     assert_int_equal(driver->completed(f->state, event), 2);
     driver->wait_any(f->state, &point, 1, 2000000);
     assert_int_equal(driver->completed(f->state, point.event), point.value - 1);
-    assert_int_equal(record.status, FERRY_PENDING);
+    assert_int_equal(result.status, FERRY_PENDING);
     assert_int_equal(memory.host[17], 1);
     driver->event_signal(f->state, event, 3);
     wait_for(f, point);
-    assert_int_equal(record.status, FERRY_OK);
+    assert_int_equal(result.status, FERRY_OK);
     assert_int_equal(memory.host[17], 9);
     driver->event_signal(f->state, event, 2); /* an older value changes nothing */
     assert_int_equal(driver->completed(f->state, event), 3);
@@ -43,11 +43,11 @@ static void test_many_waits(void **state)
         waits[i].value = i % 3 + 1;
         assert_int_equal(driver->event_create(f->state, &waits[i].event, f->why), FERRY_OK);
     }
-    struct ferry__memory memory = alloc(f, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_SHARED, 4096);
     struct ferry__command fill = {
         .kind = FERRY__FILL, .dst = &memory, .size = 4096, .pattern_size = 1, .pattern = {9}};
-    struct ferry__record record;
-    struct ferry_sync point = submit(f, FERRY__ROLE_COPY, &fill, 1, waits, COUNT, &record);
+    struct ferry__result result;
+    struct ferry_sync point = submit(f, FERRY__ROLE_COPY, &fill, 1, waits, COUNT, &result);
     /* Each is waited for: the last to come is in the middle. */
     for (size_t i = 0; i < COUNT; i++)
         if (i != COUNT / 2)
@@ -113,7 +113,7 @@ struct worker {
     struct fixture *f;
     unsigned queue;
     uint64_t value;
-    struct ferry__record *records;
+    struct ferry__result *records;
     struct ferry__memory memory;
     _Atomic bool stop;
 };
@@ -143,7 +143,7 @@ static void test_records_come_first(void **state)
     struct fixture *f = *state;
     struct worker w = {.f = f, .queue = queue_for(f, FERRY__ROLE_COPY)};
     w.records = calloc(ROUNDS, sizeof *w.records);
-    w.memory = alloc(f, FERRY__USE_PRIVATE, 65536);
+    w.memory = alloc(f, FERRY__MEMORY_PRIVATE, 65536);
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         assert_int_equal(ferry__thread_start(&threads[i], "look-on", look_on, &w), 0);

@@ -41,7 +41,7 @@ struct filled {
 
 static struct filled make(struct fixture *f, uint64_t size, unsigned seed)
 {
-    struct filled filled = {alloc(f, FERRY__USE_PRIVATE, size), malloc(size), size};
+    struct filled filled = {alloc(f, FERRY__MEMORY_PRIVATE, size), malloc(size), size};
     for (uint64_t i = 0; i < size; i++)
         filled.bytes[i] = byte_at(i + seed);
     put(f, &filled.memory, filled.bytes, size);
@@ -121,7 +121,7 @@ static void test_rows(void **state)
     const uint64_t windows[] = {AT, AT + (row - AT) / PERIOD * PERIOD - WINDOW / 3,
                                 AT + (size - WINDOW) / PERIOD * PERIOD};
     struct fixture *f = *state;
-    struct ferry__memory large = alloc(f, FERRY__USE_PRIVATE, size + 2 * AT);
+    struct ferry__memory large = alloc(f, FERRY__MEMORY_PRIVATE, size + 2 * AT);
     struct filled dst = make(f, WINDOW, 0);
     struct ferry__command command = by_kernel(fill(&large, AT, size, PERIOD));
     run(f, FERRY__ROLE_KERNEL, &command, 1);
@@ -163,7 +163,7 @@ static void test_barriers(void **state)
     run(f, FERRY__ROLE_KERNEL, commands, STEPS);
     assert_bytes(f, &dst.memory, dst.bytes, ROOM);
     /* And in submissions of their own, without waits. */
-    struct ferry__record records[STEPS];
+    struct ferry__result records[STEPS];
     struct ferry_sync last = {0};
     for (unsigned i = 0; i < STEPS; i++) {
         last = submit(f, FERRY__ROLE_KERNEL, &commands[i], 1, NULL, 0, &records[i]);
@@ -178,11 +178,11 @@ static void test_barriers(void **state)
 static void test_reach(void **state)
 {
     struct fixture *f = *state;
-    static const bool never[FERRY__USE_COUNT] = {
-        [FERRY__USE_UPLOAD] = true, [FERRY__USE_READBACK] = true};
-    for (int use = 0; use < FERRY__USE_COUNT; use++) {
-        struct ferry__memory memory = alloc(f, (enum ferry__use)use, ROOM);
-        if (use == FERRY__USE_PRIVATE || never[use])
+    static const bool never[FERRY__MEMORY_COUNT] = {
+        [FERRY__MEMORY_UPLOAD] = true, [FERRY__MEMORY_READBACK] = true};
+    for (int use = 0; use < FERRY__MEMORY_COUNT; use++) {
+        struct ferry__memory memory = alloc(f, (enum ferry__memory_kind)use, ROOM);
+        if (use == FERRY__MEMORY_PRIVATE || never[use])
             assert_int_equal(memory.no_kernel, never[use]);
         release(f, &memory);
     }

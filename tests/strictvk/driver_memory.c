@@ -8,15 +8,15 @@ static void test_uses(void **state)
     struct fixture *f = *state;
     static const uint64_t sizes[] = {256, 4096, 65536, 3 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        struct ferry__memory memory = alloc(f, FERRY__USE_SHARED, sizes[i]);
+        struct ferry__memory memory = alloc(f, FERRY__MEMORY_SHARED, sizes[i]);
         assert_non_null(memory.host);
         assert_true(memory.coherent);
         memset(memory.host, 0x5a, sizes[i]);
         release(f, &memory);
-        memory = alloc(f, FERRY__USE_UPLOAD, sizes[i]);
+        memory = alloc(f, FERRY__MEMORY_UPLOAD, sizes[i]);
         assert_non_null(memory.host);
         release(f, &memory);
-        memory = alloc(f, FERRY__USE_READBACK, sizes[i]);
+        memory = alloc(f, FERRY__MEMORY_READBACK, sizes[i]);
         assert_non_null(memory.host);
         assert_true(memory.cached);
         release(f, &memory);
@@ -26,7 +26,7 @@ static void test_uses(void **state)
 static void test_never_mapped(void **state)
 {
     struct fixture *f = *state;
-    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_PRIVATE, 4096);
     assert_null(memory.host);
     release(f, &memory);
 }
@@ -37,7 +37,7 @@ static void test_too_large(void **state)
     struct ferry__memory memory;
     uint64_t size = (uint64_t)1 << 50;
     assert_int_equal(
-        driver->memory_alloc(f->state, FERRY__USE_PRIVATE, size, NULL, &memory, f->why),
+        driver->memory_alloc(f->state, FERRY__MEMORY_PRIVATE, size, NULL, &memory, f->why),
         FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_non_null(strstr(f->why, "1125899906842624"));
 }
@@ -48,7 +48,7 @@ static void test_available(void **state)
     uint64_t before = driver->memory_available(f->state);
     assert_true(before > 0);
     assert_true(before <= f->limits.total_memory);
-    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, 64 * MIB);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_PRIVATE, 64 * MIB);
     assert_true(driver->memory_available(f->state) <= before - 64 * MIB);
     release(f, &memory);
     assert_int_equal(driver->memory_available(f->state), before);
@@ -70,7 +70,7 @@ static void test_import(void **state)
     unsigned char *host = aligned_alloc(unit, size);
     for (size_t i = 0; i < size; i++)
         host[i] = byte_at(i);
-    struct ferry__memory mine, memory = alloc(f, FERRY__USE_PRIVATE, size);
+    struct ferry__memory mine, memory = alloc(f, FERRY__MEMORY_PRIVATE, size);
     for (int read_only = 1; read_only >= 0; read_only--) {
         assert_int_equal(driver->host_import(f->state, host, size, read_only, &mine, f->why),
                          FERRY_OK);
@@ -122,18 +122,19 @@ static void test_out_of_host_memory(void **unused)
 static void test_submit_without_memory(void **state)
 {
     struct fixture *f = *state;
-    struct ferry__memory memory = alloc(f, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory memory = alloc(f, FERRY__MEMORY_PRIVATE, 4096);
     struct ferry__command command = copy(&memory, 2048, &memory, 0, 2048);
-    struct ferry__record record;
+    struct ferry__result result;
     const struct ferry__submission_info info = {
-        .commands = &command, .count = 1, .value = 1, .record = &record};
+        .commands = &command, .count = 1, .value = 1, .result = &result};
     ferry__alloc_fail_at(1);
     assert_int_equal(driver->submit(f->state, &info, f->why), FERRY_ERROR_OUT_OF_HOST_MEMORY);
     assert_true(strlen(f->why) > 0);
     ferry__alloc_fail_at(1);
     struct ferry__memory none;
-    assert_int_equal(driver->memory_alloc(f->state, FERRY__USE_PRIVATE, 4096, NULL, &none, f->why),
-                     FERRY_ERROR_OUT_OF_HOST_MEMORY);
+    assert_int_equal(
+        driver->memory_alloc(f->state, FERRY__MEMORY_PRIVATE, 4096, NULL, &none, f->why),
+        FERRY_ERROR_OUT_OF_HOST_MEMORY);
     ferry__alloc_fail_at(0);
     /* The value was not used up. */
     run(f, FERRY__ROLE_COPY, &command, 1);

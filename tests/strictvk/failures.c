@@ -12,7 +12,7 @@ static enum ferry_status work(char *why)
     struct ferry__memory memory[2];
     size_t made = 0;
     while (made < 2 && status == FERRY_OK) {
-        enum ferry__use use = made ? FERRY__USE_PRIVATE : FERRY__USE_READBACK;
+        enum ferry__memory_kind use = made ? FERRY__MEMORY_PRIVATE : FERRY__MEMORY_READBACK;
         status = driver->memory_alloc(state, use, SIZE, "", &memory[made], why);
         made += status == FERRY_OK;
     }
@@ -20,7 +20,7 @@ static enum ferry_status work(char *why)
     if (status == FERRY_OK)
         status = driver->event_create(state, &event, why);
     for (uint64_t value = 1; value <= 3 && status == FERRY_OK; value++) {
-        struct ferry__record record = {.status = FERRY_PENDING};
+        struct ferry__result result = {.status = FERRY_PENDING};
         struct ferry__command command = copy(&memory[0], 0, &memory[1], 0, SIZE);
         const struct ferry_sync wait = {event, value};
         const struct ferry__submission_info info = {.commands = &command,
@@ -28,17 +28,17 @@ static enum ferry_status work(char *why)
                                                     .waits = &wait,
                                                     .wait_count = 1,
                                                     .value = value,
-                                                    .record = &record};
+                                                    .result = &result};
         status = driver->submit(state, &info, why);
         driver->event_signal(state, event, value);
         const struct ferry_sync point = {limits.queues[0].event, value};
         while (status == FERRY_OK && driver->completed(state, point.event) < value)
             driver->wait_any(state, &point, 1, FERRY_FOREVER);
         if (status == FERRY_OK) {
-            assert_int_not_equal(record.status, FERRY_PENDING);
-            status = record.status;
+            assert_int_not_equal(result.status, FERRY_PENDING);
+            status = result.status;
             if (status != FERRY_OK)
-                snprintf(why, FERRY__WHY_MAX, "%s", record.why);
+                snprintf(why, FERRY__WHY_MAX, "%s", result.why);
         }
     }
     if (status == FERRY_OK)
@@ -105,13 +105,13 @@ static void test_loss(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "lose=2,kind=discrete");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     struct ferry__command command = copy(&a, 0, &b, 0, 100);
     wait_for(&f, submit(&f, FERRY__ROLE_COPY, &command, 1, NULL));
     assert_int_equal(driver->status(f.v), FERRY_OK);
     const struct ferry__submission_info info = {
-        .commands = &command, .count = 1, .value = 2, .record = &f.record};
+        .commands = &command, .count = 1, .value = 2, .result = &f.result};
     assert_int_equal(driver->submit(f.v, &info, f.why), FERRY_ERROR_DEVICE_LOST);
     assert_int_equal(driver->status(f.v), FERRY_ERROR_DEVICE_LOST);
     assert_int_equal(driver->submit(f.v, &info, f.why), FERRY_ERROR_DEVICE_LOST);
@@ -127,14 +127,14 @@ static void test_loss_while_waiting(void **unused)
     for (int i = 0; i < 2; i++) {
         struct fixture f;
         open_with(&f, options[i]);
-        struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-        struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+        struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+        struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
         struct ferry__command command = copy(&a, 0, &b, 0, 100);
         wait_for(&f, submit(&f, FERRY__ROLE_COPY, &command, 1, NULL));
-        assert_int_equal(f.record.status, FERRY_OK);
+        assert_int_equal(f.result.status, FERRY_OK);
         wait_for(&f, submit(&f, FERRY__ROLE_COPY, &command, 1, NULL)); /* must not hang */
-        assert_int_equal(f.record.status, FERRY_ERROR_DEVICE_LOST);
-        assert_true(strlen(f.record.why) > 0);
+        assert_int_equal(f.result.status, FERRY_ERROR_DEVICE_LOST);
+        assert_true(strlen(f.result.why) > 0);
         assert_int_equal(driver->status(f.v), FERRY_ERROR_DEVICE_LOST);
         struct ferry_sync never = {f.limits.queues[0].event, 1000};
         driver->wait_any(f.v, &never, 1, FERRY_FOREVER); /* nor this */

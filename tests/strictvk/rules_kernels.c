@@ -14,8 +14,8 @@ static void kernel_case(const bool kernel[2], bool barrier, bool names, unsigned
 {
     struct fixture f;
     open_kernels(&f, "collect=1");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     struct ferry__command commands[] = {copy(&a, 0, &b, 0, 100), copy(&b, 1000, &a, 99, 100)};
     commands[1].barrier = barrier;
     for (int i = 0; i < 2; i++)
@@ -46,8 +46,8 @@ static void test_kernel_reach(void **unused)
     (void)unused;
     struct fixture f;
     open_kernels(&f, "collect=1");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     VkCommandPool pool;
     VkCommandBuffer commands = begin(&f, &pool);
     struct ferry__command command = copy(&a, 7, &b, 0, SIZE - 7);
@@ -68,8 +68,8 @@ static void test_kernel_family(void **unused)
     (void)unused;
     struct fixture f;
     open_kernels(&f, "collect=1,kind=discrete,memory=private,transfer=1");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     struct ferry__command command = copy(&a, 0, &b, 0, 100);
     wait_for(&f, submit(&f, FERRY__ROLE_UPLOAD, &command, 1, NULL));
     assert_int_equal(only(STRICTVK_KERNEL), 0);

@@ -12,7 +12,7 @@ static void test_map(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,memory=private");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     assert_null(a.host);
     void *host;
     assert_int_equal(f.v->vk.MapMemory(f.v->device, ((struct vulkan_memory *)a.native)->memory, 0,
@@ -29,8 +29,8 @@ static void test_shadow(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,memory=noncoherent,coherent=4096,atom=64");
-    struct ferry__memory up = alloc(&f, FERRY__USE_UPLOAD, SIZE);
-    struct ferry__memory down = alloc(&f, FERRY__USE_READBACK, SIZE);
+    struct ferry__memory up = alloc(&f, FERRY__MEMORY_UPLOAD, SIZE);
+    struct ferry__memory down = alloc(&f, FERRY__MEMORY_READBACK, SIZE);
     assert_false(up.coherent);
     assert_false(down.coherent);
     assert_true(down.cached);
@@ -64,18 +64,18 @@ static void test_types_by_use(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "kind=discrete,memory=bar");
-    struct ferry__memory memory = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory memory = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     assert_non_null(memory.host); /* written by the host, never read */
     assert_true(memory.coherent);
     assert_false(memory.cached);
     driver->memory_free(f.v, &memory);
-    memory = alloc(&f, FERRY__USE_SHARED, SIZE);
+    memory = alloc(&f, FERRY__MEMORY_SHARED, SIZE);
     assert_true(memory.coherent && memory.cached);
     driver->memory_free(f.v, &memory);
-    memory = alloc(&f, FERRY__USE_UPLOAD, SIZE);
+    memory = alloc(&f, FERRY__MEMORY_UPLOAD, SIZE);
     assert_true(memory.coherent);
     driver->memory_free(f.v, &memory);
-    memory = alloc(&f, FERRY__USE_READBACK, SIZE);
+    memory = alloc(&f, FERRY__MEMORY_READBACK, SIZE);
     assert_true(memory.coherent && memory.cached);
     driver->memory_free(f.v, &memory);
     driver->close(f.v);
@@ -110,18 +110,18 @@ static void test_allocation_limits(void **unused)
     struct fixture f;
     struct ferry__memory a, b;
     open_with(&f, "count=1");
-    a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    assert_int_equal(driver->memory_alloc(f.v, FERRY__USE_PRIVATE, SIZE, "", &b, f.why),
+    a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    assert_int_equal(driver->memory_alloc(f.v, FERRY__MEMORY_PRIVATE, SIZE, "", &b, f.why),
                      FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     driver->memory_free(f.v, &a);
-    a = alloc(&f, FERRY__USE_PRIVATE, SIZE); /* and it can be had again */
+    a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE); /* and it can be had again */
     driver->memory_free(f.v, &a);
     driver->close(f.v);
 
     /* The largest allocation is no hard limit: it is tried. This device means it. */
     open_with(&f, "allocation=100000");
     assert_true(f.limits.max_allocation > 100000);
-    assert_int_equal(driver->memory_alloc(f.v, FERRY__USE_PRIVATE, 100001, "", &b, f.why),
+    assert_int_equal(driver->memory_alloc(f.v, FERRY__MEMORY_PRIVATE, 100001, "", &b, f.why),
                      FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_non_null(strstr(f.why, "1000"));
     driver->close(f.v);
@@ -129,9 +129,9 @@ static void test_allocation_limits(void **unused)
     open_with(&f, "heap=1048576,budget=1,memory=private");
     assert_int_equal(f.limits.total_memory, 1048576);
     assert_int_equal(driver->memory_available(f.v), 1048576);
-    a = alloc(&f, FERRY__USE_PRIVATE, 1000000);
+    a = alloc(&f, FERRY__MEMORY_PRIVATE, 1000000);
     assert_true(driver->memory_available(f.v) <= 48576);
-    assert_int_equal(driver->memory_alloc(f.v, FERRY__USE_PRIVATE, SIZE, "", &b, f.why),
+    assert_int_equal(driver->memory_alloc(f.v, FERRY__MEMORY_PRIVATE, SIZE, "", &b, f.why),
                      FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_non_null(strstr(f.why, "1048576"));
     driver->memory_free(f.v, &a);
@@ -150,8 +150,8 @@ static void test_read(void **unused)
         skip();
     struct fixture f;
     open_with(&f, WINDOW);
-    struct ferry__memory window = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory down = alloc(&f, FERRY__USE_READBACK, SIZE);
+    struct ferry__memory window = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory down = alloc(&f, FERRY__MEMORY_READBACK, SIZE);
     for (int round = 1; round < 3; round++) {
         memset(window.host, round, SIZE);
         struct ferry__command command = copy(&down, 0, &window, 0, SIZE);
@@ -167,7 +167,7 @@ static void test_read(void **unused)
     driver->close(f.v);
 }
 
-static enum ferry_status alloc_cached(void *state, enum ferry__use use, uint64_t size,
+static enum ferry_status alloc_cached(void *state, enum ferry__memory_kind use, uint64_t size,
                                       const char *label, struct ferry__memory *out, char *why)
 {
     enum ferry_status status = driver->memory_alloc(state, use, size, label, out, why);

@@ -8,8 +8,8 @@ static void barrier_case(uint64_t to, uint64_t from, bool barrier, unsigned expe
 {
     struct fixture f;
     open_with(&f, "collect=1");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     struct ferry__command commands[] = {copy(&a, 0, &b, 0, 100), copy(&b, to, &a, from, 100)};
     commands[1].barrier = barrier;
     wait_for(&f, submit(&f, FERRY__ROLE_COPY, commands, 2, NULL));
@@ -34,8 +34,8 @@ static void test_host(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1,memory=private");
-    struct ferry__memory seen = alloc(&f, FERRY__USE_READBACK, SIZE);
-    struct ferry__memory unseen = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory seen = alloc(&f, FERRY__MEMORY_READBACK, SIZE);
+    struct ferry__memory unseen = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     VkCommandPool pool;
     VkCommandBuffer commands = begin(&f, &pool);
     f.v->vk.CmdFillBuffer(commands, native(&unseen), 0, 64, 7);
@@ -56,8 +56,8 @@ static void test_overlap(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "collect=1");
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     /* Two commands that touch each other, with no barrier: the driver may make one of them. */
     struct ferry__command commands[] = {copy(&a, 0, &b, 0, 100), copy(&a, 99, &b, 500, 100)};
     wait_for(&f, submit(&f, FERRY__ROLE_COPY, commands, 2, NULL));
@@ -74,9 +74,9 @@ static void queue_case(bool wait, unsigned expected)
     struct fixture f;
     open_with(&f, "collect=1,kind=discrete,memory=private,transfer=2");
     assert_int_equal(f.limits.queue_count, 3);
-    struct ferry__memory a = alloc(&f, FERRY__USE_UPLOAD, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory c = alloc(&f, FERRY__USE_READBACK, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_UPLOAD, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory c = alloc(&f, FERRY__MEMORY_READBACK, SIZE);
     struct ferry__command up = copy(&b, 0, &a, 0, 100), down = copy(&c, 0, &b, 0, 100);
     struct ferry_sync first = submit(&f, FERRY__ROLE_UPLOAD, &up, 1, NULL);
     struct ferry_sync second = submit(&f, FERRY__ROLE_DOWNLOAD, &down, 1, wait ? &first : NULL);
@@ -108,9 +108,9 @@ static void test_delay(void **unused)
         for (int i = 0; i < 20; i++) {
             struct fixture f;
             open_with(&f, "collect=1,kind=discrete,memory=private,transfer=2,delay=50");
-            struct ferry__memory a = alloc(&f, FERRY__USE_UPLOAD, SIZE);
-            struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-            struct ferry__memory c = alloc(&f, FERRY__USE_READBACK, SIZE);
+            struct ferry__memory a = alloc(&f, FERRY__MEMORY_UPLOAD, SIZE);
+            struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+            struct ferry__memory c = alloc(&f, FERRY__MEMORY_READBACK, SIZE);
             a.host[0] = 0;
             struct ferry__command up = copy(&b, 0, &a, 0, 1), down = copy(&c, 0, &b, 0, 1);
             struct ferry_sync first = {0};
@@ -140,9 +140,9 @@ static void test_sharing(void **unused)
     open_with(&f, "collect=1,kind=discrete,memory=private,transfer=1");
     uint32_t families = f.v->family_count;
     f.v->family_count = 1; /* as if the driver forgot the copy engines */
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     f.v->family_count = families;
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     struct ferry__command command = copy(&a, 0, &b, 0, 100);
     wait_for(&f, submit(&f, FERRY__ROLE_COPY, &command, 1, NULL));
     assert_int_equal(only(STRICTVK_SHARING), 0);
@@ -160,8 +160,8 @@ static void test_in_use(void **unused)
     open_with(&f, "collect=1");
     uint64_t event;
     assert_int_equal(driver->event_create(f.v, &event, f.why), FERRY_OK);
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     struct ferry__command command = copy(&a, 0, &b, 0, 100);
     struct ferry_sync point =
         submit(&f, FERRY__ROLE_COPY, &command, 1, &(struct ferry_sync){event, 1});

@@ -47,7 +47,7 @@ unsigned only(enum strictvk_rule rule)
     return reports(rule);
 }
 
-struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size)
+struct ferry__memory alloc(struct fixture *f, enum ferry__memory_kind use, uint64_t size)
 {
     struct ferry__memory memory;
     if (driver->memory_alloc(f->v, use, size, "", &memory, f->why) != FERRY_OK)
@@ -74,7 +74,7 @@ struct ferry_sync submit(struct fixture *f, unsigned role, const struct ferry__c
                                                 .waits = wait,
                                                 .wait_count = wait ? 1 : 0,
                                                 .value = ++f->value[queue],
-                                                .record = &f->record};
+                                                .result = &f->result};
     if (driver->submit(f->v, &info, f->why) != FERRY_OK)
         fail_msg("%s", f->why);
     return (struct ferry_sync){f->limits.queues[queue].event, info.value};

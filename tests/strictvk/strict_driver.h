@@ -28,7 +28,7 @@ struct fixture {
     struct vulkan *v; /* the driver's state, to call Vulkan past the driver */
     struct ferry__limits limits;
     uint64_t value[FERRY__QUEUES_MAX];
-    struct ferry__record record;
+    struct ferry__result result;
     char why[FERRY__WHY_MAX];
 };
 
@@ -36,7 +36,7 @@ void open_with(struct fixture *f, const char *options);
 /* No rule but this one was broken; returns how often it was. */
 unsigned only(enum strictvk_rule rule);
 
-struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size);
+struct ferry__memory alloc(struct fixture *f, enum ferry__memory_kind use, uint64_t size);
 unsigned queue_for(const struct fixture *f, unsigned role);
 struct ferry_sync submit(struct fixture *f, unsigned role, const struct ferry__command *commands,
                          size_t count, const struct ferry_sync *wait);

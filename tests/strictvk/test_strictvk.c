@@ -7,8 +7,8 @@ static void test_validation(void **unused)
     (void)unused;
     struct fixture f;
     open_with(&f, "validate=1,collect=1"); /* the first to open: the instance is made so */
-    struct ferry__memory a = alloc(&f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(&f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
     VkCommandPool pool;
     VkCommandBuffer commands = begin(&f, &pool);
     const VkBufferCopy past_the_end = {.srcOffset = SIZE - 1, .size = 100};

@@ -5,8 +5,8 @@
 /* The second copy reads what the first one writes. */
 static unsigned hazards(struct fixture *f, bool barrier)
 {
-    struct ferry__memory a = alloc(f, FERRY__USE_PRIVATE, SIZE);
-    struct ferry__memory b = alloc(f, FERRY__USE_PRIVATE, SIZE);
+    struct ferry__memory a = alloc(f, FERRY__MEMORY_PRIVATE, SIZE);
+    struct ferry__memory b = alloc(f, FERRY__MEMORY_PRIVATE, SIZE);
     VkCommandPool pool;
     VkCommandBuffer commands = begin(f, &pool);
     const VkBufferCopy region = {.size = 100};

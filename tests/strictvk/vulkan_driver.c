@@ -35,7 +35,7 @@ int close_it(void **out)
 
 /* --- memory and submissions ------------------------------------------------------------------- */
 
-struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size)
+struct ferry__memory alloc(struct fixture *f, enum ferry__memory_kind use, uint64_t size)
 {
     struct ferry__memory memory;
     enum ferry_status status = driver->memory_alloc(f->state, use, size, "test", &memory, f->why);
@@ -77,7 +77,7 @@ unsigned queue_for(const struct fixture *f, unsigned role)
 
 struct ferry_sync submit(struct fixture *f, unsigned role, const struct ferry__command *commands,
                          size_t count, const struct ferry_sync *waits, size_t wait_count,
-                         struct ferry__record *record)
+                         struct ferry__result *result)
 {
     unsigned queue = queue_for(f, role);
     const struct ferry__submission_info info = {
@@ -87,9 +87,9 @@ struct ferry_sync submit(struct fixture *f, unsigned role, const struct ferry__c
         .waits = waits,
         .wait_count = wait_count,
         .value = f->value[queue] + 1,
-        .record = record,
+        .result = result,
     };
-    record->status = FERRY_PENDING;
+    result->status = FERRY_PENDING;
     if (driver->submit(f->state, &info, f->why) != FERRY_OK)
         fail_msg("submit: %s", f->why);
     f->value[queue]++;
@@ -104,10 +104,10 @@ void wait_for(struct fixture *f, struct ferry_sync point)
 
 void run(struct fixture *f, unsigned role, const struct ferry__command *commands, size_t count)
 {
-    struct ferry__record record;
-    wait_for(f, submit(f, role, commands, count, NULL, 0, &record));
-    assert_int_equal(record.status, FERRY_OK);
-    assert_string_equal(record.why, "");
+    struct ferry__result result;
+    wait_for(f, submit(f, role, commands, count, NULL, 0, &result));
+    assert_int_equal(result.status, FERRY_OK);
+    assert_string_equal(result.why, "");
 }
 
 struct ferry__command copy(const struct ferry__memory *dst, uint64_t dst_offset,
@@ -134,7 +134,7 @@ unsigned char byte_at(size_t i)
 
 void put(struct fixture *f, const struct ferry__memory *dst, const void *bytes, uint64_t size)
 {
-    struct ferry__memory staging = alloc(f, FERRY__USE_UPLOAD, size);
+    struct ferry__memory staging = alloc(f, FERRY__MEMORY_UPLOAD, size);
     memcpy(staging.host, bytes, size);
     flush(f, &staging);
     const struct ferry__command command = copy(dst, 0, &staging, 0, size);
@@ -144,7 +144,7 @@ void put(struct fixture *f, const struct ferry__memory *dst, const void *bytes, 
 
 static void get(struct fixture *f, const struct ferry__memory *src, void *bytes, uint64_t size)
 {
-    struct ferry__memory staging = alloc(f, FERRY__USE_READBACK, size);
+    struct ferry__memory staging = alloc(f, FERRY__MEMORY_READBACK, size);
     const struct ferry__command command = copy(&staging, 0, src, 0, size);
     run(f, FERRY__ROLE_DOWNLOAD, &command, 1);
     invalidate(f, &staging);

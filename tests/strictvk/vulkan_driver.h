@@ -43,7 +43,7 @@ struct group {
 #define GROUP(noun) \
     const struct group group_##noun = {"vulkan driver: " #noun, tests, sizeof tests / sizeof *tests}
 
-struct ferry__memory alloc(struct fixture *f, enum ferry__use use, uint64_t size);
+struct ferry__memory alloc(struct fixture *f, enum ferry__memory_kind use, uint64_t size);
 void release(struct fixture *f, struct ferry__memory *memory);
 /* What the host wrote is for the device. */
 void flush(struct fixture *f, const struct ferry__memory *memory);
@@ -51,7 +51,7 @@ void flush(struct fixture *f, const struct ferry__memory *memory);
 unsigned queue_for(const struct fixture *f, unsigned role);
 struct ferry_sync submit(struct fixture *f, unsigned role, const struct ferry__command *commands,
                          size_t count, const struct ferry_sync *waits, size_t wait_count,
-                         struct ferry__record *record);
+                         struct ferry__result *result);
 void wait_for(struct fixture *f, struct ferry_sync point);
 /* Submits, waits, and finds that it ended well. */
 void run(struct fixture *f, unsigned role, const struct ferry__command *commands, size_t count);

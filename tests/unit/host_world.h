@@ -57,7 +57,8 @@ static inline void close_world(struct world *world)
     ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
 }
 
-static inline struct ferry__memory alloc(struct world *world, enum ferry__use use, uint64_t size)
+static inline struct ferry__memory alloc(struct world *world, enum ferry__memory_kind use,
+                                         uint64_t size)
 {
     struct ferry__memory memory;
     if (driver->memory_alloc(world->state, use, size, "test", &memory, world->why) != FERRY_OK)
@@ -70,7 +71,7 @@ static inline struct ferry__memory alloc(struct world *world, enum ferry__use us
 static inline enum ferry_status submit(struct world *world, unsigned queue,
                                        const struct ferry__command *commands, size_t count,
                                        const struct ferry_sync *waits, size_t wait_count,
-                                       struct ferry__record *record)
+                                       struct ferry__result *result)
 {
     struct ferry__submission_info info = {
         .queue = queue,
@@ -79,7 +80,7 @@ static inline enum ferry_status submit(struct world *world, unsigned queue,
         .waits = waits,
         .wait_count = wait_count,
         .value = world->values[queue] + 1,
-        .record = record,
+        .result = result,
     };
     enum ferry_status status = driver->submit(world->state, &info, world->why);
     world->values[queue] += status == FERRY_OK;
@@ -98,13 +99,13 @@ static inline void wait_for(struct world *world, struct ferry_sync point)
 }
 
 /* Submits to queue 0 and waits for it to end. */
-static inline struct ferry__record run(struct world *world, const struct ferry__command *commands,
+static inline struct ferry__result run(struct world *world, const struct ferry__command *commands,
                                        size_t count)
 {
-    struct ferry__record record = {.status = FERRY_PENDING};
-    assert_int_equal(submit(world, 0, commands, count, NULL, 0, &record), FERRY_OK);
+    struct ferry__result result = {.status = FERRY_PENDING};
+    assert_int_equal(submit(world, 0, commands, count, NULL, 0, &result), FERRY_OK);
     wait_for(world, point_of(world, 0));
-    return record;
+    return result;
 }
 
 static inline struct ferry__command copy(const struct ferry__memory *dst, uint64_t dst_offset,

@@ -72,7 +72,7 @@ static void run_shape(const struct shape *shape, uint64_t seed)
         {.native = &natives[2], .size = BYTES},
         {.native = &natives[3], .size = BYTES, .host = host}};
     struct ferry_device *device = calloc(1, sizeof *device);
-    struct ferry__sub *sub = calloc(1, sizeof *sub);
+    struct ferry__submission *sub = calloc(1, sizeof *sub);
     struct model *model = calloc(1, sizeof *model);
     assert_true(device && sub && model);
     device->gpu.limits.max_copy = BYTES;
@@ -136,7 +136,7 @@ static void no_memory_means_a_barrier(void **state)
     struct ferry__memory dst = {.native = &natives[0], .size = BYTES},
                          src = {.native = &natives[1], .size = BYTES};
     struct ferry_device *device = calloc(1, sizeof *device);
-    struct ferry__sub *sub = calloc(1, sizeof *sub);
+    struct ferry__submission *sub = calloc(1, sizeof *sub);
     assert_true(device && sub);
     device->gpu.limits.max_copy = BYTES;
     ferry__run_begin(sub);

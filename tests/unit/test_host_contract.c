@@ -9,9 +9,9 @@ static void test_failing_calls(void **state)
     struct world world;
     open_world(&world, "fail_alloc=2,fail_submit=2,fail_exec=2,import_fail=all,delay_us=10");
     struct ferry__memory none;
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     assert_int_equal(
-        driver->memory_alloc(world.state, FERRY__USE_SHARED, 1, NULL, &none, world.why),
+        driver->memory_alloc(world.state, FERRY__MEMORY_SHARED, 1, NULL, &none, world.why),
         FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(driver->host_import(world.state, memory.host,
@@ -19,16 +19,16 @@ static void test_failing_calls(void **state)
                                              world.why),
                          FERRY_ERROR_UNSUPPORTED);
     }
-    struct ferry__record record;
+    struct ferry__result result;
     struct ferry__command command = fill(&memory, 0, 4096, 1);
     assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
-    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &record),
+    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &result),
                      FERRY_ERROR_OUT_OF_HOST_MEMORY);
     command = fill(&memory, 0, 4096, 2);
     command.pattern[0] = 0x11;
-    record = run(&world, &command, 1);
-    assert_int_equal(record.status, FERRY_ERROR_EXECUTION_FAILED);
-    assert_non_null(strstr(record.why, "2048 of 4096"));
+    result = run(&world, &command, 1);
+    assert_int_equal(result.status, FERRY_ERROR_EXECUTION_FAILED);
+    assert_non_null(strstr(result.why, "2048 of 4096"));
     assert_int_equal(memory.host[2046], 0x11);
     assert_int_equal(memory.host[2048], 0x31);
     assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
@@ -47,7 +47,7 @@ static void test_order_is_random(void **state)
     (void)state;
     struct world world;
     open_world(&world, "fail_exec=all");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 64);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 64);
     int first = 0;
     for (int round = 0; round < 32; round++) {
         memset(memory.host, 0, 64);
@@ -76,8 +76,8 @@ static void test_fail_every(void **state)
         open_world(&world, "fail_every=4,seed=5");
         for (int i = 0; i < 64; i++) {
             struct ferry__memory memory;
-            enum ferry_status status =
-                driver->memory_alloc(world.state, FERRY__USE_PRIVATE, 64, NULL, &memory, world.why);
+            enum ferry_status status = driver->memory_alloc(world.state, FERRY__MEMORY_PRIVATE, 64,
+                                                            NULL, &memory, world.why);
             failed[round][i] = status == FERRY_OK ? '.' : 'x';
             if (status == FERRY_OK)
                 driver->memory_free(world.state, &memory);
@@ -94,20 +94,20 @@ static void test_host_memory_runs_out(void **state)
     (void)state;
     struct world world;
     open_world(&world, "");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     struct ferry__memory none;
-    struct ferry__record record;
+    struct ferry__result result;
     uint64_t event;
     struct ferry__command commands[] = {fill(&memory, 0, 10, 1), fill(&memory, 10, 10, 1)};
     assert_int_equal(run(&world, commands, 2).status, FERRY_OK);
     for (uint64_t n = 1; n <= 2; n++) {
         ferry__alloc_fail_at(n);
-        assert_int_equal(submit(&world, 0, commands, 2, NULL, 0, &record),
+        assert_int_equal(submit(&world, 0, commands, 2, NULL, 0, &result),
                          FERRY_ERROR_OUT_OF_HOST_MEMORY);
     }
     ferry__alloc_fail_at(1);
     assert_int_equal(
-        driver->memory_alloc(world.state, FERRY__USE_SHARED, 1, NULL, &none, world.why),
+        driver->memory_alloc(world.state, FERRY__MEMORY_SHARED, 1, NULL, &none, world.why),
         FERRY_ERROR_OUT_OF_HOST_MEMORY);
     ferry__alloc_fail_at(1);
     assert_int_equal(driver->event_create(world.state, &event, world.why),
@@ -123,10 +123,10 @@ static void test_loss(void **state)
     (void)state;
     struct world world;
     open_world(&world, "queues=2,lose_at=2");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     struct ferry_sync never = {0, 1};
     assert_int_equal(driver->event_create(world.state, &never.event, world.why), FERRY_OK);
-    struct ferry__record records[4];
+    struct ferry__result records[4];
     struct ferry__command command = fill(&memory, 0, 4096, 1);
     assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &records[0]), FERRY_OK);
     wait_for(&world, point_of(&world, 0));
@@ -161,13 +161,13 @@ static void test_loss_in_a_copy(void **state)
     struct world world;
     open_world(&world, "");
     uint64_t size = 64 << 20;
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, size);
-    struct ferry__record record = {.status = FERRY_PENDING};
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, size);
+    struct ferry__result result = {.status = FERRY_PENDING};
     struct ferry__command command = fill(&memory, 0, size, 1);
-    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &record), FERRY_OK);
+    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &result), FERRY_OK);
     ferry__host_lose(world.state);
     wait_for(&world, point_of(&world, 0));
-    assert_true(record.status == FERRY_ERROR_DEVICE_LOST || record.status == FERRY_OK);
+    assert_true(result.status == FERRY_ERROR_DEVICE_LOST || result.status == FERRY_OK);
     memset(memory.host, 0, size); /* a race, if the thread were still at it */
     driver->memory_free(world.state, &memory);
     while (driver->status(world.state) == FERRY_OK)
@@ -181,12 +181,12 @@ static void breaks(struct world *world, const struct ferry__command *commands, s
                    const char *words)
 {
     logged[0] = 0;
-    struct ferry__record record = run(world, commands, count);
-    assert_int_equal(record.status, FERRY_ERROR_INTERNAL);
-    if (!strstr(record.why, words))
-        fail_msg("expected \"%s\", got \"%s\"", words, record.why);
+    struct ferry__result result = run(world, commands, count);
+    assert_int_equal(result.status, FERRY_ERROR_INTERNAL);
+    if (!strstr(result.why, words))
+        fail_msg("expected \"%s\", got \"%s\"", words, result.why);
     assert_memory_equal(logged, "host driver: contract: ", 23);
-    assert_non_null(strstr(logged, record.why));
+    assert_non_null(strstr(logged, result.why));
     logged[0] = 0;
 }
 
@@ -195,8 +195,8 @@ static void test_broken_commands(void **state)
     (void)state;
     struct world world;
     open_world(&world, "align=4,fill_pattern=4,max_copy=1K");
-    struct ferry__memory a = alloc(&world, FERRY__USE_SHARED, 4096);
-    struct ferry__memory b = alloc(&world, FERRY__USE_PRIVATE, 4096);
+    struct ferry__memory a = alloc(&world, FERRY__MEMORY_SHARED, 4096);
+    struct ferry__memory b = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
     const struct {
         struct ferry__command command;
         const char *words;
@@ -240,8 +240,8 @@ static void test_missing_barriers(void **state)
     (void)state;
     struct world world;
     open_world(&world, "");
-    struct ferry__memory a = alloc(&world, FERRY__USE_SHARED, 4096);
-    struct ferry__memory b = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory a = alloc(&world, FERRY__MEMORY_SHARED, 4096);
+    struct ferry__memory b = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     const struct {
         struct ferry__command commands[3];
         bool good;
@@ -275,25 +275,25 @@ static void test_broken_order(void **state)
     (void)state;
     struct world world;
     open_world(&world, "queues=2");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 64);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 64);
     struct ferry__command command = fill(&memory, 0, 10, 1);
-    struct ferry__record record;
+    struct ferry__result result;
     struct ferry_sync early = {world.limits.queues[1].event, 1};
-    assert_int_equal(submit(&world, 0, &command, 1, &early, 1, &record), FERRY_OK);
+    assert_int_equal(submit(&world, 0, &command, 1, &early, 1, &result), FERRY_OK);
     wait_for(&world, point_of(&world, 0));
-    assert_int_equal(record.status, FERRY_ERROR_INTERNAL);
+    assert_int_equal(result.status, FERRY_ERROR_INTERNAL);
     assert_non_null(strstr(logged, "not submitted yet"));
     world.values[0] += 1;
-    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &record), FERRY_OK);
+    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &result), FERRY_OK);
     wait_for(&world, point_of(&world, 0));
-    assert_int_equal(record.status, FERRY_ERROR_INTERNAL);
+    assert_int_equal(result.status, FERRY_ERROR_INTERNAL);
     assert_non_null(strstr(logged, "grow by 1"));
     world.values[0] -= 1;
-    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &record), FERRY_ERROR_INTERNAL);
+    assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, &result), FERRY_ERROR_INTERNAL);
     world.values[0] += 1;
-    assert_int_equal(submit(&world, 0, &command, 0, NULL, 0, &record), FERRY_ERROR_INTERNAL);
+    assert_int_equal(submit(&world, 0, &command, 0, NULL, 0, &result), FERRY_ERROR_INTERNAL);
     assert_int_equal(submit(&world, 0, &command, 1, NULL, 0, NULL), FERRY_ERROR_INTERNAL);
-    assert_int_equal(submit(&world, 7, &command, 1, NULL, 0, &record), FERRY_ERROR_INTERNAL);
+    assert_int_equal(submit(&world, 7, &command, 1, NULL, 0, &result), FERRY_ERROR_INTERNAL);
     assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
     logged[0] = 0;
     driver->event_signal(world.state, world.limits.queues[0].event, 99);
@@ -310,14 +310,14 @@ static void test_too_early(void **state)
     (void)state;
     struct world world;
     open_world(&world, "");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 64);
-    struct ferry__memory forgotten = alloc(&world, FERRY__USE_PRIVATE, 64);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 64);
+    struct ferry__memory forgotten = alloc(&world, FERRY__MEMORY_PRIVATE, 64);
     assert_non_null(forgotten.native);
     struct ferry_sync never = {0, 1};
     assert_int_equal(driver->event_create(world.state, &never.event, world.why), FERRY_OK);
     struct ferry__command command = fill(&memory, 0, 10, 1);
-    struct ferry__record record;
-    assert_int_equal(submit(&world, 0, &command, 1, &never, 1, &record), FERRY_OK);
+    struct ferry__result result;
+    assert_int_equal(submit(&world, 0, &command, 1, &never, 1, &result), FERRY_OK);
     driver->memory_free(world.state, &memory);
     assert_non_null(strstr(logged, "is freed while commands use it"));
     driver->event_destroy(world.state, never.event);
@@ -344,7 +344,7 @@ static void *submit_many(void *arg)
 {
     struct worker *worker = arg;
     struct world *world = worker->world;
-    struct ferry__record records[ROUNDS];
+    struct ferry__result records[ROUNDS];
     struct ferry_sync neighbour = {world->limits.queues[(worker->queue + 1) % WORKERS].event, 0};
     for (int i = 0; i < ROUNDS; i++) {
         char why[FERRY__WHY_MAX];
@@ -358,7 +358,7 @@ static void *submit_many(void *arg)
             .waits = &neighbour,
             .wait_count = 1,
             .value = world->values[worker->queue] + 1,
-            .record = &records[i],
+            .result = &records[i],
         };
         while (driver->submit(world->state, &info, why) != FERRY_OK)
             worker->failed++;
@@ -387,7 +387,7 @@ static void test_queues_at_once(void **state)
         ferry__host_set(world.state, "fail_every", 0);
         for (unsigned i = 0; i < WORKERS; i++) {
             workers[i] = (struct worker){.world = &world, .queue = i};
-            workers[i].memory = alloc(&world, FERRY__USE_SHARED, 4 * ROUNDS);
+            workers[i].memory = alloc(&world, FERRY__MEMORY_SHARED, 4 * ROUNDS);
         }
         ferry__host_set(world.state, "fail_every", every);
         for (unsigned i = 0; i < WORKERS; i++)

@@ -58,8 +58,8 @@ static void test_copy(void **state)
     (void)state;
     struct world world;
     open_world(&world, "");
-    struct ferry__memory src = alloc(&world, FERRY__USE_UPLOAD, ROOM);
-    struct ferry__memory dst = alloc(&world, FERRY__USE_PRIVATE, ROOM);
+    struct ferry__memory src = alloc(&world, FERRY__MEMORY_UPLOAD, ROOM);
+    struct ferry__memory dst = alloc(&world, FERRY__MEMORY_PRIVATE, ROOM);
     unsigned char *want = test_malloc(ROOM);
     number_bytes(src.host, ROOM);
     for (size_t s = 0; s < SIZES; s++) {
@@ -85,7 +85,7 @@ static void test_fill(void **state)
     (void)state;
     struct world world;
     open_world(&world, "kernel");
-    struct ferry__memory dst = alloc(&world, FERRY__USE_SHARED, ROOM);
+    struct ferry__memory dst = alloc(&world, FERRY__MEMORY_SHARED, ROOM);
     unsigned char *want = test_malloc(ROOM);
     for (uint8_t pattern = 1; pattern <= 16; pattern++) {
         for (size_t s = 0; s < SIZES; s++) {
@@ -111,7 +111,7 @@ static void test_offsets_and_barriers(void **state)
     (void)state;
     struct world world;
     open_world(&world, "");
-    struct ferry__memory all = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory all = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     struct ferry__memory part = {
         .native = all.native, .offset = 512, .size = 1024, .host = all.host + 512};
     for (int round = 0; round < 50; round++) {
@@ -141,7 +141,7 @@ static void test_over_4_gib(void **state)
     struct world world;
     open_world(&world, "memory=16G");
     uint64_t far = 5ull << 30;
-    struct ferry__memory memory = alloc(&world, FERRY__USE_PRIVATE, far + 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_PRIVATE, far + 4096);
     assert_true(memory.zeroed);
     struct ferry__command commands[] = {fill(&memory, far + 7, 100, 1),
                                         copy(&memory, 3, &memory, far, 200)};
@@ -166,7 +166,7 @@ static void test_import(void **state)
     assert_true(pages != MAP_FAILED);
     number_bytes(pages, size);
     struct ferry__memory import;
-    struct ferry__memory dst = alloc(&world, FERRY__USE_PRIVATE, size);
+    struct ferry__memory dst = alloc(&world, FERRY__MEMORY_PRIVATE, size);
     assert_int_equal(driver->host_import(world.state, pages, size, true, &import, world.why),
                      FERRY_OK);
     assert_ptr_equal(import.host, pages);
@@ -193,10 +193,10 @@ static void test_waits(void **state)
     struct world world;
     open_with(&world, "", (struct ferry__open_params){.queues = 2});
     assert_int_equal(world.limits.queue_count, 2);
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 4096);
     struct ferry_sync gate = {0, 7};
     assert_int_equal(driver->event_create(world.state, &gate.event, world.why), FERRY_OK);
-    struct ferry__record records[2] = {{.status = FERRY_PENDING}, {.status = FERRY_PENDING}};
+    struct ferry__result records[2] = {{.status = FERRY_PENDING}, {.status = FERRY_PENDING}};
     struct ferry__command first = fill(&memory, 0, 4096, 1);
     struct ferry__command second = fill(&memory, 1, 1, 2);
     assert_int_equal(submit(&world, 0, &first, 1, &gate, 1, &records[0]), FERRY_OK);
@@ -249,10 +249,10 @@ static void test_out_of_order(void **state)
     (void)state;
     struct world world;
     open_world(&world, "queues=2,out_of_order");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 8 << 20);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 8 << 20);
     struct ferry_sync gate = {0, 1};
     assert_int_equal(driver->event_create(world.state, &gate.event, world.why), FERRY_OK);
-    struct ferry__record records[2];
+    struct ferry__result records[2];
     struct ferry__command older = fill(&memory, 0, 4096, 1);
     struct ferry__command newer = fill(&memory, 0, 8 << 20, 2);
     assert_int_equal(submit(&world, 0, &older, 1, &gate, 1, &records[0]), FERRY_OK);
@@ -348,8 +348,8 @@ static void test_no_map(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct world world;
         open_with(&world, ways[i].knobs, (struct ferry__open_params){.map_private = ways[i].map});
-        struct ferry__memory hidden = alloc(&world, FERRY__USE_PRIVATE, 100);
-        struct ferry__memory seen = alloc(&world, FERRY__USE_READBACK, 100);
+        struct ferry__memory hidden = alloc(&world, FERRY__MEMORY_PRIVATE, 100);
+        struct ferry__memory seen = alloc(&world, FERRY__MEMORY_READBACK, 100);
         assert_null(hidden.host);
         assert_non_null(seen.host);
         struct ferry__command commands[] = {fill(&hidden, 0, 100, 1),
@@ -369,10 +369,10 @@ static void test_noncoherent(void **state)
     (void)state;
     struct world world;
     open_world(&world, "noncoherent");
-    struct ferry__memory up = alloc(&world, FERRY__USE_UPLOAD, 200);
-    struct ferry__memory down = alloc(&world, FERRY__USE_READBACK, 256);
-    struct ferry__memory shared = alloc(&world, FERRY__USE_SHARED, 256);
-    struct ferry__memory private = alloc(&world, FERRY__USE_PRIVATE, 256);
+    struct ferry__memory up = alloc(&world, FERRY__MEMORY_UPLOAD, 200);
+    struct ferry__memory down = alloc(&world, FERRY__MEMORY_READBACK, 256);
+    struct ferry__memory shared = alloc(&world, FERRY__MEMORY_SHARED, 256);
+    struct ferry__memory private = alloc(&world, FERRY__MEMORY_PRIVATE, 256);
     assert_int_equal(up.size, 256);
     assert_false(up.coherent || down.coherent || private.coherent);
     assert_true(shared.coherent);
@@ -411,19 +411,19 @@ static void test_tiny_memory(void **state)
     struct world world;
     open_world(&world, "memory=64K,max_allocation=48K");
     struct ferry__memory other;
-    struct ferry__memory memory = alloc(&world, FERRY__USE_PRIVATE, 40 << 10);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_PRIVATE, 40 << 10);
     assert_int_equal(driver->memory_available(world.state), 24 << 10);
-    assert_int_equal(driver->memory_alloc(world.state, FERRY__USE_SHARED, (24 << 10) + 1, NULL,
+    assert_int_equal(driver->memory_alloc(world.state, FERRY__MEMORY_SHARED, (24 << 10) + 1, NULL,
                                           &other, world.why),
                      FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     assert_non_null(strstr(world.why, "24577 bytes are over the 24576 of 65536"));
-    other = alloc(&world, FERRY__USE_SHARED, 24 << 10);
+    other = alloc(&world, FERRY__MEMORY_SHARED, 24 << 10);
     driver->memory_free(world.state, &other);
-    other = alloc(&world, FERRY__USE_UPLOAD, 48 << 10);
+    other = alloc(&world, FERRY__MEMORY_UPLOAD, 48 << 10);
     driver->memory_free(world.state, &other);
     driver->memory_free(world.state, &memory);
     assert_int_equal(driver->memory_available(world.state), 64 << 10);
-    assert_int_equal(driver->memory_alloc(world.state, FERRY__USE_PRIVATE, (48 << 10) + 1, NULL,
+    assert_int_equal(driver->memory_alloc(world.state, FERRY__MEMORY_PRIVATE, (48 << 10) + 1, NULL,
                                           &other, world.why),
                      FERRY_ERROR_OUT_OF_DEVICE_MEMORY);
     close_world(&world);
@@ -434,7 +434,7 @@ static void test_zero_off(void **state)
     (void)state;
     struct world world;
     open_world(&world, "zero_off");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_PRIVATE, 4097);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_PRIVATE, 4097);
     assert_false(memory.zeroed);
     assert_int_equal(memory.host[0], 0xA5);
     assert_int_equal(memory.host[4096], 0xA5);
@@ -447,15 +447,15 @@ static void test_events_of_the_user(void **state)
     (void)state;
     struct world world;
     open_world(&world, "events");
-    struct ferry__memory memory = alloc(&world, FERRY__USE_SHARED, 100);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 100);
     struct ferry_sync work = {0, 1};
     assert_int_equal(driver->event_create(world.state, &work.event, world.why), FERRY_OK);
-    struct ferry__record record;
+    struct ferry__result result;
     struct ferry__command before = fill(&memory, 0, 100, 1);
     struct ferry__command after = copy(&memory, 50, &memory, 0, 10);
-    assert_int_equal(submit(&world, 0, &before, 1, NULL, 0, &record), FERRY_OK);
+    assert_int_equal(submit(&world, 0, &before, 1, NULL, 0, &result), FERRY_OK);
     assert_true(ferry__host_event_wait(world.limits.queues[0].event, 1));
-    struct ferry__record second;
+    struct ferry__result second;
     assert_int_equal(submit(&world, 0, &after, 1, &work, 1, &second), FERRY_OK);
     memset(memory.host, 0x99, 10);
     ferry__host_event_signal(work.event, 1);

@@ -21,7 +21,7 @@ static uint64_t spy_completed(void *state, uint64_t event)
     return held ? 0 : real->completed(state, event);
 }
 
-static enum ferry_status spy_alloc(void *state, enum ferry__use use, uint64_t size,
+static enum ferry_status spy_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                    const char *label, struct ferry__memory *out_memory, char *why)
 {
     if (!short_of_memory)
