@@ -4,8 +4,8 @@
  * nothing, tracks no hazards: the layers above have done all that once.
  *
  * Threads: open and close of a device run alone; devices are opened, closed and listed by several
- * threads at once. submit is called by one thread at a time for each queue,
- * for different queues at once. All else may be called from any thread at any time.
+ * threads at once. submit is called by one thread at a time for each queue, for different queues at
+ * once. All else may be called from any thread at any time.
  */
 #ifndef FERRY_DRIVER_H
 #define FERRY_DRIVER_H
@@ -26,8 +26,7 @@ enum ferry__memory_kind {
 /* One native allocation, or an import of the caller's memory. */
 struct ferry__memory {
     void *native;    /* the driver's own */
-    uint64_t offset; /* where it starts in the native object (imports: page rounding is the
-                            engine's work, so 0 there); a multiple of FERRY_BUFFER_ALIGNMENT */
+    uint64_t offset; /* in the native object (imports: 0); a multiple of FERRY_BUFFER_ALIGNMENT */
     uint64_t size;
     unsigned char *host; /* where the CPU reaches it, for its whole life; NULL: it cannot */
     bool coherent;       /* no flush or invalidate needed */
@@ -36,7 +35,7 @@ struct ferry__memory {
     bool no_kernel;      /* kernels do not reach it; only where copy_alignment is 1 */
 };
 
-/* What a queue is for. Every queue can copy and fill; the engine picks the first with the role. */
+/* What a queue is for. Each can copy and fill; the engine picks the first with the role. */
 enum ferry__role {
     FERRY__ROLE_UPLOAD = 1,
     FERRY__ROLE_DOWNLOAD = 2,
@@ -44,17 +43,15 @@ enum ferry__role {
     FERRY__ROLE_KERNEL = 8, /* runs FERRY__ENGINE_KERNEL commands */
 };
 
-/* What carries out a command. */
 enum ferry__engine {
-    FERRY__ENGINE_COPY, /* the copy or fill command: copy_alignment, fill_alignment, fill_pattern */
+    FERRY__ENGINE_COPY,   /* the copy or fill command, within its alignments and pattern */
     FERRY__ENGINE_KERNEL, /* a compute kernel: any alignment, any pattern; only if has_kernel */
 };
 
 struct ferry__limits {
     uint32_t copy_alignment; /* offsets and size of a copy are multiples of it; a power of 2 */
     uint32_t fill_alignment; /* likewise of a fill */
-    uint32_t fill_pattern;   /* longest pattern of a fill: a power of 2; shorter ones that divide it
-                                are fine. 0: no fill command */
+    uint32_t fill_pattern;   /* longest pattern of a fill, a power of 2; 0: no fill command */
     uint64_t max_copy;       /* longest single copy or fill: a multiple of both alignments */
     uint64_t max_allocation; /* longest single allocation, as far as is known */
     uint64_t total_memory;
@@ -62,12 +59,11 @@ struct ferry__limits {
     bool import_cheap;           /* importing for a single transfer pays (no page locking) */
     bool has_kernel;
     uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
-    bool
-        kernel_decided; /* by the user, or measured by the driver: the engine does not measure it */
-    uint32_t atom;      /* flush and invalidate ranges are multiples of it */
-    bool whole_readback; /* a submission that writes readback memory which is not coherent gives the
-                            host all of that memory: what it had not flushed there is lost, and
-                            submissions of two queues must not do so at once */
+    bool kernel_decided;       /* by the user, or by the driver's measuring: the engine does not */
+    uint32_t blocks_max, block_size_max; /* of a FERRY__BLOCKS; 0: none come; a power of 2 */
+    uint64_t blocks_copy_from;           /* longer blocks are faster by copy commands; 0: none */
+    uint32_t atom;                       /* flush and invalidate ranges are multiples of it */
+    bool whole_readback; /* the host gets all of readback memory, where it is not coherent */
     bool has_events;     /* queue and event handles mean something to the user's own API */
     uint32_t queue_count;
     struct {
@@ -76,7 +72,22 @@ struct ferry__limits {
     } queues[FERRY__QUEUES_MAX];
 };
 
-enum ferry__command_kind { FERRY__COPY, FERRY__FILL };
+enum ferry__command_kind { FERRY__COPY, FERRY__FILL, FERRY__BLOCKS };
+enum { FERRY__BLOCKS_BYTES_MAX = 256 << 20 };
+
+/* One block of a FERRY__BLOCKS, as its list holds it for the device. */
+struct ferry__block_entry {
+    uint64_t dst, src; /* from the command's dst_offset and src_offset on */
+    uint32_t size, zero;
+};
+
+/* What FERRY__BLOCKS adds, a copy by a list; docs/drivers.md says what holds of the blocks. */
+struct ferry__block_list {
+    const struct ferry__memory *memory; /* upload memory; flushed */
+    uint64_t offset;                    /* of count entries; a multiple of 16 */
+    uint32_t count;
+    uint64_t dst_span, src_span; /* the blocks lie within so much of the two offsets */
+};
 
 /* One copy or fill: in bounds, within the limits of its engine, never overlapping itself. */
 struct ferry__command {
@@ -88,7 +99,8 @@ struct ferry__command {
     uint8_t pattern[FERRY__PATTERN_MAX]; /* begins at dst_offset */
     const struct ferry__memory *dst, *src;
     uint64_t dst_offset, src_offset; /* in the ferry__memory, whose own offset is to be added */
-    uint64_t size;
+    uint64_t size;                   /* of a list the sum, at most FERRY__BLOCKS_BYTES_MAX */
+    struct ferry__block_list list;
 };
 
 /* How a submission ended. The driver writes it before completed() reports the value. */
@@ -102,8 +114,7 @@ struct ferry__submission_info {
     unsigned queue;
     const struct ferry__command *commands; /* live until submit returns */
     size_t count;                          /* over 0 */
-    const struct ferry_sync *waits;        /* to be reached before the first command; each has been
-                                              submitted or will be signalled by the user */
+    const struct ferry_sync *waits;        /* reached before the first command, by us or the user */
     size_t wait_count;
     uint64_t value; /* to raise the queue's event to, when done or failed; grows by 1 */
     struct ferry__result *result; /* lives until the value is reached, or close */
@@ -116,7 +127,7 @@ struct ferry__open_params {
     const void *wrapped; /* the user's own device (ferry/vulkan.h, ferry/metal.h); NULL: none */
 };
 
-/* Failing functions write the reason to why, of FERRY__WHY_MAX bytes. state is what open gave. */
+/* Failing functions write the reason to why, of FERRY__WHY_MAX bytes. */
 struct ferry__driver {
     const char *name;
     bool by_name_only; /* its devices are listed, and opened by their names only */
@@ -129,15 +140,14 @@ struct ferry__driver {
                               struct ferry__limits *out_limits, char *why);
     void (*close)(void *state); /* all is done, all memory is freed */
 
-    /* OK, or DEVICE_LOST for ever. After a loss every submission counts as ended: no command
-     * touches memory any more. */
+    /* OK, or DEVICE_LOST for ever: then every submission has ended, and touches memory no more. */
     enum ferry_status (*status)(void *state);
 
     /* out_memory->size is at least size. OUT_OF_DEVICE_MEMORY and OUT_OF_HOST_MEMORY are normal. */
     enum ferry_status (*memory_alloc)(void *state, enum ferry__memory_kind use, uint64_t size,
                                       const char *label, struct ferry__memory *out_memory,
                                       char *why);
-    /* Imports too. What may wait for the device is done later, by a thread of the driver's. */
+    /* Imports too. What may wait for the device is left to a thread of the driver's. */
     void (*memory_free)(void *state, struct ferry__memory *memory);
 
     /* Waits until all that memory_free was given is given back. Optional: where that is at once. */
@@ -154,7 +164,7 @@ struct ferry__driver {
     enum ferry_status (*host_find)(void *state, const void *host, uint64_t size,
                                    struct ferry__memory *out_memory, char *why);
 
-    /* For memory that is not coherent; offset and size are multiples of atom. Optional. */
+    /* For memory that is not coherent, in multiples of atom. Optional. */
     enum ferry_status (*flush)(void *state, const struct ferry__memory *memory, uint64_t offset,
                                uint64_t size);
     enum ferry_status (*invalidate)(void *state, const struct ferry__memory *memory,
@@ -164,7 +174,7 @@ struct ferry__driver {
      * nothing was submitted and the value is not used up. */
     enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
 
-    /* The value that the event has reached. Cheap: no waiting. */
+    /* The value that the event has reached: cheap. */
     uint64_t (*completed)(void *state, uint64_t event);
 
     /* Waits until one of the points is reached, the device is lost, wake was called (since the last
@@ -173,8 +183,8 @@ struct ferry__driver {
                      uint64_t timeout_ns);
     void (*wake)(void *state);
 
-    /* Events for external work, starting at 0. event_signal raises one from the host, and does
-     * nothing where it has been raised that far. NULL where has_events is false. */
+    /* Events for external work, starting at 0; event_signal raises one from the host, if it is
+     * below. NULL where has_events is false. */
     enum ferry_status (*event_create)(void *state, uint64_t *out_event, char *why);
     void (*event_destroy)(void *state, uint64_t event);
     void (*event_signal)(void *state, uint64_t event, uint64_t value);

@@ -1,5 +1,6 @@
 /* What driver.h promises to a driver, checked. Every other driver may rely on it without
  * looking. */
+#include "base/range.h"
 #include "host_internal.h"
 
 #include <stdio.h>
@@ -17,7 +18,9 @@ struct side {
 
 static const char *kind_name(const struct ferry__command *command)
 {
-    return command->kind == FERRY__FILL ? "fill" : "copy";
+    static const char *const names[] = {
+        [FERRY__COPY] = "copy", [FERRY__FILL] = "fill", [FERRY__BLOCKS] = "list of blocks"};
+    return names[command->kind];
 }
 
 /* Checks bounds; gives the address that the device reaches. */
@@ -54,7 +57,9 @@ static bool check_engine(const struct host_queue *queue, const struct ferry__com
     const struct ferry__limits *limits = &queue->device->limits;
     bool fill = command->kind == FERRY__FILL;
     if (command->engine == FERRY__ENGINE_KERNEL) {
-        if (!limits->has_kernel || !(queue->roles & FERRY__ROLE_KERNEL)) {
+        const bool runs =
+            command->kind == FERRY__BLOCKS ? limits->blocks_max != 0 : limits->has_kernel;
+        if (!runs || !(queue->roles & FERRY__ROLE_KERNEL)) {
             snprintf(why, FERRY__WHY_MAX, "command %zu: a kernel on a queue that runs none", index);
             return false;
         }
@@ -80,13 +85,18 @@ static bool check_engine(const struct host_queue *queue, const struct ferry__com
 static bool check_shape(const struct host_queue *queue, const struct ferry__command *command,
                         size_t index, char *why)
 {
-    if ((command->kind != FERRY__COPY && command->kind != FERRY__FILL) ||
+    if (command->kind < FERRY__COPY || command->kind > FERRY__BLOCKS ||
         (command->engine != FERRY__ENGINE_COPY && command->engine != FERRY__ENGINE_KERNEL)) {
         snprintf(why, FERRY__WHY_MAX, "command %zu is of kind %d and engine %d", index,
                  (int)command->kind, (int)command->engine);
         return false;
     }
-    uint64_t max = queue->device->limits.max_copy;
+    const bool listed = command->kind == FERRY__BLOCKS;
+    if (listed && command->engine != FERRY__ENGINE_KERNEL) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: a list of blocks is for the kernel", index);
+        return false;
+    }
+    uint64_t max = listed ? FERRY__BLOCKS_BYTES_MAX : queue->device->limits.max_copy;
     if (command->size == 0 || command->size > max) {
         snprintf(why, FERRY__WHY_MAX, "command %zu: %s of %llu bytes, not from 1 to %llu", index,
                  kind_name(command), ULL(command->size), ULL(max));
@@ -101,17 +111,58 @@ static bool check_shape(const struct host_queue *queue, const struct ferry__comm
     return true;
 }
 
+/* Looks the list up, and checks each block by itself. */
+static bool look_up_list(const struct host_queue *queue, const struct ferry__command *command,
+                         size_t index, struct host_command *out, char *why)
+{
+    const struct ferry__limits *limits = &queue->device->limits;
+    const struct ferry__block_list *list = &command->list;
+    const struct side side = {"list", list->memory, list->offset};
+    unsigned char *bytes;
+    uint64_t total = 0;
+    if (list->count < 1 || list->count > limits->blocks_max || list->offset % 16 != 0) {
+        snprintf(why, FERRY__WHY_MAX, "command %zu: %u blocks, not from 1 to %u, at %llu", index,
+                 list->count, limits->blocks_max, ULL(list->offset));
+        return false;
+    }
+    if (!locate(&side, list->count * sizeof *out->blocks, index, &bytes, why))
+        return false;
+    out->list = list->memory->native;
+    out->blocks = (const struct ferry__block_entry *)(const void *)bytes;
+    out->block_count = list->count;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct ferry__block_entry block = out->blocks[i];
+        if (block.size < 1 || block.size > limits->block_size_max || block.zero ||
+            !ferry__in_range(block.dst, block.size, list->dst_span) ||
+            !ferry__in_range(block.src, block.size, list->src_span)) {
+            snprintf(why, FERRY__WHY_MAX,
+                     "command %zu: block %u: %u bytes from %llu to %llu: outside its limits", index,
+                     i, block.size, ULL(block.src), ULL(block.dst));
+            return false;
+        }
+        total += block.size;
+    }
+    if (total != command->size)
+        snprintf(why, FERRY__WHY_MAX, "command %zu: its blocks are %llu bytes, not %llu", index,
+                 ULL(total), ULL(command->size));
+    return total == command->size;
+}
+
 static bool look_up(const struct host_queue *queue, const struct ferry__command *command,
                     size_t index, struct host_command *out, char *why)
 {
-    bool fill = command->kind == FERRY__FILL;
+    const bool fill = command->kind == FERRY__FILL, listed = command->kind == FERRY__BLOCKS;
     struct side dst = {"destination", command->dst, command->dst_offset};
     struct side src = {"source", command->src, command->src_offset};
     unsigned char *from = NULL;
+    out->list = NULL;
+    out->to_span = listed ? command->list.dst_span : command->size;
+    out->from_span = listed ? command->list.src_span : command->size;
     if (!check_shape(queue, command, index, why) ||
-        !locate(&dst, command->size, index, &out->to, why) ||
-        (!fill && !locate(&src, command->size, index, &from, why)) ||
-        !check_engine(queue, command, index, why))
+        !locate(&dst, out->to_span, index, &out->to, why) ||
+        (!fill && !locate(&src, out->from_span, index, &from, why)) ||
+        !check_engine(queue, command, index, why) ||
+        (listed && !look_up_list(queue, command, index, out, why)))
         return false;
     out->dst = command->dst->native;
     out->src = fill ? NULL : command->src->native;
@@ -124,7 +175,7 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
         snprintf(why, FERRY__WHY_MAX, "command %zu writes an import that is read-only", index);
         return false;
     }
-    if (!fill && out->to < from + out->size && from < out->to + out->size) {
+    if (!fill && !listed && out->to < from + out->size && from < out->to + out->size) {
         snprintf(why, FERRY__WHY_MAX, "command %zu: copy of %llu bytes overlaps itself", index,
                  ULL(out->size));
         return false;
@@ -158,10 +209,14 @@ static bool check_apart(struct touch *touches, size_t count, char *why)
         const struct touch *touch = &touches[i];
         const struct touch *met = touch->writes ? last : last_write;
         if (met && met->end > touch->begin) {
-            snprintf(why, FERRY__WHY_MAX,
-                     "commands %zu and %zu touch the same bytes without a barrier between",
-                     met->command < touch->command ? met->command : touch->command,
-                     met->command < touch->command ? touch->command : met->command);
+            if (met->command == touch->command)
+                snprintf(why, FERRY__WHY_MAX, "command %zu: two blocks touch the same bytes",
+                         met->command);
+            else
+                snprintf(why, FERRY__WHY_MAX,
+                         "commands %zu and %zu touch the same bytes without a barrier between",
+                         met->command < touch->command ? met->command : touch->command,
+                         met->command < touch->command ? touch->command : met->command);
             return false;
         }
         if (!last || touch->end > last->end)
@@ -172,6 +227,26 @@ static bool check_apart(struct touch *touches, size_t count, char *why)
     return true;
 }
 
+/* What a command touches, block by block: how many places. */
+static size_t touches_of(const struct host_command *command, size_t index, struct touch *touches)
+{
+    const uintptr_t to = (uintptr_t)command->to, from = (uintptr_t)command->from;
+    size_t used = 0;
+    if (!command->list) {
+        touches[used++] = (struct touch){to, to + command->size, index, true};
+        if (command->from)
+            touches[used++] = (struct touch){from, from + command->size, index, false};
+        return used;
+    }
+    for (uint32_t i = 0; i < command->block_count; i++) {
+        const struct ferry__block_entry block = command->blocks[i];
+        touches[used++] = (struct touch){to + block.dst, to + block.dst + block.size, index, true};
+        touches[used++] =
+            (struct touch){from + block.src, from + block.src + block.size, index, false};
+    }
+    return used;
+}
+
 static bool check_barriers(const struct host_command *commands, size_t count, struct touch *touches,
                            char *why)
 {
@@ -179,12 +254,7 @@ static bool check_barriers(const struct host_command *commands, size_t count, st
         size_t used = 0;
         size_t i = first;
         do {
-            const struct host_command *command = &commands[i];
-            uintptr_t to = (uintptr_t)command->to;
-            uintptr_t from = (uintptr_t)command->from;
-            touches[used++] = (struct touch){to, to + command->size, i, true};
-            if (command->from)
-                touches[used++] = (struct touch){from, from + command->size, i, false};
+            used += touches_of(&commands[i], i, &touches[used]);
             i++;
         } while (i < count && !commands[i].barrier);
         if (!check_apart(touches, used, why))
@@ -205,9 +275,12 @@ enum ferry_status ferry__host_check(const struct host_queue *queue,
     for (size_t i = 0; i < info->count; i++)
         if (!look_up(queue, &info->commands[i], i, &commands[i], why))
             return FERRY_ERROR_INTERNAL;
-    if (info->count == 1)
+    size_t places = 0;
+    for (size_t i = 0; i < info->count; i++)
+        places += commands[i].list ? commands[i].block_count : 1;
+    if (places == 1 && !commands->list)
         return FERRY_OK;
-    struct touch *touches = ferry__alloc(2 * info->count * sizeof *touches);
+    struct touch *touches = ferry__alloc(2 * places * sizeof *touches);
     if (!touches) {
         snprintf(why, FERRY__WHY_MAX, "no host memory to check %zu commands", info->count);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;

@@ -33,9 +33,12 @@ struct host_memory {
 
 /* A command with its addresses looked up. */
 struct host_command {
-    struct host_memory *dst, *src; /* src: NULL for a fill */
+    struct host_memory *dst, *src, *list; /* src: NULL for a fill; list: of blocks, else NULL */
     unsigned char *to;
     const unsigned char *from; /* NULL for a fill */
+    const struct ferry__block_entry *blocks;
+    uint32_t block_count, block_first; /* which is done first */
+    uint64_t to_span, from_span;       /* what is touched there at most */
     uint64_t size;
     bool barrier;
     uint8_t pattern_size;

@@ -36,7 +36,7 @@ uint32_t ferry__host_queues_of(const struct host_knobs *knobs)
 }
 
 /* What each of count queues is for: as on a GPU, transfers apart from copies between buffers. */
-static unsigned roles_of(uint32_t queue, uint32_t count, bool has_kernel)
+static unsigned roles_of(uint32_t queue, uint32_t count, bool runs_kernels)
 {
     static const unsigned few[][3] = {
         {FERRY__ROLE_UPLOAD | FERRY__ROLE_DOWNLOAD | FERRY__ROLE_COPY, 0, 0},
@@ -44,7 +44,7 @@ static unsigned roles_of(uint32_t queue, uint32_t count, bool has_kernel)
         {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
     };
     unsigned roles = few[minimum(count, 3) - 1][queue % 3];
-    return roles & FERRY__ROLE_COPY && has_kernel ? roles | FERRY__ROLE_KERNEL : roles;
+    return roles & FERRY__ROLE_COPY && runs_kernels ? roles | FERRY__ROLE_KERNEL : roles;
 }
 
 enum ferry_status ferry__host_limits(struct host_device *device,
@@ -55,6 +55,7 @@ enum ferry_status ferry__host_limits(struct host_device *device,
     uint64_t align = ferry__host_knob(knobs, HOST_ALIGN);
     uint32_t queues = ferry__host_queues_of(knobs);
     bool has_kernel = ferry__host_knob(knobs, HOST_KERNEL);
+    bool has_blocks = (has_kernel || align == 1) && ferry__host_knob(knobs, HOST_BLOCKS);
     uint32_t standard = ferry__host_knob(knobs, HOST_QUEUES) ? queues : 1;
     *limits = (struct ferry__limits){
         .copy_alignment = (uint32_t)align,
@@ -69,6 +70,9 @@ enum ferry_status ferry__host_limits(struct host_device *device,
                         !ferry__host_knob(knobs, HOST_IMPORT_COSTLY),
         .has_kernel = has_kernel,
         .kernel_copy_from = has_kernel ? ferry__host_knob(knobs, HOST_KERNEL_FROM) : 0,
+        .blocks_max = has_blocks ? (uint32_t)ferry__host_knob(knobs, HOST_BLOCKS) : 0,
+        .block_size_max = (uint32_t)ferry__host_knob(knobs, HOST_BLOCK_SIZE),
+        .blocks_copy_from = ferry__host_knob(knobs, HOST_BLOCKS_COPY_FROM),
         .atom = ferry__host_knob(knobs, HOST_NONCOHERENT) ? 64 : 1,
         .has_events = ferry__host_knob(knobs, HOST_EVENTS),
         .queue_count = params->queues ? (uint32_t)minimum(params->queues, queues) : standard,
@@ -83,7 +87,7 @@ enum ferry_status ferry__host_limits(struct host_device *device,
         !ferry__host_knob(knobs, HOST_NO_MAP) && params->map_private != FERRY_MAP_NEVER;
     for (uint32_t i = 0; i < limits->queue_count; i++) {
         struct host_queue *queue = &device->queues[i];
-        queue->roles = roles_of(i, limits->queue_count, has_kernel);
+        queue->roles = roles_of(i, limits->queue_count, has_kernel || has_blocks);
         limits->queues[i].roles = queue->roles;
         limits->queues[i].event = (uint64_t)(uintptr_t)&queue->event;
     }
@@ -157,5 +161,9 @@ void ferry__host_imitate(struct host_queue *queue, struct host_submission *s)
     uint64_t delay = ferry__host_knob(&device->knobs, HOST_DELAY_US) * 1000;
     s->delay_ns = delay ? delay + ferry__host_random(&queue->random) % (delay / 2) : 0;
     shuffle(s->commands, s->count, &queue->random);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->commands[i].list)
+            s->commands[i].block_first =
+                (uint32_t)(ferry__host_random(&queue->random) % s->commands[i].block_count);
     ferry__host_fail_later(device, s);
 }

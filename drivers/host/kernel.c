@@ -25,9 +25,32 @@ static void fill(unsigned char *to, uint64_t size, const uint8_t *pattern, uint6
     }
 }
 
+/* Does the first bytes of a list. false: the device is lost meanwhile. */
+static bool run_blocks(struct host_device *device, const struct host_command *command,
+                       uint64_t bytes)
+{
+    uint64_t since = 0;
+    for (uint32_t i = 0; i < command->block_count && bytes > 0; i++) {
+        const struct ferry__block_entry *block =
+            &command->blocks[(i + command->block_first) % command->block_count];
+        const uint64_t size = block->size < bytes ? block->size : bytes;
+        if (since >= PIECE) {
+            since = 0;
+            if (atomic_load_explicit(&device->losing, memory_order_relaxed))
+                return false;
+        }
+        memcpy(command->to + block->dst, command->from + block->src, size);
+        bytes -= size;
+        since += size;
+    }
+    return true;
+}
+
 /* Does the first bytes of a command. false: the device is lost meanwhile. */
 static bool run(struct host_device *device, const struct host_command *command, uint64_t bytes)
 {
+    if (command->list)
+        return run_blocks(device, command, bytes);
     uint64_t piece = PIECE - PIECE % command->pattern_size;
     for (uint64_t done = 0; done < bytes; done += piece) {
         uint64_t size = piece < bytes - done ? piece : bytes - done;

@@ -24,6 +24,8 @@ void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, ui
         ferry__host_memory_drop(device, s->commands[i].dst);
         if (s->commands[i].src)
             ferry__host_memory_drop(device, s->commands[i].src);
+        if (s->commands[i].list)
+            ferry__host_memory_drop(device, s->commands[i].list);
     }
     atomic_store_explicit(&queue->event.value, s->value, memory_order_release);
     ferry__free(s);
@@ -115,6 +117,8 @@ static void append(struct host_queue *queue, struct host_submission *s)
         s->commands[i].dst->references++;
         if (s->commands[i].src)
             s->commands[i].src->references++;
+        if (s->commands[i].list)
+            s->commands[i].list->references++;
     }
     s->number = ++device->submissions;
     queue->event.submitted = s->value;

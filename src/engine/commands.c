@@ -36,16 +36,21 @@ static struct extent extent_of(const struct ferry__memory *memory, uint64_t offs
     return (struct extent){&host_space, begin, begin + size};
 }
 
+/* Of a list of blocks: what lies between them too. */
 static struct extent extent_written(const struct ferry__command *command)
 {
-    return extent_of(command->dst, command->dst_offset, command->size);
+    const bool listed = command->kind == FERRY__BLOCKS;
+    return extent_of(command->dst, command->dst_offset,
+                     listed ? command->list.dst_span : command->size);
 }
 
 static struct extent extent_read(const struct ferry__command *command)
 {
-    if (command->kind != FERRY__COPY)
+    if (command->kind == FERRY__FILL)
         return (struct extent){0};
-    return extent_of(command->src, command->src_offset, command->size);
+    const bool listed = command->kind == FERRY__BLOCKS;
+    return extent_of(command->src, command->src_offset,
+                     listed ? command->list.src_span : command->size);
 }
 
 static bool extents_meet(struct extent a, struct extent b)

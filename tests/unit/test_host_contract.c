@@ -235,6 +235,56 @@ static void test_broken_commands(void **state)
     close_world(&world);
 }
 
+static void test_broken_lists(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, "blocks=4,block_size=16");
+    struct ferry__memory a = alloc(&world, FERRY__MEMORY_SHARED, 4096);
+    struct ferry__memory list = alloc(&world, FERRY__MEMORY_UPLOAD, 4096);
+    struct ferry__block_entry *entries = (void *)list.host;
+    enum { OFFSET = 4080 };
+    const struct {
+        struct ferry__block_entry entries[2];
+        uint64_t offset, size;
+        uint32_t count;
+        enum ferry__engine engine;
+        const char *words; /* NULL: it is good */
+    } rows[] = {
+        {{{0, 64, 16, 0}, {16, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, NULL},
+        {{{0, 64, 16, 0}, {16, 64, 16, 0}}, 0, 32, 2, FERRY__ENGINE_KERNEL, NULL},
+        {{{0, 64, 16, 0}, {15, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{0, 64, 16, 0}, {80, 15, 4, 0}}, 0, 20, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{0, 8, 16, 0}}, 0, 16, 1, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{0, 64, 17, 0}}, 0, 17, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{0, 64, 0, 0}, {9, 70, 8, 0}}, 0, 8, 2, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{0, 64, 8, 1}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{2000, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{0, 2041, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{UINT64_MAX - 3, 0, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{0, 64, 8, 0}}, 0, 9, 1, FERRY__ENGINE_KERNEL, "are 8 bytes, not 9"},
+        {{{0, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_COPY, "is for the kernel"},
+        {{{0, 64, 8, 0}}, 8, 8, 1, FERRY__ENGINE_KERNEL, "not from 1 to 4, at 8"},
+        {{{0, 64, 8, 0}}, 0, 8, 0, FERRY__ENGINE_KERNEL, "0 blocks"},
+        {{{0, 64, 8, 0}}, 0, 8, 5, FERRY__ENGINE_KERNEL, "5 blocks"},
+        {{{0, 64, 8, 0}}, OFFSET, 8, 4, FERRY__ENGINE_KERNEL, "list of 96 bytes at 4080"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memcpy(entries, rows[i].entries, sizeof rows[i].entries);
+        struct ferry__command command = copy(&a, 0, &a, 0, rows[i].size);
+        command.kind = FERRY__BLOCKS;
+        command.engine = rows[i].engine;
+        command.list = (struct ferry__block_list){&list, rows[i].offset, rows[i].count, 2000, 2048};
+        if (rows[i].words)
+            breaks(&world, &command, 1, rows[i].words);
+        else
+            assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
+    }
+    driver->memory_free(world.state, &a);
+    driver->memory_free(world.state, &list);
+    close_world(&world);
+}
+
 static void test_missing_barriers(void **state)
 {
     (void)state;
@@ -411,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_loss),
         cmocka_unit_test(test_loss_in_a_copy),
         cmocka_unit_test(test_broken_commands),
+        cmocka_unit_test(test_broken_lists),
         cmocka_unit_test(test_missing_barriers),
         cmocka_unit_test(test_broken_order),
         cmocka_unit_test(test_too_early),

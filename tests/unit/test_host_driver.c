@@ -46,7 +46,9 @@ static void test_standard_limits(void **state)
     assert_int_equal(world.limits.fill_pattern, 16);
     assert_true(world.limits.max_copy == UINT64_MAX);
     assert_int_equal(world.limits.queue_count, 1);
-    assert_int_equal(world.limits.queues[0].roles, 7);
+    assert_int_equal(world.limits.queues[0].roles, 15); /* it runs lists of blocks */
+    assert_int_equal(world.limits.blocks_max, 1 << 20);
+    assert_int_equal(world.limits.block_size_max, 1 << 20);
     assert_true(world.limits.import_granularity > 0 && world.limits.import_cheap);
     assert_false(world.limits.has_kernel || world.limits.has_events);
     close_world(&world);
@@ -106,6 +108,48 @@ static void test_fill(void **state)
 }
 
 /* The memory's own offset is added to a command's; a barrier keeps the order. */
+/* Every size, from every offset to every other; the bytes round the blocks stay. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, "no_map");
+    enum { COUNT = (SIZES - 1) * OFFSETS, STEP = 70 << 10 };
+    struct ferry__memory from = alloc(&world, FERRY__MEMORY_UPLOAD, (uint64_t)COUNT * STEP);
+    struct ferry__memory to = alloc(&world, FERRY__MEMORY_READBACK, (uint64_t)COUNT * STEP);
+    struct ferry__memory list = alloc(&world, FERRY__MEMORY_UPLOAD, 4096);
+    struct ferry__block_entry *entries = (void *)(list.host + 16);
+    unsigned char *expected = malloc(to.size);
+    assert_non_null(expected);
+    number_bytes(from.host, from.size);
+    memset(expected, 0xEE, to.size);
+    memset(to.host, 0xEE, to.size);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        entries[i] = (struct ferry__block_entry){.dst = (uint64_t)i * STEP + offsets[i % OFFSETS],
+                                                 .src = (uint64_t)(COUNT - 1 - i) * STEP +
+                                                        offsets[i / 2 % OFFSETS],
+                                                 .size = (uint32_t)sizes[i / OFFSETS]};
+        memcpy(expected + 3 + entries[i].dst, from.host + 5 + entries[i].src, entries[i].size);
+        total += entries[i].size;
+    }
+    struct ferry__command command = copy(&to, 3, &from, 5, total);
+    command.kind = FERRY__BLOCKS;
+    command.engine = FERRY__ENGINE_KERNEL;
+    command.list = (struct ferry__block_list){.memory = &list,
+                                              .offset = 16,
+                                              .count = COUNT,
+                                              .dst_span = to.size - 3,
+                                              .src_span = from.size - 5};
+    assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
+    assert_memory_equal(to.host, expected, to.size);
+    free(expected);
+    driver->memory_free(world.state, &from);
+    driver->memory_free(world.state, &to);
+    driver->memory_free(world.state, &list);
+    close_world(&world);
+}
+
 static void test_offsets_and_barriers(void **state)
 {
     (void)state;
@@ -475,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_standard_limits),
         cmocka_unit_test(test_copy),
         cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_offsets_and_barriers),
         cmocka_unit_test(test_over_4_gib),
         cmocka_unit_test(test_import),
