@@ -77,7 +77,7 @@ enum { FERRY__BLOCKS_BYTES_MAX = 256 << 20 };
 
 /* One block of a FERRY__BLOCKS, as its list holds it for the device. */
 struct ferry__block_entry {
-    uint64_t dst, src; /* from the command's dst_offset and src_offset on */
+    uint64_t dst, src; /* in the two ferry__memory, whose own offsets are to be added */
     uint32_t size, zero;
 };
 
@@ -86,7 +86,7 @@ struct ferry__block_list {
     const struct ferry__memory *memory; /* upload memory; flushed */
     uint64_t offset;                    /* of count entries; a multiple of 16 */
     uint32_t count;
-    uint64_t dst_span, src_span; /* the blocks lie within so much of the two offsets */
+    uint64_t dst_span, src_span; /* the blocks lie within so much from the two offsets on */
 };
 
 /* One copy or fill: in bounds, within the limits of its engine, never overlapping itself. */

@@ -133,8 +133,9 @@ static bool look_up_list(const struct host_queue *queue, const struct ferry__com
     for (uint32_t i = 0; i < list->count; i++) {
         const struct ferry__block_entry block = out->blocks[i];
         if (block.size < 1 || block.size > limits->block_size_max || block.zero ||
-            !ferry__in_range(block.dst, block.size, list->dst_span) ||
-            !ferry__in_range(block.src, block.size, list->src_span)) {
+            block.dst < command->dst_offset || block.src < command->src_offset ||
+            !ferry__in_range(block.dst - command->dst_offset, block.size, list->dst_span) ||
+            !ferry__in_range(block.src - command->src_offset, block.size, list->src_span)) {
             snprintf(why, FERRY__WHY_MAX,
                      "command %zu: block %u: %u bytes from %llu to %llu: outside its limits", index,
                      i, block.size, ULL(block.src), ULL(block.dst));
@@ -168,6 +169,10 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
     out->src = fill ? NULL : command->src->native;
     out->from = from;
     out->size = command->size;
+    if (listed) { /* whose blocks count from the start */
+        out->to -= command->dst_offset;
+        out->from -= command->src_offset;
+    }
     out->barrier = command->barrier;
     out->pattern_size = fill ? command->pattern_size : 1;
     memcpy(out->pattern, command->pattern, sizeof out->pattern);

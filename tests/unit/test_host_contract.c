@@ -251,27 +251,29 @@ static void test_broken_lists(void **state)
         enum ferry__engine engine;
         const char *words; /* NULL: it is good */
     } rows[] = {
-        {{{0, 64, 16, 0}, {16, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, NULL},
-        {{{0, 64, 16, 0}, {16, 64, 16, 0}}, 0, 32, 2, FERRY__ENGINE_KERNEL, NULL},
-        {{{0, 64, 16, 0}, {15, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
-        {{{0, 64, 16, 0}, {80, 15, 4, 0}}, 0, 20, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
-        {{{0, 8, 16, 0}}, 0, 16, 1, FERRY__ENGINE_KERNEL, "two blocks touch"},
-        {{{0, 64, 17, 0}}, 0, 17, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
-        {{{0, 64, 0, 0}, {9, 70, 8, 0}}, 0, 8, 2, FERRY__ENGINE_KERNEL, "outside its limits"},
-        {{{0, 64, 8, 1}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
-        {{{2000, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
-        {{{0, 2041, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{8, 64, 16, 0}, {24, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, NULL},
+        {{{8, 64, 16, 0}, {24, 64, 16, 0}}, 0, 32, 2, FERRY__ENGINE_KERNEL, NULL},
+        {{{8, 64, 16, 0}, {23, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{8, 64, 16, 0}, {88, 32, 4, 0}}, 0, 20, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{40, 32, 16, 0}}, 0, 16, 1, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{8, 64, 17, 0}}, 0, 17, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{8, 64, 0, 0}, {17, 70, 8, 0}}, 0, 8, 2, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{8, 64, 8, 1}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{2008, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{8, 2073, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
         {{{UINT64_MAX - 3, 0, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
-        {{{0, 64, 8, 0}}, 0, 9, 1, FERRY__ENGINE_KERNEL, "are 8 bytes, not 9"},
-        {{{0, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_COPY, "is for the kernel"},
-        {{{0, 64, 8, 0}}, 8, 8, 1, FERRY__ENGINE_KERNEL, "not from 1 to 4, at 8"},
-        {{{0, 64, 8, 0}}, 0, 8, 0, FERRY__ENGINE_KERNEL, "0 blocks"},
-        {{{0, 64, 8, 0}}, 0, 8, 5, FERRY__ENGINE_KERNEL, "5 blocks"},
-        {{{0, 64, 8, 0}}, OFFSET, 8, 4, FERRY__ENGINE_KERNEL, "list of 96 bytes at 4080"},
+        {{{7, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{8, 31, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
+        {{{8, 64, 8, 0}}, 0, 9, 1, FERRY__ENGINE_KERNEL, "are 8 bytes, not 9"},
+        {{{8, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_COPY, "is for the kernel"},
+        {{{8, 64, 8, 0}}, 8, 8, 1, FERRY__ENGINE_KERNEL, "not from 1 to 4, at 8"},
+        {{{8, 64, 8, 0}}, 0, 8, 0, FERRY__ENGINE_KERNEL, "0 blocks"},
+        {{{8, 64, 8, 0}}, 0, 8, 5, FERRY__ENGINE_KERNEL, "5 blocks"},
+        {{{8, 64, 8, 0}}, OFFSET, 8, 4, FERRY__ENGINE_KERNEL, "list of 96 bytes at 4080"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         memcpy(entries, rows[i].entries, sizeof rows[i].entries);
-        struct ferry__command command = copy(&a, 0, &a, 0, rows[i].size);
+        struct ferry__command command = copy(&a, 8, &a, 32, rows[i].size);
         command.kind = FERRY__BLOCKS;
         command.engine = rows[i].engine;
         command.list = (struct ferry__block_list){&list, rows[i].offset, rows[i].count, 2000, 2048};

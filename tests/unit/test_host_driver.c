@@ -126,11 +126,11 @@ static void test_blocks(void **state)
     memset(to.host, 0xEE, to.size);
     uint64_t total = 0;
     for (uint32_t i = 0; i < COUNT; i++) {
-        entries[i] = (struct ferry__block_entry){.dst = (uint64_t)i * STEP + offsets[i % OFFSETS],
-                                                 .src = (uint64_t)(COUNT - 1 - i) * STEP +
-                                                        offsets[i / 2 % OFFSETS],
-                                                 .size = (uint32_t)sizes[i / OFFSETS]};
-        memcpy(expected + 3 + entries[i].dst, from.host + 5 + entries[i].src, entries[i].size);
+        entries[i] = (struct ferry__block_entry){
+            .dst = 3 + (uint64_t)i * STEP + offsets[i % OFFSETS],
+            .src = 5 + (uint64_t)(COUNT - 1 - i) * STEP + offsets[i / 2 % OFFSETS],
+            .size = (uint32_t)sizes[i / OFFSETS]};
+        memcpy(expected + entries[i].dst, from.host + entries[i].src, entries[i].size);
         total += entries[i].size;
     }
     struct ferry__command command = copy(&to, 3, &from, 5, total);
