@@ -254,7 +254,7 @@ static void test_broken_lists(void **state)
         {{{8, 64, 16, 0}, {24, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, NULL},
         {{{8, 64, 16, 0}, {24, 64, 16, 0}}, 0, 32, 2, FERRY__ENGINE_KERNEL, NULL},
         {{{8, 64, 16, 0}, {23, 80, 1, 0}}, 0, 17, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
-        {{{8, 64, 16, 0}, {88, 32, 4, 0}}, 0, 20, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
+        {{{8, 64, 16, 0}, {72, 32, 4, 0}}, 0, 20, 2, FERRY__ENGINE_KERNEL, "two blocks touch"},
         {{{40, 32, 16, 0}}, 0, 16, 1, FERRY__ENGINE_KERNEL, "two blocks touch"},
         {{{8, 64, 17, 0}}, 0, 17, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
         {{{8, 64, 0, 0}, {17, 70, 8, 0}}, 0, 8, 2, FERRY__ENGINE_KERNEL, "outside its limits"},
