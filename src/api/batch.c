@@ -152,10 +152,8 @@ static enum ferry_status plan(ferry_batch *batch)
         status = ferry__transfer_plan(batch->device, &batch->transfers[i]);
     if (!status)
         return FERRY_OK;
-    while (i--) {
-        ferry__region_unref(&batch->device->gpu, batch->transfers[i].region);
-        batch->transfers[i].region = NULL;
-    }
+    while (i--)
+        ferry__transfer_drop_region(batch->device, &batch->transfers[i]);
     return status;
 }
 
@@ -184,19 +182,15 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
     op->transfers = batch->transfers;
     op->count = batch->count;
     op->batch = true;
-    op->callback = cb;
-    op->user = user;
     ferry__op_ref(op);
     status = ferry__footprint_transfers(op);
     if (!status)
-        status = ferry__submit(op, out_ticket);
+        status = ferry__submit(op, cb, user, out_ticket);
     else
         ferry__op_unref(op);
     if (status) { /* the batch keeps its operations; op lets them go */
-        for (size_t i = 0; i < op->count; i++) {
-            ferry__region_unref(&device->gpu, op->transfers[i].region);
-            op->transfers[i].region = NULL;
-        }
+        for (size_t i = 0; i < op->count; i++)
+            ferry__transfer_drop_region(device, &op->transfers[i]);
         op->transfers = NULL;
         op->count = 0;
     } else {

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/external.h"
 #include "engine/op.h"
+#include "engine/reason.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
 #include "engine/traced.h"
@@ -276,6 +277,7 @@ void ferry__device_close_now(struct ferry_device *device)
     ferry__submissions_free(device);
     ferry__work_events_finish(device);
     ferry__free(device->follows);
+    ferry__reason_unref(device->reason);
     ferry__staging_finish(&device->gpu, &device->gpu.upload);
     ferry__staging_finish(&device->gpu, &device->gpu.readback);
     ferry__memory_finish(&device->gpu);

@@ -148,8 +148,6 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
     struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    op->callback = reply->callback;
-    op->user = reply->user;
     op->waiting = reply->waiting;
     op->one = *transfer;
     op->transfers = &op->one;
@@ -165,7 +163,9 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
         ferry__op_unref(op);
         return status;
     }
-    return reply->waiting ? ferry__submit_and_wait(op) : ferry__submit(op, reply->out_ticket);
+    if (reply->waiting)
+        return ferry__submit_and_wait(op);
+    return ferry__submit(op, reply->callback, reply->user, reply->out_ticket);
 }
 
 static enum ferry_status run(struct ferry__transfer *transfer, const struct ferry__reply *reply)

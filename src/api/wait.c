@@ -7,6 +7,7 @@
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/op.h"
+#include "engine/reason.h"
 #include "engine/ticket.h"
 
 #include <ferry/ferry.h>
@@ -39,7 +40,7 @@ static enum ferry_status result_of(const struct ferry__op *op)
     if (!atomic_load(&op->done))
         return FERRY_PENDING;
     if (op->status)
-        ferry__set_error(op->why);
+        ferry__set_error(ferry__reason_text(op->why));
     return op->status;
 }
 

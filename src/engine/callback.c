@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/thread.h"
 #include "engine/device.h"
+#include "engine/reason.h"
 #include "engine/traced.h"
 
 #include <ferry/ferry.h>
@@ -47,13 +48,14 @@ void ferry__close_later(struct ferry_device *device)
 static void run_call(struct ferry_device *device, struct ferry__call *call)
 {
     const uint64_t begin_ns = device->trace ? ferry__now_ns() : 0;
-    ferry__set_error(call->why);
+    ferry__set_error(call->status ? ferry__reason_text(call->why) : "");
     inside_callback = true;
     call->callback(call->status, call->ticket, call->user);
     inside_callback = false;
     if (begin_ns)
         ferry__trace_callback(device, call, begin_ns);
     FERRY__ADD(&device->gpu.metrics, callbacks, 1);
+    ferry__reason_unref(call->why);
     ferry__free(call);
 }
 

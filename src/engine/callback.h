@@ -2,11 +2,10 @@
 #ifndef FERRY_ENGINE_CALLBACK_H
 #define FERRY_ENGINE_CALLBACK_H
 
-#include "driver.h"
-
 #include <ferry/ferry.h>
 #include <pthread.h>
 
+struct ferry__reason;
 struct ferry_device;
 
 struct ferry__call {
@@ -15,7 +14,7 @@ struct ferry__call {
     void *user;
     ferry_ticket ticket;
     enum ferry_status status;
-    char why[FERRY__WHY_MAX];
+    struct ferry__reason *why; /* of a failure */
 };
 
 struct ferry__callback_thread { /* the thread that runs the user's functions, and its list */

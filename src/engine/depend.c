@@ -12,14 +12,13 @@
 #include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/order.h"
+#include "engine/reason.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
 #include "engine/traced.h"
-#include "engine/work_event.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
-#include <string.h>
 
 /* The external work of this ticket, if it is not done; NULL: it is, or there is none. */
 static const struct ferry__op *external_undone(struct ferry_device *device, ferry_ticket ticket)
@@ -291,19 +290,17 @@ static void count_op(struct ferry__op *op)
 
 static void call_back(struct ferry__op *op)
 {
-    if (!op->callback) {
+    struct ferry__call *call = op->call;
+    if (!call) {
         if (op->status && !op->keep && !op->waiting)
             ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody asks: %s",
-                       (unsigned long long)op->ticket, op->why);
+                       (unsigned long long)op->ticket, ferry__reason_text(op->why));
         return;
     }
-    struct ferry__call *call = op->call;
     op->call = NULL;
-    call->callback = op->callback;
-    call->user = op->user;
     call->ticket = op->ticket;
     call->status = op->status;
-    memcpy(call->why, op->why, sizeof call->why);
+    call->why = ferry__reason_ref(op->why);
     ferry__callbacks_push(op->device, call);
 }
 
@@ -311,24 +308,18 @@ static void finish(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     op->type->judge(op);
-    if (op->unsignalled)
-        device->gpu.driver->event_signal(device->gpu.state, op->event, op->value);
-    if (op->own_event) {
-        op->own_event->aside = op->status != FERRY_OK;
-        ferry__work_event_give(device, op->own_event);
-    }
     unpark(op);
     leave_place(op);
     live_remove(op);
     count_op(op);
-    if (op->status && (op->keep || op->callback))
+    if (op->status && (op->keep || op->call))
         ferry__op_ref(op); /* the table keeps it */
     else
         ferry__table_remove(device, op);
     call_back(op);
     ferry__op_become(op, FERRY__STATE_DONE);
     atomic_store_explicit(&op->done, true, memory_order_release);
-    op->work_next = device->dead_ops;
+    op->dead_next = device->dead_ops;
     device->dead_ops = op;
 }
 
@@ -336,7 +327,7 @@ static void finish(struct ferry__op *op)
 static bool finish_if_over(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (atomic_load(&op->done) || op->in_flight || op->deps_undone || op->moving ||
+    if (atomic_load(&op->done) || op->in_flight || op->deps_undone || (op->count && op->moving) ||
         (op->type->record && op->state < FERRY__STATE_RECORDED) ||
         (op->type->kind == FERRY__OP_EXTERNAL && !op->ended))
         return false;

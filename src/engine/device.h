@@ -19,6 +19,7 @@
 struct ferry__bridge_wait;
 struct ferry__file_io;
 struct ferry__op;
+struct ferry__reason;
 struct ferry__trace;
 struct ferry_buffer;
 
@@ -60,7 +61,8 @@ struct ferry_device {
     struct ferry__op *closing;  /* done, with dependents that have not heard of it */
     struct ferry__op **follows; /* what an op that registers depends on */
     size_t follow_count, follow_capacity;
-    bool follow_short; /* of memory for them */
+    bool follow_short;            /* of memory for them */
+    struct ferry__reason *reason; /* why an op failed last */
     struct ferry__op *closing_last;
     struct ferry__op *to_resume; /* halves of bridges on other devices, likewise */
     unsigned bridges;            /* copies between this device and another */

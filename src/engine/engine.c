@@ -12,6 +12,7 @@
 #include "engine/device.h"
 #include "engine/external.h"
 #include "engine/op.h"
+#include "engine/reason.h"
 #include "engine/retire.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
@@ -420,12 +421,13 @@ static bool may_build_now(const struct ferry__op *op)
     return staged <= device->gpu.upload.chunk_size;
 }
 
-enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket)
+enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, void *user,
+                                ferry_ticket *out_ticket)
 {
     struct ferry_device *device = op->device;
     enum ferry_status status = ferry__engine_start(device);
     if (!status)
-        status = ferry__call_prepare(device, op->callback, op->user, &op->call);
+        status = ferry__call_prepare(device, callback, user, &op->call);
     if (status) {
         ferry__op_unref(op);
         return status;
@@ -463,7 +465,7 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
     if (!status) {
         (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);
         if ((status = op->status))
-            ferry__set_error(op->why);
+            ferry__set_error(ferry__reason_text(op->why));
     }
     ferry__device_unlock(device);
     ferry__op_unref(op);

@@ -14,8 +14,10 @@ struct ferry_device;
  * lock. */
 enum ferry_status ferry__enqueue(struct ferry__op *op);
 
-/* Registers op and hands over what can be. For asynchronous ops *out_ticket, if not NULL. */
-enum ferry_status ferry__submit(struct ferry__op *op, ferry_ticket *out_ticket);
+/* Registers op and hands over what can be. For asynchronous ops: the callback and *out_ticket, if
+ * not NULL. */
+enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, void *user,
+                                ferry_ticket *out_ticket);
 
 /* Submits, waits, returns the op's status, with its reason. Eats the reference. */
 enum ferry_status ferry__submit_and_wait(struct ferry__op *op);

@@ -1,5 +1,7 @@
 #include "engine/external.h"
 
+#include "base/alloc.h"
+#include "engine/buffer.h"
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
@@ -35,8 +37,10 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
     ferry__works_remove(&device->open_works, work);
     if (status) {
         work->status = status;
-        snprintf(work->why, sizeof work->why, "external work %llu: %s",
-                 (unsigned long long)work->ticket, why);
+        char text[FERRY__WHY_MAX];
+        snprintf(text, sizeof text, "external work %llu: %s", (unsigned long long)work->ticket,
+                 why);
+        ferry__op_explain(work, text);
         /* What follows waits for this alone: the event is raised once all before it is done. */
         work->unsignalled = work->own_event;
     } else if (work->own_event) {
@@ -52,12 +56,36 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
     ferry__reap(device);
 }
 
+/* Last of all its event is raised, where it is Ferry's to raise, and goes back to the others. */
+static void judge_external(struct ferry__op *work)
+{
+    struct ferry_device *device = work->device;
+    ferry__judge_uses(work);
+    if (work->unsignalled)
+        device->gpu.driver->event_signal(device->gpu.state, work->event, work->value);
+    if (!work->own_event)
+        return;
+    work->own_event->aside = work->status != FERRY_OK;
+    ferry__work_event_give(device, work->own_event);
+}
+
+static void release_uses(struct ferry__op *op)
+{
+    for (size_t i = 0; i < op->use_count; i++)
+        ferry__buffer_unref(op->uses[i].buffer);
+    ferry__free(op->uses);
+    op->uses = NULL;
+    op->use_count = 0;
+}
+
 const struct ferry__op_type ferry__external_type = {
     .kind = FERRY__OP_EXTERNAL,
-    .judge = ferry__judge_uses,
+    .judge = judge_external,
+    .release = release_uses,
 };
 
 const struct ferry__op_type ferry__marker_type = {
     .kind = FERRY__OP_MARKER,
     .judge = ferry__judge_uses,
+    .release = release_uses,
 };

@@ -2,43 +2,13 @@
 
 #include "base/alloc.h"
 #include "base/interval.h"
+#include "engine/reason.h"
 
 #include <ferry/ferry.h>
-#include <string.h>
-
-struct ferry__reason {
-    size_t refs;
-    char text[];
-};
-
-/* --- reasons
- * ----------------------------------------------------------------------------------- */
-
-static struct ferry__reason *reason_make(const char *why)
-{
-    const size_t size = strlen(why) + 1;
-    struct ferry__reason *reason = ferry__alloc(sizeof *reason + size);
-    if (reason)
-        memcpy(reason->text, why, size);
-    return reason;
-}
-
-static void reason_ref(struct ferry__reason *reason)
-{
-    if (reason)
-        reason->refs++;
-}
-
-static void reason_unref(struct ferry__reason *reason)
-{
-    if (reason && --reason->refs == 0)
-        ferry__free(reason);
-}
 
 const char *ferry__failed_why(const struct ferry__failed *failed)
 {
-    return failed->reason ? failed->reason->text
-                          : "a write failed, and there was no host memory to keep its reason";
+    return ferry__reason_text(failed->reason);
 }
 
 /* --- intervals
@@ -67,7 +37,7 @@ static struct ferry__failed *node_take(struct ferry__failures *failures)
 
 static void node_give(struct ferry__failures *failures, struct ferry__failed *node)
 {
-    reason_unref(node->reason);
+    ferry__reason_unref(node->reason);
     if (node == &failures->last_resort)
         failures->last_resort_used = false;
     else
@@ -80,8 +50,7 @@ static void put(struct ferry__failures *failures, struct ferry__failed *node, ui
     *node = (struct ferry__failed){
         .interval = {.begin = begin, .end = end, .stamp = as->interval.stamp},
         .status = as->status,
-        .reason = as->reason};
-    reason_ref(node->reason);
+        .reason = ferry__reason_ref(as->reason)};
     ferry__interval_insert(&failures->tree, &node->interval);
 }
 
@@ -147,12 +116,12 @@ static void widen(struct ferry__failures *failures, uint64_t begin, uint64_t end
 }
 
 void ferry__failed_add(struct ferry__failures *failures, uint64_t begin, uint64_t end,
-                       enum ferry_status status, const char *why)
+                       enum ferry_status status, struct ferry__reason *reason)
 {
     if (begin >= end)
         return;
     const struct ferry__failed as = {
-        .interval = {.stamp = ++failures->count}, .status = status, .reason = reason_make(why)};
+        .interval = {.stamp = ++failures->count}, .status = status, .reason = reason};
     ferry__failed_cover(failures, begin, end, UINT64_MAX);
     struct ferry__failed *node = NULL;
     if (!ferry__failed_find(failures, begin, end)) /* all of it could be cut out */
@@ -161,8 +130,6 @@ void ferry__failed_add(struct ferry__failures *failures, uint64_t begin, uint64_
         put(failures, node, begin, end, &as);
     else
         widen(failures, begin, end, status);
-    if (as.reason && !as.reason->refs)
-        ferry__free(as.reason);
 }
 
 void ferry__failed_finish(struct ferry__failures *failures)

@@ -81,7 +81,7 @@ static enum ferry_status reserve(struct ferry__op *op, size_t count)
     struct ferry__range *ranges = ferry__alloc(count * sizeof *ranges);
     if (!ranges)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
-                           "no host memory for what %zu operations touch", op->count);
+                           "no host memory for what %u operations touch", op->count);
     op->ranges = ranges;
     return FERRY_OK;
 }

@@ -5,17 +5,17 @@
 #include "engine/footprint.h"
 #include "engine/op.h"
 #include "engine/order.h"
+#include "engine/reason.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
-#include <stdio.h>
 
 /* What became of an op: failed writes mark their bytes, reads of those fail (R9). */
 
 /* --- failures (R9) ---------------------------------------------------------------------------- */
 
 static void mark_failed(struct ferry_buffer *buffer, uint64_t begin, uint64_t end,
-                        enum ferry_status status, const char *why)
+                        enum ferry_status status, struct ferry__reason *why)
 {
     ferry__failed_add(&buffer->failures, begin, end, status, why);
     if (ferry__failed_any(&buffer->failures))
@@ -32,18 +32,21 @@ void ferry__buffer_covered(struct ferry_buffer *buffer, uint64_t offset, uint64_
         atomic_fetch_and(&buffer->word, ~FERRY__BUFFER_FAILED);
 }
 
-static void fail_op(struct ferry__op *op, enum ferry_status status, const char *why)
+static void fail_op(struct ferry__op *op, enum ferry_status status, struct ferry__reason *why)
 {
     if (op->status)
         return;
     op->status = status;
-    if (why != op->why)
-        snprintf(op->why, sizeof op->why, "%s", why);
+    if (why == op->why)
+        return;
+    ferry__reason_unref(op->why);
+    op->why = ferry__reason_ref(why);
 }
 
 /* Where the device itself has failed, what it may have touched beside the bytes is not to be
  * trusted either. */
-static void mark_transfer(const struct ferry__transfer *transfer, bool by_device, const char *why)
+static void mark_transfer(const struct ferry__transfer *transfer, bool by_device,
+                          struct ferry__reason *why)
 {
     uint64_t begin = transfer->dst_offset, end = begin + transfer->size;
     if (by_device && transfer->begun && transfer->status != FERRY_ERROR_IO) {
@@ -59,7 +62,7 @@ void ferry__judge_transfers(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->count; i++) {
         struct ferry__transfer *transfer = &op->transfers[i];
-        const char *why = op->why;
+        struct ferry__reason *why = op->why;
         if (!transfer->size)
             continue;
         const struct ferry__failed *failed = NULL;
@@ -68,7 +71,7 @@ void ferry__judge_transfers(struct ferry__op *op)
                                         transfer->src_offset + transfer->size);
         if (failed) {
             transfer->status = failed->status;
-            why = ferry__failed_why(failed);
+            why = failed->reason;
         }
         if (transfer->status) {
             fail_op(op, transfer->status, why);
@@ -87,7 +90,7 @@ void ferry__judge_uses(struct ferry__op *op)
         const struct ferry__failed *failed =
             ferry__failed_find(&use->buffer->failures, use->offset, use->offset + use->size);
         if ((use->access & FERRY_ACCESS_READ) && failed)
-            fail_op(op, failed->status, ferry__failed_why(failed));
+            fail_op(op, failed->status, failed->reason);
     }
     if (op->type->kind == FERRY__OP_MARKER)
         return;

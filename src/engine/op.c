@@ -3,15 +3,16 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/footprint.h"
+#include "engine/reason.h"
 
 #include <assert.h>
 #include <ferry/ferry.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 /* The life of an op: made, referenced, let go once it is done. */
 
@@ -63,9 +64,6 @@ static void let_go(struct ferry__op *op)
     op->edge_count = 0;
     if (op->type->release)
         op->type->release(op);
-    for (size_t i = 0; i < op->use_count; i++)
-        ferry__buffer_unref(op->uses[i].buffer);
-    op->use_count = 0;
 }
 
 void ferry__op_unref(struct ferry__op *op)
@@ -74,14 +72,27 @@ void ferry__op_unref(struct ferry__op *op)
         return;
     let_go(op);
     ferry__footprint_free(op);
-    ferry__free(op->uses);
     ferry__free(op->call);
+    ferry__reason_unref(op->why);
     ferry__free(op);
 }
 
 void ferry__op_unref_locked(struct ferry__op *op)
 {
     atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel);
+}
+
+/* Ops that fail one after another mostly fail for the same: then they share the text. */
+void ferry__op_explain(struct ferry__op *op, const char *text)
+{
+    struct ferry_device *device = op->device;
+    if (op->why)
+        return;
+    if (!device->reason || strcmp(ferry__reason_text(device->reason), text) != 0) {
+        ferry__reason_unref(device->reason);
+        device->reason = ferry__reason_make(text);
+    }
+    op->why = ferry__reason_ref(device->reason);
 }
 
 void ferry__op_resume(struct ferry__op *op)
@@ -117,7 +128,7 @@ void ferry__reap(struct ferry_device *device)
         resume_all(to_resume);
         while (list) {
             struct ferry__op *op = list;
-            list = op->work_next;
+            list = op->dead_next;
             if (op->type->done)
                 op->type->done(op);
             let_go(op);

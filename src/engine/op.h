@@ -13,6 +13,7 @@
 struct ferry__bridge;
 struct ferry__call;
 struct ferry__files;
+struct ferry__reason;
 struct ferry__region;
 struct ferry__work_event;
 struct ferry__submission;
@@ -35,24 +36,29 @@ enum ferry__way {
     FERRY__WAY_COUNT
 };
 
-/* One operation of the API: an op has one, or a batch's many. */
+/* One operation of the API: an op has one, or a batch's many. Its words are few, since there
+ * may be a million of them; what different threads write is never in one bit-field. */
 struct ferry__transfer {
-    enum ferry_operation operation;
-    enum ferry_path path;
-    enum ferry__way way;
-    enum ferry_status status; /* of its own device work */
-    bool untouched;           /* it failed before it could write anything */
-    bool internal;            /* the library's own: not counted among what is parked */
-    bool begun;               /* commands for it went into a submission */
-    uint8_t pattern_size;     /* its period */
-    uint8_t pattern[FERRY__PATTERN_MAX];
+    enum ferry_operation operation : 8;
+    enum ferry_path path : 8;
+    enum ferry__way way : 8;
+    bool untouched;                 /* it failed before it could write anything */
+    bool internal;                  /* the library's own: not counted among what is parked */
+    bool begun;                     /* commands for it went into a submission */
+    bool file;                      /* the host's side is a file */
+    bool direct_io;                 /* that was opened for it */
+    bool reopened;                  /* cached_fd is to be closed */
+    uint8_t pattern_size;           /* of a fill: its period */
+    enum ferry_status status : 8;   /* of its own device work */
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
     uint64_t dst_offset, src_offset, size;
-    unsigned char *host;
-    struct ferry__region *region; /* that holds host; NULL: none */
-    bool file;                    /* the host's side is a file */
-    bool direct_io;               /* that was opened for it */
-    bool reopened;                /* cached_fd is to be closed */
+    union {
+        uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */
+        struct {
+            unsigned char *host;
+            struct ferry__region *region; /* that holds host; NULL: none */
+        };
+    };
     int fd, cached_fd;
     uint64_t file_offset;
 };
@@ -115,78 +121,104 @@ struct ferry__op_type {
     void (*release)(struct ferry__op *op);
 };
 
+/* What an rmw has read, and is to write. */
+struct ferry__rmw {
+    struct ferry__slice slice;
+    struct ferry__piece piece;
+};
+
+/* Under device->lock, but for what never changes and what says so. */
 struct ferry__op {
     struct ferry_device *device;
+    const struct ferry__op_type *type;
     ferry_ticket ticket;
     _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
-    const struct ferry__op_type *type;
-    enum ferry__op_state state; /* under device->lock */
-    unsigned queue;
-    struct ferry__transfer *transfers, one;
-    size_t count;
-    struct ferry__range *ranges, one_range; /* its footprint: by buffer, kind and begin */
-    size_t range_count;
-    struct ferry_use *uses; /* external work's: it holds their buffers */
-    size_t use_count;
-    struct ferry__edge *edges;
-    size_t edge_count;
-    uint64_t start_ns;
-    uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
-    ferry_callback callback;
-    void *user;
+    _Atomic bool done;
+    enum ferry__op_state state : 8;
+    uint8_t queue;
+    enum ferry_status status : 8;
     bool keep;    /* its ticket was given out: a failure is remembered */
     bool waiting; /* a thread waits inside the call that made it */
     bool batch;
-
-    /* The cursor: owned by whoever builds its queue. */
-    size_t next_transfer;
-    uint64_t transfer_done;
-    bool rmw_ready; /* the chunk that was read is merged, and to be written */
-    struct ferry__slice rmw;
-    struct ferry__piece rmw_piece;
-    struct ferry__files *files; /* NULL: none yet */
-
-    /* Under device->lock: */
-    struct ferry__edge *dependents; /* the last of them; NULL: none */
-    unsigned deps_unsubmitted, deps_undone, in_flight, submissions;
+    bool parked;   /* counted in device->parked */
+    bool held_up;  /* behind external work: set and read within ferry_device_trim */
     bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
                       in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
-    ferry_ticket
-        behind;     /* the latest external work that it waits for, itself or by others; 0: none */
-    uint64_t value; /* the queue's, or the external event's, that its last submission raises */
+    bool resumed;  /* bridges, files: there is something to do since it was last looked at */
+    bool waits;    /* it has left its queue until it is resumed */
+    unsigned count;       /* its transfers; 0: of another type */
+    unsigned range_count; /* its footprint: by buffer, kind and begin */
+    unsigned edge_count;
+    unsigned deps_unsubmitted, deps_undone, in_flight, submissions;
+    struct ferry__range *ranges;
+    struct ferry__edge *edges;
+    struct ferry__edge *dependents; /* the last of them; NULL: none */
+    ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
+    uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
     uint64_t mark;           /* the ticket of the op that was last found to depend on it */
     struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
-    bool held_up;            /* behind external work: set and read within ferry_device_trim */
-    bool parked;             /* counted in device->parked */
-    bool ended;              /* external work: by the user, or by the device's loss */
-    bool unsignalled;        /* it failed: its event is Ferry's to raise */
-    struct ferry__work_event *own_event;        /* external work's; NULL: the device has none */
-    struct ferry__op *work_before, *work_after; /* external work: among those of its state */
-    struct ferry__bridge *bridge;
-    bool resumed;   /* bridges, files: there is something to do since it was last looked at */
-    bool waits;     /* it has left its queue until it is resumed */
-    uint8_t hungry; /* for a slot of files' staging: 1 to read, 2 to write */
-    bool offered;   /* it was resumed for one: who is hungry next gets what it leaves */
-    struct ferry__op *hungry_before, *hungry_after;
-    unsigned moving; /* pieces that are read or written */
-    struct ferry__op *resume_next;
-    struct ferry__node ready; /* in its queue's list */
-    struct ferry__op *closing_next;
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
-    struct ferry__op *work_next; /* of device->dead_ops */
-    struct ferry__call *call;    /* made with the op, for its callback */
-    enum ferry_status status;
-    _Atomic bool done;
-    char why[FERRY__WHY_MAX];
+    union {
+        struct ferry__node ready; /* READY, RECORDING: in its queue's list */
+        struct {                  /* DONE */
+            struct ferry__op *closing_next;
+            struct ferry__op *dead_next;
+        };
+    };
+    uint64_t start_ns;
+    struct ferry__call *call;  /* made with the op, for its callback; NULL: it has none */
+    struct ferry__reason *why; /* it failed */
+    union {
+        struct { /* transfers, and halves of copies between devices */
+            struct ferry__transfer *transfers;
+            /* The cursor: owned by whoever builds its queue. */
+            uint64_t transfer_done;
+            unsigned next_transfer;
+            unsigned moving; /* pieces of files that are read or written */
+            bool rmw_ready;  /* the chunk that was read is merged, and to be written */
+            bool offered;    /* it was resumed for a slot: who is hungry next gets what it leaves */
+            uint8_t hungry;  /* for a slot of files' staging: 1 to read, 2 to write */
+            struct ferry__rmw *rmw; /* NULL: none yet */
+            union {
+                struct ferry__files *files;   /* a transfer's; NULL: none yet */
+                struct ferry__bridge *bridge; /* a half's */
+            };
+            union {
+                struct {
+                    struct ferry__op *hungry_before, *hungry_after;
+                };
+                struct ferry__op *resume_next; /* a half's */
+            };
+            uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
+            struct ferry__transfer one;
+        };
+        struct {                    /* external work, and markers */
+            struct ferry_use *uses; /* it holds their buffers */
+            size_t use_count;
+            struct ferry__work_event *own_event;        /* NULL: the device has none */
+            struct ferry__op *work_before, *work_after; /* among those of its state */
+            bool ended;                                 /* by the user, or by the device's loss */
+            bool unsignalled; /* it failed: its event is Ferry's to raise */
+        };
+    };
+    struct ferry__range one_range;
 };
+
+static inline bool ferry__op_is_half(const struct ferry__op *op)
+{
+    return op->type->kind == FERRY__OP_BRIDGE_READ || op->type->kind == FERRY__OP_BRIDGE_WRITE;
+}
 
 struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type);
 void ferry__op_ref(struct ferry__op *op);
 void ferry__op_unref(struct ferry__op *op);        /* not under device->lock */
 void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */
+
+/* It has failed for this, unless it has a reason. Under device->lock. */
+void ferry__op_explain(struct ferry__op *op, const char *text);
 
 void ferry__op_become(struct ferry__op *op, enum ferry__op_state state);
 

@@ -50,8 +50,7 @@ void ferry__submission_give(struct ferry_device *device, struct ferry__submissio
 void ferry__op_fail_transfers(struct ferry__op *op, size_t first, size_t last,
                               enum ferry_status status, const char *why)
 {
-    if (!op->why[0])
-        snprintf(op->why, sizeof op->why, "%s", why);
+    ferry__op_explain(op, why);
     for (size_t i = first; i <= last && i < op->count; i++)
         if (!op->transfers[i].status)
             op->transfers[i].status = status;
@@ -85,7 +84,7 @@ void ferry__op_drop_rmw(struct ferry__op *op)
     if (!op->rmw_ready)
         return;
     op->rmw_ready = op->holds = false;
-    ferry__staging_give(&device->gpu, &device->gpu.readback, &op->rmw);
+    ferry__staging_give(&device->gpu, &device->gpu.readback, &op->rmw->slice);
     ferry__staging_returned(device);
 }
 

@@ -143,13 +143,14 @@ static bool add_part(struct ferry__submission *sub, struct ferry__op *op)
     if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
         return false;
-    sub->parts[sub->part_count++] = (struct ferry__part){
-        .op = op,
-        .first = op->next_transfer,
-        .last = op->next_transfer,
-        .continued = op->transfer_done || op->rmw_ready || (op->bridge && op->submissions),
-        .added = sub->added,
-        .waits = waits};
+    sub->parts[sub->part_count++] =
+        (struct ferry__part){.op = op,
+                             .first = op->next_transfer,
+                             .last = op->next_transfer,
+                             .continued = op->transfer_done || op->rmw_ready ||
+                                          (ferry__op_is_half(op) && op->submissions),
+                             .added = sub->added,
+                             .waits = waits};
     ferry__op_ref(op);
     op->in_flight++;
     return true;
@@ -215,7 +216,7 @@ static bool settle(struct ferry_device *device, struct ferry__submission *sub, s
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
-    if (!op->bridge) /* which holds its memory until it ends */
+    if (!ferry__op_is_half(op)) /* which holds its memory until it ends */
         op->holds = op->rmw_ready;
     part->last = op->next_transfer < op->count ? op->next_transfer : op->count ? op->count - 1 : 0;
     if (op->starved_ns)
@@ -241,8 +242,8 @@ static bool settle(struct ferry_device *device, struct ferry__submission *sub, s
         queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
-        part->blocks = !op->bridge;
-        return suspend(op, op->bridge && op->resumed);
+        part->blocks = !ferry__op_is_half(op);
+        return suspend(op, ferry__op_is_half(op) && op->resumed);
     case FERRY__EMIT_WAITS:
         if (!suspend(op, op->resumed))
             return false;

@@ -101,16 +101,16 @@ void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
 {
     if (atomic_load(&op->device->dead) == FERRY__FORKED)
         return;
-    if (op->starved_ns != 0)
+    if (op->count && op->starved_ns != 0)
         ferry__trace_wait(op);
     if (op->batch) {
         trace_batch(op, end_ns);
         return;
     }
-    struct ferry__event event = {.kind = FERRY__EVENT_EXTERNAL,
-                                 .device = op->device->id,
-                                 .status = op->status,
-                                 .count = op->use_count};
+    struct ferry__event event = {
+        .kind = FERRY__EVENT_EXTERNAL, .device = op->device->id, .status = op->status};
+    if (op->type->kind == FERRY__OP_EXTERNAL)
+        event.count = op->use_count;
     if (op->type->kind == FERRY__OP_TRANSFER || op->type->kind == FERRY__OP_BRIDGE_WRITE)
         event = transfer_event(op->device, &op->transfers[0]);
     else if (op->type->kind != FERRY__OP_EXTERNAL)

@@ -14,6 +14,7 @@
 #include "engine/footprint.h"
 #include "engine/judge.h"
 #include "engine/op.h"
+#include "engine/reason.h"
 #include "engine/retire.h"
 #include "engine/submission.h"
 #include "paths/bridge_memory.h"
@@ -383,13 +384,14 @@ static void half_done(struct ferry__op *half)
     struct ferry__op *write = half->bridge->write;
     struct ferry_device *device = write->device;
     if (half->status) {
-        ferry__bridge_fail(half->bridge, half->status, half->why);
+        ferry__bridge_fail(half->bridge, half->status, ferry__reason_text(half->why));
         ferry__op_resume(write);
     }
     ferry__device_lock(device);
     if (half->status && !write->transfers[0].status) {
         write->transfers[0].status = half->status;
-        snprintf(write->why, sizeof write->why, "%s", half->why);
+        ferry__reason_unref(write->why);
+        write->why = ferry__reason_ref(half->why);
     }
     write->deps_undone--;
     ferry__op_try_done(write);
@@ -525,7 +527,7 @@ static enum ferry_status wait_for(struct ferry__op *write)
     (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
     const enum ferry_status status = write->status;
     if (status)
-        ferry__set_error(write->why);
+        ferry__set_error(ferry__reason_text(write->why));
     ferry__device_unlock(device);
     return status;
 }
@@ -546,8 +548,6 @@ enum ferry_status ferry__bridge_submit(struct ferry__transfer *transfer, bool wa
         goto release;
     bridge->read = read;
     bridge->write = write;
-    write->callback = cb;
-    write->user = user;
     write->waiting = waiting;
     write->keep = out_ticket != NULL;
     if ((status = ferry__engine_start(bridge->source)) ||

@@ -16,13 +16,21 @@
 /* Which path a transfer takes, and how it is written down there: asked once, before it takes its
  * place in the order. */
 
+void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__transfer *transfer)
+{
+    if (transfer->operation == FERRY_OPERATION_FILL)
+        return; /* it has a pattern there */
+    ferry__region_unref(&device->gpu, transfer->region);
+    transfer->region = NULL;
+}
+
 void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer)
 {
     if (transfer->dst)
         ferry__buffer_unref(transfer->dst);
     if (transfer->src)
         ferry__buffer_unref(transfer->src);
-    ferry__region_unref(&device->gpu, transfer->region);
+    ferry__transfer_drop_region(device, transfer);
     ferry__file_transfer_finish(transfer);
 }
 

@@ -13,6 +13,8 @@ enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size);
 /* Chooses the path; takes a region where there is one. */
 enum ferry_status ferry__transfer_plan(struct ferry_device *device,
                                        struct ferry__transfer *transfer);
+/* Lets go of the registered host memory that planning found. */
+void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__transfer *transfer);
 void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer);
 
 #endif

@@ -68,8 +68,7 @@ void ferry__piece_tell(struct ferry__file_piece *piece, enum ferry_status status
     ferry__device_lock(op->device);
     if (!transfer->status)
         transfer->status = status;
-    if (!op->why[0])
-        snprintf(op->why, sizeof op->why, "%s", why);
+    ferry__op_explain(op, why);
     ferry__device_unlock(op->device);
     atomic_store(&op->files->broken, piece->transfer + 1);
 }

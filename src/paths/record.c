@@ -134,18 +134,25 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
 
 void ferry__transfers_release(struct ferry__op *op)
 {
-    ferry__files_free(op);
     for (size_t i = 0; i < op->count; i++)
         ferry__transfer_finish(op->device, &op->transfers[i]);
     if (op->transfers != &op->one)
         ferry__free(op->transfers);
     op->transfers = NULL;
     op->count = 0;
+    ferry__free(op->rmw);
+    op->rmw = NULL;
+}
+
+static void release(struct ferry__op *op)
+{
+    ferry__files_free(op);
+    ferry__transfers_release(op);
 }
 
 const struct ferry__op_type ferry__transfer_type = {
     .kind = FERRY__OP_TRANSFER,
     .record = record,
     .judge = ferry__judge_transfers,
-    .release = ferry__transfers_release,
+    .release = release,
 };

@@ -15,9 +15,6 @@
 /* Read, modify, write: the host merges what the device cannot write alone into the words round
  * it. */
 
-/* --- read, modify, write: the host merges what the device cannot write alone
- * ------------------------------- */
-
 /* The words that a piece of the destination lies in, and for copies those of its source. */
 struct rmw {
     uint64_t dst, dst_begin, dst_size;
@@ -42,9 +39,9 @@ static struct rmw rmw_ranges(const struct ferry_device *device,
 static void merge(struct ferry_device *device, struct ferry__op *op)
 {
     const struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
-    const struct ferry__piece piece = op->rmw_piece;
+    const struct ferry__piece piece = op->rmw->piece;
     const struct rmw b = rmw_ranges(device, transfer, piece);
-    unsigned char *words = ferry__slice_host(&op->rmw);
+    unsigned char *words = ferry__slice_host(&op->rmw->slice);
     unsigned char *to = words + (b.dst - b.dst_begin);
     if (transfer->operation == FERRY_OPERATION_UPLOAD)
         ferry__copy_host(to, transfer->host + piece.at, piece.size);
@@ -71,11 +68,11 @@ static enum ferry_status rmw_read(struct ferry_device *device, struct ferry__sub
                                   bool *out_any)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    const struct rmw b = rmw_ranges(device, transfer, op->rmw_piece);
-    const struct ferry__memory *words = &op->rmw.chunk->memory;
-    const uint64_t at = op->rmw.offset, last = b.dst_size - align;
+    const struct rmw b = rmw_ranges(device, transfer, op->rmw->piece);
+    const struct ferry__memory *words = &op->rmw->slice.chunk->memory;
+    const uint64_t at = op->rmw->slice.offset, last = b.dst_size - align;
     const bool head = b.dst != b.dst_begin;
-    const bool tail = b.dst + op->rmw_piece.size != b.dst_begin + b.dst_size;
+    const bool tail = b.dst + op->rmw->piece.size != b.dst_begin + b.dst_size;
     enum ferry_status status = FERRY_OK;
     *out_any = head || tail || b.src_size;
     if (head || (tail && !last))
@@ -93,12 +90,12 @@ static enum ferry_status rmw_read(struct ferry_device *device, struct ferry__sub
 static enum ferry_status rmw_write(struct ferry_device *device, struct ferry__submission *sub,
                                    struct ferry__op *op, const struct ferry__transfer *transfer)
 {
-    const struct rmw b = rmw_ranges(device, transfer, op->rmw_piece);
-    enum ferry_status status = ferry__flush_slice(device, &op->rmw, b.dst_size);
+    const struct rmw b = rmw_ranges(device, transfer, op->rmw->piece);
+    enum ferry_status status = ferry__flush_slice(device, &op->rmw->slice, b.dst_size);
     if (!status)
         status = ferry__emit_copy(device, sub, transfer->dst->memory, b.dst_begin,
-                                  &op->rmw.chunk->memory, op->rmw.offset, b.dst_size);
-    op->transfer_done += op->rmw_piece.size;
+                                  &op->rmw->slice.chunk->memory, op->rmw->slice.offset, b.dst_size);
+    op->transfer_done += op->rmw->piece.size;
     return status;
 }
 
@@ -111,14 +108,17 @@ static enum ferry_status rmw_begin(struct ferry_device *device, struct ferry__su
     const uint64_t align = device->gpu.limits.copy_alignment;
     const uint64_t most = device->gpu.readback.chunk_size / (copy ? 2 : 1) - 4 * align;
     const uint64_t from = copy ? transfer->src->offset + transfer->src_offset : UINT64_MAX;
-    op->rmw_piece =
+    if (!op->rmw && !(op->rmw = ferry__alloc(sizeof *op->rmw)))
+        return ferry__no_memory();
+    op->rmw->piece =
         ferry__plan_piece(&device->gpu.limits, transfer->dst->offset + transfer->dst_offset, from,
                           end, op->transfer_done, most);
-    const struct rmw b = rmw_ranges(device, transfer, op->rmw_piece);
+    const struct rmw b = rmw_ranges(device, transfer, op->rmw->piece);
     if (!ferry__due_room(sub, 1))
         return ferry__no_memory();
     const uint64_t size = b.dst_size + b.src_size;
-    return ferry__staging_take(&device->gpu, &device->gpu.readback, op, size, size, 0, &op->rmw);
+    return ferry__staging_take(&device->gpu, &device->gpu.readback, op, size, size, 0,
+                               &op->rmw->slice);
 }
 
 enum ferry__emitted ferry__emit_rmw(struct ferry_device *device, struct ferry__submission *sub,
@@ -142,10 +142,10 @@ enum ferry__emitted ferry__emit_rmw(struct ferry_device *device, struct ferry__s
             status = FERRY_OK;
         }
         op->rmw_ready = false;
-        sub->staged += op->rmw.taken;
+        sub->staged += op->rmw->slice.taken;
         const bool merges = reads && !status;
         ferry__due_add(sub, (struct ferry__due){.run = merges ? due_merge : ferry__due_readback,
-                                                .slice = op->rmw,
+                                                .slice = op->rmw->slice,
                                                 .reads = merges,
                                                 .what = op});
         sub->copies_out = true;

@@ -1,6 +1,7 @@
 /* Failed bytes against an array that has a status for each byte. */
 #include "base/base.h"
 #include "engine/failure.h"
+#include "engine/reason.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -10,6 +11,14 @@
 #include <cmocka.h>
 
 enum { UNIVERSE = 40 };
+
+static void add_failed(struct ferry__failures *failures, uint64_t begin, uint64_t end,
+                       enum ferry_status status, const char *why)
+{
+    struct ferry__reason *reason = ferry__reason_make(why);
+    ferry__failed_add(failures, begin, end, status, reason);
+    ferry__reason_unref(reason);
+}
 
 static uint64_t random_next(uint64_t *seed)
 {
@@ -58,7 +67,7 @@ static void follows_the_model(void **state)
             const enum ferry_status status = statuses[random_next(&seed) % 3];
             char why[32];
             snprintf(why, sizeof why, "write %llu", (unsigned long long)failures.count + 1);
-            ferry__failed_add(&failures, begin, end, status, why);
+            add_failed(&failures, begin, end, status, why);
             for (uint64_t i = begin; i < end; i++)
                 bytes[i] = (struct byte){status, failures.count};
         } else {
@@ -80,11 +89,11 @@ static void nothing_is_nothing(void **state)
 {
     (void)state;
     struct ferry__failures failures = {0};
-    ferry__failed_add(&failures, 5, 5, FERRY_ERROR_IO, "no byte");
+    add_failed(&failures, 5, 5, FERRY_ERROR_IO, "no byte");
     assert_false(ferry__failed_any(&failures));
     ferry__failed_cover(&failures, 0, UINT64_MAX, UINT64_MAX);
     assert_null(ferry__failed_find(&failures, 0, UINT64_MAX));
-    ferry__failed_add(&failures, 0, UINT64_MAX, FERRY_ERROR_IO, "all");
+    add_failed(&failures, 0, UINT64_MAX, FERRY_ERROR_IO, "all");
     assert_int_equal(ferry__failed_find(&failures, 7, 8)->status, FERRY_ERROR_IO);
     ferry__failed_finish(&failures);
 }
@@ -103,7 +112,7 @@ static void no_memory_forgets_nothing(void **state)
             const bool add = random_next(&seed) % 3 != 0;
             (void)ferry__alloc_fail_at(1 + random_next(&seed) % 3);
             if (add)
-                ferry__failed_add(&failures, begin, end, FERRY_ERROR_IO, "lost");
+                add_failed(&failures, begin, end, FERRY_ERROR_IO, "lost");
             else
                 ferry__failed_cover(&failures, begin, end, UINT64_MAX);
             (void)ferry__alloc_fail_at(0);
