@@ -140,7 +140,8 @@ struct ferry__driver {
                               struct ferry__limits *out_limits, char *why);
     void (*close)(void *state); /* all is done, all memory is freed */
 
-    /* OK, or DEVICE_LOST for ever: then every submission has ended, and touches memory no more. */
+    /* OK, or DEVICE_LOST for ever. Before anybody is told of a loss, here or by a refusal, every
+     * submission has ended, touches memory no more, and has its result; completed tells each. */
     enum ferry_status (*status)(void *state);
 
     /* out_memory->size is at least size. OUT_OF_DEVICE_MEMORY and OUT_OF_HOST_MEMORY are normal. */

@@ -133,10 +133,10 @@ static void report_locked(struct metal_state *state, struct metal_submission **t
     ferry__metal_changed_locked(state);
 }
 
-/* All that was submitted counts as ended: nobody waits for it any more, and its records may go. */
-static void lose_locked(struct metal_state *state, const char *why)
+/* All that was submitted counts as ended: nobody waits for it any more, and its records may go.
+ * Whoever sees the loss sees all results, too. */
+static void lose_locked(struct metal_state *state, const char *why, struct metal_submission **taken)
 {
-    atomic_store(&state->lost, true);
     for (unsigned i = 0; i < state->queue_count; i++)
         for (struct metal_submission *s = state->queues[i].first; s; s = s->next) {
             if (s->result && !s->done) {
@@ -147,6 +147,8 @@ static void lose_locked(struct metal_state *state, const char *why)
             s->done = true;
             memset(s->waits, 0, sizeof s->waits);
         }
+    report_locked(state, taken);
+    atomic_store(&state->lost, true);
 }
 
 /* What is to be done once the lock is free. The objects are retained: the state may be closed. */
@@ -187,8 +189,7 @@ void ferry__metal_lose(struct metal_state *state, const char *why)
 {
     struct after after = {.taken = NULL};
     pthread_mutex_lock(&state->lock);
-    lose_locked(state, why);
-    report_locked(state, &after.taken);
+    lose_locked(state, why, &after.taken);
     pthread_mutex_unlock(&state->lock);
     finish(state, &after);
 }
@@ -210,7 +211,7 @@ static void complete(struct metal_submission *submission, mtl_id commands)
     if (result.status)
         atomic_store(&queue->failed, true);
     if (result.status == FERRY_ERROR_DEVICE_LOST && !atomic_load(&state->lost)) {
-        lose_locked(state, result.why);
+        lose_locked(state, result.why, &after.taken);
         for (unsigned i = 0; i < state->queue_count; i++)
             atomic_store(&state->queues[i].failed, true);
     }

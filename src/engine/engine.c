@@ -84,13 +84,18 @@ void ferry__ready_first_of_all(struct ferry__op *op)
         ferry__ready_push(op);
 }
 
-/* --- steps
- * ------------------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static void look_for_loss(struct ferry_device *device)
 {
     if (!atomic_load(&device->dead) && device->gpu.driver->status(device->gpu.state))
         ferry__device_lose(device);
+}
+
+static bool has_reached(const struct ferry_device *device, const struct ferry__queue *queue,
+                        const struct ferry__submission *sub)
+{
+    return device->gpu.driver->completed(device->gpu.state, queue->event) >= sub->value;
 }
 
 /* Takes one submission apart that the device is done with. */
@@ -101,12 +106,13 @@ static bool retire(struct ferry_device *device)
         struct ferry__submission *sub = queue->flying_first;
         if (!sub)
             continue;
-        const bool reached =
-            device->gpu.driver->completed(device->gpu.state, queue->event) >= sub->value;
-        if (!reached)
+        bool reached = has_reached(device, queue, sub);
+        if (!reached) {
             look_for_loss(device);
-        if (!reached && atomic_load(&device->dead) != FERRY__LOST)
-            continue;
+            if (atomic_load(&device->dead) != FERRY__LOST)
+                continue;
+            reached = has_reached(device, queue, sub); /* a loss ends what was under way */
+        }
         if (!reached && !sub->result.status) {
             sub->result.status = FERRY_ERROR_DEVICE_LOST;
             if (!sub->result.why[0])

@@ -17,7 +17,7 @@
  * what lies beside the bytes in a word is read, and written back.
  */
 
-static uint64_t word_of(const struct ferry_device *device)
+uint64_t ferry__word(const struct ferry_device *device)
 {
     return device->gpu.limits.has_kernel ? 1 : device->gpu.limits.copy_alignment;
 }
@@ -25,7 +25,7 @@ static uint64_t word_of(const struct ferry_device *device)
 struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
                                      uint64_t size)
 {
-    const uint64_t word = word_of(buffer->device);
+    const uint64_t word = ferry__word(buffer->device);
     const uint64_t end = ferry__round_up(offset + size, word);
     return (struct ferry__range){.buffer = buffer,
                                  .order = &buffer->order,

@@ -8,6 +8,7 @@
 
 struct ferry__op;
 struct ferry_buffer;
+struct ferry_device;
 
 /* What op touches, into op->ranges (footprint.c). The transfers' paths are chosen. Not under the
  * lock. */
@@ -18,6 +19,10 @@ enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry
                                         size_t count);
 void ferry__footprint_free(struct ferry__op *op);
 size_t ferry__footprint_buffers(const struct ferry__op *op); /* distinct ones */
+
+/* What ranges are rounded out to on the device: words, or bytes where a kernel copies them. What is
+ * recorded reads no further, since whoever writes beside it is not ordered against it. */
+uint64_t ferry__word(const struct ferry_device *device);
 
 /* Of one transfer; no op's. */
 struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,

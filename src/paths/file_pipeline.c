@@ -311,15 +311,16 @@ static enum ferry_status emit_write_piece(struct ferry_device *device,
     /* Whole words, as for downloads to host memory. */
     const struct ferry__memory *memory = transfer->src->memory;
     const uint64_t from = transfer->src->offset + transfer->src_offset + op->transfer_done;
-    uint64_t word = ferry__round_down(from, align);
-    uint64_t size = ferry__round_up(from + piece->size, align) - word;
-    if (word + size > memory->size) {
-        word = from;
+    const uint64_t word = ferry__word(device);
+    uint64_t begin = ferry__round_down(from, word);
+    uint64_t size = ferry__round_up(from + piece->size, word) - begin;
+    if (begin + size > memory->size) {
+        begin = from;
         size = piece->size;
     }
-    const uint64_t to = base + (word & (align - 1));
-    piece->skip = to + (from - word);
-    return ferry__emit_copy(device, sub, &piece->slot->memory, to, memory, word, size);
+    const uint64_t to = base + (begin & (align - 1));
+    piece->skip = to + (from - begin);
+    return ferry__emit_copy(device, sub, &piece->slot->memory, to, memory, begin, size);
 }
 
 static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__submission *sub,

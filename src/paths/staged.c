@@ -3,6 +3,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "engine/footprint.h"
 #include "engine/op.h"
 #include "engine/retire.h"
 #include "engine/submission.h"
@@ -114,15 +115,16 @@ enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device,
                                                 enum ferry_status *out_status)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
+    const uint64_t word = ferry__word(device);
     while (op->transfer_done < transfer->size) {
         if (ferry__submission_is_full(device, sub, op, transfer))
             return FERRY__EMIT_MORE;
         const uint64_t offset = transfer->src->offset + transfer->src_offset + op->transfer_done;
         const uint64_t left = transfer->size - op->transfer_done;
-        /* Whole words are read, also those that only end or begin in the range: no kernel needed.
-         * Where the memory ends within a word, the bytes alone. */
-        uint64_t begin = ferry__round_down(offset, align);
-        uint64_t want = ferry__round_up(offset + left, align) - begin;
+        /* Where no kernel copies bytes whole words are read, also those that only end or begin in
+         * the range. Where the memory ends within a word, the bytes alone. */
+        uint64_t begin = ferry__round_down(offset, word);
+        uint64_t want = ferry__round_up(offset + left, word) - begin;
         if (begin + want > transfer->src->memory->size) {
             begin = offset;
             want = left;
@@ -136,7 +138,7 @@ enum ferry__emitted ferry__emit_staged_download(struct ferry_device *device,
         if (status)
             return ferry__emit_result(status, out_status);
         const uint64_t read =
-            due.slice.size < want ? ferry__round_down(due.slice.size, align) : want;
+            due.slice.size < want ? ferry__round_down(begin + due.slice.size, align) - begin : want;
         const uint64_t n = read - due.skip < left ? read - due.skip : left;
         status = ferry__emit_copy(device, sub, &due.slice.chunk->memory, due.slice.offset,
                                   transfer->src->memory, begin, read);

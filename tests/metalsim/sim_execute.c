@@ -115,6 +115,21 @@ static void run_kernel(struct sim_commands *commands, const struct sim_item *ite
             sim_buffer_close(dispatch.buffer[i], i == 0);
 }
 
+/* Goes on when the event is there, and not at all where the device went first: not even commands
+ * that are to fail half-way may run ahead of what they wait for. */
+static bool wait_for_event(struct sim_commands *commands, const struct sim_item *item)
+{
+    const struct sim_event *event = item->dst;
+    sim_lock();
+    while (event->value < item->value && !sim.removed)
+        pthread_cond_wait(&sim.changed, &sim.lock);
+    const bool there = event->value >= item->value;
+    if (!there)
+        commands->fail_code = MTL_ERROR_DEVICE_REMOVED;
+    sim_unlock();
+    return there;
+}
+
 /* part: 2 does half of it only. */
 static void run_item(struct sim_commands *commands, const struct sim_item *item, uint64_t part)
 {
@@ -126,14 +141,7 @@ static void run_item(struct sim_commands *commands, const struct sim_item *item,
     case SIM_SYNCHRONIZE: sim_buffer_synchronize(item->dst); break;
     case SIM_DISPATCH: run_kernel(commands, item, part); break;
     case SIM_SIGNAL: sim_event_raise(item->dst, item->value); break;
-    case SIM_WAIT:
-        sim_lock();
-        while (((struct sim_event *)item->dst)->value < item->value && !sim.removed)
-            pthread_cond_wait(&sim.changed, &sim.lock);
-        if (((struct sim_event *)item->dst)->value < item->value)
-            commands->fail_code = MTL_ERROR_DEVICE_REMOVED;
-        sim_unlock();
-        break;
+    case SIM_WAIT: break; /* run_items does it */
     }
 }
 
@@ -151,8 +159,10 @@ static void run_items(struct sim_commands *commands)
 {
     size_t count = commands->item_count;
     size_t whole = commands->fail_code ? count / 2 : count;
-    for (size_t i = 0; i < whole && !(commands->fail_code && whole == count);) {
+    for (size_t i = 0; i < whole;) {
         size_t end = i + 1;
+        if (commands->items[i].kind == SIM_WAIT && !wait_for_event(commands, &commands->items[i]))
+            return;
         while (end < whole && is_untracked(&commands->items[i]) &&
                is_untracked(&commands->items[end]) &&
                commands->items[i].encoder == commands->items[end].encoder)
