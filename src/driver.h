@@ -57,9 +57,9 @@ struct ferry__limits {
     uint64_t total_memory;
     uint64_t import_granularity; /* 0: no imports */
     bool import_cheap;           /* importing for a single transfer pays (no page locking) */
-    bool has_kernel;
-    uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
-    bool kernel_decided;       /* by the user, or by the driver's measuring: the engine does not */
+    bool has_kernel;             /* there will be kernels: kernels(), below, says since when */
+    uint64_t kernel_copy_from;   /* aligned copies of this many bytes go by the kernel; 0: none */
+    bool kernel_decided; /* by the user, or by the driver's measuring: the engine does not */
     uint32_t blocks_max, block_size_max; /* of a FERRY__BLOCKS; 0: none come; a power of 2 */
     uint64_t blocks_copy_from;           /* longer blocks are faster by copy commands; 0: none */
     uint32_t atom;                       /* flush and invalidate ranges are multiples of it */
@@ -171,12 +171,14 @@ struct ferry__driver {
     enum ferry_status (*invalidate)(void *state, const struct ferry__memory *memory,
                                     uint64_t offset, uint64_t size);
 
+    /* Has a thread compile the kernels, if none does. True: they are there, for ever. Optional. */
+    bool (*kernels)(void *state, uint64_t timeout_ns);
+
     /* Runs after all earlier submissions of the queue, as if in order. Does not wait. On an error
      * nothing was submitted and the value is not used up. */
     enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
 
-    /* The value that the event has reached: cheap. */
-    uint64_t (*completed)(void *state, uint64_t event);
+    uint64_t (*completed)(void *state, uint64_t event); /* its value: cheap */
 
     /* Waits until one of the points is reached, the device is lost, wake was called (since the last
      * return), or the time is over. May return early for no reason. count may be 0. */
@@ -190,8 +192,7 @@ struct ferry__driver {
     void (*event_destroy)(void *state, uint64_t event);
     void (*event_signal)(void *state, uint64_t event, uint64_t value);
 
-    /* Bytes that can still be allocated. Optional. */
-    uint64_t (*memory_available)(void *state);
+    uint64_t (*memory_available)(void *state); /* bytes that can be allocated. Optional */
 };
 
 /* The drivers of this build, the best first; NULL ends it. CMake picks which. */

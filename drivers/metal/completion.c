@@ -20,6 +20,7 @@ void ferry__metal_state_release(struct metal_state *state)
     pthread_cond_destroy(&state->changed);
     pthread_mutex_destroy(&state->raise_lock);
     pthread_mutex_destroy(&state->residency_lock);
+    pthread_mutex_destroy(&state->kernels_lock);
     pthread_mutex_destroy(&state->lock);
     ferry__free(state);
 }

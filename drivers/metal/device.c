@@ -47,8 +47,10 @@ static enum ferry_status make_state(struct metal_state **out_state, char *why)
     int error = pthread_mutex_init(&state->lock, NULL);
     if (error)
         goto free_state;
-    if ((error = pthread_mutex_init(&state->residency_lock, NULL)))
+    if ((error = pthread_mutex_init(&state->kernels_lock, NULL)))
         goto destroy_lock;
+    if ((error = pthread_mutex_init(&state->residency_lock, NULL)))
+        goto destroy_kernels_lock;
     if ((error = pthread_mutex_init(&state->raise_lock, NULL)))
         goto destroy_residency_lock;
     if ((error = ferry__cond_init(&state->changed)))
@@ -60,6 +62,8 @@ destroy_raise_lock:
     pthread_mutex_destroy(&state->raise_lock);
 destroy_residency_lock:
     pthread_mutex_destroy(&state->residency_lock);
+destroy_kernels_lock:
+    pthread_mutex_destroy(&state->kernels_lock);
 destroy_lock:
     pthread_mutex_destroy(&state->lock);
 free_state:
@@ -81,6 +85,7 @@ static void metal_close(void *opened)
         ferry__metal_event_destroy(state, (uint64_t)(uintptr_t)state->events->event);
     for (unsigned i = 0; i < state->queue_count; i++)
         ferry__metal_queue_close(&state->queues[i]);
+    ferry__metal_kernels_close(state);
     for (int i = 0; i < METAL_KERNEL_COUNT; i++)
         mtl_release(state->pipelines[i]);
     ferry__metal_residency_close(state);
@@ -126,11 +131,7 @@ static enum ferry_status open_objects(struct metal_state *state,
     state->unified = ferry__metal_is_unified(state->device);
     state->map_always = params->map_private == FERRY_MAP_ALWAYS;
     state->label = mtl_retain(mtl_string("ferry"));
-    char reason[FERRY__WHY_MAX] = "";
-    struct metal_compilation *compilation = ferry__metal_kernels_begin(state->device, reason);
-    enum ferry_status status = open_queues(state, params, why);
-    if (!(compilation && ferry__metal_kernels_end(state, compilation, reason)))
-        ferry__log(FERRY_LOG_WARN, "metal: unaligned work goes through the host: %s", reason);
+    const enum ferry_status status = open_queues(state, params, why);
     if (status)
         return status;
     state->listener = mtl_class_new(ferry__mtl.listener_class);
@@ -141,19 +142,31 @@ static enum ferry_status open_objects(struct metal_state *state,
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
+enum engine { AUTO, BLIT, KERNEL, CALIBRATE, ENGINES };
+
+/* Who asks for one engine, or to have both measured, has the kernels from the start. */
+static enum engine choose_engine(struct metal_state *state)
+{
+    static const char *const names[ENGINES] = {"auto", "blit", "kernel", "calibrate"};
+    const int choice = ferry__metal_choice("FERRY_METAL_ENGINE", names, ENGINES);
+    const enum engine engine = choice == ENGINES ? AUTO : (enum engine)choice;
+    if (engine == KERNEL || engine == CALIBRATE)
+        (void)ferry__metal_kernels(state, UINT64_MAX);
+    else if (state->map_always) /* the first private buffer needs them */
+        (void)ferry__metal_kernels(state, 0);
+    return engine;
+}
+
 /* Where kernels carry out all there is, and where from which size they copy; 0: only where a blit
  * cannot. On an Apple GPU command buffers of blits alone, between others, can hang the channel of
  * the blits: there it is all or nothing. */
 static uint64_t kernel_copy_from(struct metal_state *state)
 {
-    enum { AUTO, BLIT, KERNEL, CALIBRATE, ENGINES };
-    static const char *const engines[ENGINES] = {"auto", "blit", "kernel", "calibrate"};
-    if (!state->pipelines[METAL_KERNEL_COPY])
-        return 0;
-    const int engine = ferry__metal_choice("FERRY_METAL_ENGINE", engines, ENGINES);
+    const enum engine engine = choose_engine(state);
     const bool apple = state->class == METAL_APPLE;
+    const bool measures = engine == CALIBRATE && atomic_load(&state->kernels_on);
     const enum metal_faster faster =
-        engine == CALIBRATE ? ferry__metal_calibrate(state) : METAL_FASTER_UNKNOWN;
+        measures ? ferry__metal_calibrate(state) : METAL_FASTER_UNKNOWN;
     state->all_kernels =
         engine == KERNEL || (apple && engine != BLIT && faster != METAL_FASTER_BLIT);
     return state->all_kernels ? 1 : faster == METAL_FASTER_KERNEL ? KERNEL_COPY_FROM : 0;
@@ -166,7 +179,6 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         {FERRY__ROLE_UPLOAD | FERRY__ROLE_COPY, FERRY__ROLE_DOWNLOAD},
         {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY},
     };
-    bool has_kernel = state->pipelines[METAL_KERNEL_COPY];
     *out = (struct ferry__limits){
         .copy_alignment = 4,
         .fill_alignment = 4,
@@ -175,7 +187,7 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .max_allocation = ferry__metal_max_buffer(state->device),
         .total_memory = mtl_working_set_size(state->device),
         .import_granularity = state->import_page,
-        .has_kernel = has_kernel,
+        .has_kernel = true,
         .kernel_decided = true,
         .atom = state->unified ? 1 : 4,
         .whole_readback = state->class == METAL_DISCRETE,
@@ -187,16 +199,15 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         out->import_granularity && (state->class == METAL_APPLE || state->class == METAL_INTEL);
     for (unsigned i = 0; i < state->queue_count; i++) {
         out->queues[i].event = (uint64_t)(uintptr_t)state->queues[i].event;
-        out->queues[i].roles =
-            roles[state->queue_count - 1][i] | (has_kernel ? FERRY__ROLE_KERNEL : 0u);
+        out->queues[i].roles = roles[state->queue_count - 1][i] | FERRY__ROLE_KERNEL;
     }
 }
 
 /* What was found out: scripts/metal_report.sh reads it. */
 static void tell(const struct metal_state *state, const struct ferry__limits *limits)
 {
-    ferry__log(FERRY_LOG_INFO, "metal: class %s, kernels %s, imports %s, residency set %s",
-               ferry__metal_class_name(state->class), limits->has_kernel ? "compiled" : "missing",
+    ferry__log(FERRY_LOG_INFO, "metal: class %s, imports %s, residency set %s",
+               ferry__metal_class_name(state->class),
                limits->import_granularity ? "right both ways" : "none",
                state->residency ? "in use" : "none");
 }
@@ -249,6 +260,7 @@ const struct ferry__driver ferry__metal_driver = {
     .host_import = ferry__metal_host_import,
     .flush = ferry__metal_flush,
     .invalidate = ferry__metal_invalidate,
+    .kernels = ferry__metal_kernels,
     .submit = ferry__metal_submit,
     .completed = ferry__metal_completed,
     .wait_any = ferry__metal_wait_any,

@@ -84,6 +84,7 @@ struct encoding {
     mtl_id commands;
     mtl_id encoder; /* NULL: none is open */
     enum ferry__engine engine;
+    bool kernels; /* everything goes by them */
     uint64_t number;
 };
 
@@ -136,7 +137,7 @@ static bool encode_commands(struct encoding *encoding, const struct ferry__submi
     for (size_t i = 0; i < info->count; i++) {
         const struct ferry__command *command = &info->commands[i];
         const enum ferry__engine engine =
-            encoding->state->all_kernels ? FERRY__ENGINE_KERNEL : command->engine;
+            encoding->kernels ? FERRY__ENGINE_KERNEL : command->engine;
         if (!open_encoder(encoding, engine))
             return false;
         encode[engine][command->kind](encoding->state, encoding->encoder, command);
@@ -191,23 +192,29 @@ static bool encode(struct encoding *encoding, struct metal_queue *queue,
 
 /* Waits for room, so that Metal itself never blocks: a command buffer has its place in the queue
  * from when it is made. False: the device is lost. */
-static bool take_place(struct metal_queue *queue)
+static bool take_place(struct metal_queue *queue, bool *out_kernels)
 {
     struct metal_state *state = queue->state;
     pthread_mutex_lock(&state->lock);
     while (queue->in_flight >= queue->limit && !atomic_load(&state->lost))
         ferry__cond_wait_until(&state->changed, &state->lock, UINT64_MAX);
-    bool lost = atomic_load(&state->lost);
+    const bool lost = atomic_load(&state->lost);
     queue->in_flight += !lost;
+    *out_kernels = state->all_kernels && ferry__metal_kernels_turn_on(state);
+    state->blitting += !lost && state->all_kernels && !*out_kernels;
     pthread_mutex_unlock(&state->lock);
     return !lost;
 }
 
-static void give_place(struct metal_queue *queue)
+/* It is handed over, or was not to be. */
+static void leave_place(struct metal_queue *queue, bool kernels, bool gives_back)
 {
     struct metal_state *state = queue->state;
+    if (!gives_back && (kernels || !state->all_kernels))
+        return;
     pthread_mutex_lock(&state->lock);
-    queue->in_flight--;
+    queue->in_flight -= gives_back;
+    state->blitting -= state->all_kernels && !kernels;
     ferry__metal_changed_locked(state);
     pthread_mutex_unlock(&state->lock);
 }
@@ -254,11 +261,13 @@ static enum ferry_status is_lost(char *why)
 /* Inside a pool: the command buffer is Metal's from commit on. */
 static enum ferry_status encode_and_commit(struct metal_queue *queue,
                                            struct metal_submission *submission,
-                                           const struct ferry__submission_info *info, char *why)
+                                           const struct ferry__submission_info *info, bool kernels,
+                                           char *why)
 {
     struct metal_state *state = queue->state;
     struct encoding encoding = {.state = state,
                                 .commands = mtl_new_commands(queue->queue),
+                                .kernels = kernels,
                                 .number = 1 + atomic_fetch_add(&state->submissions, 1)};
     if (!encoding.commands)
         return ferry__metal_why(FERRY_ERROR_OUT_OF_DEVICE_MEMORY, why,
@@ -279,18 +288,20 @@ enum ferry_status ferry__metal_submit(void *opened, const struct ferry__submissi
 {
     struct metal_state *state = opened;
     struct metal_queue *queue = &state->queues[info->queue];
-    if (!take_place(queue))
+    bool kernels;
+    if (state->all_kernels && !atomic_load(&state->kernels_on))
+        (void)ferry__metal_kernels(state, 0);
+    if (!take_place(queue, &kernels))
         return is_lost(why);
     struct metal_submission *submission = make_submission(queue, info);
     if (!submission) {
-        give_place(queue);
+        leave_place(queue, kernels, true);
         return ferry__metal_why(FERRY_ERROR_OUT_OF_HOST_MEMORY, why, "out of host memory");
     }
     void *pool = mtl_pool_push();
-    enum ferry_status status = encode_and_commit(queue, submission, info, why);
+    const enum ferry_status status = encode_and_commit(queue, submission, info, kernels, why);
     mtl_pool_pop(pool);
-    if (status)
-        give_place(queue);
+    leave_place(queue, kernels, status != FERRY_OK);
     ferry__metal_submission_release(submission);
     return status;
 }

@@ -73,10 +73,12 @@ struct metal_state {
     mtl_id label;                /* of command buffers */
     void (*release)(void *user); /* of what was wrapped; NULL: none */
     void *release_user;
-    uint64_t import_page; /* 0: no imports */
-    bool all_kernels;     /* kernels carry out what blits could */
-    mtl_id pipelines[METAL_KERNEL_COUNT];
+    uint64_t import_page;                 /* 0: no imports */
+    bool all_kernels;                     /* kernels carry out what blits could */
+    mtl_id pipelines[METAL_KERNEL_COUNT]; /* and group_threads: once kernels_compiled */
     uint64_t group_threads;
+    atomic_bool kernels_compiled, kernels_on; /* on: compiled, and used from now on */
+    atomic_bool kernels_missed;               /* that they are not there was told */
     mtl_id listener;
     unsigned queue_count;
     struct metal_queue queues[METAL_QUEUES_MAX];
@@ -86,13 +88,17 @@ struct metal_state {
     _Atomic uint64_t submissions; /* numbers for metal_memory.synchronized */
     atomic_bool lost;
 
+    pthread_mutex_t kernels_lock;          /* a leaf: the two below */
+    struct metal_compilation *compilation; /* NULL: not begun */
+    bool kernels_taken;
     pthread_mutex_t residency_lock; /* a leaf: the set */
     pthread_mutex_t raise_lock;     /* a leaf: raising events, so that none is lowered; closed */
     bool closed;
     pthread_mutex_t lock; /* the queues' lists and counts, the events, all below */
     pthread_cond_t changed;
     struct metal_event *events;
-    uint64_t changes; /* grows with everything that a wait may be waiting for */
+    uint64_t changes;  /* grows with everything that a wait may be waiting for */
+    unsigned blitting; /* submissions that are written down as blits, where kernels are to be all */
     bool woken;
     mtl_id residency; /* a set of all our memory; NULL: none */
     bool drained;     /* the wait for a lost device's work was made, and is not made again */
@@ -115,12 +121,15 @@ int ferry__metal_choice(const char *variable, const char *const *names, int coun
 /* device.c */
 extern const struct ferry__driver ferry__metal_driver;
 
-/* kernel.c: compiled by a thread of their own; without them the device works all the same. Between
- * begin (NULL: why says why not) and end the opening goes on; end waits, but not for ever. */
-struct metal_compilation;
-struct metal_compilation *ferry__metal_kernels_begin(mtl_id device, char *why);
-bool ferry__metal_kernels_end(struct metal_state *state, struct metal_compilation *compilation,
-                              char *why);
+/* compile.c */
+/* The driver's kernels(): begins to compile them where nobody has. */
+bool ferry__metal_kernels(void *opened, uint64_t timeout_ns);
+/* Under the state's lock: are they used from now on? */
+bool ferry__metal_kernels_turn_on(struct metal_state *state);
+/* A compiler that hangs is left to itself. In a pool. */
+void ferry__metal_kernels_close(struct metal_state *state);
+
+/* kernel.c: encodes a command. Kernels are on. */
 void ferry__metal_kernel_copy(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
 void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,

@@ -17,21 +17,43 @@
  * what lies beside the bytes in a word is read, and written back.
  */
 
-uint64_t ferry__word(const struct ferry_device *device)
+bool ferry__by_words(const struct ferry_device *device)
 {
-    return device->gpu.limits.has_kernel ? 1 : device->gpu.limits.copy_alignment;
+    const struct ferry__limits *limits = ferry__limits_now(&device->gpu);
+    return limits->copy_alignment > 1 && !limits->has_kernel;
 }
 
-struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
-                                     uint64_t size)
+uint64_t ferry__word(const struct ferry_device *device)
 {
-    const uint64_t word = ferry__word(buffer->device);
+    return ferry__by_words(device) ? device->gpu.limits.copy_alignment : 1;
+}
+
+static struct ferry__range range_of(struct ferry_buffer *buffer, bool write, uint64_t offset,
+                                    uint64_t size, bool by_words)
+{
+    const uint64_t word = by_words ? buffer->device->gpu.limits.copy_alignment : 1;
     const uint64_t end = ferry__round_up(offset + size, word);
     return (struct ferry__range){.buffer = buffer,
                                  .order = &buffer->order,
                                  .begin = ferry__round_down(offset, word),
                                  .end = end < buffer->size ? end : buffer->size,
                                  .kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ};
+}
+
+struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
+                                     uint64_t size)
+{
+    return range_of(buffer, write, offset, size, ferry__by_words(buffer->device));
+}
+
+struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer)
+{
+    return range_of(transfer->dst, true, transfer->dst_offset, transfer->size, transfer->by_words);
+}
+
+static struct ferry__range footprint_read(const struct ferry__transfer *transfer)
+{
+    return range_of(transfer->src, false, transfer->src_offset, transfer->size, transfer->by_words);
 }
 
 static bool is_before(const struct ferry__range *a, const struct ferry__range *b)
@@ -98,11 +120,9 @@ enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
         if (transfer->size && transfer->dst)
-            op->ranges[count++] =
-                ferry__footprint(transfer->dst, true, transfer->dst_offset, transfer->size);
+            op->ranges[count++] = ferry__footprint_write(transfer);
         if (transfer->size && transfer->src)
-            op->ranges[count++] =
-                ferry__footprint(transfer->src, false, transfer->src_offset, transfer->size);
+            op->ranges[count++] = footprint_read(transfer);
     }
     op->range_count = merge(op, count);
     return FERRY_OK;

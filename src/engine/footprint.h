@@ -7,6 +7,7 @@
 #include <ferry/ferry.h>
 
 struct ferry__op;
+struct ferry__transfer;
 struct ferry_buffer;
 struct ferry_device;
 
@@ -24,7 +25,13 @@ size_t ferry__footprint_buffers(const struct ferry__op *op); /* distinct ones */
  * recorded reads no further, since whoever writes beside it is not ordered against it. */
 uint64_t ferry__word(const struct ferry_device *device);
 
-/* Of one transfer; no op's. */
+/* Do copies read and write whole words there? Once they do not, they never will again. */
+bool ferry__by_words(const struct ferry_device *device);
+
+/* What a transfer writes. It is planned. */
+struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer);
+
+/* Of what is not planned, and no op's. */
 struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
                                      uint64_t size);
 

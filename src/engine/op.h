@@ -44,7 +44,7 @@ struct ferry__transfer {
     enum ferry__way way : 8;
     bool untouched;                 /* it failed before it could write anything */
     bool internal;                  /* the library's own: not counted among what is parked */
-    bool begun;                     /* commands for it went into a submission */
+    bool begun, by_words;           /* commands are in a submission; planned for whole words */
     bool file;                      /* the host's side is a file */
     bool direct_io;                 /* that was opened for it */
     bool reopened;                  /* cached_fd is to be closed */

@@ -51,3 +51,14 @@ enum ferry_status ferry__memory_invalidate(struct ferry__gpu *gpu,
 {
     return sync_atoms(gpu, gpu->driver->invalidate, memory, offset, size);
 }
+
+bool ferry__kernels_needed(struct ferry__gpu *gpu, bool waits)
+{
+    if (!gpu->limits.has_kernel || atomic_load(&gpu->kernels_there))
+        return gpu->limits.has_kernel;
+    const uint64_t timeout = waits || gpu->no_fallback ? UINT64_MAX : 0;
+    if (!gpu->driver->kernels(gpu->state, timeout))
+        return false;
+    atomic_store(&gpu->kernels_there, true);
+    return true;
+}

@@ -18,6 +18,7 @@ struct ferry__gpu {
     void *state;
     struct ferry__limits limits;
     struct ferry__limits limits_no_kernel; /* for memory that kernels do not reach */
+    atomic_bool kernels_there;             /* once true, for ever */
     struct ferry_device_info info;
     struct ferry__metrics metrics;
     bool no_fallback;
@@ -32,6 +33,19 @@ struct ferry__gpu {
     _Atomic bool regions_any;
     pthread_cond_t region_freed;
 };
+
+/* What the device can do now: its kernels may still have to be compiled. Once they are there they
+ * stay, so what was planned without them is right with them. */
+static inline const struct ferry__limits *ferry__limits_now(const struct ferry__gpu *gpu)
+{
+    return atomic_load_explicit(&gpu->kernels_there, memory_order_acquire) ? &gpu->limits
+                                                                           : &gpu->limits_no_kernel;
+}
+
+/* Something could use the kernels: has the driver make them, and says whether they are there. Waits
+ * for them where waits is set (the CPU may reach the bytes beside, so the host cannot merge words)
+ * or fallbacks are forbidden, as long as the driver trusts its compiler. */
+bool ferry__kernels_needed(struct ferry__gpu *gpu, bool waits);
 
 /* Counts a fallback, logs it once; UNSUPPORTED where the user forbade them. */
 enum ferry_status ferry__fallback(struct ferry__gpu *gpu, _Atomic uint64_t *count,

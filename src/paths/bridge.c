@@ -444,6 +444,7 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge,
         op->one.dst = transfer->dst;
         op->one.dst_offset = transfer->dst_offset;
     }
+    op->one.by_words = read ? ferry__by_words(bridge->source) : bridge->by_words;
     ferry__buffer_ref(read ? transfer->src : transfer->dst);
     op->transfers = &op->one;
     op->count = 1;
@@ -473,9 +474,14 @@ static struct ferry__bridge *make_bridge(const struct ferry__transfer *transfer)
     bridge->src = transfer->src->offset + transfer->src_offset;
     bridge->dst = transfer->dst->offset + transfer->dst_offset;
     bridge->size = transfer->size;
+    struct ferry__gpu *gpu = &bridge->destination->gpu;
     struct ferry__span spans[3];
-    bridge->merges = !ferry__plan_copy_spans(&bridge->destination->gpu.limits, bridge->dst,
-                                             bridge->dst, bridge->size, spans);
+    bridge->by_words = ferry__by_words(bridge->destination);
+    bridge->merges =
+        bridge->by_words && !ferry__plan_copy_spans(&gpu->limits_no_kernel, bridge->dst,
+                                                    bridge->dst, bridge->size, spans);
+    if (bridge->merges && ferry__kernels_needed(gpu, false))
+        bridge->merges = bridge->by_words = false;
     ferry__bridge_measure(bridge);
     return bridge;
 }

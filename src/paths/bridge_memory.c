@@ -97,7 +97,7 @@ static bool import_near(struct ferry__bridge *bridge, struct ferry__bridge_slot 
     const struct ferry__limits *limits = &bridge->destination->gpu.limits;
     const uint64_t grain = limits->import_granularity;
     if (!grain || !slot->near.coherent || !slot->near.cached || slot->near.size % grain ||
-        (uintptr_t)slot->near.host % grain || (limits->copy_alignment > 1 && !limits->has_kernel))
+        (uintptr_t)slot->near.host % grain || bridge->by_words)
         return false;
     const struct ferry__driver *driver = bridge->destination->gpu.driver;
     void *const state = bridge->destination->gpu.state;

@@ -5,6 +5,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "engine/footprint.h"
 #include "engine/op.h"
 #include "memory/host_memory.h"
 #include "paths/file_op.h"
@@ -57,8 +58,10 @@ static enum ferry_status take_region(struct ferry_device *device, struct ferry__
     struct ferry__span spans[3];
     const uint64_t buffer_offset = upload ? transfer->dst->offset + transfer->dst_offset
                                           : transfer->src->offset + transfer->src_offset;
-    if (!ferry__plan_copy_spans(&device->gpu.limits, buffer_offset, (uintptr_t)transfer->host,
-                                transfer->size, spans))
+    const uintptr_t host = (uintptr_t)transfer->host;
+    if (!ferry__plan_copy_spans(ferry__limits_now(&device->gpu), buffer_offset, host,
+                                transfer->size, spans) &&
+        !ferry__kernels_needed(&device->gpu, false))
         question->registered = question->import_ok = false;
     return FERRY_OK;
 }
@@ -116,11 +119,10 @@ static enum ferry_status plan_transfer(struct ferry_device *device,
     return FERRY_OK;
 }
 
-/* How it is written down. */
-static enum ferry__way choose_way(const struct ferry_device *device,
+/* How it is written down, within these limits. */
+static enum ferry__way way_within(const struct ferry__limits *limits,
                                   const struct ferry__transfer *transfer)
 {
-    const struct ferry__limits *limits = &device->gpu.limits;
     const uint64_t dst = transfer->dst ? transfer->dst->offset + transfer->dst_offset : 0;
     const uint64_t src = transfer->src ? transfer->src->offset + transfer->src_offset : 0;
     struct ferry__span spans[3];
@@ -136,12 +138,33 @@ static enum ferry__way choose_way(const struct ferry_device *device,
                                   : ferry__plan_copy(limits, dst, src, transfer->size, same);
     }
     case FERRY_OPERATION_FILL:
-        return ferry__plan_fill(ferry__limits_for(device, transfer->dst->memory, NULL), dst,
-                                transfer->size, transfer->pattern_size);
+        return ferry__plan_fill(limits, dst, transfer->size, transfer->pattern_size);
     case FERRY_OPERATION_DOWNLOAD: /* whole words are read */
     case FERRY_OPERATION_COUNT: break;
     }
     return FERRY__WAY_COMMANDS;
+}
+
+/* Where the kernels are still to be compiled, and would carry it better, that begins; what is planned
+ * meanwhile does without. */
+static enum ferry__way choose_way(struct ferry_device *device, struct ferry__transfer *transfer)
+{
+    struct ferry__gpu *gpu = &device->gpu;
+    const struct ferry__memory *dst = transfer->dst ? transfer->dst->memory : NULL;
+    const bool out_of_reach = transfer->operation == FERRY_OPERATION_FILL && dst->no_kernel;
+    const bool preferred = transfer->operation == FERRY_OPERATION_COPY &&
+                           gpu->limits.kernel_copy_from &&
+                           transfer->size >= gpu->limits.kernel_copy_from;
+    transfer->by_words = ferry__by_words(device);
+    const struct ferry__limits *limits =
+        out_of_reach ? &gpu->limits_no_kernel : ferry__limits_now(gpu);
+    const enum ferry__way way = way_within(limits, transfer);
+    if (limits->has_kernel || out_of_reach ||
+        (!preferred && way != FERRY__WAY_RMW && way != FERRY__WAY_TILE) ||
+        !ferry__kernels_needed(gpu, false))
+        return way;
+    transfer->by_words = false;
+    return way_within(&gpu->limits, transfer);
 }
 
 enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size)

@@ -30,15 +30,16 @@ enum { ASYNC_MAX = 2 << 20 };
 /* Writing needs coherent memory, reading cached memory too. */
 void ferry__direct_reach(struct ferry_buffer *buffer)
 {
-    const struct ferry_device *device = buffer->device;
+    struct ferry_device *device = buffer->device;
     const struct ferry__memory *memory = buffer->memory;
     const bool may = buffer->storage == FERRY_STORAGE_SHARED || device->map != FERRY_MAP_NEVER;
     const bool transfers = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_DIRECT;
     buffer->host = memory->host && may ? memory->host + buffer->offset : NULL;
     /* Where the device writes whole words only, bytes beside a transfer are read and written back:
      * a direct write that overlaps it in time would be undone, and a direct read would race. */
-    const bool bytes = device->gpu.limits.copy_alignment == 1 || device->gpu.limits.has_kernel;
-    const bool reach = buffer->host && memory->coherent && bytes;
+    const bool reach =
+        buffer->host && memory->coherent &&
+        (device->gpu.limits.copy_alignment == 1 || ferry__kernels_needed(&device->gpu, true));
     const bool small = device->gpu.info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
     buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
     buffer->direct_read = reach && transfers && memory->cached;

@@ -36,12 +36,6 @@ static bool is_read(const struct ferry__transfer *transfer)
     return transfer->file && transfer->size && transfer->operation == FERRY_OPERATION_UPLOAD;
 }
 
-/* Can the device copy whole words only? */
-static bool words_only(const struct ferry_device *device)
-{
-    return device->gpu.limits.copy_alignment > 1 && !device->gpu.limits.has_kernel;
-}
-
 static bool is_full(const struct ferry__submission *sub)
 {
     return sub->command_count >= FERRY__COMMANDS_MAX;
@@ -111,7 +105,7 @@ static void plan_ahead(struct ferry__op *op, struct ferry__file_piece *piece)
     const uint64_t dst = transfer->dst->offset + transfer->dst_offset + files->ahead_done;
     const uint64_t left = transfer->size - files->ahead_done, most = op->device->files->slot_size;
     const uint64_t align = op->device->gpu.limits.copy_alignment, base = piece->slot->base;
-    const bool words = words_only(op->device);
+    const bool words = transfer->by_words;
     piece->op = op;
     piece->transfer = files->ahead_transfer;
     piece->file_offset = transfer->file_offset + files->ahead_done;

@@ -33,7 +33,7 @@ const struct ferry__limits *ferry__limits_for(const struct ferry_device *device,
                                               const struct ferry__memory *src)
 {
     return dst->no_kernel || (src && src->no_kernel) ? &device->gpu.limits_no_kernel
-                                                     : &device->gpu.limits;
+                                                     : ferry__limits_now(&device->gpu);
 }
 
 enum ferry_status ferry__emit_copy(struct ferry_device *device, struct ferry__submission *sub,

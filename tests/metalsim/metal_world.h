@@ -29,11 +29,19 @@ static inline void start_machine(const struct metalsim_config *config)
     assert_int_equal(metalsim_reset(config), 0);
 }
 
-static inline void open_with(struct world *world, struct ferry__open_params params)
+/* Opens, and asks for nothing more. */
+static inline void open_bare(struct world *world, struct ferry__open_params params)
 {
     *world = (struct world){0};
     if (driver->open(&params, &world->state, &world->limits, world->why) != FERRY_OK)
         fail_msg("open: %s", world->why);
+}
+
+/* With the kernels, as the engine has them once it needed them. */
+static inline void open_with(struct world *world, struct ferry__open_params params)
+{
+    open_bare(world, params);
+    (void)driver->kernels(world->state, UINT64_MAX);
 }
 
 static inline void open_world(struct world *world, struct metalsim_config config)

@@ -97,6 +97,7 @@ struct metalsim_counts {
     uint64_t messages, constructors, command_buffers, commits, blit_encoders, compute_encoders;
     uint64_t copies, fills, synchronizes, dispatches, waits, signals, imports, did_modifies;
     uint64_t plain_signals, plain_waits; /* of events that are not shared; not among signals */
+    uint64_t libraries;                  /* that the compiler was asked for */
     uint64_t residency_sets, residency_commits, resident; /* resident: buffers, now */
     uint64_t bytes, truncations, lowered, handlers, disposed, kernel_threads;
     uint64_t most_out; /* command buffers of one queue, made and not completed, at once */

@@ -43,6 +43,7 @@ mtl_id sim_library_new(struct sim_device *owner, mtl_id source, mtl_id *error)
 {
     struct sim_string *text = sim_check(source, SIM_STRING);
     sim_lock();
+    sim.counts.libraries++;
     while (sim.config.hung_compiler)
         pthread_cond_wait(&sim.changed, &sim.lock);
     sim_unlock();

@@ -79,6 +79,7 @@ static enum ferry_status live(unsigned char *host, char *why)
     enum ferry_status status =
         driver->open(&(struct ferry__open_params){0}, &w->state, &w->limits, w->why);
     if (!status) {
+        w->limits.has_kernel = driver->kernels(w->state, UINT64_MAX);
         status = get_all(&use);
         if (!status)
             status = move(&use);
@@ -168,9 +169,7 @@ static void test_no_kernels(void **unused)
     ferry_set_log(note, NULL, FERRY_LOG_WARN);
     open_world(&world, (struct metalsim_config){.bad_kernels = true});
     ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
-    assert_false(world.limits.has_kernel);
-    assert_int_equal(world.limits.kernel_copy_from, 0);
-    assert_int_equal(world.limits.queues[0].roles & FERRY__ROLE_KERNEL, 0);
+    assert_false(driver->kernels(world.state, UINT64_MAX));
     assert_non_null(strstr(warned, "program_source:1:1: error: simulated"));
     close_world(&world);
 }

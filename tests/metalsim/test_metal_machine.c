@@ -13,7 +13,7 @@ static char said[256];
 static void note(enum ferry_log_level level, const char *message, void *user)
 {
     (void)level, (void)user;
-    if (!strncmp(message, "metal: class", 12))
+    if (!strncmp(message, "metal: class", 12) || strstr(message, "kernels compiled"))
         return; /* what was found, in one line */
     if (strstr(message, "import") || strstr(message, "kernel") || strstr(message, "host:"))
         snprintf(said, sizeof said, "%s", message);
@@ -126,17 +126,76 @@ static void test_residency(void **unused)
 
 /* --- the compiler ----------------------------------------------------------------------------- */
 
-/* Opening gives it some seconds, and goes on without the kernels. */
+/* What the GPU has been given: blits, and kernels. */
+static void assert_carried(uint64_t blits, uint64_t kernels)
+{
+    assert_int_equal(counts().copies + counts().fills, blits);
+    assert_int_equal(counts().dispatches, kernels);
+}
+
+static void fill_once(struct world *world, const struct ferry__memory *memory)
+{
+    const struct ferry__command command = fill(memory, 0, 4096, 1);
+    assert_int_equal(run(world, &command, 1).status, FERRY_OK);
+}
+
+/* A device that nobody has asked for anything compiles nothing; one that is asked goes on without
+ * the kernels until they are there, and on an Apple GPU by nothing else from then on. */
+static void test_kernels_when_needed(void **unused)
+{
+    (void)unused;
+    static const struct {
+        enum metalsim_machine machine;
+        bool all;
+    } machines[] = {{METALSIM_APPLE, true}, {METALSIM_INTEL, false}, {METALSIM_AMD, false}};
+    for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+        struct world world;
+        start_machine(
+            &(struct metalsim_config){.machine = machines[i].machine, .hung_compiler = true});
+        open_bare(&world, (struct ferry__open_params){0});
+        assert_true(world.limits.has_kernel);
+        struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
+        const uint64_t before = counts().copies + counts().fills;
+        assert_int_equal(counts().libraries, 0);
+        assert_false(driver->kernels(world.state, 0));
+        fill_once(&world, &m);
+        assert_carried(before + 1, 0);
+        assert_false(driver->kernels(world.state, 1000000));
+        metalsim_end_hang();
+        assert_true(driver->kernels(world.state, UINT64_MAX));
+        fill_once(&world, &m);
+        assert_carried(before + 1 + !machines[i].all, machines[i].all);
+        assert_int_equal(counts().libraries, 1);
+        give(&world, &m);
+        close_world(&world);
+    }
+}
+
+/* On an Apple GPU any work at all needs them. */
+static void test_kernels_for_any_work(void **unused)
+{
+    (void)unused;
+    struct world world;
+    start_machine(&(struct metalsim_config){0});
+    open_bare(&world, (struct ferry__open_params){0});
+    struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
+    assert_int_equal(counts().libraries, 0);
+    while (!counts().dispatches)
+        fill_once(&world, &m);
+    assert_int_equal(counts().libraries, 1);
+    give(&world, &m);
+    close_world(&world);
+}
+
+/* Who needs them gives the compiler some seconds, and goes on without; so does close. */
 static void test_compiler_that_hangs(void **unused)
 {
     (void)unused;
     struct world world;
     open_listening(&world, (struct metalsim_config){.hung_compiler = true});
-    assert_false(world.limits.has_kernel);
     assert_non_null(strstr(said, "unaligned work goes through the host: Metal's compiler took"));
     struct ferry__memory m = alloc(&world, FERRY__MEMORY_PRIVATE, 4096);
-    struct ferry__command command = fill(&m, 0, 4096, 1);
-    assert_int_equal(run(&world, &command, 1).status, FERRY_OK);
+    fill_once(&world, &m);
     assert_int_equal(counts().fills, 1);
     give(&world, &m);
     driver->close(world.state);
@@ -210,6 +269,8 @@ int main(void)
         cmocka_unit_test(test_unknown_macos),
         cmocka_unit_test(test_residency),
         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_kernels_when_needed),
+        cmocka_unit_test(test_kernels_for_any_work),
         cmocka_unit_test(test_compiler_that_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
