@@ -66,7 +66,9 @@ echo
 ask "does a device open, are the encodings right" open env FERRY_LOG=info "$ferry" devices --verbose
 sed -n 's/.*metal: class/class/p' "$logs/open" | sort -u
 sed -n 's/.*\(metal: no imports here.*\)/\1/p; s/.*\(metal: no imports on.*\)/\1/p' "$logs/open" | sort -u
-ask "do the kernels compile" kernels grep -q 'kernels compiled' "$logs/open"
+ask "does a little random work" work env FERRY_LOG=info "$ferry" verify --device metal --operations 100 --quiet
+ask "do the kernels compile" kernels grep 'kernels compiled' "$logs/work"
+sed -n 's/.*metal: \(kernels compiled.*\)/\1/p' "$logs/work" | head -1
 ask "were imports tried" imports grep -qE 'imports right both ways|metal: no imports' "$logs/open"
 
 echo

@@ -63,6 +63,10 @@ static bool check_engine(const struct host_queue *queue, const struct ferry__com
             snprintf(why, FERRY__WHY_MAX, "command %zu: a kernel on a queue that runs none", index);
             return false;
         }
+        if (ferry__host_knob(&queue->device->knobs, HOST_LATE_KERNEL) > 0) {
+            snprintf(why, FERRY__WHY_MAX, "command %zu: a kernel before it is compiled", index);
+            return false;
+        }
         return true;
     }
     uint64_t align = fill ? limits->fill_alignment : limits->copy_alignment;

@@ -108,6 +108,7 @@ const struct ferry__driver ferry__host_driver = {
     .host_import = ferry__host_import,
     .flush = ferry__host_flush,
     .invalidate = ferry__host_invalidate,
+    .kernels = ferry__host_kernels,
     .submit = ferry__host_submit,
     .completed = ferry__host_completed,
     .wait_any = ferry__host_wait_any,

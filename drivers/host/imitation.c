@@ -69,6 +69,7 @@ enum ferry_status ferry__host_limits(struct host_device *device,
         .import_cheap = !ferry__host_knob(knobs, HOST_NO_IMPORT) &&
                         !ferry__host_knob(knobs, HOST_IMPORT_COSTLY),
         .has_kernel = has_kernel,
+        .kernels_later = ferry__host_knob(knobs, HOST_LATE_KERNEL) > 0,
         .kernel_copy_from = has_kernel ? ferry__host_knob(knobs, HOST_KERNEL_FROM) : 0,
         .blocks_max = has_blocks ? (uint32_t)ferry__host_knob(knobs, HOST_BLOCKS) : 0,
         .block_size_max = (uint32_t)ferry__host_knob(knobs, HOST_BLOCK_SIZE),
@@ -92,6 +93,19 @@ enum ferry_status ferry__host_limits(struct host_device *device,
         limits->queues[i].event = (uint64_t)(uintptr_t)&queue->event;
     }
     return FERRY_OK;
+}
+
+bool ferry__host_kernels(void *state, uint64_t timeout_ns)
+{
+    struct host_device *device = state;
+    _Atomic uint64_t *late = &device->knobs.value[HOST_LATE_KERNEL];
+    uint64_t left = atomic_load(late);
+    while (left && left != UINT64_MAX && !timeout_ns &&
+           !atomic_compare_exchange_weak(late, &left, left - 1))
+        ;
+    if (timeout_ns)
+        atomic_store(late, 0);
+    return !left || timeout_ns;
 }
 
 /* A head of another queue that was submitted later and could run now; 0: none. */

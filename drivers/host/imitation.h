@@ -20,6 +20,7 @@ enum host_knob {
     HOST_ALIGN,
     HOST_FILL_PATTERN,
     HOST_KERNEL,
+    HOST_LATE_KERNEL,
     HOST_KERNEL_FROM,
     HOST_BLOCKS,
     HOST_BLOCK_SIZE,
@@ -83,6 +84,9 @@ uint64_t ferry__host_allocation_max(const struct host_knobs *knobs);
 uint32_t ferry__host_queues_of(const struct host_knobs *knobs);
 enum ferry_status ferry__host_limits(struct host_device *device,
                                      const struct ferry__open_params *params, char *why);
+
+/* Kernels that are there after they were asked for often enough, or waited for. */
+bool ferry__host_kernels(void *state, uint64_t timeout_ns);
 void ferry__host_hold_back(struct host_queue *queue);
 void ferry__host_imitate(struct host_queue *queue, struct host_submission *s);
 

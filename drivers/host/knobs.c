@@ -23,6 +23,7 @@ static const struct row rows[] = {
     {"fill_pattern", HOST_FILL_PATTERN, POWER, 0, FERRY__PATTERN_MAX, FERRY__PATTERN_MAX},
     {"kernel", HOST_KERNEL, FLAG, 0, 1, 0},
     {"no_kernel", HOST_KERNEL, FLAG, 0, 0, 0},
+    {"late_kernel", HOST_LATE_KERNEL, COUNT, 0, UINT64_MAX, 0},
     {"kernel_from", HOST_KERNEL_FROM, NUMBER, 0, UINT64_MAX, 0},
     {"blocks", HOST_BLOCKS, NUMBER, 0, UINT32_MAX, 1 << 20},
     {"block_size", HOST_BLOCK_SIZE, POWER, 1, 1 << 30, 1 << 20},

@@ -188,6 +188,7 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .total_memory = mtl_working_set_size(state->device),
         .import_granularity = state->import_page,
         .has_kernel = true,
+        .kernels_later = true,
         .kernel_decided = true,
         .atom = state->unified ? 1 : 4,
         .whole_readback = state->class == METAL_DISCRETE,

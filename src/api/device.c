@@ -216,7 +216,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
         device->gpu.limits.atom = 1;
     device->gpu.limits_no_kernel = device->gpu.limits;
     device->gpu.limits_no_kernel.has_kernel = false;
-    atomic_init(&device->gpu.kernels_there, device->gpu.limits.has_kernel && !driver->kernels);
+    device->gpu.limits_no_kernel.blocks_max = 0;
+    atomic_init(&device->gpu.kernels_there, !device->gpu.limits.kernels_later);
     pick_queues(device);
     ferry__thresholds_default(device, &choice);
     if (!ferry__devices_add(device)) {

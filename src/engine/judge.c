@@ -50,8 +50,7 @@ static void mark_transfer(const struct ferry__transfer *transfer, bool by_device
 {
     uint64_t begin = transfer->dst_offset, end = begin + transfer->size;
     if (by_device && transfer->begun && transfer->status != FERRY_ERROR_IO) {
-        const struct ferry__range range =
-            ferry__footprint_write(transfer);
+        const struct ferry__range range = ferry__footprint_write(transfer);
         begin = range.begin;
         end = range.end;
     }

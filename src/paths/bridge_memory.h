@@ -59,7 +59,7 @@ struct ferry__bridge {
     uint64_t edge;                  /* where the words at the ends lie in far */
     uint64_t near_size, far_size;   /* of a slot */
     bool shared, merges;
-    bool by_words; /* the destination copies whole words */
+    bool by_words;      /* the destination copies whole words */
     bool held;          /* read and write are, by the bridge */
     _Atomic bool alone; /* the destination's half could not be registered */
     struct ferry__bridge_slot slots[FERRY__BRIDGE_SLOTS];

@@ -1,4 +1,4 @@
-/* A device that writes whole words only, and has no kernel: what the host merges for it is a
+/* A device that writes whole words only, and has no kernel, or none so far: what the host merges for it is a
  * fallback, counted, and an error where fallbacks are forbidden. */
 #include <ferry/ferry.h>
 
@@ -26,12 +26,12 @@ static ferry_buffer *make(ferry_device *device)
     return buffer;
 }
 
-static struct world make_world(bool no_fallback)
+static struct world make_world_of(const char *knobs, bool no_fallback)
 {
     struct world world = {0};
     struct ferry_device_params params = {
         .name = "host", .map_private = FERRY_MAP_NEVER, .no_fallback = no_fallback};
-    setenv("FERRY_HOST", "align=4,fill_pattern=4,no_kernel", 1);
+    setenv("FERRY_HOST", knobs, 1);
     ferry_set_log(NULL, NULL, FERRY_LOG_ERROR);
     assert_int_equal(ferry_device_open(&params, &world.device), FERRY_OK);
     unsetenv("FERRY_HOST");
@@ -42,6 +42,11 @@ static struct world make_world(bool no_fallback)
     world.others = make(world.other);
     memset(world.bytes, 7, SIZE);
     return world;
+}
+
+static struct world make_world(bool no_fallback)
+{
+    return make_world_of("align=4,fill_pattern=4,no_kernel", no_fallback);
 }
 
 static void drop_world(struct world *world)
@@ -142,11 +147,55 @@ static void forbidden(void **state)
     drop_world(&world);
 }
 
+/* A kernel that is compiled meanwhile: what needs it goes through the host until it is there. */
+static void late(void **state)
+{
+    (void)state;
+    struct world world = make_world_of("align=4,fill_pattern=4,kernel,late_kernel=3", false);
+    parts_of_words(&world, FERRY_OK);
+    const uint64_t bounced = stats_of(world.device).bounced;
+    assert_true(bounced > 0 && bounced < PARTS);
+    assert_int_equal(stats_of(world.device).fallback_unaligned, bounced);
+    parts_of_words(&world, FERRY_OK);
+    assert_int_equal(stats_of(world.device).bounced, bounced);
+    drop_world(&world);
+}
+
+/* Where that is forbidden it is waited for. */
+static void late_and_forbidden(void **state)
+{
+    (void)state;
+    struct world world = make_world_of("align=4,fill_pattern=4,kernel,late_kernel=all", true);
+    parts_of_words(&world, FERRY_OK);
+    assert_int_equal(stats_of(world.device).bounced, 0);
+    drop_world(&world);
+}
+
+/* And where the CPU reaches the memory: it may write beside what the host would merge. */
+static void late_and_mapped(void **state)
+{
+    (void)state;
+    struct world world = make_world_of("align=4,fill_pattern=4,kernel,late_kernel=all", false);
+    struct ferry_buffer_params params = {.size = SIZE, .storage = FERRY_STORAGE_SHARED};
+    ferry_buffer *shared;
+    assert_int_equal(ferry_buffer_create(world.device, &params, &shared), FERRY_OK);
+    const struct ferry_stats before = stats_of(world.device);
+    assert_int_equal(ferry_copy_from_host(shared, world.bytes, 3, 1), FERRY_OK);
+    const struct ferry_stats after = stats_of(world.device);
+    assert_int_equal(after.submissions, before.submissions);
+    assert_int_equal(after.bounced, 0);
+    ferry_buffer_destroy(shared);
+    drop_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counted),
         cmocka_unit_test(forbidden),
+        cmocka_unit_test(late),
+        cmocka_unit_test(late_and_forbidden),
+        cmocka_unit_test(late_and_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
