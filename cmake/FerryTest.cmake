@@ -4,6 +4,9 @@
 #   Runs a program once more on a configuration: the CTest test is TARGET.CONFIGURATION, labelled
 #   CONFIGURATION. The arguments default to the configuration's name. scripts/test.sh says how many
 #   tests ran on each, and fails if one ran none.
+# ferry_altered(OUT_SOURCE NAME FILE FROM TO)
+#   A copy of a source of the library with one thing in it altered, wherever it stands; NAME tells
+#   copies apart. A program made of it has the copy's functions in place of the library's.
 # ferry_test_configurations(TARGET FILE)
 #   Does so for every configuration that FILE, a table in C, names: `{.name = "host", ...`.
 find_package(PkgConfig REQUIRED)
@@ -39,6 +42,19 @@ function(ferry_test_configuration target configuration)
   add_test(NAME ${target}.${configuration} COMMAND ${target} ${arguments})
   set_tests_properties(${target}.${configuration} PROPERTIES
     TIMEOUT ${FERRY_TEST_TIMEOUT} LABELS ${configuration})
+endfunction()
+
+function(ferry_altered out_source name file from to)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${file})
+  file(READ ${PROJECT_SOURCE_DIR}/${file} text)
+  string(REPLACE "${from}" "${to}" altered "${text}")
+  if(altered STREQUAL text)
+    message(FATAL_ERROR "${name}: ${file} has no \"${from}\" to alter")
+  endif()
+  get_filename_component(base ${file} NAME)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/altered/${name}/${base})
+  file(CONFIGURE OUTPUT ${source} CONTENT "@altered@" @ONLY)
+  set(${out_source} ${source} PARENT_SCOPE)
 endfunction()
 
 function(ferry_test_configurations target file)

@@ -14,6 +14,7 @@
 #include "engine/external.h"
 #include "engine/failure.h"
 #include "engine/footprint.h"
+#include "engine/join.h"
 #include "engine/op.h"
 #include "engine/submission.h"
 #include "memory/pool.h"
@@ -225,7 +226,7 @@ static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__o
         *out_marker = old;
         return FERRY_OK;
     }
-    struct ferry__op *marker = ferry__op_create(buffer->device, &ferry__marker_type);
+    struct ferry__op *marker = ferry__join_create(buffer->device, &ferry__marker_type);
     if (!marker)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     marker->one_range = ferry__footprint(buffer, true, 0, buffer->size);

@@ -8,6 +8,7 @@
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/footprint.h"
+#include "engine/join.h"
 #include "engine/op.h"
 #include "engine/ticket.h"
 #include "engine/work_event.h"
@@ -56,7 +57,8 @@ static enum ferry_status make_op(struct ferry_device *device, const struct ferry
                                  const struct ferry_use *uses, size_t count,
                                  struct ferry__op **out_op)
 {
-    struct ferry__op *op = ferry__op_create(device, type);
+    struct ferry__op *op = type->kind == FERRY__OP_JOIN ? ferry__join_create(device, type)
+                                                        : ferry__op_create(device, type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (ferry__footprint_uses(op, uses, count)) {
@@ -77,29 +79,51 @@ static bool is_ready(void *arg)
     return ((struct ferry__op *)arg)->deps_undone == 0;
 }
 
+/* False: there is no room for it. */
+static bool list_wait(struct ferry_external *out, uint64_t event, uint64_t value)
+{
+    size_t at = 0;
+    while (at < out->wait_count && out->waits[at].event != event)
+        at++;
+    if (at == sizeof out->waits / sizeof *out->waits)
+        return false;
+    if (at == out->wait_count)
+        out->waits[out->wait_count++].value = 0;
+    out->waits[at].event = event;
+    if (out->waits[at].value < value)
+        out->waits[at].value = value;
+    return true;
+}
+
+static bool list_join(const struct ferry__op *from, struct ferry_external *out)
+{
+    const struct ferry__join *join = from->join;
+    bool fits = true;
+    for (size_t q = 0; q < FERRY__QUEUES_MAX && fits; q++)
+        if (join->latest[q])
+            fits = list_wait(out, from->device->queues[q].event, join->latest[q]);
+    for (size_t i = 0; i < join->work_count && fits; i++)
+        if (!atomic_load(&join->works[i]->done))
+            fits = list_wait(out, join->works[i]->event, join->works[i]->value);
+    return fits;
+}
+
 /* What the user's queue has to wait for. False: more events than fit, or something that never came
  * to the device, but depends on what did. */
 static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
 {
+    bool fits = true;
     out->wait_count = 0;
-    for (size_t i = 0; i < work->edge_count; i++) {
+    for (size_t i = 0; i < work->edge_count && fits; i++) {
         const struct ferry__op *from = work->edges[i].from;
-        size_t at = 0;
         if (atomic_load(&from->done))
             continue;
-        if (!from->value)
-            return false;
-        while (at < out->wait_count && out->waits[at].event != from->event)
-            at++;
-        if (at == sizeof out->waits / sizeof *out->waits)
-            return false;
-        if (at == out->wait_count)
-            out->waits[out->wait_count++].value = 0;
-        out->waits[at].event = from->event;
-        if (out->waits[at].value < from->value)
-            out->waits[at].value = from->value;
+        if (ferry__op_is_join(from))
+            fits = list_join(from, out);
+        else
+            fits = from->value && list_wait(out, from->event, from->value);
     }
-    return true;
+    return fits;
 }
 
 /* Registers both in one step: ready first, so that it has the smaller ticket. */

@@ -1,6 +1,5 @@
 #include "engine/depend.h"
 
-#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -9,6 +8,7 @@
 #include "engine/callback.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/join.h"
 #include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/order.h"
@@ -37,144 +37,57 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
     const struct ferry__op *external = external_undone(op->device, op->behind);
     for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind; i++) {
         const struct ferry__op *from = op->edges[i].from;
-        if (!atomic_load(&from->done))
-            external = from->type->kind == FERRY__OP_EXTERNAL
-                           ? from
-                           : external_undone(op->device, from->behind);
+        if (atomic_load(&from->done))
+            continue;
+        external = from->type->kind == FERRY__OP_EXTERNAL ? from
+                   : ferry__op_is_join(from)              ? ferry__join_work(from)
+                                                          : NULL;
+        if (!external)
+            external = external_undone(op->device, from->behind);
     }
     return external;
 }
 
 /*
- * Order. Each buffer knows its last write and the reads since; an op depends on those of them that
- * it must follow. An edge counts twice in its op: as unsubmitted until the other is handed to the
- * device (R3), as undone until it is done.
+ * An edge counts twice in its op: as unsubmitted until the other is handed to the device (R3), as
+ * undone until it is done. What follows in the queue of the other hears early, once all of the
+ * other is in the submission being built.
  */
-
-/* --- taking a place in the order -------------------------------------------------------------- */
-
-/* Notes that op follows another, once. */
-static void note_follows(void *arg, struct ferry__op *from)
-{
-    struct ferry__op *op = arg;
-    struct ferry_device *device = op->device;
-    if (from == op || from->mark == op->ticket)
-        return;
-    if (op->after && from->ticket < op->after->ticket)
-        return;
-    from->mark = op->ticket;
-    if (ferry__reserve((void **)&device->follows, &device->follow_capacity, device->follow_count,
-                       sizeof(struct ferry__op *)))
-        device->follows[device->follow_count++] = from;
-    else
-        device->follow_short = true;
-}
-
-static void ask_order(struct ferry__op *op)
-{
-    op->device->follow_count = 0;
-    op->device->follow_short = false;
-    if (op->after)
-        note_follows(op, op->after);
-    for (size_t i = 0; i < op->range_count; i++) {
-        const struct ferry__range *range = &op->ranges[i];
-        ferry__order_ask(range->order, range->kind == FERRY__RANGE_WRITE, range->begin, range->end,
-                         note_follows, op);
-    }
-}
-
-static void add_edge(struct ferry__op *op, struct ferry__op *from)
-{
-    struct ferry__edge *edge = &op->edges[op->edge_count++];
-    const bool same_queue = from->type->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
-                            op->type->kind != FERRY__OP_EXTERNAL;
-    struct ferry__edge *last = from->dependents;
-    *edge = (struct ferry__edge){.op = op, .from = from, .next = last ? last->next : edge};
-    edge->open = !(from->state >= FERRY__STATE_SUBMITTED || (from->followed && same_queue));
-    if (last)
-        last->next = edge;
-    from->dependents = edge;
-    const ferry_ticket behind =
-        from->type->kind == FERRY__OP_EXTERNAL ? from->ticket : from->behind;
-    if (behind > op->behind)
-        op->behind = behind;
-    ferry__op_ref(from);
-    op->deps_undone++;
-    op->deps_unsubmitted += edge->open;
-}
-
-/* All that can fail in taking a place. */
-static enum ferry_status prepare(struct ferry__op *op)
-{
-    struct ferry_device *device = op->device;
-    ask_order(op);
-    bool enough = !device->follow_short;
-    for (size_t i = 0; i < op->range_count && enough && op->type->kind != FERRY__OP_MARKER; i++) {
-        struct ferry__range *range = &op->ranges[i];
-        if (range->kind == FERRY__RANGE_WRITE &&
-            ferry__order_splits(range->order, range->begin, range->end))
-            enough = (range->write.spare = ferry__alloc(sizeof *range->write.spare)) != NULL;
-    }
-    if (enough && device->follow_count)
-        enough = (op->edges = ferry__alloc(device->follow_count * sizeof *op->edges)) != NULL;
-    return enough ? FERRY_OK
-                  : ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
-                                "no host memory for %zu dependencies", device->follow_count);
-}
-
-/* From now on what touches the bytes depends on op. */
-static void take_place(struct ferry__op *op)
-{
-    for (size_t i = 0; i < op->range_count; i++) {
-        atomic_fetch_add(&op->ranges[i].buffer->word, 1);
-        op->ranges[i].buffer->last_use = op->ticket;
-        ferry__order_enter(&op->ranges[i]);
-    }
-}
-
-static void live_push(struct ferry__op *op)
-{
-    struct ferry_device *device = op->device;
-    op->live_previous = device->live_last;
-    *(device->live_last ? &device->live_last->live_next : &device->live_first) = op;
-    device->live_last = op;
-}
-
-static void live_remove(struct ferry__op *op)
-{
-    struct ferry_device *device = op->device;
-    *(op->live_previous ? &op->live_previous->live_next : &device->live_first) = op->live_next;
-    *(op->live_next ? &op->live_next->live_previous : &device->live_last) = op->live_previous;
-}
-
-enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket)
-{
-    struct ferry_device *device = op->device;
-    op->ticket = ticket;
-    const enum ferry_status status = prepare(op);
-    if (status)
-        return status;
-    for (size_t i = 0; i < device->follow_count; i++)
-        add_edge(op, device->follows[i]);
-    if (op->type->kind != FERRY__OP_MARKER)
-        take_place(op);
-    ferry__table_add(device, op);
-    live_push(op);
-    ferry__op_ref(op); /* the engine's, until it is done */
-    device->last_ticket = ticket;
-    FERRY__ADD(&device->gpu.metrics, operations_in_flight, 1);
-    return FERRY_OK;
-}
 
 /* --- handing over ----------------------------------------------------------------------------- */
 
-static void edge_close(struct ferry__edge *edge)
+static bool finish_if_over(struct ferry__op *op);
+
+/* How far a join is has changed: what depends on it hears of that by joins_tell. */
+static void join_list(struct ferry__op *op)
 {
-    if (!edge->open)
+    struct ferry_device *device = op->device;
+    if (op->join->listed)
+        return;
+    op->join->listed = true;
+    op->join->next = device->joins;
+    device->joins = op;
+    op->in_flight++; /* it is not done meanwhile */
+}
+
+/* early: what depends on edge->from may follow in its queue, and not elsewhere. */
+static void edge_close(struct ferry__edge *edge, bool early)
+{
+    struct ferry__op *op = edge->op;
+    const bool was_open = edge->open, was_early = edge->early;
+    if (!was_open && (early || !was_early))
         return;
     edge->open = false;
-    if (--edge->op->deps_unsubmitted == 0)
-        ferry__ready_push(edge->op);
+    edge->early = early;
+    if (ferry__op_is_join(op))
+        op->join->early += (unsigned)early - (unsigned)was_early;
+    op->deps_unsubmitted -= was_open;
+    if (op->deps_unsubmitted)
+        return;
+    if (ferry__op_is_join(op))
+        join_list(op);
+    else if (was_open)
+        ferry__ready_push(op);
 }
 
 /* Each of what depends on op, by ticket. */
@@ -216,25 +129,84 @@ static void unpark(struct ferry__op *op)
 }
 
 /* Gives up the lock on the way where they are many: op, which is pending, is not done meanwhile,
- * and who comes to depend on it finds its state. */
-static void close_edges(struct ferry__op *op, bool all)
+ * and who comes to depend on it finds its state. Nor does it go on where meanwhile it was told that
+ * nothing follows. */
+static void close_edges(struct ferry__op *op, bool early)
 {
     unsigned seen = 0;
-    op->in_flight++;
     FOR_DEPENDENTS(edge, op)
     {
-        if (all || may_follow(edge))
-            edge_close(edge);
+        if (early && !op->followed)
+            break;
+        if (!early || may_follow(edge))
+            edge_close(edge, early);
         if (++seen % FERRY__AT_ONCE == 0)
             ferry__breathe(op->device);
     }
-    op->in_flight--;
+}
+
+/* All that a join follows is handed over, or in the submission being built. */
+static void join_advance(struct ferry__op *op)
+{
+    const bool early = op->join->early;
+    if (op->state != FERRY__STATE_PARKED || op->deps_unsubmitted || (early && op->followed))
+        return;
+    if (early) {
+        op->followed = true;
+    } else {
+        ferry__join_sum_up(op);
+        ferry__op_become(op, FERRY__STATE_SUBMITTED);
+    }
+    close_edges(op, early);
+}
+
+void ferry__join_begin(struct ferry__op *op)
+{
+    join_advance(op);
+    (void)finish_if_over(op);
+}
+
+/* A chain of joins is as long as it likes: one after another, not one within another. */
+static void joins_tell(struct ferry_device *device)
+{
+    while (device->joins) {
+        struct ferry__op *op = device->joins;
+        device->joins = op->join->next;
+        op->join->listed = false;
+        join_advance(op);
+        op->in_flight--; /* of join_list */
+        (void)finish_if_over(op);
+    }
 }
 
 void ferry__op_followed(struct ferry__op *op)
 {
     op->followed = true;
-    close_edges(op, false);
+    op->in_flight++;
+    close_edges(op, true);
+    joins_tell(op->device);
+    op->in_flight--;
+}
+
+/* Opens an edge again that was closed early. */
+static void edge_open(struct ferry__edge *edge, struct ferry__op **joins)
+{
+    struct ferry__op *op = edge->op;
+    if (!edge->early || op->state >= FERRY__STATE_RECORDED)
+        return;
+    edge->early = false;
+    edge->open = true;
+    op->deps_unsubmitted++;
+    if (op->state == FERRY__STATE_READY)
+        ferry__ready_remove(op, FERRY__STATE_PARKED);
+    if (!ferry__op_is_join(op))
+        return;
+    op->join->early--;
+    if (!op->followed)
+        return;
+    op->followed = false;
+    op->join->next_to_undo = *joins;
+    *joins = op;
 }
 
 void ferry__op_unfollowed(struct ferry__op *op)
@@ -242,12 +214,13 @@ void ferry__op_unfollowed(struct ferry__op *op)
     if (!op->followed)
         return;
     op->followed = false;
-    FOR_DEPENDENTS(edge, op)
-    if (!edge->open && may_follow(edge) && edge->op->state < FERRY__STATE_RECORDED) {
-        edge->open = true;
-        edge->op->deps_unsubmitted++;
-        if (edge->op->state == FERRY__STATE_READY)
-            ferry__ready_remove(edge->op, FERRY__STATE_PARKED);
+    struct ferry__op *joins = NULL;
+    while (op) {
+        FOR_DEPENDENTS(edge, op)
+        edge_open(edge, &joins);
+        op = joins;
+        if (op)
+            joins = op->join->next_to_undo;
     }
 }
 
@@ -256,18 +229,29 @@ void ferry__op_submitted(struct ferry__op *op)
     if (op->state != FERRY__STATE_SUBMITTED)
         ferry__op_become(op, FERRY__STATE_SUBMITTED);
     unpark(op);
-    close_edges(op, true);
+    op->in_flight++;
+    close_edges(op, false);
+    joins_tell(op->device);
+    op->in_flight--;
 }
 
 /* --- done ------------------------------------------------------------------------------------- */
 
+static void live_remove(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    *(op->live_previous ? &op->live_previous->live_next : &device->live_first) = op->live_next;
+    *(op->live_next ? &op->live_next->live_previous : &device->live_last) = op->live_previous;
+}
+
 static void leave_place(struct ferry__op *op)
 {
-    if (op->type->kind == FERRY__OP_MARKER)
-        return;
     for (size_t i = 0; i < op->range_count; i++) {
-        ferry__order_leave(&op->ranges[i]);
-        atomic_fetch_sub_explicit(&op->ranges[i].buffer->word, 1, memory_order_release);
+        struct ferry__range *range = &op->ranges[i];
+        if (!range->entered)
+            continue;
+        ferry__order_leave(range);
+        atomic_fetch_sub_explicit(&range->buffer->word, 1, memory_order_release);
     }
 }
 
@@ -285,7 +269,8 @@ static void count_op(struct ferry__op *op)
     }
     if (op->device->trace)
         ferry__trace_op(op, now);
-    atomic_fetch_sub(&metrics->now.operations_in_flight, 1);
+    if (!ferry__op_is_join(op))
+        atomic_fetch_sub(&metrics->now.operations_in_flight, 1);
 }
 
 static void call_back(struct ferry__op *op)
@@ -329,7 +314,8 @@ static bool finish_if_over(struct ferry__op *op)
     struct ferry_device *device = op->device;
     if (atomic_load(&op->done) || op->in_flight || op->deps_undone || (op->count && op->moving) ||
         (op->type->record && op->state < FERRY__STATE_RECORDED) ||
-        (op->type->kind == FERRY__OP_EXTERNAL && !op->ended))
+        (op->type->kind == FERRY__OP_EXTERNAL && !op->ended) ||
+        (ferry__op_is_join(op) && op->state < FERRY__STATE_SUBMITTED))
         return false;
     finish(op);
     op->closing_next = NULL;
@@ -360,9 +346,10 @@ bool ferry__tell_some(struct ferry_device *device)
     for (unsigned i = 0; i < FERRY__AT_ONCE && device->closing; i++) {
         struct ferry__edge *edge = next_to_tell(device);
         any = true;
-        edge_close(edge);
+        edge_close(edge, false);
         if (--edge->op->deps_undone == 0)
             (void)finish_if_over(edge->op);
+        joins_tell(device);
     }
     return any;
 }

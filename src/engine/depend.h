@@ -7,9 +7,8 @@
 struct ferry__op;
 struct ferry_device;
 
-/* Gives the ticket, finds what op depends on, and takes its place on all its buffers. On failure
- * (OUT_OF_HOST_MEMORY) nothing has changed. */
-enum ferry_status ferry__register(struct ferry__op *op, ferry_ticket ticket);
+/* A join that was made is told how far it is. Nothing depends on it yet. */
+void ferry__join_begin(struct ferry__op *op);
 
 /* op is wholly in the submission being built, which has commands: what depends on it may follow in
  * the same queue. */

@@ -59,9 +59,11 @@ struct ferry_device {
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
     struct ferry__op *dead_ops;                     /* done, to be let go without the lock */
     struct ferry__op *closing;  /* done, with dependents that have not heard of it */
+    struct ferry__op *joins;    /* whose dependents are to hear how far they are */
     struct ferry__op **follows; /* what an op that registers depends on */
     size_t follow_count, follow_capacity;
-    bool follow_short;            /* of memory for them */
+    uint64_t questions; /* asked so far: a number for each, to name nobody twice in an answer */
+    bool follow_short;  /* of memory for them */
     struct ferry__reason *reason; /* why an op failed last */
     struct ferry__op *closing_last;
     struct ferry__op *to_resume; /* halves of bridges on other devices, likewise */

@@ -13,6 +13,7 @@
 #include "engine/external.h"
 #include "engine/op.h"
 #include "engine/reason.h"
+#include "engine/register.h"
 #include "engine/retire.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
@@ -399,14 +400,10 @@ enum ferry_status ferry__enqueue(struct ferry__op *op)
 {
     op->queue = queue_of(op->device, op);
     op->start_ns = ferry__now_ns();
-    const enum ferry_status status = ferry__register(op, ferry__ticket_next(op->device));
-    if (status)
-        return status;
-    if (!op->deps_unsubmitted)
+    const enum ferry_status status = ferry__register(op);
+    if (!status && !ferry__op_is_join(op))
         ferry__ready_push(op);
-    if (!op->type->record)
-        ferry__op_try_done(op);
-    return FERRY_OK;
+    return status;
 }
 
 /* An asynchronous call copies at most one chunk: more is left to the engine. */

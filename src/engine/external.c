@@ -5,6 +5,7 @@
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/join.h"
 #include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/work_event.h"
@@ -78,6 +79,12 @@ static void release_uses(struct ferry__op *op)
     op->use_count = 0;
 }
 
+static void release_marker(struct ferry__op *op)
+{
+    ferry__join_release(op);
+    release_uses(op);
+}
+
 const struct ferry__op_type ferry__external_type = {
     .kind = FERRY__OP_EXTERNAL,
     .judge = judge_external,
@@ -85,7 +92,7 @@ const struct ferry__op_type ferry__external_type = {
 };
 
 const struct ferry__op_type ferry__marker_type = {
-    .kind = FERRY__OP_MARKER,
+    .kind = FERRY__OP_JOIN,
     .judge = ferry__judge_uses,
-    .release = release_uses,
+    .release = release_marker,
 };

@@ -91,7 +91,7 @@ void ferry__judge_uses(struct ferry__op *op)
         if ((use->access & FERRY_ACCESS_READ) && failed)
             fail_op(op, failed->status, failed->reason);
     }
-    if (op->type->kind == FERRY__OP_MARKER)
+    if (op->type->kind == FERRY__OP_JOIN)
         return;
     for (size_t i = 0; i < op->use_count; i++) {
         const struct ferry_use *use = &op->uses[i];

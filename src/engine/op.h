@@ -13,6 +13,7 @@
 struct ferry__bridge;
 struct ferry__call;
 struct ferry__files;
+struct ferry__join;
 struct ferry__reason;
 struct ferry__region;
 struct ferry__work_event;
@@ -68,18 +69,20 @@ struct ferry__edge {
     struct ferry__op *op, *from;
     struct ferry__edge *next; /* of from->dependents, by op's ticket; the last one's is the first */
     bool open;                /* counted in op->deps_unsubmitted */
+    bool
+        early; /* not, though from is not handed over: both are of one queue, and it has followed */
 };
 
 enum ferry__op_kind {
     FERRY__OP_TRANSFER,
     FERRY__OP_EXTERNAL,     /* the user's own work */
-    FERRY__OP_MARKER,       /* done when all that external work depends on is done */
+    FERRY__OP_JOIN,         /* stands for others: done when all that it depends on is done */
     FERRY__OP_BRIDGE_READ,  /* the half of a bridged copy on the source's device */
     FERRY__OP_BRIDGE_WRITE, /* the half on the destination's */
 };
 
-/* Where an op is on its way. What needs no commands of ours (external work, markers) is OPEN
- * instead of READY to RECORDED. Changed by ferry__op_become alone, under device->lock. */
+/* Where an op is on its way. External work is OPEN instead of READY to RECORDED, joins are nothing
+ * of that. Changed by ferry__op_become alone, under device->lock. */
 enum ferry__op_state {
     FERRY__STATE_PARKED,    /* something that it depends on is not handed over */
     FERRY__STATE_READY,     /* in its queue's list: a submission may take it */
@@ -157,7 +160,7 @@ struct ferry__op {
     ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
     uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
     uint64_t event;
-    uint64_t mark;           /* the ticket of the op that was last found to depend on it */
+    uint64_t mark;           /* the latest question that it was an answer to */
     struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
@@ -195,9 +198,10 @@ struct ferry__op {
             uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
             struct ferry__transfer one;
         };
-        struct {                    /* external work, and markers */
+        struct {                    /* external work, and joins */
             struct ferry_use *uses; /* it holds their buffers */
             size_t use_count;
+            struct ferry__join *join;                   /* a join's, until it is done */
             struct ferry__work_event *own_event;        /* NULL: the device has none */
             struct ferry__op *work_before, *work_after; /* among those of its state */
             bool ended;                                 /* by the user, or by the device's loss */
@@ -210,6 +214,11 @@ struct ferry__op {
 static inline bool ferry__op_is_half(const struct ferry__op *op)
 {
     return op->type->kind == FERRY__OP_BRIDGE_READ || op->type->kind == FERRY__OP_BRIDGE_WRITE;
+}
+
+static inline bool ferry__op_is_join(const struct ferry__op *op)
+{
+    return op->type->kind == FERRY__OP_JOIN;
 }
 
 struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type);

@@ -227,11 +227,13 @@ void ferry__order_leave(struct ferry__range *range)
 /* --- crowds
  * ------------------------------------------------------------------------------------ */
 
-struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order, uint64_t begin,
+struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order,
+                                             struct ferry__read_group *behind, uint64_t begin,
                                              uint64_t end, size_t most)
 {
     const struct ferry__meeting meeting = {begin, end, 0};
-    struct ferry__interval *node = ferry__meeting_first(&meeting, &order->reads);
+    struct ferry__interval *node = behind ? ferry__meeting_next(&meeting, &behind->interval)
+                                          : ferry__meeting_first(&meeting, &order->reads);
     while (node && group_of(node)->count <= most)
         node = ferry__meeting_next(&meeting, node);
     return node ? group_of(node) : NULL;
@@ -264,7 +266,7 @@ void ferry__order_join_writes(struct ferry__range *reader, struct ferry__range *
     if (group->after)
         group->after->serves = NULL;
     group->after = joint;
-    group->after_ticket = reader->op->ticket;
+    group->after_ticket = joint->op->ticket; /* the reader may write these bytes, too */
     joint->serves = group;
     joint->entered = true;
 }

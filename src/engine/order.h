@@ -59,6 +59,7 @@ struct ferry__range {
         struct {
             struct ferry__read_group own, *group; /* NULL: it has left */
             struct ferry__range *next, *previous; /* of the group */
+            struct ferry__range *joint; /* that is to serve later readers of the same bytes */
         } read;
         struct ferry__read_group *serves; /* AFTER: whose readers ask it */
     };
@@ -85,15 +86,18 @@ void ferry__order_leave(struct ferry__range *range);
 /* --- crowds: one operation that stands for many, so that many times many stay few
  * ---------------- */
 
-/* The first group with more than most readers that a write of [begin, end) would have to follow. */
-struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order, uint64_t begin,
+/* The first group behind another (NULL: of all) with more than most readers that a write of
+ * [begin, end) would have to follow; NULL: there is none. */
+struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order,
+                                             struct ferry__read_group *behind, uint64_t begin,
                                              uint64_t end, size_t most);
 
-/* The joint, a range of an operation that follows every reader of the group, stands for them. */
+/* The joint, a range of an operation that follows every reader of the group, stands for them. The
+ * group is its own from then on. */
 void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__range *joint);
 
-/* The joint's operation follows all writes that a reader of this range, which has entered, follows:
- * later readers of just these bytes follow it instead. */
+/* The joint's operation, whose ticket is the smaller one, follows all writes that a reader of this
+ * range, which has entered, follows: later readers of just these bytes follow it instead. */
 void ferry__order_join_writes(struct ferry__range *reader, struct ferry__range *joint);
 
 #endif

@@ -13,6 +13,7 @@
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/join.h"
 #include "engine/op.h"
 #include "engine/retire.h"
 #include "engine/traced.h"
@@ -88,15 +89,16 @@ static bool add_wait(struct ferry__submission *sub, struct ferry_sync point,
 }
 
 /* Work of another queue: one wait for each, for the latest of it. */
-static bool add_queue_wait(struct ferry__submission *sub, const struct ferry__op *from)
+static bool add_queue_wait(struct ferry_device *device, struct ferry__submission *sub,
+                           unsigned queue, uint64_t value)
 {
-    size_t *which = &sub->wait_of[from->queue];
+    size_t *which = &sub->wait_of[queue];
     if (!*which) {
-        if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, NULL))
+        if (!add_wait(sub, (struct ferry_sync){device->queues[queue].event, value}, NULL))
             return false;
         *which = sub->wait_count;
-    } else if (sub->waits[*which - 1].value < from->value) {
-        sub->waits[*which - 1].value = from->value;
+    } else if (sub->waits[*which - 1].value < value) {
+        sub->waits[*which - 1].value = value;
     }
     return true;
 }
@@ -115,23 +117,41 @@ static bool add_external_wait(struct ferry__submission *sub, const struct ferry_
     return true;
 }
 
+/* All that a join stands for. */
+static bool add_join_waits(struct ferry__submission *sub, struct ferry__op *from)
+{
+    struct ferry__join *join = from->join;
+    bool enough = true;
+    if (join->waited == sub->number)
+        return true;
+    for (unsigned q = 0; q < FERRY__QUEUES_MAX && enough; q++)
+        if (join->latest[q] && q != sub->queue)
+            enough = add_queue_wait(from->device, sub, q, join->latest[q]);
+    for (size_t i = 0; i < join->work_count && enough; i++)
+        if (!atomic_load(&join->works[i]->done))
+            enough = add_external_wait(sub, join->works[i]);
+    join->waited = sub->number;
+    return enough;
+}
+
 /* What op depends on in other queues, and of the user's, is waited for on the device. Of its own
  * queue it is in an earlier submission, or in this one, with all that it waits for itself. What
  * never came to the device is done, or op would not be here. */
 static bool add_waits(struct ferry__submission *sub, struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->edge_count; i++) {
+    bool enough = true;
+    for (size_t i = 0; i < op->edge_count && enough; i++) {
         struct ferry__op *from = op->edges[i].from;
         if (atomic_load(&from->done))
             continue;
-        if (from->type->kind == FERRY__OP_EXTERNAL) {
-            if (!add_external_wait(sub, from))
-                return false;
-        } else if (from->queue != sub->queue && !add_queue_wait(sub, from)) {
-            return false;
-        }
+        if (ferry__op_is_join(from))
+            enough = add_join_waits(sub, from);
+        else if (from->type->kind == FERRY__OP_EXTERNAL)
+            enough = add_external_wait(sub, from);
+        else if (from->queue != sub->queue)
+            enough = add_queue_wait(op->device, sub, from->queue, from->value);
     }
-    return true;
+    return enough;
 }
 
 /* Makes op a part of the submission, with its waits. */
@@ -162,6 +182,9 @@ static void drop_part(struct ferry__submission *sub)
 {
     struct ferry__op *op = sub->parts[--sub->part_count].op;
     ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
+    for (size_t i = 0; i < op->edge_count; i++)
+        if (!atomic_load(&op->edges[i].from->done) && ferry__op_is_join(op->edges[i].from))
+            op->edges[i].from->join->waited = 0;
     op->in_flight--;
     ferry__op_unref_locked(op);
 }

@@ -38,7 +38,7 @@ struct world {
     uint64_t writer[BYTES]; /* a bit, or 0 */
     uint64_t readers[BYTES];
     /* What the order said of the operation that is entering. */
-    uint64_t said, closure;
+    uint64_t said, closure, range_said[RANGES], range_closure[RANGES];
     size_t joints_made, asked;
 };
 
@@ -126,7 +126,7 @@ static void join_crowds(struct world *world, const struct ferry__range *range, s
 {
     struct ferry__read_group *group;
     while (range->kind == FERRY__RANGE_WRITE &&
-           (group = ferry__order_crowd(&world->order, range->begin, range->end, most))) {
+           (group = ferry__order_crowd(&world->order, NULL, range->begin, range->end, most))) {
         const size_t slot = free_slot(world);
         if (slot == LIVE)
             return;
@@ -148,17 +148,25 @@ static void join_crowds(struct world *world, const struct ferry__range *range, s
     }
 }
 
+/* Also where the reader writes the same bytes besides: that write the joint does not stand for. */
 static void join_writes(struct world *world, struct node *node, size_t most)
 {
     const size_t slot = free_slot(world);
-    if (node->count != 1 || node->ranges[0].kind != FERRY__RANGE_READ || slot == LIVE ||
-        (size_t)__builtin_popcountll(world->said) <= most)
+    size_t reads = 0, which = 0;
+    for (size_t r = 0; r < node->count; r++)
+        if (node->ranges[r].kind == FERRY__RANGE_READ) {
+            reads++;
+            which = r;
+        }
+    if (reads != 1 || slot == LIVE ||
+        (size_t)__builtin_popcountll(world->range_said[which]) <= most)
         return;
     struct node *joint = &world->nodes[slot];
-    *joint = (struct node){.live = true, .joint = true, .count = 1, .after = world->closure};
-    joint->op.ticket = node->op.ticket;
+    *joint = (struct node){
+        .live = true, .joint = true, .count = 1, .after = world->range_closure[which]};
+    joint->op.ticket = node->op.ticket - 1;
     joint->ranges[0] = (struct ferry__range){.op = &joint->op, .kind = FERRY__RANGE_AFTER};
-    ferry__order_join_writes(&node->ranges[0], &joint->ranges[0]);
+    ferry__order_join_writes(&node->ranges[which], &joint->ranges[0]);
     world->joints_made++;
 }
 
@@ -209,11 +217,16 @@ static void enter(struct world *world, const struct shape *shape)
         join_crowds(world, range, shape->crowd);
         ask_oracle(world, range, &must, &may);
         const size_t asked = world->asked;
-        const uint64_t said = world->said;
+        const uint64_t said = world->said, closure = world->closure;
+        world->said = world->closure = 0;
         ferry__order_ask(&world->order, write, range->begin, range->end, note, world);
         const bool busy = ferry__order_busy(&world->order, write, range->begin, range->end);
         assert_true(world->asked != asked || !busy);
-        assert_true(busy || world->said == said); /* a joint may outlive what it stands for */
+        assert_true(busy || !world->said); /* a joint may outlive what it stands for */
+        world->range_said[r] = world->said;
+        world->range_closure[r] = world->closure;
+        world->said |= said;
+        world->closure |= closure;
     }
     must &= live_mask(world);
     /* None is missing, and each shares a byte, or is before one that does. */
@@ -229,7 +242,7 @@ static void enter(struct world *world, const struct shape *shape)
         return;
     struct node *node = &world->nodes[slot];
     *node = made;
-    node->op.ticket = ++world->ticket;
+    node->op.ticket = world->ticket += 2; /* the one between is a joint's */
     node->after = world->closure;
     for (size_t r = 0; r < node->count; r++) {
         struct ferry__range *range = &node->ranges[r];
@@ -350,7 +363,8 @@ static void later_readers_share_a_joint(void **state)
     ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, WRITES);
     struct node *reader = &nodes[WRITES], *joint = &nodes[WRITES + 1], *late = &nodes[WRITES + 2];
-    reader->op.ticket = joint->op.ticket = WRITES + 1;
+    joint->op.ticket = WRITES + 1;
+    reader->op.ticket = WRITES + 2;
     reader->ranges[0] = (struct ferry__range){
         .op = &reader->op, .order = &order, .end = 2 * WRITES, .kind = FERRY__RANGE_READ};
     ferry__order_enter(&reader->ranges[0]);
@@ -360,7 +374,7 @@ static void later_readers_share_a_joint(void **state)
     ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, 1);
     /* A write in between is asked for besides. */
-    late->op.ticket = WRITES + 2;
+    late->op.ticket = WRITES + 3;
     late->ranges[0] = (struct ferry__range){
         .op = &late->op, .order = &order, .begin = 7, .end = 9, .kind = FERRY__RANGE_WRITE};
     ferry__order_enter(&late->ranges[0]);

@@ -1,0 +1,125 @@
+#include "engine/join.h"
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "engine/buffer.h"
+#include "engine/op.h"
+
+#include <ferry/ferry.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ferry__op *ferry__join_create(struct ferry_device *device, const struct ferry__op_type *type)
+{
+    struct ferry__op *op = ferry__op_create(device, type);
+    if (!op)
+        return NULL;
+    op->queue = FERRY__NO_QUEUE;
+    if ((op->join = ferry__alloc(sizeof *op->join)))
+        return op;
+    (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                       sizeof *op->join);
+    ferry__op_unref(op);
+    return NULL;
+}
+
+static bool note_work(struct ferry__join *join, struct ferry__op *work)
+{
+    if (!ferry__reserve((void **)&join->works, &join->work_capacity, join->work_count,
+                        sizeof(struct ferry__op *)))
+        return false;
+    join->works[join->work_count++] = work;
+    ferry__op_ref(work);
+    return true;
+}
+
+/* Those of another join, which is not done: what it stands for may be. */
+static bool note_works(struct ferry__join *join, const struct ferry__join *other)
+{
+    bool enough = true;
+    for (size_t i = 0; i < other->work_count && enough; i++)
+        if (!atomic_load(&other->works[i]->done))
+            enough = note_work(join, other->works[i]);
+    return enough;
+}
+
+bool ferry__join_note(struct ferry__op *op, struct ferry__op *const *follows, size_t count)
+{
+    bool enough = true;
+    op->queue = FERRY__NO_QUEUE;
+    for (size_t i = 0; i < count && enough; i++) {
+        struct ferry__op *from = follows[i];
+        const bool external = from->type->kind == FERRY__OP_EXTERNAL;
+        const unsigned queue = external ? FERRY__NO_QUEUE : from->queue;
+        op->queue = !i || op->queue == queue ? queue : FERRY__NO_QUEUE;
+        if (external)
+            enough = note_work(op->join, from);
+        else if (ferry__op_is_join(from))
+            enough = note_works(op->join, from->join);
+    }
+    return enough;
+}
+
+static void note_value(uint64_t *latest, uint64_t value)
+{
+    if (*latest < value)
+        *latest = value;
+}
+
+void ferry__join_sum_up(struct ferry__op *op)
+{
+    uint64_t *latest = op->join->latest;
+    for (size_t i = 0; i < op->edge_count; i++) {
+        const struct ferry__op *from = op->edges[i].from;
+        if (atomic_load(&from->done) || from->type->kind == FERRY__OP_EXTERNAL)
+            continue;
+        if (!ferry__op_is_join(from))
+            note_value(&latest[from->queue], from->value);
+        else
+            for (size_t q = 0; q < FERRY__QUEUES_MAX; q++)
+                note_value(&latest[q], from->join->latest[q]);
+    }
+}
+
+const struct ferry__op *ferry__join_work(const struct ferry__op *op)
+{
+    enum { ASKED_MAX = 16 };
+    const struct ferry__join *join = op->join;
+    for (size_t i = 0; i < join->work_count && i < ASKED_MAX; i++)
+        if (!atomic_load(&join->works[i]->done))
+            return join->works[i];
+    return NULL;
+}
+
+void ferry__join_release(struct ferry__op *op)
+{
+    struct ferry__join *join = op->join;
+    while (join && join->work_count)
+        ferry__op_unref(join->works[--join->work_count]);
+    if (join)
+        ferry__free(join->works);
+    ferry__free(join);
+    op->join = NULL;
+}
+
+/* It holds its bytes' buffer, where it has a place. */
+static void release_crowd(struct ferry__op *op)
+{
+    ferry__join_release(op);
+    if (op->range_count)
+        ferry__buffer_unref(op->one_range.buffer);
+    op->range_count = 0;
+}
+
+/* Nothing of its own can fail. */
+static void judge_nothing(struct ferry__op *op)
+{
+    (void)op;
+}
+
+const struct ferry__op_type ferry__join_type = {
+    .kind = FERRY__OP_JOIN,
+    .judge = judge_nothing,
+    .release = release_crowd,
+};

@@ -1,0 +1,292 @@
+/*
+ * Joins: many readers and many writers of their parts have about as many edges as there are of both,
+ * not as many as there are pairs. Edges and submissions are counted, not time.
+ */
+#include "base/base.h"
+#include "engine/buffer.h"
+#include "engine/device.h"
+#include "engine/join.h"
+#include "engine/op.h"
+#include "host.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { N = 10000, PIECE = 4, SIZE = N * PIECE, CROWD = 20, HANG_SECONDS = 240 };
+
+static ferry_device *device;
+static ferry_buffer *buffer;
+
+static int open_with(const char *knobs)
+{
+    setenv("FERRY_HOST", knobs, 1);
+    const struct ferry_device_params params = {.name = "host", .queues = 3};
+    alarm(HANG_SECONDS);
+    return ferry_device_open(&params, &device) ||
+           ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return open_with("no_map,events,queues=3");
+}
+
+static int set_up_one_queue(void **state)
+{
+    (void)state;
+    return open_with("no_map,events,queues=1");
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+    alarm(0);
+    unsetenv("FERRY_HOST");
+    return 0;
+}
+
+static struct ferry_external begin(unsigned access)
+{
+    struct ferry_external work;
+    const struct ferry_use use = {.buffer = buffer, .access = access};
+    assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
+    return work;
+}
+
+static void signal_end(const struct ferry_external *work)
+{
+    ferry__host_event_signal(work->signal.event, work->signal.value);
+}
+
+static void end(const struct ferry_external *work)
+{
+    assert_int_equal(ferry_external_end(device, work->ticket, FERRY_OK), FERRY_OK);
+}
+
+/* All edges of what is in flight, and the most that one operation has. */
+static size_t count_edges(size_t *most)
+{
+    size_t count = 0;
+    *most = 0;
+    pthread_mutex_lock(&device->lock);
+    for (const struct ferry__op *op = device->live_first; op; op = op->live_next) {
+        count += op->edge_count;
+        if (!op->join && op->edge_count > *most)
+            *most = op->edge_count;
+    }
+    pthread_mutex_unlock(&device->lock);
+    return count;
+}
+
+static uint64_t submissions(void)
+{
+    struct ferry_stats stats;
+    ferry_device_get_stats(device, &stats, sizeof stats);
+    return stats.submissions;
+}
+
+static void upload_piece(size_t i, const unsigned char *bytes)
+{
+    assert_int_equal(
+        ferry_copy_from_host_async(buffer, bytes + i * PIECE, PIECE, i * PIECE, NULL, NULL, NULL),
+        FERRY_OK);
+}
+
+static unsigned char *bytes_of(unsigned seed)
+{
+    unsigned char *bytes = malloc(SIZE);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < SIZE; i++)
+        bytes[i] = (unsigned char)(seed + i * 31 + i / 255);
+    return bytes;
+}
+
+/* All of it is read many times, then each piece is written: every read sees what was there. */
+static void many_readers_then_part_writers(void **state)
+{
+    (void)state;
+    enum { SHOWN = 8 };
+    unsigned char *old = bytes_of(1), *new = bytes_of(99), *back = malloc(SIZE);
+    unsigned char *seen = malloc((size_t)N * SHOWN);
+    assert_true(back && seen);
+    assert_int_equal(ferry_copy_from_host(buffer, old, SIZE, 0), FERRY_OK);
+    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(
+            ferry_copy_to_host_async(buffer, seen + i * SHOWN, SHOWN, 0, NULL, NULL, NULL),
+            FERRY_OK);
+    for (size_t i = 0; i < SHOWN; i++) /* single bytes, several times each */
+        for (size_t k = 0; k < N / SHOWN; k++)
+            assert_int_equal(ferry_copy_from_host_async(buffer, &new[i], 1, i, NULL, NULL, NULL),
+                             FERRY_OK);
+    size_t most;
+    assert_true(count_edges(&most) <= 4 * N);
+    assert_true(most <= FERRY__CROWD + 2);
+    signal_end(&work);
+    end(&work);
+    assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+    for (size_t i = 0; i < N; i++)
+        assert_memory_equal(seen + i * SHOWN, old, SHOWN);
+    assert_int_equal(ferry_copy_to_host(buffer, back, SIZE, 0), FERRY_OK);
+    assert_memory_equal(back, new, SHOWN);
+    assert_memory_equal(back + SHOWN, old + SHOWN, SIZE - SHOWN);
+    free(old);
+    free(new);
+    free(back);
+    free(seen);
+}
+
+/* Each piece is written, then all of it is used many times. */
+static void part_writers_then_many_readers(void **state)
+{
+    (void)state;
+    unsigned char *bytes = bytes_of(7), *back = malloc(SIZE);
+    ferry_buffer *other;
+    assert_non_null(back);
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &other), FERRY_OK);
+    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    for (size_t i = 0; i < N; i++)
+        upload_piece(i, bytes);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(ferry_copy_buffer_async(other, buffer, SIZE, 0, 0, NULL, NULL, NULL),
+                         FERRY_OK);
+    size_t most;
+    assert_true(count_edges(&most) <= 6 * N);
+    assert_true(most <= FERRY__CROWD + 2);
+    signal_end(&work);
+    end(&work);
+    assert_int_equal(ferry_copy_to_host(other, back, SIZE, 0), FERRY_OK);
+    assert_memory_equal(back, bytes, SIZE);
+    ferry_buffer_destroy(other);
+    free(bytes);
+    free(back);
+}
+
+/* Readers and writers in turns: a chain of joins, which nothing walks. */
+static void crowds_in_turn(void **state)
+{
+    (void)state;
+    unsigned char seen[CROWD][PIECE], *bytes = bytes_of(3);
+    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    for (size_t i = 0; i < N / CROWD; i++) {
+        for (size_t k = 0; k < CROWD; k++)
+            assert_int_equal(ferry_copy_to_host_async(buffer, seen[k], PIECE, 0, NULL, NULL, NULL),
+                             FERRY_OK);
+        assert_int_equal(
+            ferry_copy_from_host_async(buffer, &bytes[i % PIECE], 1, i % PIECE, NULL, NULL, NULL),
+            FERRY_OK);
+    }
+    size_t most;
+    assert_true(count_edges(&most) <= 8 * N);
+    signal_end(&work);
+    end(&work);
+    assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+    free(bytes);
+}
+
+/* What follows a crowd is handed over before the crowd is done: the device waits, not the host. */
+static void no_host_step_behind_a_crowd(void **state)
+{
+    (void)state;
+    unsigned char seen[CROWD][PIECE], back[PIECE];
+    static const unsigned char zeros[PIECE], ones[PIECE] = {1, 1, 1, 1};
+    assert_int_equal(ferry_copy_from_host(buffer, zeros, PIECE, 0), FERRY_OK);
+    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    end(&work); /* its event is not reached yet */
+    const uint64_t before = submissions();
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(ferry_copy_to_host_async(buffer, seen[i], PIECE, 0, NULL, NULL, NULL),
+                         FERRY_OK);
+    assert_int_equal(ferry_copy_from_host_async(buffer, ones, PIECE, 0, NULL, NULL, NULL),
+                     FERRY_OK);
+    /* Two submissions of downloads may be in flight: those that are parked end with them. */
+    struct ferry_external reads[CROWD];
+    assert_true(submissions() > before);
+    signal_end(&work);
+    assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_memory_equal(seen[i], zeros, PIECE);
+    /* Works of the user that read, all ended and none done, and a write behind them. */
+    for (size_t i = 0; i < CROWD; i++) {
+        reads[i] = begin(FERRY_ACCESS_READ);
+        end(&reads[i]);
+    }
+    const uint64_t between = submissions();
+    ferry_ticket ticket;
+    assert_int_equal(ferry_copy_from_host_async(buffer, zeros, PIECE, 0, NULL, NULL, &ticket),
+                     FERRY_OK);
+    assert_int_equal(submissions(), between + 1);
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(ferry_poll(device, ticket), FERRY_PENDING);
+        signal_end(&reads[i]);
+    }
+    assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
+    assert_int_equal(ferry_copy_to_host(buffer, back, PIECE, 0), FERRY_OK);
+    assert_memory_equal(back, zeros, PIECE);
+}
+
+/* On one queue what follows a crowd is in its submission, as if it followed one operation. */
+static void one_submission_behind_a_crowd(void **state)
+{
+    (void)state;
+    unsigned char seen[CROWD][PIECE];
+    static const unsigned char zeros[PIECE], ones[PIECE] = {1, 1, 1, 1};
+    assert_int_equal(ferry_copy_from_host(buffer, zeros, PIECE, 0), FERRY_OK);
+    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(ferry_copy_to_host_async(buffer, seen[i], PIECE, 0, NULL, NULL, NULL),
+                         FERRY_OK);
+    assert_int_equal(ferry_copy_from_host_async(buffer, ones, PIECE, 0, NULL, NULL, NULL),
+                     FERRY_OK);
+    const uint64_t before = submissions();
+    signal_end(&work);
+    end(&work);
+    assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+    assert_int_equal(submissions(), before + 1);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_memory_equal(seen[i], zeros, PIECE);
+    assert_int_equal(ferry_copy_to_host(buffer, seen[0], PIECE, 0), FERRY_OK);
+    assert_memory_equal(seen[0], ones, PIECE);
+}
+
+/* A buffer goes while a join of its readers is being told. */
+static void a_buffer_goes_with_its_crowd(void **state)
+{
+    (void)state;
+    unsigned char seen[CROWD];
+    ferry_buffer *other;
+    for (size_t round = 0; round < 50; round++) {
+        assert_int_equal(
+            ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &other),
+            FERRY_OK);
+        for (size_t i = 0; i < CROWD; i++)
+            assert_int_equal(ferry_copy_to_host_async(other, &seen[i], 1, 0, NULL, NULL, NULL),
+                             FERRY_OK);
+        assert_int_equal(ferry_copy_from_host_async(other, "", 1, 0, NULL, NULL, NULL), FERRY_OK);
+        ferry_buffer_destroy(other);
+    }
+    assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(many_readers_then_part_writers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(part_writers_then_many_readers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(crowds_in_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_host_step_behind_a_crowd, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_submission_behind_a_crowd, set_up_one_queue, tear_down),
+        cmocka_unit_test_setup_teardown(a_buffer_goes_with_its_crowd, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("joins", tests, NULL, NULL);
+}
