@@ -13,6 +13,7 @@
 #include "paths/choose.h"
 #include "paths/direct.h"
 #include "paths/record.h"
+#include "paths/stream.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -49,6 +50,11 @@ enum ferry_status ferry_batch_create(ferry_device *device, ferry_batch **out_bat
     return FERRY_OK;
 }
 
+const struct ferry__transfer *ferry__batch_last(const ferry_batch *batch)
+{
+    return batch && batch->count ? &batch->transfers[batch->count - 1] : NULL;
+}
+
 void ferry_batch_destroy(ferry_batch *batch)
 {
     if (!batch)
@@ -81,6 +87,8 @@ static enum ferry_status add(ferry_batch *batch, const struct ferry__transfer *t
         ferry__buffer_ref(transfer->dst);
     if (transfer->src)
         ferry__buffer_ref(transfer->src);
+    if (transfer->side)
+        ferry__side_ref(transfer->side);
     return FERRY_OK;
 }
 

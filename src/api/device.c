@@ -24,7 +24,8 @@
 #include "memory/host_memory.h"
 #include "memory/pool.h"
 #include "memory/staging.h"
-#include "paths/file_op.h"
+#include "paths/file.h"
+#include "paths/stream.h"
 #include "trace/trace.h"
 
 #include <ferry/ferry.h>
@@ -267,10 +268,12 @@ static void orphan_buffers(struct ferry_device *device)
 void ferry__device_close_now(struct ferry_device *device)
 {
     end_externals(device);
+    ferry__streams_close(device);
     ferry__engine_finish(device);
     ferry__callbacks_finish(device);
     ferry__trace_close(device->trace);
     ferry__files_finish(device);
+    ferry__slots_finish(device);
     ferry__devices_remove(device);
     orphan_buffers(device);
     atomic_store(&device->dead, FERRY__CLOSED);

@@ -8,7 +8,7 @@
 #include "engine/ticket.h"
 #include "memory/pool.h"
 #include "memory/staging.h"
-#include "paths/file_op.h"
+#include "paths/stream.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -119,7 +119,7 @@ enum ferry_status ferry_device_trim(ferry_device *device)
     (void)ferry__memory_trim(&device->gpu);
     ferry__staging_trim(&device->gpu, &device->gpu.upload);
     ferry__staging_trim(&device->gpu, &device->gpu.readback);
-    ferry__files_trim(device);
+    ferry__slots_trim(device);
     if (device->gpu.driver->memory_settle)
         device->gpu.driver->memory_settle(device->gpu.state);
     return FERRY_OK;

@@ -7,7 +7,6 @@
 #include "engine/device.h"
 #include "engine/op.h"
 #include "engine/order.h"
-#include "paths/file_op.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,8 +92,10 @@ static enum ferry_status check_file(const struct range *range, int *out_flags)
     return FERRY_OK;
 }
 
+/* An transfer with a file, that of last if it is the same. Whoever asks for it lets its side go. */
 static enum ferry_status make_transfer(struct ferry__transfer *transfer, ferry_buffer *buffer,
-                                       uint64_t offset, const struct range *range)
+                                       uint64_t offset, const struct range *range,
+                                       const struct ferry__transfer *last)
 {
     enum ferry_status status = FERRY_OK;
     int flags = 0;
@@ -104,11 +105,14 @@ static enum ferry_status make_transfer(struct ferry__transfer *transfer, ferry_b
         (status = ferry__device_dead(buffer->device, range->what)) ||
         (status = check_file(range, &flags)) || (status = ferry__files_start(buffer->device)))
         return status;
-    *transfer = (struct ferry__transfer){.size = range->size,
-                                         .file = true,
-                                         .direct_io = ferry__file_is_direct(flags),
-                                         .fd = range->fd,
-                                         .file_offset = range->offset};
+    *transfer = (struct ferry__transfer){.size = range->size, .side_offset = range->offset};
+    if (last && ferry__file_is(last->side, range->fd, flags, range->write)) {
+        transfer->side = last->side;
+        ferry__side_ref(transfer->side);
+    } else if (!(transfer->side =
+                     ferry__file_side(buffer->device, range->fd, flags, range->write))) {
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
     if (range->write) {
         transfer->operation = FERRY_OPERATION_DOWNLOAD;
         transfer->src = buffer;
@@ -128,9 +132,11 @@ static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const s
 {
     struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback(range->what);
-    if (!status)
-        status = make_transfer(&transfer, buffer, offset, range);
-    return status ? status : ferry__transfer_wait(&transfer);
+    if (status || (status = make_transfer(&transfer, buffer, offset, range, NULL)))
+        return status;
+    status = ferry__transfer_wait(&transfer);
+    ferry__side_unref(transfer.side);
+    return status;
 }
 
 enum ferry_status ferry_copy_from_file(ferry_buffer *buffer, int fd, uint64_t file_offset,
@@ -149,43 +155,60 @@ enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file
 /* --- not waiting
  * ------------------------------------------------------------------------------- */
 
+static enum ferry_status begin(ferry_buffer *buffer, uint64_t offset, const struct range *range,
+                               ferry_callback cb, void *user, ferry_ticket *out_ticket)
+{
+    struct ferry__transfer transfer;
+    enum ferry_status status = make_transfer(&transfer, buffer, offset, range, NULL);
+    if (status)
+        return status;
+    status = ferry__transfer_submit(&transfer, cb, user, out_ticket);
+    ferry__side_unref(transfer.side);
+    return status;
+}
+
 enum ferry_status ferry_copy_from_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
                                              size_t size, size_t offset, ferry_callback cb,
                                              void *user, ferry_ticket *out_ticket)
 {
-    struct ferry__transfer transfer;
-    const enum ferry_status status = make_transfer(
-        &transfer, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
-    return status ? status : ferry__transfer_submit(&transfer, cb, user, out_ticket);
+    return begin(buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"},
+                 cb, user, out_ticket);
 }
 
 enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_t file_offset,
                                            size_t size, size_t offset, ferry_callback cb,
                                            void *user, ferry_ticket *out_ticket)
 {
-    struct ferry__transfer transfer;
-    const enum ferry_status status = make_transfer(
-        &transfer, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
-    return status ? status : ferry__transfer_submit(&transfer, cb, user, out_ticket);
+    return begin(buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"}, cb,
+                 user, out_ticket);
 }
 
 /* --- in batches
  * -------------------------------------------------------------------------------- */
 
+static enum ferry_status add(ferry_batch *batch, const char *name, ferry_buffer *buffer,
+                             uint64_t offset, const struct range *range)
+{
+    struct ferry__transfer transfer;
+    enum ferry_status status =
+        make_transfer(&transfer, buffer, offset, range, ferry__batch_last(batch));
+    if (status)
+        return status;
+    status = ferry__batch_add(batch, name, &transfer);
+    ferry__side_unref(transfer.side);
+    return status;
+}
+
 enum ferry_status ferry_batch_copy_from_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
                                              uint64_t file_offset, size_t size, size_t offset)
 {
-    struct ferry__transfer transfer;
-    const enum ferry_status status = make_transfer(
-        &transfer, buffer, offset, &(struct range){fd, file_offset, size, false, "copy from file"});
-    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_from_file", &transfer);
+    return add(batch, "ferry_batch_copy_from_file", buffer, offset,
+               &(struct range){fd, file_offset, size, false, "copy from file"});
 }
 
 enum ferry_status ferry_batch_copy_to_file(ferry_batch *batch, ferry_buffer *buffer, int fd,
                                            uint64_t file_offset, size_t size, size_t offset)
 {
-    struct ferry__transfer transfer;
-    const enum ferry_status status = make_transfer(
-        &transfer, buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
-    return status ? status : ferry__batch_add(batch, "ferry_batch_copy_to_file", &transfer);
+    return add(batch, "ferry_batch_copy_to_file", buffer, offset,
+               &(struct range){fd, file_offset, size, true, "copy to file"});
 }

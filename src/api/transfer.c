@@ -17,6 +17,7 @@
 #include "paths/direct.h"
 #include "paths/plan.h"
 #include "paths/record.h"
+#include "paths/stream.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -61,7 +62,7 @@ static inline enum ferry_status check_alive(const ferry_buffer *buffer, const ch
     return ferry__device_dead(buffer->device, what);
 }
 
-/* --- transfers --------------------------------------------------------------------------------- */
+/* --- transfers ------------------------------------------------------------------------------------ */
 
 enum ferry_status ferry__transfer_upload(struct ferry__transfer *transfer, ferry_buffer *dst,
                                          const void *src, uint64_t size, uint64_t dst_offset)
@@ -156,7 +157,11 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
         ferry__buffer_ref(transfer->dst);
     if (transfer->src)
         ferry__buffer_ref(transfer->src);
-    enum ferry_status status = ferry__transfer_plan(device, &op->one);
+    if (transfer->side)
+        ferry__side_ref(transfer->side);
+    enum ferry_status status = ferry__stream_prepare(op);
+    if (!status)
+        status = ferry__transfer_plan(device, &op->one);
     if (!status)
         status = ferry__footprint_transfers(op);
     if (status) {

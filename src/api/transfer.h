@@ -30,5 +30,7 @@ enum ferry_status ferry__transfer_submit(struct ferry__transfer *transfer, ferry
                                          void *user, ferry_ticket *out_ticket);
 enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
                                    const struct ferry__transfer *transfer);
+/* The one added last; NULL: none. */
+const struct ferry__transfer *ferry__batch_last(const ferry_batch *batch);
 
 #endif

@@ -18,10 +18,12 @@
 
 struct ferry__bridge_wait;
 struct ferry__file_io;
+struct ferry__stream_slots;
 struct ferry__op;
 struct ferry__reason;
 struct ferry__trace;
 struct ferry_buffer;
+struct ferry_stream;
 
 struct ferry_device {
     struct ferry__gpu gpu;
@@ -75,7 +77,14 @@ struct ferry_device {
     struct ferry__submission *free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__callback_thread callbacks;
-    _Atomic(struct ferry__file_io *) files; /* NULL: none were moved yet */
+    _Atomic(struct ferry__file_io *) files;      /* NULL: none were moved yet */
+    _Atomic(struct ferry__stream_slots *) slots; /* likewise of any stream */
+    struct ferry_stream *streams;                /* the user's, that have begun */
+    bool streams_over;                           /* none begins any more */
+    bool cancels_due;                            /* of some of them */
+    /* Tells streams of their end; false: there was none to tell. Under the lock, which it gives up.
+     * NULL: there are no streams. */
+    bool (*streams_step)(struct ferry_device *device);
 
     struct ferry_device *all_next; /* of the process */
     void (*close_now)(struct ferry_device *device);

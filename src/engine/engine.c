@@ -172,6 +172,8 @@ bool ferry__step(struct ferry_device *device)
         ferry__breathe(device);
         return true;
     }
+    if (device->streams && device->streams_step(device))
+        return true;
     if (retire(device))
         return true;
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++)
@@ -219,7 +221,7 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     if (device->polling)
         return false;
     list_points(device, &points);
-    if (!points.count && !device->open_works.first)
+    if (!points.count && !device->open_works.first && !device->streams)
         return false;
     /* With more external work than is waited for, the rest is looked at now and then; with work
      * that the user holds, and nothing of ours, whether the device is lost. */
@@ -258,7 +260,8 @@ static bool can_build(const struct ferry_device *device)
 void ferry__kick(struct ferry_device *device)
 {
     if (device->polling) {
-        if (can_build(device) || device->closing || device->dead_ops || device->to_resume)
+        if (can_build(device) || device->closing || device->dead_ops || device->to_resume ||
+            device->cancels_due)
             device->gpu.driver->wake(device->gpu.state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
@@ -415,7 +418,7 @@ static bool may_build_now(const struct ferry__op *op)
         return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
-        if (transfer->file)
+        if (transfer->side)
             continue;
         if (transfer->path == FERRY_PATH_STAGED ||
             (transfer->path == FERRY_PATH_PIPELINED && op->batch))

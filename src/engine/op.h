@@ -12,14 +12,15 @@
 
 struct ferry__bridge;
 struct ferry__call;
-struct ferry__files;
 struct ferry__join;
 struct ferry__reason;
 struct ferry__region;
+struct ferry__stream_side;
 struct ferry__work_event;
 struct ferry__submission;
 struct ferry_buffer;
 struct ferry_device;
+struct ferry_stream;
 
 /* A part of a transfer: size bytes from at on. */
 struct ferry__piece {
@@ -46,9 +47,6 @@ struct ferry__transfer {
     bool untouched;                 /* it failed before it could write anything */
     bool internal;                  /* the library's own: not counted among what is parked */
     bool begun, by_words;           /* commands are in a submission; planned for whole words */
-    bool file;                      /* the host's side is a file */
-    bool direct_io;                 /* that was opened for it */
-    bool reopened;                  /* cached_fd is to be closed */
     uint8_t pattern_size;           /* of a fill: its period */
     enum ferry_status status : 8;   /* of its own device work */
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
@@ -60,8 +58,8 @@ struct ferry__transfer {
             struct ferry__region *region; /* that holds host; NULL: none */
         };
     };
-    int fd, cached_fd;
-    uint64_t file_offset;
+    struct ferry__stream_side *side; /* the host's side is a stream, referenced; NULL: memory */
+    uint64_t side_offset;            /* where in the stream */
 };
 
 /* op depends on from. */
@@ -148,7 +146,7 @@ struct ferry__op {
     bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
                       in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
-    bool resumed;  /* bridges, files: there is something to do since it was last looked at */
+    bool resumed;  /* bridges, streams: there is something to do since it was last looked at */
     bool waits;    /* it has left its queue until it is resumed */
     unsigned count;       /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
@@ -180,21 +178,14 @@ struct ferry__op {
             /* The cursor: owned by whoever builds its queue. */
             uint64_t transfer_done;
             unsigned next_transfer;
-            unsigned moving; /* pieces of files that are read or written */
-            bool rmw_ready;  /* the chunk that was read is merged, and to be written */
-            bool offered;    /* it was resumed for a slot: who is hungry next gets what it leaves */
-            uint8_t hungry;  /* for a slot of files' staging: 1 to read, 2 to write */
+            unsigned moving;        /* pieces that a stream has, and calls of it */
+            bool rmw_ready;         /* the chunk that was read is merged, and to be written */
             struct ferry__rmw *rmw; /* NULL: none yet */
             union {
-                struct ferry__files *files;   /* a transfer's; NULL: none yet */
+                struct ferry_stream *stream;  /* a transfer's; NULL: none yet */
                 struct ferry__bridge *bridge; /* a half's */
             };
-            union {
-                struct {
-                    struct ferry__op *hungry_before, *hungry_after;
-                };
-                struct ferry__op *resume_next; /* a half's */
-            };
+            struct ferry__op *resume_next; /* a half's */
             uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
             struct ferry__transfer one;
         };

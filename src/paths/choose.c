@@ -8,9 +8,9 @@
 #include "engine/footprint.h"
 #include "engine/op.h"
 #include "memory/host_memory.h"
-#include "paths/file_op.h"
 #include "paths/plan.h"
 #include "paths/record.h"
+#include "paths/stream.h"
 
 #include <ferry/ferry.h>
 
@@ -32,7 +32,7 @@ void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer 
     if (transfer->src)
         ferry__buffer_unref(transfer->src);
     ferry__transfer_drop_region(device, transfer);
-    ferry__file_transfer_finish(transfer);
+    ferry__side_unref(transfer->side);
 }
 
 /* --- the choice of path ----------------------------------------------------------------------- */
@@ -186,7 +186,7 @@ enum ferry_status ferry__transfer_plan(struct ferry_device *device,
         transfer->path = FERRY_PATH_NONE;
     else if (transfer->operation >= FERRY_OPERATION_COPY)
         transfer->path = FERRY_PATH_DEVICE;
-    else if (transfer->file)
+    else if (transfer->side)
         transfer->path = transfer->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED
                                                                          : FERRY_PATH_PIPELINED;
     else

@@ -91,7 +91,7 @@ static bool bytes_idle(struct ferry_buffer *buffer, bool write, uint64_t offset,
 
 bool ferry__direct_ok(const struct ferry__transfer *transfer, uint64_t max)
 {
-    return !transfer->file && transfer->size <= max && ferry__direct_reaches(transfer) &&
+    return !transfer->side && transfer->size <= max && ferry__direct_reaches(transfer) &&
            (!transfer->dst ||
             bytes_idle(transfer->dst, true, transfer->dst_offset, transfer->size)) &&
            (!transfer->src ||

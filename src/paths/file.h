@@ -1,30 +1,42 @@
 /*
- * Transfers from and to files: a transfer with a file is read in pieces straight into memory that the
- * device copies from (or into the buffer's own, where the host reaches that), and written from such
- * memory. file.c: the API. file_pieces.c: pieces and their commands. file_io.c: who reads and
- * writes, and the memory for it; file_uring.c: the same by io_uring.
+ * Files as streams (stream.h): a chunk is a request, which reads or writes a part of a file. file.c:
+ * the streams. file_io.c: who reads and writes; file_uring.c: the same by io_uring.
  */
 #ifndef FERRY_PATHS_FILE_H
 #define FERRY_PATHS_FILE_H
 
-#include "driver.h"
+#include "paths/stream.h"
 
 #include <ferry/ferry.h>
+#include <ferry/stream.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct ferry__file_ring;
-struct ferry__op;
 struct ferry_device;
 
 enum {
-    FERRY__FILE_BLOCK = 4096,   /* direct I/O: addresses, offsets and sizes are multiples of it */
-    FERRY__FILE_SLOT = 1 << 20, /* bytes of a slot at most */
-    FERRY__FILE_SLOTS = 16,     /* a device's, in each direction, at most */
-    FERRY__FILE_DEPTH = 8,      /* an op's pieces at once */
+    FERRY__FILE_BLOCK = FERRY__STREAM_BLOCK, /* direct I/O: addresses, offsets and sizes are
+                                                multiples of it */
+    FERRY__FILE_DEPTH = 8,                   /* chunks of an op at once */
+    FERRY__FILE_THREADS = 8,                 /* a device's */
+};
+
+/* A file that the user has open, as the host's side of transfers. */
+struct ferry__file {
+    struct ferry__stream_side side; /* the first */
+    struct ferry_device *device;
+    int fd;
+    bool write, direct;    /* direct: it was opened for that */
+    _Atomic int cached_fd; /* the same, to write parts of blocks through the cache; -1: not yet */
 };
 
 /* One read or write. */
 struct ferry__file_request {
+    const struct ferry__file *file;
+    ferry_stream *stream;
+    const struct ferry_stream_chunk *chunk;
+    uint64_t before; /* of the chunk, moved by requests before this one */
     int fd;
     bool write, direct;
     unsigned char *memory;
@@ -34,33 +46,31 @@ struct ferry__file_request {
     struct ferry__file_request *next;
 };
 
-/* Staging memory for one piece. */
-struct ferry__file_slot {
-    struct ferry__memory memory;
-    uint64_t base; /* the first byte at a multiple of FERRY__FILE_BLOCK */
-    bool write;
-    struct ferry__file_slot *next;
-};
-
 struct ferry__file_io {
     struct ferry_device *device;
-    uint64_t slot_size; /* bytes of the longest piece */
-    unsigned slots_max;
-    /* Ops that wait for a slot, by direction, the first one first; under device->lock. */
-    struct ferry__op *hungry_first[2], *hungry_last[2];
-
     struct ferry__file_ring *ring; /* NULL: threads do it */
-    pthread_mutex_t lock;          /* guards all below; a leaf */
+    pthread_mutex_t lock;          /* guards all below */
     pthread_cond_t work;
-    pthread_t threads[FERRY__FILE_DEPTH]; /* what the ring does not do is theirs */
+    pthread_t threads[FERRY__FILE_THREADS]; /* what the ring does not do is theirs */
     unsigned thread_count, idle_threads;
     bool stop;
     struct ferry__file_request *first, *last;
-    struct ferry__file_slot *idle[2]; /* by direction: write or not */
-    unsigned slots[2];
 };
 
+/* --- file.c ----------------------------------------------------------------------------------- */
+
+/* An open file, whose flags (fcntl) are these, as a stream. NULL: no host memory. */
+struct ferry__stream_side *ferry__file_side(struct ferry_device *device, int fd, int flags,
+                                            bool write);
+/* Is it this file, to be moved this way? Then transfers of a batch share it. */
+bool ferry__file_is(const struct ferry__stream_side *side, int fd, int flags, bool write);
+/* A request is over. Under no lock. */
+void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *request);
+
 /* --- file_io.c -------------------------------------------------------------------------------- */
+
+enum ferry_status ferry__files_start(struct ferry_device *device);
+void ferry__files_finish(struct ferry_device *device);
 
 /* Begins a request; ferry__file_done is called when it is over, on another thread. */
 void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request);
@@ -68,21 +78,6 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
 void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *request, int error);
 /* What became of a system call: bytes, or a negative errno. True: the request is over. */
 bool ferry__file_advance(struct ferry__file_request *request, int64_t moved);
-
-/* POOL_EXHAUSTED: all are in use, and op is resumed when one comes back. */
-enum ferry_status ferry__file_slot_take(struct ferry__op *op, bool write,
-                                        struct ferry__file_slot **out_slot);
-void ferry__file_slot_give(struct ferry_device *device, struct ferry__file_slot *slot);
-/* What was offered to op and it did not take is the next one's. Under no lock. */
-void ferry__file_had_turn(struct ferry__op *op);
-void ferry__file_sated(struct ferry__op *op); /* it waits for no slot any more */
-/* A look at op: something has changed. Under device->lock. */
-void ferry__file_resume(struct ferry__op *op);
-
-/* --- file_pieces.c ---------------------------------------------------------------------------- */
-
-/* Under no lock. */
-void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *request);
 
 /* --- file_uring.c, file_uring_none.c ---------------------------------------------------------- */
 

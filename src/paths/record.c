@@ -10,8 +10,8 @@
 #include "engine/op.h"
 #include "engine/submission.h"
 #include "paths/choose.h"
-#include "paths/file_op.h"
 #include "paths/plan.h"
+#include "paths/stream.h"
 
 #include <ferry/ferry.h>
 
@@ -91,8 +91,8 @@ static enum ferry__emitted emit_transfer(struct ferry_device *device, struct fer
 {
     if (!transfer->size || transfer->way == FERRY__WAY_NOTHING)
         return FERRY__EMIT_DONE;
-    if (transfer->file)
-        return ferry__file_emit(device, sub, op, transfer, out_status);
+    if (transfer->side)
+        return ferry__stream_emit(device, sub, op, transfer, out_status);
     if (transfer->path == FERRY_PATH_IMPORTED)
         return ferry__emit_imported(device, sub, transfer, out_status);
     if (transfer->way == FERRY__WAY_RMW)
@@ -146,13 +146,15 @@ void ferry__transfers_release(struct ferry__op *op)
 
 static void release(struct ferry__op *op)
 {
-    ferry__files_free(op);
+    ferry__stream_free(op);
     ferry__transfers_release(op);
 }
 
 const struct ferry__op_type ferry__transfer_type = {
     .kind = FERRY__OP_TRANSFER,
     .record = record,
+    .abandon = ferry__stream_abandon,
     .judge = ferry__judge_transfers,
+    .done = ferry__stream_done,
     .release = release,
 };

@@ -1,0 +1,275 @@
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/range.h"
+#include "base/status.h"
+#include "driver.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "memory/pool.h"
+#include "paths/stream.h"
+
+#include <ferry/ferry.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+/*
+ * Slots of staging memory for streams: a device's, apart from what other transfers use, since none
+ * of those shall wait for a disk or a network.
+ */
+
+enum {
+    SLOT_SIZE = 1 << 20, /* bytes of a slot at most */
+    SLOTS = 16,          /* a device's, in each direction, at most */
+    /* Room to begin at a block, for a block's part before and after, and for words. */
+    SLOT_EXTRA = 4 * FERRY__STREAM_BLOCK,
+};
+
+void ferry__stream_resume(struct ferry__op *op)
+{
+    op->resumed = true;
+    if (!op->waits)
+        return;
+    op->waits = false;
+    ferry__ready_push(op);
+}
+
+static struct ferry__stream_slot *make_slot(struct ferry_device *device, bool write,
+                                            enum ferry_status *out_status)
+{
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__stream_slot *slot = ferry__alloc(sizeof *slot);
+    const uint64_t size = device->slots->slot_size + SLOT_EXTRA;
+    *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    for (bool again = slot; again;) {
+        *out_status = device->gpu.driver->memory_alloc(
+            device->gpu.state, write ? FERRY__MEMORY_READBACK : FERRY__MEMORY_UPLOAD, size,
+            "ferry stream", &slot->memory, why);
+        again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(&device->gpu);
+    }
+    if (*out_status) {
+        (void)!ferry__fail(*out_status, "no staging memory of %llu bytes for a stream: %s",
+                           (unsigned long long)size, why);
+        ferry__free(slot);
+        return NULL;
+    }
+    FERRY__ADD(&device->gpu.metrics, device_allocations, 1);
+    slot->write = write;
+    slot->id = atomic_fetch_add(&device->slots->last_id, 1) + 1;
+    slot->base = -(uintptr_t)slot->memory.host & (FERRY__STREAM_BLOCK - 1);
+    return slot;
+}
+
+/* Under device->lock, as the next. */
+static void hungry_remove(struct ferry_stream *stream)
+{
+    struct ferry__stream_slots *slots = stream->op->device->slots;
+    if (!stream->hungry)
+        return;
+    struct ferry_stream **first = &slots->hungry_first[stream->hungry - 1];
+    struct ferry_stream **last = &slots->hungry_last[stream->hungry - 1];
+    *(stream->hungry_before ? &stream->hungry_before->hungry_after : first) = stream->hungry_after;
+    *(stream->hungry_after ? &stream->hungry_after->hungry_before : last) = stream->hungry_before;
+    stream->hungry = 0;
+}
+
+static void hungry_add(struct ferry_stream *stream, bool write)
+{
+    struct ferry__stream_slots *slots = stream->op->device->slots;
+    if (stream->hungry == 1 + write)
+        return;
+    hungry_remove(stream);
+    stream->hungry = 1 + write;
+    stream->hungry_before = slots->hungry_last[write];
+    stream->hungry_after = NULL;
+    *(stream->hungry_before ? &stream->hungry_before->hungry_after : &slots->hungry_first[write]) =
+        stream;
+    slots->hungry_last[write] = stream;
+}
+
+/* Where a slot lies idle, the first that waits for one is resumed: one, however many wait. */
+static void offer(struct ferry__stream_slots *slots, bool write)
+{
+    struct ferry_stream *stream = slots->hungry_first[write];
+    ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
+    const bool idle = slots->idle[write];
+    ferry__unlock(&slots->lock);
+    if (!idle || !stream)
+        return;
+    hungry_remove(stream);
+    stream->offered = true;
+    ferry__stream_resume(stream->op);
+}
+
+void ferry__slot_had_turn(struct ferry_stream *stream)
+{
+    struct ferry_device *device = stream->op->device;
+    ferry__device_lock(device);
+    if (stream->offered) {
+        stream->offered = false;
+        offer(device->slots, false);
+        offer(device->slots, true);
+        ferry__kick(device);
+    }
+    ferry__device_unlock(device);
+}
+
+void ferry__slot_sated(struct ferry_stream *stream)
+{
+    ferry__device_lock(stream->op->device);
+    hungry_remove(stream);
+    ferry__device_unlock(stream->op->device);
+    ferry__slot_had_turn(stream);
+}
+
+/* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
+static struct ferry__stream_slot *take_idle(struct ferry__stream_slots *slots, bool write,
+                                            bool *out_more)
+{
+    ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
+    struct ferry__stream_slot *slot = slots->idle[write];
+    const bool more = out_more && !slot && slots->slots[write] < slots->slots_max;
+    if (slot)
+        slots->idle[write] = slot->next;
+    if (more)
+        slots->slots[write]++;
+    if (out_more)
+        *out_more = more;
+    ferry__unlock(&slots->lock);
+    return slot;
+}
+
+/* One was not to be had. True: there are none at all. */
+static bool lost_one(struct ferry__stream_slots *slots, bool write)
+{
+    ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
+    const bool none = --slots->slots[write] == 0;
+    ferry__unlock(&slots->lock);
+    return none;
+}
+
+enum ferry_status ferry__slot_take(struct ferry_stream *stream, bool write,
+                                   struct ferry__stream_slot **out_slot)
+{
+    struct ferry_device *device = stream->op->device;
+    struct ferry__stream_slots *slots = device->slots;
+    enum ferry_status status = FERRY_OK;
+    bool more;
+    ferry__device_lock(device); /* so that none comes back unseen */
+    struct ferry__stream_slot *slot = take_idle(slots, write, &more);
+    if (!slot && more) {
+        ferry__device_unlock(device);
+        slot = make_slot(device, write, &status);
+        ferry__device_lock(device);
+        if (!slot) {
+            more = lost_one(slots, write);
+            slot = take_idle(slots, write, NULL);
+        }
+    }
+    if (slot)
+        status = FERRY_OK;
+    else if (!more)
+        status = FERRY_ERROR_POOL_EXHAUSTED;
+    if (status == FERRY_ERROR_POOL_EXHAUSTED)
+        hungry_add(stream, write);
+    else
+        hungry_remove(stream);
+    ferry__device_unlock(device);
+    if (slot)
+        slot->next = NULL;
+    *out_slot = slot;
+    return status;
+}
+
+void ferry__slot_give(struct ferry_device *device, struct ferry__stream_slot *slot)
+{
+    struct ferry__stream_slots *slots = device->slots;
+    ferry__device_lock(device);
+    ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
+    slot->next = slots->idle[slot->write];
+    slots->idle[slot->write] = slot;
+    ferry__unlock(&slots->lock);
+    offer(slots, slot->write);
+    ferry__kick(device);
+    ferry__device_unlock(device);
+}
+
+void ferry__slots_trim(struct ferry_device *device)
+{
+    struct ferry__stream_slots *slots = device->slots;
+    if (!slots)
+        return;
+    ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
+    for (int write = 0; write < 2; write++) {
+        while (slots->idle[write]) {
+            struct ferry__stream_slot *slot = slots->idle[write];
+            slots->idle[write] = slot->next;
+            slots->slots[write]--;
+            device->gpu.driver->memory_free(device->gpu.state, &slot->memory);
+            FERRY__ADD(&device->gpu.metrics, device_frees, 1);
+            ferry__free(slot);
+        }
+    }
+    ferry__unlock(&slots->lock);
+}
+
+static void trim_gpu(struct ferry__gpu *gpu)
+{
+    ferry__slots_trim((struct ferry_device *)((char *)gpu - offsetof(struct ferry_device, gpu)));
+}
+
+/* --- beginning and end
+ * ------------------------------------------------------------------------- */
+
+static struct ferry__stream_slots *make_slots(struct ferry_device *device)
+{
+    struct ferry__stream_slots *slots = ferry__alloc(sizeof *slots);
+    const uint64_t chunk = device->gpu.upload.chunk_size;
+    /* A slot is one allocation. */
+    const uint64_t largest =
+        ferry__round_down(device->gpu.limits.max_allocation, FERRY__STREAM_BLOCK);
+    if (!slots)
+        return NULL;
+    slots->device = device;
+    slots->slot_size = chunk < SLOT_SIZE ? chunk : SLOT_SIZE;
+    if (slots->slot_size > largest - SLOT_EXTRA && largest > SLOT_EXTRA)
+        slots->slot_size = largest - SLOT_EXTRA;
+    const uint64_t count = device->gpu.upload.budget / slots->slot_size;
+    slots->slots_max = count < 2 ? 2 : count < SLOTS ? (unsigned)count : SLOTS;
+    if (!pthread_mutex_init(&slots->lock, NULL))
+        return slots;
+    ferry__free(slots);
+    return NULL;
+}
+
+static void free_slots(struct ferry__stream_slots *slots)
+{
+    pthread_mutex_destroy(&slots->lock);
+    ferry__free(slots);
+}
+
+enum ferry_status ferry__slots_start(struct ferry_device *device)
+{
+    struct ferry__stream_slots *none = NULL;
+    if (device->slots)
+        return FERRY_OK;
+    struct ferry__stream_slots *slots = make_slots(device);
+    if (!slots)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a stream");
+    atomic_store(&device->gpu.trim_above, trim_gpu);
+    device->streams_step = ferry__streams_step;
+    if (!atomic_compare_exchange_strong(&device->slots, &none, slots))
+        free_slots(slots); /* another thread was faster */
+    return FERRY_OK;
+}
+
+void ferry__slots_finish(struct ferry_device *device)
+{
+    if (!device->slots)
+        return;
+    ferry__slots_trim(device);
+    free_slots(device->slots);
+    device->slots = NULL;
+}
