@@ -46,6 +46,7 @@ nav:
     - Errors: docs/errors.md
     - Environment variables: docs/environment.md
     - Metrics: docs/metrics.md
+    - Streams: docs/streams.md
     - Tracing: docs/tracing.md
     - Models: docs/models.md
     - C++: docs/cpp.md

@@ -54,7 +54,7 @@ static void carry_out(struct ferry__file_request *request)
 static void *run(void *arg)
 {
     struct ferry__file_io *io = arg;
-    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
+    ferry__lock(&io->lock);
     while (io->first || !io->stop) {
         struct ferry__file_request *request = io->first;
         if (!request) {
@@ -70,7 +70,7 @@ static void *run(void *arg)
         else
             request->error = ECANCELED;
         ferry__file_done(io, request);
-        ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
+        ferry__lock(&io->lock);
     }
     ferry__unlock(&io->lock);
     return NULL;
@@ -89,7 +89,7 @@ static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_reques
 {
     int error = 0;
     request->next = NULL;
-    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
+    ferry__lock(&io->lock);
     if (!io->idle_threads && io->thread_count < FERRY__FILE_THREADS)
         error = add_thread(io);
     if (io->thread_count) {
@@ -160,7 +160,7 @@ failed:
 
 static void free_io(struct ferry__file_io *io)
 {
-    ferry__lock_as(&io->lock, FERRY__LOCK_STAGING);
+    ferry__lock(&io->lock);
     io->stop = true;
     pthread_cond_broadcast(&io->work);
     ferry__unlock(&io->lock);
