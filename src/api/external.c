@@ -209,8 +209,9 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
             (int)status, ferry_status_name(status));
     ferry__device_lock(device);
     struct ferry__op *work =
-        ferry__ticket_issued(device, ticket) ? ferry__table_find(device, ticket) : NULL;
-    if (work && work->type->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
+        ferry__ticket_issued(device, ticket) ? ferry__ticket_find(device, ticket) : NULL;
+    if (ferry__ticket_issued(device, ticket) && atomic_load(&device->dead) &&
+        (!work || (work->type->kind == FERRY__OP_EXTERNAL && work->ended)))
         result = ferry__device_dead(device, "ferry_external_end");
     else if (!work || work->type->kind != FERRY__OP_EXTERNAL || work->ended)
         result = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,

@@ -2,10 +2,10 @@
 #ifndef FERRY_ENGINE_OP_H
 #define FERRY_ENGINE_OP_H
 
+#include "base/list.h"
 #include "base/tree.h"
-#include "driver.h"
 #include "engine/order.h"
-#include "memory/staging.h"
+#include "engine/transfer.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -14,53 +14,10 @@ struct ferry__bridge;
 struct ferry__call;
 struct ferry__join;
 struct ferry__reason;
-struct ferry__region;
-struct ferry__stream_side;
 struct ferry__work_event;
 struct ferry__submission;
-struct ferry_buffer;
 struct ferry_device;
 struct ferry_stream;
-
-/* A part of a transfer: size bytes from at on. */
-struct ferry__piece {
-    uint64_t at, size;
-};
-
-/* How it is written down: the planner says so once, before the op takes its place. */
-enum ferry__way {
-    FERRY__WAY_NOTHING,  /* there is nothing to do */
-    FERRY__WAY_COMMANDS, /* as it is: copies or fills, whose unaligned ends other commands carry */
-    FERRY__WAY_PIECES,  /* a copy that overlaps: pieces no longer than the shift, the safe way on */
-    FERRY__WAY_SCRATCH, /* that overlaps with a small shift: pieces through scratch memory */
-    FERRY__WAY_TILE,    /* a fill: a tile copied in, then doubling copies within the buffer */
-    FERRY__WAY_RMW,     /* the device cannot write these bytes alone: the host merges them */
-    FERRY__WAY_COUNT
-};
-
-/* One operation of the API: an op has one, or a batch's many. Its words are few, since there
- * may be a million of them; what different threads write is never in one bit-field. */
-struct ferry__transfer {
-    enum ferry_operation operation : 8;
-    enum ferry_path path : 8;
-    enum ferry__way way : 8;
-    bool untouched;                 /* it failed before it could write anything */
-    bool internal;                  /* the library's own: not counted among what is parked */
-    bool begun, by_words;           /* commands are in a submission; planned for whole words */
-    uint8_t pattern_size;           /* of a fill: its period */
-    enum ferry_status status : 8;   /* of its own device work */
-    struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
-    uint64_t dst_offset, src_offset, size;
-    union {
-        uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */
-        struct {
-            unsigned char *host;
-            struct ferry__region *region; /* that holds host; NULL: none */
-        };
-    };
-    struct ferry__stream_side *side; /* the host's side is a stream, referenced; NULL: memory */
-    uint64_t side_offset;            /* where in the stream */
-};
 
 /* op depends on from. */
 struct ferry__edge {
@@ -122,12 +79,6 @@ struct ferry__op_type {
     void (*release)(struct ferry__op *op);
 };
 
-/* What an rmw has read, and is to write. */
-struct ferry__rmw {
-    struct ferry__slice slice;
-    struct ferry__piece piece;
-};
-
 /* Under device->lock, but for what never changes and what says so. */
 struct ferry__op {
     struct ferry_device *device;
@@ -139,6 +90,7 @@ struct ferry__op {
     uint8_t queue;
     enum ferry_status status : 8;
     bool keep;    /* its ticket was given out: a failure is remembered */
+    bool kept;    /* done, and so it is: the table has it until the last reference goes */
     bool waiting; /* a thread waits inside the call that made it */
     bool batch;
     bool parked;   /* counted in device->parked */
@@ -166,7 +118,7 @@ struct ferry__op {
         struct ferry__node ready; /* READY, RECORDING: in its queue's list */
         struct {                  /* DONE */
             struct ferry__op *closing_next;
-            struct ferry__op *dead_next;
+            struct ferry__link dead; /* of device->dead_ops */
         };
     };
     uint64_t start_ns;

@@ -106,7 +106,7 @@ static void come_to_life(struct ferry__op *op, size_t first)
     op->ticket = ferry__ticket_next(device);
     for (size_t i = first; i < device->follow_count; i++)
         add_edge(op, device->follows[i]);
-    ferry__table_add(device, op);
+    ferry__ticket_add(device, op);
     live_push(op);
     ferry__op_ref(op); /* the engine's, until it is done */
     device->last_ticket = op->ticket;
