@@ -16,6 +16,7 @@
 
 #define VK_NO_PROTOTYPES
 #include "base/base.h"
+#include "base/pace.h"
 #include "driver.h"
 
 #include <ferry/vulkan.h>
@@ -129,6 +130,10 @@ struct vulkan_slot {
     VkQueryPool times; /* VK_NULL_HANDLE: no timestamps */
     bool timed;
     uint64_t value;
+    uint64_t bytes;
+    unsigned kind;        /* of work, for the pace: enum ferry__command_kind of most of it */
+    uint64_t expected_ns; /* when it should end; 0: not known */
+    uint64_t alone_ns;    /* handed over then, with nothing before it; 0: there was */
     struct ferry__result *result;
 };
 
@@ -145,6 +150,7 @@ struct vulkan_queue {
     struct vulkan_slot *free;  /* LIFO */
     struct vulkan_slot *first; /* in flight, oldest first */
     struct vulkan_slot **last;
+    struct ferry__pace pace;
     uint64_t submitted;       /* the last value handed to the device; guarded by lock */
     _Atomic uint64_t retired; /* records up to this value are written */
 };
@@ -242,6 +248,8 @@ void ferry__vulkan_queue_lock(struct vulkan *v, struct vulkan_queue *queue);
 void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue);
 /* Writes the records of what has ended; returns the value up to which they are written. */
 uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue);
+/* When the work of this value should end; 0: not known. */
+uint64_t ferry__vulkan_queue_expected(struct vulkan_queue *queue, uint64_t value);
 
 /* --- kernel.c --------------------------------------------------------------------------------- */
 
