@@ -100,14 +100,15 @@ struct vulkan_queue_plan {
     unsigned roles;
 };
 
-void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDevice handle,
-                                 uint32_t instance_version, struct vulkan_physical *out_physical);
+enum ferry_status ferry__vulkan_physical_read(const struct vulkan_functions *vk,
+                                              VkPhysicalDevice handle, uint32_t instance_version,
+                                              struct vulkan_physical *out_physical, char *why);
 /* NULL, or the reason why the driver cannot use it. */
 const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physical);
-/* Those the driver can use, the best first: an array for ferry__free; NULL: none, why says the
- * reason. */
-struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
-                                                   size_t *out_count, char *why);
+/* Those the driver can use, the best first: at least one, in an array for ferry__free. */
+enum ferry_status ferry__vulkan_physical_all(const struct vulkan_instance *instance,
+                                             struct vulkan_physical **out_all, size_t *out_count,
+                                             char *why);
 /* Bytes of the largest device-local heap; the sum of them. */
 uint64_t ferry__vulkan_heap_largest(const struct vulkan_physical *physical);
 uint64_t ferry__vulkan_heap_total(const struct vulkan_physical *physical);
@@ -118,7 +119,8 @@ uint32_t ferry__vulkan_plan_queues(const struct vulkan_physical *physical, uint3
                                    struct vulkan_queue_plan *out_plan);
 void ferry__vulkan_describe(const struct vulkan_physical *physical,
                             struct ferry_device_info *out_info);
-size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why);
+enum ferry_status ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity,
+                                     size_t *out_count, char *why);
 
 /* --- device.c --------------------------------------------------------------------------------- */
 
