@@ -108,6 +108,11 @@ static bool list_join(const struct ferry__op *from, struct ferry_external *out)
     return fits;
 }
 
+static uint64_t event_of(const struct ferry__op *op)
+{
+    return op->type->kind == FERRY__OP_EXTERNAL ? op->event : op->device->queues[op->queue].event;
+}
+
 /* What the user's queue has to wait for. False: more events than fit, or something that never came
  * to the device, but depends on what did. */
 static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
@@ -121,7 +126,7 @@ static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
         if (ferry__op_is_join(from))
             fits = list_join(from, out);
         else
-            fits = from->value && list_wait(out, from->event, from->value);
+            fits = from->value && list_wait(out, event_of(from), from->value);
     }
     return fits;
 }

@@ -28,6 +28,7 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, const struct fer
     op->device = device;
     op->type = type;
     op->ranges = &op->one_range;
+    op->edges = &op->one_edge;
     atomic_init(&op->refs, 1);
     return op;
 }
@@ -60,7 +61,8 @@ static void let_go(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->edge_count; i++)
         ferry__op_unref(op->edges[i].from);
-    ferry__free(op->edges);
+    if (op->edges != &op->one_edge)
+        ferry__free(op->edges);
     op->edges = NULL;
     op->edge_count = 0;
     if (op->type->release)

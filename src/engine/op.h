@@ -79,7 +79,8 @@ struct ferry__op_type {
     void (*release)(struct ferry__op *op);
 };
 
-/* Under device->lock, but for what never changes and what says so. */
+/* Under device->lock, but for what never changes and what says so. There may be a million of them:
+ * what a type alone needs is in the union. */
 struct ferry__op {
     struct ferry_device *device;
     const struct ferry__op_type *type;
@@ -95,23 +96,26 @@ struct ferry__op {
     bool batch;
     bool parked;   /* counted in device->parked */
     bool held_up;  /* behind external work: set and read within ferry_device_trim */
+    bool carried;  /* a submission with a part of it was accepted */
     bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
-                      in that, too */
+                       in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
     bool resumed;  /* bridges, streams: there is something to do since it was last looked at */
     bool waits;    /* it has left its queue until it is resumed */
+    bool rmw_ready;       /* the chunk that was read is merged, and to be written; the builder's */
     unsigned count;       /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;
-    unsigned deps_unsubmitted, deps_undone, in_flight, submissions;
+    unsigned deps_unsubmitted, deps_undone;
+    unsigned in_flight; /* submissions with parts of it */
+    unsigned
+        starved_us; /* traced: since when it waits for staging, after its start; 0: it does not */
     struct ferry__range *ranges;
-    struct ferry__edge *edges;
+    struct ferry__edge *edges, one_edge;
     struct ferry__edge *dependents; /* the last of them; NULL: none */
     ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
     uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
-    uint64_t event;
-    uint64_t mark;           /* the latest question that it was an answer to */
-    struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
+    uint64_t mark;       /* the latest question that it was an answer to */
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
     union {
@@ -130,22 +134,24 @@ struct ferry__op {
             /* The cursor: owned by whoever builds its queue. */
             uint64_t transfer_done;
             unsigned next_transfer;
-            unsigned moving;        /* pieces that a stream has, and calls of it */
-            bool rmw_ready;         /* the chunk that was read is merged, and to be written */
-            struct ferry__rmw *rmw; /* NULL: none yet */
+            unsigned moving; /* pieces that a stream has, and calls of it */
+            union {
+                struct ferry__rmw *rmw;        /* a transfer's; NULL: none yet */
+                struct ferry__op *resume_next; /* a half's */
+            };
             union {
                 struct ferry_stream *stream;  /* a transfer's; NULL: none yet */
                 struct ferry__bridge *bridge; /* a half's */
             };
-            struct ferry__op *resume_next; /* a half's */
-            uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
             struct ferry__transfer one;
         };
         struct {                    /* external work, and joins */
             struct ferry_use *uses; /* it holds their buffers */
             size_t use_count;
-            struct ferry__join *join;                   /* a join's, until it is done */
+            struct ferry__join *join; /* a join's, until it is done */
+            struct ferry__op *after;  /* a join that stands for all that is older than it; NULL */
             struct ferry__work_event *own_event;        /* NULL: the device has none */
+            uint64_t event;                             /* its handle */
             struct ferry__op *work_before, *work_after; /* among those of its state */
             bool ended;                                 /* by the user, or by the device's loss */
             bool unsignalled; /* it failed: its event is Ferry's to raise */
