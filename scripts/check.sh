@@ -70,7 +70,7 @@ tidy() {
         echo "check: no clang-tidy, or $build is not configured: not looked at by it" >&2
         return 0
     fi
-    git ls-files 'src/*.c' 'drivers/*.c' 'models/*.c' 'triton/*.c' 'cli/*.c' | grep -v '_macos\.c$' |
+    git ls-files 'src/*.c' 'drivers/*.c' 'models/*.c' 'triton/*.c' 'wire/*.c' 'cli/*.c' | grep -v '_macos\.c$' |
         while read -r file; do
             ! grep -q "/$file\"" $build/compile_commands.json || echo "$file"
         done | xargs -P "${JOBS:-2}" -n 8 clang-tidy -p $build --quiet \

@@ -32,15 +32,14 @@ static int note(struct dl_phdr_info *info, size_t size, void *user)
 }
 
 /* Noted first and visited then: the loader's lock is held while it lists. */
-bool ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user)
+void ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user)
 {
     struct paths paths = {0};
-    const bool all = !dl_iterate_phdr(note, &paths);
+    dl_iterate_phdr(note, &paths);
     bool done = false;
     for (size_t i = 0; i < paths.count; i++) {
         done = done || visit(paths.all[i], user);
         free(paths.all[i]);
     }
     free(paths.all);
-    return all || done;
 }

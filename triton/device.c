@@ -23,26 +23,23 @@ static struct entry *entries;
 /* For ferry_triton_device_id, which callbacks ask while the lock may be held across a close. */
 static pthread_mutex_t id_lock = PTHREAD_MUTEX_INITIALIZER; /* guards entries against changes */
 
-/* Where the device is in ferry_device_list; -1: it is not. */
-static TRITONSERVER_Error *find_id(const char *name, int64_t *out_id)
+static int64_t find_id(const char *name)
 {
     struct ferry_device_info *infos = NULL;
     size_t capacity = 0, count = 8;
-    enum ferry_status status = FERRY_OK;
-    while (!status && count > capacity) {
+    int64_t id = -1;
+    while (count > capacity) {
         free(infos);
         capacity = count;
         infos = calloc(capacity, sizeof *infos);
-        if (!infos)
-            return ferry__triton_no_memory(capacity * sizeof *infos);
-        status = ferry_device_list(infos, capacity, &count);
+        if (!infos || ferry_device_list(infos, capacity, &count))
+            break;
     }
-    *out_id = -1;
-    for (size_t i = 0; !status && i < count && *out_id < 0; i++)
+    for (size_t i = 0; infos && i < count && i < capacity && id < 0; i++)
         if (!strcmp(infos[i].name, name))
-            *out_id = (int64_t)i;
+            id = (int64_t)i;
     free(infos);
-    return ferry__triton_status(status, "listing the devices");
+    return id;
 }
 
 static const char *difference(const struct ferry_device_params *a,
@@ -148,14 +145,13 @@ static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bo
     ferry_device_get_info(entry->device, &info);
     remember(asked_name(params), info.name);
     struct entry *same = find_name(info.name); /* by another name */
-    if (!same)
-        error = find_id(info.name, &entry->id);
-    if (same || error) {
+    if (same) {
         ferry_device_close(entry->device);
         free(entry);
-        return error ? error : join(same, params, exact, out_device);
+        return join(same, params, exact, out_device);
     }
     memcpy(entry->name, info.name, sizeof entry->name);
+    entry->id = find_id(info.name);
     entry->params = *params;
     entry->params.name = NULL;
     entry->references = 1;

@@ -151,7 +151,6 @@ void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, ui
 void ferry__host_carry_out(struct host_device *device, const struct host_submission *s);
 
 /* list.c */
-enum ferry_status ferry__host_list(struct ferry_device_info *infos, size_t capacity,
-                                   size_t *out_count, char *why);
+size_t ferry__host_list(struct ferry_device_info *infos, size_t capacity, char *why);
 
 #endif

@@ -135,12 +135,12 @@ size_t ferry__metal_copy_devices(mtl_id *out_devices, char *why)
     return count;
 }
 
-enum ferry_status ferry__metal_list(struct ferry_device_info *infos, size_t capacity,
-                                    size_t *out_count, char *why)
+size_t ferry__metal_list(struct ferry_device_info *infos, size_t capacity, char *why)
 {
-    const enum ferry_status loaded = ferry__mtl_load();
-    if (loaded)
-        return ferry__metal_why(loaded, why, "%s", ferry__mtl_why());
+    if (!ferry__mtl_load()) {
+        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl_why());
+        return 0;
+    }
     void *pool = mtl_pool_push();
     mtl_id devices[METAL_DEVICES_MAX];
     size_t count = ferry__metal_copy_devices(devices, why);
@@ -150,6 +150,5 @@ enum ferry_status ferry__metal_list(struct ferry_device_info *infos, size_t capa
         mtl_release(devices[i]);
     }
     mtl_pool_pop(pool);
-    *out_count = count;
-    return count ? FERRY_OK : FERRY_ERROR_NO_DEVICE;
+    return count;
 }

@@ -120,6 +120,9 @@ FERRY_API size_t ferry_stream_chunk_max(ferry_device *device);
 /* Sets this thread's ferry_last_error(), and returns status. */
 FERRY_API enum ferry_status ferry_stream_error(enum ferry_status status, const char *why);
 
+/* OK; in a callback IN_CALLBACK: for what waits, and says so as "WHAT waits ...". */
+FERRY_CHECK enum ferry_status ferry_stream_in_callback(const char *what);
+
 /* Tells the user's log function. */
 FERRY_API void ferry_stream_log(enum ferry_log_level level, const char *words);
 

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "base/words.h"
 #include "engine/buffer.h"
+#include "engine/callback.h"
 #include "engine/device.h"
 #include "engine/op.h"
 
@@ -122,6 +123,11 @@ size_t ferry_stream_chunk_max(ferry_device *device)
 enum ferry_status ferry_stream_error(enum ferry_status status, const char *why)
 {
     return ferry__fail(status, "%s", why ? why : "");
+}
+
+enum ferry_status ferry_stream_in_callback(const char *what)
+{
+    return ferry__in_callback(what ? what : "");
 }
 
 void ferry_stream_log(enum ferry_log_level level, const char *words)

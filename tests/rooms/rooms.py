@@ -11,6 +11,7 @@ BESIDE = {
     "drivers": {"driver.h", "base"},
     "models": {"base"},
     "triton": {"base/env.h", "base/json.h", "base/show.h", "base/utf8.h"},
+    "wire": {"base/env.h", "base/show.h"},
     "cli": {"base/env.h", "base/json.h", "base/show.h", "base/utf8.h"},
     "bench": {"base/env.h"},
     "examples": set(),
