@@ -28,11 +28,11 @@ struct ferry__memory {
     void *native;    /* the driver's own */
     uint64_t offset; /* in the native object (imports: 0); a multiple of FERRY_BUFFER_ALIGNMENT */
     uint64_t size;
-    unsigned char *host; /* where the CPU reaches it, for its whole life; NULL: it cannot */
-    bool coherent;       /* no flush or invalidate needed */
-    bool cached;         /* the CPU reads it at full speed */
-    bool zeroed;         /* it is known to hold zeros */
-    bool no_kernel;      /* kernels do not reach it; only where copy_alignment is 1 */
+    unsigned char *host;     /* where the CPU reaches it, for its whole life; NULL: it cannot */
+    bool coherent;           /* no flush or invalidate needed */
+    bool cached;             /* the CPU reads it at full speed */
+    bool zeroed;             /* it is known to hold zeros */
+    bool no_kernel, by_list; /* kernels do not reach it, or by lists only; not with words */
 };
 
 /* What a queue is for. Each can copy and fill; the engine picks the first with the role. */

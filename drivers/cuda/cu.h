@@ -91,6 +91,7 @@ enum {
 
 /* Numbers other than results: ours, CUDA's name, value. */
 #define CU_NUMBERS(NUMBER)                                                              \
+    NUMBER(CU_ATTRIBUTE_UNITS, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 16)            \
     NUMBER(CU_ATTRIBUTE_INTEGRATED, CU_DEVICE_ATTRIBUTE_INTEGRATED, 18)                 \
     NUMBER(CU_ATTRIBUTE_COMPUTE_MODE, CU_DEVICE_ATTRIBUTE_COMPUTE_MODE, 20)             \
     NUMBER(CU_ATTRIBUTE_UNIFIED_ADDRESSING, CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 41) \

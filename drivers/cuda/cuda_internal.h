@@ -8,7 +8,7 @@
  * memory.c  allocations, registered memory, others' memory, freeing
  * queue.c   submitting, seeing that a submission has ended
  * event.c   waiting and waking
- * kernel.c  the kernels that copy and fill
+ * kernel.c  the kernels that copy, fill, and copy by a list
  */
 #ifndef FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
 #define FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
@@ -22,7 +22,7 @@ enum {
     CUDA__QUEUES_MAX = 3,   /* upload, download, copy */
     CUDA__DEVICES_MAX = 64, /* devices beyond are not looked at */
     CUDA__BATCH_MAX = 4096, /* copies of one cuMemcpyBatchAsync: far larger ones crash */
-    CUDA__KERNELS = 2,      /* by enum ferry__command_kind */
+    CUDA__KERNELS = 3,      /* by enum ferry__command_kind */
 };
 
 /* --- loader.c --------------------------------------------------------------------------------- */
@@ -96,6 +96,7 @@ struct cuda {
         char why[FERRY__WHY_MAX];
         cu_module module; /* NULL: there are no kernels */
         cu_function functions[CUDA__KERNELS];
+        unsigned units; /* that the device has */
     } kernels;
 
     _Atomic bool lost;

@@ -4,6 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Lists of blocks: long ones are cut, so that all warps end together; copies of still longer ones
+ * are as fast by the copy engines, which take nothing from the user's kernels. */
+enum { BLOCKS_MAX = 1 << 20, BLOCK_SIZE_MAX = 16 << 10, BLOCKS_COPY_FROM = 512 << 10 };
+
 /* --- the context of every entry
  * ---------------------------------------------------------------- */
 
@@ -116,14 +120,15 @@ static void describe_limits(const struct cuda *c, const struct ferry_device_info
         .total_memory = info->total_memory,
         .import_granularity = info->import_granularity,
         .has_kernel = has_kernel,
+        .blocks_max = has_kernel ? BLOCKS_MAX : 0,
+        .block_size_max = BLOCK_SIZE_MAX,
+        .blocks_copy_from = BLOCKS_COPY_FROM,
         .atom = 1,
         .queue_count = c->queue_count,
     };
     for (uint32_t i = 0; i < c->queue_count; i++) {
-        const bool copies = c->queues[i].roles & FERRY__ROLE_COPY;
         out->queues[i].event = (uint64_t)(uintptr_t)&c->queues[i];
-        out->queues[i].roles =
-            c->queues[i].roles | (copies && has_kernel ? FERRY__ROLE_KERNEL : 0u);
+        out->queues[i].roles = c->queues[i].roles | (has_kernel ? FERRY__ROLE_KERNEL : 0u);
     }
 }
 
@@ -132,10 +137,12 @@ static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params 
                                 const struct ferry_device_info *info,
                                 struct ferry__limits *out_limits, char *why)
 {
-    int read_only = 0;
+    int read_only = 0, units = 0;
     ferry__cuda_kernels_start(c);
     if (!c->cu.DeviceGetAttribute(&read_only, CU_ATTRIBUTE_READ_ONLY_HOST_REGISTER, c->device))
         c->read_only_registers = read_only != 0;
+    if (!c->cu.DeviceGetAttribute(&units, CU_ATTRIBUTE_UNITS, c->device) && units > 0)
+        c->kernels.units = (unsigned)units;
     const enum ferry_status status = make_queues(c, params->queues, why);
     const bool has_kernel = ferry__cuda_kernels_join(c);
     if (!status && !has_kernel)

@@ -3,6 +3,7 @@
 #include "cuda_internal.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ static const char ptx[] =
 static const char *const names[CUDA__KERNELS] = {
     [FERRY__COPY] = "ferry_copy",
     [FERRY__FILL] = "ferry_fill",
+    [FERRY__BLOCKS] = "ferry_list",
 };
 
 /* --- making
@@ -75,6 +77,11 @@ void ferry__cuda_kernels_free(struct cuda *c)
 static_assert(((uint64_t)1 << 40) / (CUDA__KERNEL_BLOCK * CUDA__KERNEL_GROUP) < INT32_MAX,
               "the largest copy is one launch");
 
+static_assert(sizeof(struct cuda_piece) == sizeof(struct ferry__block_entry) &&
+                  offsetof(struct cuda_piece, src) == offsetof(struct ferry__block_entry, src) &&
+                  offsetof(struct cuda_piece, size) == offsetof(struct ferry__block_entry, size),
+              "the kernel reads the engine's list");
+
 static struct cuda_kernel_arguments arguments_of(const struct ferry__command *command)
 {
     const cu_address dst = cuda_address(command->dst, command->dst_offset);
@@ -95,8 +102,7 @@ static struct cuda_kernel_arguments arguments_of(const struct ferry__command *co
     return arguments;
 }
 
-cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
-                                    const struct ferry__command *command)
+static cu_result launch_one(struct cuda *c, cu_stream stream, const struct ferry__command *command)
 {
     struct cuda_kernel_arguments arguments = arguments_of(command);
     void *parameters[] = {&arguments};
@@ -104,4 +110,45 @@ cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
     const uint64_t groups = (blocks + CUDA__KERNEL_GROUP - 1) / CUDA__KERNEL_GROUP;
     return c->cu.LaunchKernel(c->kernels.functions[command->kind], (unsigned)groups, 1, 1,
                               CUDA__KERNEL_GROUP, 1, 1, 0, stream, parameters, NULL);
+}
+
+static bool is_on_device(const struct ferry__memory *memory)
+{
+    return !((const struct cuda_memory *)memory->native)->host;
+}
+
+/* As few units as reach the rate, since they are taken from the user's own work: never more than an
+ * eighth, and for what crosses the link no more than fill it. */
+static unsigned groups_for(const struct cuda *c, const struct ferry__command *command)
+{
+    enum { PART = 8, LINK_GROUPS = 8, WARPS = CUDA__LIST_GROUP / CUDA__WARP };
+    const bool inside = is_on_device(command->dst) && is_on_device(command->src);
+    unsigned groups = c->kernels.units / PART;
+    if (groups > LINK_GROUPS && !inside)
+        groups = LINK_GROUPS;
+    const unsigned useful = (command->list.count + WARPS - 1) / WARPS;
+    groups = groups < useful ? groups : useful;
+    return groups ? groups : 1;
+}
+
+static cu_result launch_list(struct cuda *c, cu_stream stream, const struct ferry__command *command)
+{
+    const unsigned groups = groups_for(c, command);
+    struct cuda_list_arguments arguments = {
+        .dst = cuda_address(command->dst, 0),
+        .src = cuda_address(command->src, 0),
+        .list = cuda_address(command->list.memory, command->list.offset),
+        .count = command->list.count,
+        .warps = groups * (CUDA__LIST_GROUP / CUDA__WARP),
+    };
+    void *parameters[] = {&arguments};
+    return c->cu.LaunchKernel(c->kernels.functions[FERRY__BLOCKS], groups, 1, 1, CUDA__LIST_GROUP,
+                              1, 1, 0, stream, parameters, NULL);
+}
+
+cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
+                                    const struct ferry__command *command)
+{
+    return command->kind == FERRY__BLOCKS ? launch_list(c, stream, command)
+                                          : launch_one(c, stream, command);
 }

@@ -15,4 +15,18 @@ struct cuda_kernel_arguments {
 
 enum { CUDA__KERNEL_BLOCK = 16, CUDA__KERNEL_GROUP = 256 };
 
+/* A piece of a list: offsets from the two addresses of the arguments. As the engine writes it. */
+struct cuda_piece {
+    unsigned long long dst, src;
+    unsigned size, zero;
+};
+
+/* A list of pieces, by warps: each takes every warps-th. */
+struct cuda_list_arguments {
+    unsigned long long dst, src, list; /* addresses */
+    unsigned count, warps;
+};
+
+enum { CUDA__WARP = 32, CUDA__LIST_GROUP = 1024 };
+
 #endif

@@ -308,6 +308,7 @@ enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__memory_kind 
         .coherent = !private,
         .cached = !private,
         .no_kernel = !private,
+        .by_list = true,
     };
     return FERRY_OK;
 }
@@ -324,6 +325,7 @@ static struct ferry__memory host_memory(struct cuda_memory *native, uint64_t siz
         .coherent = true,
         .cached = true,
         .no_kernel = true,
+        .by_list = true,
     };
 }
 

@@ -148,6 +148,7 @@ cu_result sim_DeviceGetAttribute_2000(int *value, cu_attribute attribute, cu_dev
     if (!is_device(device))
         return sim_end(CU_ERROR_INVALID_DEVICE);
     switch (attribute) {
+    case CU_ATTRIBUTE_UNITS: *value = UNITS; break;
     case CU_ATTRIBUTE_UNIFIED_ADDRESSING: *value = 1; break;
     case CU_ATTRIBUTE_HOST_REGISTER: *value = !options.noregister; break;
     case CU_ATTRIBUTE_READ_ONLY_HOST_REGISTER: *value = !options.noreadonly; break;

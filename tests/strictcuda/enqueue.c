@@ -7,8 +7,8 @@
 /* --- spans ------------------------------------------------------------------------------------- */
 
 /* Where the bytes are. false: a breach was told. */
-static bool find_span(const char *function, cu_address address, size_t size, bool written,
-                      struct span *out)
+bool sim_find_span(const char *function, cu_address address, size_t size, bool written,
+                   struct span *out)
 {
     struct range *range = sim_range(address);
     *out = (struct span){
@@ -61,8 +61,8 @@ static cu_result enqueue_copy(const char *function, cu_address dst, cu_address s
     struct work *work = new_work(WORK_COPY);
     if (!size)
         sim_breach(STRICTCUDA_EMPTY, "%s of 0 bytes", function);
-    if (!size || !find_span(function, dst, size, true, &work->dst) ||
-        !find_span(function, src, size, false, &work->src)) {
+    if (!size || !sim_find_span(function, dst, size, true, &work->dst) ||
+        !sim_find_span(function, src, size, false, &work->src)) {
         free(work);
         return CU_ERROR_INVALID_VALUE;
     }
@@ -94,7 +94,7 @@ static cu_result enqueue_fill(const char *function, cu_address dst, unsigned wor
         sim_breach(STRICTCUDA_EMPTY, "%s of 0 bytes", function);
     if (dst % word_size)
         sim_breach(STRICTCUDA_ALIGNMENT, "%s: address %p", function, (void *)(uintptr_t)dst);
-    if (!size || dst % word_size || !find_span(function, dst, size, true, &work->dst)) {
+    if (!size || dst % word_size || !sim_find_span(function, dst, size, true, &work->dst)) {
         free(work);
         return CU_ERROR_INVALID_VALUE;
     }
@@ -317,16 +317,34 @@ static bool translate(int kernel, struct work *work, const struct cuda_kernel_ar
         sim_breach(STRICTCUDA_LAUNCH, "cuLaunchKernel: arguments out of their bounds");
         return false;
     }
-    if (!find_span("cuLaunchKernel", from->dst + from->begin, size, true, &work->dst))
+    if (!sim_find_span("cuLaunchKernel", from->dst + from->begin, size, true, &work->dst))
         return false;
     to->dst = (unsigned long long)(uintptr_t)work->dst.bytes - from->begin;
     if (!copies[kernel])
         return true;
     const unsigned long long skipped = from->begin + from->phase;
-    if (!find_span("cuLaunchKernel", from->src + skipped, size, false, &work->src))
+    if (!sim_find_span("cuLaunchKernel", from->src + skipped, size, false, &work->src))
         return false;
     to->src = (unsigned long long)(uintptr_t)work->src.bytes - skipped;
     return true;
+}
+
+static bool is_whole(const struct cuda_kernel_arguments *arguments, uint64_t threads)
+{
+    return threads * CUDA__KERNEL_BLOCK >= arguments->end &&
+           threads * CUDA__KERNEL_BLOCK < arguments->end + CUDA__KERNEL_BLOCK * CUDA__KERNEL_GROUP;
+}
+
+static bool take_launch(struct work *work, unsigned grid, unsigned block, void *const *parameters)
+{
+    const uint64_t threads = (uint64_t)grid * block;
+    if (work->kernel == KERNEL_LIST && block == CUDA__LIST_GROUP)
+        return sim_list_take(work, parameters[0], grid);
+    if (work->kernel != KERNEL_LIST && block == CUDA__KERNEL_GROUP &&
+        is_whole(parameters[0], threads))
+        return translate(work->kernel, work, parameters[0]);
+    sim_breach(STRICTCUDA_LAUNCH, "cuLaunchKernel: %u x %u threads, which do not fit", grid, block);
+    return false;
 }
 
 cu_result sim_LaunchKernel_4000(cu_function function, unsigned grid_x, unsigned grid_y,
@@ -341,19 +359,14 @@ cu_result sim_LaunchKernel_4000(cu_function function, unsigned grid_x, unsigned 
     const cu_module module = find_module(function->module, "cuLaunchKernel");
     if (!stream || !module)
         return sim_end(CU_ERROR_INVALID_HANDLE);
-    const struct cuda_kernel_arguments *arguments = parameters[0];
-    const uint64_t threads = (uint64_t)grid_x * block_x;
-    if (!grid_x || grid_x > 0x7fffffff || grid_y != 1 || grid_z != 1 ||
-        block_x != CUDA__KERNEL_GROUP || block_y != 1 || block_z != 1 || shared_bytes || extra ||
-        threads * CUDA__KERNEL_BLOCK < arguments->end ||
-        threads * CUDA__KERNEL_BLOCK >= arguments->end + CUDA__KERNEL_BLOCK * CUDA__KERNEL_GROUP) {
-        sim_breach(STRICTCUDA_LAUNCH, "cuLaunchKernel: %u x %u threads for %llu bytes", grid_x,
-                   block_x, arguments->end);
+    if (!grid_x || grid_x > 0x7fffffff || grid_y != 1 || grid_z != 1 || block_y != 1 ||
+        block_z != 1 || shared_bytes || extra) {
+        sim_breach(STRICTCUDA_LAUNCH, "cuLaunchKernel: %u x %u threads", grid_x, block_x);
         return sim_end(CU_ERROR_INVALID_VALUE);
     }
     struct work *work = new_work(WORK_KERNEL);
     work->kernel = function->kernel;
-    if (!translate(function->kernel, work, arguments)) {
+    if (!take_launch(work, grid_x, block_x, parameters)) {
         free(work);
         return sim_end(CU_ERROR_INVALID_VALUE);
     }

@@ -6,8 +6,9 @@
 static _Thread_local unsigned long long thread_number;
 
 #define KERNEL static void
+#define LIST_KERNEL static void
 #define DEVICE static
-#define THREAD thread_number
+#define THREAD_OF(group) thread_number
 #include "drivers/cuda/kernel.cu"
 
 static const char known[] =
@@ -27,25 +28,42 @@ bool sim_kernel_known(const void *image)
     return hash(image) == hash(known);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(struct cuda_kernel_arguments args);
-} kernels[] = {{"ferry_copy", ferry_copy}, {"ferry_fill", ferry_fill}};
+static const char *const names[KERNELS] = {
+    [KERNEL_COPY] = "ferry_copy", [KERNEL_FILL] = "ferry_fill", [KERNEL_LIST] = "ferry_list"};
 
 int sim_kernel_number(const char *name)
 {
-    for (int i = 0; i < (int)(sizeof kernels / sizeof *kernels); i++)
-        if (!strcmp(kernels[i].name, name))
+    for (int i = 0; i < KERNELS; i++)
+        if (!strcmp(names[i], name))
             return i;
     return -1;
 }
 
-void sim_kernel_run(int kernel, const struct cuda_kernel_arguments *arguments)
+static void run_list(const struct work *work)
 {
+    struct cuda_list_arguments arguments = work->list;
+    arguments.list = (unsigned long long)(uintptr_t)work->pieces;
+    const unsigned long long threads = (unsigned long long)arguments.warps * CUDA__WARP;
+    for (unsigned long long i = 0; i < threads; i++) {
+        thread_number = i;
+        ferry_list(arguments);
+    }
+}
+
+void sim_kernel_run(const struct work *work)
+{
+    const struct cuda_kernel_arguments *arguments = &work->arguments;
+    if (work->kernel == KERNEL_LIST) {
+        run_list(work);
+        return;
+    }
     const uint64_t blocks = (arguments->end + CUDA__KERNEL_BLOCK - 1) / CUDA__KERNEL_BLOCK;
     const uint64_t groups = (blocks + CUDA__KERNEL_GROUP - 1) / CUDA__KERNEL_GROUP;
     for (uint64_t i = 0; i < groups * CUDA__KERNEL_GROUP; i++) {
         thread_number = i;
-        kernels[kernel].run(*arguments);
+        if (work->kernel == KERNEL_COPY)
+            ferry_copy(*arguments);
+        else
+            ferry_fill(*arguments);
     }
 }

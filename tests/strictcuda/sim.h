@@ -8,6 +8,7 @@
  * work.c    streams and their threads, events, order
  * enqueue.c copies, fills, batches and launches
  * kernel.c  the driver's kernels as C
+ * list.c    what the one that copies by a list touches
  */
 #ifndef STRICTCUDA_SIM_H
 #define STRICTCUDA_SIM_H
@@ -95,6 +96,9 @@ struct span {
 
 enum work_kind { WORK_COPY, WORK_FILL, WORK_KERNEL, WORK_RECORD, WORK_WAIT, WORK_FAULT };
 
+enum { KERNEL_COPY, KERNEL_FILL, KERNEL_LIST, KERNELS }; /* as kernel.c numbers them */
+enum { UNITS = 40 };                                     /* of a device */
+
 struct work {
     struct work *next;
     enum work_kind kind;
@@ -103,6 +107,9 @@ struct work {
     unsigned word, word_size;
     int kernel; /* its number; arguments with addresses of the store */
     struct cuda_kernel_arguments arguments;
+    struct cuda_list_arguments list;
+    struct span listed;        /* where the list lies */
+    struct cuda_piece *pieces; /* the list, as it was at the launch */
     struct record *record;
     cu_event event;
     cu_result fault;
@@ -126,7 +133,7 @@ struct CUmod_st {
     struct CUfunc_st {
         struct CUmod_st *module;
         int kernel;
-    } functions[2];
+    } functions[KERNELS];
 };
 
 /* --- all of it --------------------------------------------------------------------------------- */
@@ -190,9 +197,21 @@ void sim_drop_work(cu_context context);
 void sim_drop_ranges(cu_context context);
 void sim_drop_modules(cu_context context);
 
+/* enqueue.c: where bytes lie; false, and a breach: not in one allocation. */
+bool sim_find_span(const char *function, cu_address address, size_t size, bool written,
+                   struct span *out);
+
 /* kernel.c */
 int sim_kernel_number(const char *name); /* -1: none */
 bool sim_kernel_known(const void *image);
-void sim_kernel_run(int kernel, const struct cuda_kernel_arguments *arguments);
+void sim_kernel_run(const struct work *work);
+
+/* list.c: lists of pieces */
+/* What a launch by a list touches, into work; false, and a breach: it is none. */
+bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, unsigned groups);
+/* Do two pieces of work touch the same bytes, one of them writing, piece by piece? */
+bool sim_lists_conflict(const struct work *a, const struct work *b);
+/* The host has left the list alone since the launch. */
+bool sim_list_is_kept(const struct work *work);
 
 #endif

@@ -38,7 +38,7 @@ static void carry_out(const struct work *work)
         memcpy(work->dst.bytes, work->copied ? work->copied : work->src.bytes, work->dst.size);
         break;
     case WORK_FILL: fill(work); break;
-    case WORK_KERNEL: sim_kernel_run(work->kernel, &work->arguments); break;
+    case WORK_KERNEL: sim_kernel_run(work); break;
     case WORK_RECORD:
     case WORK_WAIT:
     case WORK_FAULT: break;
@@ -47,6 +47,9 @@ static void carry_out(const struct work *work)
 
 static void let_go(struct work *work)
 {
+    if (work->listed.range)
+        work->listed.range->in_use--;
+    free(work->pieces);
     if (work->dst.range)
         work->dst.range->in_use--;
     if (work->src.range)
@@ -63,6 +66,8 @@ static void finish(cu_stream stream, struct work *work)
     if (work->kind == WORK_RECORD) {
         work->record->done = true;
         work->record->time_ns = now_ns();
+    } else if (work->pieces && !sim_list_is_kept(work)) {
+        sim_breach(STRICTCUDA_LAUNCH, "a list has changed before its launch has ended");
     } else if (work->kind == WORK_FAULT) {
         sim_fault(stream->context, work->fault);
     }
@@ -151,7 +156,9 @@ static bool shares(const struct span *a, const struct span *b)
 
 static bool conflict(const struct work *a, const struct work *b)
 {
-    return shares(&a->dst, &b->dst) || shares(&a->dst, &b->src) || shares(&a->src, &b->dst);
+    if (!shares(&a->dst, &b->dst) && !shares(&a->dst, &b->src) && !shares(&a->src, &b->dst))
+        return false;
+    return !(a->pieces || b->pieces) || sim_lists_conflict(a, b);
 }
 
 /* What other streams have not done yet must come before by an event, if it touches the same. */
@@ -185,6 +192,8 @@ static void append(cu_stream stream, struct work *work)
         work->dst.range->in_use++;
     if (work->src.range)
         work->src.range->in_use++;
+    if (work->listed.range)
+        work->listed.range->in_use++;
     check_order(stream, work);
     *stream->last = work;
     stream->last = &work->next;
@@ -205,6 +214,7 @@ cu_result sim_append(cu_stream stream, struct work *work)
 {
     const cu_result result = luck_at_begin(stream);
     if (result) {
+        free(work->pieces);
         free(work->copied);
         free(work);
         return result;

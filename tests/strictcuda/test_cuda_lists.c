@@ -1,0 +1,302 @@
+/* Copies by a list: the kernel's text as C, over every phase of both sides; and launches that break
+ * the rules of the strict CUDA. */
+#include "client.h"
+
+#include <string.h>
+
+static unsigned long long thread_number;
+#define KERNEL static __attribute__((unused)) void
+#define LIST_KERNEL static void
+#define DEVICE static
+#define THREAD_OF(group) thread_number
+#include "drivers/cuda/kernel.cu"
+
+static const char ptx[] =
+#include "drivers/cuda/kernel.inc"
+    ;
+
+/* --- the kernel's text ------------------------------------------------------------------------- */
+
+enum { PHASES = 16, LENGTH_MAX = 80, ROOM = 24 << 10, WARPS = 2 };
+
+static _Alignas(16) unsigned char src[ROOM], dst[ROOM], want[ROOM];
+
+static void run(const struct cuda_piece *pieces, unsigned count, unsigned warps)
+{
+    const struct cuda_list_arguments arguments = {
+        (unsigned long long)(uintptr_t)dst, (unsigned long long)(uintptr_t)src,
+        (unsigned long long)(uintptr_t)pieces, count, warps};
+    for (thread_number = warps * CUDA__WARP; thread_number-- > 0;)
+        ferry_list(arguments);
+}
+
+static void check(const struct cuda_piece *pieces, unsigned count, unsigned warps)
+{
+    memset(dst, 0xEE, ROOM);
+    memset(want, 0xEE, ROOM);
+    for (unsigned i = 0; i < count; i++)
+        memcpy(want + pieces[i].dst, src + pieces[i].src, pieces[i].size);
+    run(pieces, count, warps);
+    if (memcmp(dst, want, ROOM))
+        fail_msg("%u pieces, the first %u bytes from %llu to %llu", count, pieces[0].size,
+                 pieces[0].src, pieces[0].dst);
+}
+
+static void number_source(void)
+{
+    for (unsigned i = 0; i < ROOM; i++)
+        src[i] = (unsigned char)(i * 37 + i / 251 + 11);
+}
+
+static void test_phases(void **unused)
+{
+    (void)unused;
+    static const unsigned longer[] = {511, 512, 513, 1024, 1111, 2048, 4096, 4111, 8192, 8225};
+    number_source();
+    for (unsigned to = 0; to < PHASES; to++)
+        for (unsigned from = 0; from < PHASES; from++) {
+            for (unsigned size = 1; size <= LENGTH_MAX; size++)
+                check(&(struct cuda_piece){32 + to, 48 + from, size, 0}, 1, 1);
+            for (size_t i = 0; i < sizeof longer / sizeof *longer; i++)
+                check(&(struct cuda_piece){32 + to, 48 + from, longer[i], 0}, 1, WARPS);
+        }
+}
+
+/* Every number of pieces around the number of warps, each piece taken once. */
+static void test_counts(void **unused)
+{
+    (void)unused;
+    struct cuda_piece pieces[70];
+    number_source();
+    for (unsigned i = 0; i < 70; i++)
+        pieces[i] =
+            (struct cuda_piece){i * 131 + i % 16, (69 - i) * 140 + i % 7, 1 + i * 97 % 113, 0};
+    for (unsigned count = 1; count <= 70; count++)
+        for (unsigned warps = 1; warps <= 64; warps *= 2)
+            check(pieces, count, warps);
+}
+
+/* --- launches ---------------------------------------------------------------------------------- */
+
+struct launch {
+    struct client c;
+    cu_module module;
+    cu_function list;
+    struct cuda_piece *pieces;
+    struct cuda_list_arguments arguments;
+};
+
+static struct launch begin(const char *options)
+{
+    struct launch l = {.c = client_begin(options)};
+    void *pieces;
+    assert_int_equal(l.c.cu.ModuleLoadDataEx(&l.module, ptx, 0, NULL, NULL), CU_SUCCESS);
+    assert_int_equal(l.c.cu.ModuleGetFunction(&l.list, l.module, "ferry_list"), CU_SUCCESS);
+    assert_int_equal(l.c.cu.MemHostAlloc(&pieces, 4096, CU_HOST_ALLOC_DEVICE_MAP), CU_SUCCESS);
+    l.pieces = pieces;
+    l.pieces[0] = (struct cuda_piece){3, 100, 50, 0};
+    l.pieces[1] = (struct cuda_piece){53, 20, 33, 0};
+    l.arguments = (struct cuda_list_arguments){l.c.memory, client_address(l.c.host),
+                                               client_address(pieces), 2, 32};
+    return l;
+}
+
+static cu_result launch(struct launch *l, unsigned groups, unsigned threads)
+{
+    void *parameters[] = {&l->arguments};
+    return l->c.cu.LaunchKernel(l->list, groups, 1, 1, threads, 1, 1, 0, l->c.stream, parameters,
+                                NULL);
+}
+
+static void end(struct launch *l)
+{
+    client_finish(&l->c);
+    assert_int_equal(l->c.cu.MemFreeHost(l->pieces), CU_SUCCESS);
+    assert_int_equal(l->c.cu.ModuleUnload(l->module), CU_SUCCESS);
+    client_end(&l->c);
+}
+
+static void test_launch(void **unused)
+{
+    (void)unused;
+    struct launch l = begin("");
+    unsigned char *host = l.c.host;
+    for (unsigned i = 0; i < 200; i++)
+        host[i] = (unsigned char)(i + 1);
+    assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_SUCCESS);
+    client_finish(&l.c);
+    const unsigned char *bytes = strictcuda_bytes(l.c.memory);
+    assert_memory_equal(bytes + 3, host + 100, 50);
+    assert_memory_equal(bytes + 53, host + 20, 33);
+    assert_broken(0, 0);
+    end(&l);
+}
+
+static void test_launches_that_are_wrong(void **unused)
+{
+    (void)unused;
+    struct launch l = begin("");
+    assert_int_equal(launch(&l, 1, 256), CU_ERROR_INVALID_VALUE);
+    assert_int_equal(launch(&l, 2, CUDA__LIST_GROUP), CU_ERROR_INVALID_VALUE); /* 64 warps */
+    l.arguments.warps = 6 * 32;
+    assert_int_equal(launch(&l, 6, CUDA__LIST_GROUP), CU_ERROR_INVALID_VALUE); /* of 40 units */
+    l.arguments.warps = 32;
+    l.pieces[1].size = 0;
+    assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_ERROR_INVALID_VALUE);
+    l.pieces[1].size = 33;
+    assert_broken(STRICTCUDA_LAUNCH, 4);
+    l.pieces[1].dst = (unsigned long long)1 << 40;
+    assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_ERROR_INVALID_VALUE);
+    l.pieces[1].dst = 53;
+    assert_true(strictcuda_breaches(STRICTCUDA_RANGE) == 1);
+    strictcuda_forget();
+    end(&l);
+}
+
+/* Pieces that touch each other, and lists that do. Beside each other there is no order to keep. */
+static void test_pieces_that_race(void **unused)
+{
+    (void)unused;
+    struct launch l = begin("");
+    l.pieces[1].dst = 52;
+    assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_SUCCESS);
+    assert_broken(STRICTCUDA_RACE, 1);
+    client_finish(&l.c);
+    l.pieces[1].dst = 100; /* between the two */
+    cu_stream other;
+    assert_int_equal(l.c.cu.StreamCreate(&other, CU_STREAM_DOES_NOT_BLOCK), CU_SUCCESS);
+    strictcuda_pause(true);
+    assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_SUCCESS);
+    assert_int_equal(l.c.cu.MemsetD8Async(l.c.memory + 53, 1, 47, other), CU_SUCCESS);
+    assert_broken(0, 0);
+    assert_int_equal(l.c.cu.MemsetD8Async(l.c.memory + 60, 1, 41, other), CU_SUCCESS);
+    assert_broken(STRICTCUDA_RACE, 1);
+    strictcuda_pause(false);
+    client_finish(&l.c);
+    while (l.c.cu.StreamQuery(other))
+        ;
+    assert_int_equal(l.c.cu.StreamDestroy(other), CU_SUCCESS);
+    end(&l);
+}
+
+static void test_list_that_changes(void **unused)
+{
+    (void)unused;
+    struct launch l = begin("");
+    strictcuda_pause(true);
+    assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_SUCCESS);
+    l.pieces[0].size = 49;
+    strictcuda_pause(false);
+    client_finish(&l.c);
+    assert_broken(STRICTCUDA_LAUNCH, 1);
+    end(&l);
+}
+
+/* --- through the driver ------------------------------------------------------------------------ */
+
+extern const struct ferry__driver ferry__cuda_driver;
+static const struct ferry__driver *const driver = &ferry__cuda_driver;
+
+enum { BLOCKS = 300, SPACE = 64 << 10 };
+
+struct world {
+    void *state;
+    struct ferry__limits limits;
+    struct ferry__memory up, down, list, arena;
+    uint64_t values[FERRY__QUEUES_MAX];
+    char why[FERRY__WHY_MAX];
+};
+
+static struct ferry__memory get(struct world *w, enum ferry__memory_kind kind)
+{
+    struct ferry__memory memory = {0};
+    if (driver->memory_alloc(w->state, kind, SPACE, "test", &memory, w->why))
+        fail_msg("%s", w->why);
+    return memory;
+}
+
+static void submit_list(struct world *w, unsigned queue, const struct ferry__memory *to,
+                        const struct ferry__memory *from, uint64_t bytes)
+{
+    const struct ferry__command command = {
+        .kind = FERRY__BLOCKS,
+        .engine = FERRY__ENGINE_KERNEL,
+        .dst = to,
+        .src = from,
+        .size = bytes,
+        .list = {.memory = &w->list, .count = BLOCKS, .dst_span = SPACE, .src_span = SPACE},
+    };
+    struct ferry__result result = {0};
+    const struct ferry__submission_info info = {.queue = queue,
+                                                .commands = &command,
+                                                .count = 1,
+                                                .value = ++w->values[queue],
+                                                .result = &result};
+    if (driver->submit(w->state, &info, w->why))
+        fail_msg("%s", w->why);
+    const struct ferry_sync point = {w->limits.queues[queue].event, info.value};
+    while (driver->completed(w->state, point.event) < point.value)
+        driver->wait_any(w->state, &point, 1, UINT64_MAX);
+    assert_int_equal(result.status, FERRY_OK);
+}
+
+/* Odd blocks scattered into an arena, moved within it, and gathered again. */
+static void test_driver(void **unused)
+{
+    (void)unused;
+    struct world w = {0};
+    setenv("STRICTCUDA", "", 1);
+    assert_int_equal(driver->open(&(struct ferry__open_params){0}, &w.state, &w.limits, w.why),
+                     FERRY_OK);
+    assert_true(w.limits.blocks_max >= BLOCKS && w.limits.block_size_max >= 4096);
+    for (uint32_t q = 0; q < w.limits.queue_count; q++)
+        assert_true(w.limits.queues[q].roles & FERRY__ROLE_KERNEL);
+    w.up = get(&w, FERRY__MEMORY_UPLOAD);
+    w.down = get(&w, FERRY__MEMORY_READBACK);
+    w.list = get(&w, FERRY__MEMORY_UPLOAD);
+    w.arena = get(&w, FERRY__MEMORY_PRIVATE);
+    assert_true(w.up.by_list && w.down.by_list && !w.arena.no_kernel);
+    struct ferry__block_entry *list = (struct ferry__block_entry *)(void *)w.list.host;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        list[i] = (struct ferry__block_entry){i * 100 + i % 9, (BLOCKS - 1 - i) * 101 + i % 5,
+                                              1 + i * 7 % 90, 0};
+        bytes += list[i].size;
+    }
+    for (unsigned i = 0; i < SPACE; i++)
+        w.up.host[i] = (unsigned char)(i * 37 + i / 251 + 11);
+    memset(w.down.host, 0xEE, SPACE);
+    submit_list(&w, 0, &w.arena, &w.up, bytes);
+    for (uint32_t i = 0; i < BLOCKS; i++) { /* in the arena, and back to where they were */
+        const uint64_t at = list[i].src;
+        list[i].src = list[i].dst;
+        list[i].dst = SPACE / 2 + at;
+    }
+    submit_list(&w, w.limits.queue_count - 1, &w.arena, &w.arena, bytes);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        list[i].src = list[i].dst;
+        list[i].dst -= SPACE / 2;
+    }
+    submit_list(&w, w.limits.queue_count > 1, &w.down, &w.arena, bytes);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        assert_memory_equal(w.down.host + list[i].dst, w.up.host + list[i].dst, list[i].size);
+        memset(w.down.host + list[i].dst, 0xEE, list[i].size);
+    }
+    for (unsigned i = 0; i < SPACE; i++)
+        assert_int_equal(w.down.host[i], 0xEE); /* and nothing else was written */
+    driver->memory_free(w.state, &w.up);
+    driver->memory_free(w.state, &w.down);
+    driver->memory_free(w.state, &w.list);
+    driver->memory_free(w.state, &w.arena);
+    driver->close(w.state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_phases),           cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_launch),           cmocka_unit_test(test_launches_that_are_wrong),
+        cmocka_unit_test(test_pieces_that_race), cmocka_unit_test(test_list_that_changes),
+    };
+    return cmocka_run_group_tests_name("lists on strict CUDA", tests, NULL, NULL);
+}
