@@ -297,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_phases),           cmocka_unit_test(test_counts),
         cmocka_unit_test(test_launch),           cmocka_unit_test(test_launches_that_are_wrong),
         cmocka_unit_test(test_pieces_that_race), cmocka_unit_test(test_list_that_changes),
+        cmocka_unit_test(test_driver),
     };
     return cmocka_run_group_tests_name("lists on strict CUDA", tests, NULL, NULL);
 }
