@@ -173,7 +173,6 @@ struct ferry__driver {
 
     /* Has a thread compile the kernels, if none does. True: they are there, for ever. Optional. */
     bool (*kernels)(void *state, uint64_t timeout_ns);
-
     /* Runs after all earlier submissions of the queue, as if in order. Does not wait. On an error
      * nothing was submitted and the value is not used up. */
     enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
