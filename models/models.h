@@ -24,9 +24,6 @@ struct ferry__source {
 enum ferry_status ferry__source_open(struct ferry__source *source, const char *path);
 void ferry__source_close(struct ferry__source *source);
 
-/* What a system call that failed means: memory that ran out is told as that, all else as IO. */
-enum ferry_status ferry__status_of_errno(int error);
-
 /* Reads exactly size bytes; fewer are an error. */
 enum ferry_status ferry__source_read(const struct ferry__source *source, void *memory, size_t size,
                                      uint64_t offset);

@@ -96,9 +96,12 @@ static enum ferry_status list(const char *directory, const char *suffix, struct 
         return ferry__fail(ferry__status_of_errno(errno), "cannot read %s: %s", directory,
                            strerror(errno));
     const struct dirent *entry;
-    while (status == FERRY_OK && (entry = readdir(stream)) != NULL)
+    while (!status && (errno = 0, entry = readdir(stream)))
         if (entry->d_name[0] != '.' && ferry__ends_with(entry->d_name, suffix))
             status = ferry__paths_add(out, directory, strlen(directory), entry->d_name);
+    if (!status && errno)
+        status = ferry__fail(ferry__status_of_errno(errno), "reading %s: %s", directory,
+                             strerror(errno));
     closedir(stream);
     if (out->count > 0)
         qsort(out->items, out->count, sizeof *out->items, compare_paths);

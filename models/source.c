@@ -9,11 +9,6 @@
 
 enum { READ_MAX = 1 << 30 }; /* systems read at most 2^31 - 1 bytes or so at once */
 
-enum ferry_status ferry__status_of_errno(int error)
-{
-    return error == ENOMEM ? FERRY_ERROR_OUT_OF_HOST_MEMORY : FERRY_ERROR_IO;
-}
-
 enum ferry_status ferry__source_open(struct ferry__source *source, const char *path)
 {
     struct stat about;

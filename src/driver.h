@@ -55,11 +55,11 @@ struct ferry__limits {
     uint64_t max_copy;       /* longest single copy or fill: a multiple of both alignments */
     uint64_t max_allocation; /* longest single allocation, as far as is known */
     uint64_t total_memory;
-    uint64_t import_granularity; /* 0: no imports */
-    bool import_cheap;           /* importing for a single transfer pays (no page locking) */
+    uint64_t import_granularity;    /* 0: no imports */
+    bool import_cheap;              /* importing for a single transfer pays (no page locking) */
     bool has_kernel, kernels_later; /* kernels() is to be asked for them first */
-    uint64_t kernel_copy_from;   /* aligned copies of this many bytes go by the kernel; 0: none */
-    bool kernel_decided; /* by the user, or by the driver's measuring: the engine does not */
+    uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
+    bool kernel_decided;       /* by the user, or by the driver's measuring: the engine does not */
     uint32_t blocks_max, block_size_max; /* of a FERRY__BLOCKS; 0: none come; a power of 2 */
     uint64_t blocks_copy_from;           /* longer blocks are faster by copy commands; 0: none */
     uint32_t atom;                       /* flush and invalidate ranges are multiples of it */
@@ -132,9 +132,10 @@ struct ferry__driver {
     const char *name;
     bool by_name_only; /* its devices are listed, and opened by their names only */
 
-    /* Writes at most capacity entries, the driver's best first; returns how many there are. None:
-     * why says the reason. Fills in everything but name, reason and paths. */
-    size_t (*list)(struct ferry_device_info *infos, size_t capacity, char *why);
+    /* Writes at most capacity entries, the best first, and how many there are. None: a failure, and
+     * OUT_OF_*_MEMORY where it could not look. Fills in all but name, reason and paths. */
+    enum ferry_status (*list)(struct ferry_device_info *infos, size_t capacity, size_t *out_count,
+                              char *why);
 
     enum ferry_status (*open)(const struct ferry__open_params *params, void **out_state,
                               struct ferry__limits *out_limits, char *why);
@@ -170,13 +171,11 @@ struct ferry__driver {
                                uint64_t size);
     enum ferry_status (*invalidate)(void *state, const struct ferry__memory *memory,
                                     uint64_t offset, uint64_t size);
-
     /* Has a thread compile the kernels, if none does. True: they are there, for ever. Optional. */
     bool (*kernels)(void *state, uint64_t timeout_ns);
     /* Runs after all earlier submissions of the queue, as if in order. Does not wait. On an error
      * nothing was submitted and the value is not used up. */
     enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
-
     uint64_t (*completed)(void *state, uint64_t event); /* its value: cheap */
 
     /* Waits until one of the points is reached, the device is lost, wake was called (since the last

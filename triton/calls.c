@@ -78,7 +78,8 @@ static const char *find(void)
     void *library = RTLD_DEFAULT;
     if (!dlsym(RTLD_DEFAULT, "TRITONBACKEND_ApiVersion")) {
         library = NULL;
-        ferry__triton_each_library(is_server, &library);
+        if (!ferry__triton_each_library(is_server, &library))
+            return "no host memory to look for the server";
         if (!library)
             return "there is no Triton server in this process";
     }

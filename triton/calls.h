@@ -22,7 +22,8 @@ extern struct ferry__triton_calls ferry__triton;
  */
 const char *ferry__triton_find(void);
 
-/* calls_linux.c, calls_macos.c: calls visit for each library of the process, until it is true. */
-void ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user);
+/* calls_linux.c, calls_macos.c: calls visit for each library of the process, until it is true.
+ * False: there was no memory to find them all. */
+bool ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user);
 
 #endif

@@ -32,14 +32,15 @@ static int note(struct dl_phdr_info *info, size_t size, void *user)
 }
 
 /* Noted first and visited then: the loader's lock is held while it lists. */
-void ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user)
+bool ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user)
 {
     struct paths paths = {0};
-    dl_iterate_phdr(note, &paths);
+    const bool all = !dl_iterate_phdr(note, &paths);
     bool done = false;
     for (size_t i = 0; i < paths.count; i++) {
         done = done || visit(paths.all[i], user);
         free(paths.all[i]);
     }
     free(paths.all);
+    return all || done;
 }

@@ -2,11 +2,12 @@
 
 #include <mach-o/dyld.h>
 
-void ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user)
+bool ferry__triton_each_library(bool (*visit)(const char *path, void *user), void *user)
 {
     for (uint32_t i = 0; i < _dyld_image_count(); i++) {
         const char *path = _dyld_get_image_name(i);
         if (path && visit(path, user))
-            return;
+            break;
     }
+    return true;
 }

@@ -23,23 +23,26 @@ static struct entry *entries;
 /* For ferry_triton_device_id, which callbacks ask while the lock may be held across a close. */
 static pthread_mutex_t id_lock = PTHREAD_MUTEX_INITIALIZER; /* guards entries against changes */
 
-static int64_t find_id(const char *name)
+/* Where the device is in ferry_device_list; -1: it is not. */
+static TRITONSERVER_Error *find_id(const char *name, int64_t *out_id)
 {
     struct ferry_device_info *infos = NULL;
     size_t capacity = 0, count = 8;
-    int64_t id = -1;
-    while (count > capacity) {
+    enum ferry_status status = FERRY_OK;
+    while (!status && count > capacity) {
         free(infos);
         capacity = count;
         infos = calloc(capacity, sizeof *infos);
-        if (!infos || ferry_device_list(infos, capacity, &count))
-            break;
+        if (!infos)
+            return ferry__triton_no_memory(capacity * sizeof *infos);
+        status = ferry_device_list(infos, capacity, &count);
     }
-    for (size_t i = 0; infos && i < count && i < capacity && id < 0; i++)
+    *out_id = -1;
+    for (size_t i = 0; !status && i < count && *out_id < 0; i++)
         if (!strcmp(infos[i].name, name))
-            id = (int64_t)i;
+            *out_id = (int64_t)i;
     free(infos);
-    return id;
+    return ferry__triton_status(status, "listing the devices");
 }
 
 static const char *difference(const struct ferry_device_params *a,
@@ -145,13 +148,14 @@ static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bo
     ferry_device_get_info(entry->device, &info);
     remember(asked_name(params), info.name);
     struct entry *same = find_name(info.name); /* by another name */
-    if (same) {
+    if (!same)
+        error = find_id(info.name, &entry->id);
+    if (same || error) {
         ferry_device_close(entry->device);
         free(entry);
-        return join(same, params, exact, out_device);
+        return error ? error : join(same, params, exact, out_device);
     }
     memcpy(entry->name, info.name, sizeof entry->name);
-    entry->id = find_id(info.name);
     entry->params = *params;
     entry->params.name = NULL;
     entry->references = 1;

@@ -40,7 +40,8 @@ bool ferry__cuda_is_sticky(cu_result result);
 
 /* --- list.c ----------------------------------------------------------------------------------- */
 
-size_t ferry__cuda_list(struct ferry_device_info *infos, size_t capacity, char *why);
+enum ferry_status ferry__cuda_list(struct ferry_device_info *infos, size_t capacity,
+                                   size_t *out_count, char *why);
 
 /* The device with this number in the list, and what the list says of it. */
 enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned index,

@@ -83,19 +83,24 @@ static enum ferry_status count_devices(const struct cuda_functions *cu, int *out
     return FERRY_ERROR_NO_DEVICE;
 }
 
-size_t ferry__cuda_list(struct ferry_device_info *infos, size_t capacity, char *why)
+enum ferry_status ferry__cuda_list(struct ferry_device_info *infos, size_t capacity,
+                                   size_t *out_count, char *why)
 {
     struct cuda_functions cu;
     struct ferry_device_info info = {0};
     cu_device device;
     int ordinal = 0, count = 0;
     size_t found = 0;
-    if (ferry__cuda_load(&cu, why) || count_devices(&cu, &count, why))
-        return 0;
+    enum ferry_status status = ferry__cuda_load(&cu, why);
+    if (!status)
+        status = count_devices(&cu, &count, why);
+    if (status)
+        return status;
     for (; next_device(&cu, &ordinal, count, &device, &info, why); found++)
         if (found < capacity)
             infos[found] = info;
-    return found;
+    *out_count = found;
+    return found ? FERRY_OK : FERRY_ERROR_NO_DEVICE;
 }
 
 enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned index,

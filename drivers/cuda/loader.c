@@ -165,15 +165,10 @@ static const char *library_name(void)
 static enum ferry_status open_library(const char *name, void **out_library, char *why)
 {
     /* Never closed: libcuda leaves threads and exit handlers behind. */
-    *out_library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (*out_library)
-        return FERRY_OK;
-    const char *text = dlerror();
-    if (!text || strstr(text, "No such file"))
+    const enum ferry_status status = ferry__library_open(name, out_library, why, FERRY__WHY_MAX);
+    if (status == FERRY_ERROR_NO_DEVICE && strstr(why, "No such file"))
         snprintf(why, FERRY__WHY_MAX, "%s: not found", name);
-    else
-        snprintf(why, FERRY__WHY_MAX, "%s", text);
-    return FERRY_ERROR_NO_DEVICE;
+    return status;
 }
 
 static enum ferry_status initialise(const char *name, struct cuda_functions *cu, char *why)

@@ -151,6 +151,7 @@ void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, ui
 void ferry__host_carry_out(struct host_device *device, const struct host_submission *s);
 
 /* list.c */
-size_t ferry__host_list(struct ferry_device_info *infos, size_t capacity, char *why);
+enum ferry_status ferry__host_list(struct ferry_device_info *infos, size_t capacity,
+                                   size_t *out_count, char *why);
 
 #endif

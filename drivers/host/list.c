@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-size_t ferry__host_list(struct ferry_device_info *infos, size_t capacity, char *why)
+enum ferry_status ferry__host_list(struct ferry_device_info *infos, size_t capacity,
+                                   size_t *out_count, char *why)
 {
     struct host_knobs knobs;
     ferry__host_knobs_default(&knobs);
@@ -26,5 +27,6 @@ size_t ferry__host_list(struct ferry_device_info *infos, size_t capacity, char *
             ferry__host_knob(&knobs, HOST_NO_IMPORT) ? 0 : (uint64_t)sysconf(_SC_PAGESIZE);
         info->queues = ferry__host_queues_of(&knobs);
     }
-    return count;
+    *out_count = count;
+    return FERRY_OK;
 }

@@ -216,8 +216,9 @@ static void tell(const struct metal_state *state, const struct ferry__limits *li
 static enum ferry_status metal_open(const struct ferry__open_params *params, void **out_state,
                                     struct ferry__limits *out_limits, char *why)
 {
-    if (!ferry__mtl_load())
-        return ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl_why());
+    const enum ferry_status loaded = ferry__mtl_load();
+    if (loaded)
+        return ferry__metal_why(loaded, why, "%s", ferry__mtl_why());
     struct metal_state *state = NULL;
     enum ferry_status status = make_state(&state, why);
     if (status)

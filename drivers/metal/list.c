@@ -135,12 +135,12 @@ size_t ferry__metal_copy_devices(mtl_id *out_devices, char *why)
     return count;
 }
 
-size_t ferry__metal_list(struct ferry_device_info *infos, size_t capacity, char *why)
+enum ferry_status ferry__metal_list(struct ferry_device_info *infos, size_t capacity,
+                                    size_t *out_count, char *why)
 {
-    if (!ferry__mtl_load()) {
-        ferry__metal_why(FERRY_ERROR_NO_DEVICE, why, "%s", ferry__mtl_why());
-        return 0;
-    }
+    const enum ferry_status loaded = ferry__mtl_load();
+    if (loaded)
+        return ferry__metal_why(loaded, why, "%s", ferry__mtl_why());
     void *pool = mtl_pool_push();
     mtl_id devices[METAL_DEVICES_MAX];
     size_t count = ferry__metal_copy_devices(devices, why);
@@ -150,5 +150,6 @@ size_t ferry__metal_list(struct ferry_device_info *infos, size_t capacity, char 
         mtl_release(devices[i]);
     }
     mtl_pool_pop(pool);
-    return count;
+    *out_count = count;
+    return count ? FERRY_OK : FERRY_ERROR_NO_DEVICE;
 }

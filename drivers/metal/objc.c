@@ -1,8 +1,10 @@
 #include "objc.h"
 #include "base/env.h"
+#include "base/library.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +46,7 @@ static const struct {
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-static bool open_libraries(const char *paths, struct libraries *libraries)
+static enum ferry_status open_libraries(const char *paths, struct libraries *libraries)
 {
     char path[1024];
     while (*paths && libraries->count < LIBRARIES_MAX) {
@@ -52,16 +54,18 @@ static bool open_libraries(const char *paths, struct libraries *libraries)
         if (length && length < sizeof path) {
             memcpy(path, paths, length);
             path[length] = 0;
-            void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            if (!handle) {
-                snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not here: %s", dlerror());
-                return false;
+            char why[sizeof ferry__mtl.why];
+            const enum ferry_status status =
+                ferry__library_open(path, &libraries->handle[libraries->count], why, sizeof why);
+            if (status) {
+                snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not here: %.140s", why);
+                return status;
             }
-            libraries->handle[libraries->count++] = handle;
+            libraries->count++;
         }
         paths += length + (paths[length] == ':');
     }
-    return true;
+    return FERRY_OK;
 }
 
 static void *find(const struct libraries *libraries, const char *name)
@@ -115,35 +119,52 @@ static bool find_functions(const struct libraries *libraries)
     return true;
 }
 
-static void load(void)
+static enum ferry_status load(void)
 {
     struct libraries libraries = {.count = 0};
-    ferry__mtl.process = getpid();
+    ferry__mtl.why[0] = 0;
     const char *paths = ferry__env("FERRY_METAL_LIBRARIES");
-    if (!open_libraries(paths && *paths ? paths : default_libraries, &libraries) ||
-        !find_functions(&libraries))
-        return;
+    const enum ferry_status status =
+        open_libraries(paths && *paths ? paths : default_libraries, &libraries);
+    if (status)
+        return status;
+    if (!find_functions(&libraries))
+        return FERRY_ERROR_NO_DEVICE;
     for (int i = 0; i < MTL_SEL_COUNT; i++)
         ferry__mtl.sel[i] = ferry__mtl.register_selector(rows[i].selector);
     ferry__mtl.string_class = ferry__mtl.get_class("NSString");
     ferry__mtl.listener_class = ferry__mtl.get_class("MTLSharedEventListener");
     ferry__mtl.process_class = ferry__mtl.get_class("NSProcessInfo"); /* these two may be missing */
     ferry__mtl.residency_class = ferry__mtl.get_class("MTLResidencySetDescriptor");
-    if (!ferry__mtl.string_class || !ferry__mtl.listener_class)
-        snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no class %s",
-                 ferry__mtl.string_class ? "MTLSharedEventListener" : "NSString");
+    if (ferry__mtl.string_class && ferry__mtl.listener_class)
+        return FERRY_OK;
+    snprintf(ferry__mtl.why, sizeof ferry__mtl.why, "Metal is not usable: there is no class %s",
+             ferry__mtl.string_class ? "MTLSharedEventListener" : "NSString");
+    return FERRY_ERROR_NO_DEVICE;
 }
 
-bool ferry__mtl_load(void)
+/* Once for the process, whatever comes of it; for want of memory it is tried again. */
+enum ferry_status ferry__mtl_load(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, load);
-    return !ferry__mtl.why[0] && !ferry__mtl_is_child();
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static enum ferry_status status;
+    static bool loaded;
+    if (ferry__mtl_is_child())
+        return FERRY_ERROR_NO_DEVICE;
+    atomic_store(&ferry__mtl.process, getpid()); /* a child finds no lock of ours taken */
+    pthread_mutex_lock(&lock);
+    if (!loaded)
+        status = load();
+    loaded = status != FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    const enum ferry_status result = status;
+    pthread_mutex_unlock(&lock);
+    return result;
 }
 
 bool ferry__mtl_is_child(void)
 {
-    return ferry__mtl.process && ferry__mtl.process != getpid();
+    const pid_t process = atomic_load(&ferry__mtl.process);
+    return process && process != getpid();
 }
 
 const char *ferry__mtl_why(void)

@@ -97,15 +97,16 @@ struct mtl_runtime {
     mtl_id string_class, listener_class, process_class, residency_class;
     mtl_id (*copy_all_devices)(void);
     const mtl_id *error_domain; /* of command buffers: a constant NSString; NULL: there is none */
-    pid_t process;              /* that loaded it: no other may use it */
+    _Atomic pid_t process;      /* that loaded it: no other may use it */
     char why[160];              /* not empty: Metal cannot be used, and why */
 };
 
 extern struct mtl_runtime ferry__mtl;
 
-/* Loads Metal on the first call; true: ferry__mtl is complete. Else ferry__mtl_why() says why not.
- * Never true in a child of the process that loaded it: the Objective-C runtime aborts there. */
-bool ferry__mtl_load(void);
+/* Loads Metal on the first call; OK: ferry__mtl is complete. NO_DEVICE, OUT_OF_HOST_MEMORY:
+ * ferry__mtl_why() says why not. Never OK in a child of the process that loaded it: the Objective-C
+ * runtime aborts there. */
+enum ferry_status ferry__mtl_load(void);
 const char *ferry__mtl_why(void);
 bool ferry__mtl_is_child(void); /* nothing may be sent, not even a release */
 

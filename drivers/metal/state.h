@@ -114,7 +114,8 @@ uint64_t ferry__metal_max_buffer(mtl_id device);
 void ferry__metal_describe(mtl_id device, struct ferry_device_info *out_info);
 /* The devices, the best first: at most METAL_DEVICES_MAX, each retained. */
 size_t ferry__metal_copy_devices(mtl_id *out_devices, char *why);
-size_t ferry__metal_list(struct ferry_device_info *infos, size_t capacity, char *why);
+enum ferry_status ferry__metal_list(struct ferry_device_info *infos, size_t capacity,
+                                    size_t *out_count, char *why);
 /* The index of the environment variable's value among names; count: unset, or none of them. */
 int ferry__metal_choice(const char *variable, const char *const *names, int count);
 

@@ -33,9 +33,10 @@ static enum ferry_status choose(struct vulkan *v, const struct vulkan_instance *
                                 unsigned index, char *why)
 {
     size_t count;
-    struct vulkan_physical *all = ferry__vulkan_physical_all(instance, &count, why);
-    if (!all)
-        return FERRY_ERROR_NO_DEVICE;
+    struct vulkan_physical *all;
+    const enum ferry_status status = ferry__vulkan_physical_all(instance, &all, &count, why);
+    if (status)
+        return status;
     if (index < count)
         v->physical = all[index];
     else
@@ -251,7 +252,10 @@ enum ferry_status ferry__vulkan_read_user(const struct ferry_vulkan_device *user
         status = ferry__vulkan_load_device(out_vk, user->device, why);
     if (status)
         return status;
-    ferry__vulkan_physical_read(out_vk, user->physical_device, user->api_version, out_physical);
+    status = ferry__vulkan_physical_read(out_vk, user->physical_device, user->api_version,
+                                         out_physical, why);
+    if (status)
+        return status;
     forget_extensions(user, out_physical);
     return check_physical(user, out_physical, why);
 }

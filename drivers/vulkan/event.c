@@ -5,7 +5,6 @@
 
 enum {
     SIGNAL_TRIES = 3,          /* when memory is short */
-    SPIN_NS = 200000,          /* asked in a loop this long, then asleep */
     NAP_MAX_NS = 1000000,      /* between two questions, where only asking tells */
     SLEEP_MAX_NS = 1000000000, /* a driver that does not notice its device's loss */
     POINTS_MAX = 31,           /* waited for at once in vkWaitSemaphores */
@@ -189,6 +188,22 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* When the first of the points should be reached; 0: not known of one of them. */
+static uint64_t expected(struct vulkan *v, const struct ferry_sync *points, size_t count)
+{
+    uint64_t soonest = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t of_this = 0;
+        for (uint32_t q = 0; q < v->queue_count; q++)
+            if (points[i].event == vulkan_event(v->queues[q].event))
+                of_this = ferry__vulkan_queue_expected(&v->queues[q], points[i].value);
+        if (!of_this)
+            return 0;
+        soonest = sooner(soonest, of_this);
+    }
+    return soonest;
+}
+
 static void wait_for(struct vulkan *v, const struct ferry_sync *points, size_t count,
                      uint64_t deadline_ns)
 {
@@ -196,17 +211,18 @@ static void wait_for(struct vulkan *v, const struct ferry_sync *points, size_t c
         nap(v, deadline_ns);
         return;
     }
-    uint64_t start = ferry__now_ns(), now = start;
+    struct ferry__patience patience = {.start_ns = ferry__now_ns(), .deadline_ns = deadline_ns};
+    patience.expected_ns = expected(v, points, count);
+    const uint64_t most = count > POINTS_MAX ? NAP_MAX_NS : SLEEP_MAX_NS;
+    uint64_t now = patience.start_ns, until;
     while (now < deadline_ns && !woken(v) && !reached(v, points, count)) {
-        if (now - start < SPIN_NS) {
+        const enum ferry__rest rest = ferry__rest(&patience, now, &until);
+        if (rest == FERRY__REST_POLL)
             sched_yield();
-        } else if (v->any_blocks) {
-            uint64_t most = count > POINTS_MAX ? NAP_MAX_NS : SLEEP_MAX_NS;
+        else if (rest == FERRY__REST_BLOCK && v->any_blocks)
             sleep_on_points(v, points, count, sooner(deadline_ns - now, most));
-        } else {
-            /* An eighth of the wait so far: late by little, seldom awake. */
-            nap(v, sooner(deadline_ns, now + sooner((now - start) / 8, NAP_MAX_NS)));
-        }
+        else
+            nap(v, until);
         now = ferry__now_ns();
     }
 }

@@ -25,6 +25,20 @@ static int rank_of(enum ferry_device_kind kind)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+static enum ferry_status no_memory(char *why)
+{
+    snprintf(why, FERRY__WHY_MAX, "no host memory for the list of devices");
+    return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+/* OK for any result but a want of memory. */
+static enum ferry_status memory_status(VkResult result, const char *call, char *why)
+{
+    const bool memory =
+        result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return memory ? ferry__vulkan_result(result, call, why) : FERRY_OK;
+}
+
 static bool has_extension(const VkExtensionProperties *extensions, uint32_t count, const char *name)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -49,22 +63,26 @@ static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice 
            VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
 }
 
-static void read_extensions(const struct vulkan_functions *vk, struct vulkan_physical *out,
-                            bool *out_import)
+/* All of them are optional: but for want of memory, a device without its list has none. */
+static enum ferry_status read_extensions(const struct vulkan_functions *vk,
+                                         struct vulkan_physical *out, bool *out_import, char *why)
 {
+    const char *call = "vkEnumerateDeviceExtensionProperties";
     *out_import = false;
     uint32_t count = 0;
-    if (vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, NULL) != VK_SUCCESS)
-        return;
+    VkResult result = vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, NULL);
+    if (result != VK_SUCCESS)
+        return memory_status(result, call, why);
     VkExtensionProperties *extensions = ferry__alloc(count * sizeof *extensions);
     if (!extensions)
-        return; /* as if there were none: all of them are optional */
-    VkResult result = vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, extensions);
+        return no_memory(why);
+    result = vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, extensions);
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) {
         out->budget = has_extension(extensions, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
         *out_import = has_extension(extensions, count, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     }
     ferry__free(extensions);
+    return memory_status(result, call, why);
 }
 
 static void read_properties(const struct vulkan_functions *vk, struct vulkan_physical *out,
@@ -142,8 +160,9 @@ static void read_memory(const struct vulkan_functions *vk, struct vulkan_physica
             out->unified = false;
 }
 
-void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDevice handle,
-                                 uint32_t instance_version, struct vulkan_physical *out_physical)
+enum ferry_status ferry__vulkan_physical_read(const struct vulkan_functions *vk,
+                                              VkPhysicalDevice handle, uint32_t instance_version,
+                                              struct vulkan_physical *out_physical, char *why)
 {
     *out_physical = (struct vulkan_physical){.handle = handle};
     VkPhysicalDeviceProperties basic;
@@ -153,15 +172,18 @@ void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDe
         basic.apiVersion < instance_version ? basic.apiVersion : instance_version;
     out_physical->kind = kind_of(basic.deviceType);
     if (out_physical->api_version < VK_API_VERSION_1_2)
-        return; /* the structures of 1.2 mean nothing to it; it is refused */
+        return FERRY_OK; /* the structures of 1.2 mean nothing to it; it is refused */
     bool import;
-    read_extensions(vk, out_physical, &import);
+    const enum ferry_status status = read_extensions(vk, out_physical, &import, why);
+    if (status)
+        return status;
     read_properties(vk, out_physical, import);
     read_features(vk, out_physical);
     read_memory(vk, out_physical);
     out_physical->family_count = VULKAN__FAMILIES_MAX;
     vk->GetPhysicalDeviceQueueFamilyProperties(handle, &out_physical->family_count,
                                                out_physical->families);
+    return FERRY_OK;
 }
 
 /* --- what follows from it --------------------------------------------------------------------- */
@@ -259,60 +281,56 @@ static void sort(struct vulkan_physical *all, size_t count)
         }
 }
 
-static struct vulkan_physical *read_all(const struct vulkan_instance *instance,
-                                        const VkPhysicalDevice *handles, uint32_t found,
-                                        size_t *out_count, char *why)
+static enum ferry_status read_all(const struct vulkan_instance *instance,
+                                  const VkPhysicalDevice *handles, uint32_t found,
+                                  struct vulkan_physical *all, size_t *out_count, char *why)
 {
-    struct vulkan_physical *all = ferry__alloc(found * sizeof *all);
-    if (!all) {
-        snprintf(why, FERRY__WHY_MAX, "no host memory for the list of devices");
-        return NULL;
-    }
     size_t count = 0;
     for (uint32_t i = 0; i < found; i++) {
-        ferry__vulkan_physical_read(&instance->vk, handles[i], instance->version, &all[count]);
+        const enum ferry_status status = ferry__vulkan_physical_read(
+            &instance->vk, handles[i], instance->version, &all[count], why);
+        if (status)
+            return status;
         const char *refusal = ferry__vulkan_physical_refusal(&all[count]);
         if (refusal)
             snprintf(why, FERRY__WHY_MAX, "%.80s: %s", all[count].name, refusal);
         else
             count++;
     }
-    if (count == 0) {
-        ferry__free(all);
-        return NULL;
-    }
     sort(all, count);
     *out_count = count;
-    return all;
+    return count ? FERRY_OK : FERRY_ERROR_NO_DEVICE;
 }
 
-struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
-                                                   size_t *out_count, char *why)
+enum ferry_status ferry__vulkan_physical_all(const struct vulkan_instance *instance,
+                                             struct vulkan_physical **out_all, size_t *out_count,
+                                             char *why)
 {
-    *out_count = 0;
+    const char *call = "vkEnumeratePhysicalDevices";
     uint32_t found = 0;
     VkResult result = instance->vk.EnumeratePhysicalDevices(instance->handle, &found, NULL);
-    if (result != VK_SUCCESS) {
-        ferry__vulkan_result(result, "vkEnumeratePhysicalDevices", why);
-        return NULL;
-    }
-    if (found == 0) {
+    if (result != VK_SUCCESS)
+        return ferry__vulkan_result(result, call, why);
+    if (!found) {
         snprintf(why, FERRY__WHY_MAX, "the Vulkan loader found no device");
-        return NULL;
+        return FERRY_ERROR_NO_DEVICE;
     }
     VkPhysicalDevice *handles = ferry__alloc(found * sizeof *handles);
-    if (!handles) {
-        snprintf(why, FERRY__WHY_MAX, "no host memory for the list of devices");
-        return NULL;
+    struct vulkan_physical *all = ferry__alloc(found * sizeof *all);
+    enum ferry_status status = handles && all ? FERRY_OK : no_memory(why);
+    if (!status) {
+        result = instance->vk.EnumeratePhysicalDevices(instance->handle, &found, handles);
+        if (result != VK_SUCCESS && result != VK_INCOMPLETE)
+            status = ferry__vulkan_result(result, call, why);
     }
-    struct vulkan_physical *all = NULL;
-    result = instance->vk.EnumeratePhysicalDevices(instance->handle, &found, handles);
-    if (result == VK_SUCCESS || result == VK_INCOMPLETE)
-        all = read_all(instance, handles, found, out_count, why);
-    else
-        ferry__vulkan_result(result, "vkEnumeratePhysicalDevices", why);
+    if (!status)
+        status = read_all(instance, handles, found, all, out_count, why);
     ferry__free(handles);
-    return all;
+    if (status)
+        ferry__free(all);
+    else
+        *out_all = all;
+    return status;
 }
 
 void ferry__vulkan_describe(const struct vulkan_physical *physical,
@@ -334,15 +352,18 @@ void ferry__vulkan_describe(const struct vulkan_physical *physical,
     out_info->queues = ferry__vulkan_plan_queues(physical, 0, plan);
 }
 
-size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why)
+enum ferry_status ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity,
+                                     size_t *out_count, char *why)
 {
     struct vulkan_instance instance;
-    if (ferry__vulkan_instance(&instance, why))
-        return 0;
-    size_t count;
-    struct vulkan_physical *all = ferry__vulkan_physical_all(&instance, &count, why);
-    for (size_t i = 0; i < count && i < capacity; i++)
+    struct vulkan_physical *all;
+    enum ferry_status status = ferry__vulkan_instance(&instance, why);
+    if (!status)
+        status = ferry__vulkan_physical_all(&instance, &all, out_count, why);
+    if (status)
+        return status;
+    for (size_t i = 0; i < *out_count && i < capacity; i++)
         ferry__vulkan_describe(&all[i], &infos[i]);
     ferry__free(all);
-    return count;
+    return FERRY_OK;
 }

@@ -95,10 +95,12 @@ enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why)
 {
     const char *name = library_name();
     /* Never closed: drivers and layers leave threads and exit handlers behind. */
-    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        snprintf(why, FERRY__WHY_MAX, "no Vulkan loader: %s", dlerror());
-        return FERRY_ERROR_NO_DEVICE;
+    char words[FERRY__WHY_MAX];
+    void *library;
+    const enum ferry_status status = ferry__library_open(name, &library, words, sizeof words);
+    if (status) {
+        snprintf(why, FERRY__WHY_MAX, "no Vulkan loader: %.140s", words);
+        return status;
     }
     void *symbol = dlsym(library, "vkGetInstanceProcAddr");
     if (!symbol) {

@@ -239,15 +239,32 @@ static void put_commands(const struct vulkan *v, const struct vulkan_queue *queu
     }
 }
 
-static uint64_t bytes_of(const struct ferry__submission_info *info)
+/* How much it is, and of what kind most of it is. */
+static void weigh(struct vulkan_slot *slot, const struct ferry__submission_info *info)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < info->count; i++)
-        bytes += info->commands[i].size;
-    return bytes;
+    uint64_t of[FERRY__PACE_KINDS] = {0};
+    slot->bytes = 0;
+    slot->kind = 0;
+    for (size_t i = 0; i < info->count; i++) {
+        const unsigned kind = info->commands[i].kind;
+        slot->bytes += info->commands[i].size;
+        of[kind] += info->commands[i].size;
+        slot->kind = of[kind] > of[slot->kind] ? kind : slot->kind;
+    }
 }
 
-static enum ferry_status record(struct vulkan *v, const struct vulkan_queue *queue,
+static bool is_timed(const struct vulkan *v, struct vulkan_queue *queue,
+                     const struct vulkan_slot *slot)
+{
+    if (!slot->times || slot->bytes < v->timed_from)
+        return false;
+    pthread_mutex_lock(&queue->lock);
+    const bool timed = ferry__pace_samples(&queue->pace, slot->kind, slot->bytes);
+    pthread_mutex_unlock(&queue->lock);
+    return timed;
+}
+
+static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
                                 struct vulkan_slot *slot, const struct ferry__submission_info *info,
                                 char *why)
 {
@@ -261,7 +278,8 @@ static enum ferry_status record(struct vulkan *v, const struct vulkan_queue *que
     result = v->vk.BeginCommandBuffer(slot->commands, &begin);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkBeginCommandBuffer", why);
-    slot->timed = slot->times && bytes_of(info) >= v->timed_from;
+    weigh(slot, info);
+    slot->timed = is_timed(v, queue, slot);
     if (slot->timed)
         v->vk.ResetQueryPool(v->device, slot->times, 0, 2);
     put_barrier(v, queue, slot->commands, BEFORE_FIRST);
@@ -386,7 +404,11 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkQueueSubmit", why);
     /* The device may have ended it already: nobody is told so before it is in the list. */
+    const uint64_t now = ferry__now_ns();
     pthread_mutex_lock(&queue->lock);
+    const bool idle = !queue->first;
+    slot->alone_ns = idle ? now : 0;
+    slot->expected_ns = ferry__pace_expect(&queue->pace, slot->kind, slot->bytes, now, idle);
     *queue->last = slot;
     queue->last = &slot->next;
     queue->submitted = info->value;
@@ -443,7 +465,9 @@ static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
     return (uint64_t)((double)((ticks[1] - ticks[0]) & mask) * v->physical.timestamp_period);
 }
 
-static void end_slot(struct vulkan *v, const struct vulkan_queue *queue, struct vulkan_slot *slot,
+/* The queue is locked. Without a time of the device's, that until somebody saw the end will do: the
+ * fastest counts. */
+static void end_slot(struct vulkan *v, struct vulkan_queue *queue, struct vulkan_slot *slot,
                      bool reached)
 {
     struct ferry__result *result = slot->result;
@@ -452,6 +476,20 @@ static void end_slot(struct vulkan *v, const struct vulkan_queue *queue, struct 
     snprintf(result->why, sizeof result->why, "%s",
              reached ? "" : "the Vulkan device was lost before this ended");
     slot->result = NULL;
+    if (result->device_ns || slot->alone_ns)
+        ferry__pace_learn(&queue->pace, slot->kind, slot->bytes,
+                          result->device_ns ? result->device_ns : ferry__now_ns() - slot->alone_ns);
+}
+
+uint64_t ferry__vulkan_queue_expected(struct vulkan_queue *queue, uint64_t value)
+{
+    pthread_mutex_lock(&queue->lock);
+    const struct vulkan_slot *slot = queue->first;
+    while (slot && slot->value < value)
+        slot = slot->next;
+    const uint64_t expected = slot ? slot->expected_ns : 0;
+    pthread_mutex_unlock(&queue->lock);
+    return expected;
 }
 
 uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue)

@@ -16,6 +16,7 @@
 
 #define VK_NO_PROTOTYPES
 #include "base/base.h"
+#include "base/pace.h"
 #include "driver.h"
 
 #include <ferry/vulkan.h>
@@ -99,14 +100,15 @@ struct vulkan_queue_plan {
     unsigned roles;
 };
 
-void ferry__vulkan_physical_read(const struct vulkan_functions *vk, VkPhysicalDevice handle,
-                                 uint32_t instance_version, struct vulkan_physical *out_physical);
+enum ferry_status ferry__vulkan_physical_read(const struct vulkan_functions *vk,
+                                              VkPhysicalDevice handle, uint32_t instance_version,
+                                              struct vulkan_physical *out_physical, char *why);
 /* NULL, or the reason why the driver cannot use it. */
 const char *ferry__vulkan_physical_refusal(const struct vulkan_physical *physical);
-/* Those the driver can use, the best first: an array for ferry__free; NULL: none, why says the
- * reason. */
-struct vulkan_physical *ferry__vulkan_physical_all(const struct vulkan_instance *instance,
-                                                   size_t *out_count, char *why);
+/* Those the driver can use, the best first: at least one, in an array for ferry__free. */
+enum ferry_status ferry__vulkan_physical_all(const struct vulkan_instance *instance,
+                                             struct vulkan_physical **out_all, size_t *out_count,
+                                             char *why);
 /* Bytes of the largest device-local heap; the sum of them. */
 uint64_t ferry__vulkan_heap_largest(const struct vulkan_physical *physical);
 uint64_t ferry__vulkan_heap_total(const struct vulkan_physical *physical);
@@ -117,7 +119,8 @@ uint32_t ferry__vulkan_plan_queues(const struct vulkan_physical *physical, uint3
                                    struct vulkan_queue_plan *out_plan);
 void ferry__vulkan_describe(const struct vulkan_physical *physical,
                             struct ferry_device_info *out_info);
-size_t ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity, char *why);
+enum ferry_status ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity,
+                                     size_t *out_count, char *why);
 
 /* --- device.c --------------------------------------------------------------------------------- */
 
@@ -129,6 +132,10 @@ struct vulkan_slot {
     VkQueryPool times; /* VK_NULL_HANDLE: no timestamps */
     bool timed;
     uint64_t value;
+    uint64_t bytes;
+    unsigned kind;        /* of work, for the pace: enum ferry__command_kind of most of it */
+    uint64_t expected_ns; /* when it should end; 0: not known */
+    uint64_t alone_ns;    /* handed over then, with nothing before it; 0: there was */
     struct ferry__result *result;
 };
 
@@ -145,6 +152,7 @@ struct vulkan_queue {
     struct vulkan_slot *free;  /* LIFO */
     struct vulkan_slot *first; /* in flight, oldest first */
     struct vulkan_slot **last;
+    struct ferry__pace pace;
     uint64_t submitted;       /* the last value handed to the device; guarded by lock */
     _Atomic uint64_t retired; /* records up to this value are written */
 };
@@ -242,6 +250,8 @@ void ferry__vulkan_queue_lock(struct vulkan *v, struct vulkan_queue *queue);
 void ferry__vulkan_queue_unlock(struct vulkan *v, struct vulkan_queue *queue);
 /* Writes the records of what has ended; returns the value up to which they are written. */
 uint64_t ferry__vulkan_queue_retire(struct vulkan *v, struct vulkan_queue *queue);
+/* When the work of this value should end; 0: not known. */
+uint64_t ferry__vulkan_queue_expected(struct vulkan_queue *queue, uint64_t value);
 
 /* --- kernel.c --------------------------------------------------------------------------------- */
 

@@ -424,7 +424,11 @@ FERRY_CHECK enum ferry_status ferry_wait_all(ferry_device *device, const ferry_t
 FERRY_CHECK enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *tickets,
                                              size_t count, uint64_t timeout_ns, size_t *out_index);
 
-/* OK, PENDING, the operation's error, or INVALID_ARGUMENT. Never waits. */
+/*
+ * OK, PENDING, the operation's error, or INVALID_ARGUMENT. Never waits. A failure is told as long as
+ * the device is open, however late; its reason while it is among the latest 4096, after that
+ * ferry_last_error() says that it is no longer kept.
+ */
 FERRY_CHECK enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket);
 
 /* Waits until all operations submitted before this call are done and their callbacks have returned.

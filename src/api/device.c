@@ -36,7 +36,6 @@
 
 /* A device: opening, asking and closing it. Which one is opened: device_list.c. */
 
-enum { TABLE_SIZE = 256 };
 static const uint64_t STAGING_BUDGET = 64 << 20, POOL_BUDGET = 256 << 20, PARKED_MAX = 4 << 20;
 
 /* --- opening
@@ -115,11 +114,10 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     struct ferry_device *device = ferry__alloc(sizeof *device);
     if (!device)
         return NULL;
-    device->table_size = TABLE_SIZE;
-    if (!(device->table = ferry__alloc(TABLE_SIZE * sizeof(struct ferry__op *))))
-        goto free_device;
+    if (!ferry__tickets_init(&device->tickets))
+        goto free_tickets;
     if (ferry__metrics_init(&device->gpu.metrics))
-        goto free_table;
+        goto free_tickets;
     if (init_locks(device))
         goto free_metrics;
     atomic_init(&device->refs, 1);
@@ -138,9 +136,8 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     return device;
 free_metrics:
     ferry__metrics_finish(&device->gpu.metrics);
-free_table:
-    ferry__free(device->table);
-free_device:
+free_tickets:
+    ferry__tickets_finish(&device->tickets);
     ferry__free(device);
     return NULL;
 }
@@ -161,7 +158,7 @@ static void discard_device(struct ferry_device *device)
     ferry__staging_finish(&device->gpu, &device->gpu.upload);
     ferry__staging_finish(&device->gpu, &device->gpu.readback);
     ferry__memory_finish(&device->gpu);
-    ferry__free(device->table);
+    ferry__tickets_finish(&device->tickets);
     ferry__device_unref(device);
 }
 
@@ -278,7 +275,7 @@ void ferry__device_close_now(struct ferry_device *device)
     orphan_buffers(device);
     atomic_store(&device->dead, FERRY__CLOSED);
     ferry__host_finish(&device->gpu);
-    ferry__table_finish(device);
+    ferry__tickets_finish(&device->tickets);
     ferry__submissions_free(device);
     ferry__work_events_finish(device);
     ferry__free(device->follows);

@@ -95,12 +95,12 @@ static bool all_let_go(void *arg)
     struct trim_question *question = arg;
     const struct ferry_device *device = question->device;
     if (question->until) {
-        const struct ferry__op *op = ferry__table_find(question->device, question->until);
+        const struct ferry__op *op = ferry__ticket_find(question->device, question->until);
         if (op && !atomic_load(&op->done))
             return false;
     }
     question->until = last_to_end(question);
-    return !question->until && !device->dead_ops && !device->reaping;
+    return !question->until && !device->dead_ops.first && !device->reaping;
 }
 
 enum ferry_status ferry_device_trim(ferry_device *device)

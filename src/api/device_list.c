@@ -83,52 +83,86 @@ static bool is_wanted(const struct ferry__driver *driver, enum listing listing, 
     return name ? is_of(driver, name) : !driver->by_name_only;
 }
 
-/* The best first; within a rank in the drivers' order. To open one (name; NULL: the best) no driver
- * is loaded that does not come into question. */
-static struct entry *list_entries(enum listing listing, const char *name, size_t *out_count)
+static bool is_short_of_memory(enum ferry_status status)
+{
+    return status == FERRY_ERROR_OUT_OF_HOST_MEMORY || status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+enum ferry_status ferry__driver_devices(const struct ferry__driver *driver,
+                                        struct ferry_device_info *infos, size_t capacity,
+                                        size_t *out_count, char *why)
+{
+    const int cancel = ferry__cancel_off(); /* it may load a library */
+    memset(infos, 0, capacity * sizeof *infos);
+    *out_count = 0;
+    why[0] = 0;
+    const enum ferry_status status = driver->list(infos, capacity, out_count, why);
+    ferry__cancel_on(cancel);
+    if (!status)
+        return FERRY_OK;
+    *out_count = 0;
+    if (is_short_of_memory(status))
+        return ferry__fail(status, "%s: %s", driver->name, why);
+    return FERRY_OK;
+}
+
+static enum ferry_status add_entries(const struct ferry__driver *driver, struct entry *entries,
+                                     size_t *count)
 {
     struct ferry_device_info infos[LISTED_MAX];
-    size_t drivers = 0;
+    char why[FERRY__WHY_MAX];
+    size_t found;
+    const enum ferry_status status = ferry__driver_devices(driver, infos, LISTED_MAX, &found, why);
+    if (status)
+        return status;
+    if (!found)
+        ferry__log(FERRY_LOG_INFO, "%s: %s", driver->name, why);
+    for (size_t i = 0; i < found && i < LISTED_MAX; i++) {
+        struct entry entry = {driver, (unsigned)i, infos[i]};
+        name_entry(&entry);
+        insert(entries, (*count)++, &entry);
+    }
+    return FERRY_OK;
+}
+
+/* The best first; within a rank in the drivers' order. To open one (name; NULL: the best) no driver
+ * is loaded that does not come into question. A driver that is short of memory is not passed over:
+ * its devices may be better than what is left. */
+static enum ferry_status list_entries(enum listing listing, const char *name,
+                                      struct entry **out_entries, size_t *out_count)
+{
+    enum ferry_status status = FERRY_OK;
+    size_t drivers = 0, count = 0;
     while (ferry__drivers[drivers])
         drivers++;
     struct entry *entries = ferry__alloc(drivers * LISTED_MAX * sizeof *entries);
-    if (!entries) {
-        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to list devices");
-        return NULL;
+    if (!entries)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to list devices");
+    for (size_t i = 0; i < drivers && !status; i++)
+        if (is_wanted(ferry__drivers[i], listing, name))
+            status = add_entries(ferry__drivers[i], entries, &count);
+    if (status) {
+        ferry__free(entries);
+        return status;
     }
-    *out_count = 0;
-    for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
-        if (!is_wanted(*driver, listing, name))
-            continue;
-        char why[FERRY__WHY_MAX] = "";
-        memset(infos, 0, sizeof infos);
-        const int cancel = ferry__cancel_off(); /* it may load a library */
-        const size_t found = (*driver)->list(infos, LISTED_MAX, why);
-        ferry__cancel_on(cancel);
-        if (!found)
-            ferry__log(FERRY_LOG_INFO, "%s: %s", (*driver)->name, why);
-        for (size_t i = 0; i < found && i < LISTED_MAX; i++) {
-            struct entry entry = {*driver, (unsigned)i, infos[i]};
-            name_entry(&entry);
-            insert(entries, (*out_count)++, &entry);
-        }
-    }
-    return entries;
+    *out_entries = entries;
+    *out_count = count;
+    return FERRY_OK;
 }
 
 enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
                                     size_t *out_count)
 {
-    size_t count;
+    size_t count = 0;
     if (!out_count || (!infos && capacity))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_list: %s is NULL",
                            out_count ? "infos" : "out_count");
-    const enum ferry_status status = ferry__env_check();
+    struct entry *entries = NULL;
+    enum ferry_status status = ferry__env_check();
+    if (!status)
+        status = list_entries(LISTING_ALL, NULL, &entries, &count);
     if (status)
         return status;
-    struct entry *entries = list_entries(LISTING_ALL, NULL, &count);
-    if (!entries)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     for (size_t i = 0; i < count && i < capacity; i++)
         infos[i] = entries[i].info;
     *out_count = count;
@@ -165,18 +199,21 @@ static void join_names(const struct entry *entries, size_t count, char *names)
 static enum ferry_status no_such_device(const char *name)
 {
     char names[NAMES_MAX];
-    size_t count;
-    struct entry *entries = list_entries(LISTING_ALL, NULL, &count);
-    if (!entries)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    size_t count = 0;
+    struct entry *entries = NULL;
+    enum ferry_status status = list_entries(LISTING_ALL, NULL, &entries, &count);
+    if (status)
+        return status;
     join_names(entries, count, names);
     ferry__free(entries);
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++) {
         struct ferry_device_info info;
-        char why[FERRY__WHY_MAX] = "";
+        char why[FERRY__WHY_MAX];
         if (!is_of(*driver, name))
             continue;
-        if (!(*driver)->list(&info, 1, why) && why[0])
+        if ((status = ferry__driver_devices(*driver, &info, 1, &count, why)))
+            return status;
+        if (!count && why[0])
             return ferry__fail(FERRY_ERROR_NO_DEVICE, "no device \"%.64s\": %s; there are: %s",
                                name, why, names);
     }
@@ -218,7 +255,7 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
 {
     static const struct ferry_device_params defaults;
     const struct entry *entry = NULL;
-    size_t count;
+    size_t count = 0;
     if (!params)
         params = &defaults;
     if (!out_device)
@@ -227,9 +264,9 @@ enum ferry_status ferry_device_open(const struct ferry_device_params *params,
     if (status)
         return status;
     const char *name = params->name ? params->name : name_from_environment();
-    struct entry *entries = list_entries(LISTING_OPEN, name, &count);
-    if (!entries)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    struct entry *entries = NULL;
+    if ((status = list_entries(LISTING_OPEN, name, &entries, &count)))
+        return status;
     struct ferry_device_info info;
     char reason[sizeof info.reason];
     status = choose(entries, count, name, params->name != NULL, &entry, reason);

@@ -108,6 +108,11 @@ static bool list_join(const struct ferry__op *from, struct ferry_external *out)
     return fits;
 }
 
+static uint64_t event_of(const struct ferry__op *op)
+{
+    return op->type->kind == FERRY__OP_EXTERNAL ? op->event : op->device->queues[op->queue].event;
+}
+
 /* What the user's queue has to wait for. False: more events than fit, or something that never came
  * to the device, but depends on what did. */
 static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
@@ -121,7 +126,7 @@ static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
         if (ferry__op_is_join(from))
             fits = list_join(from, out);
         else
-            fits = from->value && list_wait(out, from->event, from->value);
+            fits = from->value && list_wait(out, event_of(from), from->value);
     }
     return fits;
 }
@@ -209,8 +214,9 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
             (int)status, ferry_status_name(status));
     ferry__device_lock(device);
     struct ferry__op *work =
-        ferry__ticket_issued(device, ticket) ? ferry__table_find(device, ticket) : NULL;
-    if (work && work->type->kind == FERRY__OP_EXTERNAL && work->ended && atomic_load(&device->dead))
+        ferry__ticket_issued(device, ticket) ? ferry__ticket_find(device, ticket) : NULL;
+    if (ferry__ticket_issued(device, ticket) && atomic_load(&device->dead) &&
+        (!work || (work->type->kind == FERRY__OP_EXTERNAL && work->ended)))
         result = ferry__device_dead(device, "ferry_external_end");
     else if (!work || work->type->kind != FERRY__OP_EXTERNAL || work->ended)
         result = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,

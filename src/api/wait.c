@@ -7,7 +7,6 @@
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/op.h"
-#include "engine/reason.h"
 #include "engine/ticket.h"
 
 #include <ferry/ferry.h>
@@ -32,25 +31,13 @@ static enum ferry_status check_ticket(ferry_device *device, ferry_ticket ticket,
     return FERRY_OK;
 }
 
-/* Under the lock. */
-static enum ferry_status result_of(const struct ferry__op *op)
-{
-    if (!op)
-        return FERRY_OK;
-    if (!atomic_load(&op->done))
-        return FERRY_PENDING;
-    if (op->status)
-        ferry__set_error(ferry__reason_text(op->why));
-    return op->status;
-}
-
 enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket)
 {
     enum ferry_status status = check_ticket(device, ticket, "ferry_poll");
     if (status || !ticket)
         return status;
     ferry__device_lock(device);
-    status = result_of(ferry__table_find(device, ticket));
+    status = ferry__ticket_status(device, ticket);
     ferry__device_unlock(device);
     return status;
 }
@@ -74,15 +61,17 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
     if (status || (status = check_ticket(device, ticket, "ferry_wait")) || !ticket)
         return status;
     ferry__device_lock(device);
-    struct ferry__op *op = ferry__table_find(device, ticket);
+    struct ferry__op *op = ferry__ticket_find(device, ticket);
+    if (op && ferry__op_is_done(op))
+        op = NULL;
     if (op) {
         ferry__op_ref(op);
-        if (!ferry__op_is_done(op) && timeout_ns)
+        if (timeout_ns)
             (void)ferry__wait_until(device, ferry__op_is_done, op, ferry__deadline(timeout_ns));
-        status = result_of(op);
-        if (status == FERRY_PENDING)
-            status = time_is_over(op, timeout_ns);
     }
+    status = ferry__ticket_status(device, ticket);
+    if (status == FERRY_PENDING)
+        status = time_is_over(op, timeout_ns);
     ferry__device_unlock(device);
     if (op)
         ferry__op_unref(op);
@@ -100,7 +89,7 @@ struct many {
 static bool is_done(const struct many *many, size_t i)
 {
     const ferry_ticket ticket = many->tickets[i];
-    const struct ferry__op *op = ticket ? ferry__table_find(many->device, ticket) : NULL;
+    const struct ferry__op *op = ticket ? ferry__ticket_find(many->device, ticket) : NULL;
     return !op || atomic_load(&op->done);
 }
 
@@ -156,7 +145,7 @@ enum ferry_status ferry_wait_all(ferry_device *device, const ferry_ticket *ticke
                              (unsigned long long)tickets[many.index], many.index, count,
                              (unsigned long long)timeout_ns);
     for (size_t i = 0; i < count && !status; i++)
-        status = result_of(ferry__table_find(device, tickets[i]));
+        status = ferry__ticket_status(device, tickets[i]);
     ferry__unlock(&device->lock);
     return status;
 }

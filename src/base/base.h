@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/copy_host.h"
+#include "base/library.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/status.h"

@@ -4,6 +4,7 @@
 #include "base/show.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <ferry/ferry.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -91,4 +92,9 @@ enum ferry_status ferry__fail(enum ferry_status status, const char *format, ...)
     ferry__set_error(why);
     ferry__log(FERRY_LOG_INFO, "%s: %s", ferry_status_name(status), ferry_last_error());
     return status;
+}
+
+enum ferry_status ferry__status_of_errno(int error)
+{
+    return error == ENOMEM ? FERRY_ERROR_OUT_OF_HOST_MEMORY : FERRY_ERROR_IO;
 }

@@ -19,4 +19,7 @@ void ferry__set_error(const char *why);
 void ferry__error_begin(void);
 void ferry__error_end(enum ferry_status status);
 
+/* Of a system call about a file that failed: a want of memory is told as such, all else as IO. */
+enum ferry_status ferry__status_of_errno(int error);
+
 #endif

@@ -23,7 +23,7 @@
 /* The external work of this ticket, if it is not done; NULL: it is, or there is none. */
 static const struct ferry__op *external_undone(struct ferry_device *device, ferry_ticket ticket)
 {
-    const struct ferry__op *op = ticket ? ferry__table_find(device, ticket) : NULL;
+    const struct ferry__op *op = ticket ? ferry__ticket_find(device, ticket) : NULL;
     return op && !atomic_load(&op->done) ? op : NULL;
 }
 
@@ -298,14 +298,13 @@ static void finish(struct ferry__op *op)
     live_remove(op);
     count_op(op);
     if (op->status && (op->keep || op->call))
-        ferry__op_ref(op); /* the table keeps it */
+        op->kept = true;
     else
-        ferry__table_remove(device, op);
+        ferry__ticket_remove(device, op);
     call_back(op);
     ferry__op_become(op, FERRY__STATE_DONE);
     atomic_store_explicit(&op->done, true, memory_order_release);
-    op->dead_next = device->dead_ops;
-    device->dead_ops = op;
+    ferry__list_push(&device->dead_ops, &op->dead);
 }
 
 /* Completes op if nothing is outstanding. What depends on it hears of that by tell_some. */

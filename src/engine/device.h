@@ -3,12 +3,14 @@
 #define FERRY_ENGINE_DEVICE_H
 
 #include "base/compiler.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/tree.h"
 #include "driver.h"
 #include "engine/callback.h"
 #include "engine/submission.h"
+#include "engine/ticket.h"
 #include "engine/work_event.h"
 #include "memory/gpu.h"
 
@@ -42,8 +44,7 @@ struct ferry_device {
     struct ferry__queue queues[FERRY__QUEUES_MAX];
     unsigned role_queue[4]; /* by log2 of the role */
     struct ferry__op *live_first, *live_last;
-    struct ferry__op **table; /* in flight and failed, by ticket */
-    size_t table_size, table_count;
+    struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
     uint64_t parked_max, parked; /* operations of ops that were not handed over; internal ones and
                                     those that wait inside their call are not counted */
@@ -59,7 +60,7 @@ struct ferry_device {
     struct ferry__works works;      /* was ended, and not done: their events are waited for */
     bool look_at_all;               /* of those */
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
-    struct ferry__op *dead_ops;                     /* done, to be let go without the lock */
+    struct ferry__list dead_ops;                    /* done, to be let go without the lock */
     struct ferry__op *closing;  /* done, with dependents that have not heard of it */
     struct ferry__op *joins;    /* whose dependents are to hear how far they are */
     struct ferry__op **follows; /* what an op that registers depends on */

@@ -260,7 +260,7 @@ static bool can_build(const struct ferry_device *device)
 void ferry__kick(struct ferry_device *device)
 {
     if (device->polling) {
-        if (can_build(device) || device->closing || device->dead_ops || device->to_resume ||
+        if (can_build(device) || device->closing || device->dead_ops.first || device->to_resume ||
             device->cancels_due)
             device->gpu.driver->wake(device->gpu.state);
     } else if (device->waiters) {
@@ -292,7 +292,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     device->waiters++;
     while (!(is_done = done(arg))) {
         bool helped = ferry__step(device);
-        if (!helped && (device->dead_ops || device->to_resume)) {
+        if (!helped && (device->dead_ops.first || device->to_resume)) {
             ferry__reap(device);
             helped = true;
         }
@@ -331,7 +331,7 @@ static void *run_engine(void *arg)
     while (!device->engine_stop) {
         if (ferry__step(device))
             continue;
-        if (device->dead_ops || device->to_resume) {
+        if (device->dead_ops.first || device->to_resume) {
             ferry__reap(device);
             continue;
         }
@@ -362,7 +362,7 @@ enum ferry_status ferry__engine_start(struct ferry_device *device)
 static bool nothing_lives(void *arg)
 {
     const struct ferry_device *device = arg;
-    return !device->live_first && !device->reaping && !device->dead_ops && !device->bridges;
+    return !device->live_first && !device->reaping && !device->dead_ops.first && !device->bridges;
 }
 
 void ferry__engine_finish(struct ferry_device *device)

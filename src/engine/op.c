@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/footprint.h"
 #include "engine/reason.h"
+#include "engine/ticket.h"
 
 #include <assert.h>
 #include <ferry/ferry.h>
@@ -27,6 +28,7 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, const struct fer
     op->device = device;
     op->type = type;
     op->ranges = &op->one_range;
+    op->edges = &op->one_edge;
     atomic_init(&op->refs, 1);
     return op;
 }
@@ -59,11 +61,24 @@ static void let_go(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->edge_count; i++)
         ferry__op_unref(op->edges[i].from);
-    ferry__free(op->edges);
+    if (op->edges != &op->one_edge)
+        ferry__free(op->edges);
     op->edges = NULL;
     op->edge_count = 0;
     if (op->type->release)
         op->type->release(op);
+}
+
+/* It failed, and its ticket may be asked for: that is kept, in the op's own memory. */
+static bool keep_failure(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    ferry__device_lock(device);
+    const bool kept = op->kept;
+    if (kept)
+        ferry__ticket_keep(device, op);
+    ferry__device_unlock(device);
+    return kept;
 }
 
 void ferry__op_unref(struct ferry__op *op)
@@ -73,6 +88,8 @@ void ferry__op_unref(struct ferry__op *op)
     let_go(op);
     ferry__footprint_free(op);
     ferry__free(op->call);
+    if (op->status && keep_failure(op))
+        return;
     ferry__reason_unref(op->why);
     ferry__free(op);
 }
@@ -120,15 +137,16 @@ static void resume_all(struct ferry__op *list)
 
 void ferry__reap(struct ferry_device *device)
 {
-    while (device->dead_ops || device->to_resume) {
-        struct ferry__op *list = device->dead_ops, *to_resume = device->to_resume;
-        device->dead_ops = device->to_resume = NULL;
+    while (device->dead_ops.first || device->to_resume) {
+        struct ferry__list dead = ferry__list_take(&device->dead_ops);
+        struct ferry__op *to_resume = device->to_resume;
+        struct ferry__link *link;
+        device->to_resume = NULL;
         device->reaping++;
         ferry__device_unlock(device);
         resume_all(to_resume);
-        while (list) {
-            struct ferry__op *op = list;
-            list = op->dead_next;
+        while ((link = ferry__list_pop(&dead))) {
+            struct ferry__op *op = FERRY__OF_LINK(link, struct ferry__op, dead);
             if (op->type->done)
                 op->type->done(op);
             let_go(op);

@@ -2,10 +2,10 @@
 #ifndef FERRY_ENGINE_OP_H
 #define FERRY_ENGINE_OP_H
 
+#include "base/list.h"
 #include "base/tree.h"
-#include "driver.h"
 #include "engine/order.h"
-#include "memory/staging.h"
+#include "engine/transfer.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -14,53 +14,10 @@ struct ferry__bridge;
 struct ferry__call;
 struct ferry__join;
 struct ferry__reason;
-struct ferry__region;
-struct ferry__stream_side;
 struct ferry__work_event;
 struct ferry__submission;
-struct ferry_buffer;
 struct ferry_device;
 struct ferry_stream;
-
-/* A part of a transfer: size bytes from at on. */
-struct ferry__piece {
-    uint64_t at, size;
-};
-
-/* How it is written down: the planner says so once, before the op takes its place. */
-enum ferry__way {
-    FERRY__WAY_NOTHING,  /* there is nothing to do */
-    FERRY__WAY_COMMANDS, /* as it is: copies or fills, whose unaligned ends other commands carry */
-    FERRY__WAY_PIECES,  /* a copy that overlaps: pieces no longer than the shift, the safe way on */
-    FERRY__WAY_SCRATCH, /* that overlaps with a small shift: pieces through scratch memory */
-    FERRY__WAY_TILE,    /* a fill: a tile copied in, then doubling copies within the buffer */
-    FERRY__WAY_RMW,     /* the device cannot write these bytes alone: the host merges them */
-    FERRY__WAY_COUNT
-};
-
-/* One operation of the API: an op has one, or a batch's many. Its words are few, since there
- * may be a million of them; what different threads write is never in one bit-field. */
-struct ferry__transfer {
-    enum ferry_operation operation : 8;
-    enum ferry_path path : 8;
-    enum ferry__way way : 8;
-    bool untouched;                 /* it failed before it could write anything */
-    bool internal;                  /* the library's own: not counted among what is parked */
-    bool begun, by_words;           /* commands are in a submission; planned for whole words */
-    uint8_t pattern_size;           /* of a fill: its period */
-    enum ferry_status status : 8;   /* of its own device work */
-    struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
-    uint64_t dst_offset, src_offset, size;
-    union {
-        uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */
-        struct {
-            unsigned char *host;
-            struct ferry__region *region; /* that holds host; NULL: none */
-        };
-    };
-    struct ferry__stream_side *side; /* the host's side is a stream, referenced; NULL: memory */
-    uint64_t side_offset;            /* where in the stream */
-};
 
 /* op depends on from. */
 struct ferry__edge {
@@ -122,13 +79,8 @@ struct ferry__op_type {
     void (*release)(struct ferry__op *op);
 };
 
-/* What an rmw has read, and is to write. */
-struct ferry__rmw {
-    struct ferry__slice slice;
-    struct ferry__piece piece;
-};
-
-/* Under device->lock, but for what never changes and what says so. */
+/* Under device->lock, but for what never changes and what says so. There may be a million of them:
+ * what a type alone needs is in the union. */
 struct ferry__op {
     struct ferry_device *device;
     const struct ferry__op_type *type;
@@ -139,34 +91,38 @@ struct ferry__op {
     uint8_t queue;
     enum ferry_status status : 8;
     bool keep;    /* its ticket was given out: a failure is remembered */
+    bool kept;    /* done, and so it is: the table has it until the last reference goes */
     bool waiting; /* a thread waits inside the call that made it */
     bool batch;
     bool parked;   /* counted in device->parked */
     bool held_up;  /* behind external work: set and read within ferry_device_trim */
+    bool carried;  /* a submission with a part of it was accepted */
     bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
-                      in that, too */
+                       in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
     bool resumed;  /* bridges, streams: there is something to do since it was last looked at */
     bool waits;    /* it has left its queue until it is resumed */
+    bool rmw_ready;       /* the chunk that was read is merged, and to be written; the builder's */
     unsigned count;       /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;
-    unsigned deps_unsubmitted, deps_undone, in_flight, submissions;
+    unsigned deps_unsubmitted, deps_undone;
+    unsigned in_flight; /* submissions with parts of it */
+    unsigned
+        starved_us; /* traced: since when it waits for staging, after its start; 0: it does not */
     struct ferry__range *ranges;
-    struct ferry__edge *edges;
+    struct ferry__edge *edges, one_edge;
     struct ferry__edge *dependents; /* the last of them; NULL: none */
     ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
     uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
-    uint64_t event;
-    uint64_t mark;           /* the latest question that it was an answer to */
-    struct ferry__op *after; /* READY: stands for all that is older than it; NULL: none does */
+    uint64_t mark;       /* the latest question that it was an answer to */
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
     union {
         struct ferry__node ready; /* READY, RECORDING: in its queue's list */
         struct {                  /* DONE */
             struct ferry__op *closing_next;
-            struct ferry__op *dead_next;
+            struct ferry__link dead; /* of device->dead_ops */
         };
     };
     uint64_t start_ns;
@@ -178,22 +134,24 @@ struct ferry__op {
             /* The cursor: owned by whoever builds its queue. */
             uint64_t transfer_done;
             unsigned next_transfer;
-            unsigned moving;        /* pieces that a stream has, and calls of it */
-            bool rmw_ready;         /* the chunk that was read is merged, and to be written */
-            struct ferry__rmw *rmw; /* NULL: none yet */
+            unsigned moving; /* pieces that a stream has, and calls of it */
+            union {
+                struct ferry__rmw *rmw;        /* a transfer's; NULL: none yet */
+                struct ferry__op *resume_next; /* a half's */
+            };
             union {
                 struct ferry_stream *stream;  /* a transfer's; NULL: none yet */
                 struct ferry__bridge *bridge; /* a half's */
             };
-            struct ferry__op *resume_next; /* a half's */
-            uint64_t starved_ns; /* traced: since when it waits for staging; 0: it does not */
             struct ferry__transfer one;
         };
         struct {                    /* external work, and joins */
             struct ferry_use *uses; /* it holds their buffers */
             size_t use_count;
-            struct ferry__join *join;                   /* a join's, until it is done */
+            struct ferry__join *join; /* a join's, until it is done */
+            struct ferry__op *after;  /* a join that stands for all that is older than it; NULL */
             struct ferry__work_event *own_event;        /* NULL: the device has none */
+            uint64_t event;                             /* its handle */
             struct ferry__op *work_before, *work_after; /* among those of its state */
             bool ended;                                 /* by the user, or by the device's loss */
             bool unsignalled; /* it failed: its event is Ferry's to raise */

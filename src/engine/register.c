@@ -86,7 +86,9 @@ static bool edges_reserve(struct ferry__op *op, size_t first)
 {
     struct ferry_device *device = op->device;
     const size_t count = device->follow_count - first;
-    if (device->follow_short || (count && !(op->edges = ferry__alloc(count * sizeof *op->edges))))
+    if (device->follow_short)
+        return false;
+    if (count > 1 && !(op->edges = ferry__alloc(count * sizeof *op->edges)))
         return false;
     return !ferry__op_is_join(op) || ferry__join_note(op, device->follows + first, count);
 }
@@ -106,7 +108,7 @@ static void come_to_life(struct ferry__op *op, size_t first)
     op->ticket = ferry__ticket_next(device);
     for (size_t i = first; i < device->follow_count; i++)
         add_edge(op, device->follows[i]);
-    ferry__table_add(device, op);
+    ferry__ticket_add(device, op);
     live_push(op);
     ferry__op_ref(op); /* the engine's, until it is done */
     device->last_ticket = op->ticket;
@@ -193,9 +195,10 @@ static bool ask_order(struct ferry__op *op)
         if (op->ranges[i].kind == FERRY__RANGE_WRITE)
             enough = join_readers(device, &op->ranges[i]);
     struct question question = ask_anew(device, 0);
-    question.after = op->after;
-    if (op->after)
+    if (ferry__op_is_join(op) && op->after) {
+        question.after = op->after;
         note_follows(&question, op->after);
+    }
     for (size_t i = 0; i < op->range_count && enough; i++) {
         struct ferry__range *range = &op->ranges[i];
         const size_t before = device->follow_count;

@@ -98,7 +98,7 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
     if (op->count)
         ferry__op_fail_transfers(op, op->next_transfer, op->count - 1, status, why);
     op->next_transfer = op->count;
-    if (op->submissions)
+    if (op->carried)
         ferry__op_submitted(op);
     ferry__op_try_done(op);
 }

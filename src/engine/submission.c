@@ -158,19 +158,18 @@ static bool add_waits(struct ferry__submission *sub, struct ferry__op *op)
 static bool add_part(struct ferry__submission *sub, struct ferry__op *op)
 {
     const size_t waits = sub->wait_count;
-    if (!op->submissions && !add_waits(sub, op))
+    if (!op->carried && !add_waits(sub, op))
         return false;
     if (!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                         sizeof *sub->parts))
         return false;
-    sub->parts[sub->part_count++] =
-        (struct ferry__part){.op = op,
-                             .first = op->next_transfer,
-                             .last = op->next_transfer,
-                             .continued = op->transfer_done || op->rmw_ready ||
-                                          (ferry__op_is_half(op) && op->submissions),
-                             .added = sub->added,
-                             .waits = waits};
+    sub->parts[sub->part_count++] = (struct ferry__part){
+        .op = op,
+        .first = op->next_transfer,
+        .last = op->next_transfer,
+        .continued = op->transfer_done || op->rmw_ready || (ferry__op_is_half(op) && op->carried),
+        .added = sub->added,
+        .waits = waits};
     ferry__op_ref(op);
     op->in_flight++;
     return true;
@@ -193,7 +192,7 @@ static void drop_part(struct ferry__submission *sub)
  * nothing. */
 static bool refuse(struct ferry_device *device, struct ferry__op *op)
 {
-    if (!op->waiting || !device->no_staging_wait || op->transfer_done || op->submissions)
+    if (!op->waiting || !device->no_staging_wait || op->transfer_done || op->carried)
         return false;
     FERRY__ADD(&device->gpu.metrics, staging_exhaustions, 1);
     ferry__op_give_up(op, FERRY_ERROR_POOL_EXHAUSTED,
@@ -242,7 +241,7 @@ static bool settle(struct ferry_device *device, struct ferry__submission *sub, s
     if (!ferry__op_is_half(op)) /* which holds its memory until it ends */
         op->holds = op->rmw_ready;
     part->last = op->next_transfer < op->count ? op->next_transfer : op->count ? op->count - 1 : 0;
-    if (op->starved_ns)
+    if (op->starved_us)
         ferry__trace_wait(op);
     switch (result) {
     case FERRY__EMIT_DONE:
@@ -261,7 +260,7 @@ static bool settle(struct ferry_device *device, struct ferry__submission *sub, s
             return false;
         FERRY__ADD(&device->gpu.metrics, staging_waits, 1);
         if (device->trace)
-            op->starved_ns = ferry__now_ns();
+            ferry__trace_starved(op);
         queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
@@ -330,10 +329,10 @@ static void note_submitted(struct ferry_device *device, struct ferry__submission
     ferry__count_submission(&device->gpu.metrics, sub->transfers, sub->command_count);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
-        op->event = queue->event;
         op->value = sub->value;
-        if (op->submissions++ && op->batch)
+        if (op->carried && op->batch)
             FERRY__ADD(&device->gpu.metrics, batch_splits, 1);
+        op->carried = true;
         if (op->state == FERRY__STATE_RECORDED)
             ferry__op_submitted(op);
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
@@ -351,7 +350,7 @@ static void hand_what_was_submitted(const struct ferry__submission *sub)
 {
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
-        if (!op->submissions)
+        if (!op->carried)
             ferry__op_unfollowed(op);
         else if (op->state == FERRY__STATE_RECORDED)
             ferry__op_submitted(op);

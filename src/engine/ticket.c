@@ -1,86 +1,286 @@
 #include "engine/ticket.h"
 
 #include "base/alloc.h"
+#include "base/status.h"
+#include "base/tree.h"
 #include "engine/device.h"
 #include "engine/op.h"
+#include "engine/reason.h"
 
+#include <assert.h>
 #include <ferry/ferry.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
 
-/* Tickets: numbers of ops, and the table in which they are found until nobody can ask any more. */
+/* Tickets: numbers of ops, the table in which they are found, and what is kept of those that
+ * failed. */
 
-/* Tickets, what became of them, and the thread that runs the user's callbacks. */
+/* --- the table -------------------------------------------------------------------------------- */
 
-/* --- the table
- * --------------------------------------------------------------------------------- */
+/* It grows by one bucket at a time, so that no op that comes is held up by all the others: bucket n
+ * takes its ops from bucket n - 2^k, the highest bit of n being 2^k. Memory comes by the segment. */
+enum { SEGMENT = 1024 };
 
-static size_t bucket(const struct ferry_device *device, ferry_ticket ticket)
+static struct ferry__op **bucket_at(const struct ferry__tickets *tickets, size_t index)
 {
-    return (ticket >> FERRY__DEVICE_BITS) & (device->table_size - 1);
+    return &tickets->segments[index / SEGMENT][index % SEGMENT];
 }
 
-/* More buckets, if there is memory for them; it works with too few. */
-static void table_grow(struct ferry_device *device)
+static size_t highest_bit(size_t n)
 {
-    const size_t old_size = device->table_size, size = old_size * 2;
-    struct ferry__op **old = device->table, **table = ferry__alloc(size * sizeof *table);
-    if (!table)
+    return (size_t)1 << (sizeof(long) * 8 - 1 - (size_t)__builtin_clzl(n));
+}
+
+static struct ferry__op **bucket_of(const struct ferry__tickets *tickets, ferry_ticket ticket)
+{
+    const size_t number = ticket >> FERRY__DEVICE_BITS;
+    const size_t half = highest_bit(tickets->bucket_count);
+    const size_t index = number & (2 * half - 1);
+    return bucket_at(tickets, index < tickets->bucket_count ? index : index - half);
+}
+
+static bool add_segment(struct ferry__tickets *tickets)
+{
+    if (!ferry__reserve((void **)&tickets->segments, &tickets->segment_capacity,
+                        tickets->segment_count, sizeof *tickets->segments))
+        return false;
+    struct ferry__op **segment = ferry__alloc(SEGMENT * sizeof(struct ferry__op *));
+    if (segment)
+        tickets->segments[tickets->segment_count++] = segment;
+    return segment;
+}
+
+/* One more bucket, if there is memory for it; it works with too few. */
+static void grow(struct ferry__tickets *tickets)
+{
+    const size_t added = tickets->bucket_count;
+    if (added == tickets->segment_count * SEGMENT && !add_segment(tickets))
         return;
-    device->table = table;
-    device->table_size = size;
-    for (size_t i = 0; i < old_size; i++) {
-        while (old[i]) {
-            struct ferry__op *op = old[i];
-            old[i] = op->hash_next;
-            struct ferry__op **link = &table[bucket(device, op->ticket)];
-            op->hash_next = *link;
-            *link = op;
+    const size_t half = highest_bit(added);
+    struct ferry__op **to = bucket_at(tickets, added), **link = bucket_at(tickets, added - half);
+    tickets->bucket_count++;
+    while (*link) {
+        struct ferry__op *op = *link;
+        if (((op->ticket >> FERRY__DEVICE_BITS) & (2 * half - 1)) != added) {
+            link = &op->hash_next;
+            continue;
         }
+        *link = op->hash_next;
+        op->hash_next = *to;
+        *to = op;
     }
-    ferry__free(old);
 }
 
-void ferry__table_add(struct ferry_device *device, struct ferry__op *op)
+bool ferry__tickets_init(struct ferry__tickets *tickets)
 {
-    if (device->table_count >= device->table_size)
-        table_grow(device);
-    struct ferry__op **link = &device->table[bucket(device, op->ticket)];
+    tickets->reasons = ferry__alloc(FERRY__REASONS_KEPT * sizeof(struct ferry__reason *));
+    tickets->bucket_count = SEGMENT;
+    return tickets->reasons && add_segment(tickets);
+}
+
+void ferry__ticket_add(struct ferry_device *device, struct ferry__op *op)
+{
+    struct ferry__tickets *tickets = &device->tickets;
+    if (tickets->op_count >= tickets->bucket_count)
+        grow(tickets);
+    struct ferry__op **link = bucket_of(tickets, op->ticket);
     op->hash_next = *link;
     *link = op;
-    device->table_count++;
+    tickets->op_count++;
 }
 
-void ferry__table_remove(struct ferry_device *device, struct ferry__op *op)
+void ferry__ticket_remove(struct ferry_device *device, struct ferry__op *op)
 {
-    struct ferry__op **link = &device->table[bucket(device, op->ticket)];
+    struct ferry__op **link = bucket_of(&device->tickets, op->ticket);
     while (*link != op)
         link = &(*link)->hash_next;
     *link = op->hash_next;
-    device->table_count--;
+    device->tickets.op_count--;
 }
 
-struct ferry__op *ferry__table_find(struct ferry_device *device, ferry_ticket ticket)
+struct ferry__op *ferry__ticket_find(const struct ferry_device *device, ferry_ticket ticket)
 {
-    struct ferry__op *op = device->table[bucket(device, ticket)];
+    struct ferry__op *op = *bucket_of(&device->tickets, ticket);
     while (op && op->ticket != ticket)
         op = op->hash_next;
     return op;
 }
 
-void ferry__table_finish(struct ferry_device *device)
+/* --- what failed ------------------------------------------------------------------------------ */
+
+struct failure {
+    ferry_ticket ticket;
+    uint32_t status;
+    uint32_t reason; /* its number */
+};
+
+/* Failures by ticket. A page lies in the memory of an op that failed: whoever fails brings the
+ * memory that it may need. */
+struct page {
+    struct ferry__node node; /* its key is no more than its first ticket, and over all before */
+    size_t count;
+    struct failure list[];
+};
+
+enum { PAGE_MAX = (sizeof(struct ferry__op) - sizeof(struct page)) / sizeof(struct failure) };
+
+static_assert((int)PAGE_MAX >= 8, "a page of failures takes little more than its failures");
+
+static struct page *page_of(struct ferry__node *node)
 {
-    for (size_t i = 0; i < device->table_size; i++) {
-        while (device->table[i]) {
-            struct ferry__op *op = device->table[i];
-            device->table[i] = op->hash_next;
-            ferry__op_unref(op);
-        }
-    }
-    ferry__free(device->table);
+    return FERRY__OF_NODE(node, struct page, node);
 }
 
-/* --- ops
- * --------------------------------------------------------------------------------------- */
+/* How many of a page's tickets are smaller. */
+static size_t count_before(const struct page *page, ferry_ticket ticket)
+{
+    size_t low = 0, high = page->count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (page->list[middle].ticket < ticket)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const struct failure *find_failure(const struct ferry__tickets *tickets, ferry_ticket ticket)
+{
+    struct ferry__node *node = ferry__tree_floor(&tickets->failed, ticket);
+    if (!node)
+        return NULL;
+    const struct page *page = page_of(node);
+    const size_t at = count_before(page, ticket);
+    return at < page->count && page->list[at].ticket == ticket ? &page->list[at] : NULL;
+}
+
+/* A page in memory that holds one, for what is not before first. */
+static struct page *add_page(struct ferry__tickets *tickets, void *memory, ferry_ticket first)
+{
+    struct page *page = memory;
+    page->node = (struct ferry__node){.key = first};
+    page->count = 0;
+    ferry__tree_add(&tickets->failed, &page->node);
+    return page;
+}
+
+/* The upper half of a full page goes into a new one; where tickets rise, nothing does. */
+static struct page *split(struct ferry__tickets *tickets, struct page *page, void *memory,
+                          ferry_ticket ticket)
+{
+    if (page->list[page->count - 1].ticket < ticket)
+        return add_page(tickets, memory, ticket);
+    const size_t half = page->count / 2;
+    struct page *upper = add_page(tickets, memory, page->list[half].ticket);
+    upper->count = page->count - half;
+    memcpy(upper->list, &page->list[half], upper->count * sizeof *upper->list);
+    page->count = half;
+    return ticket < upper->node.key ? page : upper;
+}
+
+/* The page that a ticket goes to: one that falls between two pages may go to either, so that pages
+ * fill up whether tickets rise or fall. NULL: there is none. */
+static struct page *page_for(const struct ferry__tickets *tickets, ferry_ticket ticket)
+{
+    struct ferry__node *node = ferry__tree_floor(&tickets->failed, ticket);
+    struct ferry__node *next = node ? ferry__tree_next(node) : tickets->failed.first;
+    const bool between = !node || (page_of(node)->count == PAGE_MAX &&
+                                   page_of(node)->list[PAGE_MAX - 1].ticket < ticket);
+    if (!between || !next || page_of(next)->count == PAGE_MAX)
+        return node ? page_of(node) : NULL;
+    next->key = ticket;
+    return page_of(next);
+}
+
+/* True: the memory is used. */
+static bool add_failure(struct ferry__tickets *tickets, struct failure failure, void *memory)
+{
+    struct page *page = page_for(tickets, failure.ticket);
+    const bool uses = !page || page->count == PAGE_MAX;
+    if (uses)
+        page = page ? split(tickets, page, memory, failure.ticket)
+                    : add_page(tickets, memory, failure.ticket);
+    const size_t at = count_before(page, failure.ticket);
+    memmove(&page->list[at + 1], &page->list[at], (page->count - at) * sizeof *page->list);
+    page->list[at] = failure;
+    page->count++;
+    return uses;
+}
+
+/* The number of a reason, which is kept with the latest. Who fails for the same one after another
+ * shares it. */
+static uint32_t keep_reason(struct ferry__tickets *tickets, struct ferry__reason *reason)
+{
+    if (tickets->reason_count &&
+        tickets->reasons[tickets->reason_count % FERRY__REASONS_KEPT] == reason)
+        return tickets->reason_count;
+    struct ferry__reason **place = &tickets->reasons[++tickets->reason_count % FERRY__REASONS_KEPT];
+    ferry__reason_unref(*place);
+    *place = ferry__reason_ref(reason);
+    return tickets->reason_count;
+}
+
+void ferry__ticket_keep(struct ferry_device *device, struct ferry__op *op)
+{
+    struct ferry__tickets *tickets = &device->tickets;
+    struct ferry__reason *reason = op->why;
+    const struct failure failure = {op->ticket, op->status, keep_reason(tickets, reason)};
+    ferry__ticket_remove(device, op);
+    if (!add_failure(tickets, failure, op))
+        ferry__free(op);
+    ferry__reason_unref(reason);
+}
+
+enum ferry_status ferry__ticket_status(const struct ferry_device *device, ferry_ticket ticket)
+{
+    const struct ferry__tickets *tickets = &device->tickets;
+    const struct ferry__op *op = ferry__ticket_find(device, ticket);
+    if (op && !atomic_load(&op->done))
+        return FERRY_PENDING;
+    if (op) {
+        if (op->status)
+            ferry__set_error(ferry__reason_text(op->why));
+        return op->status;
+    }
+    const struct failure *failure = find_failure(tickets, ticket);
+    if (!failure)
+        return FERRY_OK;
+    const enum ferry_status status = (enum ferry_status)failure->status;
+    if (tickets->reason_count - failure->reason < FERRY__REASONS_KEPT)
+        ferry__set_error(
+            ferry__reason_text(tickets->reasons[failure->reason % FERRY__REASONS_KEPT]));
+    else
+        return ferry__fail(
+            status,
+            "operation %llu failed (%s) so long ago that its reason is not kept: the "
+            "latest %d are",
+            (unsigned long long)ticket, ferry_status_name(status), FERRY__REASONS_KEPT);
+    return status;
+}
+
+/* What failed and is still held goes with its holder. */
+void ferry__tickets_finish(struct ferry__tickets *tickets)
+{
+    for (size_t i = 0; tickets->segments && i < tickets->bucket_count; i++)
+        for (struct ferry__op *op = *bucket_at(tickets, i); op; op = op->hash_next)
+            op->kept = false;
+    for (size_t i = 0; i < tickets->segment_count; i++)
+        ferry__free(tickets->segments[i]);
+    ferry__free(tickets->segments);
+    while (tickets->failed.first) {
+        struct ferry__node *node = tickets->failed.first;
+        ferry__tree_remove(&tickets->failed, node);
+        ferry__free(page_of(node));
+    }
+    for (size_t i = 0; tickets->reasons && i < FERRY__REASONS_KEPT; i++)
+        ferry__reason_unref(tickets->reasons[i]);
+    ferry__free(tickets->reasons);
+    *tickets = (struct ferry__tickets){0};
+}
+
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t ticket_counter;
 

@@ -101,7 +101,7 @@ void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
 {
     if (atomic_load(&op->device->dead) == FERRY__FORKED)
         return;
-    if (op->count && op->starved_ns != 0)
+    if (op->starved_us)
         ferry__trace_wait(op);
     if (op->batch) {
         trace_batch(op, end_ns);
@@ -140,13 +140,20 @@ void ferry__trace_submission(const struct ferry_device *device, const struct fer
 
 void ferry__trace_wait(struct ferry__op *op)
 {
-    add(op->device, &(struct ferry__event){.kind = FERRY__EVENT_WAIT,
-                                           .device = op->device->id,
-                                           .track = FERRY__TRACK_STAGING,
-                                           .ticket = op->ticket,
-                                           .begin_ns = op->starved_ns,
-                                           .end_ns = ferry__now_ns()});
-    op->starved_ns = 0;
+    add(op->device,
+        &(struct ferry__event){.kind = FERRY__EVENT_WAIT,
+                               .device = op->device->id,
+                               .track = FERRY__TRACK_STAGING,
+                               .ticket = op->ticket,
+                               .begin_ns = op->start_ns + op->starved_us * UINT64_C(1000),
+                               .end_ns = ferry__now_ns()});
+    op->starved_us = 0;
+}
+
+void ferry__trace_starved(struct ferry__op *op)
+{
+    const uint64_t us = (ferry__now_ns() - op->start_ns) / 1000;
+    op->starved_us = us < 1 ? 1 : us < UINT32_MAX ? (unsigned)us : UINT32_MAX;
 }
 
 void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,

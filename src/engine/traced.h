@@ -17,7 +17,8 @@ void ferry__trace_transfer(const struct ferry_device *device,
 void ferry__trace_op(struct ferry__op *op, uint64_t end_ns); /* and each transfer of it */
 void ferry__trace_submission(const struct ferry_device *device, const struct ferry__submission *sub,
                              uint64_t end_ns);
-void ferry__trace_wait(struct ferry__op *op); /* since op->starved_ns, which becomes 0 */
+void ferry__trace_wait(struct ferry__op *op);    /* from op->starved_us on, which becomes 0 */
+void ferry__trace_starved(struct ferry__op *op); /* now */
 void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,
                            uint64_t begin_ns);
 

@@ -40,8 +40,9 @@ static enum ferry_status check_wrapped_device(const struct ferry_metal_device *w
         return is_null(function, wrapped ? "the MTLDevice" : "wrapped");
     if (!ferry__all_zero(wrapped->reserved, sizeof wrapped->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: a reserved word is not 0", function);
-    if (!ferry__mtl_load())
-        return ferry__fail(FERRY_ERROR_NO_DEVICE, "%s: %s", function, ferry__mtl_why());
+    const enum ferry_status status = ferry__mtl_load();
+    if (status)
+        return ferry__fail(status, "%s: %s", function, ferry__mtl_why());
     void *pool = mtl_pool_push();
     bool own = !wrapped->queue || is_device(mtl_owner_device(wrapped->queue), wrapped->device);
     mtl_pool_pop(pool);

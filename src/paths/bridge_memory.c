@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/op.h"
 #include "engine/retire.h"
+#include "engine/traced.h"
 #include "memory/pool.h"
 #include "memory/staging.h"
 #include "paths/bridge.h"
@@ -269,7 +270,7 @@ static void note_wait(struct ferry__bridge *bridge)
 {
     FERRY__ADD(&bridge->destination->gpu.metrics, staging_waits, 1);
     if (bridge->destination->trace)
-        bridge->write->starved_ns = ferry__now_ns();
+        ferry__trace_starved(bridge->write);
 }
 
 /* Under both locks. True: the caller is to ask the drivers. */

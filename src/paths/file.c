@@ -56,7 +56,7 @@ static enum ferry_status explain(const struct ferry__file_request *request, char
     else
         snprintf(why, FERRY__WHY_MAX, "file %d ends at byte %llu: %zu bytes from %llu on were %s",
                  request->file->fd, at, chunk->size, from, request->write ? "to go" : "asked for");
-    return FERRY_ERROR_IO;
+    return ferry__status_of_errno(request->error);
 }
 
 /* --- from chunks to requests ------------------------------------------------------------------ */
@@ -141,8 +141,8 @@ static void go_on(struct ferry__file *file, struct ferry__file_request *request)
         "file %d is open for direct I/O, and cannot be opened again for the parts of blocks in "
         "%zu bytes from %llu on: %s",
         file->fd, request->chunk->size, (unsigned long long)request->chunk->at, strerror(error));
-    ferry_stream_done(request->stream, request->chunk, (size_t)request->before, FERRY_ERROR_IO,
-                      why);
+    ferry_stream_done(request->stream, request->chunk, (size_t)request->before,
+                      ferry__status_of_errno(error), why);
     ferry__free(request);
 }
 

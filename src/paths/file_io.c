@@ -84,14 +84,14 @@ static int add_thread(struct ferry__file_io *io)
     return error;
 }
 
-/* 0, or an errno: there is not one thread for it. */
+/* 0, or ENOMEM: there is not one thread for it. */
 static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_request *request)
 {
     int error = 0;
     request->next = NULL;
     ferry__lock(&io->lock);
-    if (!io->idle_threads && io->thread_count < FERRY__FILE_THREADS)
-        error = add_thread(io);
+    if (!io->idle_threads && io->thread_count < FERRY__FILE_THREADS && add_thread(io))
+        error = ENOMEM;
     if (io->thread_count) {
         error = 0;
         *(io->first ? &io->last->next : &io->first) = request;

@@ -140,14 +140,14 @@ void ferry__transfers_release(struct ferry__op *op)
         ferry__free(op->transfers);
     op->transfers = NULL;
     op->count = 0;
-    ferry__free(op->rmw);
-    op->rmw = NULL;
 }
 
 static void release(struct ferry__op *op)
 {
     ferry__stream_free(op);
     ferry__transfers_release(op);
+    ferry__free(op->rmw);
+    op->rmw = NULL;
 }
 
 const struct ferry__op_type ferry__transfer_type = {

@@ -192,7 +192,7 @@ enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket,
                            "ferry_stream_cancel: this device has given out no ticket %llu",
                            (unsigned long long)ticket);
     ferry__device_lock(device);
-    const struct ferry__op *op = ferry__table_find(device, ticket);
+    const struct ferry__op *op = ferry__ticket_find(device, ticket);
     const bool lives = op && !atomic_load(&op->done);
     struct ferry_stream *stream = lives && op->type->kind == FERRY__OP_TRANSFER ? op->stream : NULL;
     const bool wrong = lives && !(stream && told_side(stream));

@@ -19,7 +19,7 @@ static const struct ferry_device_params never = {.name = "metal", .map_private =
 static void reset(struct metalsim_config config)
 {
     assert_int_equal(metalsim_reset(&config), 0);
-    assert_true(ferry__mtl_load());
+    assert_int_equal(ferry__mtl_load(), FERRY_OK);
 }
 
 static mtl_id own_device(unsigned index)

@@ -1,5 +1,6 @@
 /* What the driver finds out about the machine that it is opened on: imports that are not what they
  * seem, residency sets, a compiler that hangs, a process that was forked. */
+#include "list_count.h"
 #include "metal_world.h"
 
 #include "drivers/metal/objc.h"
@@ -216,7 +217,7 @@ static int check_child(ferry_device *device, ferry_buffer *buffer)
     ferry_device *none = NULL;
     const struct ferry_device_params params = {.name = "metal"};
     unsigned char bytes[16] = {0};
-    if (driver->list(NULL, 0, why) != 0 || !strstr(why, "child"))
+    if (list_count(driver, NULL, 0, why) != 0 || !strstr(why, "child"))
         return 1;
     why[0] = 0;
     if (driver->open(&(struct ferry__open_params){0}, &state, &limits, why) !=

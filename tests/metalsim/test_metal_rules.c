@@ -17,7 +17,7 @@ struct client client_begin(struct metalsim_config config)
 {
     config.record = true;
     start_machine(&config);
-    assert_true(ferry__mtl_load());
+    assert_int_equal(ferry__mtl_load(), FERRY_OK);
     memset(before, 0, sizeof before);
     struct client client = {.pool = mtl_pool_push(), .device = own_device(0)};
     client.queue = mtl_new_queue(client.device, 4);

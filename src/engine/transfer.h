@@ -1,0 +1,62 @@
+/* Transfers: what the user asked to be moved, as an op carries it. */
+#ifndef FERRY_ENGINE_TRANSFER_H
+#define FERRY_ENGINE_TRANSFER_H
+
+#include "driver.h"
+#include "memory/staging.h"
+
+#include <ferry/ferry.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ferry__region;
+struct ferry__stream_side;
+struct ferry_buffer;
+
+/* A part of a transfer: size bytes from at on. */
+struct ferry__piece {
+    uint64_t at, size;
+};
+
+/* How it is written down: the planner says so once, before the op takes its place. */
+enum ferry__way {
+    FERRY__WAY_NOTHING,  /* there is nothing to do */
+    FERRY__WAY_COMMANDS, /* as it is: copies or fills, whose unaligned ends other commands carry */
+    FERRY__WAY_PIECES,  /* a copy that overlaps: pieces no longer than the shift, the safe way on */
+    FERRY__WAY_SCRATCH, /* that overlaps with a small shift: pieces through scratch memory */
+    FERRY__WAY_TILE,    /* a fill: a tile copied in, then doubling copies within the buffer */
+    FERRY__WAY_RMW,     /* the device cannot write these bytes alone: the host merges them */
+    FERRY__WAY_COUNT
+};
+
+/* One operation of the API: an op has one, or a batch's many. Its words are few, since there
+ * may be a million of them; what different threads write is never in one bit-field. */
+struct ferry__transfer {
+    enum ferry_operation operation : 4;
+    enum ferry__way way : 4;
+    enum ferry_path path : 8;
+    bool untouched;                 /* it failed before it could write anything */
+    bool internal;                  /* the library's own: not counted among what is parked */
+    bool begun, by_words;           /* commands are in a submission; planned for whole words */
+    uint8_t pattern_size;           /* of a fill: its period */
+    enum ferry_status status : 8;   /* of its own device work */
+    struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
+    uint64_t dst_offset, src_offset, size;
+    union {
+        uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */
+        struct {
+            unsigned char *host;
+            struct ferry__region *region; /* that holds host; NULL: none */
+        };
+    };
+    struct ferry__stream_side *side; /* the host's side is a stream, referenced; NULL: memory */
+    uint64_t side_offset;            /* where in the stream */
+};
+
+/* What an rmw has read, and is to write. */
+struct ferry__rmw {
+    struct ferry__slice slice;
+    struct ferry__piece piece;
+};
+
+#endif
