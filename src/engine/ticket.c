@@ -75,8 +75,10 @@ static void grow(struct ferry__tickets *tickets)
 bool ferry__tickets_init(struct ferry__tickets *tickets)
 {
     tickets->reasons = ferry__alloc(FERRY__REASONS_KEPT * sizeof(struct ferry__reason *));
+    if (!tickets->reasons || !add_segment(tickets))
+        return false;
     tickets->bucket_count = SEGMENT;
-    return tickets->reasons && add_segment(tickets);
+    return true;
 }
 
 void ferry__ticket_add(struct ferry_device *device, struct ferry__op *op)
@@ -263,7 +265,7 @@ enum ferry_status ferry__ticket_status(const struct ferry_device *device, ferry_
 /* What failed and is still held goes with its holder. */
 void ferry__tickets_finish(struct ferry__tickets *tickets)
 {
-    for (size_t i = 0; tickets->segments && i < tickets->bucket_count; i++)
+    for (size_t i = 0; i < tickets->bucket_count; i++)
         for (struct ferry__op *op = *bucket_at(tickets, i); op; op = op->hash_next)
             op->kept = false;
     for (size_t i = 0; i < tickets->segment_count; i++)
