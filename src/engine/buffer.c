@@ -37,14 +37,24 @@ static void unlink_buffer(struct ferry_buffer *buffer)
     ferry__device_unlock(device);
 }
 
+void ferry__buffer_ref_times(struct ferry_buffer *buffer, unsigned times)
+{
+    atomic_fetch_add_explicit(&buffer->refs, times, memory_order_relaxed);
+}
+
 void ferry__buffer_ref(struct ferry_buffer *buffer)
 {
-    atomic_fetch_add_explicit(&buffer->refs, 1, memory_order_relaxed);
+    ferry__buffer_ref_times(buffer, 1);
 }
 
 void ferry__buffer_unref(struct ferry_buffer *buffer)
 {
-    if (atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1)
+    ferry__buffer_unref_times(buffer, 1);
+}
+
+void ferry__buffer_unref_times(struct ferry_buffer *buffer, unsigned times)
+{
+    if (atomic_fetch_sub_explicit(&buffer->refs, times, memory_order_acq_rel) != times)
         return;
     struct ferry_device *device = buffer->device;
     unlink_buffer(buffer);

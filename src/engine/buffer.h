@@ -54,6 +54,8 @@ enum ferry_status ferry__buffer_wrap(struct ferry_device *device,
 enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer);
 void ferry__buffer_ref(struct ferry_buffer *buffer);
 void ferry__buffer_unref(struct ferry_buffer *buffer); /* not under device->lock */
+void ferry__buffer_ref_times(struct ferry_buffer *buffer, unsigned times);
+void ferry__buffer_unref_times(struct ferry_buffer *buffer, unsigned times); /* likewise */
 void ferry__buffer_link(struct ferry_buffer *buffer);
 
 #endif

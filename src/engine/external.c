@@ -5,6 +5,7 @@
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/footprint.h"
 #include "engine/join.h"
 #include "engine/judge.h"
 #include "engine/op.h"
@@ -72,8 +73,10 @@ static void judge_external(struct ferry__op *work)
 
 static void release_uses(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->use_count; i++)
-        ferry__buffer_unref(op->uses[i].buffer);
+    for (size_t i = 0, times; i < op->use_count; i += times) {
+        times = ferry__uses_alike(op->uses + i, op->use_count - i);
+        ferry__buffer_unref_times(op->uses[i].buffer, (unsigned)times);
+    }
     ferry__free(op->uses);
     op->uses = NULL;
     op->use_count = 0;

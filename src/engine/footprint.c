@@ -2,14 +2,15 @@
 
 #include "base/alloc.h"
 #include "base/range.h"
+#include "base/spans.h"
 #include "base/status.h"
 #include "engine/buffer.h"
+#include "engine/collect.h"
 #include "engine/device.h"
 #include "engine/op.h"
 #include "engine/order.h"
 
 #include <ferry/ferry.h>
-#include <stdlib.h>
 
 /*
  * Footprints (R1): the bytes that an op touches on the device, as ranges by buffer, kind and begin.
@@ -28,133 +29,113 @@ uint64_t ferry__word(const struct ferry_device *device)
     return ferry__by_words(device) ? device->gpu.limits.copy_alignment : 1;
 }
 
-static struct ferry__range range_of(struct ferry_buffer *buffer, bool write, uint64_t offset,
-                                    uint64_t size, bool by_words)
+static struct ferry__span span_of(const struct ferry_buffer *buffer, uint64_t offset, uint64_t size,
+                                  uint64_t word)
 {
-    const uint64_t word = by_words ? buffer->device->gpu.limits.copy_alignment : 1;
     const uint64_t end = ferry__round_up(offset + size, word);
+    return (struct ferry__span){ferry__round_down(offset, word),
+                                end < buffer->size ? end : buffer->size};
+}
+
+static struct ferry__range range_of(struct ferry_buffer *buffer, bool write,
+                                    struct ferry__span span)
+{
     return (struct ferry__range){.buffer = buffer,
                                  .order = &buffer->order,
-                                 .begin = ferry__round_down(offset, word),
-                                 .end = end < buffer->size ? end : buffer->size,
+                                 .begin = span.begin,
+                                 .end = span.end,
                                  .kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ};
 }
 
 struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,
                                      uint64_t size)
 {
-    return range_of(buffer, write, offset, size, ferry__by_words(buffer->device));
+    return range_of(buffer, write, span_of(buffer, offset, size, ferry__word(buffer->device)));
+}
+
+static uint64_t word_of(const struct ferry__transfer *transfer, const struct ferry_buffer *buffer)
+{
+    return transfer->by_words ? buffer->device->gpu.limits.copy_alignment : 1;
+}
+
+static struct ferry__span span_written(const struct ferry__transfer *transfer)
+{
+    return span_of(transfer->dst, transfer->dst_offset, transfer->size,
+                   word_of(transfer, transfer->dst));
+}
+
+static struct ferry__span span_read(const struct ferry__transfer *transfer)
+{
+    return span_of(transfer->src, transfer->src_offset, transfer->size,
+                   word_of(transfer, transfer->src));
 }
 
 struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer)
 {
-    return range_of(transfer->dst, true, transfer->dst_offset, transfer->size, transfer->by_words);
-}
-
-static struct ferry__range footprint_read(const struct ferry__transfer *transfer)
-{
-    return range_of(transfer->src, false, transfer->src_offset, transfer->size, transfer->by_words);
-}
-
-static bool is_before(const struct ferry__range *a, const struct ferry__range *b)
-{
-    if (a->buffer != b->buffer)
-        return (uintptr_t)a->buffer < (uintptr_t)b->buffer;
-    return a->kind != b->kind ? a->kind < b->kind : a->begin < b->begin;
-}
-
-static int compare(const void *a, const void *b)
-{
-    return is_before(a, b) ? -1 : is_before(b, a);
-}
-
-static void sort(struct ferry__range *ranges, size_t count)
-{
-    for (size_t i = 1; i < count; i++)
-        if (is_before(&ranges[i], &ranges[i - 1])) {
-            qsort(ranges, count, sizeof *ranges, compare);
-            return;
-        }
-}
-
-/* What touches or overlaps is one range. */
-static size_t merge(struct ferry__op *op, size_t count)
-{
-    struct ferry__range *ranges = op->ranges;
-    size_t kept = 0;
-    sort(ranges, count);
-    for (size_t i = 0; i < count; i++) {
-        struct ferry__range *last = kept ? &ranges[kept - 1] : NULL;
-        ranges[i].op = op;
-        if (!last || last->buffer != ranges[i].buffer || last->kind != ranges[i].kind ||
-            last->end < ranges[i].begin)
-            ranges[kept++] = ranges[i];
-        else if (last->end < ranges[i].end)
-            last->end = ranges[i].end;
-    }
-    return kept;
-}
-
-static enum ferry_status reserve(struct ferry__op *op, size_t count)
-{
-    op->ranges = &op->one_range;
-    if (count <= 1)
-        return FERRY_OK;
-    struct ferry__range *ranges = ferry__alloc(count * sizeof *ranges);
-    if (!ranges)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY,
-                           "no host memory for what %u operations touch", op->count);
-    op->ranges = ranges;
-    return FERRY_OK;
+    return range_of(transfer->dst, true, span_written(transfer));
 }
 
 enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
 {
+    struct ferry__collect collect;
     size_t count = 0;
     for (size_t i = 0; i < op->count; i++)
         count += op->transfers[i].size ? !!op->transfers[i].dst + !!op->transfers[i].src : 0;
-    const enum ferry_status status = reserve(op, count);
+    const enum ferry_status status = ferry__collect_begin(&collect, op, count);
     if (status)
         return status;
-    count = 0;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
         if (transfer->size && transfer->dst)
-            op->ranges[count++] = ferry__footprint_write(transfer);
+            ferry__collect_add(&collect, transfer->dst, true, span_written(transfer));
         if (transfer->size && transfer->src)
-            op->ranges[count++] = footprint_read(transfer);
+            ferry__collect_add(&collect, transfer->src, false, span_read(transfer));
     }
-    op->range_count = merge(op, count);
-    return FERRY_OK;
+    return ferry__collect_end(&collect);
+}
+
+size_t ferry__uses_alike(const struct ferry_use *uses, size_t count)
+{
+    enum { AT_ONCE_MAX = 1 << 20 }; /* far from what a count of references holds */
+    size_t alike = 1;
+    while (alike < count && alike < AT_ONCE_MAX && uses[alike].buffer == uses->buffer)
+        alike++;
+    return alike;
 }
 
 enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
                                         size_t count)
 {
-    const enum ferry_status status = reserve(op, count);
-    if (status)
-        return status;
+    struct ferry__collect collect;
     if (!(op->uses = ferry__alloc(count * sizeof *op->uses)))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu uses", count);
+    const enum ferry_status status = ferry__collect_begin(&collect, op, count);
+    if (status)
+        return status;
+    const uint64_t word = ferry__word(op->device);
     for (size_t i = 0; i < count; i++) {
         struct ferry_use *use = &op->uses[i];
         *use = uses[i];
         if (!use->size)
             use->size = use->buffer->size - use->offset;
-        ferry__buffer_ref(use->buffer);
-        op->ranges[i] =
-            ferry__footprint(use->buffer, use->access & FERRY_ACCESS_WRITE, use->offset, use->size);
+        ferry__collect_add(&collect, use->buffer, use->access & FERRY_ACCESS_WRITE,
+                           span_of(use->buffer, use->offset, use->size, word));
+    }
+    for (size_t i = 0, times; i < count; i += times) {
+        times = ferry__uses_alike(uses + i, count - i);
+        ferry__buffer_ref_times(uses[i].buffer, (unsigned)times);
     }
     op->use_count = count;
-    op->range_count = merge(op, count);
-    return FERRY_OK;
+    return ferry__collect_end(&collect);
 }
 
 void ferry__footprint_free(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->range_count; i++)
+    for (size_t i = 0; i < op->range_count; i++) {
         if (op->ranges[i].kind == FERRY__RANGE_WRITE)
             ferry__free(op->ranges[i].write.spare);
+        ferry__free(op->ranges[i].spans);
+    }
     if (op->ranges != &op->one_range)
         ferry__free(op->ranges);
 }

@@ -18,6 +18,10 @@ enum ferry_status ferry__footprint_transfers(struct ferry__op *op);
 /* The same of external work, which holds the buffers from now on. */
 enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
                                         size_t count);
+
+/* How many uses from the first on are of one buffer: one step gives references for all of them. */
+size_t ferry__uses_alike(const struct ferry_use *uses, size_t count);
+
 void ferry__footprint_free(struct ferry__op *op);
 size_t ferry__footprint_buffers(const struct ferry__op *op); /* distinct ones */
 

@@ -109,6 +109,8 @@ static void release_crowd(struct ferry__op *op)
     ferry__join_release(op);
     if (op->range_count)
         ferry__buffer_unref(op->one_range.buffer);
+    ferry__free(op->one_range.spans);
+    op->one_range.spans = NULL;
     op->range_count = 0;
 }
 

@@ -1,6 +1,7 @@
 #include "engine/order.h"
 
 #include "base/interval.h"
+#include "base/spans.h"
 #include "engine/op.h"
 
 #include <stdbool.h>
@@ -20,64 +21,209 @@ static struct ferry__read_group *group_of(struct ferry__interval *interval)
     return (struct ferry__read_group *)interval;
 }
 
-static void ask_readers(const struct ferry__order *order, struct ferry__meeting meeting,
-                        void (*follow)(void *arg, struct ferry__op *from), void *arg)
+/* Bytes that are asked for: spans, or where there are none all of them. */
+struct bytes {
+    uint64_t begin, end;
+    const struct ferry__spans *spans;
+};
+
+struct answer {
+    void (*follow)(void *arg, struct ferry__op *from);
+    void *arg;
+};
+
+static void say(const struct answer *answer, struct ferry__op *from)
 {
-    for (struct ferry__interval *node = ferry__meeting_first(&meeting, &order->reads); node;
-         node = ferry__meeting_next(&meeting, node))
-        for (const struct ferry__range *reader = group_of(node)->first;
-             reader && reader->op->ticket > meeting.newer; reader = reader->read.next)
-            follow(arg, reader->op);
+    answer->follow(answer->arg, from);
+}
+
+static bool meet_spans(const struct bytes *bytes, const struct ferry__spans *spans)
+{
+    return bytes->spans ? ferry__spans_meet(bytes->spans, spans)
+                        : ferry__spans_meet_range(spans, bytes->begin, bytes->end);
+}
+
+/* The spans of an entry of list_writes, and of list_reads: all of a group have the same bytes. */
+static struct ferry__spans *written(struct ferry__interval *node)
+{
+    return piece_of(node)->range->spans;
+}
+
+static struct ferry__spans *read_by(struct ferry__interval *node)
+{
+    return group_of(node)->first->spans;
+}
+
+#define FOR_MEETING(node, meeting, tree)                                               \
+    for (struct ferry__interval *node = ferry__meeting_first((meeting), (tree)); node; \
+         node = ferry__meeting_next((meeting), node))
+
+static void say_readers(const struct ferry__read_group *group, uint64_t newer,
+                        const struct answer *answer)
+{
+    for (const struct ferry__range *reader = group->first; reader && reader->op->ticket > newer;
+         reader = reader->read.next)
+        say(answer, reader->op);
+}
+
+static void ask_readers(const struct ferry__order *order, struct ferry__meeting meeting,
+                        const struct answer *answer)
+{
+    FOR_MEETING(node, &meeting, &order->reads)
+    say_readers(group_of(node), meeting.newer, answer);
+}
+
+/* Entries that are newer than a ticket. */
+static void ask_lists(const struct ferry__order *order, bool write, const struct bytes *bytes,
+                      uint64_t newer, const struct answer *answer)
+{
+    const struct ferry__meeting meeting = {bytes->begin, bytes->end, newer};
+    FOR_MEETING(node, &meeting, &order->list_writes)
+    if (meet_spans(bytes, written(node)))
+        say(answer, piece_of(node)->range->op);
+    if (!write)
+        return;
+    FOR_MEETING(node, &meeting, &order->list_reads)
+    if (meet_spans(bytes, read_by(node)))
+        say_readers(group_of(node), newer, answer);
 }
 
 /* What was read before the latest write of a byte is behind that write. */
-static void ask_for_write(const struct ferry__order *order, uint64_t begin, uint64_t end,
-                          void (*follow)(void *arg, struct ferry__op *from), void *arg)
+static void ask_for_write(const struct ferry__order *order, const struct bytes *bytes,
+                          const struct answer *answer)
 {
+    const uint64_t begin = bytes->begin, end = bytes->end;
     struct ferry__interval *node = ferry__interval_after(&order->writes, begin);
     uint64_t at = begin;
     for (; node && node->begin < end; node = ferry__interval_next(node)) {
         if (at < node->begin) {
-            ask_readers(order, (struct ferry__meeting){at, node->begin, 0}, follow, arg);
+            ask_readers(order, (struct ferry__meeting){at, node->begin, 0}, answer);
             at = node->begin;
         }
         const uint64_t piece_end = node->end < end ? node->end : end;
-        follow(arg, piece_of(node)->range->op);
-        ask_readers(order, (struct ferry__meeting){at, piece_end, node->stamp}, follow, arg);
+        say(answer, piece_of(node)->range->op);
+        ask_readers(order, (struct ferry__meeting){at, piece_end, node->stamp}, answer);
         at = piece_end;
     }
     if (at < end)
-        ask_readers(order, (struct ferry__meeting){at, end, 0}, follow, arg);
+        ask_readers(order, (struct ferry__meeting){at, end, 0}, answer);
+    ask_lists(order, true, bytes, 0, answer);
 }
 
-static void ask_for_read(const struct ferry__order *order, uint64_t begin, uint64_t end,
-                         void (*follow)(void *arg, struct ferry__op *from), void *arg)
+/* What stands for the older writes that those of a group follow; the ticket up to which it does. */
+static uint64_t ask_joint(const struct ferry__interval *equal, const struct answer *answer)
 {
-    struct ferry__meeting meeting = {begin, end, 0};
-    struct ferry__interval *equal = ferry__interval_equal(&order->reads, begin, end);
-    if (equal && group_of(equal)->after) {
-        follow(arg, group_of(equal)->after->op);
-        meeting.newer = group_of(equal)->after_ticket;
+    const struct ferry__read_group *group = (const struct ferry__read_group *)equal;
+    if (!group || !group->after)
+        return 0;
+    say(answer, group->after->op);
+    return group->after_ticket;
+}
+
+static void ask_for_read(const struct ferry__order *order, const struct bytes *bytes,
+                         const struct answer *answer)
+{
+    struct ferry__meeting meeting = {bytes->begin, bytes->end, 0};
+    meeting.newer =
+        ask_joint(ferry__interval_equal(&order->reads, bytes->begin, bytes->end), answer);
+    FOR_MEETING(node, &meeting, &order->writes)
+    say(answer, piece_of(node)->range->op);
+    ask_lists(order, false, bytes, meeting.newer, answer);
+}
+
+/* Of the pieces those that spans meet: as many steps as the fewer of the two are. */
+static void ask_pieces(const struct ferry__order *order, const struct bytes *bytes, uint64_t newer,
+                       const struct answer *answer)
+{
+    struct ferry__span span;
+    size_t hint = 0;
+    for (uint64_t at = bytes->begin; ferry__spans_next(bytes->spans, at, &hint, &span);) {
+        struct ferry__interval *node = ferry__interval_after(&order->writes, span.begin);
+        if (!node || node->begin >= bytes->end)
+            return;
+        at = node->begin;
+        if (node->begin >= span.end)
+            continue;
+        if (node->stamp > newer)
+            say(answer, piece_of(node)->range->op);
+        at = node->end;
     }
-    for (struct ferry__interval *node = ferry__meeting_first(&meeting, &order->writes); node;
-         node = ferry__meeting_next(&meeting, node))
-        follow(arg, piece_of(node)->range->op);
+}
+
+/* Those that read just these bytes, too. Few others begin and end where they do. */
+static struct ferry__interval *equal_list(const struct ferry__order *order,
+                                          const struct bytes *bytes)
+{
+    enum { TRIED_MAX = 8 };
+    struct ferry__interval *node =
+        ferry__interval_equal(&order->list_reads, bytes->begin, bytes->end);
+    for (unsigned i = 0; i < TRIED_MAX && node; i++) {
+        if (node->begin != bytes->begin || node->end != bytes->end)
+            return NULL;
+        if (ferry__spans_equal(read_by(node), bytes->spans))
+            return node;
+        node = ferry__interval_next(node);
+    }
+    return NULL;
+}
+
+static void ask_spans(const struct ferry__order *order, bool write, const struct bytes *bytes,
+                      const struct answer *answer)
+{
+    const struct ferry__meeting meeting = {bytes->begin, bytes->end, 0};
+    const uint64_t newer = write ? 0 : ask_joint(equal_list(order, bytes), answer);
+    ask_pieces(order, bytes, newer, answer);
+    if (write)
+        FOR_MEETING(node, &meeting, &order->reads)
+    if (ferry__spans_meet_range(bytes->spans, node->begin, node->end))
+        say_readers(group_of(node), 0, answer);
+    ask_lists(order, write, bytes, newer, answer);
 }
 
 void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end,
                       void (*follow)(void *arg, struct ferry__op *from), void *arg)
 {
+    const struct bytes bytes = {begin, end, NULL};
+    const struct answer answer = {follow, arg};
     if (write)
-        ask_for_write(order, begin, end, follow, arg);
+        ask_for_write(order, &bytes, &answer);
     else
-        ask_for_read(order, begin, end, follow, arg);
+        ask_for_read(order, &bytes, &answer);
+}
+
+void ferry__order_ask_range(const struct ferry__range *range,
+                            void (*follow)(void *arg, struct ferry__op *from), void *arg)
+{
+    const bool write = range->kind == FERRY__RANGE_WRITE;
+    const struct bytes bytes = {range->begin, range->end, range->spans};
+    const struct answer answer = {follow, arg};
+    if (range->spans)
+        ask_spans(range->order, write, &bytes, &answer);
+    else
+        ferry__order_ask(range->order, write, range->begin, range->end, follow, arg);
+}
+
+static bool lists_busy(const struct ferry__order *order, bool write, const struct bytes *bytes)
+{
+    const struct ferry__meeting meeting = {bytes->begin, bytes->end, 0};
+    FOR_MEETING(node, &meeting, &order->list_writes)
+    if (meet_spans(bytes, written(node)))
+        return true;
+    if (!write)
+        return false;
+    FOR_MEETING(node, &meeting, &order->list_reads)
+    if (meet_spans(bytes, read_by(node)))
+        return true;
+    return false;
 }
 
 bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end)
 {
     const struct ferry__meeting meeting = {begin, end, 0};
+    const struct bytes bytes = {begin, end, NULL};
     return ferry__intervals_meet(&order->writes, begin, end) ||
-           (write && ferry__meeting_first(&meeting, &order->reads));
+           (write && ferry__meeting_first(&meeting, &order->reads)) ||
+           lists_busy(order, write, &bytes);
 }
 
 bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint64_t end)
@@ -136,10 +282,18 @@ static void group_push(struct ferry__read_group *group, struct ferry__range *ran
     group->count++;
 }
 
+static struct ferry__intervals *reads_of(const struct ferry__range *range)
+{
+    return range->spans ? &range->order->list_reads : &range->order->reads;
+}
+
 static void enter_read(struct ferry__range *range, uint64_t stamp)
 {
-    struct ferry__intervals *reads = &range->order->reads;
-    struct ferry__interval *equal = ferry__interval_equal(reads, range->begin, range->end);
+    struct ferry__intervals *reads = reads_of(range);
+    const struct bytes bytes = {range->begin, range->end, range->spans};
+    struct ferry__interval *equal = range->spans
+                                        ? equal_list(range->order, &bytes)
+                                        : ferry__interval_equal(reads, range->begin, range->end);
     if (equal) {
         if (equal->stamp < stamp)
             equal->stamp = stamp;
@@ -153,6 +307,35 @@ static void enter_read(struct ferry__range *range, uint64_t stamp)
     ferry__interval_insert(reads, &range->read.own.interval);
 }
 
+/* What a write has covered of the lists: who comes later follows that write instead. */
+static void carve_lists(const struct ferry__range *range)
+{
+    struct ferry__intervals *lists = &range->order->list_writes;
+    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    struct ferry__interval *node = ferry__meeting_first(&meeting, lists), *next;
+    for (; node; node = next) {
+        next = ferry__meeting_next(&meeting, node);
+        const bool left = range->spans
+                              ? ferry__spans_remove(written(node), range->spans)
+                              : ferry__spans_remove_range(written(node), range->begin, range->end);
+        if (left)
+            continue;
+        ferry__interval_remove(lists, node);
+        piece_of(node)->linked = false;
+    }
+}
+
+static void enter_list(struct ferry__range *range)
+{
+    struct ferry__write_piece *own = &range->write.own;
+    *own = (struct ferry__write_piece){
+        .interval = {.begin = range->begin, .end = range->end, .stamp = range->op->ticket},
+        .range = range,
+        .linked = true};
+    range->write.pieces = own;
+    ferry__interval_insert(&range->order->list_writes, &own->interval);
+}
+
 void ferry__order_enter(struct ferry__range *range)
 {
     range->entered = true;
@@ -161,6 +344,11 @@ void ferry__order_enter(struct ferry__range *range)
         return;
     }
     range->write.pieces = NULL;
+    carve_lists(range);
+    if (range->spans) {
+        enter_list(range);
+        return;
+    }
     carve(range);
     link_piece(&range->write.own, range, range->begin, range->end);
 }
@@ -184,7 +372,7 @@ static void group_move(struct ferry__read_group *group, struct ferry__intervals 
 static void leave_read(struct ferry__range *range)
 {
     struct ferry__read_group *group = range->read.group;
-    struct ferry__intervals *reads = &range->order->reads;
+    struct ferry__intervals *reads = reads_of(range);
     if (!group)
         return; /* a joint stands for it */
     *(range->read.previous ? &range->read.previous->read.next : &group->first) = range->read.next;
@@ -202,9 +390,11 @@ static void leave_read(struct ferry__range *range)
 
 static void leave_write(struct ferry__range *range)
 {
+    struct ferry__intervals *writes =
+        range->spans ? &range->order->list_writes : &range->order->writes;
     for (struct ferry__write_piece *piece = range->write.pieces; piece; piece = piece->next)
         if (piece->linked)
-            ferry__interval_remove(&range->order->writes, &piece->interval);
+            ferry__interval_remove(writes, &piece->interval);
     range->write.pieces = NULL;
 }
 
@@ -227,22 +417,43 @@ void ferry__order_leave(struct ferry__range *range)
 /* --- crowds
  * ------------------------------------------------------------------------------------ */
 
-struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order,
-                                             struct ferry__read_group *behind, uint64_t begin,
-                                             uint64_t end, size_t most)
+static struct ferry__read_group *crowd_among(const struct ferry__range *range,
+                                             struct ferry__interval *node, size_t most)
 {
-    const struct ferry__meeting meeting = {begin, end, 0};
-    struct ferry__interval *node = behind ? ferry__meeting_next(&meeting, &behind->interval)
-                                          : ferry__meeting_first(&meeting, &order->reads);
-    while (node && group_of(node)->count <= most)
-        node = ferry__meeting_next(&meeting, node);
-    return node ? group_of(node) : NULL;
+    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    const struct bytes bytes = {range->begin, range->end, range->spans};
+    for (; node; node = ferry__meeting_next(&meeting, node)) {
+        const struct ferry__spans *spans = read_by(node);
+        if (group_of(node)->count > most &&
+            (spans           ? meet_spans(&bytes, spans)
+             : !range->spans ? true
+                             : ferry__spans_meet_range(range->spans, node->begin, node->end)))
+            return group_of(node);
+    }
+    return NULL;
+}
+
+struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
+                                             struct ferry__read_group *behind, size_t most)
+{
+    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    const struct ferry__order *order = range->order;
+    struct ferry__read_group *found = NULL;
+    if (!behind)
+        found = crowd_among(range, ferry__meeting_first(&meeting, &order->reads), most);
+    else
+        found = crowd_among(range, ferry__meeting_next(&meeting, &behind->interval), most);
+    if (!found && (!behind || !behind->first->spans))
+        found = crowd_among(range, ferry__meeting_first(&meeting, &order->list_reads), most);
+    return found;
 }
 
 void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__range *joint)
 {
     struct ferry__read_group *home = &joint->read.own;
-    struct ferry__intervals *reads = &joint->order->reads;
+    joint->spans = group->first->spans;
+    group->first->spans = NULL;
+    struct ferry__intervals *reads = reads_of(joint);
     struct ferry__range *next;
     ferry__interval_remove(reads, &group->interval);
     for (struct ferry__range *range = group->first; range; range = next) {

@@ -13,12 +13,16 @@
 #include <stdint.h>
 
 struct ferry__op;
+struct ferry__spans;
 struct ferry_buffer;
 
 /* All zero: nothing is in flight. */
 struct ferry__order {
     struct ferry__intervals writes; /* disjoint pieces; stamped with their writer's ticket */
     struct ferry__intervals reads;  /* groups; stamped with their newest reader's ticket */
+    /* The same of ranges that are many (spans), by what they lie in. These overlap, and may hold
+     * bytes that another has written since. */
+    struct ferry__intervals list_writes, list_reads;
 };
 
 /* Bytes whose latest writer is the range's operation. */
@@ -42,12 +46,14 @@ struct ferry__read_group {
 
 enum ferry__range_kind { FERRY__RANGE_READ, FERRY__RANGE_WRITE, FERRY__RANGE_AFTER };
 
-/* Bytes of a buffer that an operation uses in one way: its footprint, or a part of it. */
+/* Bytes of a buffer that an operation uses in one way: its footprint, or a part of it. Where they
+ * are many ranges they are one all the same, which takes one place. */
 struct ferry__range {
     struct ferry__op *op;
     struct ferry_buffer *buffer;
     struct ferry__order *order; /* the buffer's */
     uint64_t begin, end;
+    struct ferry__spans *spans; /* the bytes between that count; NULL: all. The range's own */
     enum ferry__range_kind kind;
     bool entered;
     union {
@@ -70,6 +76,10 @@ struct ferry__range {
 void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end,
                       void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
+/* The same for all bytes of a range that has not entered. */
+void ferry__order_ask_range(const struct ferry__range *range,
+                            void (*follow)(void *arg, struct ferry__op *from), void *arg);
+
 /* Would it have to follow any? */
 bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end);
 
@@ -86,11 +96,10 @@ void ferry__order_leave(struct ferry__range *range);
 /* --- crowds: one operation that stands for many, so that many times many stay few
  * ---------------- */
 
-/* The first group behind another (NULL: of all) with more than most readers that a write of
- * [begin, end) would have to follow; NULL: there is none. */
-struct ferry__read_group *ferry__order_crowd(const struct ferry__order *order,
-                                             struct ferry__read_group *behind, uint64_t begin,
-                                             uint64_t end, size_t most);
+/* The first group behind another (NULL: of all) with more than most readers that a write of this
+ * range would have to follow; NULL: there is none. */
+struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
+                                             struct ferry__read_group *behind, size_t most);
 
 /* The joint, a range of an operation that follows every reader of the group, stands for them. The
  * group is its own from then on. */

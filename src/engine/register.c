@@ -52,8 +52,7 @@ static void note_follows(void *arg, struct ferry__op *from)
 
 static void ask_range(struct question *question, const struct ferry__range *range)
 {
-    ferry__order_ask(range->order, range->kind == FERRY__RANGE_WRITE, range->begin, range->end,
-                     note_follows, question);
+    ferry__order_ask_range(range, note_follows, question);
 }
 
 static void add_edge(struct ferry__op *op, struct ferry__op *from)
@@ -147,8 +146,7 @@ static struct ferry__range *join_crowd(struct ferry_device *device, size_t first
 static bool join_readers(struct ferry_device *device, const struct ferry__range *range)
 {
     struct ferry__read_group *group = NULL;
-    while (
-        (group = ferry__order_crowd(range->order, group, range->begin, range->end, FERRY__CROWD))) {
+    while ((group = ferry__order_crowd(range, group, FERRY__CROWD))) {
         struct question question = ask_anew(device, device->follow_count);
         for (struct ferry__range *reader = group->first; reader; reader = reader->read.next)
             note_follows(&question, reader->op);
@@ -219,7 +217,7 @@ static enum ferry_status prepare(struct ferry__op *op)
     bool enough = ask_order(op);
     for (size_t i = 0; i < op->range_count && enough && !ferry__op_is_join(op); i++) {
         struct ferry__range *range = &op->ranges[i];
-        if (range->kind == FERRY__RANGE_WRITE &&
+        if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(range->order, range->begin, range->end))
             enough = (range->write.spare = ferry__alloc(sizeof *range->write.spare)) != NULL;
     }

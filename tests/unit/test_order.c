@@ -2,6 +2,7 @@
  * no operation that must be followed is missing, none is named that shares no byte, and joints change
  * neither. */
 #include "base/base.h"
+#include "base/spans.h"
 #include "engine/op.h"
 #include "engine/order.h"
 
@@ -24,6 +25,7 @@ static uint64_t random_next(uint64_t *seed)
 struct node {
     struct ferry__op op; /* only its ticket counts */
     struct ferry__range ranges[RANGES];
+    uint64_t bytes[RANGES]; /* of each range: a bit for each byte */
     struct ferry__write_piece spares[RANGES];
     size_t count;
     bool live, joint;
@@ -88,19 +90,18 @@ static uint64_t live_mask(const struct world *world)
 
 /* All in flight that share a byte of which one writes it, and those of them that are not hidden by a
  * later write. */
-static void ask_oracle(const struct world *world, const struct ferry__range *range, uint64_t *must,
+static void ask_oracle(const struct world *world, bool write, uint64_t bytes, uint64_t *must,
                        uint64_t *may)
 {
-    const bool write = range->kind == FERRY__RANGE_WRITE;
-    for (uint64_t i = range->begin; i < range->end; i++)
-        *must |= world->writer[i] | (write ? world->readers[i] : 0);
+    for (uint64_t i = 0; i < BYTES; i++)
+        if (bytes >> i & 1)
+            *must |= world->writer[i] | (write ? world->readers[i] : 0);
     for (size_t i = 0; i < LIVE; i++) {
         const struct node *node = &world->nodes[i];
         if (!node->live || node->joint)
             continue;
         for (size_t r = 0; r < node->count; r++)
-            if (node->ranges[r].begin < range->end && range->begin < node->ranges[r].end &&
-                (write || node->ranges[r].kind == FERRY__RANGE_WRITE))
+            if (node->bytes[r] & bytes && (write || node->ranges[r].kind == FERRY__RANGE_WRITE))
                 *may |= UINT64_C(1) << i;
     }
 }
@@ -109,12 +110,12 @@ static void tell_oracle(struct world *world, const struct node *node)
 {
     const uint64_t bit = UINT64_C(1) << slot_of(world, node);
     for (size_t r = 0; r < node->count; r++)
-        for (uint64_t i = node->ranges[r].begin; i < node->ranges[r].end; i++)
-            if (node->ranges[r].kind == FERRY__RANGE_READ)
+        for (uint64_t i = 0; i < BYTES; i++)
+            if (node->ranges[r].kind == FERRY__RANGE_READ && node->bytes[r] >> i & 1)
                 world->readers[i] |= bit;
     for (size_t r = 0; r < node->count; r++)
-        for (uint64_t i = node->ranges[r].begin; i < node->ranges[r].end; i++) {
-            if (node->ranges[r].kind == FERRY__RANGE_WRITE) {
+        for (uint64_t i = 0; i < BYTES; i++) {
+            if (node->ranges[r].kind == FERRY__RANGE_WRITE && node->bytes[r] >> i & 1) {
                 world->writer[i] = bit;
                 world->readers[i] = 0;
             }
@@ -125,8 +126,7 @@ static void tell_oracle(struct world *world, const struct node *node)
 static void join_crowds(struct world *world, const struct ferry__range *range, size_t most)
 {
     struct ferry__read_group *group;
-    while (range->kind == FERRY__RANGE_WRITE &&
-           (group = ferry__order_crowd(&world->order, NULL, range->begin, range->end, most))) {
+    while (range->kind == FERRY__RANGE_WRITE && (group = ferry__order_crowd(range, NULL, most))) {
         const size_t slot = free_slot(world);
         if (slot == LIVE)
             return;
@@ -170,13 +170,37 @@ static void join_writes(struct world *world, struct node *node, size_t most)
     world->joints_made++;
 }
 
-static bool meets_own(const struct node *node, const struct ferry__range *range)
+static bool meets_own(const struct node *node, const struct ferry__range *range, uint64_t bytes)
 {
     for (size_t r = 0; r < node->count; r++)
-        if (node->ranges[r].begin < range->end && range->begin < node->ranges[r].end &&
-            node->ranges[r].kind == range->kind)
+        if (node->bytes[r] & bytes && range->kind == node->ranges[r].kind)
             return true;
     return false;
+}
+
+static uint64_t mask_of(uint64_t begin, uint64_t end)
+{
+    return ((UINT64_C(1) << (end - begin)) - 1) << begin;
+}
+
+/* Bytes of a range as several ranges with gaps, now and then the same again. */
+static uint64_t make_spans(struct world *world, struct ferry__range *range)
+{
+    struct ferry__span spans[BYTES];
+    size_t count = 0;
+    uint64_t bytes = 0, step = 1 + random_next(&world->seed) % 3;
+    const bool any = random_next(&world->seed) % 2;
+    for (uint64_t at = range->begin; at < range->end; at += step + 1) {
+        const uint64_t size = any ? 1 + random_next(&world->seed) % step : 1;
+        const uint64_t end = at + size < range->end ? at + size : range->end;
+        spans[count++] = (struct ferry__span){at, end};
+        bytes |= mask_of(at, end);
+    }
+    range->spans = ferry__spans_make(spans, count);
+    assert_non_null(range->spans);
+    range->begin = range->spans->begin;
+    range->end = range->spans->end;
+    return bytes;
 }
 
 static struct ferry__range random_range(struct world *world, uint64_t longest)
@@ -192,8 +216,9 @@ static struct ferry__range random_range(struct world *world, uint64_t longest)
 
 struct shape {
     uint64_t longest, most_ranges;
-    size_t crowd; /* more than this many are joined */
-    bool repeat;  /* the same few ranges again and again */
+    size_t crowd;   /* more than this many are joined */
+    bool repeat;    /* the same few ranges again and again */
+    unsigned lists; /* one in that many ranges has spans; 0: none */
 };
 
 static void enter(struct world *world, const struct shape *shape)
@@ -206,8 +231,15 @@ static void enter(struct world *world, const struct shape *shape)
             range.begin -= range.begin % (BYTES / 2);
             range.end = range.begin + BYTES / 2;
         }
-        if (!meets_own(&made, &range)) /* an operation's ranges of one kind are disjoint */
-            made.ranges[made.count++] = range;
+        uint64_t bytes = mask_of(range.begin, range.end);
+        if (shape->lists && random_next(&world->seed) % shape->lists == 0)
+            bytes = make_spans(world, &range);
+        if (meets_own(&made, &range, bytes)) { /* an operation's ranges of one kind are disjoint */
+            ferry__free(range.spans);
+            continue;
+        }
+        made.bytes[made.count] = bytes;
+        made.ranges[made.count++] = range;
     }
     world->said = world->closure = 0;
     uint64_t must = 0, may = 0;
@@ -215,14 +247,16 @@ static void enter(struct world *world, const struct shape *shape)
         const struct ferry__range *range = &made.ranges[r];
         const bool write = range->kind == FERRY__RANGE_WRITE;
         join_crowds(world, range, shape->crowd);
-        ask_oracle(world, range, &must, &may);
+        ask_oracle(world, write, made.bytes[r], &must, &may);
         const size_t asked = world->asked;
         const uint64_t said = world->said, closure = world->closure;
         world->said = world->closure = 0;
-        ferry__order_ask(&world->order, write, range->begin, range->end, note, world);
-        const bool busy = ferry__order_busy(&world->order, write, range->begin, range->end);
-        assert_true(world->asked != asked || !busy);
-        assert_true(busy || !world->said); /* a joint may outlive what it stands for */
+        ferry__order_ask_range(range, note, world);
+        if (!range->spans) {
+            const bool busy = ferry__order_busy(&world->order, write, range->begin, range->end);
+            assert_true(world->asked != asked || !busy);
+            assert_true(busy || !world->said); /* a joint may outlive what it stands for */
+        }
         world->range_said[r] = world->said;
         world->range_closure[r] = world->closure;
         world->said |= said;
@@ -238,8 +272,11 @@ static void enter(struct world *world, const struct shape *shape)
     assert_int_equal(world->said & ~allowed, 0);
 
     const size_t slot = free_slot(world);
-    if (slot == LIVE)
+    if (slot == LIVE) {
+        for (size_t r = 0; r < made.count; r++)
+            ferry__free(made.ranges[r].spans);
         return;
+    }
     struct node *node = &world->nodes[slot];
     *node = made;
     node->op.ticket = world->ticket += 2; /* the one between is a joint's */
@@ -248,7 +285,7 @@ static void enter(struct world *world, const struct shape *shape)
         struct ferry__range *range = &node->ranges[r];
         range->op = &node->op;
         /* Without need there is no spare: a use of it would crash. */
-        if (range->kind == FERRY__RANGE_WRITE &&
+        if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&world->order, range->begin, range->end))
             range->write.spare = &node->spares[r];
         ferry__order_enter(range);
@@ -265,8 +302,10 @@ static void end(struct world *world)
         struct node *node = &world->nodes[(from + i) % LIVE];
         if (!node->live || node->after)
             continue;
-        for (size_t r = 0; r < node->count; r++)
+        for (size_t r = 0; r < node->count; r++) {
             ferry__order_leave(&node->ranges[r]);
+            ferry__free(node->ranges[r].spans);
+        }
         const uint64_t bit = UINT64_C(1) << slot_of(world, node);
         node->live = false;
         for (size_t at = 0; at < BYTES; at++) {
@@ -299,6 +338,8 @@ static size_t run_shape(const struct shape *shape, uint64_t seed)
     assert_int_equal(live_mask(world), 0);
     assert_null(world->order.writes.root);
     assert_null(world->order.reads.root);
+    assert_null(world->order.list_writes.root);
+    assert_null(world->order.list_reads.root);
     const size_t joints = world->joints_made;
     free(world);
     return joints;
@@ -313,6 +354,10 @@ static void follows_the_oracle(void **state)
         {.longest = BYTES, .most_ranges = 1, .crowd = LIVE},
         {.longest = 6, .most_ranges = 3, .crowd = LIVE},
         {.longest = BYTES, .most_ranges = 3, .crowd = LIVE},
+        {.longest = BYTES, .most_ranges = 1, .crowd = LIVE, .lists = 1},
+        {.longest = BYTES, .most_ranges = 3, .crowd = LIVE, .lists = 2},
+        {.longest = 12, .most_ranges = 3, .crowd = LIVE, .lists = 3},
+        {.longest = 4, .most_ranges = 2, .crowd = LIVE, .repeat = true, .lists = 2},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (uint64_t seed = 1; seed <= 5; seed++)
@@ -328,6 +373,9 @@ static void joints_change_nothing(void **state)
         {.longest = BYTES, .most_ranges = 2, .crowd = 2},
         {.longest = 4, .most_ranges = 1, .crowd = 2, .repeat = true},
         {.longest = 4, .most_ranges = 2, .crowd = 4, .repeat = true},
+        {.longest = BYTES, .most_ranges = 2, .crowd = 1, .lists = 2},
+        {.longest = 4, .most_ranges = 1, .crowd = 2, .repeat = true, .lists = 1},
+        {.longest = 4, .most_ranges = 2, .crowd = 1, .repeat = true, .lists = 2},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (uint64_t seed = 1; seed <= 5; seed++)
