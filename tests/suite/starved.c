@@ -57,13 +57,15 @@ static bool make_buffers(struct life *life)
            WELL(ferry_buffer_create(life->device, &shared, &life->b));
 }
 
+/* Each is tried, whatever became of those before it. */
 static bool wait_each(struct life *life)
 {
-    return WELL(ferry_copy_from_host(life->a, life->bytes, SIZE, 0)) &
-           WELL(ferry_fill_buffer(life->b, SIZE, 0, "abc", 3)) &
-           WELL(ferry_copy_buffer(life->b, life->a, PART, OFFSET, 1)) &
-           WELL(ferry_copy_buffer(life->a, life->a, PART, OFFSET, 2 * OFFSET)) &
-           WELL(ferry_copy_to_host(life->b, life->got, PART, OFFSET));
+    bool good = WELL(ferry_copy_from_host(life->a, life->bytes, SIZE, 0));
+    good &= WELL(ferry_fill_buffer(life->b, SIZE, 0, "abc", 3));
+    good &= WELL(ferry_copy_buffer(life->b, life->a, PART, OFFSET, 1));
+    good &= WELL(ferry_copy_buffer(life->a, life->a, PART, OFFSET, 2 * OFFSET));
+    good &= WELL(ferry_copy_to_host(life->b, life->got, PART, OFFSET));
+    return good;
 }
 
 /* What was begun ends, once; the callback and the ticket say the same. */
@@ -93,9 +95,10 @@ static bool begin_each(struct life *life)
                                                            note_callback, &notes[1], &tickets[1]);
     const enum ferry_status down = ferry_copy_to_host_async(life->b, life->got, PART, 0,
                                                             note_callback, &notes[2], &tickets[2]);
-    return ended(life, up, tickets[0], &notes[0], "upload") &
-           ended(life, copy, tickets[1], &notes[1], "copy") &
-           ended(life, down, tickets[2], &notes[2], "download");
+    bool good = ended(life, up, tickets[0], &notes[0], "upload");
+    good &= ended(life, copy, tickets[1], &notes[1], "copy");
+    good &= ended(life, down, tickets[2], &notes[2], "download");
+    return good;
 }
 
 static bool run_batch(struct life *life)
@@ -121,8 +124,9 @@ static bool run_batch(struct life *life)
 
 static bool use_files(struct life *life)
 {
-    return WELL(ferry_copy_to_file(life->b, life->fd, 7, PART, 3)) &
-           WELL(ferry_copy_from_file(life->a, life->fd, 7, PART, OFFSET));
+    bool good = WELL(ferry_copy_to_file(life->b, life->fd, 7, PART, 3));
+    good &= WELL(ferry_copy_from_file(life->a, life->fd, 7, PART, OFFSET));
+    return good;
 }
 
 static bool use_host_memory(struct life *life)
@@ -158,15 +162,16 @@ static bool work_outside(struct life *life)
 /* True: all of it went well. */
 static bool live(struct life *life)
 {
-    bool good = true;
     life->device = NULL;
     life->a = life->b = NULL;
     if (!WELL(ferry_device_open(&suite->params, &life->device)))
         return false;
-    good = make_buffers(life);
-    if (good)
-        good = wait_each(life) & begin_each(life) & run_batch(life) & use_files(life) &
-               use_host_memory(life) & work_outside(life);
+    static bool (*const parts[])(struct life * life) = {wait_each, begin_each,      run_batch,
+                                                        use_files, use_host_memory, work_outside};
+    bool good = make_buffers(life);
+    const size_t count = good ? sizeof parts / sizeof parts[0] : 0;
+    for (size_t i = 0; i < count; i++)
+        good &= parts[i](life);
     ferry_buffer_destroy(life->a);
     ferry_buffer_destroy(life->b);
     ferry_device_close(life->device);
