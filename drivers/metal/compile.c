@@ -35,7 +35,10 @@ struct metal_compilation {
 };
 
 static const char *const names[METAL_KERNEL_COUNT] = {
-    [METAL_KERNEL_COPY] = "ferry_copy", [METAL_KERNEL_FILL] = "ferry_fill"};
+    [METAL_KERNEL_COPY] = "ferry_copy",
+    [METAL_KERNEL_FILL] = "ferry_fill",
+    [METAL_KERNEL_LIST] = "ferry_list",
+};
 
 /* --- compiling -------------------------------------------------------------------------------- */
 
@@ -236,11 +239,12 @@ void ferry__metal_kernels_close(struct metal_state *state)
     struct metal_compilation *c = state->compilation;
     if (!c)
         return;
+    (void)wait_for(state, c, UINT64_MAX);
     pthread_mutex_lock(&c->lock);
     const bool done = c->done;
     c->abandoned = !done;
     if (!done)
-        pthread_detach(c->thread); /* and left to itself */
+        pthread_detach(c->thread);
     pthread_mutex_unlock(&c->lock);
     if (done) {
         pthread_join(c->thread, NULL);

@@ -7,6 +7,9 @@
 enum {
     MAX_COPY = 1u << 31,         /* Metal cuts a copy of 4 GiB or more to 32 bits, without a word */
     KERNEL_COPY_FROM = 1u << 20, /* where it was measured to be faster at a larger size */
+    BLOCKS_MAX = 1 << 20,
+    BLOCK_SIZE_MAX = 64 << 10,     /* longer ones are cut, so that all end together */
+    BLOCKS_COPY_FROM = 256u << 10, /* where blits may be: not measured */
 };
 
 enum ferry_status ferry__metal_why(enum ferry_status status, char *why, const char *format, ...)
@@ -189,6 +192,8 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .import_granularity = state->import_page,
         .has_kernel = true,
         .kernels_later = true,
+        .blocks_max = BLOCKS_MAX,
+        .block_size_max = BLOCK_SIZE_MAX,
         .kernel_decided = true,
         .atom = state->unified ? 1 : 4,
         .whole_readback = state->class == METAL_DISCRETE,
@@ -196,6 +201,7 @@ static void fill_limits(struct metal_state *state, struct ferry__limits *out)
         .queue_count = state->queue_count,
     };
     out->kernel_copy_from = kernel_copy_from(state);
+    out->blocks_copy_from = state->all_kernels ? 0 : BLOCKS_COPY_FROM;
     out->import_cheap =
         out->import_granularity && (state->class == METAL_APPLE || state->class == METAL_INTEL);
     for (unsigned i = 0; i < state->queue_count; i++) {

@@ -5,7 +5,7 @@
 
 /* Encodes the kernels of kernels.inc, which compile.c compiles. */
 
-enum { BLOCK = 16 };
+enum { BLOCK = 16, TEAM = 32, LIST_GROUPS = 64 };
 
 /* The kernels' arguments, as the host lays them out. */
 struct copy_args {
@@ -18,6 +18,13 @@ struct fill_args {
     uint8_t block[BLOCK], pattern[FERRY__PATTERN_MAX];
 };
 
+struct list_args {
+    uint64_t dst, src;
+    uint32_t count, teams;
+};
+
+static_assert(sizeof(struct list_args) == 24 && sizeof(struct ferry__block_entry) == 24,
+              "the kernels see the same layout");
 static_assert(sizeof(struct copy_args) == 24 && sizeof(struct fill_args) == 56,
               "the kernels see the same layout");
 
@@ -60,4 +67,25 @@ void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
     mtl_set_buffer(encoder, dst->buffer, 0, 0);
     mtl_set_bytes(encoder, &args, sizeof args, 1);
     dispatch(state, encoder, args.dst, args.size);
+}
+
+/* A team of 32 threads takes a piece at a time. As few groups as should reach the memory's rate,
+ * since they are taken from the user's own work. */
+void ferry__metal_kernel_list(const struct metal_state *state, mtl_id encoder,
+                              const struct ferry__command *command)
+{
+    const struct metal_memory *dst = command->dst->native, *src = command->src->native;
+    const struct metal_memory *list = command->list.memory->native;
+    const uint64_t threads = (uint64_t)command->list.count * TEAM;
+    uint64_t groups = (threads + state->group_threads - 1) / state->group_threads;
+    groups = groups < LIST_GROUPS ? groups : LIST_GROUPS;
+    const struct list_args args = {command->dst->offset, command->src->offset, command->list.count,
+                                   (uint32_t)(groups * state->group_threads / TEAM)};
+    mtl_set_pipeline(encoder, state->pipelines[METAL_KERNEL_LIST]);
+    mtl_set_buffer(encoder, dst->buffer, 0, 0);
+    mtl_set_buffer(encoder, src->buffer, 0, 1);
+    mtl_set_buffer(encoder, list->buffer, command->list.memory->offset + command->list.offset, 2);
+    mtl_set_bytes(encoder, &args, sizeof args, 3);
+    mtl_dispatch(encoder, (struct mtl_size){groups, 1, 1},
+                 (struct mtl_size){state->group_threads, 1, 1});
 }

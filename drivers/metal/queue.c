@@ -128,11 +128,12 @@ static void blit_fill(const struct metal_state *state, mtl_id encoder,
  * an encoder and across them. */
 static bool encode_commands(struct encoding *encoding, const struct ferry__submission_info *info)
 {
-    static void (*const encode[2][2])(const struct metal_state *, mtl_id,
+    static void (*const encode[2][3])(const struct metal_state *, mtl_id,
                                       const struct ferry__command *) = {
         [FERRY__ENGINE_COPY] = {[FERRY__COPY] = blit_copy, [FERRY__FILL] = blit_fill},
-        [FERRY__ENGINE_KERNEL] =
-            {[FERRY__COPY] = ferry__metal_kernel_copy, [FERRY__FILL] = ferry__metal_kernel_fill},
+        [FERRY__ENGINE_KERNEL] = {[FERRY__COPY] = ferry__metal_kernel_copy,
+                                  [FERRY__FILL] = ferry__metal_kernel_fill,
+                                  [FERRY__BLOCKS] = ferry__metal_kernel_list},
     };
     for (size_t i = 0; i < info->count; i++) {
         const struct ferry__command *command = &info->commands[i];

@@ -25,7 +25,7 @@ enum {
     METAL_COMMANDS_WRAPPED = 32, /* in the user's queue, which others use too */
 };
 
-enum metal_kernel { METAL_KERNEL_COPY, METAL_KERNEL_FILL, METAL_KERNEL_COUNT };
+enum metal_kernel { METAL_KERNEL_COPY, METAL_KERNEL_FILL, METAL_KERNEL_LIST, METAL_KERNEL_COUNT };
 
 /* One buffer: ferry__memory.native. */
 struct metal_memory {
@@ -127,13 +127,15 @@ extern const struct ferry__driver ferry__metal_driver;
 bool ferry__metal_kernels(void *opened, uint64_t timeout_ns);
 /* Under the state's lock: are they used from now on? */
 bool ferry__metal_kernels_turn_on(struct metal_state *state);
-/* A compiler that hangs is left to itself. In a pool. */
+/* Waits for what is being compiled; a compiler that hangs is left to itself. In a pool. */
 void ferry__metal_kernels_close(struct metal_state *state);
 
 /* kernel.c: encodes a command. Kernels are on. */
 void ferry__metal_kernel_copy(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
 void ferry__metal_kernel_fill(const struct metal_state *state, mtl_id encoder,
+                              const struct ferry__command *command);
+void ferry__metal_kernel_list(const struct metal_state *state, mtl_id encoder,
                               const struct ferry__command *command);
 
 /* calibrate.c: copies by each engine and compares their times. Waits; at open only, in a pool. */

@@ -67,7 +67,8 @@ FERRY_CHECK enum ferry_status ferry_metal_buffer_get(ferry_buffer *buffer,
  * the GPU's copy: didModifyRange: and synchronizeResource: are yours. offset is a multiple of
  * FERRY_BUFFER_ALIGNMENT. Borrowed until the Ferry buffer is destroyed and idle: then release, if
  * any, is called once, with user; it must not call Ferry. Past the end of the MTLBuffer:
- * OUT_OF_RANGE; of another MTLDevice: INVALID_ARGUMENT.
+ * OUT_OF_RANGE; of another MTLDevice: INVALID_ARGUMENT. A size that is no multiple of 4, where the
+ * kernels do not compile: UNSUPPORTED.
  */
 FERRY_CHECK enum ferry_status ferry_metal_buffer_wrap(ferry_device *device,
                                                       const struct ferry_metal_buffer *wrapped,

@@ -176,6 +176,7 @@ static void compute_set_buffer(mtl_id self, mtl_sel cmd, mtl_id buffer, uint64_t
     } else if (b) {
         encoder->bound.buffer[index] = b;
         encoder->bound.offset[index] = offset;
+        encoder->bound.bytes_size[index] = 0; /* one thing at an index */
     }
     sim_leave(self);
 }
@@ -194,6 +195,7 @@ static void compute_set_bytes(mtl_id self, mtl_sel cmd, const void *bytes, uint6
     else {
         memcpy(encoder->bound.bytes[index], bytes, length);
         encoder->bound.bytes_size[index] = length;
+        encoder->bound.buffer[index] = NULL;
     }
     sim_leave(self);
 }

@@ -17,7 +17,7 @@ _Thread_local struct sim_bounds sim_bounds;
 #undef device
 #undef constant
 
-enum { KERNEL_NONE, KERNEL_COPY, KERNEL_FILL };
+enum { KERNEL_NONE, KERNEL_COPY, KERNEL_FILL, KERNEL_LIST };
 
 static mtl_id owned(enum sim_kind kind, struct sim_device *owner, int number)
 {
@@ -61,6 +61,7 @@ static mtl_id library_function(mtl_id self, mtl_sel cmd, mtl_id name)
     int number = !text                               ? KERNEL_NONE
                  : !strcmp(text->text, "ferry_copy") ? KERNEL_COPY
                  : !strcmp(text->text, "ferry_fill") ? KERNEL_FILL
+                 : !strcmp(text->text, "ferry_list") ? KERNEL_LIST
                                                      : KERNEL_NONE;
     if (!number || sim_constructor_fails())
         return NULL;
@@ -114,8 +115,10 @@ static void run_copy(const struct sim_dispatch *dispatch)
         return;
     uchar *dst = bound(dispatch, 0);
     const uchar *src = bound(dispatch, 1);
-    sim_bounds = (struct sim_bounds){src + args.src - args.src % 4, src + args.src + args.size,
-                                     dst + args.dst, dst + args.dst + args.size, false};
+    sim_bounds = (struct sim_bounds){.read = src + args.src - args.src % 4,
+                                     .read_end = src + args.src + args.size,
+                                     .write = dst + args.dst,
+                                     .write_end = dst + args.dst + args.size};
     for (uint64_t i = 0; i < dispatch->threads; i++)
         ferry_copy(dst, src, &args, (uint)i);
 }
@@ -127,17 +130,84 @@ static void run_fill(const struct sim_dispatch *dispatch)
     if (dispatch->bytes_size[1] != sizeof args || !inside(dispatch, 0, args.dst, args.size))
         return;
     uchar *dst = bound(dispatch, 0);
-    sim_bounds = (struct sim_bounds){NULL, NULL, dst + args.dst, dst + args.dst + args.size, false};
+    sim_bounds =
+        (struct sim_bounds){.write = dst + args.dst, .write_end = dst + args.dst + args.size};
     for (uint64_t i = 0; i < dispatch->threads; i++)
         ferry_fill(dst, &args, (uint)i);
 }
 
+static int by_begin(const void *a, const void *b)
+{
+    const struct sim_span *x = a, *y = b;
+    return (x->begin > y->begin) - (x->begin < y->begin);
+}
+
+/* The spans of one side; those that meet are one, or a breach where they are written. */
+static uint64_t take_spans(const struct sim_dispatch *dispatch, const struct ferry_piece *list,
+                           const struct ferry_list_args *args, bool writes, struct sim_span *out)
+{
+    const uchar *base = bound(dispatch, !writes) + (writes ? args->dst : args->src);
+    uint64_t kept = 0;
+    for (uint i = 0; i < args->count; i++) {
+        const uchar *at = base + (writes ? list[i].dst : list[i].src);
+        out[i] = (struct sim_span){at - (writes ? 0 : (uintptr_t)at % 4), at + list[i].size};
+    }
+    qsort(out, args->count, sizeof *out, by_begin);
+    for (uint i = 0; i < args->count; i++) {
+        if (kept && out[i].begin < out[kept - 1].end) {
+            if (writes)
+                sim_breach(METALSIM_OVERLAP, "two pieces of a list write the same bytes");
+            if (out[i].end > out[kept - 1].end)
+                out[kept - 1].end = out[i].end;
+        } else {
+            out[kept++] = out[i];
+        }
+    }
+    return kept;
+}
+
+static bool pieces_are_inside(const struct sim_dispatch *dispatch, const struct ferry_piece *list,
+                              const struct ferry_list_args *args)
+{
+    for (uint i = 0; i < args->count; i++)
+        if (!inside(dispatch, 0, args->dst + list[i].dst, list[i].size) ||
+            !inside(dispatch, 1, args->src + list[i].src, list[i].size))
+            return false;
+    return true;
+}
+
+static void run_list(const struct sim_dispatch *dispatch)
+{
+    struct ferry_list_args args;
+    memcpy(&args, dispatch->bytes[3], sizeof args);
+    if (dispatch->bytes_size[3] != sizeof args ||
+        !inside(dispatch, 2, dispatch->offset[2], args.count * sizeof(struct ferry_piece)))
+        return;
+    const struct ferry_piece *list = (const struct ferry_piece *)(const void *)bound(dispatch, 2);
+    if (!pieces_are_inside(dispatch, list, &args))
+        return;
+    struct sim_span *spans = calloc(2 * (size_t)args.count, sizeof *spans);
+    if (!spans)
+        abort();
+    sim_bounds = (struct sim_bounds){
+        .reads = spans,
+        .writes = spans + args.count,
+        .read_count = take_spans(dispatch, list, &args, false, spans),
+        .write_count = take_spans(dispatch, list, &args, true, spans + args.count),
+        .list = {(const uchar *)list, (const uchar *)(list + args.count)},
+    };
+    uchar *dst = bound(dispatch, 0);
+    const uchar *src = bound(dispatch, 1);
+    for (uint64_t i = 0; i < dispatch->threads; i++)
+        ferry_list(dst, src, list, &args, (uint)i);
+    free(spans);
+}
+
 void sim_run_dispatch(const struct sim_dispatch *dispatch)
 {
-    if (dispatch->pipeline->kernel == KERNEL_COPY)
-        run_copy(dispatch);
-    else
-        run_fill(dispatch);
+    static void (*const run[])(const struct sim_dispatch *) = {
+        [KERNEL_COPY] = run_copy, [KERNEL_FILL] = run_fill, [KERNEL_LIST] = run_list};
+    run[dispatch->pipeline->kernel](dispatch);
     if (sim_bounds.broken)
         sim_breach(METALSIM_RANGE, "a kernel touched what is outside its range");
     sim_lock();

@@ -253,6 +253,34 @@ static void test_twins(void **state)
     reset((struct metalsim_config){0});
 }
 
+/* Without kernels whole words are written, and behind the last one memory is not ours. */
+static void test_wrap_without_kernels(void **state)
+{
+    (void)state;
+    reset((struct metalsim_config){.bad_kernels = true});
+    ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
+    void *pool = mtl_pool_push();
+    mtl_id own = own_device(0);
+    mtl_id native = mtl_new_buffer(own, 4096, MTL_OPTION_PRIVATE);
+    const struct ferry_metal_device wrapped = {.device = own};
+    struct ferry_metal_buffer part = {.buffer = native, .size = 4095};
+    ferry_device *device = NULL;
+    ferry_buffer *buffer = NULL;
+    OK(ferry_metal_device_wrap(&wrapped, &never, &device));
+    assert_int_equal(ferry_metal_buffer_wrap(device, &part, NULL, NULL, &buffer),
+                     FERRY_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(ferry_last_error(), "4095 bytes are no multiple of 4"));
+    part.size = 4092;
+    OK(ferry_metal_buffer_wrap(device, &part, NULL, NULL, &buffer));
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+    mtl_release(native);
+    mtl_release(own);
+    mtl_pool_pop(pool);
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+    reset((struct metalsim_config){0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_wrap_without_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
