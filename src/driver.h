@@ -1,11 +1,9 @@
 /*
  * What a driver does: gets memory, runs lists of copies and fills, says how each submission ended.
- * docs/drivers.md tells how to write one. A driver checks no arguments, counts nothing, stages
- * nothing, tracks no hazards: the layers above have done all that once.
+ * docs/drivers.md tells how to write one. The layers above check, count, stage and track hazards.
  *
  * Threads: open and close of a device run alone; devices are opened, closed and listed by several
- * threads at once. submit is called by one thread at a time for each queue, for different queues at
- * once. All else may be called from any thread at any time.
+ * threads at once, submit by one thread at a time for each queue, all else from any at any time.
  */
 #ifndef FERRY_DRIVER_H
 #define FERRY_DRIVER_H
@@ -63,8 +61,9 @@ struct ferry__limits {
     uint32_t blocks_max, block_size_max; /* of a FERRY__BLOCKS; 0: none come; a power of 2 */
     uint64_t blocks_copy_from;           /* longer blocks are faster by copy commands; 0: none */
     uint32_t atom;                       /* flush and invalidate ranges are multiples of it */
-    bool whole_readback; /* the host gets all of readback memory, where it is not coherent */
-    bool has_events;     /* queue and event handles mean something to the user's own API */
+    bool whole_readback;   /* the host gets all of readback memory, where it is not coherent */
+    bool has_events;       /* queue and event handles mean something to the user's own API */
+    bool events_by_stream; /* no, but ferry/cuda.h records them: nothing is waited for before */
     uint32_t queue_count;
     struct {
         uint64_t event; /* the handle whose value each submission raises */

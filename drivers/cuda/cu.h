@@ -11,8 +11,8 @@
 typedef unsigned cu_result;
 typedef int cu_device;
 typedef unsigned long long cu_address;
-typedef unsigned cu_attribute, cu_pointer_attribute, cu_capture_mode, cu_jit_option,
-    cu_query_result;
+typedef unsigned cu_attribute, cu_pointer_attribute, cu_capture_mode, cu_capture_status,
+    cu_jit_option, cu_query_result;
 typedef struct CUctx_st *cu_context;
 typedef struct CUstream_st *cu_stream;
 typedef struct CUevent_st *cu_event;
@@ -80,6 +80,7 @@ struct cu_copy_attributes {
     RESULT(ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE, 804) \
     RESULT(ERROR_STREAM_CAPTURE_UNSUPPORTED, 900)     \
     RESULT(ERROR_STREAM_CAPTURE_INVALIDATED, 901)     \
+    RESULT(ERROR_STREAM_CAPTURE_IMPLICIT, 906)        \
     RESULT(ERROR_EXTERNAL_DEVICE, 911)                \
     RESULT(ERROR_UNKNOWN, 999)
 
@@ -101,6 +102,7 @@ enum {
     NUMBER(CU_ATTRIBUTE_READ_ONLY_HOST_REGISTER,                                        \
            CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED, 113)                  \
     NUMBER(CU_POINTER_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, 2)                 \
+    NUMBER(CU_POINTER_ORDINAL, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, 9)                  \
     NUMBER(CU_POINTER_IS_MANAGED, CU_POINTER_ATTRIBUTE_IS_MANAGED, 8)                   \
     NUMBER(CU_POINTER_RANGE_START, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, 11)           \
     NUMBER(CU_POINTER_RANGE_SIZE, CU_POINTER_ATTRIBUTE_RANGE_SIZE, 12)                  \
@@ -116,6 +118,7 @@ enum {
     NUMBER(CU_CAPTURE_GLOBAL, CU_STREAM_CAPTURE_MODE_GLOBAL, 0)                         \
     NUMBER(CU_CAPTURE_THREAD_LOCAL, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, 1)             \
     NUMBER(CU_CAPTURE_RELAXED, CU_STREAM_CAPTURE_MODE_RELAXED, 2)                       \
+    NUMBER(CU_CAPTURE_NONE, CU_STREAM_CAPTURE_STATUS_NONE, 0)                           \
     NUMBER(CU_MODE_PROHIBITED, CU_COMPUTEMODE_PROHIBITED, 2)                            \
     NUMBER(CU_LOAD_DEFAULT, CU_GET_PROC_ADDRESS_DEFAULT, 0)                             \
     NUMBER(CU_SOURCE_ORDER_STREAM, CU_MEMCPY_SRC_ACCESS_ORDER_STREAM, 1)

@@ -8,6 +8,7 @@
  * memory.c  allocations, registered memory, others' memory, freeing
  * queue.c   submitting, seeing that a submission has ended
  * event.c   waiting and waking
+ * external.c the user's streams: waits and events of his work
  * kernel.c  the kernels that copy, fill, and copy by a list
  */
 #ifndef FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
@@ -43,10 +44,19 @@ bool ferry__cuda_is_sticky(cu_result result);
 enum ferry_status ferry__cuda_list(struct ferry_device_info *infos, size_t capacity,
                                    size_t *out_count, char *why);
 
-/* The device with this number in the list, and what the list says of it. */
+/* What was found of a device. */
+struct cuda_found {
+    cu_device device;
+    int ordinal;
+    struct ferry_device_info info;
+};
+
+/* The device with this number in the list. */
 enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned index,
-                                   cu_device *out_device, struct ferry_device_info *out_info,
-                                   char *why);
+                                   struct cuda_found *out, char *why);
+/* The one that the user's context is of. */
+enum ferry_status ferry__cuda_find_wrapped(const struct cuda_functions *cu, cu_context context,
+                                           struct cuda_found *out, char *why);
 
 /* --- device.c --------------------------------------------------------------------------------- */
 
@@ -64,8 +74,21 @@ struct cuda_slot {
     struct ferry__result *result;
 };
 
-/* Its address is the handle of its event. */
+/* The first member of what the handle of an event is the address of. */
+struct cuda_point {
+    bool external; /* an event of external work, else a queue */
+};
+
+/* Of external work: an event, and for which value it was recorded in the user's stream. */
+struct cuda_event {
+    struct cuda_point point;
+    cu_event event;
+    _Atomic uint64_t recorded, reached;
+    _Atomic unsigned query_errors; /* in a row */
+};
+
 struct cuda_queue {
+    struct cuda_point point;
     cu_stream stream;
     unsigned roles;
     pthread_mutex_t lock;    /* guards all below, but for what is atomic */
@@ -84,7 +107,9 @@ struct cuda_queue {
 struct cuda {
     struct cuda_functions cu;
     cu_device device;
-    cu_context context; /* the device's primary one; NULL: not retained */
+    int ordinal;        /* CUDA's number of it */
+    cu_context context; /* the device's primary one, retained, or the user's; NULL: none yet */
+    bool wrapped;       /* it is the user's */
     long process;       /* that opened it: a forked child has no CUDA */
     bool read_only_registers;
     uint32_t queue_count;
@@ -164,6 +189,9 @@ enum ferry_status ferry__cuda_host_import(void *state, void *host, uint64_t size
                                           struct ferry__memory *out_memory, char *why);
 enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t size,
                                         struct ferry__memory *out_memory, char *why);
+/* Device memory that is the user's, as it is. INVALID_ARGUMENT: it is none of this device. */
+enum ferry_status ferry__cuda_memory_wrap(void *state, cu_address address, uint64_t size,
+                                          struct ferry__memory *out_memory, char *why);
 uint64_t ferry__cuda_memory_available(void *state);
 int ferry__cuda_freeing_init(struct cuda *c); /* 0, or an errno */
 void ferry__cuda_freeing_finish(struct cuda *c);
@@ -178,6 +206,13 @@ void ferry__cuda_queue_finish(struct cuda *c, struct cuda_queue *queue);
 uint64_t ferry__cuda_queue_retire(struct cuda *c, struct cuda_queue *queue);
 /* When value should be reached; 0: not known. */
 uint64_t ferry__cuda_queue_expected(struct cuda_queue *queue, uint64_t value);
+
+/* Has the stream wait until the queue has come that far. */
+cu_result ferry__cuda_queue_wait(struct cuda *c, cu_stream stream, struct cuda_queue *queue,
+                                 uint64_t value);
+/* Was it reached, by what a query of its event says? An error that sticks says that nothing ends
+ * any more; so does one that does not go away. *errors counts those, in a row. */
+bool ferry__cuda_query_tells(struct cuda *c, cu_result result, unsigned *errors, const char *call);
 
 enum ferry_status ferry__cuda_submit(void *state, const struct ferry__submission_info *info,
                                      char *why);
@@ -201,9 +236,34 @@ void ferry__cuda_wait_any(void *state, const struct ferry_sync *points, size_t c
                           uint64_t timeout_ns);
 void ferry__cuda_wake(void *state);
 
+/* --- external.c ------------------------------------------------------------------------------- */
+
+enum ferry_status ferry__cuda_event_create(void *state, uint64_t *out_event, char *why);
+void ferry__cuda_event_destroy(void *state, uint64_t event);
+void ferry__cuda_event_signal(void *state, uint64_t event, uint64_t value);
+/* Within enter and leave: the value that it has reached. */
+uint64_t ferry__cuda_event_reached(struct cuda *c, struct cuda_event *event);
+/* Within enter and leave: has the stream wait for a queue or an event of external work. */
+cu_result ferry__cuda_put_wait(struct cuda *c, cu_stream stream, const struct ferry_sync *wait);
+
+/* UNSUPPORTED, in words, where the user's stream captures a graph. */
+enum ferry_status ferry__cuda_stream_check(struct cuda *c, cu_stream stream, char *why);
+/* Puts waits, or the recording of an event, into the user's stream. */
+enum ferry_status ferry__cuda_stream_wait(struct cuda *c, cu_stream stream,
+                                          const struct ferry_sync *waits, size_t count, char *why);
+enum ferry_status ferry__cuda_stream_record(struct cuda *c, cu_stream stream,
+                                            const struct ferry_sync *sync, char *why);
+
+/* NULL: it is an event of external work. */
 static inline struct cuda_queue *cuda_queue_of(uint64_t event)
 {
-    return (struct cuda_queue *)(uintptr_t)event;
+    struct cuda_point *point = (struct cuda_point *)(uintptr_t)event;
+    return point->external ? NULL : (struct cuda_queue *)point;
+}
+
+static inline struct cuda_event *cuda_event_of(uint64_t event)
+{
+    return (struct cuda_event *)(uintptr_t)event;
 }
 
 /* Where a command's bytes begin. */

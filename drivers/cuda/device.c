@@ -124,6 +124,8 @@ static void describe_limits(const struct cuda *c, const struct ferry_device_info
         .block_size_max = BLOCK_SIZE_MAX,
         .blocks_copy_from = BLOCKS_COPY_FROM,
         .atom = 1,
+        .has_events = true,
+        .events_by_stream = true,
         .queue_count = c->queue_count,
     };
     for (uint32_t i = 0; i < c->queue_count; i++) {
@@ -152,25 +154,41 @@ static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params 
     return status;
 }
 
+/* The context: the user's, or the device's primary one, which is retained. */
+static enum ferry_status get_context(struct cuda *c, const struct ferry__open_params *params,
+                                     struct cuda_found *found, char *why)
+{
+    cu_context users = (cu_context)(uintptr_t)params->wrapped;
+    const enum ferry_status status = users ? ferry__cuda_find_wrapped(&c->cu, users, found, why)
+                                           : ferry__cuda_find(&c->cu, params->index, found, why);
+    if (status)
+        return status;
+    c->device = found->device;
+    c->ordinal = found->ordinal;
+    c->wrapped = users != NULL;
+    c->context = users;
+    if (users)
+        return FERRY_OK;
+    const cu_result result = c->cu.DevicePrimaryCtxRetain(&c->context, c->device);
+    if (!result)
+        return FERRY_OK;
+    c->context = NULL;
+    return ferry__cuda_fail(c, result, "cuDevicePrimaryCtxRetain", why);
+}
+
 static enum ferry_status open_device(struct cuda *c, const struct ferry__open_params *params,
                                      struct ferry__limits *out_limits, char *why)
 {
-    struct ferry_device_info info = {0};
+    struct cuda_found found = {0};
     struct cuda_scope scope;
     enum ferry_status status = ferry__cuda_load(&c->cu, why);
     if (!status)
-        status = ferry__cuda_find(&c->cu, params->index, &c->device, &info, why);
+        status = get_context(c, params, &found, why);
+    if (!status)
+        status = ferry__cuda_enter(c, &scope, why);
     if (status)
         return status;
-    const cu_result result = c->cu.DevicePrimaryCtxRetain(&c->context, c->device);
-    if (result) {
-        c->context = NULL;
-        return ferry__cuda_fail(c, result, "cuDevicePrimaryCtxRetain", why);
-    }
-    status = ferry__cuda_enter(c, &scope, why);
-    if (status)
-        return status;
-    status = set_up(c, params, &info, out_limits, why);
+    status = set_up(c, params, &found.info, out_limits, why);
     ferry__cuda_leave(c, &scope);
     return status;
 }
@@ -196,10 +214,6 @@ fail:
 enum ferry_status ferry__cuda_open(const struct ferry__open_params *params, void **out_state,
                                    struct ferry__limits *out_limits, char *why)
 {
-    if (params->wrapped) {
-        snprintf(why, FERRY__WHY_MAX, "the CUDA driver wraps no devices");
-        return FERRY_ERROR_UNSUPPORTED;
-    }
     struct cuda *c = create(why);
     if (!c)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -221,7 +235,8 @@ static void take_down(struct cuda *c)
     ferry__cuda_kernels_free(c);
     if (inside)
         ferry__cuda_leave(c, &scope);
-    (void)c->cu.DevicePrimaryCtxRelease(c->device);
+    if (!c->wrapped)
+        (void)c->cu.DevicePrimaryCtxRelease(c->device);
 }
 
 void ferry__cuda_close(void *state)
@@ -252,5 +267,8 @@ const struct ferry__driver ferry__cuda_driver = {
     .completed = ferry__cuda_completed,
     .wait_any = ferry__cuda_wait_any,
     .wake = ferry__cuda_wake,
+    .event_create = ferry__cuda_event_create,
+    .event_destroy = ferry__cuda_event_destroy,
+    .event_signal = ferry__cuda_event_signal,
     .memory_available = ferry__cuda_memory_available,
 };

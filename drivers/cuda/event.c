@@ -41,18 +41,38 @@ void ferry__cuda_wake(void *state)
 /* --- what has been reached
  * --------------------------------------------------------------------- */
 
+/* What is known without asking CUDA, and what there is to ask for. */
+static uint64_t known(uint64_t event)
+{
+    struct cuda_queue *queue = cuda_queue_of(event);
+    return atomic_load_explicit(queue ? &queue->retired : &cuda_event_of(event)->reached,
+                                memory_order_acquire);
+}
+
+static uint64_t asked_for(uint64_t event)
+{
+    struct cuda_queue *queue = cuda_queue_of(event);
+    return atomic_load(queue ? &queue->submitted : &cuda_event_of(event)->recorded);
+}
+
+/* Within enter and leave. */
+static uint64_t look(struct cuda *c, uint64_t event)
+{
+    struct cuda_queue *queue = cuda_queue_of(event);
+    return queue ? ferry__cuda_queue_retire(c, queue)
+                 : ferry__cuda_event_reached(c, cuda_event_of(event));
+}
+
 uint64_t ferry__cuda_completed(void *state, uint64_t event)
 {
     struct cuda *c = state;
-    struct cuda_queue *queue = cuda_queue_of(event);
     struct cuda_scope scope;
-    const uint64_t retired = atomic_load_explicit(&queue->retired, memory_order_acquire);
-    if (retired == atomic_load(&queue->submitted))
-        return retired;
+    uint64_t value = known(event);
+    if (value >= asked_for(event))
+        return value;
     const bool inside = !ferry__cuda_enter(c, &scope, NULL);
-    if (!inside && !atomic_load(&c->lost))
-        return retired;
-    const uint64_t value = ferry__cuda_queue_retire(c, queue);
+    if (inside || atomic_load(&c->lost))
+        value = look(c, event);
     if (inside)
         ferry__cuda_leave(c, &scope);
     return value;
@@ -62,9 +82,8 @@ uint64_t ferry__cuda_completed(void *state, uint64_t event)
 static bool any_reached(struct cuda *c, const struct ferry_sync *points, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct cuda_queue *queue = cuda_queue_of(points[i].event);
-        if (atomic_load_explicit(&queue->retired, memory_order_acquire) >= points[i].value ||
-            ferry__cuda_queue_retire(c, queue) >= points[i].value)
+        const uint64_t event = points[i].event;
+        if (known(event) >= points[i].value || look(c, event) >= points[i].value)
             return true;
     }
     return atomic_load(&c->lost);
@@ -128,8 +147,9 @@ static void find_expected(struct wait *wait)
 {
     wait->expected_ns = 0;
     for (size_t i = 0; i < wait->count; i++) {
+        struct cuda_queue *queue = cuda_queue_of(wait->points[i].event);
         const uint64_t expected =
-            ferry__cuda_queue_expected(cuda_queue_of(wait->points[i].event), wait->points[i].value);
+            queue ? ferry__cuda_queue_expected(queue, wait->points[i].value) : 0;
         if (!expected) {
             wait->expected_ns = 0;
             return;
@@ -161,6 +181,18 @@ static bool poll(struct wait *wait, uint64_t *out_until)
     return over;
 }
 
+/* With nothing of Ferry's in flight no query tells that the context has faulted: one is made. */
+static void look_for_loss(struct cuda *c)
+{
+    struct cuda_scope scope;
+    if (atomic_load(&c->lost) || ferry__cuda_enter(c, &scope, NULL))
+        return;
+    const cu_result result = c->cu.StreamQuery(c->queues[0].stream);
+    if (ferry__cuda_is_sticky(result))
+        (void)ferry__cuda_fail(c, result, "cuStreamQuery", NULL);
+    ferry__cuda_leave(c, &scope);
+}
+
 void ferry__cuda_wait_any(void *state, const struct ferry_sync *points, size_t count,
                           uint64_t timeout_ns)
 {
@@ -174,6 +206,7 @@ void ferry__cuda_wait_any(void *state, const struct ferry_sync *points, size_t c
     pthread_mutex_unlock(&c->wake.lock);
     if (!count) {
         nap(&wait, wait.deadline_ns);
+        look_for_loss(c);
     } else {
         find_expected(&wait);
         while (!poll(&wait, &until))

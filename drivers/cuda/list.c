@@ -104,8 +104,7 @@ enum ferry_status ferry__cuda_list(struct ferry_device_info *infos, size_t capac
 }
 
 enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned index,
-                                   cu_device *out_device, struct ferry_device_info *out_info,
-                                   char *why)
+                                   struct cuda_found *out, char *why)
 {
     int ordinal = 0, count = 0;
     enum ferry_status status = count_devices(cu, &count, why);
@@ -113,7 +112,43 @@ enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned ind
         return status;
     snprintf(why, FERRY__WHY_MAX, "there is no cuda:%u", index);
     for (unsigned i = 0; i <= index; i++)
-        if (!next_device(cu, &ordinal, count, out_device, out_info, why))
+        if (!next_device(cu, &ordinal, count, &out->device, &out->info, why))
             return FERRY_ERROR_NO_DEVICE;
+    out->ordinal = ordinal - 1;
     return FERRY_OK;
+}
+
+/* Which of CUDA's devices the context that is current now is of. */
+static enum ferry_status find_current(const struct cuda_functions *cu, struct cuda_found *out,
+                                      char *why)
+{
+    int ordinal = 0, count = 0;
+    cu_device device;
+    const cu_result result = cu->CtxGetDevice(&device);
+    if (result)
+        return ferry__cuda_result(cu, result, "cuCtxGetDevice", why);
+    const enum ferry_status status = count_devices(cu, &count, why);
+    if (status)
+        return status;
+    while (next_device(cu, &ordinal, count, &out->device, &out->info, why)) {
+        if (out->device != device)
+            continue;
+        out->ordinal = ordinal - 1;
+        return FERRY_OK;
+    }
+    return FERRY_ERROR_UNSUPPORTED;
+}
+
+enum ferry_status ferry__cuda_find_wrapped(const struct cuda_functions *cu, cu_context context,
+                                           struct cuda_found *out, char *why)
+{
+    cu_context ignored;
+    const cu_result result = cu->CtxPushCurrent(context);
+    if (result) {
+        (void)ferry__cuda_result(cu, result, "cuCtxPushCurrent", why);
+        return FERRY_ERROR_INVALID_ARGUMENT;
+    }
+    const enum ferry_status status = find_current(cu, out, why);
+    (void)cu->CtxPopCurrent(&ignored);
+    return status;
 }

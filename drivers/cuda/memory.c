@@ -348,17 +348,18 @@ enum ferry_status ferry__cuda_host_import(void *state, void *host, uint64_t size
 /* What CUDA knows of an address. All is zero where it knows nothing. */
 struct known {
     unsigned type, managed;
+    int ordinal;
     cu_address start;
     size_t size;
 };
 
-static cu_result look_up(struct cuda *c, const void *host, struct known *out)
+static cu_result look_up(struct cuda *c, cu_address address, struct known *out)
 {
     cu_pointer_attribute which[] = {CU_POINTER_MEMORY_TYPE, CU_POINTER_IS_MANAGED,
-                                    CU_POINTER_RANGE_START, CU_POINTER_RANGE_SIZE};
-    void *values[] = {&out->type, &out->managed, &out->start, &out->size};
-    return c->cu.PointerGetAttributes(sizeof which / sizeof *which, which, values,
-                                      (cu_address)(uintptr_t)host);
+                                    CU_POINTER_ORDINAL, CU_POINTER_RANGE_START,
+                                    CU_POINTER_RANGE_SIZE};
+    void *values[] = {&out->type, &out->managed, &out->ordinal, &out->start, &out->size};
+    return c->cu.PointerGetAttributes(sizeof which / sizeof *which, which, values, address);
 }
 
 static enum ferry_status adopt(const struct known *known, const void *host, uint64_t size,
@@ -395,7 +396,7 @@ enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t 
     if (status)
         return status;
     pthread_mutex_lock(&registered.lock);
-    const cu_result result = look_up(c, host, &known);
+    const cu_result result = look_up(c, (cu_address)(uintptr_t)host, &known);
     const bool ours = known.type == CU_MEMORY_HOST && is_registered(known.start);
     pthread_mutex_unlock(&registered.lock);
     if (result)
@@ -413,4 +414,61 @@ enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t 
     snprintf(why, FERRY__WHY_MAX, "%p is %s", host,
              ours ? "registered by Ferry, for something else" : "only looked at");
     return FERRY_ERROR_UNSUPPORTED;
+}
+
+/* --- device memory of the user's
+ * --------------------------------------------------------------- */
+
+static enum ferry_status check_device_memory(const struct cuda *c, const struct known *known,
+                                             cu_address address, char *why)
+{
+    if (known->type != CU_MEMORY_DEVICE || known->managed) {
+        snprintf(why, FERRY__WHY_MAX, "0x%llx is %s, not device memory of CUDA's", address,
+                 known->managed                  ? "managed memory"
+                 : known->type == CU_MEMORY_HOST ? "page-locked host memory"
+                                                 : "nothing that CUDA knows");
+        return known->managed ? FERRY_ERROR_UNSUPPORTED : FERRY_ERROR_INVALID_ARGUMENT;
+    }
+    if (known->ordinal == c->ordinal)
+        return FERRY_OK;
+    snprintf(why, FERRY__WHY_MAX, "0x%llx is memory of CUDA's device %d, not %d", address,
+             known->ordinal, c->ordinal);
+    return FERRY_ERROR_INVALID_ARGUMENT;
+}
+
+/* Memory that is mapped piece by piece is several ranges for CUDA, so what is asked is whether the
+ * last byte is the device's, too; and of one range that does not reach so far it is the end. */
+enum ferry_status ferry__cuda_memory_wrap(void *state, cu_address address, uint64_t size,
+                                          struct ferry__memory *out_memory, char *why)
+{
+    struct cuda *c = state;
+    struct cuda_scope scope;
+    struct known first = {0}, last = {0};
+    enum ferry_status status = ferry__cuda_enter(c, &scope, why);
+    if (status)
+        return status;
+    cu_result result = look_up(c, address, &first);
+    if (!result)
+        result = look_up(c, address + size - 1, &last);
+    if (result)
+        status = ferry__cuda_fail(c, result, "cuPointerGetAttributes", why);
+    ferry__cuda_leave(c, &scope);
+    if (!status)
+        status = check_device_memory(c, &first, address, why);
+    if (status)
+        return status;
+    if (last.type != CU_MEMORY_DEVICE || last.managed || last.ordinal != c->ordinal) {
+        snprintf(why, FERRY__WHY_MAX,
+                 "%llu bytes at 0x%llx exceed their memory, %zu bytes at 0x%llx",
+                 (unsigned long long)size, address, first.size, first.start);
+        return FERRY_ERROR_OUT_OF_RANGE;
+    }
+    struct cuda_memory *native = ferry__alloc(sizeof *native);
+    if (!native) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for wrapped memory");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    *native = (struct cuda_memory){.kind = CUDA_OTHERS, .address = address};
+    *out_memory = (struct ferry__memory){.native = native, .size = size};
+    return FERRY_OK;
 }

@@ -272,23 +272,22 @@ static cu_result mark_now(struct cuda *c, struct cuda_queue *queue, struct cuda_
     return result;
 }
 
-/* Has the stream wait until another queue has come that far. Under that queue's lock, so that the
- * event is not recorded anew meanwhile. */
-static cu_result put_wait(struct cuda *c, struct cuda_queue *queue, const struct ferry_sync *wait)
+/* Under that queue's lock, so that the event is not recorded anew meanwhile. */
+cu_result ferry__cuda_queue_wait(struct cuda *c, cu_stream stream, struct cuda_queue *queue,
+                                 uint64_t value)
 {
-    struct cuda_queue *other = cuda_queue_of(wait->event);
     cu_result result = CU_SUCCESS;
-    if (other == queue || atomic_load(&other->retired) >= wait->value)
+    if (queue->stream == stream || atomic_load(&queue->retired) >= value)
         return CU_SUCCESS;
-    pthread_mutex_lock(&other->lock);
-    struct cuda_slot *slot = other->first;
-    while (slot && slot->value < wait->value)
+    pthread_mutex_lock(&queue->lock);
+    struct cuda_slot *slot = queue->first;
+    while (slot && slot->value < value)
         slot = slot->next;
     if (slot && !slot->mark)
-        result = mark_now(c, other, slot);
+        result = mark_now(c, queue, slot);
     if (slot && !result)
-        result = c->cu.StreamWaitEvent(queue->stream, slot->mark, 0);
-    pthread_mutex_unlock(&other->lock);
+        result = c->cu.StreamWaitEvent(stream, slot->mark, 0);
+    pthread_mutex_unlock(&queue->lock);
     return result;
 }
 
@@ -304,7 +303,7 @@ static enum ferry_status put_waits(struct cuda *c, struct cuda_queue *queue,
                                    const struct ferry__submission_info *info, char *why)
 {
     for (size_t i = 0; i < info->wait_count; i++) {
-        const cu_result result = put_wait(c, queue, &info->waits[i]);
+        const cu_result result = ferry__cuda_put_wait(c, queue->stream, &info->waits[i]);
         if (result)
             return ferry__cuda_fail(c, result, "cuStreamWaitEvent", why);
     }
@@ -446,20 +445,25 @@ static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot 
     atomic_store_explicit(&queue->retired, slot->value, memory_order_release);
 }
 
-/* Has it ended? An error that sticks says that nothing ends any more; so does one that does not go
- * away. One that passes says nothing, and the work may still run. */
+/* One that passes says nothing, and the work may still run. */
+bool ferry__cuda_query_tells(struct cuda *c, cu_result result, unsigned *errors, const char *call)
+{
+    if (result == CU_SUCCESS || result == CU_ERROR_NOT_READY)
+        *errors = 0;
+    else if (ferry__cuda_is_sticky(result) || ++*errors >= QUERY_ERRORS_MAX) {
+        char why[FERRY__WHY_MAX];
+        ferry__cuda_result(&c->cu, result, call, why);
+        ferry__cuda_lose(c, why);
+    }
+    return result == CU_SUCCESS;
+}
+
 static bool has_ended(struct cuda *c, struct cuda_queue *queue, const struct cuda_slot *slot)
 {
     const cu_result result =
         slot->mark ? c->cu.EventQuery(slot->mark) : c->cu.StreamQuery(queue->stream);
-    if (result == CU_SUCCESS || result == CU_ERROR_NOT_READY)
-        queue->query_errors = 0;
-    else if (ferry__cuda_is_sticky(result) || ++queue->query_errors >= QUERY_ERRORS_MAX) {
-        char why[FERRY__WHY_MAX];
-        ferry__cuda_result(&c->cu, result, slot->mark ? "cuEventQuery" : "cuStreamQuery", why);
-        ferry__cuda_lose(c, why);
-    }
-    return result == CU_SUCCESS;
+    return ferry__cuda_query_tells(c, result, &queue->query_errors,
+                                   slot->mark ? "cuEventQuery" : "cuStreamQuery");
 }
 
 uint64_t ferry__cuda_queue_retire(struct cuda *c, struct cuda_queue *queue)

@@ -561,8 +561,9 @@ struct ferry_use {
     size_t offset, size;
 };
 
-/* Metal: id<MTLSharedEvent>; Vulkan: a timeline VkSemaphore; host: event 0. Borrowed until the
- * external work's ticket is done: then Ferry uses it again, with greater values. */
+/* Metal: id<MTLSharedEvent>; Vulkan: a timeline VkSemaphore; host, CUDA (but see
+ * ferry/cuda.h): event 0. Borrowed until the external work's ticket is done: then Ferry uses it
+ * again, with greater values. */
 struct ferry_sync {
     uint64_t event, value;
 };

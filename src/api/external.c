@@ -1,4 +1,5 @@
-#include "engine/external.h"
+#include "api/external.h"
+
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/range.h"
@@ -7,6 +8,7 @@
 #include "engine/callback.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/external.h"
 #include "engine/footprint.h"
 #include "engine/join.h"
 #include "engine/op.h"
@@ -146,7 +148,7 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
     ferry__kick(device);
     (void)ferry__wait_until(device, may_begin, work, FERRY_FOREVER);
     *out = (struct ferry_external){.ready = ready->ticket, .ticket = work->ticket};
-    if (!device->gpu.limits.has_events)
+    if (!work->own_event)
         return FERRY_OK;
     out->signal = (struct ferry_sync){work->event, work->value};
     if (!list_waits(work, out)) {
@@ -156,8 +158,9 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
     return FERRY_OK;
 }
 
-enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_use *uses,
-                                       size_t count, struct ferry_external *out_external)
+enum ferry_status ferry__external_begin(ferry_device *device, const struct ferry_use *uses,
+                                        size_t count, bool by_event,
+                                        struct ferry_external *out_external)
 {
     enum ferry_status status = ferry__in_callback("ferry_external_begin");
     if (status)
@@ -172,7 +175,7 @@ enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_
         (status = make_op(device, &ferry__marker_type, uses, count, &ready)) ||
         (status = make_op(device, &ferry__external_type, uses, count, &work)))
         goto release;
-    if (device->gpu.limits.has_events) {
+    if (by_event) {
         if ((status = ferry__work_event_take(device, &work->own_event)))
             goto release;
         work->event = work->own_event->handle;
@@ -191,6 +194,14 @@ release:
     return status;
 }
 
+enum ferry_status ferry_external_begin(ferry_device *device, const struct ferry_use *uses,
+                                       size_t count, struct ferry_external *out_external)
+{
+    const bool by_event =
+        device && device->gpu.limits.has_events && !device->gpu.limits.events_by_stream;
+    return ferry__external_begin(device, uses, count, by_event, out_external);
+}
+
 /* What becomes of work on a device: a ticket that follows it may say no more (R10). */
 static bool may_end(enum ferry_status status)
 {
@@ -198,10 +209,57 @@ static bool may_end(enum ferry_status status)
            status == FERRY_ERROR_IO || status == FERRY_ERROR_INTERNAL;
 }
 
+/* Under the lock. */
+static enum ferry_status find_open(ferry_device *device, ferry_ticket ticket,
+                                   struct ferry__op **out_work)
+{
+    const bool issued = ferry__ticket_issued(device, ticket);
+    struct ferry__op *work = issued ? ferry__ticket_find(device, ticket) : NULL;
+    if (issued && atomic_load(&device->dead) &&
+        (!work || (work->type->kind == FERRY__OP_EXTERNAL && work->ended)))
+        return ferry__device_dead(device, "ferry_external_end");
+    if (!work || work->type->kind != FERRY__OP_EXTERNAL || work->ended)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_end: ticket %llu is not of external work in progress",
+                           (unsigned long long)ticket);
+    *out_work = work;
+    return FERRY_OK;
+}
+
+enum ferry_status
+ferry__external_record(ferry_device *device, ferry_ticket ticket,
+                       enum ferry_status (*record)(void *user, struct ferry_sync sync), void *user)
+{
+    struct ferry__op *work = NULL;
+    struct ferry_sync sync = {0};
+    if (atomic_load(&device->dead) >= FERRY__CLOSED)
+        return ferry__device_dead(device, "ferry_external_end");
+    ferry__device_lock(device);
+    enum ferry_status status = find_open(device, ticket, &work);
+    if (!status && !work->own_event)
+        status = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                             "external work %llu was begun without a stream",
+                             (unsigned long long)ticket);
+    if (!status) {
+        sync = (struct ferry_sync){work->event, work->value};
+        ferry__op_ref(work);
+    }
+    ferry__device_unlock(device);
+    if (status)
+        return status;
+    status = record(user, sync);
+    ferry__device_lock(device);
+    if (!status && !work->ended)
+        work->own_event->recorded = true;
+    ferry__device_unlock(device);
+    ferry__op_unref(work);
+    return status;
+}
+
 enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
                                      enum ferry_status status)
 {
-    enum ferry_status result = FERRY_OK;
+    struct ferry__op *work = NULL;
     if (!device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_external_end: device is NULL");
     if (atomic_load(&device->dead) >= FERRY__CLOSED)
@@ -213,16 +271,8 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
             "EXECUTION_FAILED, DEVICE_LOST, IO or INTERNAL",
             (int)status, ferry_status_name(status));
     ferry__device_lock(device);
-    struct ferry__op *work =
-        ferry__ticket_issued(device, ticket) ? ferry__ticket_find(device, ticket) : NULL;
-    if (ferry__ticket_issued(device, ticket) && atomic_load(&device->dead) &&
-        (!work || (work->type->kind == FERRY__OP_EXTERNAL && work->ended)))
-        result = ferry__device_dead(device, "ferry_external_end");
-    else if (!work || work->type->kind != FERRY__OP_EXTERNAL || work->ended)
-        result = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                             "ferry_external_end: ticket %llu is not of external work in progress",
-                             (unsigned long long)ticket);
-    else
+    const enum ferry_status result = find_open(device, ticket, &work);
+    if (!result)
         ferry__external_end(work, status, ferry_status_text(status));
     ferry__device_unlock(device);
     return result;

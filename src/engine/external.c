@@ -35,6 +35,8 @@ void ferry__works_remove(struct ferry__works *list, struct ferry__op *work)
 void ferry__external_end(struct ferry__op *work, enum ferry_status status, const char *why)
 {
     struct ferry_device *device = work->device;
+    const bool by_stream = device->gpu.limits.events_by_stream;
+    const bool recorded = work->own_event && work->own_event->recorded;
     work->ended = true;
     ferry__works_remove(&device->open_works, work);
     if (status) {
@@ -43,6 +45,8 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
         snprintf(text, sizeof text, "external work %llu: %s", (unsigned long long)work->ticket,
                  why);
         ferry__op_explain(work, text);
+    }
+    if (status || (by_stream && !recorded)) {
         /* What follows waits for this alone: the event is raised once all before it is done. */
         work->unsignalled = work->own_event;
     } else if (work->own_event) {
@@ -51,7 +55,8 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
         if (device->polling)
             device->gpu.driver->wake(device->gpu.state);
     }
-    if (work->own_event)
+    /* Where nothing can be waited for that is not recorded, what follows stays parked till then. */
+    if (work->own_event && !(by_stream && work->unsignalled))
         ferry__op_submitted(work);
     ferry__op_try_done(work);
     ferry__kick(device);

@@ -50,6 +50,7 @@ enum ferry_status ferry__work_event_take(struct ferry_device *device,
     if (status)
         return status;
     event->users = 1;
+    event->recorded = false;
     event->value++;
     *out_event = event;
     return FERRY_OK;

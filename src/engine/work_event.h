@@ -15,6 +15,7 @@ struct ferry__work_event {
     uint64_t waited; /* the submission that was last found to wait for it */
     unsigned users;  /* its work until that is done, and submissions that wait */
     bool aside;      /* a work of it ended with an error */
+    bool recorded;   /* its work's end, in the user's stream (limits.events_by_stream) */
 };
 
 struct ferry__works {

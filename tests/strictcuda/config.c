@@ -201,9 +201,9 @@ size_t strictcuda_live(void)
     for (cu_event event = sim.events; event; event = event->next)
         live++;
     for (cu_stream stream = sim.streams; stream; stream = stream->next)
-        live++;
+        live += !stream->users;
     for (cu_module module = sim.modules; module; module = module->next)
-        live++;
+        live += !module->users;
     pthread_mutex_unlock(&sim.lock);
     return live;
 }

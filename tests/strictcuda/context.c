@@ -193,15 +193,15 @@ static void check_leaks(cu_context context)
     for (const struct range *range = sim.ranges; range; range = range->next)
         ranges += range->context == context && !range->users;
     for (cu_stream stream = sim.streams; stream; stream = stream->next)
-        streams += stream->context == context;
+        streams += stream->context == context && !stream->users;
     for (cu_event event = sim.events; event; event = event->next)
         events += event->context == context;
     for (cu_module module = sim.modules; module; module = module->next)
-        modules += module->context == context;
+        modules += module->context == context && !module->users;
     if (ranges + streams + events + modules)
         sim_breach(STRICTCUDA_LEAK, "left: %zu allocations, %zu streams, %zu events, %zu modules",
                    ranges, streams, events, modules);
-    if (context->current)
+    if (context->current > context->users)
         sim_breach(STRICTCUDA_BALANCE, "a context is released and current on %u stacks",
                    context->current);
 }
@@ -252,9 +252,19 @@ cu_result sim_CtxPushCurrent_4000(cu_context context)
         sim_breach(STRICTCUDA_RETAIN, "cuCtxPushCurrent of what is not retained, or too often");
         return sim_end(CU_ERROR_INVALID_CONTEXT);
     }
+    context->users += sim_own.user;
     sim_own.entered[sim_own.depth] = sim_own.mode;
     sim_own.stack[sim_own.depth++] = context;
     context->current++;
+    return sim_end(CU_SUCCESS);
+}
+
+cu_result sim_CtxGetDevice_2000(cu_device *device)
+{
+    const cu_result result = sim_begin("cuCtxGetDevice", NEEDS_INIT | NEEDS_CONTEXT);
+    if (result)
+        return result;
+    *device = sim_current()->device;
     return sim_end(CU_SUCCESS);
 }
 
@@ -269,6 +279,7 @@ cu_result sim_CtxPopCurrent_4000(cu_context *context)
     }
     *context = sim_own.stack[--sim_own.depth];
     (*context)->current--;
+    (*context)->users -= sim_own.user;
     if (sim_own.mode != sim_own.entered[sim_own.depth])
         sim_breach(STRICTCUDA_MODE, "a thread leaves with capture mode %u, and came with %u",
                    sim_own.mode, sim_own.entered[sim_own.depth]);

@@ -236,12 +236,13 @@ cu_result sim_ModuleLoadDataEx_2010(cu_module *out, const void *image, unsigned 
         return result;
     if (sim.options.nojit)
         return sim_end(CU_ERROR_JIT_COMPILER_NOT_FOUND);
-    if (count || !sim_kernel_known(image))
+    if (count || !(sim_own.user ? sim_kernel_is_users(image) : sim_kernel_known(image)))
         return sim_end(CU_ERROR_INVALID_PTX);
     cu_module module = calloc(1, sizeof *module);
     if (!module)
         abort();
     module->context = sim_current();
+    module->users = sim_own.user;
     module->next = sim.modules;
     sim.modules = module;
     *out = module;
@@ -299,8 +300,11 @@ cu_result sim_ModuleGetFunction_2000(cu_function *out, cu_module wanted, const c
     const int number = sim_kernel_number(name);
     if (!module || number < 0)
         return sim_end(module ? CU_ERROR_NOT_FOUND : CU_ERROR_INVALID_HANDLE);
-    module->functions[number] = (struct CUfunc_st){.module = module, .kernel = number};
-    *out = &module->functions[number];
+    if ((number == USERS_KERNEL) != module->users)
+        return sim_end(CU_ERROR_NOT_FOUND);
+    struct CUfunc_st *function = &module->functions[module->users ? 0 : number];
+    *function = (struct CUfunc_st){.module = module, .kernel = number};
+    *out = function;
     return sim_end(CU_SUCCESS);
 }
 
@@ -347,6 +351,22 @@ static bool take_launch(struct work *work, unsigned grid, unsigned block, void *
     return false;
 }
 
+/* add_one(words, count). */
+static cu_result launch_users(cu_stream stream, unsigned groups, unsigned group, void **parameters)
+{
+    cu_address words;
+    unsigned count;
+    struct work *work = new_work(WORK_USERS_KERNEL);
+    memcpy(&words, parameters[0], sizeof words);
+    memcpy(&count, parameters[1], sizeof count);
+    if ((uint64_t)groups * group < count ||
+        !sim_find_span("cuLaunchKernel", words, (size_t)count * sizeof count, true, &work->dst)) {
+        free(work);
+        return CU_ERROR_INVALID_VALUE;
+    }
+    return sim_append(stream, work);
+}
+
 cu_result sim_LaunchKernel_4000(cu_function function, unsigned grid_x, unsigned grid_y,
                                 unsigned grid_z, unsigned block_x, unsigned block_y,
                                 unsigned block_z, unsigned shared_bytes, cu_stream in,
@@ -359,6 +379,8 @@ cu_result sim_LaunchKernel_4000(cu_function function, unsigned grid_x, unsigned 
     const cu_module module = find_module(function->module, "cuLaunchKernel");
     if (!stream || !module)
         return sim_end(CU_ERROR_INVALID_HANDLE);
+    if (module->users)
+        return sim_end(launch_users(stream, grid_x, block_x, parameters));
     if (!grid_x || grid_x > 0x7fffffff || grid_y != 1 || grid_z != 1 || block_y != 1 ||
         block_z != 1 || shared_bytes || extra) {
         sim_breach(STRICTCUDA_LAUNCH, "cuLaunchKernel: %u x %u threads", grid_x, block_x);

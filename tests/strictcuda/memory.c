@@ -282,6 +282,9 @@ static cu_result attribute_of(const struct range *range, cu_pointer_attribute wh
     case CU_POINTER_MEMORY_TYPE:
         *(unsigned *)value = device ? CU_MEMORY_DEVICE : range ? CU_MEMORY_HOST : 0;
         return CU_SUCCESS;
+    case CU_POINTER_ORDINAL:
+        *(int *)value = range ? (int)(range->context - sim.contexts) : -1;
+        return CU_SUCCESS;
     case CU_POINTER_IS_MANAGED:
         *(unsigned *)value = range && range->kind == RANGE_MANAGED;
         return CU_SUCCESS;

@@ -9,6 +9,7 @@
  * enqueue.c copies, fills, batches and launches
  * kernel.c  the driver's kernels as C
  * list.c    what the one that copies by a list touches
+ * users.c   CUDA's functions by their names, for clients of Ferry's: what they make is the user's
  */
 #ifndef STRICTCUDA_SIM_H
 #define STRICTCUDA_SIM_H
@@ -38,6 +39,7 @@ struct CUctx_st {
     cu_result sticky;
     uint64_t used;    /* bytes of device memory */
     unsigned current; /* on how many stacks it lies */
+    unsigned users;   /* of them the user's own */
 };
 
 /* Of a thread. */
@@ -46,6 +48,7 @@ struct own {
     cu_capture_mode entered[STACK_MAX]; /* the mode when it was pushed */
     unsigned depth;
     cu_capture_mode mode;
+    bool user; /* within a call of the user's: what is made is his */
 };
 extern _Thread_local struct own sim_own;
 
@@ -94,7 +97,15 @@ struct span {
     size_t size;
 };
 
-enum work_kind { WORK_COPY, WORK_FILL, WORK_KERNEL, WORK_RECORD, WORK_WAIT, WORK_FAULT };
+enum work_kind {
+    WORK_COPY,
+    WORK_FILL,
+    WORK_KERNEL,
+    WORK_USERS_KERNEL,
+    WORK_RECORD,
+    WORK_WAIT,
+    WORK_FAULT
+};
 
 enum { KERNEL_COPY, KERNEL_FILL, KERNEL_LIST, KERNELS }; /* as kernel.c numbers them */
 enum { UNITS = 40 };                                     /* of a device */
@@ -123,13 +134,17 @@ struct CUstream_st {
     struct work *first, **last; /* the first is at work */
     uint64_t clock[STREAMS_MAX];
     pthread_t thread;
-    bool closing;
+    bool closing, users;
+    uintptr_t special; /* the handle that stands for it: NULL, the legacy or the thread's */
+    bool hidden;       /* it is such a one */
+    bool capturing;
     bool fresh; /* no work since the last recording: the next is a submission's first */
 };
 
 struct CUmod_st {
     struct CUmod_st *next;
     cu_context context;
+    bool users;
     struct CUfunc_st {
         struct CUmod_st *module;
         int kernel;
@@ -189,6 +204,8 @@ cu_context sim_current(void);
 /* work.c: appends to a stream; checks order against all other work. The work is its own from then on. */
 cu_result sim_append(cu_stream stream, struct work *work);
 cu_stream sim_stream(cu_stream stream, const char *function); /* NULL: a breach was told */
+/* Likewise, and the legacy stream is one. */
+cu_stream sim_any_stream(cu_stream stream, const char *function);
 /* Waits until no work of the context that is there now is left, nor any of the user's. */
 void sim_wait_idle(cu_context context);
 void sim_fault(cu_context context, cu_result error);
@@ -204,6 +221,9 @@ bool sim_find_span(const char *function, cu_address address, size_t size, bool w
 /* kernel.c */
 int sim_kernel_number(const char *name); /* -1: none */
 bool sim_kernel_known(const void *image);
+bool sim_kernel_is_users(const void *image); /* that of examples/cuda_external.c */
+enum { USERS_KERNEL = 100 };                 /* its number */
+void sim_kernel_add_one(unsigned char *words, size_t size);
 void sim_kernel_run(const struct work *work);
 
 /* list.c: lists of pieces */

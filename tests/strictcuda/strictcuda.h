@@ -24,7 +24,8 @@ enum strictcuda_rule {
     STRICTCUDA_CONTEXT = 2,      /* a context is current; what is used belongs to it */
     STRICTCUDA_RETAIN = 3,       /* it is retained, and released no more often than that */
     STRICTCUDA_BALANCE = 4,      /* pops match pushes; none is current when the last is released */
-    STRICTCUDA_CAPTURE = 5,      /* while others capture, unsafe calls only in relaxed mode */
+    STRICTCUDA_CAPTURE = 5,      /* while others capture, unsafe calls only in relaxed mode; nothing
+                                    is put into a stream that captures */
     STRICTCUDA_MODE = 6,         /* a thread leaves its context with the mode it came with */
     STRICTCUDA_HANDLE = 7,       /* streams, events, modules and functions are alive */
     STRICTCUDA_RANGE = 8,        /* device addresses lie in one live allocation, all their bytes */
@@ -72,6 +73,9 @@ STRICTCUDA_API void strictcuda_pause(bool pause);
 
 /* As if another thread captured a graph in global mode. */
 STRICTCUDA_API void strictcuda_capture(bool capture);
+
+/* As if this stream of the user's captured a graph. */
+STRICTCUDA_API void strictcuda_capture_stream(void *stream, bool capture);
 
 /* Memory of the user's own, on the first device. Device and managed memory: by address. */
 enum strictcuda_memory { STRICTCUDA_DEVICE, STRICTCUDA_HOST, STRICTCUDA_MANAGED };

@@ -39,6 +39,7 @@ static void carry_out(const struct work *work)
         break;
     case WORK_FILL: fill(work); break;
     case WORK_KERNEL: sim_kernel_run(work); break;
+    case WORK_USERS_KERNEL: sim_kernel_add_one(work->dst.bytes, work->dst.size); break;
     case WORK_RECORD:
     case WORK_WAIT:
     case WORK_FAULT: break;
@@ -178,7 +179,7 @@ static void check_order(cu_stream stream, const struct work *work)
 static cu_result luck_at_begin(cu_stream stream)
 {
     struct options *options = &sim.options;
-    if (!stream->fresh)
+    if (!stream->fresh || stream->users)
         return CU_SUCCESS;
     const bool unlucky = options->fail_every && sim_random() % options->fail_every == 0;
     return unlucky || sim_fires(&options->fail_submit) ? CU_ERROR_OUT_OF_MEMORY : CU_SUCCESS;
@@ -186,6 +187,8 @@ static cu_result luck_at_begin(cu_stream stream)
 
 static void append(cu_stream stream, struct work *work)
 {
+    if (stream->capturing)
+        sim_breach(STRICTCUDA_CAPTURE, "work is put into a stream that captures");
     stream->clock[stream->number]++;
     memcpy(work->clock, stream->clock, sizeof work->clock);
     if (work->dst.range)
@@ -242,7 +245,7 @@ cu_stream sim_stream(cu_stream wanted, const char *function)
     return stream;
 }
 
-static cu_result add_stream(cu_stream *out)
+static cu_stream add_stream(void)
 {
     unsigned number = 0;
     while (number < STREAMS_MAX && sim.numbers_used[number])
@@ -255,12 +258,32 @@ static cu_result add_stream(cu_stream *out)
     stream->context = sim_current();
     stream->last = &stream->first;
     stream->fresh = true;
+    stream->users = sim_own.user;
     if (pthread_create(&stream->thread, NULL, run, stream))
         abort();
     stream->next = sim.streams;
     sim.streams = stream;
-    *out = stream;
-    return CU_SUCCESS;
+    return stream;
+}
+
+/* Streams that nobody made, by their handles: NULL and 1 are the legacy stream, 2 the thread's. */
+static cu_stream special_stream(uintptr_t handle)
+{
+    const uintptr_t special = handle == 2 ? 2 : 1;
+    for (cu_stream stream = sim.streams; stream; stream = stream->next)
+        if (stream->hidden && stream->context == sim_current() && stream->special == special)
+            return stream;
+    cu_stream stream = add_stream();
+    stream->hidden = stream->users = true;
+    stream->special = special;
+    return stream;
+}
+
+cu_stream sim_any_stream(cu_stream wanted, const char *function)
+{
+    if ((uintptr_t)wanted <= 2)
+        return special_stream((uintptr_t)wanted);
+    return sim_stream(wanted, function);
 }
 
 cu_result sim_StreamCreate_2000(cu_stream *stream, unsigned flags)
@@ -268,9 +291,10 @@ cu_result sim_StreamCreate_2000(cu_stream *stream, unsigned flags)
     const cu_result result = sim_begin("cuStreamCreate", NEEDS_INIT | NEEDS_CONTEXT | TELLS_FAULT);
     if (result)
         return result;
-    if (flags != CU_STREAM_DOES_NOT_BLOCK)
+    if (flags != CU_STREAM_DOES_NOT_BLOCK && !sim_own.user)
         sim_breach(STRICTCUDA_LEGACY, "a stream that the legacy stream blocks");
-    return sim_end(add_stream(stream));
+    *stream = add_stream();
+    return sim_end(CU_SUCCESS);
 }
 
 /* Under the lock, which is given up while the thread ends. */
@@ -307,6 +331,26 @@ cu_result sim_StreamDestroy_4000(cu_stream wanted)
     const cu_result sticky = stream->context->sticky;
     drop_stream(stream);
     return sim_end(sticky);
+}
+
+cu_result sim_StreamIsCapturing_10000(cu_stream in, cu_capture_status *status)
+{
+    const cu_result result =
+        sim_begin("cuStreamIsCapturing", NEEDS_INIT | NEEDS_CONTEXT | TELLS_FAULT);
+    if (result)
+        return result;
+    cu_stream stream = sim_any_stream(in, "cuStreamIsCapturing");
+    if (!stream)
+        return sim_end(CU_ERROR_INVALID_HANDLE);
+    *status = stream->capturing;
+    return sim_end(CU_SUCCESS);
+}
+
+void strictcuda_capture_stream(void *stream, bool capture)
+{
+    pthread_mutex_lock(&sim.lock);
+    ((cu_stream)stream)->capturing = capture;
+    pthread_mutex_unlock(&sim.lock);
 }
 
 cu_result sim_StreamQuery_2000(cu_stream wanted)
@@ -382,7 +426,7 @@ cu_result sim_EventDestroy_4000(cu_event wanted)
 static cu_result luck_at_end(cu_stream stream)
 {
     struct options *options = &sim.options;
-    if (stream->fresh)
+    if (stream->fresh || stream->users)
         return CU_SUCCESS; /* it stands at the beginning of a submission */
     stream->fresh = true;
     if (sim_fires(&options->lose_at))
@@ -397,7 +441,7 @@ cu_result sim_EventRecord_2000(cu_event wanted, cu_stream in)
     if (result)
         return result;
     cu_event event = find_event(wanted, "cuEventRecord");
-    cu_stream stream = sim_stream(in, "cuEventRecord");
+    cu_stream stream = sim_any_stream(in, "cuEventRecord");
     if (!event || !stream)
         return sim_end(CU_ERROR_INVALID_HANDLE);
     result = luck_at_end(stream);
@@ -461,7 +505,7 @@ cu_result sim_StreamWaitEvent_3020(cu_stream in, cu_event wanted, unsigned flags
         sim_begin("cuStreamWaitEvent", NEEDS_INIT | NEEDS_CONTEXT | TELLS_FAULT);
     if (result)
         return result;
-    cu_stream stream = sim_stream(in, "cuStreamWaitEvent");
+    cu_stream stream = sim_any_stream(in, "cuStreamWaitEvent");
     cu_event event = find_event(wanted, "cuStreamWaitEvent");
     if (!stream || !event || flags)
         return sim_end(CU_ERROR_INVALID_HANDLE);
