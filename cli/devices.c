@@ -9,8 +9,8 @@ static void print_paths(FILE *out, uint32_t paths, const char *before, const cha
                         const char *after)
 {
     const char *separator = "";
-    for (enum ferry_path path = FERRY_PATH_DIRECT; path < FERRY_PATH_NONE; path++) {
-        if ((paths >> path & 1) == 0)
+    for (enum ferry_path path = FERRY_PATH_DIRECT; path < FERRY_PATH_COUNT; path++) {
+        if ((paths >> path & 1) == 0 || path == FERRY_PATH_NONE)
             continue;
         fprintf(out, "%s%s%s%s", separator, before, ferry_path_name(path), after);
         separator = between;

@@ -192,7 +192,7 @@ struct ferry__driver {
     uint64_t (*memory_available)(void *state); /* bytes that can be allocated. Optional */
 };
 
-/* The drivers of this build, the best first; NULL ends it. CMake picks which. */
+/* The drivers of this build, the best first; NULL ends it. */
 extern const struct ferry__driver *const ferry__drivers[];
 extern const char *const ferry__driver_names[];
 #endif

@@ -134,6 +134,7 @@ enum ferry_path {
     FERRY_PATH_DEVICE,    /* between buffers of one device, and fills */
     FERRY_PATH_BRIDGED,   /* between buffers of two devices */
     FERRY_PATH_NONE,      /* size 0: nothing to do */
+    FERRY_PATH_BLOCKS,    /* scattered blocks and rows, by one kernel over a list of them */
     FERRY_PATH_COUNT
 };
 
@@ -358,6 +359,53 @@ FERRY_CHECK enum ferry_status ferry_fill_buffer(ferry_buffer *buffer, size_t siz
                                                 const void *pattern, size_t pattern_size);
 
 /* ---------------------------------------------------------------------------------------------
+ * Scattered blocks and rows (docs/blocks.md)
+ *
+ * Many pieces between the same two places as one operation: one place in the order, one ticket, and
+ * on a device whose driver can one kernel for thousands of them. Each form does what the operation of
+ * one piece does (ferry_copy_from_host, ferry_copy_to_host, ferry_copy_buffer), block by block:
+ * blocks that overlap take effect in the order listed. Sizes may differ and may be 0, offsets may be
+ * any. All of the list is checked before anything moves: a block outside its buffer is OUT_OF_RANGE,
+ * an address or a sum that wraps is INVALID_ARGUMENT. The list itself lies in host memory and is
+ * copied at the call. When one fails, all that it writes holds no valid data. Two lists that share no
+ * byte have no order, however their blocks lie between each other.
+ *
+ * The host's offsets count from the pointer that is given. Where that is NULL they are addresses, so
+ * that one list may span several regions of host memory. Registered memory (ferry_host_alloc,
+ * ferry_host_register) is the fastest; blocks are fast where both of their offsets are the same
+ * modulo 16.
+ * --------------------------------------------------------------------------------------------- */
+
+struct ferry_block {
+    size_t dst_offset, src_offset, size;
+};
+
+FERRY_CHECK enum ferry_status ferry_copy_blocks_from_host(ferry_buffer *dst, const void *src,
+                                                          const struct ferry_block *blocks,
+                                                          size_t count);
+/* The buffer comes first, as in ferry_copy_to_host. */
+FERRY_CHECK enum ferry_status ferry_copy_blocks_to_host(ferry_buffer *src, void *dst,
+                                                        const struct ferry_block *blocks,
+                                                        size_t count);
+/* Any pair of buffers. Within one a block may overlap itself, as memmove, and others, in order. */
+FERRY_CHECK enum ferry_status ferry_copy_blocks(ferry_buffer *dst, ferry_buffer *src,
+                                                const struct ferry_block *blocks, size_t count);
+
+/* Rows of a matrix, or a part of one: the i-th goes from src_offset + i * src_stride to dst_offset + i
+ * * dst_stride. Strides may be anything, 0 too. */
+struct ferry_rows {
+    size_t rows, row_size; /* how many, and the bytes of each */
+    size_t dst_offset, dst_stride, src_offset, src_stride;
+};
+
+FERRY_CHECK enum ferry_status ferry_copy_rows_from_host(ferry_buffer *dst, const void *src,
+                                                        const struct ferry_rows *rows);
+FERRY_CHECK enum ferry_status ferry_copy_rows_to_host(ferry_buffer *src, void *dst,
+                                                      const struct ferry_rows *rows);
+FERRY_CHECK enum ferry_status ferry_copy_rows(ferry_buffer *dst, ferry_buffer *src,
+                                              const struct ferry_rows *rows);
+
+/* ---------------------------------------------------------------------------------------------
  * Operations that do not wait
  *
  * Arguments are checked at the call: a call that returns an error has done nothing, has no ticket
@@ -400,6 +448,32 @@ FERRY_CHECK enum ferry_status ferry_fill_buffer_async(ferry_buffer *buffer, size
                                                       size_t offset, const void *pattern,
                                                       size_t pattern_size, ferry_callback cb,
                                                       void *user, ferry_ticket *out_ticket);
+/* Scattered blocks and rows: as those that wait, and the list is copied at the call. */
+FERRY_CHECK enum ferry_status ferry_copy_blocks_from_host_async(ferry_buffer *dst, const void *src,
+                                                                const struct ferry_block *blocks,
+                                                                size_t count, ferry_callback cb,
+                                                                void *user,
+                                                                ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_blocks_to_host_async(ferry_buffer *src, void *dst,
+                                                              const struct ferry_block *blocks,
+                                                              size_t count, ferry_callback cb,
+                                                              void *user, ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_blocks_async(ferry_buffer *dst, ferry_buffer *src,
+                                                      const struct ferry_block *blocks,
+                                                      size_t count, ferry_callback cb, void *user,
+                                                      ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_rows_from_host_async(ferry_buffer *dst, const void *src,
+                                                              const struct ferry_rows *rows,
+                                                              ferry_callback cb, void *user,
+                                                              ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_rows_to_host_async(ferry_buffer *src, void *dst,
+                                                            const struct ferry_rows *rows,
+                                                            ferry_callback cb, void *user,
+                                                            ferry_ticket *out_ticket);
+FERRY_CHECK enum ferry_status ferry_copy_rows_async(ferry_buffer *dst, ferry_buffer *src,
+                                                    const struct ferry_rows *rows,
+                                                    ferry_callback cb, void *user,
+                                                    ferry_ticket *out_ticket);
 
 /*
  * Waits until the operation is done: its bytes are at their destination and host memory is the
@@ -459,6 +533,28 @@ FERRY_CHECK enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_
 FERRY_CHECK enum ferry_status ferry_batch_fill_buffer(ferry_batch *batch, ferry_buffer *buffer,
                                                       size_t size, size_t offset,
                                                       const void *pattern, size_t pattern_size);
+/* Scattered blocks and rows. Several lists in one batch go as one: a layer of a model each, say. */
+FERRY_CHECK enum ferry_status ferry_batch_copy_blocks_from_host(ferry_batch *batch,
+                                                                ferry_buffer *dst, const void *src,
+                                                                const struct ferry_block *blocks,
+                                                                size_t count);
+FERRY_CHECK enum ferry_status ferry_batch_copy_blocks_to_host(ferry_batch *batch, ferry_buffer *src,
+                                                              void *dst,
+                                                              const struct ferry_block *blocks,
+                                                              size_t count);
+FERRY_CHECK enum ferry_status ferry_batch_copy_blocks(ferry_batch *batch, ferry_buffer *dst,
+                                                      ferry_buffer *src,
+                                                      const struct ferry_block *blocks,
+                                                      size_t count);
+FERRY_CHECK enum ferry_status ferry_batch_copy_rows_from_host(ferry_batch *batch, ferry_buffer *dst,
+                                                              const void *src,
+                                                              const struct ferry_rows *rows);
+FERRY_CHECK enum ferry_status ferry_batch_copy_rows_to_host(ferry_batch *batch, ferry_buffer *src,
+                                                            void *dst,
+                                                            const struct ferry_rows *rows);
+FERRY_CHECK enum ferry_status ferry_batch_copy_rows(ferry_batch *batch, ferry_buffer *dst,
+                                                    ferry_buffer *src,
+                                                    const struct ferry_rows *rows);
 
 /* Submits, and leaves the batch empty, ready for reuse; on failure it keeps its operations. An
  * empty batch is done at once. Does not wait. */
@@ -622,9 +718,11 @@ struct ferry_operation_stats {
 /* Bucket i counts the submissions of at most 1 << (2 * i) operations, the last all. */
 #define FERRY_COUNT_BUCKETS 8
 
+enum { FERRY_OPERATIONS_MAX = 8, FERRY_PATHS_MAX = 16 }; /* what there is room for */
+
 /* Grows at its end only: pass sizeof *out to ferry_device_get_stats. docs/metrics.md lists it. */
 struct ferry_stats {
-    struct ferry_operation_stats operations[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT];
+    struct ferry_operation_stats operations[FERRY_OPERATIONS_MAX][FERRY_PATHS_MAX];
 #define FERRY_STAT(field, kind, unit, help) uint64_t field;
 #define FERRY_STAT_HISTOGRAM(field, sum, help) uint64_t field[FERRY_COUNT_BUCKETS];
 #include <ferry/stats.inc>

@@ -74,7 +74,8 @@ static int find_queue(const struct ferry__limits *limits, unsigned roles)
 
 static void pick_queues(struct ferry_device *device)
 {
-    static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY};
+    static const unsigned roles[] = {FERRY__ROLE_UPLOAD, FERRY__ROLE_DOWNLOAD, FERRY__ROLE_COPY,
+                                     FERRY__ROLE_KERNEL};
     const struct ferry__limits *limits = &device->gpu.limits;
     for (size_t role = 0; role < sizeof roles / sizeof *roles; role++) {
         /* Where unaligned work is the kernel's, each queue in use must run it. */

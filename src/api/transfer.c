@@ -5,6 +5,7 @@
 #include "base/range.h"
 #include "base/status.h"
 #include "driver.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/device.h"
@@ -147,8 +148,10 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
 {
     struct ferry_device *device = (transfer->dst ? transfer->dst : transfer->src)->device;
     struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
-    if (!op)
+    if (!op) {
+        ferry__blocks_free(transfer->blocks);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
     op->waiting = reply->waiting;
     op->one = *transfer;
     op->transfers = &op->one;
@@ -182,6 +185,9 @@ static enum ferry_status run(struct ferry__transfer *transfer, const struct ferr
         transfer->dst->device != transfer->src->device)
         return ferry__bridge_submit(transfer, reply->waiting, reply->callback, reply->user,
                                     reply->out_ticket);
+    if (transfer->blocks && !ferry__blocks_keep(transfer, !reply->waiting))
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu blocks",
+                           transfer->blocks->count);
     return submit_transfer(transfer, reply);
 }
 

@@ -212,21 +212,25 @@ static_assert(sizeof(struct ferry_operation_stats) == FIELDS * sizeof(uint64_t) 
                       offsetof(struct counts, buckets),
               "the two are the same numbers in the same order");
 
+static_assert((int)FERRY_OPERATION_COUNT <= (int)FERRY_OPERATIONS_MAX &&
+                  (int)FERRY_PATH_COUNT <= (int)FERRY_PATHS_MAX,
+              "the public struct has room for all");
+
 /* Under the lock. The sums only grow, so what a reset saw is never more than what is read later. */
 static void sum_shards(struct ferry__metrics *metrics,
-                       struct ferry_operation_stats out[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT])
+                       struct ferry_operation_stats out[FERRY_OPERATIONS_MAX][FERRY_PATHS_MAX])
 {
-    enum { NUMBERS = FERRY_OPERATION_COUNT * FERRY_PATH_COUNT * FIELDS };
-    memset(out, 0, FERRY_OPERATION_COUNT * sizeof *out);
-    uint64_t *sums = (uint64_t *)out;
+    enum { NUMBERS = FERRY_PATH_COUNT * FIELDS };
+    memset(out, 0, FERRY_OPERATIONS_MAX * sizeof *out);
     for (unsigned i = 0; i <= FERRY__THREADS_MAX; i++) {
         struct ferry__shard *shard =
             atomic_load_explicit(&metrics->shards[i], memory_order_acquire);
-        if (!shard)
-            continue;
-        _Atomic uint64_t *numbers = (_Atomic uint64_t *)shard->counts;
-        for (unsigned n = 0; n < NUMBERS; n++)
-            sums[n] += atomic_load_explicit(&numbers[n], memory_order_relaxed);
+        for (unsigned operation = 0; operation < FERRY_OPERATION_COUNT && shard; operation++) {
+            _Atomic uint64_t *numbers = (_Atomic uint64_t *)shard->counts[operation];
+            uint64_t *sums = (uint64_t *)out[operation];
+            for (unsigned n = 0; n < NUMBERS; n++)
+                sums[n] += atomic_load_explicit(&numbers[n], memory_order_relaxed);
+        }
     }
 }
 

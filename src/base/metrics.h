@@ -21,7 +21,7 @@ struct ferry__scalars {
 struct ferry__metrics {
     struct ferry__scalars now;
     struct ferry__scalars base; /* what a reset takes off the counters */
-    struct ferry_operation_stats operations_base[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT];
+    struct ferry_operation_stats operations_base[FERRY_OPERATIONS_MAX][FERRY_PATHS_MAX];
     _Atomic(struct ferry__shard *) shards[FERRY__THREADS_MAX + 1];
     pthread_mutex_t lock; /* making shards, reading and resetting */
 };

@@ -384,19 +384,23 @@ void ferry__engine_finish(struct ferry_device *device)
 
 static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
 {
-    enum { UPLOAD, DOWNLOAD, COPY };
+    enum { UPLOAD, DOWNLOAD, COPY, KERNEL };
     if (op->type->kind == FERRY__OP_BRIDGE_READ)
         return device->role_queue[DOWNLOAD];
     if (op->type->kind == FERRY__OP_BRIDGE_WRITE)
         return device->role_queue[UPLOAD];
-    unsigned seen = 0;
-    for (size_t i = 0; i < op->count; i++)
+    unsigned seen = 0, queue = device->role_queue[COPY];
+    bool lists = false;
+    for (size_t i = 0; i < op->count; i++) {
         seen |= 1u << op->transfers[i].operation;
+        lists = lists || op->transfers[i].way == FERRY__WAY_LIST;
+    }
     if (seen == 1u << FERRY_OPERATION_UPLOAD)
-        return device->role_queue[UPLOAD];
+        queue = device->role_queue[UPLOAD];
     if (seen == 1u << FERRY_OPERATION_DOWNLOAD)
-        return device->role_queue[DOWNLOAD];
-    return device->role_queue[COPY];
+        queue = device->role_queue[DOWNLOAD];
+    const bool runs = device->gpu.limits.queues[queue].roles & FERRY__ROLE_KERNEL;
+    return lists && !runs ? device->role_queue[KERNEL] : queue;
 }
 
 enum ferry_status ferry__enqueue(struct ferry__op *op)

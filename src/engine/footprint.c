@@ -4,6 +4,7 @@
 #include "base/range.h"
 #include "base/spans.h"
 #include "base/status.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/collect.h"
 #include "engine/device.h"
@@ -58,38 +59,49 @@ static uint64_t word_of(const struct ferry__transfer *transfer, const struct fer
     return transfer->by_words ? buffer->device->gpu.limits.copy_alignment : 1;
 }
 
-static struct ferry__span span_written(const struct ferry__transfer *transfer)
+/* Of a range that a transfer writes, or reads. */
+static struct ferry__span span_written(const struct ferry__transfer *transfer, uint64_t offset,
+                                       uint64_t size)
 {
-    return span_of(transfer->dst, transfer->dst_offset, transfer->size,
-                   word_of(transfer, transfer->dst));
+    return span_of(transfer->dst, offset, size, word_of(transfer, transfer->dst));
 }
 
-static struct ferry__span span_read(const struct ferry__transfer *transfer)
+static struct ferry__span span_read(const struct ferry__transfer *transfer, uint64_t offset,
+                                    uint64_t size)
 {
-    return span_of(transfer->src, transfer->src_offset, transfer->size,
-                   word_of(transfer, transfer->src));
+    return span_of(transfer->src, offset, size, word_of(transfer, transfer->src));
 }
 
-struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer)
+struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer, uint64_t offset,
+                                           uint64_t size)
 {
-    return range_of(transfer->dst, true, span_written(transfer));
+    return range_of(transfer->dst, true, span_written(transfer, offset, size));
 }
 
 enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
 {
     struct ferry__collect collect;
     size_t count = 0;
-    for (size_t i = 0; i < op->count; i++)
-        count += op->transfers[i].size ? !!op->transfers[i].dst + !!op->transfers[i].src : 0;
+    for (size_t i = 0; i < op->count; i++) {
+        const struct ferry__transfer *transfer = &op->transfers[i];
+        const size_t sides = (size_t) !!transfer->dst + !!transfer->src;
+        count += transfer->size ? sides * ferry__transfer_parts(transfer) : 0;
+    }
     const enum ferry_status status = ferry__collect_begin(&collect, op, count);
     if (status)
         return status;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
-        if (transfer->size && transfer->dst)
-            ferry__collect_add(&collect, transfer->dst, true, span_written(transfer));
-        if (transfer->size && transfer->src)
-            ferry__collect_add(&collect, transfer->src, false, span_read(transfer));
+        const size_t parts = transfer->size ? ferry__transfer_parts(transfer) : 0;
+        for (size_t p = 0; p < parts; p++) {
+            const struct ferry_block part = ferry__transfer_part(transfer, p);
+            if (part.size && transfer->dst)
+                ferry__collect_add(&collect, transfer->dst, true,
+                                   span_written(transfer, part.dst_offset, part.size));
+            if (part.size && transfer->src)
+                ferry__collect_add(&collect, transfer->src, false,
+                                   span_read(transfer, part.src_offset, part.size));
+        }
     }
     return ferry__collect_end(&collect);
 }

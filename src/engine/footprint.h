@@ -32,8 +32,9 @@ uint64_t ferry__word(const struct ferry_device *device);
 /* Do copies read and write whole words there? Once they do not, they never will again. */
 bool ferry__by_words(const struct ferry_device *device);
 
-/* What a transfer writes. It is planned. */
-struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer);
+/* Of a range that a transfer writes. It is planned. */
+struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfer, uint64_t offset,
+                                           uint64_t size);
 
 /* Of what is not planned, and no op's. */
 struct ferry__range ferry__footprint(struct ferry_buffer *buffer, bool write, uint64_t offset,

@@ -1,5 +1,6 @@
 #include "engine/judge.h"
 
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/failure.h"
 #include "engine/footprint.h"
@@ -48,13 +49,47 @@ static void fail_op(struct ferry__op *op, enum ferry_status status, struct ferry
 static void mark_transfer(const struct ferry__transfer *transfer, bool by_device,
                           struct ferry__reason *why)
 {
-    uint64_t begin = transfer->dst_offset, end = begin + transfer->size;
-    if (by_device && transfer->begun && transfer->status != FERRY_ERROR_IO) {
-        const struct ferry__range range = ferry__footprint_write(transfer);
-        begin = range.begin;
-        end = range.end;
+    const size_t parts = ferry__transfer_parts(transfer);
+    for (size_t i = 0; i < parts; i++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, i);
+        uint64_t begin = part.dst_offset, end = begin + part.size;
+        if (!part.size)
+            continue;
+        if (by_device && transfer->begun && transfer->status != FERRY_ERROR_IO) {
+            const struct ferry__range range = ferry__footprint_write(transfer, begin, part.size);
+            begin = range.begin;
+            end = range.end;
+        }
+        mark_failed(transfer->dst, begin, end, transfer->status, why);
     }
-    mark_failed(transfer->dst, begin, end, transfer->status, why);
+}
+
+/* Of what a transfer reads, the first that has failed; NULL: all is well. */
+static const struct ferry__failed *find_failed(const struct ferry__transfer *transfer)
+{
+    const struct ferry__failed *failed = NULL;
+    if (!transfer->src || !ferry__failed_any(&transfer->src->failures))
+        return NULL;
+    const size_t parts = ferry__transfer_parts(transfer);
+    for (size_t i = 0; i < parts && !failed; i++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, i);
+        if (part.size)
+            failed = ferry__failed_find(&transfer->src->failures, part.src_offset,
+                                        part.src_offset + part.size);
+    }
+    return failed;
+}
+
+static void cover_transfer(const struct ferry__transfer *transfer)
+{
+    if (!transfer->dst || !ferry__failed_any(&transfer->dst->failures))
+        return;
+    const size_t parts = ferry__transfer_parts(transfer);
+    for (size_t i = 0; i < parts; i++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, i);
+        if (part.size)
+            ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, UINT64_MAX);
+    }
 }
 
 void ferry__judge_transfers(struct ferry__op *op)
@@ -64,10 +99,7 @@ void ferry__judge_transfers(struct ferry__op *op)
         struct ferry__reason *why = op->why;
         if (!transfer->size)
             continue;
-        const struct ferry__failed *failed = NULL;
-        if (!transfer->status && transfer->src)
-            failed = ferry__failed_find(&transfer->src->failures, transfer->src_offset,
-                                        transfer->src_offset + transfer->size);
+        const struct ferry__failed *failed = transfer->status ? NULL : find_failed(transfer);
         if (failed) {
             transfer->status = failed->status;
             why = failed->reason;
@@ -76,8 +108,8 @@ void ferry__judge_transfers(struct ferry__op *op)
             fail_op(op, transfer->status, why);
             if (transfer->dst && !transfer->untouched)
                 mark_transfer(transfer, !failed, op->why);
-        } else if (transfer->dst) {
-            ferry__buffer_covered(transfer->dst, transfer->dst_offset, transfer->size, UINT64_MAX);
+        } else {
+            cover_transfer(transfer);
         }
     }
 }

@@ -10,6 +10,7 @@
 #include <ferry/ferry.h>
 #include <stdatomic.h>
 
+struct ferry__blocks;
 struct ferry__bridge;
 struct ferry__call;
 struct ferry__join;

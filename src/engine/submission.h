@@ -47,6 +47,18 @@ struct ferry__due {
     void *what;     /* the op, the piece of a file, or the slot */
 };
 
+/* A list of blocks that is being written into a slice of staging: a command once it is closed. It is
+ * open only while one op is recorded. */
+struct ferry__launch {
+    struct ferry__block_entry *entries; /* NULL: none is open */
+    uint32_t count, capacity;
+    const struct ferry__memory *memory; /* that the list lies in, and where */
+    uint64_t offset;
+    const struct ferry__memory *dst, *src;
+    uint64_t dst_begin, dst_end, src_begin, src_end, bytes;
+    bool staged; /* one side of it is staging */
+};
+
 enum { FERRY__HULLS_MAX = 8 };
 
 struct ferry__submission {
@@ -69,7 +81,9 @@ struct ferry__submission {
     bool copies_out; /* one of them copies much to the host */
     uint64_t staged; /* bytes of upload and readback staging */
     uint64_t transfers;
-    uint64_t submitted_ns; /* traced: when it was */
+    struct ferry__launch launch;
+    uint64_t blocks, blocks_max, block_bytes; /* of its lists; blocks_max 0: it has none yet */
+    uint64_t submitted_ns;                    /* traced: when it was */
     /* The commands since the last barrier: where they begin, and what they touch at most. */
     size_t run;
     struct ferry__hull {

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ferry__blocks;
 struct ferry__region;
 struct ferry__stream_side;
 struct ferry_buffer;
@@ -25,6 +26,8 @@ enum ferry__way {
     FERRY__WAY_PIECES,  /* a copy that overlaps: pieces no longer than the shift, the safe way on */
     FERRY__WAY_SCRATCH, /* that overlaps with a small shift: pieces through scratch memory */
     FERRY__WAY_TILE,    /* a fill: a tile copied in, then doubling copies within the buffer */
+    FERRY__WAY_EACH,    /* blocks: each by itself, in its own way */
+    FERRY__WAY_LIST,    /* blocks: by lists that a kernel carries out */
     FERRY__WAY_RMW,     /* the device cannot write these bytes alone: the host merges them */
     FERRY__WAY_COUNT
 };
@@ -49,6 +52,7 @@ struct ferry__transfer {
             struct ferry__region *region; /* that holds host; NULL: none */
         };
     };
+    struct ferry__blocks *blocks;    /* of which there are many; NULL: it is one range */
     struct ferry__stream_side *side; /* the host's side is a stream, referenced; NULL: memory */
     uint64_t side_offset;            /* where in the stream */
 };

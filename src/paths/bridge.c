@@ -6,6 +6,7 @@
 #include "base/range.h"
 #include "base/status.h"
 #include "driver.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/depend.h"
@@ -99,7 +100,7 @@ void ferry__bridge_unref(struct ferry__bridge *bridge)
 /* Of the words read from the source, those wanted begin here. */
 static uint64_t near_skip(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
 {
-    return (bridge->src + slot->at) & (bridge->source->gpu.limits.copy_alignment - 1);
+    return slot->src & (bridge->source->gpu.limits.copy_alignment - 1);
 }
 
 /* In far, the chunk has the destination's phase. */
@@ -107,17 +108,32 @@ static uint64_t far_begin(const struct ferry__bridge *bridge, const struct ferry
 {
     if (bridge->shared)
         return near_skip(bridge, slot);
-    return (bridge->dst + slot->at) & (bridge->destination->gpu.limits.copy_alignment - 1);
+    return slot->dst & (bridge->destination->gpu.limits.copy_alignment - 1);
 }
 
-static uint64_t next_size(const struct ferry__bridge *bridge)
+/* The next chunk: of blocks it is of one of them. */
+static void next_chunk(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
-    const uint64_t left = bridge->size - bridge->read_at;
+    const struct ferry__blocks *blocks = bridge->read->transfers[0].blocks;
     const uint64_t align = bridge->destination->gpu.limits.copy_alignment;
-    if (left <= bridge->chunk)
-        return left;
-    const uint64_t begin = bridge->dst + bridge->read_at;
-    return ferry__round_down(begin + bridge->chunk, align) - begin;
+    struct ferry_block block = {bridge->read_at, bridge->read_at, bridge->size - bridge->read_at};
+    if (blocks) {
+        while ((block = ferry__blocks_at(blocks, bridge->block)).size == bridge->block_done) {
+            bridge->block++;
+            bridge->block_done = 0;
+        }
+        block.dst_offset += bridge->block_done;
+        block.src_offset += bridge->block_done;
+        block.size -= bridge->block_done;
+    }
+    slot->at = bridge->read_at;
+    slot->src = bridge->src + block.src_offset;
+    slot->dst = bridge->dst + block.dst_offset;
+    slot->size = block.size;
+    if (slot->size > bridge->chunk)
+        slot->size = ferry__round_down(slot->dst + bridge->chunk, align) - slot->dst;
+    bridge->read_at += slot->size;
+    bridge->block_done += slot->size;
 }
 
 /* --- the source's half
@@ -154,15 +170,13 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
         return stop ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
     }
     slot->state = FERRY__SLOT_READING;
-    slot->at = bridge->read_at;
-    slot->size = next_size(bridge);
+    next_chunk(bridge, slot);
     slot->sub = sub;
-    bridge->read_at += slot->size;
     const bool last = bridge->read_at == bridge->size;
     ferry__unlock(&bridge->lock);
     const uint64_t align = device->gpu.limits.copy_alignment;
     const struct ferry__memory *memory = bridge->read->transfers[0].src->memory;
-    const uint64_t skip = near_skip(bridge, slot), begin = bridge->src + slot->at - skip;
+    const uint64_t skip = near_skip(bridge, slot), begin = slot->src - skip;
     uint64_t size = ferry__round_up(skip + slot->size, align);
     if (begin + size > memory->size)
         size = skip + slot->size;
@@ -199,7 +213,7 @@ static struct ends find_ends(const struct ferry__bridge *bridge,
                              const struct ferry__bridge_slot *slot)
 {
     const uint64_t align = bridge->destination->gpu.limits.copy_alignment;
-    const uint64_t begin = bridge->dst + slot->at, end = begin + slot->size;
+    const uint64_t begin = slot->dst, end = begin + slot->size;
     if (!bridge->merges)
         return (struct ends){0};
     return (struct ends){begin % align != 0, end % align != 0, ferry__round_down(begin, align),
@@ -246,7 +260,7 @@ static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__
 {
     const uint64_t align = device->gpu.limits.copy_alignment, begin = far_begin(bridge, slot);
     const struct ferry__memory *memory = bridge->write->transfers[0].dst->memory;
-    const uint64_t to = bridge->dst + slot->at;
+    const uint64_t to = slot->dst;
     if (!bridge->merges)
         return ferry__emit_copy(device, sub, memory, to, &slot->far, begin, slot->size);
     return ferry__emit_copy(device, sub, memory, to - begin, &slot->far, 0,
@@ -445,6 +459,11 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge,
         op->one.dst_offset = transfer->dst_offset;
     }
     op->one.by_words = read ? ferry__by_words(bridge->source) : bridge->by_words;
+    op->one.blocks = transfer->blocks;
+    if (transfer->blocks && !ferry__blocks_keep(&op->one, true)) {
+        ferry__op_unref(op);
+        return NULL;
+    }
     ferry__buffer_ref(read ? transfer->src : transfer->dst);
     op->transfers = &op->one;
     op->count = 1;
@@ -471,15 +490,19 @@ static struct ferry__bridge *make_bridge(const struct ferry__transfer *transfer)
     bridge->destination = transfer->dst->device;
     ferry__device_ref(bridge->source);
     ferry__device_ref(bridge->destination);
-    bridge->src = transfer->src->offset + transfer->src_offset;
-    bridge->dst = transfer->dst->offset + transfer->dst_offset;
+    bridge->src = transfer->src->offset + (transfer->blocks ? 0 : transfer->src_offset);
+    bridge->dst = transfer->dst->offset + (transfer->blocks ? 0 : transfer->dst_offset);
     bridge->size = transfer->size;
     struct ferry__gpu *gpu = &bridge->destination->gpu;
-    struct ferry__span spans[3];
+    const size_t parts = ferry__transfer_parts(transfer);
     bridge->by_words = ferry__by_words(bridge->destination);
-    bridge->merges =
-        bridge->by_words && !ferry__plan_copy_spans(&gpu->limits_no_kernel, bridge->dst,
-                                                    bridge->dst, bridge->size, spans);
+    for (size_t i = 0; i < parts && bridge->by_words && !bridge->merges; i++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, i);
+        const uint64_t dst = transfer->dst->offset + part.dst_offset;
+        struct ferry__span spans[3];
+        bridge->merges = part.size && !ferry__plan_copy_spans(&gpu->limits_no_kernel, dst, dst,
+                                                              part.size, spans);
+    }
     if (bridge->merges && ferry__kernels_needed(gpu, false))
         bridge->merges = bridge->by_words = false;
     ferry__bridge_measure(bridge);

@@ -27,7 +27,8 @@ enum ferry__bridge_step {
 
 struct ferry__bridge_slot {
     enum ferry__bridge_step state;
-    uint64_t at, size;                   /* the chunk */
+    uint64_t at, size;                   /* the chunk, in all that is copied */
+    uint64_t src, dst;                   /* where it lies in the native memories */
     const struct ferry__submission *sub; /* that reads, merges or writes it */
     struct ferry__memory near;           /* staging of the source's device */
     struct ferry__memory far;            /* of the destination's, or near, imported */
@@ -55,7 +56,7 @@ struct ferry__bridge {
     _Atomic unsigned refs;
     struct ferry_device *source, *destination;
     struct ferry__op *read, *write;
-    uint64_t src, dst, size, chunk; /* offsets in the native memories */
+    uint64_t src, dst, size, chunk; /* offsets in the native memories, or where blocks count from */
     uint64_t edge;                  /* where the words at the ends lie in far */
     uint64_t near_size, far_size;   /* of a slot */
     bool shared, merges;
@@ -68,6 +69,8 @@ struct ferry__bridge {
     struct ferry__bridge_wait waits[2]; /* under both locks: the source's, the destination's */
     pthread_mutex_t lock;               /* guards the slots' states and all below; a leaf */
     uint64_t read_at, write_at;
+    size_t block;        /* of blocks, the one that is read, */
+    uint64_t block_done; /* and so many bytes of it have been */
     enum ferry_status status;
     char why[FERRY__WHY_MAX];
 };

@@ -3,11 +3,13 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "driver.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/footprint.h"
 #include "engine/op.h"
 #include "memory/host_memory.h"
+#include "paths/blocks.h"
 #include "paths/plan.h"
 #include "paths/record.h"
 #include "paths/stream.h"
@@ -23,6 +25,7 @@ void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__tran
         return; /* it has a pattern there */
     ferry__region_unref(&device->gpu, transfer->region);
     transfer->region = NULL;
+    ferry__blocks_unplan(device, transfer->blocks);
 }
 
 void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer)
@@ -32,6 +35,8 @@ void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer 
     if (transfer->src)
         ferry__buffer_unref(transfer->src);
     ferry__transfer_drop_region(device, transfer);
+    ferry__blocks_free(transfer->blocks);
+    transfer->blocks = NULL;
     ferry__side_unref(transfer->side);
 }
 
@@ -167,6 +172,27 @@ static enum ferry__way choose_way(struct ferry_device *device, struct ferry__tra
     return way_within(&gpu->limits, transfer);
 }
 
+void ferry__transfer_plan_block(struct ferry_device *device, struct ferry__transfer *block)
+{
+    struct ferry__span spans[3];
+    const struct ferry_buffer *buffer = block->dst ? block->dst : block->src;
+    const uint64_t offset = block->dst ? block->dst_offset : block->src_offset;
+    const bool copy = block->operation == FERRY_OPERATION_COPY;
+    if (!block->size)
+        block->path = FERRY_PATH_NONE;
+    else if (copy)
+        block->path = FERRY_PATH_DEVICE;
+    else if (block->region &&
+             ferry__plan_copy_spans(ferry__limits_now(&device->gpu), buffer->offset + offset,
+                                    (uint64_t)(block->host - block->region->memory_base),
+                                    block->size, spans))
+        block->path = FERRY_PATH_IMPORTED;
+    else
+        block->path =
+            block->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
+    block->way = block->size ? choose_way(device, block) : FERRY__WAY_NOTHING;
+}
+
 enum ferry_status ferry__note_rmw(struct ferry_device *device, uint64_t size)
 {
     const enum ferry_status status = ferry__fallback(
@@ -182,6 +208,8 @@ enum ferry_status ferry__transfer_plan(struct ferry_device *device,
                                        struct ferry__transfer *transfer)
 {
     enum ferry_status status = FERRY_OK;
+    if (transfer->blocks && transfer->size)
+        return ferry__blocks_plan(device, transfer);
     if (transfer->size == 0)
         transfer->path = FERRY_PATH_NONE;
     else if (transfer->operation >= FERRY_OPERATION_COPY)

@@ -15,6 +15,9 @@ enum ferry_status ferry__transfer_plan(struct ferry_device *device,
                                        struct ferry__transfer *transfer);
 /* Lets go of the registered host memory that planning found. */
 void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__transfer *transfer);
+
+/* Path and way of one block of a transfer: it borrows its region. */
+void ferry__transfer_plan_block(struct ferry_device *device, struct ferry__transfer *block);
 void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer);
 
 #endif

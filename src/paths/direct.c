@@ -5,6 +5,7 @@
 #include "base/copy_host.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/device.h"
@@ -76,26 +77,44 @@ bool ferry__direct_reaches(const struct ferry__transfer *transfer)
     return false;
 }
 
-/* Nothing in flight touches these bytes, and none that are to be read have failed. */
-static bool bytes_idle(struct ferry_buffer *buffer, bool write, uint64_t offset, uint64_t size)
+static bool part_idle(struct ferry_buffer *buffer, bool write, uint64_t offset, uint64_t size)
 {
-    if (FERRY__LIKELY(ferry__buffer_is_idle(buffer)))
-        return true;
     const struct ferry__range range = ferry__footprint(buffer, write, offset, size);
+    return !ferry__order_busy(&buffer->order, write, range.begin, range.end) &&
+           (write || !ferry__failed_find(&buffer->failures, offset, offset + size));
+}
+
+/* Nothing in flight touches the bytes of this side, and none that are to be read have failed. Of
+ * blocks, all that they lie within is asked first. */
+static bool bytes_idle(const struct ferry__transfer *transfer, struct ferry_buffer *buffer,
+                       bool write)
+{
+    if (FERRY__LIKELY(!buffer || ferry__buffer_is_idle(buffer)))
+        return true;
+    const struct ferry__blocks *blocks = transfer->blocks;
+    const uint64_t offset = write ? transfer->dst_offset : transfer->src_offset;
+    uint64_t size = transfer->size;
+    if (blocks)
+        size = write ? blocks->dst_end - blocks->dst_begin : blocks->src_end - blocks->src_begin;
     ferry__device_lock(buffer->device);
-    const bool apart = !ferry__order_busy(&buffer->order, write, range.begin, range.end) &&
-                       (write || !ferry__failed_find(&buffer->failures, offset, offset + size));
+    bool idle = part_idle(buffer, write, offset, size);
+    if (!idle && blocks) {
+        idle = true;
+        for (size_t i = 0; i < blocks->count && idle; i++) {
+            const struct ferry_block block = ferry__blocks_at(blocks, i);
+            if (block.size)
+                idle = part_idle(buffer, write, write ? block.dst_offset : block.src_offset,
+                                 block.size);
+        }
+    }
     ferry__device_unlock(buffer->device);
-    return apart;
+    return idle;
 }
 
 bool ferry__direct_ok(const struct ferry__transfer *transfer, uint64_t max)
 {
     return !transfer->side && transfer->size <= max && ferry__direct_reaches(transfer) &&
-           (!transfer->dst ||
-            bytes_idle(transfer->dst, true, transfer->dst_offset, transfer->size)) &&
-           (!transfer->src ||
-            bytes_idle(transfer->src, false, transfer->src_offset, transfer->size));
+           bytes_idle(transfer, transfer->dst, true) && bytes_idle(transfer, transfer->src, false);
 }
 
 /* Would the device read or write registered memory sooner than the CPU copies? */
@@ -106,8 +125,15 @@ static bool goes_imported(const struct ferry__transfer *transfer)
         transfer->size <= device->gpu.info.thresholds.direct_registered_max ||
         device->path != FERRY_PATH_AUTO)
         return false;
-    struct ferry__region *region = ferry__region_find(&device->gpu, transfer->host, transfer->size);
     const bool upload = transfer->operation == FERRY_OPERATION_UPLOAD;
+    const struct ferry__blocks *blocks = transfer->blocks;
+    uintptr_t host = (uintptr_t)transfer->host;
+    uint64_t size = transfer->size;
+    if (blocks) {
+        host += upload ? blocks->src_begin : blocks->dst_begin;
+        size = upload ? blocks->src_end - blocks->src_begin : blocks->dst_end - blocks->dst_begin;
+    }
+    struct ferry__region *region = ferry__region_find(&device->gpu, (void *)host, size);
     const bool imported = region && region->imported && (upload || !region->read_only);
     ferry__region_unref(&device->gpu, region);
     return imported;
@@ -125,8 +151,29 @@ static uint64_t failures_seen(struct ferry_buffer *buffer)
     return seen;
 }
 
+/* One after another, in the order listed. */
+static void move_blocks(const struct ferry__transfer *transfer)
+{
+    const struct ferry__blocks *blocks = transfer->blocks;
+    unsigned char *dst = transfer->dst ? transfer->dst->host : transfer->host;
+    const unsigned char *src = transfer->src ? transfer->src->host : transfer->host;
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        unsigned char *to = (unsigned char *)((uintptr_t)dst + block.dst_offset);
+        const unsigned char *from = (const unsigned char *)((uintptr_t)src + block.src_offset);
+        if (block.size >= FERRY__SMALL_DIRECT)
+            ferry__move_host(to, from, block.size);
+        else if (block.size)
+            memmove(to, from, block.size);
+    }
+}
+
 static void move_bytes(const struct ferry__transfer *transfer)
 {
+    if (transfer->blocks) {
+        move_blocks(transfer);
+        return;
+    }
     switch (transfer->operation) {
     case FERRY_OPERATION_UPLOAD:
         ferry__copy_host(transfer->dst->host + transfer->dst_offset, transfer->host,
@@ -158,8 +205,13 @@ static void carry_out(const struct ferry__transfer *transfer)
     move_bytes(transfer);
     if (FERRY__LIKELY(!seen))
         return;
+    const size_t parts = ferry__transfer_parts(transfer);
     ferry__device_lock(transfer->dst->device);
-    ferry__buffer_covered(transfer->dst, transfer->dst_offset, transfer->size, seen);
+    for (size_t i = 0; i < parts; i++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, i);
+        if (part.size)
+            ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, seen);
+    }
     ferry__device_unlock(transfer->dst->device);
 }
 

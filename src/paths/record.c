@@ -9,6 +9,7 @@
 #include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/submission.h"
+#include "paths/blocks.h"
 #include "paths/choose.h"
 #include "paths/plan.h"
 #include "paths/stream.h"
@@ -85,12 +86,17 @@ enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_stat
 /* --- one transfer, one op
  * -------------------------------------------------------------------------- */
 
-static enum ferry__emitted emit_transfer(struct ferry_device *device, struct ferry__submission *sub,
+enum ferry__emitted ferry__emit_transfer(struct ferry_device *device, struct ferry__submission *sub,
                                          struct ferry__op *op, struct ferry__transfer *transfer,
                                          enum ferry_status *out_status)
 {
     if (!transfer->size || transfer->way == FERRY__WAY_NOTHING)
         return FERRY__EMIT_DONE;
+    if (transfer->way == FERRY__WAY_LIST)
+        return ferry__emit_list(device, sub, op, transfer, out_status);
+    ferry__launch_close(device, sub); /* what comes behind a list is behind it */
+    if (transfer->way == FERRY__WAY_EACH)
+        return ferry__emit_each(device, sub, op, transfer, out_status);
     if (transfer->side)
         return ferry__stream_emit(device, sub, op, transfer, out_status);
     if (transfer->path == FERRY_PATH_IMPORTED)
@@ -110,13 +116,14 @@ static enum ferry__emitted emit_transfer(struct ferry_device *device, struct fer
     return FERRY__EMIT_DONE;
 }
 
-static enum ferry__emitted record(struct ferry_device *device, struct ferry__submission *sub,
-                                  struct ferry__op *op, enum ferry_status *out_status)
+static enum ferry__emitted record_all(struct ferry_device *device, struct ferry__submission *sub,
+                                      struct ferry__op *op, enum ferry_status *out_status)
 {
     while (op->next_transfer < op->count) {
         struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
         const uint64_t before = sub->added;
-        const enum ferry__emitted result = emit_transfer(device, sub, op, transfer, out_status);
+        const enum ferry__emitted result =
+            ferry__emit_transfer(device, sub, op, transfer, out_status);
         if (sub->added > before) {
             transfer->begun = true;
             transfer->untouched = false; /* though an earlier submission was refused */
@@ -130,6 +137,14 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
             return FERRY__EMIT_MORE;
     }
     return FERRY__EMIT_DONE;
+}
+
+static enum ferry__emitted record(struct ferry_device *device, struct ferry__submission *sub,
+                                  struct ferry__op *op, enum ferry_status *out_status)
+{
+    const enum ferry__emitted result = record_all(device, sub, op, out_status);
+    ferry__launch_close(device, sub);
+    return result;
 }
 
 void ferry__transfers_release(struct ferry__op *op)

@@ -69,6 +69,10 @@ enum ferry__emitted ferry__emit_fill(struct ferry_device *device, struct ferry__
                                      enum ferry_status *out_status);
 
 /* Transfers, alone and in batches. */
+/* Writes one transfer down: what is its size, and one block of those of a list. */
+enum ferry__emitted ferry__emit_transfer(struct ferry_device *device, struct ferry__submission *sub,
+                                         struct ferry__op *op, struct ferry__transfer *transfer,
+                                         enum ferry_status *out_status);
 extern const struct ferry__op_type ferry__transfer_type;
 void ferry__transfers_release(struct ferry__op *op);
 

@@ -1,6 +1,7 @@
 #include "base/copy_host.h"
 #include "base/range.h"
 #include "driver.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/op.h"
@@ -38,7 +39,7 @@ static struct rmw rmw_ranges(const struct ferry_device *device,
 
 static void merge(struct ferry_device *device, struct ferry__op *op)
 {
-    const struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
+    const struct ferry__transfer *transfer = ferry__transfer_now(op);
     const struct ferry__piece piece = op->rmw->piece;
     const struct rmw b = rmw_ranges(device, transfer, piece);
     unsigned char *words = ferry__slice_host(&op->rmw->slice);

@@ -42,7 +42,7 @@ static void test_stats_begin_with_operations(void **state)
     (void)state;
     assert_int_equal(offsetof(struct ferry_stats, operations), 0);
     assert_int_equal(offsetof(struct ferry_stats, submissions),
-                     sizeof(struct ferry_operation_stats[FERRY_OPERATION_COUNT][FERRY_PATH_COUNT]));
+                     sizeof(struct ferry_operation_stats[8][16]));
 }
 
 /* Values that programs were compiled with. */
@@ -52,6 +52,7 @@ static void test_values(void **state)
     assert_int_equal(FERRY_ERROR_INVALID_ARGUMENT, 2);
     assert_int_equal(FERRY_ERROR_INTERNAL, 14);
     assert_int_equal(FERRY_PATH_NONE, 7);
+    assert_int_equal(FERRY_PATH_BLOCKS, 8);
     assert_int_equal(FERRY_OPERATION_COUNT, 4);
     assert_int_equal(FERRY_BUFFER_ALIGNMENT, 256);
 }

@@ -25,8 +25,8 @@ static void names_and_texts(void **state)
 static void path_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"auto",     "direct", "staged",  "pipelined",
-                                        "imported", "device", "bridged", "none"};
+    static const char *const names[] = {"auto",   "direct",  "staged", "pipelined", "imported",
+                                        "device", "bridged", "none",   "blocks"};
     for (unsigned i = 0; i < FERRY_PATH_COUNT; i++)
         assert_string_equal(ferry_path_name((enum ferry_path)i), names[i]);
     assert_string_equal(ferry_path_name(FERRY_PATH_COUNT), "unknown");

@@ -1,0 +1,79 @@
+/* The blocks of a transfer: a list of them, or rows. */
+#ifndef FERRY_ENGINE_BLOCKS_H
+#define FERRY_ENGINE_BLOCKS_H
+
+#include "engine/op.h"
+#include "engine/transfer.h"
+
+#include <ferry/ferry.h>
+#include <stdint.h>
+
+struct ferry__region;
+
+enum { FERRY__BLOCK_REGIONS_MAX = 8, FERRY__BLOCK_STAGED = 0xFF };
+
+/* A transfer that has this moves these blocks, not one range: its size is their sum, its offsets are
+ * where the first byte of them lies. Offsets of the host's side count from its pointer, which may
+ * be NULL. Made on the stack of a call; what outlives that is a copy (ferry__blocks_keep). */
+struct ferry__blocks {
+    size_t count;
+    const struct ferry_block *list; /* NULL: rows */
+    struct ferry_rows rows;
+    uint64_t dst_begin, dst_end, src_begin, src_end; /* all bytes lie within */
+    bool kept, owned; /* not on a stack; nor is the list the caller's */
+    /* Registered memory that the host's side of blocks lies in, where the device reaches it, and
+     * which of it by block; NULL: all in the first, or where there is none, nowhere. */
+    struct ferry__region *regions[FERRY__BLOCK_REGIONS_MAX];
+    unsigned region_count;
+    uint8_t *region_of;
+    uint32_t kinds; /* bit i: some are in region i; the last bit: some are staged */
+    /* The cursor: whose op is recorded owns it. */
+    size_t next;
+    uint64_t done;              /* bytes of that block */
+    unsigned kind;              /* the blocks of one region after another: FERRY__WAY_LIST */
+    struct ferry__transfer now; /* that block, as a transfer by itself: FERRY__WAY_EACH */
+};
+
+/* How many ranges a transfer moves, and the i-th: offsets in dst and src, or from its host pointer
+ * on. */
+static inline size_t ferry__transfer_parts(const struct ferry__transfer *transfer)
+{
+    return transfer->blocks ? transfer->blocks->count : 1;
+}
+
+static inline struct ferry_block ferry__blocks_at(const struct ferry__blocks *blocks, size_t i)
+{
+    const struct ferry_rows *rows = &blocks->rows;
+    if (blocks->list)
+        return blocks->list[i];
+    return (struct ferry_block){rows->dst_offset + i * rows->dst_stride,
+                                rows->src_offset + i * rows->src_stride, rows->row_size};
+}
+
+static inline struct ferry_block ferry__transfer_part(const struct ferry__transfer *transfer,
+                                                      size_t i)
+{
+    if (transfer->blocks)
+        return ferry__blocks_at(transfer->blocks, i);
+    return (struct ferry_block){transfer->dst_offset, transfer->src_offset, transfer->size};
+}
+
+/* The transfer that commands are written for: where blocks go one by one, the one that is at it. */
+static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
+{
+    struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
+    return transfer->blocks ? &transfer->blocks->now : transfer;
+}
+
+/* Makes what a transfer's blocks are outlive the call, and the list too where copied says so. False:
+ * no host memory; nothing has changed. */
+bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied);
+void ferry__blocks_free(struct ferry__blocks *blocks); /* NULL, and one on a stack: nothing */
+
+/* Do the blocks write no byte twice, and does none read what another writes? native: both sides are
+ * of one memory, in which their offsets count from dst_base and src_base. Without host memory to find
+ * out: false. */
+bool ferry__blocks_are_apart(const struct ferry__blocks *blocks, bool native, uint64_t dst_base,
+                             uint64_t src_base);
+
+#endif

@@ -1,0 +1,420 @@
+#include "base/range.h"
+#include "driver.h"
+#include "engine/blocks.h"
+#include "engine/buffer.h"
+#include "engine/commands.h"
+#include "engine/device.h"
+#include "engine/op.h"
+#include "engine/retire.h"
+#include "engine/submission.h"
+#include "memory/host_memory.h"
+#include "memory/staging.h"
+#include "paths/blocks.h"
+#include "paths/record.h"
+
+#include <ferry/ferry.h>
+#include <string.h>
+
+/* Blocks by lists that a kernel carries out: straight from or to registered memory, else through
+ * staging, which the host gathers into, or scatters from. */
+
+enum { FIRST_LAUNCH = 2048, PHASE = 16, ENTRY = sizeof(struct ferry__block_entry) };
+
+/* --- one list ---------------------------------------------------------------------------------- */
+
+/* The two memories of a list, and what is to be added to a block's offsets in them. */
+struct ends {
+    const struct ferry__memory *dst, *src;
+    uint64_t dst_base, src_base;
+};
+
+static struct ends ends_of(const struct ferry__transfer *transfer, unsigned kind)
+{
+    const struct ferry__region *region =
+        ferry__blocks_by_host(transfer) && kind < FERRY__BLOCK_REGIONS_MAX
+            ? transfer->blocks->regions[kind]
+            : NULL;
+    struct ends ends = {0};
+    if (transfer->dst) {
+        ends.dst = transfer->dst->memory;
+        ends.dst_base = transfer->dst->offset;
+    }
+    if (transfer->src) {
+        ends.src = transfer->src->memory;
+        ends.src_base = transfer->src->offset;
+    }
+    if (!region)
+        return ends;
+    const uint64_t base =
+        (uint64_t)(uintptr_t)transfer->host - (uint64_t)(uintptr_t)region->memory_base;
+    if (transfer->dst) {
+        ends.src = &region->memory;
+        ends.src_base = base;
+    } else {
+        ends.dst = &region->memory;
+        ends.dst_base = base;
+    }
+    return ends;
+}
+
+/* Goes on to the next block of the kind that is at it, if it is not at one. False: there is none. */
+static bool find_next(const struct ferry__blocks *blocks, unsigned kind, size_t *next)
+{
+    const unsigned wanted = kind == FERRY__BLOCK_REGIONS_MAX ? FERRY__BLOCK_STAGED : kind;
+    for (; *next < blocks->count; ++*next)
+        if (ferry__blocks_at(blocks, *next).size &&
+            (!blocks->region_of || blocks->region_of[*next] == wanted))
+            return true;
+    return false;
+}
+
+/* Where bytes that are to be at this phase begin in staging, from at on. */
+static uint64_t phased(uint64_t at, uint64_t phase)
+{
+    return at + ((phase - at) & (PHASE - 1));
+}
+
+void ferry__launch_close(const struct ferry_device *device, struct ferry__submission *sub)
+{
+    struct ferry__launch *launch = &sub->launch;
+    const struct ferry__command command = {
+        .kind = FERRY__BLOCKS,
+        .engine = FERRY__ENGINE_KERNEL,
+        .dst = launch->dst,
+        .src = launch->src,
+        .dst_offset = launch->dst_begin,
+        .src_offset = launch->src_begin,
+        .size = launch->bytes,
+        .list = {.memory = launch->memory,
+                 .offset = launch->offset,
+                 .count = launch->count,
+                 .dst_span = launch->dst_end - launch->dst_begin,
+                 .src_span = launch->src_end - launch->src_begin}};
+    if (launch->count)
+        (void)ferry__add_command(device, sub, command); /* there is room: launch_open */
+    launch->entries = NULL;
+    launch->count = 0;
+}
+
+/* Begins a list in a slice of upload staging, from the slice's start on. */
+static enum ferry_status launch_open(struct ferry__submission *sub,
+                                     const struct ferry__slice *slice, uint64_t capacity,
+                                     const struct ferry__memory *dst,
+                                     const struct ferry__memory *src)
+{
+    struct ferry__launch *launch = &sub->launch;
+    const uint64_t offset = ferry__round_up(slice->offset, PHASE);
+    if (!FERRY__RESERVE(sub, command))
+        return ferry__no_memory();
+    *launch = (struct ferry__launch){
+        .memory = &slice->chunk->memory,
+        .offset = offset,
+        .entries = (struct ferry__block_entry *)(void *)(slice->chunk->memory.host + offset),
+        .capacity = (uint32_t)capacity,
+        .dst = dst,
+        .src = src,
+        .dst_begin = UINT64_MAX,
+        .src_begin = UINT64_MAX};
+    return FERRY_OK;
+}
+
+static void launch_add(struct ferry__launch *launch, uint64_t dst, uint64_t src, uint64_t size)
+{
+    launch->entries[launch->count++] =
+        (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)size};
+    launch->bytes += size;
+    if (dst < launch->dst_begin)
+        launch->dst_begin = dst;
+    if (dst + size > launch->dst_end)
+        launch->dst_end = dst + size;
+    if (src < launch->src_begin)
+        launch->src_begin = src;
+    if (src + size > launch->src_end)
+        launch->src_end = src + size;
+}
+
+/* The device shall see the entries from first on. What it cannot see is taken back. */
+static enum ferry_status launch_flush(struct ferry_device *device, struct ferry__launch *launch,
+                                      uint32_t first)
+{
+    const enum ferry_status status =
+        ferry__memory_flush(&device->gpu, launch->memory, launch->offset + (uint64_t)first * ENTRY,
+                            (uint64_t)(launch->count - first) * ENTRY);
+    if (status)
+        launch->count = first;
+    return status;
+}
+
+/* How many blocks a submission has at most: few at first, so that the device begins soon, and then as
+ * many as it has already. */
+static uint64_t launch_max(const struct ferry_device *device, const struct ferry__op *op)
+{
+    uint64_t before = 0;
+    for (size_t i = 0; i <= op->next_transfer; i++) {
+        const struct ferry__blocks *blocks = op->transfers[i].blocks;
+        if (blocks)
+            before += i < op->next_transfer ? blocks->count : blocks->next;
+    }
+    const uint64_t max = before > FIRST_LAUNCH ? before : FIRST_LAUNCH;
+    return ferry__least(max, device->gpu.limits.blocks_max);
+}
+
+static bool is_full(const struct ferry_device *device, const struct ferry__submission *sub)
+{
+    return sub->blocks >= sub->blocks_max || sub->command_count >= FERRY__COMMANDS_MAX ||
+           sub->block_bytes >= FERRY__BLOCKS_BYTES_MAX ||
+           sub->staged >= device->gpu.upload.chunk_size;
+}
+
+/* So many bytes of a block go in one entry now. */
+static uint64_t piece_of(const struct ferry_device *device, uint64_t left, uint64_t room)
+{
+    return ferry__least(ferry__least(left, device->gpu.limits.block_size_max), room);
+}
+
+/* How many entries what is left may need, and how many a submission may still have. */
+static uint64_t entries_wanted(const struct ferry_device *device,
+                               const struct ferry__submission *sub,
+                               const struct ferry__transfer *transfer)
+{
+    const struct ferry__blocks *blocks = transfer->blocks;
+    const uint64_t cut = transfer->size / device->gpu.limits.block_size_max;
+    const uint64_t left = blocks->count - blocks->next + cut + 1;
+    return ferry__least(left, sub->blocks_max - sub->blocks);
+}
+
+static enum ferry_status take_list(struct ferry_device *device, struct ferry__submission *sub,
+                                   uint64_t wanted, const struct ends *ends)
+{
+    struct ferry__slice slice;
+    const enum ferry_status status =
+        ferry__take_upload(device, sub, wanted * ENTRY + PHASE, ENTRY + PHASE, 0, &slice);
+    if (status)
+        return status;
+    const uint64_t capacity = (slice.size - PHASE) / ENTRY;
+    return launch_open(sub, &slice, ferry__least(capacity, wanted), ends->dst, ends->src);
+}
+
+/* Blocks whose both sides the device reaches. */
+static enum ferry_status fill_reached(struct ferry_device *device, struct ferry__submission *sub,
+                                      struct ferry__transfer *transfer)
+{
+    struct ferry__blocks *blocks = transfer->blocks;
+    struct ferry__launch *launch = &sub->launch;
+    const struct ends ends = ends_of(transfer, blocks->kind);
+    if (launch->entries && (launch->dst != ends.dst || launch->src != ends.src ||
+                            launch->count == launch->capacity || launch->staged))
+        ferry__launch_close(device, sub);
+    if (!launch->entries) {
+        const enum ferry_status status =
+            take_list(device, sub, entries_wanted(device, sub, transfer), &ends);
+        if (status)
+            return status;
+    }
+    const uint32_t first = launch->count;
+    transfer->begun = true;
+    transfer->untouched = false;
+    while (launch->count < launch->capacity && sub->block_bytes < FERRY__BLOCKS_BYTES_MAX &&
+           find_next(blocks, blocks->kind, &blocks->next)) {
+        const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
+        const uint64_t dst = ends.dst_base + block.dst_offset + blocks->done;
+        const uint64_t src = ends.src_base + block.src_offset + blocks->done;
+        const uint64_t size =
+            piece_of(device, block.size - blocks->done, FERRY__BLOCKS_BYTES_MAX - sub->block_bytes);
+        if (dst != src || ends.dst->native != ends.src->native) /* else it is there */
+            launch_add(launch, dst, src, size);
+        sub->block_bytes += size;
+        blocks->done += size;
+        if (blocks->done == block.size) {
+            blocks->next++;
+            blocks->done = 0;
+        }
+    }
+    sub->blocks += launch->count - first;
+    return launch_flush(device, launch, first);
+}
+
+/* The host gathers blocks behind their list, in one slice. */
+static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry__submission *sub,
+                                       struct ferry__transfer *transfer)
+{
+    struct ferry__blocks *blocks = transfer->blocks;
+    struct ferry__launch *launch = &sub->launch;
+    const struct ends ends = ends_of(transfer, FERRY__BLOCK_REGIONS_MAX);
+    const uint64_t each = transfer->size / blocks->count + PHASE + ENTRY;
+    const uint64_t fit = device->gpu.upload.chunk_size / each + 1;
+    uint64_t wanted = ferry__least(entries_wanted(device, sub, transfer), fit);
+    struct ferry__slice slice;
+    ferry__launch_close(device, sub);
+    enum ferry_status status =
+        ferry__take_upload(device, sub, wanted * each + PHASE, 8 * PHASE, 0, &slice);
+    if (status)
+        return status;
+    wanted = ferry__least(wanted, slice.size / each + 1);
+    while (wanted > 1 && wanted * ENTRY + 4 * PHASE > slice.size)
+        wanted /= 2;
+    status = launch_open(sub, &slice, wanted, ends.dst, &slice.chunk->memory);
+    if (status)
+        return status;
+    launch->staged = true;
+    const uint64_t end = slice.offset + slice.size;
+    uint64_t at = launch->offset + wanted * ENTRY;
+    while (launch->count < launch->capacity &&
+           find_next(blocks, FERRY__BLOCK_REGIONS_MAX, &blocks->next)) {
+        const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
+        const uint64_t dst = ends.dst_base + block.dst_offset + blocks->done;
+        at = phased(at, dst);
+        if (at >= end)
+            break;
+        const uint64_t size = piece_of(device, block.size - blocks->done, end - at);
+        memcpy(slice.chunk->memory.host + at,
+               (const void *)(ferry__block_host(transfer, block) + blocks->done), size);
+        launch_add(launch, dst, at, size);
+        at += size;
+        blocks->done += size;
+        if (blocks->done == block.size) {
+            blocks->next++;
+            blocks->done = 0;
+        }
+    }
+    sub->blocks += launch->count;
+    sub->block_bytes += launch->bytes;
+    return ferry__flush_slice(device, &slice, at - slice.offset);
+}
+
+/* --- downloads through staging ---------------------------------------------------------------- */
+
+/* A slice of readback staging is filled with blocks, one behind the other, each at its phase: the same
+ * walk lists them for the device, and finds them when it is done. */
+struct walk {
+    struct ferry_device *device;
+    struct ferry__transfer *transfer;
+    struct ends ends;
+    size_t next;
+    uint64_t done, at, end;
+    /* The piece that it is at: */
+    struct ferry_block block;
+    uint64_t from, size; /* in the block, and how much */
+};
+
+static bool walk_on(struct walk *walk)
+{
+    const struct ferry__blocks *blocks = walk->transfer->blocks;
+    if (!find_next(blocks, FERRY__BLOCK_REGIONS_MAX, &walk->next))
+        return false;
+    walk->block = ferry__blocks_at(blocks, walk->next);
+    walk->from = walk->done;
+    walk->at = phased(walk->at, walk->ends.src_base + walk->block.src_offset + walk->done);
+    if (walk->at >= walk->end)
+        return false;
+    walk->size = piece_of(walk->device, walk->block.size - walk->done, walk->end - walk->at);
+    walk->done += walk->size;
+    if (walk->done == walk->block.size) {
+        walk->next++;
+        walk->done = 0;
+    }
+    return true;
+}
+
+static struct walk walk_begin(struct ferry_device *device, struct ferry__transfer *transfer,
+                              const struct ferry__slice *slice, size_t next, uint64_t done)
+{
+    return (struct walk){.device = device,
+                         .transfer = transfer,
+                         .ends = ends_of(transfer, FERRY__BLOCK_REGIONS_MAX),
+                         .next = next,
+                         .done = done,
+                         .at = slice->offset,
+                         .end = slice->offset + slice->size};
+}
+
+/* The blocks of a slice go where they belong: count of them, from a place in the list on. */
+static void due_scatter(struct ferry_device *device, struct ferry__submission *sub,
+                        const struct ferry__due *due)
+{
+    struct ferry__transfer *transfer = due->what;
+    struct walk walk = walk_begin(device, transfer, &due->slice, due->skip, due->whole);
+    for (unsigned i = 0; i < due->count && !sub->result.status && walk_on(&walk); i++) {
+        memcpy((void *)(ferry__block_host(transfer, walk.block) + walk.from),
+               due->slice.chunk->memory.host + walk.at, walk.size);
+        walk.at += walk.size;
+    }
+    ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
+}
+
+static enum ferry_status fill_scattered(struct ferry_device *device, struct ferry__submission *sub,
+                                        struct ferry__transfer *transfer)
+{
+    struct ferry__blocks *blocks = transfer->blocks;
+    struct ferry__launch *launch = &sub->launch;
+    const uint64_t each = transfer->size / blocks->count + PHASE;
+    const uint64_t fit = device->gpu.readback.chunk_size / each + 1;
+    const uint64_t wanted = ferry__least(entries_wanted(device, sub, transfer), fit);
+    struct ferry__due due = {.run = due_scatter,
+                             .reads = true,
+                             .what = transfer,
+                             .skip = blocks->next,
+                             .whole = blocks->done};
+    ferry__launch_close(device, sub);
+    if (!ferry__due_room(sub, 2))
+        return ferry__no_memory();
+    enum ferry_status status =
+        ferry__staging_take(&device->gpu, &device->gpu.readback, &device->queues[sub->queue],
+                            wanted * each + PHASE, 2 * PHASE, 0, &due.slice);
+    if (status)
+        return status;
+    const size_t index = sub->due_count;
+    ferry__due_add(sub, due); /* gives the slice back, whatever comes */
+    sub->staged += due.slice.taken;
+    struct walk walk = walk_begin(device, transfer, &due.slice, blocks->next, blocks->done);
+    const struct ends ends = {.dst = &due.slice.chunk->memory, .src = walk.ends.src};
+    if ((status = take_list(device, sub, wanted, &ends)))
+        return status;
+    launch->staged = true;
+    while (launch->count < launch->capacity && walk_on(&walk)) {
+        launch_add(launch, walk.at, walk.ends.src_base + walk.block.src_offset + walk.from,
+                   walk.size);
+        walk.at += walk.size;
+    }
+    if ((status = launch_flush(device, launch, 0)))
+        return status;
+    sub->dues[index].count = launch->count;
+    sub->copies_out = true;
+    sub->blocks += launch->count;
+    sub->block_bytes += launch->bytes;
+    blocks->next = walk.next;
+    blocks->done = walk.done;
+    return FERRY_OK;
+}
+
+/* --- a transfer by lists ---------------------------------------------------------------------- */
+
+static enum ferry_status fill(struct ferry_device *device, struct ferry__submission *sub,
+                              struct ferry__transfer *transfer)
+{
+    if (transfer->blocks->kind < FERRY__BLOCK_REGIONS_MAX)
+        return fill_reached(device, sub, transfer);
+    return transfer->operation == FERRY_OPERATION_UPLOAD ? fill_gathered(device, sub, transfer)
+                                                         : fill_scattered(device, sub, transfer);
+}
+
+enum ferry__emitted ferry__emit_list(struct ferry_device *device, struct ferry__submission *sub,
+                                     struct ferry__op *op, struct ferry__transfer *transfer,
+                                     enum ferry_status *out_status)
+{
+    struct ferry__blocks *blocks = transfer->blocks;
+    if (!sub->blocks_max)
+        sub->blocks_max = launch_max(device, op);
+    for (; blocks->kind <= FERRY__BLOCK_REGIONS_MAX; blocks->kind++, blocks->next = 0) {
+        if (!(blocks->kinds >> blocks->kind & 1))
+            continue;
+        while (find_next(blocks, blocks->kind, &blocks->next)) {
+            if (is_full(device, sub))
+                return FERRY__EMIT_MORE;
+            const enum ferry_status status = fill(device, sub, transfer);
+            if (status)
+                return ferry__emit_result(status, out_status);
+        }
+    }
+    return FERRY__EMIT_DONE;
+}
