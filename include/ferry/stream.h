@@ -46,7 +46,7 @@ struct ferry_stream_chunk {
 struct ferry_stream_methods {
     uint32_t version; /* FERRY_STREAM_VERSION */
     uint32_t flags;   /* of FERRY_STREAM_ */
-    uint32_t depth;   /* chunks at once, at most; 0: 2. More than 16 is 16 */
+    uint32_t depth;   /* chunks at once, at most; 0: 2. More than 32 is 32 */
     /* A power of two of at most 4096, 0: 1. Memory and at have the same remainder by it, and what
      * lies round a chunk to the next multiples of it on both sides is yours as well. */
     uint32_t block;

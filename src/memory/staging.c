@@ -67,6 +67,29 @@ void ferry__staging_finish(struct ferry__gpu *gpu, struct ferry__staging *stagin
     pthread_mutex_destroy(&staging->lock);
 }
 
+/* What is held for streams keeps nobody from one chunk, or from all that they need at once. */
+static bool fits(const struct ferry__staging *staging, uint64_t bytes)
+{
+    return staging->allocated + bytes <= staging->limit ||
+           (staging->held && staging->allocated == staging->held);
+}
+
+static bool fits_chunk(const struct ferry__staging *staging)
+{
+    return fits(staging, staging->chunk_size);
+}
+
+/* Streams' slots that lie idle go before anybody waits for staging. Gives up the lock for that. */
+static void make_room(struct ferry__gpu *gpu, struct ferry__staging *staging)
+{
+    void (*const trim)(struct ferry__gpu *) = atomic_load(&gpu->trim_above);
+    if (!trim || !staging->held)
+        return;
+    ferry__unlock(&staging->lock);
+    trim(gpu);
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
+}
+
 static enum ferry_status add_chunk(struct ferry__gpu *gpu, struct ferry__staging *staging)
 {
     char why[FERRY__WHY_MAX] = "";
@@ -102,7 +125,7 @@ static enum ferry_status grow(struct ferry__gpu *gpu, struct ferry__staging *sta
     if (!more)
         return status;
     /* Meanwhile another thread may have had the last of the budget. */
-    const bool room = staging->allocated + staging->chunk_size <= staging->limit;
+    const bool room = fits_chunk(staging);
     return room ? add_chunk(gpu, staging) : FERRY_OK;
 }
 
@@ -194,12 +217,16 @@ enum ferry_status ferry__staging_take(struct ferry__gpu *gpu, struct ferry__stag
         want = staging->chunk_size;
     ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     struct ferry__chunk *chunk = roomiest(gpu, staging, owner, want, phase, &room);
-    if (room < want && staging->allocated + staging->chunk_size <= staging->limit) {
+    if (room < min && !fits_chunk(staging))
+        make_room(gpu, staging);
+    chunk = room < min ? roomiest(gpu, staging, owner, want, phase, &room) : chunk;
+    if (room < want && fits_chunk(staging)) {
         status = grow(gpu, staging);
         if (status && staging->chunks)
             status = stay_small(gpu, staging, status);
         else if (status &&
-                 staging->reserved) /* what holds it gives it back, and then it is asked again */
+                 staging->reserved >
+                     staging->held) /* what holds it gives it back, and then it is asked again */
             status = FERRY_ERROR_POOL_EXHAUSTED;
         chunk = roomiest(gpu, staging, owner, want, phase, &room);
     }
@@ -233,7 +260,9 @@ void ferry__staging_give(struct ferry__gpu *gpu, struct ferry__staging *staging,
 bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes)
 {
     ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
-    const bool room = staging->allocated + bytes <= staging->limit || !staging->allocated;
+    if (!fits(staging, bytes) && staging->allocated)
+        make_room(gpu, staging);
+    const bool room = fits(staging, bytes) || !staging->allocated;
     if (room) {
         staging->allocated += bytes;
         staging->reserved += bytes;
@@ -251,6 +280,40 @@ void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *sta
     staging->allocated -= bytes;
     staging->reserved -= bytes;
     staging->in_use -= bytes;
+    publish(gpu, staging);
+    ferry__unlock(&staging->lock);
+}
+
+bool ferry__staging_hold(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes,
+                         bool even)
+{
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
+    if (staging->allocated + bytes > staging->limit)
+        free_chunks(gpu, staging);
+    const bool room = even || staging->allocated + bytes <= staging->limit;
+    if (room) {
+        staging->allocated += bytes;
+        staging->reserved += bytes;
+        staging->held += bytes;
+    }
+    ferry__unlock(&staging->lock);
+    return room;
+}
+
+void ferry__staging_unhold(struct ferry__staging *staging, uint64_t bytes)
+{
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
+    staging->allocated -= bytes;
+    staging->reserved -= bytes;
+    staging->held -= bytes;
+    ferry__unlock(&staging->lock);
+}
+
+void ferry__staging_note_use(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes,
+                             bool begins)
+{
+    ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
+    staging->in_use += begins ? bytes : -bytes;
     publish(gpu, staging);
     ferry__unlock(&staging->lock);
 }

@@ -26,7 +26,8 @@ struct ferry__staging {
     struct ferry__chunk *chunks;
     uint64_t limit; /* the budget, or less once memory was short */
     uint64_t allocated, in_use;
-    uint64_t reserved; /* of both: memory that is not the staging's own */
+    uint64_t reserved; /* of both: memory that is not the staging's own, */
+    uint64_t held;     /* and of that: what may lie idle */
 };
 
 struct ferry__slice {
@@ -57,6 +58,14 @@ void ferry__staging_trim(struct ferry__gpu *gpu, struct ferry__staging *staging)
 bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes);
 void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *staging,
                               uint64_t bytes);
+
+/* The same for memory that is kept while it lies idle, and is in use at times: slots of streams. What
+ * the staging has idle makes room for it; even where there is none: it is had all the same. */
+bool ferry__staging_hold(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes,
+                         bool even);
+void ferry__staging_unhold(struct ferry__staging *staging, uint64_t bytes);
+void ferry__staging_note_use(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes,
+                             bool begins);
 
 static inline unsigned char *ferry__slice_host(const struct ferry__slice *slice)
 {

@@ -15,20 +15,33 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Files as streams: everything is there from the beginning, in blocks where direct I/O wants it. */
+/*
+ * Files as streams. A chunk that is read comes from the system's cache as far as it is there, by a
+ * thread; the rest is read past the cache, many chunks at once, since nothing else keeps a disk
+ * busy and leaves the cache to what was in it. Where that cannot be, a thread waits for it.
+ */
 
-enum { GAP_MAX = 16 << 10 }; /* bytes between two transfers that are read along */
+enum {
+    GAP_MAX = 16 << 10,    /* bytes between two transfers that are read along */
+    DIRECT_MIN = 64 << 10, /* less is read through the cache */
+};
+
+static bool is_direct_error(int error)
+{
+    return error == EINVAL || error == EOPNOTSUPP || error == EFAULT;
+}
 
 /* --- what becomes of a request ---------------------------------------------------------------- */
 
-static void count(struct ferry_device *device, const struct ferry__file_request *request)
+static void count(const struct ferry__file_request *request, uint64_t moved)
 {
+    struct ferry__metrics *metrics = &request->file->device->gpu.metrics;
     if (request->write) {
-        FERRY__ADD(&device->gpu.metrics, file_writes, 1);
-        FERRY__ADD(&device->gpu.metrics, file_write_bytes, request->moved);
+        FERRY__ADD(metrics, file_writes, 1);
+        FERRY__ADD(metrics, file_write_bytes, moved);
     } else {
-        FERRY__ADD(&device->gpu.metrics, file_reads, 1);
-        FERRY__ADD(&device->gpu.metrics, file_read_bytes, request->moved);
+        FERRY__ADD(metrics, file_reads, 1);
+        FERRY__ADD(metrics, file_read_bytes, moved);
     }
 }
 
@@ -43,69 +56,23 @@ static uint64_t arrived(const struct ferry__file_request *request)
 
 static enum ferry_status explain(const struct ferry__file_request *request, char *why)
 {
-    const struct ferry_stream_chunk *chunk = request->chunk;
-    const unsigned long long at = request->offset + request->moved, from = chunk->at;
+    const unsigned long long at = request->offset + request->moved;
+    const int fd = request->file->fd;
+    uint64_t size, offset;
+    ferry__chunk_whole(request->chunk, &size, &offset);
     if (request->error == ECANCELED) {
         snprintf(why, FERRY__WHY_MAX, "the device is lost");
         return FERRY_ERROR_DEVICE_LOST;
     }
     if (request->error)
-        snprintf(why, FERRY__WHY_MAX, "%s file %d at byte %llu, in %zu bytes from %llu on: %s",
-                 request->write ? "writing" : "reading", request->file->fd, at, chunk->size, from,
-                 strerror(request->error));
+        snprintf(why, FERRY__WHY_MAX, "%s file %d at byte %llu, in %llu bytes from %llu on: %s",
+                 request->write ? "writing" : "reading", fd, at, (unsigned long long)size,
+                 (unsigned long long)offset, strerror(request->error));
     else
-        snprintf(why, FERRY__WHY_MAX, "file %d ends at byte %llu: %zu bytes from %llu on were %s",
-                 request->file->fd, at, chunk->size, from, request->write ? "to go" : "asked for");
+        snprintf(why, FERRY__WHY_MAX, "file %d ends at byte %llu: %llu bytes from %llu on were %s",
+                 fd, at, (unsigned long long)size, (unsigned long long)offset,
+                 request->write ? "to go" : "asked for");
     return ferry__status_of_errno(request->error);
-}
-
-/* --- from chunks to requests ------------------------------------------------------------------ */
-
-/* The same file, opened to write through the system's cache; -1, with errno: cannot be had. */
-static int cached_fd(struct ferry__file *file)
-{
-    int fd = atomic_load(&file->cached_fd), none = -1;
-    if (fd >= 0)
-        return fd;
-    if ((fd = ferry__file_reopen(file->fd)) < 0)
-        return -1;
-    if (atomic_compare_exchange_strong(&file->cached_fd, &none, fd))
-        return fd;
-    close(fd); /* another thread was faster */
-    return none;
-}
-
-/* Direct I/O reads whole blocks: those round the chunk. */
-static void plan_read(struct ferry__file_request *request)
-{
-    const struct ferry_stream_chunk *chunk = request->chunk;
-    const uint64_t lead = request->direct ? chunk->at % FERRY__FILE_BLOCK : 0;
-    request->offset = chunk->at - lead;
-    request->memory = (unsigned char *)chunk->memory - lead;
-    request->size =
-        request->direct ? ferry__round_up(lead + chunk->size, FERRY__FILE_BLOCK) : chunk->size;
-}
-
-/* Direct I/O writes whole blocks; the parts of blocks at the ends go through the cache, so that
- * nothing else in the block is written. 0, or an errno. */
-static int plan_write(struct ferry__file *file, struct ferry__file_request *request)
-{
-    const struct ferry_stream_chunk *chunk = request->chunk;
-    const uint64_t at = chunk->at + request->before, left = chunk->size - request->before;
-    const uint64_t head = -at & (FERRY__FILE_BLOCK - 1);
-    request->offset = at;
-    request->memory = (unsigned char *)chunk->memory + request->before;
-    request->size = left;
-    request->fd = file->fd;
-    request->direct = file->direct && !head && left >= FERRY__FILE_BLOCK;
-    if (request->direct)
-        request->size = ferry__round_down(left, FERRY__FILE_BLOCK);
-    else if (file->direct && head)
-        request->size = ferry__least(head, left);
-    if (request->direct || !file->direct)
-        return 0;
-    request->fd = cached_fd(file);
-    return request->fd < 0 ? errno : 0;
 }
 
 static void answer(struct ferry__file_request *request)
@@ -113,6 +80,7 @@ static void answer(struct ferry__file_request *request)
     const uint64_t moved = arrived(request);
     char why[FERRY__WHY_MAX] = "";
     enum ferry_status status = FERRY_OK;
+    count(request, moved);
     if (moved < request->chunk->size)
         status = explain(request, why);
     ferry_stream *stream = request->stream;
@@ -121,41 +89,156 @@ static void answer(struct ferry__file_request *request)
     ferry_stream_done(stream, chunk, (size_t)moved, status, why);
 }
 
-/* Begins what is next of the chunk. */
-static void go_on(struct ferry__file *file, struct ferry__file_request *request)
+/* --- from chunks to requests ------------------------------------------------------------------ */
+
+/* The same file, opened by us; -1, with errno: cannot be had. */
+static int again_fd(struct ferry__file *file)
 {
-    int error = 0;
-    request->moved = 0;
-    request->error = 0;
-    if (request->write)
-        error = plan_write(file, request);
-    else
-        plan_read(request);
-    if (!error) {
-        ferry__file_begin(file->device->files, request);
+    int fd = atomic_load(&file->again_fd), none = -1;
+    if (fd >= 0)
+        return fd;
+    if ((fd = ferry__file_reopen(file->fd, file->write)) < 0)
+        return -1;
+    if (atomic_compare_exchange_strong(&file->again_fd, &none, fd))
+        return fd;
+    close(fd); /* another thread was faster */
+    return none;
+}
+
+/* What is left of the chunk, as it is. */
+static void plan_rest(struct ferry__file_request *request, enum ferry__file_way way)
+{
+    const struct ferry_stream_chunk *chunk = request->chunk;
+    request->way = way;
+    request->fd = request->file->fd;
+    request->offset = chunk->at + request->before;
+    request->memory = (unsigned char *)chunk->memory + request->before;
+    request->size = chunk->size - request->before;
+}
+
+/* What is left in whole blocks: those round it, or, where the memory is not ours to write beside,
+ * those in it. False: there are none. */
+static bool plan_blocks(struct ferry__file_request *request)
+{
+    const struct ferry_stream_chunk *chunk = request->chunk;
+    const uint64_t at = chunk->at + request->before, end = chunk->at + chunk->size;
+    const bool room = chunk->allocation;
+    const uint64_t from = room ? ferry__round_down(at, FERRY__FILE_BLOCK) : at;
+    const uint64_t to =
+        room ? ferry__round_up(end, FERRY__FILE_BLOCK) : ferry__round_down(end, FERRY__FILE_BLOCK);
+    if (from >= to || from % FERRY__FILE_BLOCK ||
+        ((uintptr_t)chunk->memory - chunk->at) % FERRY__FILE_BLOCK)
+        return false;
+    plan_rest(request, FERRY__FILE_DIRECT);
+    request->memory -= at - from;
+    request->offset = from;
+    request->size = to - from;
+    return true;
+}
+
+/* The way that what is left of a chunk is read: nothing of it is in the cache, as far as is known. */
+static void plan_read_on(struct ferry__file_request *request)
+{
+    struct ferry__file *file = request->file;
+    plan_rest(request, FERRY__FILE_PLAIN);
+    if (atomic_load(&file->no_direct_io) || request->size < DIRECT_MIN || !plan_blocks(request))
         return;
+    if ((request->fd = again_fd(file)) >= 0)
+        return;
+    atomic_store(&file->no_direct_io, true);
+    plan_rest(request, FERRY__FILE_PLAIN);
+}
+
+static void plan_read(struct ferry__file_request *request)
+{
+    if (request->file->direct && plan_blocks(request))
+        return;
+    plan_rest(request,
+              atomic_load(&request->file->no_nowait) ? FERRY__FILE_PLAIN : FERRY__FILE_CACHED);
+}
+
+/* Direct I/O writes whole blocks; the parts of blocks at the ends go through the cache, so that
+ * nothing else in the block is written. 0, or an errno. */
+static int plan_write(struct ferry__file_request *request)
+{
+    struct ferry__file *file = request->file;
+    plan_rest(request, FERRY__FILE_PLAIN);
+    if (!file->direct)
+        return 0;
+    const uint64_t head = -request->offset & (FERRY__FILE_BLOCK - 1);
+    if (!head && request->size >= FERRY__FILE_BLOCK) {
+        request->way = FERRY__FILE_DIRECT;
+        request->size = ferry__round_down(request->size, FERRY__FILE_BLOCK);
+        return 0;
     }
+    if (head)
+        request->size = ferry__least(head, request->size);
+    request->fd = again_fd(file);
+    return request->fd < 0 ? errno : 0;
+}
+
+static void cannot_reopen(struct ferry__file_request *request, int error)
+{
     char why[FERRY__WHY_MAX];
     snprintf(
         why, sizeof why,
         "file %d is open for direct I/O, and cannot be opened again for the parts of blocks in "
         "%zu bytes from %llu on: %s",
-        file->fd, request->chunk->size, (unsigned long long)request->chunk->at, strerror(error));
+        request->file->fd, request->chunk->size, (unsigned long long)request->chunk->at,
+        strerror(error));
     ferry_stream_done(request->stream, request->chunk, (size_t)request->before,
                       ferry__status_of_errno(error), why);
     ferry__free(request);
 }
 
-void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *request)
+/* What comes after a part that was read, and not wholly. False: nothing, it is over. */
+static bool read_on(struct ferry__file_request *request)
 {
-    count(io->device, request);
-    const uint64_t moved = arrived(request);
-    if (!request->write || moved == request->chunk->size || request->moved < request->size) {
-        answer(request);
-        return;
+    struct ferry__file *file = request->file;
+    const int error = request->error;
+    const enum ferry__file_way way = request->way;
+    request->before = arrived(request);
+    if (error == ECANCELED || request->refused) {
+        return false;
+    } else if (way == FERRY__FILE_CACHED && error == EAGAIN) {
+        plan_read_on(request);
+    } else if (way == FERRY__FILE_CACHED) {
+        if (error == EOPNOTSUPP)
+            atomic_store(&file->no_nowait, true);
+        plan_rest(request, FERRY__FILE_PLAIN); /* which tells what is wrong, if it is */
+    } else if (way == FERRY__FILE_DIRECT && error && !file->direct) {
+        if (is_direct_error(error))
+            atomic_store(&file->no_direct_io, true);
+        plan_rest(request, FERRY__FILE_PLAIN);
+    } else if (way == FERRY__FILE_DIRECT && !error && request->moved == request->size) {
+        plan_rest(request, FERRY__FILE_PLAIN); /* a part of a block */
+    } else {
+        return false;
     }
-    request->before = moved;
-    go_on((struct ferry__file *)(uintptr_t)request->file, request);
+    request->moved = 0;
+    request->error = 0;
+    return true;
+}
+
+bool ferry__file_over(struct ferry__file_request *request)
+{
+    const uint64_t moved = arrived(request);
+    bool more = false;
+    if (moved < request->chunk->size && !request->write) {
+        more = read_on(request);
+    } else if (moved < request->chunk->size && request->moved == request->size) {
+        request->before = moved;
+        request->moved = 0;
+        const int error = plan_write(request);
+        if (error) {
+            cannot_reopen(request, error);
+            return false;
+        }
+        more = true;
+    }
+    if (!more)
+        answer(request);
+    return more;
 }
 
 static void move_chunk(void *user, ferry_stream *stream, const struct ferry_stream_chunk *chunk)
@@ -167,21 +250,32 @@ static void move_chunk(void *user, ferry_stream *stream, const struct ferry_stre
                           "no host memory to read or write a file");
         return;
     }
-    *request = (struct ferry__file_request){.file = file,
-                                            .stream = stream,
-                                            .chunk = chunk,
-                                            .fd = file->fd,
-                                            .write = file->write,
-                                            .direct = file->direct};
-    go_on(file, request);
+    int error = 0;
+    *request = (struct ferry__file_request){
+        .file = file, .stream = stream, .chunk = chunk, .write = file->write};
+    if (file->write)
+        error = plan_write(request);
+    else
+        plan_read(request);
+    if (error)
+        cannot_reopen(request, error);
+    else
+        ferry__file_begin(file->device->files, request);
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
 
+/* Two thirds of the slots are read into while the device copies from the others. */
+static unsigned depth_of(const struct ferry_device *device)
+{
+    const unsigned slots = atomic_load(&device->slots)->slots_max;
+    return slots < 3 ? slots : slots * 2 / 3;
+}
+
 static void release(struct ferry__stream_side *side)
 {
     struct ferry__file *file = (struct ferry__file *)side;
-    const int fd = atomic_load(&file->cached_fd);
+    const int fd = atomic_load(&file->again_fd);
     if (fd >= 0)
         close(fd);
     ferry__free(file);
@@ -200,12 +294,12 @@ struct ferry__stream_side *ferry__file_side(struct ferry_device *device, int fd,
     file->fd = fd;
     file->write = write;
     file->direct = ferry__file_is_direct(flags);
-    atomic_init(&file->cached_fd, -1);
+    atomic_init(&file->again_fd, -1);
     file->side.methods = (struct ferry_stream_methods){
         .version = FERRY_STREAM_VERSION,
         .flags = FERRY_STREAM_EAGER | FERRY_STREAM_STRAIGHT,
-        .depth = FERRY__FILE_DEPTH,
-        .block = file->direct ? FERRY__FILE_BLOCK : 1,
+        .depth = depth_of(device),
+        .block = file->direct || !write ? FERRY__FILE_BLOCK : 1,
         .chunk = move_chunk,
     };
     file->side.user = file;

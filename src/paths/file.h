@@ -1,6 +1,7 @@
 /*
  * Files as streams (stream.h): a chunk is a request, which reads or writes a part of a file. file.c:
- * the streams. file_io.c: who reads and writes; file_uring.c: the same by io_uring.
+ * the streams, and which way a chunk is read. file_io.c: the threads that read and write;
+ * file_uring.c: direct I/O by io_uring.
  */
 #ifndef FERRY_PATHS_FILE_H
 #define FERRY_PATHS_FILE_H
@@ -18,8 +19,10 @@ struct ferry_device;
 enum {
     FERRY__FILE_BLOCK = FERRY__STREAM_BLOCK, /* direct I/O: addresses, offsets and sizes are
                                                 multiples of it */
-    FERRY__FILE_DEPTH = 8,                   /* chunks of an op at once */
-    FERRY__FILE_THREADS = 8,                 /* a device's */
+    FERRY__FILE_THREADS = 16,                /* a device's, at most */
+    FERRY__FILE_PROBE =
+        4096, /* what is not in the cache is looked for so: the system reads ahead of
+                                 what it is asked for, though nobody waits for it */
 };
 
 /* A file that the user has open, as the host's side of transfers. */
@@ -27,18 +30,30 @@ struct ferry__file {
     struct ferry__stream_side side; /* the first */
     struct ferry_device *device;
     int fd;
-    bool write, direct;    /* direct: it was opened for that */
-    _Atomic int cached_fd; /* the same, to write parts of blocks through the cache; -1: not yet */
+    bool write, direct;   /* direct: it was opened for that */
+    _Atomic int again_fd; /* the same, opened by us: to write parts of blocks through the cache,
+                                  or to read what is not in that; -1: not yet */
+    _Atomic bool no_direct_io; /* it cannot be read so */
+    _Atomic bool no_nowait;    /* the system does not tell what is in its cache */
 };
 
-/* One read or write. */
+/* How a part of a chunk is moved. */
+enum ferry__file_way {
+    FERRY__FILE_CACHED, /* read, as far as it is in the system's cache */
+    FERRY__FILE_DIRECT, /* past that */
+    FERRY__FILE_PLAIN,  /* through it, however long that takes */
+};
+
+/* One read or write, of a part of a chunk. */
 struct ferry__file_request {
-    const struct ferry__file *file;
+    struct ferry__file *file;
     ferry_stream *stream;
     const struct ferry_stream_chunk *chunk;
-    uint64_t before; /* of the chunk, moved by requests before this one */
+    uint64_t before; /* of the chunk, moved by the parts before this one */
+    enum ferry__file_way way;
     int fd;
-    bool write, direct;
+    bool write;
+    bool refused; /* by a ring that nothing may stand in for */
     unsigned char *memory;
     uint64_t size, offset;
     uint64_t moved; /* less than size without an error: the file has ended */
@@ -48,12 +63,14 @@ struct ferry__file_request {
 
 struct ferry__file_io {
     struct ferry_device *device;
-    struct ferry__file_ring *ring; /* NULL: threads do it */
+    struct ferry__file_ring *ring; /* of direct I/O; NULL: threads do that, too */
     pthread_mutex_t lock;          /* guards all below */
     pthread_cond_t work;
-    pthread_t threads[FERRY__FILE_THREADS]; /* what the ring does not do is theirs */
+    pthread_t threads[FERRY__FILE_THREADS];
     unsigned thread_count, idle_threads;
+    unsigned threads_max; /* those that the CPUs have use for; more once they wait for a disk */
     bool stop;
+    unsigned queued; /* requests in the list */
     struct ferry__file_request *first, *last;
 };
 
@@ -64,15 +81,15 @@ struct ferry__stream_side *ferry__file_side(struct ferry_device *device, int fd,
                                             bool write);
 /* Is it this file, to be moved this way? Then transfers of a batch share it. */
 bool ferry__file_is(const struct ferry__stream_side *side, int fd, int flags, bool write);
-/* A request is over. Under no lock. */
-void ferry__file_done(struct ferry__file_io *io, struct ferry__file_request *request);
+/* A request is over. Under no lock. True: the next part of its chunk is to be begun. */
+bool ferry__file_over(struct ferry__file_request *request);
 
 /* --- file_io.c -------------------------------------------------------------------------------- */
 
 enum ferry_status ferry__files_start(struct ferry_device *device);
 void ferry__files_finish(struct ferry_device *device);
 
-/* Begins a request; ferry__file_done is called when it is over, on another thread. */
+/* Begins a request, on another thread, and what comes after it of its chunk. */
 void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request);
 /* The ring does not take a request, for this errno: the threads do, from where it is. */
 void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *request, int error);
@@ -89,9 +106,13 @@ void ferry__file_ring_finish(struct ferry__file_ring *ring);
 
 /* --- file_linux.c, file_macos.c --------------------------------------------------------------- */
 
+/* Reads what is in the system's cache: bytes, 0 at the end of the file, or a negative errno: -EAGAIN
+ * where the first byte is not in it, -EOPNOTSUPP where the system does not say. */
+int64_t ferry__file_read_cached(int fd, void *memory, size_t size, uint64_t offset);
 /* Are these flags of fcntl(F_GETFL) of a file opened for direct I/O? */
 bool ferry__file_is_direct(int flags);
-/* The same file once more, for writing through the system's cache; -1: cannot be had. */
-int ferry__file_reopen(int fd);
+/* The same file once more, to be written through the system's cache, or to be read past it; -1:
+ * cannot be had. */
+int ferry__file_reopen(int fd, bool write);
 
 #endif

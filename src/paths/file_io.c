@@ -2,6 +2,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/system.h"
 #include "base/thread.h"
 #include "driver.h"
 #include "engine/device.h"
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Who reads and writes files: io_uring, else threads of our own, started as they are needed. */
+/* The threads that read and write files, started as they are needed. */
 
 /* --- requests
  * ---------------------------------------------------------------------------------- */
@@ -26,7 +27,7 @@ bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
     struct pollfd ready = {request->fd, request->write ? POLLOUT : POLLIN, 0};
     if (moved == -EINTR)
         return false;
-    if (moved == -EAGAIN || moved == -EWOULDBLOCK)
+    if (request->way != FERRY__FILE_CACHED && (moved == -EAGAIN || moved == -EWOULDBLOCK))
         return poll(&ready, 1, 10) < 0 && errno != EINTR;
     if (moved < 0)
         request->error = (int)-moved;
@@ -34,21 +35,83 @@ bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
         return true;
     request->moved += (uint64_t)moved;
     /* Where direct I/O ends within a block the file does. */
-    return request->moved == request->size || (request->direct && moved % FERRY__FILE_BLOCK);
+    return request->moved == request->size ||
+           (request->way == FERRY__FILE_DIRECT && moved % FERRY__FILE_BLOCK);
 }
 
-static void carry_out(struct ferry__file_request *request)
+static int64_t move_some(const struct ferry__file_request *request)
 {
-    int64_t moved;
-    do {
-        unsigned char *memory = request->memory + request->moved;
-        const size_t size = (size_t)(request->size - request->moved);
-        const off_t offset = (off_t)(request->offset + request->moved);
-        moved = request->write ? pwrite(request->fd, memory, size, offset)
-                               : pread(request->fd, memory, size, offset);
-        if (moved < 0)
-            moved = -errno;
-    } while (!ferry__file_advance(request, moved));
+    unsigned char *memory = request->memory + request->moved;
+    size_t size = (size_t)(request->size - request->moved);
+    const uint64_t offset = request->offset + request->moved;
+    if (request->way == FERRY__FILE_CACHED) {
+        if (!request->moved && size > FERRY__FILE_PROBE)
+            size = FERRY__FILE_PROBE;
+        return ferry__file_read_cached(request->fd, memory, size, offset);
+    }
+    const ssize_t moved = request->write ? pwrite(request->fd, memory, size, (off_t)offset)
+                                         : pread(request->fd, memory, size, (off_t)offset);
+    return moved < 0 ? -errno : moved;
+}
+
+static void carry_out(const struct ferry__file_io *io, struct ferry__file_request *request)
+{
+    if (atomic_load(&io->device->dead) != FERRY__ALIVE) {
+        request->error = ECANCELED;
+        return;
+    }
+    while (!ferry__file_advance(request, move_some(request)))
+        ;
+}
+
+static void *run(void *arg);
+
+/* Under the lock, or alone. One more, while there are few: without it the others do the work. */
+static int add_thread(struct ferry__file_io *io)
+{
+    const int error = ferry__thread_start(&io->threads[io->thread_count], "ferry-file", run, io);
+    io->thread_count += !error;
+    return error;
+}
+
+/* Under the lock. */
+static int add_if_needed(struct ferry__file_io *io)
+{
+    if (io->idle_threads > io->queued || io->thread_count >= io->threads_max)
+        return 0;
+    return add_thread(io);
+}
+
+/* The threads wait for a disk, and not for a CPU: more of them. */
+static void expect_waits(struct ferry__file_io *io)
+{
+    ferry__lock(&io->lock);
+    io->threads_max = FERRY__FILE_THREADS;
+    if (io->queued)
+        (void)add_if_needed(io);
+    ferry__unlock(&io->lock);
+}
+
+/* Direct I/O is the ring's, where there is one. */
+static bool ring_takes(struct ferry__file_io *io, struct ferry__file_request *request)
+{
+    if (!io->ring || request->way != FERRY__FILE_DIRECT)
+        return false;
+    const int error = ferry__file_ring_begin(io->ring, request);
+    if (error)
+        ferry__file_refused(io, request, error);
+    return true;
+}
+
+/* All of a chunk, unless the ring takes the rest. */
+static void see_to(struct ferry__file_io *io, struct ferry__file_request *request)
+{
+    for (;;) {
+        carry_out(io, request);
+        if (!ferry__file_over(request) || ring_takes(io, request))
+            return;
+        expect_waits(io);
+    }
 }
 
 static void *run(void *arg)
@@ -64,24 +127,13 @@ static void *run(void *arg)
             continue;
         }
         io->first = request->next;
+        io->queued--;
         ferry__unlock(&io->lock);
-        if (atomic_load(&io->device->dead) == FERRY__ALIVE)
-            carry_out(request);
-        else
-            request->error = ECANCELED;
-        ferry__file_done(io, request);
+        see_to(io, request);
         ferry__lock(&io->lock);
     }
     ferry__unlock(&io->lock);
     return NULL;
-}
-
-/* Under the lock, or alone. One more, while there are few: without it the others do the work. */
-static int add_thread(struct ferry__file_io *io)
-{
-    const int error = ferry__thread_start(&io->threads[io->thread_count], "ferry-file", run, io);
-    io->thread_count += !error;
-    return error;
 }
 
 /* 0, or ENOMEM: there is not one thread for it. */
@@ -90,12 +142,15 @@ static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_reques
     int error = 0;
     request->next = NULL;
     ferry__lock(&io->lock);
-    if (!io->idle_threads && io->thread_count < FERRY__FILE_THREADS && add_thread(io))
+    if (request->way != FERRY__FILE_CACHED)
+        io->threads_max = FERRY__FILE_THREADS;
+    if (add_if_needed(io))
         error = ENOMEM;
     if (io->thread_count) {
         error = 0;
         *(io->first ? &io->last->next : &io->first) = request;
         io->last = request;
+        io->queued++;
         pthread_cond_signal(&io->work);
     }
     ferry__unlock(&io->lock);
@@ -113,7 +168,9 @@ void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *
     if (!status && !(error = begin_by_threads(io, request)))
         return;
     request->error = error;
-    ferry__file_done(io, request);
+    request->refused = true;
+    if (ferry__file_over(request))
+        ferry__file_begin(io, request);
 }
 
 void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request)
@@ -121,13 +178,8 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
     request->next = NULL;
     request->moved = 0;
     request->error = 0;
-    if (!io->ring) {
+    if (!ring_takes(io, request))
         (void)begin_by_threads(io, request); /* one was started with io */
-        return;
-    }
-    const int error = ferry__file_ring_begin(io->ring, request);
-    if (error)
-        ferry__file_refused(io, request, error);
 }
 
 /* --- beginning and end
@@ -146,8 +198,13 @@ static struct ferry__file_io *make_io(struct ferry_device *device)
         goto destroy_lock;
     if (!choice || strcmp(choice, "threads"))
         io->ring = ferry__file_ring_start(io);
-    if (io->ring || !add_thread(io))
+    io->threads_max = ferry__cpu_count();
+    if (io->threads_max > FERRY__FILE_THREADS)
+        io->threads_max = FERRY__FILE_THREADS;
+    if (!add_thread(io))
         return io;
+    if (io->ring)
+        ferry__file_ring_finish(io->ring);
     pthread_cond_destroy(&io->work);
 destroy_lock:
     pthread_mutex_destroy(&io->lock);

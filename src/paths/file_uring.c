@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 /*
- * Reads and writes by io_uring, begun and looked after by one thread of our own: what another
- * thread began would be cancelled when that thread ends. What goes through the system's cache is
- * left to the kernel's threads, or it would be copied by ours, one after another.
+ * Direct I/O by io_uring, begun and looked after by one thread of our own: what another thread began
+ * would be cancelled when that thread ends. What is in the system's cache is not for it: one task
+ * would copy that, one piece after another.
  *
  * While nothing is in flight the thread sleeps on a condition, else in the kernel, where a bell
  * wakes it. A sandbox may refuse either once it is set up: then what the kernel has not taken goes
@@ -65,8 +65,6 @@ static void push(struct io_uring_sqe *entry, struct ferry__file_request *request
         io_uring_prep_write(entry, request->fd, memory, size, offset);
     else
         io_uring_prep_read(entry, request->fd, memory, size, offset);
-    if (!request->direct)
-        entry->flags |= IOSQE_ASYNC;
     io_uring_sqe_set_data(entry, request);
 }
 
@@ -105,7 +103,8 @@ static void look_after(struct ferry__file_ring *ring, struct ferry__file_request
                        int result)
 {
     if (ferry__file_advance(request, result)) {
-        ferry__file_done(ring->io, request);
+        if (ferry__file_over(request))
+            ferry__file_begin(ring->io, request);
         return;
     }
     ferry__lock(&ring->lock);

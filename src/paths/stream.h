@@ -21,7 +21,7 @@ struct ferry_device;
 
 enum {
     FERRY__STREAM_BLOCK = 4096,    /* the largest block of a stream */
-    FERRY__STREAM_DEPTH = 16,      /* pieces of an op at once, at most */
+    FERRY__STREAM_DEPTH = 32,      /* pieces of an op at once, at most */
     FERRY__STREAM_DEPTH_USUAL = 2, /* where the stream does not say */
     FERRY__STREAM_WANTS = 64,
 };
@@ -108,6 +108,9 @@ enum ferry__emitted ferry__stream_emit(struct ferry_device *device, struct ferry
 struct ferry__stream_piece *ferry__piece_find_free(struct ferry_stream *stream, unsigned depth);
 /* It is the stream's until that has answered. */
 void ferry__piece_begin(struct ferry__stream_piece *piece);
+/* The range of the stream that the operation is about which a chunk is of, to tell of it. */
+void ferry__chunk_whole(const struct ferry_stream_chunk *chunk, uint64_t *out_size,
+                        uint64_t *out_offset);
 /* Nothing comes after this piece that would tell. Under no lock. */
 void ferry__piece_tell(struct ferry__stream_piece *piece, enum ferry_status status,
                        const char *why);

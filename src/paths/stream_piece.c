@@ -24,6 +24,15 @@ struct ferry__stream_piece *ferry__piece_find_free(struct ferry_stream *stream, 
     return NULL;
 }
 
+void ferry__chunk_whole(const struct ferry_stream_chunk *chunk, uint64_t *out_size,
+                        uint64_t *out_offset)
+{
+    const struct ferry__stream_piece *piece = (const struct ferry__stream_piece *)chunk;
+    const struct ferry__transfer *transfer = &piece->stream->op->transfers[piece->transfer];
+    *out_size = transfer->size;
+    *out_offset = transfer->side_offset;
+}
+
 void ferry__piece_begin(struct ferry__stream_piece *piece)
 {
     struct ferry__op *op = piece->stream->op;

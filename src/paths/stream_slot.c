@@ -21,8 +21,9 @@
  */
 
 enum {
-    SLOT_SIZE = 1 << 20, /* bytes of a slot at most */
-    SLOTS = 16,          /* a device's, in each direction, at most */
+    SLOT_MAX = 2 << 20,   /* bytes of a slot at most: a thread copies them in 250 us */
+    SLOT_MIN = 256 << 10, /* unless the budget is smaller than two of these */
+    SLOTS = 24,           /* a device's, in each direction, at most */
     /* Room to begin at a block, for a block's part before and after, and for words. */
     SLOT_EXTRA = 4 * FERRY__STREAM_BLOCK,
 };
@@ -124,9 +125,36 @@ void ferry__slot_sated(struct ferry_stream *stream)
     ferry__slot_had_turn(stream);
 }
 
-/* An idle slot; else *out_more: one may be made, and counts as made. NULL out_more: none may. */
+static struct ferry__staging *staging_of(struct ferry_device *device, bool write)
+{
+    return write ? &device->gpu.readback : &device->gpu.upload;
+}
+
+static uint64_t bytes_of(const struct ferry__stream_slots *slots)
+{
+    return slots->slot_size + SLOT_EXTRA;
+}
+
+/* One more slot, counted among those there are, and in the budget of staging; two are always to be
+ * had. */
+static struct ferry__stream_slot *add_slot(struct ferry_device *device, bool write, bool even,
+                                           enum ferry_status *out_status)
+{
+    struct ferry__staging *staging = staging_of(device, write);
+    const uint64_t bytes = bytes_of(device->slots);
+    *out_status = FERRY_ERROR_POOL_EXHAUSTED;
+    if (!ferry__staging_hold(&device->gpu, staging, bytes, even))
+        return NULL;
+    struct ferry__stream_slot *slot = make_slot(device, write, out_status);
+    if (!slot)
+        ferry__staging_unhold(staging, bytes);
+    return slot;
+}
+
+/* An idle slot; else *out_more: so many are there with one that may be made, and counts as made.
+ * NULL out_more: none may. */
 static struct ferry__stream_slot *take_idle(struct ferry__stream_slots *slots, bool write,
-                                            bool *out_more)
+                                            unsigned *out_more)
 {
     ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
     struct ferry__stream_slot *slot = slots->idle[write];
@@ -136,7 +164,7 @@ static struct ferry__stream_slot *take_idle(struct ferry__stream_slots *slots, b
     if (more)
         slots->slots[write]++;
     if (out_more)
-        *out_more = more;
+        *out_more = more ? slots->slots[write] : 0;
     ferry__unlock(&slots->lock);
     return slot;
 }
@@ -156,12 +184,12 @@ enum ferry_status ferry__slot_take(struct ferry_stream *stream, bool write,
     struct ferry_device *device = stream->op->device;
     struct ferry__stream_slots *slots = device->slots;
     enum ferry_status status = FERRY_OK;
-    bool more;
+    unsigned more;
     ferry__device_lock(device); /* so that none comes back unseen */
     struct ferry__stream_slot *slot = take_idle(slots, write, &more);
     if (!slot && more) {
         ferry__device_unlock(device);
-        slot = make_slot(device, write, &status);
+        slot = add_slot(device, write, more <= 2, &status);
         ferry__device_lock(device);
         if (!slot) {
             more = lost_one(slots, write);
@@ -177,8 +205,10 @@ enum ferry_status ferry__slot_take(struct ferry_stream *stream, bool write,
     else
         hungry_remove(stream);
     ferry__device_unlock(device);
-    if (slot)
+    if (slot) {
         slot->next = NULL;
+        ferry__staging_note_use(&device->gpu, staging_of(device, write), bytes_of(slots), true);
+    }
     *out_slot = slot;
     return status;
 }
@@ -186,6 +216,7 @@ enum ferry_status ferry__slot_take(struct ferry_stream *stream, bool write,
 void ferry__slot_give(struct ferry_device *device, struct ferry__stream_slot *slot)
 {
     struct ferry__stream_slots *slots = device->slots;
+    ferry__staging_note_use(&device->gpu, staging_of(device, slot->write), bytes_of(slots), false);
     ferry__device_lock(device);
     ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
     slot->next = slots->idle[slot->write];
@@ -196,23 +227,36 @@ void ferry__slot_give(struct ferry_device *device, struct ferry__stream_slot *sl
     ferry__device_unlock(device);
 }
 
-void ferry__slots_trim(struct ferry_device *device)
+/* All that lie idle, as a list. */
+static struct ferry__stream_slot *take_all(struct ferry__stream_slots *slots)
 {
-    struct ferry__stream_slots *slots = device->slots;
-    if (!slots)
-        return;
+    struct ferry__stream_slot *list = NULL;
     ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
     for (int write = 0; write < 2; write++) {
         while (slots->idle[write]) {
             struct ferry__stream_slot *slot = slots->idle[write];
             slots->idle[write] = slot->next;
             slots->slots[write]--;
-            device->gpu.driver->memory_free(device->gpu.state, &slot->memory);
-            FERRY__ADD(&device->gpu.metrics, device_frees, 1);
-            ferry__free(slot);
+            slot->next = list;
+            list = slot;
         }
     }
     ferry__unlock(&slots->lock);
+    return list;
+}
+
+void ferry__slots_trim(struct ferry_device *device)
+{
+    struct ferry__stream_slots *slots = device->slots;
+    struct ferry__stream_slot *list = slots ? take_all(slots) : NULL;
+    while (list) {
+        struct ferry__stream_slot *slot = list;
+        list = slot->next;
+        device->gpu.driver->memory_free(device->gpu.state, &slot->memory);
+        ferry__staging_unhold(staging_of(device, slot->write), bytes_of(slots));
+        FERRY__ADD(&device->gpu.metrics, device_frees, 1);
+        ferry__free(slot);
+    }
 }
 
 static void trim_gpu(struct ferry__gpu *gpu)
@@ -233,10 +277,14 @@ static struct ferry__stream_slots *make_slots(struct ferry_device *device)
     if (!slots)
         return NULL;
     slots->device = device;
-    slots->slot_size = chunk < SLOT_SIZE ? chunk : SLOT_SIZE;
+    /* A quarter of the budget, a chunk of it at least, stays for other transfers. */
+    const uint64_t most = device->gpu.upload.budget / 4 * 3;
+    uint64_t size = ferry__round_down(most / SLOTS, FERRY__STREAM_BLOCK);
+    size = size < SLOT_MIN ? SLOT_MIN : size < SLOT_MAX ? size : SLOT_MAX;
+    slots->slot_size = ferry__least(chunk, size);
     if (slots->slot_size > largest - SLOT_EXTRA && largest > SLOT_EXTRA)
         slots->slot_size = largest - SLOT_EXTRA;
-    const uint64_t count = device->gpu.upload.budget / slots->slot_size;
+    const uint64_t count = most / bytes_of(slots);
     slots->slots_max = count < 2 ? 2 : count < SLOTS ? (unsigned)count : SLOTS;
     if (!pthread_mutex_init(&slots->lock, NULL))
         return slots;

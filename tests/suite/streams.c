@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-enum { ROOM = 70000, HELD_MAX = 16 };
+enum { ROOM = 70000, HELD_MAX = 32 };
 
 /* --- the stream ---------------------------------------------------------------------------------- */
 
