@@ -1,7 +1,7 @@
 #include "progress.h"
 
-#include "base/env.h"
 #include "cli.h"
+#include "common/env.h"
 
 #include <stdio.h>
 #include <string.h>

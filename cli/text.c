@@ -1,6 +1,6 @@
-#include "base/show.h"
-#include "base/utf8.h"
 #include "cli.h"
+#include "common/show.h"
+#include "common/utf8.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -35,7 +35,7 @@ if(APPLE)
 endif()
 set(FERRY_DRIVER_DEFAULT_host ON)
 
-ferry_sources(FERRY_LIBRARY_SOURCES ${PROJECT_SOURCE_DIR}/src/*/*.c)
+ferry_sources(FERRY_LIBRARY_SOURCES ${PROJECT_SOURCE_DIR}/src/*/*.c ${PROJECT_SOURCE_DIR}/common/*.c)
 set(FERRY_DRIVERS_IN "")
 set(declarations "")
 set(entries "")

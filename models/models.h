@@ -3,7 +3,7 @@
 #define FERRY_MODELS_H
 
 #include "base/base.h"
-#include "base/json.h"
+#include "common/json.h"
 
 #include <ferry/model.h>
 

@@ -1,4 +1,4 @@
-#include "base/env.h"
+#include "common/env.h"
 #include "internal.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "base/show.h"
+#include "common/show.h"
 #include "internal.h"
 
 #include <stdio.h>

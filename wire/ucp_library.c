@@ -1,6 +1,6 @@
 #include "ucp_library.h"
 
-#include "base/env.h"
+#include "common/env.h"
 #include "ucp.h"
 
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
 #include "words.h"
 
-#include "base/show.h"
+#include "common/show.h"
 
 #include <ferry/stream.h>
 #include <stdarg.h>

@@ -2,9 +2,9 @@
 #include "base/alloc.h"
 #include "base/env.h"
 #include "base/log.h"
-#include "base/show.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "common/show.h"
 #include "driver.h"
 #include "engine/device.h"
 

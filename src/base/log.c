@@ -2,8 +2,8 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
-#include "base/show.h"
 #include "base/thread.h"
+#include "common/show.h"
 
 #include <assert.h>
 #include <errno.h>

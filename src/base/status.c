@@ -1,7 +1,7 @@
 #include "base/status.h"
 
 #include "base/log.h"
-#include "base/show.h"
+#include "common/show.h"
 
 #include <assert.h>
 #include <errno.h>

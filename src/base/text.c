@@ -1,7 +1,7 @@
 #include "base/text.h"
 
-#include "base/show.h"
-#include "base/utf8.h"
+#include "common/show.h"
+#include "common/utf8.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -232,10 +232,10 @@ def secure(tree, programs):
     """What we ship asks for the environment by ferry__env, which a setuid program gets nothing of.
     """
     ours = [path for path in tree.files if re.match(
-        r"(src|drivers|models|dlpack|triton|cli|bench)/.*\.[ch]$", path)]
+        r"(src|common|drivers|models|triton|wire|cli|bench)/.*\.[ch]$", path)]
     asks = [path for path in ours if re.search(_READS_ENVIRONMENT, tree.read(path))]
-    return [f"{path}: reads the environment without ferry__env (src/base/env.h)" for path in asks
-            if not re.fullmatch(r"src/(base/)?env\w*\.[ch]", path)] + (
+    return [f"{path}: reads the environment without ferry__env (common/env.h)" for path in asks
+            if not re.fullmatch(r"(?:src/base|common)/env\w*\.[ch]", path)] + (
         [] if asks else ["nobody reads the environment"])
 
 

@@ -2,7 +2,7 @@
  * compares as what it was copied from. */
 #include "fuzz.h"
 
-#include "base/json.h"
+#include "common/json.h"
 
 #include <stdlib.h>
 #include <string.h>

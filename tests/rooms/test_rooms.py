@@ -35,6 +35,8 @@ FAULTS = [
     ("no_circle", include("engine/op.h", "src/memory/staging.h")),
     ("beside", include("engine/op.h", "drivers/host/event.c")),
     ("beside", include("base/log.h", "cli/main.c")),
+    ("beside", include("base/log.h", "common/show.c")),
+    ("beside", include("models/models.h", "common/env.h")),
     ("lengths", lambda house: {"planted": {"src/base/clock.h": "\n" * 201}}),
     ("lengths", lambda house: {"planted": {"src/base/clock.c": "\n" * 601}}),
     ("lengths", lambda house: {"planted": {

@@ -1,5 +1,5 @@
 /* The reader of JSON: events, limits, and everything that is no JSON. */
-#include "base/json.h"
+#include "common/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Text of others as it is shown: in messages, in the log, in metrics and in JSON. */
 #include "base/base.h"
-#include "base/show.h"
 #include "base/text.h"
+#include "common/show.h"
 
 #include <setjmp.h>
 #include <stddef.h>

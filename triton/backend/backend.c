@@ -1,5 +1,5 @@
 #include "backend.h"
-#include "base/show.h"
+#include "common/show.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "json_tree.h"
 
-#include "base/json.h"
+#include "common/json.h"
 
 #include <stdlib.h>
 #include <string.h>

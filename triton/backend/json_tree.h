@@ -1,5 +1,5 @@
 /* A whole text of JSON in memory: the form in which the server gives a model's configuration. Read by
- * src/base/json.h, whose rules and limits hold; no key twice in an object, no byte 0 in a text, and at most
+ * common/json.h, whose rules and limits hold; no key twice in an object, no byte 0 in a text, and at most
  * JSON_NODES_MAX values. */
 #ifndef FERRY_BACKEND_JSON_TREE_H
 #define FERRY_BACKEND_JSON_TREE_H

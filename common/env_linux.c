@@ -1,7 +1,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "base/env.h"
+#include "common/env.h"
 
 #include <stdlib.h>
 

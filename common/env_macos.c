@@ -1,4 +1,4 @@
-#include "base/env.h"
+#include "common/env.h"
 
 #include <stddef.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-#include "base/show.h"
+#include "common/show.h"
 
-#include "base/utf8.h"
+#include "common/utf8.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* UTF-8, as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF. */
-#ifndef FERRY_BASE_UTF8_H
-#define FERRY_BASE_UTF8_H
+#ifndef FERRY_COMMON_UTF8_H
+#define FERRY_COMMON_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>

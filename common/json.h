@@ -8,8 +8,8 @@
  *
  * What is said twice in an object is the caller's to refuse: ferry__json_compare.
  */
-#ifndef FERRY_BASE_JSON_H
-#define FERRY_BASE_JSON_H
+#ifndef FERRY_COMMON_JSON_H
+#define FERRY_COMMON_JSON_H
 
 #include <stdbool.h>
 #include <stddef.h>

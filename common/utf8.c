@@ -1,4 +1,4 @@
-#include "base/utf8.h"
+#include "common/utf8.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* Text that others have written (names in files, labels, what a device or a server calls itself) as
  * it may be shown: in a message, a log, a terminal. */
-#ifndef FERRY_BASE_SHOW_H
-#define FERRY_BASE_SHOW_H
+#ifndef FERRY_COMMON_SHOW_H
+#define FERRY_COMMON_SHOW_H
 
 #include <stdbool.h>
 #include <stddef.h>

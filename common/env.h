@@ -1,0 +1,10 @@
+/* The environment, which the library and all that is built beside it reads in this one way. */
+#ifndef FERRY_COMMON_ENV_H
+#define FERRY_COMMON_ENV_H
+
+/* What getenv gives; NULL also where the process has more rights than whoever started it (setuid,
+ * setgid, file capabilities): its environment is that caller's, and may name code to load or files
+ * to write. */
+const char *ferry__env(const char *name);
+
+#endif
