@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+bool ferry__env_is_another_users(void)
+{
+    return issetugid();
+}
+
 const char *ferry__env(const char *name)
 {
-    return issetugid() ? NULL : getenv(name);
+    return ferry__env_is_another_users() ? NULL : getenv(name);
 }

@@ -80,7 +80,7 @@ static void load_once(void)
 enum ferry_status ferry__wire_ucp_start(void)
 {
     /* PATH is always set, and told unless the process has more rights than its caller. */
-    if (getenv("PATH") && !ferry__env("PATH"))
+    if (ferry__env_is_another_users())
         return ferry__wire_fail(FERRY_ERROR_UNSUPPORTED,
                                 "no wire in a process with more rights than its caller: UCX obeys "
                                 "the environment");
