@@ -1,9 +1,11 @@
 /*
- * scaling [device] [path] [most]: what an operation costs beside many others of its kind. Wall time
+ * scaling [device] [path] [most] [row]: what an operation costs beside many others of its kind. Wall time
  * from the first call until all is idle, divided by how many there were: 1000, 10,000 and so on up to
  * `most` (100,000). Flat is right: an operation's cost does not grow with what is in flight. Pin it
  * to one CPU (taskset -c 0) for figures that can be compared.
  */
+#include "base/lock_record.h"
+
 #include <ferry/ferry.h>
 #include <ferry/model.h>
 #include <stdint.h>
@@ -234,6 +236,19 @@ static const struct row {
     {"one tensor loaded of so many", tensors},
 };
 
+/* How long the device's lock was held: at most, and how often for long. A debug build's. */
+static void print_holds(const uint64_t holds[FERRY__HOLDS])
+{
+    enum { LONG = 17 }; /* 2^17 ns are 131 us, and half of that 66 */
+    unsigned most = 0;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < FERRY__HOLDS; i++) {
+        most = holds[i] ? i : most;
+        count += i >= LONG ? holds[i] : 0;
+    }
+    printf("%12.1f%8llu", (double)((uint64_t)1 << most) / 1e3, (unsigned long long)count);
+}
+
 static uint64_t measure(const struct row *row, const struct ferry_device_params *params, size_t n)
 {
     struct bench bench = {.n = n};
@@ -257,28 +272,38 @@ int main(int argc, char **argv)
 {
     struct ferry_device_params params = {.name = argc > 1 ? argv[1] : "host"};
     const char *path = argc > 2 ? argv[2] : "auto";
+    const char *only = argc > 4 ? argv[4] : "";
     const size_t most = argc > 3 ? strtoul(argv[3], NULL, 10) : 100000;
     while (params.path < FERRY_PATH_COUNT && strcmp(ferry_path_name(params.path), path))
         params.path++;
     if (params.path == FERRY_PATH_COUNT || most < 1000) {
-        fprintf(stderr, "usage: scaling [device] [path] [most, from 1000 on]\n");
+        fprintf(stderr,
+                "usage: scaling [device] [path] [most, from 1000 on] [part of a row's name]\n");
         return 2;
     }
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE); /* work that is ended as failed says so */
     printf("%s, %s: ns for each of n\n%-34s", params.name, path, "");
     for (size_t n = 1000; n <= most; n *= 10)
         printf("%10zu", n);
-    printf("   last : first\n");
+    uint64_t holds[FERRY__HOLDS];
+    printf("   last : first%s\n",
+           ferry__lock_holds(holds) ? "  lock held at most, us; over 66 us" : "");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double first = 0, last = 0;
+        if (!strstr(rows[i].name, only))
+            continue;
         printf("%-34s", rows[i].name);
         for (size_t n = 1000; n <= most; n *= 10) {
+            (void)ferry__lock_holds(holds);
             last = (double)measure(&rows[i], &params, n) / (double)n;
             first = first > 0 ? first : last;
             printf("%10.0f", last);
             fflush(stdout);
         }
-        printf("%10.2f\n", last / first);
+        printf("%10.2f", last / first);
+        if (ferry__lock_holds(holds))
+            print_holds(holds);
+        printf("\n");
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/lock_record.h"
 #include "base/thread.h"
 #include "common/show.h"
 
@@ -222,64 +223,11 @@ void ferry__log_default(enum ferry_log_level level)
 /* --- locks under which the log waits
  * ----------------------------------------------------------- */
 
-#ifdef NDEBUG
-static void note_taken(const pthread_mutex_t *mutex, unsigned rank)
-{
-    (void)mutex;
-    (void)rank;
-}
-
-static void note_released(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-}
-
-static unsigned rank_of(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-    return FERRY__LOCK_LEAF;
-}
-#else
-enum { HELD_MAX = 8 };
-static _Thread_local struct {
-    const pthread_mutex_t *mutex;
-    unsigned rank;
-} held_locks[HELD_MAX];
-
-static void note_taken(const pthread_mutex_t *mutex, unsigned rank)
-{
-    assert(locks_held < HELD_MAX);
-    for (unsigned i = 0; i < locks_held; i++)
-        assert(held_locks[i].rank < rank);
-    held_locks[locks_held].mutex = mutex;
-    held_locks[locks_held].rank = rank;
-}
-
-static unsigned rank_of(const pthread_mutex_t *mutex)
-{
-    unsigned i = 0;
-    while (i < locks_held && held_locks[i].mutex != mutex)
-        i++;
-    assert(i < locks_held);
-    return held_locks[i].rank;
-}
-
-/* Not always the last that was taken. */
-static void note_released(const pthread_mutex_t *mutex)
-{
-    unsigned i = 0;
-    while (i < locks_held && held_locks[i].mutex != mutex)
-        i++;
-    assert(i < locks_held);
-    for (; i + 1 < locks_held; i++)
-        held_locks[i] = held_locks[i + 1];
-}
-#endif
-
 void ferry__lock_as(pthread_mutex_t *mutex, unsigned rank)
 {
-    note_taken(mutex, rank); /* before it may wait for ever */
+    ferry__lock_taking(mutex, rank);
     pthread_mutex_lock(mutex);
+    ferry__lock_taken(mutex);
     locks_held++;
 }
 
@@ -290,7 +238,7 @@ void ferry__lock(pthread_mutex_t *mutex)
 
 void ferry__unlock(pthread_mutex_t *mutex)
 {
-    note_released(mutex);
+    ferry__lock_releasing(mutex);
     locks_held--;
     pthread_mutex_unlock(mutex);
     if (held_first && !locks_held)
@@ -301,7 +249,7 @@ bool ferry__log_kept(pthread_mutex_t *mutex)
 {
     if (!held_first || locks_held != 1)
         return false;
-    const unsigned rank = rank_of(mutex);
+    const unsigned rank = ferry__lock_rank(mutex);
     ferry__unlock(mutex);
     ferry__lock_as(mutex, rank);
     return true;
@@ -309,6 +257,9 @@ bool ferry__log_kept(pthread_mutex_t *mutex)
 
 void ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
-    if (!ferry__log_kept(mutex)) /* else as if it had been woken: the caller looks again */
-        pthread_cond_wait(cond, mutex);
+    if (ferry__log_kept(mutex))
+        return; /* as if it had been woken: the caller looks again */
+    ferry__lock_waiting(mutex);
+    pthread_cond_wait(cond, mutex);
+    ferry__lock_waited(mutex);
 }

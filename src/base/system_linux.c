@@ -3,6 +3,7 @@
 #endif
 #include "base/system.h"
 
+#include "base/lock_record.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -44,9 +45,11 @@ bool ferry__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_
 {
     if (ferry__log_kept(lock))
         return true;
-    if (deadline_ns == UINT64_MAX)
-        return pthread_cond_wait(cond, lock) == 0;
+    ferry__lock_waiting(lock);
     struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000u),
                              .tv_nsec = (long)(deadline_ns % 1000000000u)};
-    return pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
+    const int error = deadline_ns == UINT64_MAX ? pthread_cond_wait(cond, lock)
+                                                : pthread_cond_timedwait(cond, lock, &until);
+    ferry__lock_waited(lock);
+    return error != ETIMEDOUT;
 }

@@ -1,6 +1,7 @@
 #include "base/system.h"
 
 #include "base/clock.h"
+#include "base/lock_record.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -33,11 +34,14 @@ bool ferry__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_
 {
     if (ferry__log_kept(lock))
         return true;
-    if (deadline_ns == UINT64_MAX)
-        return pthread_cond_wait(cond, lock) == 0;
+    ferry__lock_waiting(lock);
     uint64_t now = ferry__now_ns();
     uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
     struct timespec time = {.tv_sec = (time_t)(left / 1000000000u),
                             .tv_nsec = (long)(left % 1000000000u)};
-    return pthread_cond_timedwait_relative_np(cond, lock, &time) != ETIMEDOUT;
+    const int error = deadline_ns == UINT64_MAX
+                          ? pthread_cond_wait(cond, lock)
+                          : pthread_cond_timedwait_relative_np(cond, lock, &time);
+    ferry__lock_waited(lock);
+    return error != ETIMEDOUT;
 }
