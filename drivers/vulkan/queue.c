@@ -151,7 +151,7 @@ struct barrier {
 };
 
 /* Before the first command: the host and earlier submissions have written. Between: what barrier
- * asks for. After the last: the host will read. */
+ * asks for. After the last: the host will read, where something was written that it reaches. */
 enum barrier_place { BEFORE_FIRST, BETWEEN, AFTER_LAST };
 
 /* By whether the queue runs kernels. */
@@ -253,6 +253,17 @@ static void weigh(struct vulkan_slot *slot, const struct ferry__submission_info 
     }
 }
 
+/* Others may have mapped the user's own buffers. */
+static bool host_reads(const struct ferry__submission_info *info)
+{
+    for (size_t i = 0; i < info->count; i++) {
+        const struct ferry__memory *dst = info->commands[i].dst;
+        if (dst->host || ((const struct vulkan_memory *)dst->native)->borrowed)
+            return true;
+    }
+    return false;
+}
+
 static bool is_timed(const struct vulkan *v, struct vulkan_queue *queue,
                      const struct vulkan_slot *slot)
 {
@@ -291,7 +302,8 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
     put_commands(v, queue, slot->commands, info->commands, info->count);
     if (slot->timed)
         v->vk.CmdWriteTimestamp(slot->commands, work, slot->times, 1);
-    put_barrier(v, queue, slot->commands, AFTER_LAST);
+    if (host_reads(info))
+        put_barrier(v, queue, slot->commands, AFTER_LAST);
     result = v->vk.EndCommandBuffer(slot->commands);
     return result == VK_SUCCESS ? FERRY_OK
                                 : ferry__vulkan_fail(v, result, "vkEndCommandBuffer", why);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "base/window.h"
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
@@ -31,6 +32,8 @@ enum {
     HOST_SIZE_MAX = 2 << 20,        /* of transfers: touching their pages takes time */
     COPY_SIZE_MAX = 4 << 20,        /* of copies on the device */
     ROUNDS = 3,
+    WINDOW_SIZE_MIN = 256, /* of reads by the CPU from memory that it does not cache */
+    WINDOW_SIZE_MAX = 64 << 10,
     WARM_UP_MIN = 4 << 10,
     WARM_UP_STEP = 64,
 };
@@ -180,6 +183,7 @@ struct way {
     enum ferry_path path;
     bool direct;           /* the CPU may do it */
     bool registered, copy; /* from registered memory; from buffer to buffer */
+    bool read;             /* a download */
     uint64_t kernel_from;
 };
 
@@ -187,6 +191,8 @@ static const struct way by_cpu = {.path = FERRY_PATH_DIRECT, .direct = true};
 static const struct way staged = {.path = FERRY_PATH_PIPELINED};
 static const struct way imported = {.path = FERRY_PATH_IMPORTED};
 static const struct way registered = {.path = FERRY_PATH_IMPORTED, .registered = true};
+static const struct way read_by_cpu = {.path = FERRY_PATH_AUTO, .direct = true, .read = true};
+static const struct way read_staged = {.path = FERRY_PATH_STAGED, .read = true};
 static const struct way copied_by_cpu = {.direct = true, .copy = true};
 static const struct way copied = {.copy = true};
 static const struct way copied_by_kernel = {.copy = true, .kernel_from = 1};
@@ -245,13 +251,15 @@ static uint64_t time_of(void *arg, bool second, uint64_t size)
     device->gpu.limits.kernel_copy_from = way->kernel_from;
     near->direct_write = way->direct;
     near->cpu = far->cpu = way->direct && way->copy;
+    near->window = way->direct && way->read;
     const uint64_t start = ferry__now_ns();
     if (start >= probe->end_ns)
         return 0;
     const enum ferry_status status =
-        way->copy ? ferry_copy_buffer(far, near, size, 0, 0)
-                  : ferry_copy_from_host(near, way->registered ? probe->registered : probe->pages,
-                                         size, 0);
+        way->copy   ? ferry_copy_buffer(far, near, size, 0, 0)
+        : way->read ? ferry_copy_to_host(near, probe->pages, size, 0)
+                    : ferry_copy_from_host(near, way->registered ? probe->registered : probe->pages,
+                                           size, 0);
     return status ? 0 : ferry__now_ns() - start + 1;
 }
 
@@ -266,6 +274,8 @@ static bool can_measure(const struct probe *probe, enum threshold threshold)
     case THRESHOLD_direct_registered_max: return writes && probe->registered;
     case THRESHOLD_import_from: return limits->import_granularity != 0;
     case THRESHOLD_kernel_copy_from: return limits->has_kernel && !limits->kernel_decided;
+    case THRESHOLD_direct_read_max:
+        return writes && !near->memory->cached && ferry__window_is_fast();
     case THRESHOLD_COUNT: break;
     }
     return false;
@@ -301,26 +311,36 @@ static void measure_one(struct probe *probe, enum threshold threshold)
         [THRESHOLD_direct_registered_max] = {&by_cpu, &registered, true},
         [THRESHOLD_import_from] = {&staged, &imported, false},
         [THRESHOLD_kernel_copy_from] = {&copied, &copied_by_kernel, false},
+        [THRESHOLD_direct_read_max] = {&read_by_cpu, &read_staged, true},
     };
     struct ferry_device_info *info = &probe->device->gpu.info;
     struct contest contest = {probe, {questions[threshold].first, questions[threshold].second}};
-    const struct ferry__race race = {.time = time_of,
-                                     .arg = &contest,
-                                     .smallest = SIZE_MIN,
-                                     .largest =
-                                         contest.ways[0]->copy ? COPY_SIZE_MAX : HOST_SIZE_MAX};
-    uint64_t from;
-    if (!can_measure(probe, threshold) || !warm_up(&contest, false, race.largest) ||
-        !warm_up(&contest, true, race.largest) || !ferry__crossover(&race, &from))
+    struct ferry__race race = {.time = time_of,
+                               .arg = &contest,
+                               .smallest = SIZE_MIN,
+                               .largest = contest.ways[0]->copy ? COPY_SIZE_MAX : HOST_SIZE_MAX};
+    if (contest.ways[0]->read) {
+        race.smallest = WINDOW_SIZE_MIN;
+        race.largest = WINDOW_SIZE_MAX;
+    }
+    uint64_t *value = value_of(&info->thresholds, threshold), from;
+    const uint64_t before = *value;
+    if (contest.ways[0]->read)
+        *value = race.largest;
+    const bool known = can_measure(probe, threshold) && warm_up(&contest, false, race.largest) &&
+                       warm_up(&contest, true, race.largest) && ferry__crossover(&race, &from);
+    *value = before;
+    if (!known)
         return;
-    uint64_t *value = value_of(&info->thresholds, threshold);
     /* Of the sizes that were looked at, the largest at which the first way is as good. What is true
      * of larger ones was not asked. */
     if (questions[threshold].is_max) {
         if (from == UINT64_MAX)
-            from = *value > race.largest ? *value : race.largest;
-        else if (from > SIZE_MIN)
+            from = before > race.largest ? before : race.largest;
+        else if (from > race.smallest)
             from /= 2;
+        else if (contest.ways[0]->read)
+            from = 0;
     }
     *value = from;
     info->measured |= UINT64_C(1) << threshold;
@@ -358,10 +378,10 @@ static void probe_finish(struct probe *probe)
 void ferry__thresholds_measure(struct ferry_device *device,
                                const struct ferry__threshold_choice *choice)
 {
-    static const enum threshold order[] = {/* what is worth the most first, the slowest last */
-                                           THRESHOLD_direct_registered_max,
-                                           THRESHOLD_kernel_copy_from, THRESHOLD_direct_write_max,
-                                           THRESHOLD_direct_copy_max, THRESHOLD_import_from};
+    static const enum threshold order[] = {
+        /* what is worth the most first, the slowest last */
+        THRESHOLD_direct_registered_max, THRESHOLD_kernel_copy_from, THRESHOLD_direct_write_max,
+        THRESHOLD_direct_copy_max,       THRESHOLD_direct_read_max,  THRESHOLD_import_from};
     struct ferry_thresholds given = choice->given;
     if (choice->measure == FERRY__MEASURE_NEVER ||
         (choice->measure == FERRY__MEASURE_GPU && device->cpus_taken))

@@ -21,7 +21,8 @@ struct ferry_buffer {
     _Atomic uint64_t word;
     unsigned char *host;            /* where the CPU reaches it, NULL: nowhere */
     bool direct_write, direct_read; /* transfers may take the direct path */
-    bool cpu;                       /* copies and fills may */
+    bool window; /* downloads may up to direct_read_max: the CPU reads uncached memory */
+    bool cpu;    /* copies and fills may */
     size_t size;
     struct ferry_device *device;
     const struct ferry__memory *memory;

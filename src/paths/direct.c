@@ -5,6 +5,7 @@
 #include "base/copy_host.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/window.h"
 #include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
@@ -28,7 +29,7 @@
 /* An asynchronous direct copy blocks its caller: not for longer than a staging chunk would. */
 enum { ASYNC_MAX = 2 << 20 };
 
-/* Writing needs coherent memory, reading cached memory too. */
+/* Writing needs coherent memory, reading more than a little cached memory too. */
 void ferry__direct_reach(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
@@ -44,6 +45,7 @@ void ferry__direct_reach(struct ferry_buffer *buffer)
     const bool small = device->gpu.info.thresholds.direct_write_max >= FERRY__SMALL_DIRECT;
     buffer->direct_write = reach && transfers && (small || device->path == FERRY_PATH_DIRECT);
     buffer->direct_read = reach && transfers && memory->cached;
+    buffer->window = reach && transfers && !memory->cached;
     buffer->cpu = reach && memory->cached;
 }
 
@@ -52,12 +54,21 @@ static struct ferry_device *device_of(const struct ferry__transfer *transfer)
     return (transfer->dst ? transfer->dst : transfer->src)->device;
 }
 
+static uint64_t window_max(const struct ferry_device *device)
+{
+    enum { LEAST = 16 };
+    const uint64_t max = device->gpu.info.thresholds.direct_read_max;
+    return max < LEAST ? 0 : max;
+}
+
 /* The CPU does at most this much; above it the queue is faster. */
 static uint64_t direct_max(const struct ferry__transfer *transfer)
 {
     const struct ferry_device *device = device_of(transfer);
     if (transfer->operation >= FERRY_OPERATION_COPY)
         return device->gpu.info.thresholds.direct_copy_max;
+    if (transfer->operation == FERRY_OPERATION_DOWNLOAD && transfer->src->window)
+        return window_max(device);
     if (transfer->operation == FERRY_OPERATION_DOWNLOAD || device->path == FERRY_PATH_DIRECT)
         return UINT64_MAX;
     return device->gpu.info.thresholds.direct_write_max;
@@ -69,7 +80,7 @@ bool ferry__direct_reaches(const struct ferry__transfer *transfer)
         return false;
     switch (transfer->operation) {
     case FERRY_OPERATION_UPLOAD: return transfer->dst->direct_write;
-    case FERRY_OPERATION_DOWNLOAD: return transfer->src->direct_read;
+    case FERRY_OPERATION_DOWNLOAD: return transfer->src->direct_read || transfer->src->window;
     case FERRY_OPERATION_COPY: return transfer->dst->cpu && transfer->src->cpu;
     case FERRY_OPERATION_FILL: return transfer->dst->cpu;
     case FERRY_OPERATION_COUNT: break;
@@ -180,8 +191,8 @@ static void move_bytes(const struct ferry__transfer *transfer)
                          transfer->size);
         break;
     case FERRY_OPERATION_DOWNLOAD:
-        ferry__copy_host(transfer->host, transfer->src->host + transfer->src_offset,
-                         transfer->size);
+        (transfer->src->window ? ferry__copy_window : ferry__copy_host)(
+            transfer->host, transfer->src->host + transfer->src_offset, transfer->size);
         break;
     case FERRY_OPERATION_COPY:
         ferry__move_host(transfer->dst->host + transfer->dst_offset,

@@ -33,6 +33,7 @@ struct allocation {
     VkMemoryPropertyFlags flags;
     uint64_t size;
     const char *imported; /* NULL: not */
+    bool seen;            /* mapped: the host reaches it */
     unsigned char *mapped, *shadow;
     struct watched *watched; /* NULL: not */
     struct allocation *next;
@@ -74,11 +75,11 @@ static struct buffer *find_buffer(VkBuffer buffer)
     return b;
 }
 
-bool buffer_host_visible(VkBuffer buffer)
+bool buffer_host_reaches(VkBuffer buffer)
 {
     struct buffer *b = find_buffer(buffer);
     struct allocation *a = b ? find_allocation(b->memory) : NULL;
-    return a && (a->flags & VISIBLE);
+    return a && (a->imported || a->seen);
 }
 
 bool buffer_shared_with(VkBuffer buffer, uint32_t family)
@@ -408,6 +409,7 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_MapMemory(VkDevice device, VkDeviceMemory 
         pthread_mutex_unlock(&lock);
         return VK_ERROR_MEMORY_MAP_FAILED;
     }
+    a->seen = true;
     if (a->watched) {
         *data = a->watched->host;
         pthread_mutex_unlock(&lock);
@@ -432,6 +434,7 @@ VKAPI_ATTR void VKAPI_CALL strict_UnmapMemory(VkDevice device, VkDeviceMemory me
     if (a) {
         free(a->shadow);
         a->shadow = NULL;
+        a->seen = false;
     }
     if (!a || !a->watched)
         real.UnmapMemory(device, memory);

@@ -403,7 +403,7 @@ static void judge_commands(const struct queue *queue, const struct commands *c)
     for (size_t i = 0; i < access_count; i++) {
         const struct access *a = &accesses[i];
         if (a->queue == queue->id && a->submission == queue->submitted && a->write && !a->to_host &&
-            buffer_host_visible(a->buffer))
+            buffer_host_reaches(a->buffer))
             report(STRICTVK_HOST, "bytes %llu to %llu", (unsigned long long)a->begin,
                    (unsigned long long)a->end);
     }

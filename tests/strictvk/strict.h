@@ -62,7 +62,7 @@ void order_reset(void);
 
 /* --- memory.c --------------------------------------------------------------------------------- */
 
-bool buffer_host_visible(VkBuffer buffer);
+bool buffer_host_reaches(VkBuffer buffer);
 bool buffer_shared_with(VkBuffer buffer, uint32_t family);
 /* The buffer that holds all of these addresses; VK_NULL_HANDLE: none. */
 VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset);

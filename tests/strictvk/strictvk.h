@@ -37,7 +37,7 @@
 #define STRICTVK_RULES(RULE)                                                                     \
     RULE(BARRIER, "barrier: a command touches what one before it wrote, or writes what it read") \
     RULE(QUEUE, "queue: a command of another queue is not waited for")                           \
-    RULE(HOST, "host: a write to memory that the host sees has no barrier to the host")          \
+    RULE(HOST, "host: a write to memory that the host reaches has no barrier to the host")       \
     RULE(OVERLAP, "overlap: the regions of one copy overlap")                                    \
     RULE(SHARING, "sharing: a buffer is used by a family that it is not shared with")            \
     RULE(IN_USE, "in use: destroyed while the device may still use it")                          \
