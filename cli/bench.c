@@ -55,11 +55,11 @@ static const char *find_clash(const struct options *given)
         return "--quick has no --csv";
     if (given->quick && given->large)
         return "--quick has no --large";
-    if (given->quick && (given->size > 0 || given->operation != NULL || given->path != NULL ||
-                         given->both_ways || given->record != NULL))
+    if (given->quick &&
+        (given->size > 0 || given->operation || given->path || given->both_ways || given->record))
         return "--quick measures all targets: it has no --size, --operation, --path, --both-ways "
                "and --compare";
-    if (given->both_ways && given->operation != NULL)
+    if (given->both_ways && given->operation)
         return "--both-ways is of uploads and downloads: it has no --operation";
     return NULL;
 }
@@ -69,7 +69,7 @@ static int choose(const char *option, const char *word, const char *(*name_of)(i
                   bool *good)
 {
     char names[128] = "";
-    if (word == NULL)
+    if (!word)
         return -1;
     for (int i = 0; i < count; i++) {
         if (strcmp(word, name_of(i)) == 0)
@@ -145,9 +145,9 @@ static enum cli_exit run(const struct options *given)
     }
     if (!good)
         return CLI_USAGE;
-    if (given->record != NULL) {
+    if (given->record) {
         plan.record = bench_record_read(given->record, why);
-        if (plan.record == NULL) {
+        if (!plan.record) {
             cli_complain("bench: %s", why);
             return CLI_DEVICE;
         }
@@ -200,7 +200,7 @@ enum cli_exit cli_bench(int argc, char **argv)
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
     const char *clash = find_clash(&given);
-    if (clash != NULL) {
+    if (clash) {
         cli_complain("bench: %s (ferry bench --help)", clash);
         return CLI_USAGE;
     }

@@ -105,7 +105,7 @@ static enum ferry_status add(struct bench_case *bench, uint64_t i)
 static enum ferry_status run_waiting(struct bench_case *bench, uint64_t calls)
 {
     enum ferry_status status = FERRY_OK;
-    for (uint64_t i = 0; i < calls && status == FERRY_OK; i++) {
+    for (uint64_t i = 0; i < calls && !status; i++) {
         status = do_waiting(bench, bench->next);
         bench->next = bench->next + 1 < bench->places ? bench->next + 1 : 0;
     }
@@ -116,15 +116,15 @@ static enum ferry_status run_async(struct bench_case *bench, uint64_t calls)
 {
     ferry_ticket tickets[BENCH_THREADS_MAX] = {0};
     enum ferry_status status = FERRY_OK;
-    for (uint64_t i = 0; i < calls && status == FERRY_OK; i++) {
+    for (uint64_t i = 0; i < calls && !status; i++) {
         ferry_ticket *ticket = &tickets[i % bench->places];
         status = ferry_wait(bench->device, *ticket, FERRY_FOREVER);
-        if (status == FERRY_OK)
+        if (!status)
             status = begin(bench, i % bench->places, ticket);
     }
     for (size_t i = 0; i < bench->places; i++) {
         enum ferry_status end = ferry_wait(bench->device, tickets[i], FERRY_FOREVER);
-        if (status == FERRY_OK)
+        if (!status)
             status = end;
     }
     return status;
@@ -133,13 +133,13 @@ static enum ferry_status run_async(struct bench_case *bench, uint64_t calls)
 static enum ferry_status run_batch(struct bench_case *bench, uint64_t calls)
 {
     enum ferry_status status = FERRY_OK;
-    for (uint64_t call = 0; call < calls && status == FERRY_OK; call++) {
+    for (uint64_t call = 0; call < calls && !status; call++) {
         ferry_ticket ticket = 0;
-        for (size_t i = 0; i < bench->places && status == FERRY_OK; i++)
+        for (size_t i = 0; i < bench->places && !status; i++)
             status = add(bench, i);
-        if (status == FERRY_OK)
+        if (!status)
             status = ferry_batch_submit(bench->batch, NULL, NULL, &ticket);
-        if (status == FERRY_OK)
+        if (!status)
             status = ferry_wait(bench->device, ticket, FERRY_FOREVER);
     }
     return status;
@@ -158,7 +158,7 @@ static void work(void *state, unsigned index)
     struct bench_case *bench = state;
     for (uint64_t i = 0; i < bench->calls; i++) {
         enum ferry_status status = do_waiting(bench, index);
-        if (status != FERRY_OK) {
+        if (status) {
             fail(bench, status);
             return;
         }
@@ -178,10 +178,10 @@ uint64_t bench_run_case(void *state, uint64_t calls)
         uint64_t began = bench_now_ns();
         enum ferry_status status = runs[bench->spec.mode](bench, calls);
         ns = bench_now_ns() - began;
-        if (status != FERRY_OK)
+        if (status)
             fail(bench, status);
     }
-    return bench->status == FERRY_OK ? ns : BENCH_FAILED;
+    return !bench->status ? ns : BENCH_FAILED;
 }
 
 /* Each place once. */
@@ -209,7 +209,7 @@ static enum ferry_status make_buffer(struct bench_case *bench, ferry_buffer **ou
 static enum ferry_status provide(struct bench_case *bench, ferry_buffer *const *buffers)
 {
     enum ferry_status status = FERRY_OK;
-    for (size_t i = 0; i < bench->places && status == FERRY_OK; i++) {
+    for (size_t i = 0; i < bench->places && !status; i++) {
         const struct place at = place_at(bench, i);
         status =
             ferry_copy_from_host(buffers[bench->buffers > 1 ? i : 0],
@@ -222,17 +222,17 @@ static enum ferry_status make(struct bench_case *bench)
 {
     enum ferry_status status = FERRY_OK;
     bool copies = bench->spec.operation == FERRY_OPERATION_COPY;
-    for (size_t i = 0; i < bench->buffers && status == FERRY_OK; i++) {
+    for (size_t i = 0; i < bench->buffers && !status; i++) {
         status = make_buffer(bench, &bench->to[i]);
-        if (status == FERRY_OK && copies)
+        if (!status && copies)
             status = make_buffer(bench, &bench->from[i]);
     }
-    if (status == FERRY_OK && copies)
+    if (!status && copies)
         status = provide(bench, bench->from);
-    if (status == FERRY_OK &&
+    if (!status &&
         (bench->spec.operation == FERRY_OPERATION_DOWNLOAD || bench->spec.mode == BENCH_BOTH))
         status = provide(bench, bench->to);
-    if (status == FERRY_OK && bench->spec.mode == BENCH_BATCH)
+    if (!status && bench->spec.mode == BENCH_BATCH)
         status = ferry_batch_create(bench->device, &bench->batch);
     return status;
 }
@@ -246,13 +246,13 @@ enum ferry_status bench_case_open(struct bench_case *bench, ferry_device *device
     bench->places = spec->n > 0 ? spec->n : 1;
     bench->buffers = spec->mode == BENCH_ASYNC || in_threads(spec->mode) ? bench->places : 1;
     enum ferry_status status = make(bench);
-    if (status != FERRY_OK) {
+    if (status) {
         fail(bench, status);
         return status;
     }
     if (in_threads(spec->mode)) {
         bench->team = bench_team_create((unsigned)bench->places);
-        if (bench->team == NULL) {
+        if (!bench->team) {
             snprintf(bench->why, sizeof bench->why, "the system has no more threads");
             return FERRY_ERROR_OUT_OF_HOST_MEMORY;
         }
@@ -278,7 +278,7 @@ static enum cli_exit check_place(struct bench_case *bench, uint64_t i)
     if (operation_at(bench, i) != FERRY_OPERATION_DOWNLOAD) {
         memset(arrived, 0, ground->size);
         bench->status = (int)ferry_copy_to_host(at.to, arrived, ground->size, at.offset);
-        if (bench->status != FERRY_OK) {
+        if (bench->status) {
             cli_why(bench->why, "reading the measured bytes back");
             return CLI_DEVICE;
         }
@@ -290,7 +290,7 @@ enum cli_exit bench_case_check(struct bench_case *bench)
 {
     if (bench->spec.operation == FERRY_OPERATION_DOWNLOAD || bench->spec.mode == BENCH_BOTH) {
         memset(bench->ground->yard, 0, bench->places * bench->ground->stride);
-        if (pass(bench) != FERRY_OK)
+        if (pass(bench))
             return CLI_DEVICE;
     }
     enum cli_exit end = CLI_DONE;

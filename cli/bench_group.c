@@ -32,8 +32,7 @@ static bool take_hall(struct hall *hall, const struct bench_group *group)
         two = two || group->specs[i].kind == BENCH_MEMCPY_TWO;
     }
     hall->team = two ? bench_team_create(2) : NULL;
-    return bench_host_take(&hall->host, group->size, places, group->odd) &&
-           (!two || hall->team != NULL);
+    return bench_host_take(&hall->host, group->size, places, group->odd) && (!two || hall->team);
 }
 
 static void give_hall(struct hall *hall)
@@ -84,12 +83,12 @@ static enum cli_exit open_peer(struct bench_session *session, bool pinned, struc
 {
     const char *why = NULL;
     void *device = bench_session_peer(session, entry->spec.peer, pinned, &why);
-    if (device != NULL) {
+    if (device) {
         entry->own.peer = bench_peers[entry->spec.peer];
         entry->own.peer_device = device;
         why = bench_own_take(&entry->own, &entry->spec, &hall->host, &entry->ground);
     }
-    if (why != NULL)
+    if (why)
         leave_out(entry, why);
     else if (!bench_peer_case_open(&entry->rival, device, &entry->spec, &entry->ground))
         leave_out(entry, entry->rival.why);
@@ -107,16 +106,16 @@ static enum cli_exit open_entry(struct bench_session *session, const struct benc
     if (entry->spec.kind == BENCH_PEER)
         return open_peer(session, group->pinned, hall, entry);
     entry->own.device = bench_session_device(session, &entry->spec, group->pinned);
-    const char *why = entry->own.device == NULL
+    const char *why = !entry->own.device
                           ? ferry_last_error()
                           : bench_own_take(&entry->own, &entry->spec, &hall->host, &entry->ground);
-    if (why != NULL) {
+    if (why) {
         leave_out(entry, why);
         return CLI_DONE;
     }
     enum ferry_status status =
         bench_case_open(&entry->job, entry->own.device, &entry->spec, &entry->ground);
-    if (status != FERRY_OK) {
+    if (status) {
         leave_out(entry, entry->job.why);
         return leaves_out(status) ? CLI_DONE : CLI_DEVICE;
     }
@@ -228,7 +227,7 @@ enum cli_exit bench_group_run(struct bench_session *session, struct bench_group 
 {
     struct hall hall = {.team = NULL};
     group->entries = calloc(group->count, sizeof *group->entries);
-    if (group->entries == NULL) {
+    if (!group->entries) {
         cli_complain("bench: out of host memory");
         return CLI_DEVICE;
     }

@@ -25,7 +25,7 @@ bool bench_host_take(struct bench_host *host, size_t size, size_t places, bool o
     host->bytes = places * ground->stride + GAP;
     host->source = take(host->bytes);
     host->yard = take(host->bytes);
-    if (host->source == NULL || host->yard == NULL)
+    if (!host->source || !host->yard)
         return false;
     memset(host->yard, 0, host->bytes);
     uint32_t *words = host->source;
@@ -47,10 +47,10 @@ void bench_host_give(struct bench_host *host)
 static const char *take_registered(struct bench_own *own, size_t size)
 {
     void *bytes = take(size);
-    if (bytes == NULL)
+    if (!bytes)
         return "out of host memory";
     memset(bytes, 0, size);
-    if (ferry_host_register(own->device, bytes, size, 0) != FERRY_OK) {
+    if (ferry_host_register(own->device, bytes, size, 0)) {
         free(bytes);
         return ferry_last_error();
     }
@@ -62,10 +62,9 @@ static const char *take_own(struct bench_own *own, size_t size)
 {
     if (own->memory == BENCH_REGISTERED)
         return take_registered(own, size);
-    if (own->device != NULL)
-        return ferry_host_alloc(own->device, size, &own->bytes) == FERRY_OK ? NULL
-                                                                            : ferry_last_error();
-    if (own->peer->host_alloc == NULL)
+    if (own->device)
+        return !ferry_host_alloc(own->device, size, &own->bytes) ? NULL : ferry_last_error();
+    if (!own->peer->host_alloc)
         return "it has no memory of its own for the host";
     return own->peer->host_alloc(own->peer_device, size, &own->bytes);
 }
@@ -77,7 +76,7 @@ const char *bench_own_take(struct bench_own *own, const struct bench_spec *spec,
     if (own->memory == BENCH_PAGEABLE)
         return NULL;
     const char *why = take_own(own, host->bytes);
-    if (why != NULL)
+    if (why)
         return why;
     unsigned char **place =
         spec->operation == FERRY_OPERATION_DOWNLOAD ? &ground->yard : &ground->source;
@@ -89,12 +88,12 @@ const char *bench_own_take(struct bench_own *own, const struct bench_spec *spec,
 
 void bench_own_give(struct bench_own *own)
 {
-    if (own->bytes == NULL)
+    if (!own->bytes)
         return;
     if (own->memory == BENCH_REGISTERED) {
-        if (ferry_host_unregister(own->device, own->bytes) == FERRY_OK)
+        if (!ferry_host_unregister(own->device, own->bytes))
             free(own->bytes);
-    } else if (own->device != NULL) {
+    } else if (own->device) {
         ferry_host_free(own->device, own->bytes);
     } else {
         own->peer->host_free(own->peer_device, own->bytes);

@@ -44,11 +44,11 @@ static void on_crash(int number)
 /* Each time anew: libraries that are loaded later set handlers of their own. */
 void bench_peer_current(const struct peer *peer)
 {
-    if (current != NULL)
+    if (current)
         restore();
-    current = peer != NULL ? peer->name : NULL;
+    current = peer ? peer->name : NULL;
     const struct sigaction action = {.sa_handler = on_crash};
-    for (size_t i = 0; i < CLI_COUNT(crashes) && peer != NULL; i++)
+    for (size_t i = 0; i < CLI_COUNT(crashes) && peer; i++)
         sigaction(crashes[i], &action, &before[i]);
 }
 
@@ -77,9 +77,9 @@ static const char *begin(struct bench_peer_case *bench, uint64_t i)
 static const char *run_waiting(struct bench_peer_case *bench, uint64_t calls)
 {
     const char *why = NULL;
-    for (uint64_t i = 0; i < calls && why == NULL; i++) {
+    for (uint64_t i = 0; i < calls && !why; i++) {
         why = begin(bench, bench->next);
-        if (why == NULL)
+        if (!why)
             why = bench->peer->finish(bench->device);
         bench->next = bench->next + 1 < bench->places ? bench->next + 1 : 0;
     }
@@ -89,10 +89,10 @@ static const char *run_waiting(struct bench_peer_case *bench, uint64_t calls)
 static const char *run_batch(struct bench_peer_case *bench, uint64_t calls)
 {
     const char *why = NULL;
-    for (uint64_t call = 0; call < calls && why == NULL; call++) {
-        for (size_t i = 0; i < bench->places && why == NULL; i++)
+    for (uint64_t call = 0; call < calls && !why; call++) {
+        for (size_t i = 0; i < bench->places && !why; i++)
             why = begin(bench, i);
-        if (why == NULL)
+        if (!why)
             why = bench->peer->finish(bench->device);
     }
     return why;
@@ -101,9 +101,9 @@ static const char *run_batch(struct bench_peer_case *bench, uint64_t calls)
 /* False: failed, for that reason. */
 static bool good(struct bench_peer_case *bench, const char *why)
 {
-    if (why != NULL)
+    if (why)
         snprintf(bench->why, sizeof bench->why, "%s: %s", bench->peer->name, why);
-    return why == NULL;
+    return !why;
 }
 
 uint64_t bench_run_peer(void *state, uint64_t calls)
@@ -129,7 +129,7 @@ static bool pass(struct bench_peer_case *bench)
 
 static const char *finish_after(struct bench_peer_case *bench, const char *why)
 {
-    return why != NULL ? why : bench->peer->finish(bench->device);
+    return why ? why : bench->peer->finish(bench->device);
 }
 
 static const char *make(struct bench_peer_case *bench)
@@ -138,11 +138,11 @@ static const char *make(struct bench_peer_case *bench)
     const struct bench_ground *ground = bench->ground;
     const size_t size = bench->places * ground->stride + ROOM;
     const char *why = peer->make(bench->device, size, &bench->to);
-    if (why == NULL && bench->spec.operation == FERRY_OPERATION_COPY)
+    if (!why && bench->spec.operation == FERRY_OPERATION_COPY)
         why = peer->make(bench->device, size, &bench->from);
     /* Downloads and copies need something to bring. */
     void *full = bench->spec.operation == FERRY_OPERATION_DOWNLOAD ? bench->to : bench->from;
-    for (size_t i = 0; i < bench->places && full != NULL && why == NULL; i++) {
+    for (size_t i = 0; i < bench->places && full && !why; i++) {
         const size_t offset = i * ground->stride;
         why = finish_after(bench, peer->upload(bench->device, full, offset, ground->source + offset,
                                                ground->size));
@@ -167,9 +167,9 @@ bool bench_peer_case_open(struct bench_peer_case *bench, void *device,
 void bench_peer_case_close(struct bench_peer_case *bench)
 {
     bench_peer_current(bench->peer);
-    if (bench->to != NULL)
+    if (bench->to)
         bench->peer->destroy(bench->device, bench->to);
-    if (bench->from != NULL)
+    if (bench->from)
         bench->peer->destroy(bench->device, bench->from);
     bench_peer_current(NULL);
 }

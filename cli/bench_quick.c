@@ -227,7 +227,7 @@ static void print_number(double value)
 
 static void print_text(const struct target *target, const struct outcome *outcome)
 {
-    if (outcome->why != NULL) {
+    if (outcome->why) {
         printf("-       %-34s not measured: %s\n", target->name, outcome->why);
         return;
     }
@@ -247,7 +247,7 @@ static void print_json(const struct target *target, const struct outcome *outcom
     fputs(first ? "" : ",\n", stdout);
     printf("  {\"name\": \"%s\", \"unit\": \"%s\", \"%s\": %g, ", target->name, target->unit,
            target->yardstick == TIME ? "at_most" : "at_least", target->bound);
-    if (outcome->why != NULL) {
+    if (outcome->why) {
         fputs("\"met\": null, \"why\": ", stdout);
         cli_json_string(stdout, outcome->why);
     } else {

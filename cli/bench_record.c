@@ -26,7 +26,7 @@ static size_t key_length(const char *line)
     const char *at = line;
     for (int i = 0; i < KEY_COLUMNS; i++) {
         at = strchr(at, ',');
-        if (at == NULL)
+        if (!at)
             return 0;
         at++;
     }
@@ -38,7 +38,7 @@ static bool add(struct bench_record *record, const char *line)
     if (record->count == record->capacity) {
         const size_t capacity = record->capacity > 0 ? 2 * record->capacity : 64;
         struct line *lines = realloc(record->lines, capacity * sizeof *lines);
-        if (lines == NULL)
+        if (!lines)
             return false;
         record->lines = lines;
         record->capacity = capacity;
@@ -56,7 +56,7 @@ static bool add(struct bench_record *record, const char *line)
 static bool read_lines(struct bench_record *record, FILE *file, const char *name, char *why)
 {
     char line[LINE_MAX_BYTES];
-    for (bool first = true; fgets(line, sizeof line, file) != NULL; first = false) {
+    for (bool first = true; fgets(line, sizeof line, file); first = false) {
         if (first && strncmp(line, head, sizeof head - 1) != 0)
             break;
         if (first)
@@ -77,8 +77,8 @@ static bool read_lines(struct bench_record *record, FILE *file, const char *name
 struct bench_record *bench_record_read(const char *name, char *why)
 {
     struct bench_record *record = calloc(1, sizeof *record);
-    FILE *file = record != NULL ? fopen(name, "re") : NULL;
-    if (file == NULL) {
+    FILE *file = record ? fopen(name, "re") : NULL;
+    if (!file) {
         snprintf(why, CLI_WHY_MAX, "%s: %s", name, strerror(errno));
         free(record);
         return NULL;
@@ -94,7 +94,7 @@ struct bench_record *bench_record_read(const char *name, char *why)
 
 void bench_record_free(struct bench_record *record)
 {
-    if (record == NULL)
+    if (!record)
         return;
     free(record->lines);
     free(record);

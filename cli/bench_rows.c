@@ -51,7 +51,7 @@ static struct row make_row(const struct bench_plan *plan, const struct bench_gro
         row.ratio = bench_ratio(&entry->way, &yardstick->way, group->rounds);
     char key[KEY_MAX];
     put_key(key, sizeof key, group, &entry->spec);
-    row.has_then = plan->record != NULL && bench_record_find(plan->record, key, &row.then);
+    row.has_then = plan->record && bench_record_find(plan->record, key, &row.then);
     if (row.has_then)
         row.verdict = compare(&row.time, &row.then);
     return row;
@@ -202,8 +202,8 @@ void bench_rows_begin(const struct bench_session *session, const struct bench_pl
     case BENCH_MARKDOWN:
         printf("%s (%s)\n\n| operation | size | way | time | spread | GB/s | of memcpy |%s\n"
                "|---|---|---|---|---|---|---|%s\n",
-               session->info.name, session->info.description,
-               plan->record != NULL ? " beside then |" : "", plan->record != NULL ? "---|" : "");
+               session->info.name, session->info.description, plan->record ? " beside then |" : "",
+               plan->record ? "---|" : "");
         break;
     }
     fflush(stdout);

@@ -12,10 +12,10 @@ static bool wake_copiers(ferry_device *device)
 {
     ferry_buffer *buffer = NULL;
     void *bytes = calloc(1, WAKE_SIZE);
-    bool good = bytes != NULL &&
-                ferry_buffer_create(device, &(struct ferry_buffer_params){.size = WAKE_SIZE},
-                                    &buffer) == FERRY_OK &&
-                ferry_copy_from_host(buffer, bytes, WAKE_SIZE, 0) == FERRY_OK;
+    bool good =
+        bytes &&
+        !ferry_buffer_create(device, &(struct ferry_buffer_params){.size = WAKE_SIZE}, &buffer) &&
+        !ferry_copy_from_host(buffer, bytes, WAKE_SIZE, 0);
     ferry_buffer_destroy(buffer);
     free(bytes);
     return good;
@@ -36,7 +36,7 @@ static void open_peers(struct bench_session *session, bool wanted)
 {
     for (enum peer_id peer = 0; peer < PEER_COUNT; peer++) {
         const char *why = wanted ? open_peer(session, peer, false) : "not asked for";
-        snprintf(session->peer_why[peer], PEER_WHY_MAX, "%s", why != NULL ? why : "");
+        snprintf(session->peer_why[peer], PEER_WHY_MAX, "%s", why ? why : "");
     }
 }
 
@@ -45,7 +45,7 @@ bool bench_session_open(struct bench_session *session, const char *device_name, 
     *session = (struct bench_session){.device_name = device_name};
     ferry_device *device = bench_session_device(
         session, &(struct bench_spec){.kind = BENCH_FERRY, .path = FERRY_PATH_AUTO}, false);
-    if (device == NULL) {
+    if (!device) {
         cli_complain("bench: cannot open the device: %s", ferry_last_error());
         return false;
     }
@@ -63,7 +63,7 @@ void bench_session_close(struct bench_session *session)
 {
     for (int pinned = 0; pinned < 2; pinned++) {
         for (enum peer_id peer = 0; peer < PEER_COUNT; peer++)
-            if (session->peers[pinned][peer] != NULL)
+            if (session->peers[pinned][peer])
                 bench_peers[peer]->close(session->peers[pinned][peer]);
         ferry_device_close(session->plain[pinned]);
         for (size_t path = 0; path < CLI_COUNT(session->devices[pinned]); path++)
@@ -76,7 +76,7 @@ ferry_device *bench_session_device(struct bench_session *session, const struct b
 {
     if (spec->kind == BENCH_SEED) {
         ferry_device **plain = &session->plain[pinned];
-        if (*plain == NULL && reference_open_plain(session->devices[0][0], plain) != FERRY_OK)
+        if (!*plain && reference_open_plain(session->devices[0][0], plain))
             return NULL;
         return *plain;
     }
@@ -84,7 +84,7 @@ ferry_device *bench_session_device(struct bench_session *session, const struct b
     const struct ferry_device_params params = {.name = session->device_name,
                                                .path = spec->path,
                                                .no_fallback = spec->path != FERRY_PATH_AUTO};
-    if (*device == NULL && ferry_device_open(&params, device) != FERRY_OK)
+    if (!*device && ferry_device_open(&params, device))
         return NULL;
     return *device;
 }
@@ -95,7 +95,7 @@ void *bench_session_peer(struct bench_session *session, enum peer_id peer, bool 
     *out_why = NULL;
     if (session->peer_why[peer][0] != 0)
         *out_why = session->peer_why[peer];
-    else if (session->peers[pinned][peer] == NULL)
+    else if (!session->peers[pinned][peer])
         *out_why = open_peer(session, peer, pinned);
     return session->peers[pinned][peer];
 }

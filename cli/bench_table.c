@@ -156,8 +156,8 @@ static bool belongs_peer(const struct bench_session *session, const struct bench
     const struct peer *peer = bench_peers[spec->peer];
     return session->peer_why[spec->peer][0] == 0 &&
            (spec->mode != BENCH_BATCH || spec->operation == FERRY_OPERATION_UPLOAD) &&
-           (spec->operation != FERRY_OPERATION_COPY || peer->copy != NULL) &&
-           (spec->operation != FERRY_OPERATION_FILL || peer->fill != NULL);
+           (spec->operation != FERRY_OPERATION_COPY || peer->copy) &&
+           (spec->operation != FERRY_OPERATION_FILL || peer->fill);
 }
 
 /* What there is to measure in this operation: forced paths are for transfers, the naive way is

@@ -116,7 +116,7 @@ static enum ferry_status print_open(const struct ferry_device_info *infos, size_
         ferry_device *device;
         enum ferry_status status =
             ferry_device_open(&(struct ferry_device_params){.name = infos[i].name}, &device);
-        if (status != FERRY_OK)
+        if (status)
             return status;
         ferry_device_get_info(device, &info);
         ferry_device_close(device);
@@ -134,11 +134,11 @@ static enum ferry_status list_all(struct ferry_device_info **out_infos, size_t *
     size_t capacity = 0, count = 8;
     struct ferry_device_info *infos = NULL;
     enum ferry_status status = FERRY_OK;
-    while (status == FERRY_OK && count > capacity) {
+    while (!status && count > capacity) {
         capacity = count;
         free(infos);
         infos = calloc(capacity, sizeof *infos);
-        if (infos == NULL)
+        if (!infos)
             return FERRY_ERROR_OUT_OF_HOST_MEMORY;
         status = ferry_device_list(infos, capacity, &count);
     }
@@ -174,17 +174,17 @@ enum cli_exit cli_devices(int argc, char **argv)
     struct ferry_driver_info drivers[DRIVERS_MAX];
     size_t count = 0, driver_count = 0;
     enum ferry_status status = list_all(&infos, &count);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_driver_list(drivers, DRIVERS_MAX, &driver_count);
-    if (status == FERRY_OK && json) {
+    if (!status && json) {
         print_json(infos, count);
         print_json_drivers(drivers, driver_count);
-    } else if (status == FERRY_OK) {
+    } else if (!status) {
         print_table(infos, count);
         print_absent(drivers, driver_count);
         status = verbose ? print_open(infos, count) : FERRY_OK;
     }
-    if (status != FERRY_OK) {
+    if (status) {
         cli_complain("devices: %s: %s", ferry_status_text(status), ferry_last_error());
         end = CLI_DEVICE;
     }

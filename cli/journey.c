@@ -45,7 +45,7 @@ static size_t first_window(ferry_device *device, const struct input *input)
     if (window > info.max_buffer_size)
         window = info.max_buffer_size;
     /* Two buffers, and the library's staging, which is device memory on some devices. */
-    if (ferry_device_get_memory(device, &memory) == FERRY_OK && window > memory.available / 4)
+    if (!ferry_device_get_memory(device, &memory) && window > memory.available / 4)
         window = memory.available / 4;
     return window > WINDOW_MIN || window == input->size ? (size_t)window : WINDOW_MIN;
 }
@@ -54,10 +54,10 @@ static enum ferry_status make_buffers(ferry_device *device, size_t window, struc
 {
     enum ferry_status status = ferry_buffer_create(
         device, &(struct ferry_buffer_params){.size = window, .label = "transfer a"}, &hold->a);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_buffer_create(
             device, &(struct ferry_buffer_params){.size = window, .label = "transfer b"}, &hold->b);
-    if (status != FERRY_OK) {
+    if (status) {
         ferry_buffer_destroy(hold->a);
         hold->a = NULL;
     }
@@ -69,10 +69,10 @@ static bool make_host_memory(struct hold *hold, size_t window)
     hold->source = malloc(window);
     hold->result = malloc(window);
     hold->yard = malloc(window);
-    bool good = hold->source != NULL && hold->result != NULL && hold->yard != NULL;
+    bool good = hold->source && hold->result && hold->yard;
     for (int step = 0; step < STEP_COUNT; step++) {
         hold->samples[step] = malloc(SAMPLES_MAX * sizeof *hold->samples[step]);
-        good = good && hold->samples[step] != NULL;
+        good = good && hold->samples[step];
     }
     return good;
 }
@@ -98,7 +98,7 @@ static enum cli_exit take_memory(struct journey *journey, const struct input *in
         window /= 2;
         status = make_buffers(journey->device, window, hold);
     }
-    if (status != FERRY_OK)
+    if (status)
         return device_failed(journey, input, "making private buffers");
     journey->window = window;
     if (!make_host_memory(hold, window)) {
@@ -121,7 +121,7 @@ static enum ferry_status scrub(struct hold *hold, size_t size)
     memset(hold->result, SCRUB, size);
     memset(hold->yard, SCRUB, size);
     enum ferry_status status = ferry_fill_buffer(hold->a, size, 0, &pattern, 1);
-    return status != FERRY_OK ? status : ferry_fill_buffer(hold->b, size, 0, &pattern, 1);
+    return status ? status : ferry_fill_buffer(hold->b, size, 0, &pattern, 1);
 }
 
 static void measure_memcpy(struct hold *hold, size_t size)
@@ -140,17 +140,17 @@ static enum ferry_status move(struct hold *hold, size_t size, const char **out_w
     uint64_t t0 = cli_now_ns();
     *out_what = "host to private";
     status = ferry_copy_from_host(hold->a, hold->source, size, 0);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     uint64_t t1 = cli_now_ns();
     *out_what = "private to private";
     status = ferry_copy_buffer(hold->b, hold->a, size, 0, 0);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     uint64_t t2 = cli_now_ns();
     *out_what = "private to host";
     status = ferry_copy_to_host(hold->b, hold->result, size, 0);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     uint64_t t3 = cli_now_ns();
     hold->pass_ns[STEP_UPLOAD] += t1 - t0;
@@ -163,13 +163,13 @@ static enum cli_exit one_window(struct journey *journey, const struct input *inp
                                 struct hold *hold, size_t size, uint64_t base)
 {
     const char *what = "filling the private buffers";
-    if (scrub(hold, size) != FERRY_OK)
+    if (scrub(hold, size))
         return device_failed(journey, input, what);
     /* The second to read the source finds it warmer, so they take turns. */
     bool memcpy_first = journey->passes % 2 == 0;
     if (memcpy_first)
         measure_memcpy(hold, size);
-    if (move(hold, size, &what) != FERRY_OK)
+    if (move(hold, size, &what))
         return device_failed(journey, input, what);
     if (!memcpy_first)
         measure_memcpy(hold, size);

@@ -34,7 +34,7 @@ struct cargo {
 static struct ferry_tensor_info tensor_at(const struct cargo *cargo, size_t index)
 {
     struct ferry_tensor_info tensor = {.name = "", .type = ""};
-    if (ferry_model_get_tensor(cargo->model, index, &tensor) != FERRY_OK)
+    if (ferry_model_get_tensor(cargo->model, index, &tensor))
         abort(); /* index is below the model's own count */
     return tensor;
 }
@@ -54,11 +54,11 @@ static enum ferry_status make_buffers(const struct load *load, struct cargo *car
 {
     enum ferry_status status = FERRY_OK;
     cargo->places = calloc(cargo->info.tensors + 1, sizeof *cargo->places);
-    if (cargo->places == NULL)
+    if (!cargo->places)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (!load->separate && cargo->info.arena_size > 0)
         status = create(load, cargo->info.arena_size, cargo->name, &cargo->arena);
-    for (size_t i = 0; i < cargo->info.tensors && status == FERRY_OK; i++) {
+    for (size_t i = 0; i < cargo->info.tensors && !status; i++) {
         const struct ferry_tensor_info tensor = tensor_at(cargo, i);
         if (!load->separate)
             cargo->places[i] = (struct ferry_tensor_place){cargo->arena, tensor.arena_offset};
@@ -71,7 +71,7 @@ static enum ferry_status make_buffers(const struct load *load, struct cargo *car
 static void destroy_buffers(const struct load *load, struct cargo *cargo)
 {
     ferry_buffer_destroy(cargo->arena);
-    for (size_t i = 0; cargo->places != NULL && load->separate && i < cargo->info.tensors; i++)
+    for (size_t i = 0; cargo->places && load->separate && i < cargo->info.tensors; i++)
         ferry_buffer_destroy(cargo->places[i].buffer);
     free(cargo->places);
 }
@@ -85,7 +85,7 @@ static enum cli_exit move(const struct load *load, struct cargo *cargo)
 {
     struct progress progress;
     enum ferry_status status = make_buffers(load, cargo);
-    if (status != FERRY_OK) {
+    if (status) {
         snprintf(cargo->why, sizeof cargo->why, "%s: making %s: %s", cargo->name,
                  load->separate ? "buffers" : "one buffer for all (--separate makes many)",
                  cargo->places ? ferry_last_error() : ferry_status_text(status));
@@ -96,7 +96,7 @@ static enum cli_exit move(const struct load *load, struct cargo *cargo)
     status = ferry_model_load_into(cargo->model, cargo->places, show_progress, &progress);
     cargo->load_ns = cli_now_ns() - began_ns;
     progress_stop(&progress);
-    if (status == FERRY_OK)
+    if (!status)
         return CLI_DONE;
     cli_why(cargo->why, cargo->name);
     return CLI_DEVICE;
@@ -111,9 +111,8 @@ static enum cli_exit compare_tensor(struct cargo *cargo, size_t index, unsigned 
     const struct ferry_tensor_place *place = &cargo->places[index];
     for (uint64_t at = 0; at < tensor.size;) {
         const size_t size = tensor.size - at < PIECE ? (size_t)(tensor.size - at) : PIECE;
-        if (ferry_model_read(cargo->model, index, from_file, size, at) != FERRY_OK ||
-            ferry_copy_to_host(place->buffer, from_device, size, (size_t)(place->offset + at)) !=
-                FERRY_OK) {
+        if (ferry_model_read(cargo->model, index, from_file, size, at) ||
+            ferry_copy_to_host(place->buffer, from_device, size, (size_t)(place->offset + at))) {
             cli_why(cargo->why, cargo->name);
             return CLI_DEVICE;
         }
@@ -131,7 +130,7 @@ static enum cli_exit compare_all(struct cargo *cargo)
 {
     unsigned char *from_file = malloc(PIECE), *from_device = malloc(PIECE);
     enum cli_exit end = CLI_DONE;
-    if (from_file == NULL || from_device == NULL) {
+    if (!from_file || !from_device) {
         snprintf(cargo->why, sizeof cargo->why, "out of host memory");
         end = CLI_DEVICE;
     }
@@ -240,7 +239,7 @@ static enum cli_exit load_model(const struct load *load, const char *name, bool 
 {
     struct cargo cargo = {.name = name};
     enum cli_exit end = CLI_DEVICE;
-    if (ferry_model_open(name, &cargo.model) == FERRY_OK) {
+    if (!ferry_model_open(name, &cargo.model)) {
         ferry_model_get_info(cargo.model, &cargo.info);
         end = move(load, &cargo);
     } else {
@@ -312,7 +311,7 @@ enum cli_exit cli_load(int argc, char **argv)
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
     const struct ferry_device_params params = {.name = load.device_name, .path = load.path};
-    if (ferry_device_open(&params, &load.device) != FERRY_OK) {
+    if (ferry_device_open(&params, &load.device)) {
         cli_complain("load: cannot open the device: %s", ferry_last_error());
         return CLI_DEVICE;
     }

@@ -33,12 +33,12 @@ static bool read_tensors(const ferry_model *model, size_t tensors, unsigned char
 {
     for (size_t i = 0; i < tensors; i++) {
         struct ferry_tensor_info tensor;
-        if (ferry_model_get_tensor(model, i, &tensor) != FERRY_OK)
+        if (ferry_model_get_tensor(model, i, &tensor))
             return false;
         for (uint64_t at = 0; at < tensor.size; at += READ_PIECE) {
             const uint64_t left = tensor.size - at;
             const size_t size = left < READ_PIECE ? (size_t)left : READ_PIECE;
-            if (ferry_model_read(model, i, memory + at, size, at) != FERRY_OK)
+            if (ferry_model_read(model, i, memory + at, size, at))
                 return false;
         }
         memory += tensor.size;
@@ -54,7 +54,7 @@ static bool run_round(const struct load_bench *bench, unsigned char *memory, boo
     if (cold)
         (void)make_cold(bench->model, info.files);
     uint64_t began_ns = cli_now_ns();
-    if (ferry_model_load_into(bench->model, bench->places, NULL, NULL) != FERRY_OK)
+    if (ferry_model_load_into(bench->model, bench->places, NULL, NULL))
         return false;
     *out_load_ns = cli_now_ns() - began_ns;
     if (cold)
@@ -84,7 +84,7 @@ bool load_bench_run(const struct load_bench *bench, struct load_bench_times out[
     struct ferry_model_info info;
     ferry_model_get_info(bench->model, &info);
     unsigned char *memory = malloc(info.bytes > 0 ? info.bytes : 1);
-    if (memory == NULL) {
+    if (!memory) {
         snprintf(why, CLI_WHY_MAX, "no host memory to read the model into");
         return false;
     }

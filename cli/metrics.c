@@ -34,21 +34,21 @@ static enum cli_exit move_generated(const struct metrics *metrics)
     ferry_buffer *buffer = NULL;
     unsigned char *bytes = calloc(1, GENERATED);
     enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if (bytes == NULL) {
+    if (!bytes) {
         cli_complain("metrics: out of host memory");
         return CLI_DEVICE;
     }
     status = ferry_buffer_create(metrics->device, &(struct ferry_buffer_params){.size = GENERATED},
                                  &buffer);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_copy_from_host(buffer, bytes, GENERATED, 0);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_copy_to_host(buffer, bytes, GENERATED, 0);
-    if (status != FERRY_OK)
+    if (status)
         cli_complain("metrics: %s", ferry_last_error());
     ferry_buffer_destroy(buffer);
     free(bytes);
-    return status == FERRY_OK ? CLI_DONE : CLI_DEVICE;
+    return !status ? CLI_DONE : CLI_DEVICE;
 }
 
 static enum cli_exit print_stats(const struct metrics *metrics)
@@ -62,11 +62,11 @@ static enum cli_exit print_stats(const struct metrics *metrics)
     ferry_device_get_stats(metrics->device, &stats, sizeof stats);
     const struct ferry_named_stats named = {.name = info.name, .stats = &stats};
     enum ferry_status status = ferry_stats_format_named(&named, 1, format, NULL, 0, &size);
-    char *text = status == FERRY_OK ? malloc(size + 1) : NULL;
-    if (text != NULL)
+    char *text = !status ? malloc(size + 1) : NULL;
+    if (text)
         status = ferry_stats_format_named(&named, 1, format, text, size + 1, &size);
-    if (text == NULL || status != FERRY_OK) {
-        cli_complain("metrics: %s", text == NULL ? "out of host memory" : ferry_last_error());
+    if (!text || status) {
+        cli_complain("metrics: %s", !text ? "out of host memory" : ferry_last_error());
         free(text);
         return CLI_DEVICE;
     }
@@ -106,7 +106,7 @@ enum cli_exit cli_metrics(int argc, char **argv)
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
     const struct ferry_device_params params = {.name = metrics.device_name, .path = metrics.path};
-    if (ferry_device_open(&params, &metrics.device) != FERRY_OK) {
+    if (ferry_device_open(&params, &metrics.device)) {
         cli_complain("metrics: cannot open the device: %s", ferry_last_error());
         return CLI_DEVICE;
     }

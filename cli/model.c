@@ -113,7 +113,7 @@ static enum cli_exit no_memory(struct model *model)
 static unsigned char *guarded(size_t size)
 {
     unsigned char *memory = malloc(size + 2 * (size_t)GUARD);
-    if (memory == NULL)
+    if (!memory)
         return NULL;
     memset(memory, GUARD_BYTE, size + 2 * (size_t)GUARD);
     return memory;
@@ -149,9 +149,9 @@ static enum cli_exit settle(struct model *model, size_t index)
     struct pending done = model->pending[index];
     model->pending[index] = model->pending[--model->pending_count];
     enum cli_exit end = CLI_DONE;
-    if (ferry_wait(model->device, done.ticket, FERRY_FOREVER) != FERRY_OK)
+    if (ferry_wait(model->device, done.ticket, FERRY_FOREVER))
         end = failed(model, "waiting for an earlier operation");
-    else if (done.expected != NULL)
+    else if (done.expected)
         end = look(model, done.memory, done.expected, done.size, done.number);
     free(done.memory);
     free(done.expected);
@@ -186,7 +186,7 @@ static enum cli_exit upload(struct model *model)
     size_t size = 0, offset = 0;
     any_range(model, cell->size, &size, &offset);
     unsigned char *memory = malloc(size + 1);
-    if (memory == NULL)
+    if (!memory)
         return no_memory(model);
     scribble(model, memory, size);
     bool async = one_in(model, 2);
@@ -196,14 +196,14 @@ static enum cli_exit upload(struct model *model)
                                    ? ferry_copy_from_host_async(cell->buffer, memory, size, offset,
                                                                 NULL, NULL, &pending.ticket)
                                    : ferry_copy_from_host(cell->buffer, memory, size, offset);
-    if (status == FERRY_OK) {
+    if (!status) {
         memcpy(cell->bytes + offset, memory, size);
         model->bytes += size;
         if (async)
             return keep(model, pending);
     }
     free(memory);
-    return status == FERRY_OK ? CLI_DONE : failed(model, "copying from the host");
+    return !status ? CLI_DONE : failed(model, "copying from the host");
 }
 
 static enum cli_exit download(struct model *model)
@@ -212,7 +212,7 @@ static enum cli_exit download(struct model *model)
     size_t size = 0, offset = 0;
     any_range(model, cell->size, &size, &offset);
     struct pending pending = {.memory = guarded(size), .expected = malloc(size + 1), .size = size};
-    if (pending.memory == NULL || pending.expected == NULL) {
+    if (!pending.memory || !pending.expected) {
         free(pending.memory);
         free(pending.expected);
         return no_memory(model);
@@ -225,11 +225,11 @@ static enum cli_exit download(struct model *model)
                                          NULL, &pending.ticket)
               : ferry_copy_to_host(cell->buffer, pending.memory + GUARD, size, offset);
     model->bytes += size;
-    if (status == FERRY_OK && async)
+    if (!status && async)
         return keep(model, pending);
     enum cli_exit end =
-        status != FERRY_OK ? failed(model, "copying to the host")
-                           : look(model, pending.memory, pending.expected, size, model->operations);
+        status ? failed(model, "copying to the host")
+               : look(model, pending.memory, pending.expected, size, model->operations);
     free(pending.memory);
     free(pending.expected);
     return end;
@@ -248,7 +248,7 @@ static enum cli_exit copy(struct model *model)
         async ? ferry_copy_buffer_async(dst->buffer, src->buffer, size, dst_offset, src_offset,
                                         NULL, NULL, NULL)
               : ferry_copy_buffer(dst->buffer, src->buffer, size, dst_offset, src_offset);
-    if (status != FERRY_OK)
+    if (status)
         return failed(model, "copying from buffer to buffer");
     memmove(dst->bytes + dst_offset, src->bytes + src_offset, size);
     model->bytes += size;
@@ -275,7 +275,7 @@ static enum cli_exit fill(struct model *model)
         async ? ferry_fill_buffer_async(cell->buffer, size, offset, pattern, pattern_size, NULL,
                                         NULL, NULL)
               : ferry_fill_buffer(cell->buffer, size, offset, pattern, pattern_size);
-    if (status != FERRY_OK)
+    if (status)
         return failed(model, "filling");
     fill_bytes(cell->bytes + offset, size, pattern, pattern_size);
     model->bytes += size;
@@ -289,7 +289,7 @@ static enum cli_exit zero(struct model *model)
     model->doing = async ? "zero_async" : "zero";
     enum ferry_status status = async ? ferry_zero_buffer_async(cell->buffer, NULL, NULL, NULL)
                                      : ferry_zero_buffer(cell->buffer);
-    if (status != FERRY_OK)
+    if (status)
         return failed(model, "zeroing");
     memset(cell->bytes, 0, cell->size);
     model->bytes += cell->size;
@@ -326,17 +326,17 @@ static enum cli_exit batch(struct model *model)
     struct pending pending = {.memory = malloc(SMALL_MAX), .size = SMALL_MAX};
     ferry_batch *batch = NULL;
     model->doing = "batch";
-    if (pending.memory == NULL)
+    if (!pending.memory)
         return no_memory(model);
     scribble(model, pending.memory, SMALL_MAX);
     unsigned char *at = pending.memory;
     enum ferry_status status = ferry_batch_create(model->device, &batch);
-    for (size_t left = below(model, BATCH_MAX); status == FERRY_OK && left > 0; left--)
+    for (size_t left = below(model, BATCH_MAX); !status && left > 0; left--)
         status = add(model, batch, &at, pending.memory + SMALL_MAX);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_batch_submit(batch, NULL, NULL, &pending.ticket);
     ferry_batch_destroy(batch);
-    if (status == FERRY_OK)
+    if (!status)
         return keep(model, pending);
     free(pending.memory);
     return failed(model, "a batch");
@@ -349,10 +349,10 @@ static enum cli_exit contents(struct model *model)
     char words[CLI_WHY_MAX];
     model->doing = "contents";
     if (ferry_buffer_storage(cell->buffer) == FERRY_STORAGE_PRIVATE)
-        return ferry_buffer_wait(cell->buffer, FERRY_FOREVER) == FERRY_OK
+        return !ferry_buffer_wait(cell->buffer, FERRY_FOREVER)
                    ? CLI_DONE
                    : failed(model, "waiting for a buffer");
-    if (ferry_buffer_contents(cell->buffer, &bytes) != FERRY_OK)
+    if (ferry_buffer_contents(cell->buffer, &bytes))
         return failed(model, "looking at a shared buffer");
     size_t wrong = compare_bytes(cell->bytes, bytes, cell->size);
     if (wrong == cell->size)
@@ -381,10 +381,10 @@ static enum cli_exit renew_cell(struct model *model, struct cell *cell)
         params.size = cell->size = size;
         status = ferry_buffer_create(model->device, &params, &cell->buffer);
     }
-    if (status != FERRY_OK)
+    if (status)
         return failed(model, "making a buffer");
     cell->bytes = calloc(1, cell->size);
-    return cell->bytes != NULL ? CLI_DONE : no_memory(model);
+    return cell->bytes ? CLI_DONE : no_memory(model);
 }
 
 static enum cli_exit renew(struct model *model)
@@ -395,7 +395,7 @@ static enum cli_exit renew(struct model *model)
 static enum cli_exit idle(struct model *model)
 {
     model->doing = "wait_idle";
-    return ferry_wait_idle(model->device) == FERRY_OK ? CLI_DONE : failed(model, "waiting");
+    return !ferry_wait_idle(model->device) ? CLI_DONE : failed(model, "waiting");
 }
 
 static enum cli_exit wait_one(struct model *model)
@@ -417,7 +417,7 @@ static const struct {
 struct model *model_create(ferry_device *device, uint64_t seed)
 {
     struct model *model = calloc(1, sizeof *model);
-    if (model != NULL) {
+    if (model) {
         model->device = device;
         model->random = seed;
     }
@@ -426,7 +426,7 @@ struct model *model_create(ferry_device *device, uint64_t seed)
 
 void model_destroy(struct model *model)
 {
-    if (model == NULL)
+    if (!model)
         return;
     /* Host memory must not go while the device uses it; why it failed was told before. */
     (void)!ferry_wait_idle(model->device);
@@ -445,7 +445,7 @@ static enum cli_exit prepare(struct model *model)
 {
     for (size_t i = 0; i < CELLS; i++) {
         enum cli_exit end =
-            model->cells[i].buffer == NULL ? renew_cell(model, &model->cells[i]) : CLI_DONE;
+            !model->cells[i].buffer ? renew_cell(model, &model->cells[i]) : CLI_DONE;
         if (end != CLI_DONE)
             return end;
     }
@@ -476,12 +476,12 @@ enum cli_exit model_finish(struct model *model, char *why)
     enum cli_exit end = settle_all(model);
     for (size_t i = 0; i < CELLS && end == CLI_DONE; i++) {
         struct cell *cell = &model->cells[i];
-        if (cell->buffer == NULL)
+        if (!cell->buffer)
             continue;
         unsigned char *memory = guarded(cell->size);
-        if (memory == NULL)
+        if (!memory)
             return no_memory(model);
-        end = ferry_copy_to_host(cell->buffer, memory + GUARD, cell->size, 0) != FERRY_OK
+        end = ferry_copy_to_host(cell->buffer, memory + GUARD, cell->size, 0)
                   ? failed(model, "copying to the host")
                   : look(model, memory, cell->bytes, cell->size, model->operations);
         free(memory);

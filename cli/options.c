@@ -11,13 +11,12 @@ enum { OPTIONS_MAX = 16, HELP_KEY = 1000 };
 static void print_help(const struct cli_manual *manual)
 {
     printf("usage: ferry %s [OPTION...]%s%s\n\n%s\n\noptions:\n", manual->name,
-           manual->operands != NULL ? " " : "", manual->operands != NULL ? manual->operands : "",
-           manual->text);
+           manual->operands ? " " : "", manual->operands ? manual->operands : "", manual->text);
     for (size_t i = 0; i < manual->option_count; i++) {
         const struct cli_option *option = &manual->options[i];
         char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", option->name, option->value != NULL ? " " : "",
-                 option->value != NULL ? option->value : "");
+        snprintf(left, sizeof left, "--%s%s%s", option->name, option->value ? " " : "",
+                 option->value ? option->value : "");
         printf("  %-18s %s\n", left, option->help);
     }
     printf("  %-18s %s\n\nexamples:\n%s", "-h, --help", "print this", manual->examples);
@@ -124,12 +123,12 @@ bool cli_options(const struct cli_manual *manual, int argc, char **argv, int *ou
         if (!take(manual, &manual->options[answer - HELP_KEY - 1], optarg))
             return false;
     }
-    if (manual->operands == NULL && optind < argc) {
+    if (!manual->operands && optind < argc) {
         cli_complain("%s takes no \"%s\" (ferry %s --help)", manual->name, argv[optind],
                      manual->name);
         return false;
     }
-    if (manual->operands != NULL && manual->operands[0] != '[' && optind == argc) {
+    if (manual->operands && manual->operands[0] != '[' && optind == argc) {
         cli_complain("%s: no file is named (ferry %s --help)", manual->name, manual->name);
         return false;
     }

@@ -17,7 +17,7 @@ enum { BAR_MAX = 24, BAR_MIN = 4, NAME_MAX_COLUMNS = 32, NAME_MIN_COLUMNS = 8, P
 static bool can_wipe(void)
 {
     const char *term = ferry__env("TERM");
-    return term != NULL && term[0] != 0 && strcmp(term, "dumb") != 0 && isatty(STDERR_FILENO) == 1;
+    return term && term[0] != 0 && strcmp(term, "dumb") != 0 && isatty(STDERR_FILENO) == 1;
 }
 
 void progress_start(struct progress *progress, const char *name, bool quiet)
@@ -122,7 +122,7 @@ static void fit(struct line *line, const char *name, size_t most)
 
 static void print_line(char *out, struct line *line, const char *name, size_t most)
 {
-    if (name != NULL)
+    if (name)
         put_name(line->parts[NAME], name, NAME_MAX_COLUMNS);
     fit(line, name, most);
     size_t at = 0;

@@ -56,10 +56,10 @@ enum ferry_status reference_upload_plain(ferry_buffer *dst, const void *src, siz
     enum ferry_status status = ferry_buffer_create(
         ferry_buffer_device(dst),
         &(struct ferry_buffer_params){.size = size, .storage = FERRY_STORAGE_SHARED}, &staging);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     status = ferry_buffer_contents(staging, &contents);
-    if (status == FERRY_OK) {
+    if (!status) {
         memcpy(contents, src, size);
         status = ferry_copy_buffer(dst, staging, size, 0, 0);
     }
@@ -85,7 +85,7 @@ static enum ferry_status measure(struct bench *bench, size_t *out_count)
             uint64_t start = cli_now_ns();
             enum ferry_status status = ways[way](bench);
             bench->samples[way][count] = cli_now_ns() - start;
-            if (status != FERRY_OK)
+            if (status)
                 return status;
         }
         if (round > 0)
@@ -102,13 +102,13 @@ static enum ferry_status take_memory(ferry_device *device, struct bench *bench)
     const struct ferry_buffer_params params = {.size = bench->size, .label = "reference"};
     bench->source = malloc(bench->size);
     bench->yard = malloc(bench->size);
-    if (bench->source == NULL || bench->yard == NULL)
+    if (!bench->source || !bench->yard)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     memset(bench->yard, 0, bench->size);
     for (size_t i = 0; i < bench->size; i++)
         bench->source[i] = (unsigned char)(i * 2654435761u >> 13);
     enum ferry_status status = ferry_buffer_create(device, &params, &bench->private);
-    return status != FERRY_OK ? status : ferry_buffer_create(bench->plain, &params, &bench->seeded);
+    return status ? status : ferry_buffer_create(bench->plain, &params, &bench->seeded);
 }
 
 /* What was measured has to have happened. */
@@ -117,7 +117,7 @@ static enum cli_exit check(struct bench *bench, char *why)
     ferry_buffer *const arrived[] = {bench->private, bench->seeded};
     for (size_t i = 0; i < CLI_COUNT(arrived); i++) {
         memset(bench->yard, 0, bench->size);
-        if (ferry_copy_to_host(arrived[i], bench->yard, bench->size, 0) != FERRY_OK) {
+        if (ferry_copy_to_host(arrived[i], bench->yard, bench->size, 0)) {
             cli_why(why, "reading the measured bytes back");
             return CLI_DEVICE;
         }
@@ -134,13 +134,13 @@ static enum cli_exit run(ferry_device *device, struct bench *bench, struct refer
 {
     size_t count = 0;
     enum ferry_status status = take_memory(device, bench);
-    if (status == FERRY_OK)
+    if (!status)
         status = measure(bench, &count);
     if (status == FERRY_ERROR_OUT_OF_HOST_MEMORY || status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY) {
         snprintf(reference->why, sizeof reference->why, "%s", ferry_status_text(status));
         return CLI_DONE;
     }
-    if (status != FERRY_OK) {
+    if (status) {
         cli_why(reference->why, "measuring uploads");
         return CLI_DEVICE;
     }
@@ -155,7 +155,7 @@ enum cli_exit reference_measure(ferry_device *device, ferry_device *plain,
                                 struct reference *reference)
 {
     struct bench *bench = calloc(1, sizeof *bench);
-    if (bench == NULL) {
+    if (!bench) {
         snprintf(reference->why, sizeof reference->why, "out of host memory");
         return CLI_DEVICE;
     }

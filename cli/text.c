@@ -65,7 +65,7 @@ bool cli_read_size(const char *text, uint64_t *out)
     if (!isdigit((unsigned char)text[0]) || errno != 0)
         return false;
     const char *unit = *end != 0 ? strchr(units, tolower((unsigned char)*end)) : NULL;
-    if (unit != NULL) {
+    if (unit) {
         end += strcmp(end + 1, "iB") == 0 ? 3 : strcmp(end + 1, "B") == 0 ? 2 : 1;
         for (long i = 0; i <= unit - units; i++) {
             if (value > UINT64_MAX / 1024)

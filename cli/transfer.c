@@ -35,7 +35,7 @@ static enum cli_exit measure_references(struct transfer *transfer, enum cli_exit
     ferry_device *plain = NULL;
     enum cli_exit end = CLI_DONE;
     size_t count = 0;
-    if (reference_open_plain(transfer->device, &plain) != FERRY_OK) {
+    if (reference_open_plain(transfer->device, &plain)) {
         cli_complain("opening the device once more: %s", ferry_last_error());
         end = CLI_DEVICE;
     }
@@ -107,7 +107,7 @@ enum cli_exit cli_transfer(int argc, char **argv)
         return end;
 
     const struct ferry_device_params params = {.name = transfer.device_name, .path = transfer.path};
-    if (ferry_device_open(&params, &transfer.device) != FERRY_OK) {
+    if (ferry_device_open(&params, &transfer.device)) {
         cli_complain("transfer: cannot open the device: %s", ferry_last_error());
         return CLI_DEVICE;
     }

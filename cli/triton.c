@@ -29,13 +29,13 @@ static const struct {
 static uint64_t number_at(const char *json, const char *const *keys, size_t count)
 {
     char quoted[CLI_TEXT_MAX];
-    for (size_t i = 0; i < count && json != NULL; i++) {
+    for (size_t i = 0; i < count && json; i++) {
         snprintf(quoted, sizeof quoted, "\"%s\"", keys[i]);
         json = strstr(json, quoted);
-        if (json != NULL)
+        if (json)
             json += strlen(quoted);
     }
-    return json != NULL ? strtoull(json + strspn(json, ": \t\n"), NULL, 10) : 0;
+    return json ? strtoull(json + strspn(json, ": \t\n"), NULL, 10) : 0;
 }
 
 static uint64_t of_phase(const char *statistics, const char *phase, const char *key)
@@ -46,7 +46,7 @@ static uint64_t of_phase(const char *statistics, const char *phase, const char *
 static void print_phases(FILE *out, const char *statistics)
 {
     char text[CLI_TEXT_MAX];
-    if (statistics == NULL) {
+    if (!statistics) {
         fputs("\nTriton's statistics: this server keeps none\n", out);
         return;
     }
@@ -77,10 +77,10 @@ static bool read_metric(const char *line, size_t length, size_t *out_name)
 static void print_metrics(FILE *out, const char *metrics, bool json)
 {
     bool any = false;
-    while (metrics != NULL && *metrics != 0) {
+    while (metrics && *metrics != 0) {
         size_t length = strcspn(metrics, "\n"), name = 0;
-        bool is_bucket = strstr(metrics, "_bucket{") != NULL &&
-                         (size_t)(strstr(metrics, "_bucket{") - metrics) < length;
+        bool is_bucket =
+            strstr(metrics, "_bucket{") && (size_t)(strstr(metrics, "_bucket{") - metrics) < length;
         if (read_metric(metrics, length, &name) && json) {
             char copy[512];
             snprintf(copy, sizeof copy, "%.*s", (int)(name - 1), metrics);
@@ -118,7 +118,7 @@ static void print_text(FILE *out, const struct triton_options *options,
             cli_time(median, result->median_ns), cli_time(worst, result->worst_ns));
     print_phases(out, statistics);
     fprintf(out, "\nFerry's metrics in the server's%s\n",
-            metrics != NULL ? "" : ": this server has no metrics");
+            metrics ? "" : ": this server has no metrics");
     print_metrics(out, metrics, false);
 }
 
@@ -138,10 +138,10 @@ static void print_json(FILE *out, const struct triton_options *options,
             options->kind, (unsigned long long)result->done,
             (unsigned long long)options->concurrency, (unsigned long long)options->bytes,
             (unsigned long long)result->time_ns, (unsigned long long)result->median_ns,
-            (unsigned long long)result->worst_ns, statistics != NULL ? statistics : "null");
-    fputs(metrics != NULL ? "{" : "null", out);
+            (unsigned long long)result->worst_ns, statistics ? statistics : "null");
+    fputs(metrics ? "{" : "null", out);
     print_metrics(out, metrics, true);
-    fputs(metrics != NULL ? "}}\n" : "}\n", out);
+    fputs(metrics ? "}}\n" : "}\n", out);
 }
 
 /* Writes the report, all of it: what becomes of the server after this does not matter to it. */
@@ -197,7 +197,7 @@ static FILE *take_stdout(void)
     fflush(stdout);
     int own = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     FILE *out = own >= 0 ? fdopen(own, "w") : NULL;
-    if (out == NULL || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+    if (!out || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         return NULL;
     return out;
 }
@@ -205,7 +205,7 @@ static FILE *take_stdout(void)
 static enum cli_exit run_apart(const struct triton_options *options)
 {
     FILE *out = take_stdout();
-    if (out == NULL) {
+    if (!out) {
         cli_complain("triton: cannot write the output: %s", strerror(errno));
         return CLI_DEVICE;
     }
@@ -249,12 +249,12 @@ enum cli_exit cli_triton(int argc, char **argv)
     enum cli_exit end = CLI_DONE;
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
-    if (given.server == NULL || given.backends == NULL) {
-        cli_complain("triton: --%s is missing", given.server == NULL ? "server" : "backends");
+    if (!given.server || !given.backends) {
+        cli_complain("triton: --%s is missing", !given.server ? "server" : "backends");
         fprintf(stderr, "%s\n", how_to_get);
         return CLI_USAGE;
     }
-    for (const char *at = given.device; at != NULL && *at != 0; at++) {
+    for (const char *at = given.device; at && *at != 0; at++) {
         if (!isalnum((unsigned char)*at) && *at != ':' && *at != '_') {
             cli_complain("triton: no device is called \"%s\"", given.device);
             return CLI_USAGE;

@@ -51,7 +51,7 @@ static void on_response(TRITONSERVER_InferenceResponse *response, const uint32_t
 {
     struct lane *lane = user;
     pthread_mutex_lock(&lane->drive->lock);
-    if (response != NULL)
+    if (response)
         lane->response = response;
     if ((flags & TRITONSERVER_RESPONSE_COMPLETE_FINAL) != 0) {
         lane->responded = true;
@@ -80,18 +80,18 @@ static TRITONSERVER_Error *prepare(struct lane *lane)
     const int64_t shape[] = {1, (int64_t)drive->options->bytes};
     TRITONSERVER_Error *error = triton.TRITONSERVER_InferenceRequestNew(
         &lane->request, drive->server->server, TRITON_MODEL, -1);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_InferenceRequestAddInput(lane->request, "INPUT",
                                                              TRITONSERVER_TYPE_UINT8, shape, 2);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_InferenceRequestAppendInputData(
             lane->request, "INPUT", lane->bytes, drive->options->bytes, TRITONSERVER_MEMORY_CPU, 0);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_InferenceRequestAddRequestedOutput(lane->request, "OUTPUT");
-    if (error == NULL)
+    if (!error)
         error =
             triton.TRITONSERVER_InferenceRequestSetReleaseCallback(lane->request, on_release, lane);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_InferenceRequestSetResponseCallback(
             lane->request, ferry_triton_allocator_get(drive->allocator),
             ferry_triton_allocator_userp(drive->allocator, TRITON_MODEL), on_response, lane);
@@ -112,11 +112,11 @@ static bool send(struct drive *drive, struct lane *lane)
     make_bytes(lane);
     TRITONSERVER_Error *error = prepare(lane);
     lane->sent_ns = cli_now_ns();
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_ServerInferAsync(drive->server->server, lane->request, NULL);
     if (triton_good(error, "sending a request", drive->why))
         return true;
-    if (lane->request != NULL)
+    if (lane->request)
         triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_InferenceRequestDelete(lane->request));
     lane->request = NULL;
     fail(drive, CLI_DEVICE);
@@ -135,7 +135,7 @@ static const uint8_t *fetch(struct drive *drive, struct lane *lane, const void *
         return base;
     if (!triton_good(ferry_triton_resolve(base, &buffer, &offset), "an output", drive->why))
         return NULL;
-    if (ferry_copy_to_host(buffer, lane->got, size, offset) == FERRY_OK)
+    if (!ferry_copy_to_host(buffer, lane->got, size, offset))
         return lane->got;
     cli_why(drive->why, "reading an output");
     return NULL;
@@ -152,14 +152,14 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
     size_t size = 0;
     int64_t id = 0;
     void *user = NULL;
-    if (lane->response == NULL) {
+    if (!lane->response) {
         snprintf(drive->why, CLI_WHY_MAX, "request %llu: a final response without a response",
                  (unsigned long long)lane->number);
         return CLI_DEVICE;
     }
     /* The error is the response's, and goes with it. */
     TRITONSERVER_Error *error = triton.TRITONSERVER_InferenceResponseError(lane->response);
-    if (error != NULL) {
+    if (error) {
         snprintf(drive->why, CLI_WHY_MAX, "request %llu: %s", (unsigned long long)lane->number,
                  triton.TRITONSERVER_ErrorMessage(error));
         return CLI_DEVICE;
@@ -180,9 +180,9 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
         return CLI_DEVICE;
     const bool fits = size == drive->options->bytes;
     const uint8_t *got = fits ? fetch(drive, lane, base, size, type) : NULL;
-    if (fits && got == NULL)
+    if (fits && !got)
         return CLI_DEVICE;
-    if (got != NULL && memcmp(got, lane->bytes, size) == 0)
+    if (got && memcmp(got, lane->bytes, size) == 0)
         return CLI_DONE;
     snprintf(drive->why, CLI_WHY_MAX,
              "request %llu: %zu bytes came back, which differ from the %llu that were sent",
@@ -197,7 +197,7 @@ static void take_back(struct drive *drive, struct lane *lane)
         drive->times[drive->result->done++] = lane->took_ns;
     else
         fail(drive, end);
-    if (lane->response != NULL)
+    if (lane->response)
         triton.TRITONSERVER_ErrorDelete(
             triton.TRITONSERVER_InferenceResponseDelete(lane->response));
     triton.TRITONSERVER_ErrorDelete(triton.TRITONSERVER_InferenceRequestDelete(lane->request));
@@ -211,7 +211,7 @@ static struct lane *find_through(struct drive *drive)
 {
     for (uint64_t i = 0; i < drive->lane_count; i++) {
         struct lane *lane = &drive->lanes[i];
-        if (lane->request != NULL && lane->responded && lane->released)
+        if (lane->request && lane->responded && lane->released)
             return lane;
     }
     return NULL;
@@ -226,7 +226,7 @@ static void run(struct drive *drive)
     while (under_way > 0) {
         struct lane *lane;
         pthread_mutex_lock(&drive->lock);
-        while ((lane = find_through(drive)) == NULL)
+        while (!(lane = find_through(drive)))
             pthread_cond_wait(&drive->changed, &drive->lock);
         pthread_mutex_unlock(&drive->lock);
         take_back(drive, lane);
@@ -241,14 +241,14 @@ static bool make_lanes(struct drive *drive)
 {
     drive->lanes = calloc(drive->lane_count, sizeof *drive->lanes);
     drive->times = calloc(drive->options->requests, sizeof *drive->times);
-    if (drive->lanes == NULL || drive->times == NULL)
+    if (!drive->lanes || !drive->times)
         return false;
     for (uint64_t i = 0; i < drive->lane_count; i++) {
         struct lane *lane = &drive->lanes[i];
         lane->drive = drive;
         lane->bytes = malloc(drive->options->bytes);
         lane->got = malloc(drive->options->bytes);
-        if (lane->bytes == NULL || lane->got == NULL)
+        if (!lane->bytes || !lane->got)
             return false;
     }
     return true;
@@ -256,7 +256,7 @@ static bool make_lanes(struct drive *drive)
 
 static void free_lanes(struct drive *drive)
 {
-    for (uint64_t i = 0; drive->lanes != NULL && i < drive->lane_count; i++) {
+    for (uint64_t i = 0; drive->lanes && i < drive->lane_count; i++) {
         free(drive->lanes[i].bytes);
         free(drive->lanes[i].got);
     }

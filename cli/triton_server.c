@@ -26,7 +26,7 @@ static const struct call {
 
 bool triton_good(TRITONSERVER_Error *error, const char *what, char *why)
 {
-    if (error == NULL)
+    if (!error)
         return true;
     snprintf(why, CLI_WHY_MAX, "%s: %s: %s", what, triton.TRITONSERVER_ErrorCodeString(error),
              triton.TRITONSERVER_ErrorMessage(error));
@@ -38,18 +38,18 @@ bool triton_good(TRITONSERVER_Error *error, const char *what, char *why)
 bool triton_server_open(struct triton_server *server, const char *path, char *why)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
+    if (!library) {
         snprintf(why, CLI_WHY_MAX, "cannot open the server library: %s", dlerror());
         return false;
     }
     const char *problem = ferry_triton_problem();
-    if (problem != NULL) {
+    if (problem) {
         snprintf(why, CLI_WHY_MAX, "%s: %s", path, problem);
         return false;
     }
     for (size_t i = 0; i < CLI_COUNT(calls); i++) {
         void *symbol = dlsym(library, calls[i].name);
-        if (symbol == NULL && !calls[i].optional) {
+        if (!symbol && !calls[i].optional) {
             snprintf(why, CLI_WHY_MAX, "%s has no function %s", path, calls[i].name);
             return false;
         }
@@ -85,11 +85,11 @@ static void write_instance(FILE *file, const char *kind, int64_t device_id)
 static bool write_config(const char *path, const struct triton_options *options, int64_t device_id)
 {
     FILE *file = fopen(path, "w");
-    if (file == NULL)
+    if (!file)
         return false;
     fprintf(file, config, (unsigned long long)options->bytes, (unsigned long long)options->bytes);
     write_instance(file, options->kind, device_id);
-    if (options->device != NULL)
+    if (options->device)
         fprintf(file, device_config, options->device);
     bool good = ferror(file) == 0;
     return fclose(file) == 0 && good;
@@ -101,10 +101,10 @@ static bool write_repository(struct triton_server *server, const struct triton_o
     const char *folder = ferry__env("TMPDIR");
     char name[REPOSITORY_MAX], path[REPOSITORY_MAX + 64];
     int length = snprintf(name, sizeof name, "%s/ferry-triton-XXXXXX",
-                          folder != NULL && folder[0] != 0 ? folder : "/tmp");
+                          folder && folder[0] != 0 ? folder : "/tmp");
     if ((size_t)length >= sizeof name)
         errno = ENAMETOOLONG;
-    else if (mkdtemp(name) != NULL) {
+    else if (mkdtemp(name)) {
         memcpy(server->repository, name, sizeof name);
         snprintf(path, sizeof path, "%s/" TRITON_MODEL, name);
         if (mkdir(path, 0755) == 0) {
@@ -142,16 +142,16 @@ static bool set_options(const struct triton_server *server, const struct triton_
 {
     TRITONSERVER_Error *error =
         triton.TRITONSERVER_ServerOptionsSetModelRepositoryPath(options, server->repository);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_ServerOptionsSetBackendDirectory(options, given->backends);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_ServerOptionsSetModelControlMode(
             options, TRITONSERVER_MODEL_CONTROL_EXPLICIT);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_ServerOptionsSetStrictModelConfig(options, true);
-    if (error == NULL)
+    if (!error)
         error = triton.TRITONSERVER_ServerOptionsSetModelLoadRetryCount(options, 0);
-    if (error == NULL && triton.TRITONSERVER_ServerOptionsSetEnablePeerAccess != NULL)
+    if (!error && triton.TRITONSERVER_ServerOptionsSetEnablePeerAccess)
         error = triton.TRITONSERVER_ServerOptionsSetEnablePeerAccess(options, false);
     return triton_good(error, "the server's options", why);
 }
@@ -191,7 +191,7 @@ bool triton_server_close(struct triton_server *server, char *why)
     if (server->loaded)
         good = triton_good(triton.TRITONSERVER_ServerUnloadModel(server->server, TRITON_MODEL),
                            "unloading the model", why);
-    if (server->server != NULL) {
+    if (server->server) {
         good = triton_good(triton.TRITONSERVER_ServerStop(server->server), "stopping the server",
                            why) &&
                good;
@@ -214,7 +214,7 @@ bool triton_statistics(const struct triton_server *server, char **out_text, char
     TRITONSERVER_Error *error =
         triton.TRITONSERVER_ServerModelStatistics(server->server, TRITON_MODEL, -1, &message);
     *out_text = NULL;
-    if (error != NULL && triton.TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED) {
+    if (error && triton.TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED) {
         triton.TRITONSERVER_ErrorDelete(error);
         return true;
     }
@@ -222,7 +222,7 @@ bool triton_statistics(const struct triton_server *server, char **out_text, char
         return false;
     bool good = triton_good(triton.TRITONSERVER_MessageSerializeToJson(message, &text, &size),
                             "the model's statistics", why);
-    if (good && (*out_text = strndup(text, size)) == NULL) {
+    if (good && !(*out_text = strndup(text, size))) {
         snprintf(why, CLI_WHY_MAX, "no host memory for the model's statistics");
         good = false;
     }
@@ -237,8 +237,8 @@ char *triton_metrics(const struct triton_server *server)
     char *copy = NULL;
     char why[CLI_WHY_MAX];
     size_t size = 0;
-    if (triton.TRITONSERVER_ServerMetrics == NULL || triton.TRITONSERVER_MetricsFormatted == NULL ||
-        triton.TRITONSERVER_MetricsDelete == NULL)
+    if (!triton.TRITONSERVER_ServerMetrics || !triton.TRITONSERVER_MetricsFormatted ||
+        !triton.TRITONSERVER_MetricsDelete)
         return NULL;
     if (!triton_good(ferry_triton_metrics_update(), "metrics", why) ||
         !triton_good(triton.TRITONSERVER_ServerMetrics(server->server, &metrics), "metrics", why))

@@ -74,14 +74,14 @@ static enum cli_exit verify_device(const struct verify *verify)
 {
     const struct ferry_device_params params = {.name = verify->device_name, .path = verify->path};
     ferry_device *device = NULL;
-    if (ferry_device_open(&params, &device) != FERRY_OK) {
+    if (ferry_device_open(&params, &device)) {
         cli_complain("verify: cannot open the device: %s", ferry_last_error());
         return CLI_DEVICE;
     }
     char why[CLI_WHY_MAX] = "out of host memory";
     enum cli_exit end = CLI_DEVICE;
     struct model *model = model_create(device, verify->seed);
-    if (model != NULL) {
+    if (model) {
         end = run(verify, model, why);
         tell(verify, device, model, end, why);
     } else {

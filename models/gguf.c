@@ -45,7 +45,7 @@ static enum ferry_status get(struct reader *reader, void *memory, size_t size)
             size_t piece = rest < WINDOW ? (size_t)rest : WINDOW;
             enum ferry_status status =
                 ferry__source_read(reader->source, reader->window, piece, reader->at);
-            if (status != FERRY_OK)
+            if (status)
                 return status;
             reader->window_begin = reader->at;
             reader->window_size = piece;
@@ -78,7 +78,7 @@ static enum ferry_status get_number(struct reader *reader, size_t size, uint64_t
     uint64_t value = 0;
     for (size_t i = 0; i < 8; i++)
         value |= (uint64_t)bytes[i] << (8 * i);
-    if (status == FERRY_OK)
+    if (!status)
         *out = value;
     return status;
 }
@@ -89,7 +89,7 @@ static enum ferry_status get_string(struct reader *reader, const char *what, cha
 {
     uint64_t length = 0;
     enum ferry_status status = get_number(reader, 8, &length);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (length > max)
         return ferry__source_wrong(reader->source, "%s at byte %llu is %llu bytes long, over %zu",
@@ -129,11 +129,11 @@ static enum ferry_status skip_array(struct reader *reader, int depth)
 {
     uint64_t type = 0, count = 0;
     enum ferry_status status = get_number(reader, 4, &type);
-    if (status == FERRY_OK)
+    if (!status)
         status = get_number(reader, 8, &count);
-    if (status == FERRY_OK)
+    if (!status)
         status = check_type(reader, type);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (depth > DEPTH_MAX)
         return ferry__source_wrong(reader->source, "byte %llu: arrays lie deeper than %d",
@@ -152,7 +152,7 @@ static enum ferry_status skip_array(struct reader *reader, int depth)
                                    (unsigned long long)reader->at, (unsigned long long)count,
                                    ELEMENTS_MAX);
     reader->elements += count;
-    for (uint64_t i = 0; i < count && status == FERRY_OK; i++)
+    for (uint64_t i = 0; i < count && !status; i++)
         status = skip_value(reader, type, depth);
     return status;
 }
@@ -165,7 +165,7 @@ static enum ferry_status skip_value(struct reader *reader, uint64_t type, int de
     if (type != VALUE_STRING)
         return skip(reader, value_sizes[type]);
     enum ferry_status status = get_number(reader, 8, &length);
-    return status == FERRY_OK ? skip(reader, length) : status;
+    return !status ? skip(reader, length) : status;
 }
 
 /* The keys that are looked at; whole numbers all. */
@@ -191,11 +191,11 @@ static enum ferry_status read_pair(struct reader *reader, struct metadata *metad
     size_t length = 0;
     uint64_t type = 0;
     enum ferry_status status = get_string(reader, "a key", metadata->key, KEY_MAX, &length);
-    if (status == FERRY_OK)
+    if (!status)
         status = get_number(reader, 4, &type);
-    if (status == FERRY_OK)
+    if (!status)
         status = check_type(reader, type);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     for (enum key key = 0; key < KEY_COUNT; key++) {
         if (strlen(keys[key]) != length || memcmp(keys[key], metadata->key, length) != 0)
@@ -219,9 +219,9 @@ static enum ferry_status read_metadata(struct reader *reader, uint64_t count,
     if (count > PAIRS_MAX)
         return ferry__source_wrong(reader->source, "it has %llu keys, over %d",
                                    (unsigned long long)count, PAIRS_MAX);
-    for (uint64_t i = 0; i < count && status == FERRY_OK; i++)
+    for (uint64_t i = 0; i < count && !status; i++)
         status = read_pair(reader, metadata);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (!metadata->seen[KEY_ALIGNMENT])
         metadata->values[KEY_ALIGNMENT] = 32;
@@ -259,7 +259,7 @@ static enum ferry_status measure(const struct ferry__source *source, const char 
                                  uint64_t type, uint64_t innermost, struct ferry__tensor *tensor)
 {
     const struct ferry__shown shown = ferry__show(name);
-    if (type >= sizeof types / sizeof *types || types[type].name == NULL)
+    if (type >= sizeof types / sizeof *types || !types[type].name)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
                            "%s: tensor \"%s\" is of type %llu, which is not "
                            "known",
@@ -292,22 +292,22 @@ static enum ferry_status read_tensor(struct reader *reader, size_t file, uint64_
     size_t length = 0;
     uint64_t rank = 0, type = 0, innermost = 1;
     enum ferry_status status = get_string(reader, "a name", name, NAME_MAX_BYTES, &length);
-    if (status == FERRY_OK)
+    if (!status)
         status = get_number(reader, 4, &rank);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (rank > DIMENSIONS_MAX)
         return ferry__source_wrong(reader->source, "tensor \"%s\" has %llu dimensions, over %d",
                                    ferry__show(name).text, (unsigned long long)rank,
                                    DIMENSIONS_MAX);
     tensor.rank = (uint32_t)rank;
-    for (uint32_t i = 0; i < tensor.rank && status == FERRY_OK; i++) /* the innermost first */
+    for (uint32_t i = 0; i < tensor.rank && !status; i++) /* the innermost first */
         status = get_number(reader, 8, &tensor.shape[tensor.rank - 1 - i]);
-    if (status == FERRY_OK)
+    if (!status)
         status = get_number(reader, 4, &type);
-    if (status == FERRY_OK)
+    if (!status)
         status = get_number(reader, 8, &tensor.file_offset);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (tensor.rank > 0)
         innermost = tensor.shape[tensor.rank - 1];
@@ -318,8 +318,7 @@ static enum ferry_status read_tensor(struct reader *reader, size_t file, uint64_
                                    ferry__show(name).text, (unsigned long long)tensor.file_offset,
                                    (unsigned long long)alignment);
     status = measure(reader->source, name, type, innermost, &tensor);
-    return status == FERRY_OK ? ferry__tensors_add(tensors, reader->source, &tensor, name, length)
-                              : status;
+    return !status ? ferry__tensors_add(tensors, reader->source, &tensor, name, length) : status;
 }
 
 static enum ferry_status read_tensors(struct reader *reader, size_t file, uint64_t count,
@@ -333,9 +332,9 @@ static enum ferry_status read_tensors(struct reader *reader, size_t file, uint64
     if (count > FERRY__TENSORS_MAX - first)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %llu tensors are more than %d",
                            reader->source->path, (unsigned long long)count, FERRY__TENSORS_MAX);
-    for (uint64_t i = 0; i < count && status == FERRY_OK; i++)
+    for (uint64_t i = 0; i < count && !status; i++)
         status = read_tensor(reader, file, alignment, tensors);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     const uint64_t begin = (reader->at + alignment - 1) & ~(alignment - 1);
     for (size_t i = first; i < tensors->count; i++) {
@@ -355,11 +354,11 @@ static enum ferry_status read_counts(struct reader *reader, struct ferry__gguf *
     unsigned char magic[4];
     uint64_t version = 0;
     enum ferry_status status = get(reader, magic, sizeof magic);
-    if (status == FERRY_OK && memcmp(magic, "GGUF", 4) != 0)
+    if (!status && memcmp(magic, "GGUF", 4) != 0)
         return ferry__source_wrong(reader->source, "it does not begin with GGUF");
-    if (status == FERRY_OK)
+    if (!status)
         status = get_number(reader, 4, &version);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (version != 2 && version != 3)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: GGUF version %llu%s; 2 and 3 can be read",
@@ -367,7 +366,7 @@ static enum ferry_status read_counts(struct reader *reader, struct ferry__gguf *
                            (version & 0xffff) == 0 ? " (in big-endian order)" : "");
     gguf->version = (uint32_t)version;
     status = get_number(reader, 8, tensors);
-    return status == FERRY_OK ? get_number(reader, 8, pairs) : status;
+    return !status ? get_number(reader, 8, pairs) : status;
 }
 
 enum ferry_status ferry__gguf_parse(const struct ferry__source *source, size_t file,
@@ -377,19 +376,19 @@ enum ferry_status ferry__gguf_parse(const struct ferry__source *source, size_t f
         struct reader reader;
         struct metadata metadata;
     } *work = ferry__alloc(sizeof *work);
-    if (work == NULL)
+    if (!work)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory to read it",
                            source->path);
     work->reader.source = source;
     struct ferry__gguf gguf = {0};
     uint64_t count = 0, pairs = 0;
     enum ferry_status status = read_counts(&work->reader, &gguf, &count, &pairs);
-    if (status == FERRY_OK)
+    if (!status)
         status = read_metadata(&work->reader, pairs, &work->metadata);
-    if (status == FERRY_OK)
+    if (!status)
         status =
             read_tensors(&work->reader, file, count, work->metadata.values[KEY_ALIGNMENT], tensors);
-    if (status == FERRY_OK) {
+    if (!status) {
         gguf.has_split = work->metadata.seen[KEY_SPLIT_COUNT];
         gguf.split_number = work->metadata.values[KEY_SPLIT_NUMBER];
         gguf.split_count = work->metadata.values[KEY_SPLIT_COUNT];

@@ -31,7 +31,7 @@ static const struct ferry_tensor_place *place_of(const struct loader *loader, si
 
 static bool wanted(const struct loader *loader, size_t i)
 {
-    return place_of(loader, i)->buffer != NULL && loader->model->tensors.items[i].size > 0;
+    return place_of(loader, i)->buffer && loader->model->tensors.items[i].size > 0;
 }
 
 /* Moves on to bytes that are wanted; false: there are none left. */
@@ -63,7 +63,7 @@ static enum ferry_status record(struct loader *loader, const struct ferry__sourc
         enum ferry_status status = ferry_batch_copy_from_file(
             loader->batch, place->buffer, source->fd, tensor->file_offset + loader->at,
             (size_t)size, (size_t)(place->offset + loader->at));
-        if (status != FERRY_OK)
+        if (status)
             return status;
         loader->at += size;
         bytes += size;
@@ -79,9 +79,9 @@ static enum ferry_status load_batch(struct loader *loader)
     ferry_ticket ticket = 0;
     uint64_t bytes = 0;
     enum ferry_status status = record(loader, source, &bytes);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_batch_submit(loader->batch, NULL, NULL, &ticket);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_wait(loader->device, ticket, FERRY_FOREVER);
     if (status == FERRY_ERROR_IO) {
         char why[512];
@@ -89,7 +89,7 @@ static enum ferry_status load_batch(struct loader *loader)
         return ferry__fail(status, "%s: %s", source->path, why);
     }
     loader->done += bytes;
-    if (status == FERRY_OK && loader->progress != NULL)
+    if (!status && loader->progress)
         loader->progress(loader->done, loader->total, loader->user);
     return status;
 }
@@ -97,7 +97,7 @@ static enum ferry_status load_batch(struct loader *loader)
 static enum ferry_status load_all(struct loader *loader)
 {
     enum ferry_status status = FERRY_OK;
-    while (status == FERRY_OK && find_next(loader))
+    while (!status && find_next(loader))
         status = load_batch(loader);
     return status;
 }
@@ -109,7 +109,7 @@ static enum ferry_status check_place(struct loader *loader, size_t i)
     const struct ferry__tensor *tensor = &loader->model->tensors.items[i];
     const struct ferry_tensor_place *place = place_of(loader, i);
     const size_t size = ferry_buffer_size(place->buffer);
-    if (loader->device == NULL)
+    if (!loader->device)
         loader->device = ferry_buffer_device(place->buffer);
     if (ferry_buffer_device(place->buffer) != loader->device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
@@ -130,14 +130,14 @@ static enum ferry_status load(struct loader *loader)
 {
     enum ferry_status status = FERRY_OK;
     loader->next = loader->first;
-    for (size_t i = loader->first; i < loader->end && status == FERRY_OK; i++)
-        if (place_of(loader, i)->buffer != NULL)
+    for (size_t i = loader->first; i < loader->end && !status; i++)
+        if (place_of(loader, i)->buffer)
             status = check_place(loader, i);
-    if (status != FERRY_OK || loader->total == 0)
+    if (status || loader->total == 0)
         return status;
     status =
         ferry_wait(loader->device, 0, FERRY_FOREVER); /* IN_CALLBACK, DEVICE_LOST: before work */
-    if (status != FERRY_OK)
+    if (status)
         return status;
     loader->batch_size = loader->total / BATCHES_WANTED;
     if (loader->batch_size < BATCH_MIN)
@@ -145,7 +145,7 @@ static enum ferry_status load(struct loader *loader)
     if (loader->batch_size > BATCH_MAX)
         loader->batch_size = BATCH_MAX;
     status = ferry_batch_create(loader->device, &loader->batch);
-    if (status == FERRY_OK)
+    if (!status)
         status = load_all(loader);
     ferry_batch_destroy(loader->batch);
     return status;
@@ -155,9 +155,9 @@ enum ferry_status ferry_model_load_into(const ferry_model *model,
                                         const struct ferry_tensor_place *places,
                                         ferry_model_progress progress, void *user)
 {
-    if (model == NULL || (places == NULL && model->tensors.count > 0))
+    if (!model || (!places && model->tensors.count > 0))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_load_into: %s is NULL",
-                           model == NULL ? "model" : "places");
+                           !model ? "model" : "places");
     struct loader loader = {.model = model,
                             .places = places,
                             .end = model->tensors.count,
@@ -169,9 +169,9 @@ enum ferry_status ferry_model_load_into(const ferry_model *model,
 enum ferry_status ferry_model_load(const ferry_model *model, ferry_buffer *arena, uint64_t offset,
                                    ferry_model_progress progress, void *user)
 {
-    if (model == NULL || arena == NULL)
+    if (!model || !arena)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_load: %s is NULL",
-                           model == NULL ? "model" : "arena");
+                           !model ? "model" : "arena");
     const size_t size = ferry_buffer_size(arena);
     if (offset > size || model->arena_size > size - offset)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
@@ -179,7 +179,7 @@ enum ferry_status ferry_model_load(const ferry_model *model, ferry_buffer *arena
                            "which exceeds the buffer (%zu)",
                            (unsigned long long)model->arena_size, (unsigned long long)offset, size);
     struct ferry_tensor_place *places = ferry__alloc((model->tensors.count + 1) * sizeof *places);
-    if (places == NULL)
+    if (!places)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for %zu places",
                            model->tensors.count);
     for (size_t i = 0; i < model->tensors.count; i++)
@@ -193,9 +193,9 @@ enum ferry_status ferry_model_load(const ferry_model *model, ferry_buffer *arena
 enum ferry_status ferry_model_load_tensor(const ferry_model *model, size_t index,
                                           ferry_buffer *buffer, uint64_t offset)
 {
-    if (model == NULL || buffer == NULL)
+    if (!model || !buffer)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_load_tensor: %s is NULL",
-                           model == NULL ? "model" : "buffer");
+                           !model ? "model" : "buffer");
     if (index >= model->tensors.count)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "there is no tensor %zu, only %zu", index,
                            model->tensors.count);

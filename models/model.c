@@ -22,11 +22,11 @@ static enum ferry_status open_files(ferry_model *model, const struct ferry__path
 {
     enum ferry_status status = FERRY_OK;
     model->files = ferry__alloc(paths->count * sizeof *model->files);
-    if (model->files == NULL)
+    if (!model->files)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for %zu files", paths->count);
-    for (size_t i = 0; i < paths->count && status == FERRY_OK; i++) {
+    for (size_t i = 0; i < paths->count && !status; i++) {
         status = ferry__source_open(&model->files[i], paths->items[i]);
-        model->file_count += status == FERRY_OK;
+        model->file_count += !status;
     }
     return status;
 }
@@ -43,7 +43,7 @@ static enum ferry_status read_bytes(ferry_model *model)
 static enum ferry_status read_safetensors(ferry_model *model)
 {
     enum ferry_status status = FERRY_OK;
-    for (size_t i = 0; i < model->file_count && status == FERRY_OK; i++)
+    for (size_t i = 0; i < model->file_count && !status; i++)
         status = ferry__safetensors_parse(&model->files[i], i, &model->tensors);
     return status;
 }
@@ -56,7 +56,7 @@ static enum ferry_status read_gguf(ferry_model *model)
         const struct ferry__source *source = &model->files[i];
         struct ferry__gguf gguf = {0};
         enum ferry_status status = ferry__gguf_parse(source, i, &model->tensors, &gguf);
-        if (status != FERRY_OK)
+        if (status)
             return status;
         if (gguf.has_split && (gguf.split_number != i || gguf.split_count != model->file_count))
             return ferry__source_wrong(source,
@@ -83,8 +83,7 @@ static bool begins_as_safetensors(const struct ferry__source *source)
 {
     unsigned char bytes[9];
     uint64_t length = 0;
-    if (source->size < sizeof bytes ||
-        ferry__source_read(source, bytes, sizeof bytes, 0) != FERRY_OK)
+    if (source->size < sizeof bytes || ferry__source_read(source, bytes, sizeof bytes, 0))
         return false;
     for (size_t i = 0; i < 8; i++)
         length |= (uint64_t)bytes[i] << (8 * i);
@@ -94,8 +93,7 @@ static bool begins_as_safetensors(const struct ferry__source *source)
 static bool begins_as_gguf(const struct ferry__source *source)
 {
     unsigned char bytes[4];
-    return source->size >= sizeof bytes &&
-           ferry__source_read(source, bytes, sizeof bytes, 0) == FERRY_OK &&
+    return source->size >= sizeof bytes && !ferry__source_read(source, bytes, sizeof bytes, 0) &&
            memcmp(bytes, "GGUF", sizeof bytes) == 0;
 }
 
@@ -124,7 +122,7 @@ static enum ferry_status read_files(ferry_model *model)
 static enum ferry_status open_paths(ferry_model *model, const struct ferry__paths *paths)
 {
     enum ferry_status status = open_files(model, paths);
-    return status == FERRY_OK ? read_files(model) : status;
+    return !status ? read_files(model) : status;
 }
 
 /* Every tensor that the index tells of is in the file that it names. Files may hold more. */
@@ -136,7 +134,7 @@ static enum ferry_status check_index(const ferry_model *model, const struct ferr
         const struct ferry__tensor *tensor = &model->tensors.items[i];
         const struct ferry__index_entry *entry = ferry__index_find(index, tensor->name);
         const char *path = model->files[tensor->file].path;
-        if (entry == NULL)
+        if (!entry)
             continue;
         if (strcmp(entry->file_name, path + ferry__directory_length(path)) != 0)
             return ferry__source_wrong(source, "tensor \"%s\" is to be in %s, and is in %s",
@@ -155,18 +153,18 @@ static enum ferry_status open_index(ferry_model *model, const char *path)
     struct ferry__index index = {NULL, 0, NULL, 0};
     struct ferry__paths paths = {NULL, 0, 0};
     enum ferry_status status = ferry__source_open(&source, path);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     status = ferry__index_parse(&source, &index);
-    for (size_t i = 0; i < index.file_count && status == FERRY_OK; i++)
+    for (size_t i = 0; i < index.file_count && !status; i++)
         status = ferry__paths_add(&paths, path, ferry__directory_length(path), index.files[i]);
-    if (status == FERRY_OK)
+    if (!status)
         status = open_files(model, &paths);
-    if (status == FERRY_OK) {
+    if (!status) {
         model->format = FERRY_MODEL_SAFETENSORS;
         status = read_safetensors(model);
     }
-    if (status == FERRY_OK)
+    if (!status)
         status = check_index(model, &source, &index);
     ferry__paths_free(&paths);
     ferry__index_free(&index);
@@ -188,7 +186,7 @@ static enum ferry_status open_path(ferry_model *model, const char *path)
         status = ferry__parts_of(path, &part, &paths);
     else
         status = ferry__paths_add(&paths, "", 0, path);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry__ends_with(paths.items[0], ".index.json") ? open_index(model, paths.items[0])
                                                                  : open_paths(model, &paths);
     ferry__paths_free(&paths);
@@ -208,7 +206,7 @@ static enum ferry_status sort_names(ferry_model *model)
 {
     const size_t count = model->tensors.count;
     model->by_name = ferry__alloc((count + 1) * sizeof *model->by_name);
-    if (model->by_name == NULL)
+    if (!model->by_name)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for %zu names", count);
     for (size_t i = 0; i < count; i++)
         model->by_name[i] = i;
@@ -242,18 +240,18 @@ static enum ferry_status place_tensors(ferry_model *model)
 
 enum ferry_status ferry_model_open(const char *path, ferry_model **out_model)
 {
-    if (path == NULL || out_model == NULL)
+    if (!path || !out_model)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_open: %s is NULL",
-                           path == NULL ? "path" : "out_model");
+                           !path ? "path" : "out_model");
     ferry_model *model = ferry__alloc(sizeof *model);
-    if (model == NULL)
+    if (!model)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory to open %s", path);
     enum ferry_status status = open_path(model, path);
-    if (status == FERRY_OK)
+    if (!status)
         status = sort_names(model);
-    if (status == FERRY_OK)
+    if (!status)
         status = place_tensors(model);
-    if (status == FERRY_OK)
+    if (!status)
         *out_model = model;
     else
         ferry_model_close(model);
@@ -262,7 +260,7 @@ enum ferry_status ferry_model_open(const char *path, ferry_model **out_model)
 
 void ferry_model_close(ferry_model *model)
 {
-    if (model == NULL)
+    if (!model)
         return;
     for (size_t i = 0; i < model->file_count; i++)
         ferry__source_close(&model->files[i]);
@@ -290,9 +288,9 @@ const char *ferry_model_file_name(const ferry_model *model, size_t file)
 enum ferry_status ferry_model_get_tensor(const ferry_model *model, size_t index,
                                          struct ferry_tensor_info *out_info)
 {
-    if (model == NULL || out_info == NULL)
+    if (!model || !out_info)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_get_tensor: %s is NULL",
-                           model == NULL ? "model" : "out_info");
+                           !model ? "model" : "out_info");
     if (index >= model->tensors.count)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "there is no tensor %zu, only %zu", index,
                            model->tensors.count);
@@ -311,7 +309,7 @@ enum ferry_status ferry_model_get_tensor(const ferry_model *model, size_t index,
 enum ferry_status ferry_model_find_tensor(const ferry_model *model, const char *name,
                                           size_t *out_index)
 {
-    if (model == NULL || name == NULL || out_index == NULL)
+    if (!model || !name || !out_index)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_find_tensor: an argument is "
                                                          "NULL");
     size_t low = 0, high = model->tensors.count;
@@ -336,7 +334,7 @@ enum ferry_status ferry_model_read(const ferry_model *model, size_t index, void 
 {
     struct ferry_tensor_info info = {.size = 0};
     enum ferry_status status = ferry_model_get_tensor(model, index, &info);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     if (offset > info.size || size > info.size - offset)
         return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
@@ -344,7 +342,7 @@ enum ferry_status ferry_model_read(const ferry_model *model, size_t index, void 
                            "(%llu)",
                            size, (unsigned long long)offset, ferry__show(info.name).text,
                            (unsigned long long)info.size);
-    if (memory == NULL && size > 0)
+    if (!memory && size > 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_read: memory is NULL");
     return ferry__source_read(&model->files[info.file], memory, size, info.file_offset + offset);
 }

@@ -49,7 +49,7 @@ bool ferry__part_name(const char *name, const char *suffix, struct ferry__part *
 size_t ferry__directory_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    return slash == NULL ? 0 : (size_t)(slash - path) + 1;
+    return !slash ? 0 : (size_t)(slash - path) + 1;
 }
 
 void ferry__paths_free(struct ferry__paths *paths)
@@ -64,15 +64,15 @@ enum ferry_status ferry__paths_add(struct ferry__paths *paths, const char *direc
                                    size_t directory_length, const char *name)
 {
     char *path = ferry__alloc(directory_length + strlen(name) + 1);
-    if (path != NULL && paths->count == paths->capacity) {
+    if (path && paths->count == paths->capacity) {
         size_t capacity = paths->capacity == 0 ? 16 : paths->capacity * 2;
         char **items = ferry__realloc(paths->items, capacity * sizeof *items);
-        if (items != NULL) {
+        if (items) {
             paths->items = items;
             paths->capacity = capacity;
         }
     }
-    if (path == NULL || paths->count == paths->capacity) {
+    if (!path || paths->count == paths->capacity) {
         ferry__free(path);
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for the names of files");
     }
@@ -92,7 +92,7 @@ static enum ferry_status list(const char *directory, const char *suffix, struct 
 {
     enum ferry_status status = FERRY_OK;
     DIR *stream = opendir(directory);
-    if (stream == NULL)
+    if (!stream)
         return ferry__fail(ferry__status_of_errno(errno), "cannot read %s: %s", directory,
                            strerror(errno));
     const struct dirent *entry;
@@ -136,10 +136,10 @@ enum ferry_status ferry__directory_read(const char *path, struct ferry__paths *o
     struct ferry__paths name = {NULL, 0, 0}, paths = {NULL, 0, 0};
     enum ferry_status status =
         ferry__paths_add(&name, path, strlen(path), ferry__ends_with(path, "/") ? "" : "/");
-    for (size_t i = 0; status == FERRY_OK && paths.count == 0 && i < 3; i++) {
+    for (size_t i = 0; !status && paths.count == 0 && i < 3; i++) {
         const char *directory = name.items[0], *suffix = suffixes[i];
         status = list(directory, suffix, &paths);
-        if (status != FERRY_OK || paths.count == 0)
+        if (status || paths.count == 0)
             continue;
         struct ferry__part part;
         if (paths.count > 1 && suffix != safetensors_suffix &&
@@ -151,11 +151,11 @@ enum ferry_status ferry__directory_read(const char *path, struct ferry__paths *o
         else
             status = check_parts(directory, suffix, &paths);
     }
-    if (status == FERRY_OK && paths.count == 0)
+    if (!status && paths.count == 0)
         status =
             ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s holds no safetensors and no GGUF", path);
     ferry__paths_free(&name);
-    if (status == FERRY_OK)
+    if (!status)
         *out = paths;
     else
         ferry__paths_free(&paths);
@@ -167,12 +167,12 @@ enum ferry_status ferry__parts_of(const char *path, const struct ferry__part *pa
 {
     struct ferry__paths paths = {NULL, 0, 0};
     enum ferry_status status = FERRY_OK;
-    for (unsigned i = 1; i <= part->parts && status == FERRY_OK; i++) {
+    for (unsigned i = 1; i <= part->parts && !status; i++) {
         char name[32];
         snprintf(name, sizeof name, "-%05u-of-%05u%s", i, part->parts, gguf_suffix);
         status = ferry__paths_add(&paths, path, part->prefix, name);
     }
-    if (status == FERRY_OK)
+    if (!status)
         *out = paths;
     else
         ferry__paths_free(&paths);

@@ -23,7 +23,7 @@ enum ferry_status ferry__source_open(struct ferry__source *source, const char *p
         return ferry__fail(FERRY_ERROR_IO, "%s is not a regular file", path);
     }
     source->path = ferry__copy_text(path, strlen(path));
-    if (source->path == NULL) {
+    if (!source->path) {
         close(fd);
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory to open %s", path);
     }
@@ -47,7 +47,7 @@ enum ferry_status ferry__source_read(const struct ferry__source *source, void *m
         return ferry__fail(FERRY_ERROR_IO, "%s: %zu bytes at %llu lie past its end (%llu)",
                            source->path, size, (unsigned long long)offset,
                            (unsigned long long)source->size);
-    if (source->memory != NULL) {
+    if (source->memory) {
         if (size > 0)
             memcpy(memory, source->memory + offset, size);
         return FERRY_OK;

@@ -8,7 +8,7 @@
 char *ferry__copy_text(const char *text, size_t length)
 {
     char *copy = ferry__alloc(length + 1); /* zeroed */
-    if (copy != NULL)
+    if (copy)
         memcpy(copy, text, length);
     return copy;
 }
@@ -30,7 +30,7 @@ static enum ferry_status make_room(struct ferry__tensors *tensors,
                            source->path, FERRY__TENSORS_MAX);
     size_t capacity = tensors->capacity == 0 ? 64 : tensors->capacity * 2;
     struct ferry__tensor *items = ferry__realloc(tensors->items, capacity * sizeof *items);
-    if (items == NULL)
+    if (!items)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for %zu tensors",
                            source->path, capacity);
     tensors->items = items;
@@ -43,14 +43,14 @@ enum ferry_status ferry__tensors_add(struct ferry__tensors *tensors,
                                      const struct ferry__tensor *tensor, const char *name,
                                      size_t name_length)
 {
-    if (memchr(name, 0, name_length) != NULL)
+    if (memchr(name, 0, name_length))
         return ferry__source_wrong(source, "the name of tensor \"%s\" holds a byte 0",
                                    ferry__show(name).text);
     enum ferry_status status = make_room(tensors, source);
-    if (status != FERRY_OK)
+    if (status)
         return status;
     char *copy = ferry__copy_text(name, name_length);
-    if (copy == NULL)
+    if (!copy)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no memory for a tensor's name",
                            source->path);
     struct ferry__tensor *item = &tensors->items[tensors->count++];

@@ -55,7 +55,7 @@ static void *member_main(void *argument)
 struct bench_team *bench_team_create(unsigned threads)
 {
     struct bench_team *team = calloc(1, sizeof *team);
-    if (team == NULL)
+    if (!team)
         return NULL;
     team->threads = threads;
     pthread_mutex_init(&team->lock, NULL);
@@ -74,7 +74,7 @@ struct bench_team *bench_team_create(unsigned threads)
 
 void bench_team_destroy(struct bench_team *team)
 {
-    if (team == NULL)
+    if (!team)
         return;
     pthread_mutex_lock(&team->lock);
     team->over = true;

@@ -28,7 +28,7 @@ static void copy_share(void *state, unsigned index)
 uint64_t bench_run_memcpy(void *state, uint64_t calls)
 {
     const struct bench_memcpy *yardstick = state;
-    if (yardstick->team != NULL) {
+    if (yardstick->team) {
         struct share share = {yardstick, calls, 2};
         return bench_team_run(yardstick->team, copy_share, &share);
     }

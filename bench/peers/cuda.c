@@ -73,7 +73,7 @@ static const char *why(const struct device *device, int error)
     const char *text = NULL;
     if (error == 0)
         return NULL;
-    return device->cuda.error_string(error, &text) == 0 && text != NULL ? text : "unknown error";
+    return device->cuda.error_string(error, &text) == 0 && text ? text : "unknown error";
 }
 
 static const char *find_device(struct device *device, const struct peer_wish *wish)
@@ -97,9 +97,9 @@ static const char *find_device(struct device *device, const struct peer_wish *wi
 static void cuda_close(void *state)
 {
     struct device *device = state;
-    if (device->stream != NULL)
+    if (device->stream)
         device->cuda.stream_destroy(device->stream);
-    if (device->context != NULL)
+    if (device->context)
         device->cuda.context_release(device->device);
     free(device);
 }
@@ -108,15 +108,15 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
 {
     const char *failed =
         peer_library("libcuda.so.1", symbols, sizeof symbols / sizeof *symbols, &device->cuda);
-    if (failed == NULL)
+    if (!failed)
         failed = why(device, device->cuda.init(0));
-    if (failed == NULL)
+    if (!failed)
         failed = find_device(device, wish);
-    if (failed == NULL)
+    if (!failed)
         failed = why(device, device->cuda.context_retain(&device->context, device->device));
-    if (failed == NULL)
+    if (!failed)
         failed = why(device, device->cuda.context_use(device->context));
-    if (failed == NULL)
+    if (!failed)
         failed = why(device, device->cuda.stream_create(&device->stream, STREAM_NON_BLOCKING));
     return failed;
 }
@@ -124,10 +124,10 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
 static const char *cuda_open(const struct peer_wish *wish, void **out_device)
 {
     struct device *device = calloc(1, sizeof *device);
-    if (device == NULL)
+    if (!device)
         return "out of host memory";
     const char *failed = set_up(device, wish);
-    if (failed != NULL)
+    if (failed)
         cuda_close(device);
     else
         *out_device = device;
@@ -138,10 +138,10 @@ static const char *cuda_make(void *state, size_t size, void **out_buffer)
 {
     const struct device *device = state;
     struct buffer *buffer = calloc(1, sizeof *buffer);
-    if (buffer == NULL)
+    if (!buffer)
         return "out of host memory";
     const char *failed = why(device, device->cuda.memory_alloc(&buffer->address, size));
-    if (failed != NULL)
+    if (failed)
         free(buffer);
     else
         *out_buffer = buffer;

@@ -58,9 +58,9 @@ struct buffer {
 static void placebo_close(void *state)
 {
     struct device *device = state;
-    if (device->vulkan != NULL)
+    if (device->vulkan)
         device->pl.destroy_vulkan(&device->vulkan);
-    if (device->log != NULL)
+    if (device->log)
         device->pl.destroy_log(&device->log);
     free(device);
 }
@@ -72,14 +72,14 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
         return "the device has no UUID, so it is none of Vulkan's";
     const char *failed = peer_library("libplacebo.so." TEXT(PL_API_VER), symbols,
                                       sizeof symbols / sizeof *symbols, &device->pl);
-    if (failed != NULL)
+    if (failed)
         return failed;
     device->log = device->pl.create_log(PL_API_VER, pl_log_params(.log_level = PL_LOG_NONE));
     struct pl_vulkan_params params = {
         .async_transfer = true, .async_compute = true, .queue_count = 1};
     memcpy(params.device_uuid, wish->uuid, sizeof params.device_uuid);
     device->vulkan = device->pl.create_vulkan(device->log, &params);
-    if (device->vulkan == NULL)
+    if (!device->vulkan)
         return "libplacebo opens no device with that UUID";
     device->gpu = device->vulkan->gpu;
     return NULL;
@@ -88,11 +88,11 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
 static const char *open_device(const struct peer_wish *wish, bool staged, void **out_device)
 {
     struct device *device = calloc(1, sizeof *device);
-    if (device == NULL)
+    if (!device)
         return "out of host memory";
     device->staged = staged;
     const char *failed = set_up(device, wish);
-    if (failed != NULL)
+    if (failed)
         placebo_close(device);
     else
         *out_device = device;
@@ -123,7 +123,7 @@ static const char *placebo_make(void *state, size_t size, void **out_buffer)
 {
     struct device *device = state;
     struct buffer *buffer = calloc(1, sizeof *buffer);
-    if (buffer == NULL)
+    if (!buffer)
         return "out of host memory";
     buffer->private = device->pl.create_buffer(
         device->gpu,
@@ -133,7 +133,7 @@ static const char *placebo_make(void *state, size_t size, void **out_buffer)
         buffer->staging =
             device->pl.create_buffer(device->gpu, pl_buf_params(.size = size, .host_mapped = true,
                                                                 .memory_type = PL_BUF_MEM_HOST));
-    if (buffer->private == NULL || (device->staged && buffer->staging == NULL)) {
+    if (!buffer->private || (device->staged && !buffer->staging)) {
         placebo_destroy(device, buffer);
         return "libplacebo makes no buffer of that size";
     }
@@ -144,7 +144,7 @@ static const char *placebo_make(void *state, size_t size, void **out_buffer)
 static const char *placebo_finish(void *state)
 {
     struct device *device = state;
-    while (device->last != NULL && device->pl.poll(device->gpu, device->last, UINT64_MAX))
+    while (device->last && device->pl.poll(device->gpu, device->last, UINT64_MAX))
         ;
     return NULL;
 }

@@ -10,13 +10,13 @@ const char *peer_library(const char *name, const struct peer_symbol *symbols, si
     static char why[PEER_WHY_MAX];
     /* Never closed: threads that a driver made live on in it. */
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
+    if (!library) {
         snprintf(why, sizeof why, "%s", dlerror());
         return why;
     }
     for (size_t i = 0; i < count; i++) {
         void *address = dlsym(library, symbols[i].name);
-        if (address == NULL) {
+        if (!address) {
             snprintf(why, sizeof why, "%s has no %s", name, symbols[i].name);
             return why;
         }

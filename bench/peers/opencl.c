@@ -104,9 +104,9 @@ static const char *find_device(struct device *device, const struct peer_wish *wi
 static void opencl_close(void *state)
 {
     struct device *device = state;
-    if (device->queue != NULL)
+    if (device->queue)
         device->cl.release_queue(device->queue);
-    if (device->context != NULL)
+    if (device->context)
         device->cl.release_context(device->context);
     free(device);
 }
@@ -116,9 +116,9 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
     cl_int error = CL_SUCCESS;
     const char *failed =
         peer_library("libOpenCL.so.1", symbols, sizeof symbols / sizeof *symbols, &device->cl);
-    if (failed == NULL)
+    if (!failed)
         failed = find_device(device, wish);
-    if (failed != NULL)
+    if (failed)
         return failed;
     device->context = device->cl.create_context(NULL, 1, &device->id, NULL, NULL, &error);
     if (error == CL_SUCCESS)
@@ -129,10 +129,10 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
 static const char *opencl_open(const struct peer_wish *wish, void **out_device)
 {
     struct device *device = calloc(1, sizeof *device);
-    if (device == NULL)
+    if (!device)
         return "out of host memory";
     const char *failed = set_up(device, wish);
-    if (failed != NULL)
+    if (failed)
         opencl_close(device);
     else
         *out_device = device;
