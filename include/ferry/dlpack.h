@@ -3,15 +3,17 @@
  * dlpack.h (DLManagedTensor and DLManagedTensorVersioned of version 1), under names of their own,
  * so that both headers can be included: cast pointers from one to the other.
  *
- * Shared buffers are exported as CPU memory, private ones of Metal as Metal's: `data` is then the
- * id<MTLBuffer>, and the place in it is in byte_offset. Neither is copied. Private memory of other
- * drivers is UNSUPPORTED, in words: of Vulkan no two consumers agree what `data` is. Tensors in
- * host memory are imported by a copy; a Metal device wraps the buffer of a Metal tensor.
+ * Shared buffers are exported as CPU memory, private ones of CUDA as CUDA's, private ones of Metal as
+ * Metal's: `data` is then the id<MTLBuffer>, and the place in it is in byte_offset. None is copied.
+ * Private memory of other drivers is UNSUPPORTED, in words: of Vulkan no two consumers agree what
+ * `data` is. Tensors in host memory are imported by a copy; a CUDA device wraps a CUDA tensor's
+ * memory, a Metal device the buffer of a Metal tensor.
  *
  * Synchronisation: export and import wait for what Ferry has in flight on the buffer, and know
  * nothing of what others do. As with ferry_buffer_contents: while a consumer works on an exported
  * tensor, no Ferry operation may be in flight on its bytes, and before Ferry touches them again the
- * consumer's work must be done. A producer's work must be done before its tensor is imported.
+ * consumer's work must be done. A producer's work must be done before its tensor is imported. On CUDA
+ * all that can be had by streams, without a wait: FERRY_DLPACK_NO_WAIT, and ferry/cuda.h.
  */
 #ifndef FERRY_DLPACK_H
 #define FERRY_DLPACK_H
@@ -25,6 +27,7 @@ extern "C" {
 /* DLDeviceType: those that are met here. */
 enum {
     FERRY_DLPACK_CPU = 1,
+    FERRY_DLPACK_CUDA = 2,
     FERRY_DLPACK_CUDA_HOST = 3, /* page-locked host memory */
     FERRY_DLPACK_VULKAN = 7,
     FERRY_DLPACK_METAL = 8,
@@ -77,13 +80,20 @@ struct ferry_dlpack_managed_versioned { /* DLManagedTensorVersioned */
     struct ferry_dlpack_tensor tensor;
 };
 
+/* A flag of the next: export does not wait. The caller has the consumer's stream wait
+ * (ferry_cuda_external_begin and _end), or the consumer does so. Private memory of CUDA only. */
+enum { FERRY_DLPACK_NO_WAIT = 1 };
+
 /* Which part of a buffer, seen as what: row-major without gaps from offset on. */
 struct ferry_dlpack_view {
     size_t offset; /* bytes */
     struct ferry_dlpack_type type;
     int32_t rank;
     const int64_t *shape; /* rank many; copied */
-    uint64_t reserved[4];
+    uint32_t flags;
+    int32_t device; /* DLDeviceType to export as; 0: as above. A shared buffer of CUDA may also be
+                       FERRY_DLPACK_CUDA_HOST, which not all consumers take. */
+    uint64_t reserved[3];
 };
 
 /*
@@ -106,7 +116,8 @@ FERRY_API size_t ferry_dlpack_exports(const ferry_device *device);
 
 /*
  * Makes a buffer of a tensor. One in host memory is copied, into a buffer of the given storage, and
- * waited for; then its deleter is called. A Metal tensor is wrapped by a device of Metal's, as a
+ * waited for; then its deleter is called. A CUDA tensor of the same device is wrapped, at any address,
+ * as ferry_cuda_buffer_wrap does. A Metal tensor is wrapped by a device of Metal's, as a
  * private buffer (as ferry_metal_buffer_wrap does: its byte_offset must be a multiple of 256);
  * its deleter is called when the buffer is destroyed and idle, and must not call Ferry. On failure
  * the tensor is as before, and the caller's. UNSUPPORTED: another device; strides that are not

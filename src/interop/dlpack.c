@@ -133,18 +133,67 @@ static enum ferry_status refuse_private(const ferry_buffer *buffer)
                : "no consumer can reach it");
 }
 
-/* Where a buffer's bytes are, for consumers. Waits for what is in flight on them. */
-static enum ferry_status locate(ferry_buffer *buffer, struct ferry_dlpack_tensor *tensor)
+/* Memory of a GPU's own that consumers know: of which driver, exported and imported how. */
+static const struct native {
+    const char *driver, *name;
+    int32_t type;
+    enum ferry_status (*get)(ferry_buffer *buffer, struct ferry_dlpack_tensor *tensor);
+    enum ferry_status (*wrap)(ferry_device *device, const struct ferry_dlpack_tensor *tensor,
+                              size_t size, void (*release)(void *user), void *user,
+                              ferry_buffer **out_buffer);
+} natives[] = {
+    {"cuda", "CUDA", FERRY_DLPACK_CUDA, ferry__dlpack_cuda_export, ferry__dlpack_cuda_import},
+    {"metal", "Metal", FERRY_DLPACK_METAL, ferry__dlpack_metal_export, ferry__dlpack_metal_import},
+};
+
+static const struct native *native_of(const ferry_device *device)
 {
-    if (buffer->storage == FERRY_STORAGE_SHARED) {
-        tensor->device = (struct ferry_dlpack_device){FERRY_DLPACK_CPU, 0};
-        return ferry_buffer_contents(buffer, &tensor->data);
-    }
-    if (strcmp(buffer->device->gpu.info.driver, "metal") != 0)
+    for (size_t i = 0; i < sizeof natives / sizeof *natives; i++)
+        if (!strcmp(device->gpu.info.driver, natives[i].driver))
+            return &natives[i];
+    return NULL;
+}
+
+static bool is_cuda(const ferry_buffer *buffer)
+{
+    return strcmp(buffer->device->gpu.info.driver, "cuda") == 0;
+}
+
+static enum ferry_status locate_shared(ferry_buffer *buffer, struct ferry_dlpack_tensor *tensor,
+                                       int32_t as)
+{
+    const bool locked = as == FERRY_DLPACK_CUDA_HOST && is_cuda(buffer);
+    if (as && as != FERRY_DLPACK_CPU && !locked)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "ferry_dlpack_export: %s, of %s, is no memory of DLPack's type %d",
+                           ferry__label(buffer), buffer->device->gpu.info.name, (int)as);
+    tensor->device =
+        (struct ferry_dlpack_device){locked ? FERRY_DLPACK_CUDA_HOST : FERRY_DLPACK_CPU, 0};
+    return ferry_buffer_contents(buffer, &tensor->data);
+}
+
+/* Where a buffer's bytes are, for consumers. Waits for what is in flight on them. */
+static enum ferry_status locate(ferry_buffer *buffer, const struct ferry_dlpack_view *view,
+                                struct ferry_dlpack_tensor *tensor)
+{
+    const struct native *native = native_of(buffer->device);
+    const bool waits = !(view->flags & FERRY_DLPACK_NO_WAIT);
+    if (!waits && (buffer->storage == FERRY_STORAGE_SHARED || !is_cuda(buffer)))
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "ferry_dlpack_export: NO_WAIT, and %s is no private memory of CUDA's",
+                           ferry__label(buffer));
+    if (buffer->storage == FERRY_STORAGE_SHARED)
+        return locate_shared(buffer, tensor, view->device);
+    if (!native)
         return refuse_private(buffer);
-    enum ferry_status status = ferry_buffer_wait(buffer, FERRY_FOREVER);
+    if (view->device && view->device != native->type)
+        return ferry__fail(
+            FERRY_ERROR_UNSUPPORTED,
+            "ferry_dlpack_export: %s is private memory of %s, not of DLPack's type %d",
+            ferry__label(buffer), native->name, (int)view->device);
+    enum ferry_status status = waits ? ferry_buffer_wait(buffer, FERRY_FOREVER) : FERRY_OK;
     if (!status)
-        status = ferry__dlpack_metal_export(buffer, tensor);
+        status = native->get(buffer, tensor);
     if (!status)
         status = ferry__buffer_well(buffer);
     return status;
@@ -160,8 +209,8 @@ static void describe(struct exported *exported, const struct ferry_dlpack_view *
         if (__builtin_mul_overflow(stride, shape[i] > 0 ? shape[i] : 1, &stride))
             stride = 1; /* of an empty tensor: its strides mean nothing */
     }
-    /* Some consumers overlook byte_offset: for CPU memory it is not needed. */
-    if (tensor.device.type == FERRY_DLPACK_CPU)
+    /* Some consumers overlook byte_offset: where data is an address it is not needed. */
+    if (tensor.device.type != FERRY_DLPACK_METAL)
         tensor.data = (unsigned char *)tensor.data + view->offset;
     else
         tensor.byte_offset += view->offset;
@@ -180,6 +229,9 @@ static enum ferry_status check_view(ferry_buffer *buffer, const struct ferry_dlp
     if (!ferry__all_zero(view->reserved, sizeof view->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_dlpack_export: reserved words are not 0");
+    if (view->flags & ~(unsigned)FERRY_DLPACK_NO_WAIT)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_dlpack_export: flags are 0x%x",
+                           view->flags);
     enum ferry_status status =
         measure("ferry_dlpack_export", view->type, view->rank, view->shape, &size);
     if (status)
@@ -207,7 +259,7 @@ static enum ferry_status make_tensor(ferry_buffer *buffer, const struct ferry_dl
         view = &all;
     enum ferry_status status = check_view(buffer, view);
     if (!status)
-        status = locate(buffer, &tensor);
+        status = locate(buffer, view, &tensor);
     if (status)
         return status;
     struct exported *exported =
@@ -253,23 +305,26 @@ static bool in_host_memory(const struct ferry_dlpack_tensor *tensor)
            type == FERRY_DLPACK_ROCM_HOST;
 }
 
-/* A Metal tensor's buffer can be wrapped by a device of Metal's, as private memory. */
+/* A device wraps tensors in memory of its own kind, as private memory. */
 static enum ferry_status check_device(const ferry_device *device,
                                       const struct ferry_dlpack_tensor *tensor,
                                       enum ferry_storage storage)
 {
-    static const char *const names[] = {
-        [2] = " (CUDA)", [FERRY_DLPACK_VULKAN] = " (Vulkan)", [FERRY_DLPACK_METAL] = " (Metal)"};
+    static const char *const names[] = {[FERRY_DLPACK_CUDA] = " (CUDA)",
+                                        [FERRY_DLPACK_VULKAN] = " (Vulkan)",
+                                        [FERRY_DLPACK_METAL] = " (Metal)"};
     const int32_t type = tensor->device.type;
     const bool known = type > 0 && (size_t)type < sizeof names / sizeof *names;
+    const struct native *native = native_of(device);
     if (in_host_memory(tensor))
         return FERRY_OK;
-    if (type == FERRY_DLPACK_METAL && strcmp(device->gpu.info.driver, "metal") == 0)
+    if (native && native->type == type)
         return storage == FERRY_STORAGE_PRIVATE
                    ? FERRY_OK
                    : ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                                 "ferry_dlpack_import: a Metal tensor "
-                                 "becomes a private buffer, not a shared one");
+                                 "ferry_dlpack_import: a %s tensor "
+                                 "becomes a private buffer, not a shared one",
+                                 native->name);
     return ferry__fail(FERRY_ERROR_UNSUPPORTED,
                        "ferry_dlpack_import: the tensor lies on a device of type %d%s, which %s "
                        "cannot reach",
@@ -332,7 +387,7 @@ static enum ferry_status take(ferry_device *device, const struct ferry_dlpack_te
                            "ferry_dlpack_import: the tensor's data is "
                            "NULL");
     if (!in_host_memory(tensor)) /* the deleter comes when the buffer has gone */
-        return ferry__dlpack_metal_import(device, tensor, (size_t)size, release, self, out_buffer);
+        return native_of(device)->wrap(device, tensor, (size_t)size, release, self, out_buffer);
     status = copy_tensor(device, tensor, (size_t)size, storage, out_buffer);
     if (!status)
         release(self);

@@ -151,7 +151,7 @@ static void test_export_refuses(void **state)
         {{.type = f32, .rank = 2, .shape = huge}, FERRY_ERROR_OUT_OF_RANGE},
         {{.type = f32, .rank = 1, .shape = negative}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.type = f32, .rank = 1}, FERRY_ERROR_INVALID_ARGUMENT},
-        {{.type = f32, .reserved = {0, 0, 0, 1}}, FERRY_ERROR_INVALID_ARGUMENT},
+        {{.type = f32, .reserved = {0, 0, 1}}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.type = f32, .rank = -1, .shape = five}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.type = f32, .rank = 65, .shape = five}, FERRY_ERROR_INVALID_ARGUMENT},
         {{.type = {FERRY_DLPACK_INT, 4, 1}, .rank = 1, .shape = five}, FERRY_ERROR_UNSUPPORTED},

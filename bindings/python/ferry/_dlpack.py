@@ -1,4 +1,4 @@
-"""DLPack: shared buffers as CPU tensors of other libraries, and their tensors into buffers."""
+"""DLPack: buffers as tensors of other libraries, and their tensors into buffers."""
 
 import ctypes
 
@@ -6,7 +6,9 @@ from ._library import check, lib
 from ._words import dtype_name
 
 _c = ctypes
-_CPU, _METAL = 1, 8
+_CPU, _CUDA, _CUDA_HOST, _METAL = 1, 2, 3, 8
+_NO_WAIT = 1  # FERRY_DLPACK_NO_WAIT
+_LEGACY = 1  # CUDA's stream of that name
 # Types by the names that NumPy and others give them: (code, bits).
 TYPES = {"bool": (6, 8), "bfloat16": (4, 16)}
 TYPES.update({f"int{bits}": (0, bits) for bits in (8, 16, 32, 64)})
@@ -21,7 +23,8 @@ class _Type(_c.Structure):
 
 class _View(_c.Structure):
     _fields_ = [("offset", _c.c_size_t), ("type", _Type), ("rank", _c.c_int32),
-                ("shape", _c.POINTER(_c.c_int64)), ("reserved", _c.c_uint64 * 4)]
+                ("shape", _c.POINTER(_c.c_int64)), ("flags", _c.c_uint32),
+                ("device", _c.c_int32), ("reserved", _c.c_uint64 * 3)]
 
 
 _DELETER = _c.CFUNCTYPE(None, _c.c_void_p)
@@ -39,6 +42,69 @@ for _function in _import.values():
     _function.argtypes = [_c.c_void_p, _c.c_void_p, _c.c_int, _c.POINTER(_c.c_void_p)]
 lib.ferry_dlpack_exports.restype = _c.c_size_t
 lib.ferry_dlpack_exports.argtypes = [_c.c_void_p]
+
+
+class _Use(_c.Structure):
+    _fields_ = [("buffer", _c.c_void_p), ("access", _c.c_uint), ("offset", _c.c_size_t),
+                ("size", _c.c_size_t)]
+
+
+class _External(_c.Structure):
+    _fields_ = [("ready", _c.c_uint64), ("ticket", _c.c_uint64), ("wait_count", _c.c_size_t),
+                ("waits", _c.c_uint64 * 8), ("signal", _c.c_uint64 * 2)]
+
+
+def _functions():
+    """Those of ferry/cuda.h, which a build without CUDA has not."""
+    signatures = {
+        "ferry_cuda_device_get": [_c.c_void_p, _c.POINTER(_c.c_int), _c.c_void_p],
+        "ferry_cuda_buffer_get": [_c.c_void_p, _c.POINTER(_c.c_ulonglong)],
+        "ferry_cuda_external_begin": [_c.c_void_p, _c.POINTER(_Use), _c.c_size_t, _c.c_void_p,
+                                      _c.POINTER(_External)],
+        "ferry_cuda_external_end": [_c.c_void_p, _c.c_uint64, _c.c_void_p],
+    }
+    for name, arguments in signatures.items():
+        function = getattr(lib, name, None)
+        if function is not None:
+            function.restype, function.argtypes = _c.c_int, arguments
+
+
+_functions()
+
+
+def _meet(device_handle, buffer_handle, stream):
+    """What is in flight on the buffer comes before what is put into the stream from now on, and
+    what the stream has now before what Ferry does to the buffer later. Nothing waits here."""
+    use, work = _Use(buffer=buffer_handle, access=3), _External()
+    check(lib.ferry_cuda_external_begin(device_handle, _c.byref(use), 1, stream, _c.byref(work)))
+    check(lib.ferry_cuda_external_end(device_handle, work.ticket, stream))
+
+
+def _is_cuda(buffer):
+    return buffer.device.info.driver == "cuda"
+
+
+def _ordinal(device):
+    ordinal = _c.c_int()
+    with device._handle.use() as handle:
+        check(lib.ferry_cuda_device_get(handle, _c.byref(ordinal), None))
+    return ordinal.value
+
+
+def _stream(stream):
+    """CUDA's handle of what the protocol's word means; None: the consumer wants no order."""
+    if stream is None:
+        return _LEGACY
+    if isinstance(stream, bool) or not isinstance(stream, int):
+        raise TypeError("stream is None or an int")
+    if stream == 0 or stream < -1:
+        raise ValueError(f"stream {stream}: 1 is the legacy stream, 2 the thread's, -1 none")
+    return None if stream == -1 else stream
+
+
+# As NumPy's __array_interface__ spells the types; bfloat16 has no name there.
+_KINDS = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}
+
 
 _DESTRUCTOR = _c.PYFUNCTYPE(None, _c.c_void_p)
 _api = _c.pythonapi
@@ -106,31 +172,73 @@ class View:
         self._shape = tuple(shape)
 
     def __dlpack_device__(self):
-        private_metal = self._buffer.device.info.driver == "metal" and not self._buffer.shared
-        return (_METAL if private_metal else _CPU, 0)
+        buffer = self._buffer
+        if buffer.shared:
+            return (_CPU, 0)
+        if _is_cuda(buffer):
+            return (_CUDA, _ordinal(buffer.device))
+        return (_METAL if buffer.device.info.driver == "metal" else _CPU, 0)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        """Waits for all operations on the buffer. No copy is made."""
+        """No copy is made. Private memory of CUDA: the consumer's stream waits for all that is in
+        flight on the buffer (None or 1: the legacy stream, 2: the thread's, -1: none does). All
+        else waits here. dl_device=(3, 0): a shared buffer of CUDA as page-locked memory."""
         here = self.__dlpack_device__()
-        if dl_device is not None and tuple(dl_device) != here:
-            raise BufferError(f"the tensor lies on DLPack device {here}, not {tuple(dl_device)}")
+        on_cuda = here[0] == _CUDA
+        there = here if dl_device is None else tuple(dl_device)
+        locked = there == (_CUDA_HOST, 0) and self._buffer.shared and _is_cuda(self._buffer)
+        if there != here and not locked:
+            raise BufferError(f"the tensor lies on DLPack device {here}, not {there}")
         if copy:
             raise BufferError("the tensor is the buffer's own memory, not a copy")
         name = _VERSIONED if max_version is not None and max_version[0] >= 1 else _PLAIN
         shape = (_c.c_int64 * len(self._shape))(*self._shape)
-        view = _View(offset=self._offset, type=_Type(*self._type, 1), rank=len(shape), shape=shape)
+        view = _View(offset=self._offset, type=_Type(*self._type, 1), rank=len(shape), shape=shape,
+                     flags=_NO_WAIT if on_cuda else 0, device=_CUDA_HOST if locked else 0)
         managed = _c.c_void_p()
+        if on_cuda:
+            self._order(_stream(stream))
         with self._buffer._handle.use() as handle:
             check(_export[name](handle, _c.byref(view), _c.byref(managed)))
         return _new_capsule(managed, name)
 
+    def _order(self, stream):
+        if stream is None:
+            return
+        with self._buffer.device._handle.use() as device, self._buffer._handle.use() as buffer:
+            _meet(device, buffer, stream)
+
+    @property
+    def __cuda_array_interface__(self):
+        """Of version 3, for Numba, CuPy and their like: private memory of CUDA. The legacy stream
+        waits for all that is in flight on the buffer."""
+        code, bits = self._type
+        if self._buffer.shared or not _is_cuda(self._buffer) or code not in _KINDS:
+            raise AttributeError("__cuda_array_interface__")
+        size = bits // 8
+        for dimension in self._shape:
+            size *= dimension
+        if self._offset + size > self._buffer.size:
+            raise ValueError(f"{size} bytes at {self._offset} exceed the buffer")
+        pointer = _c.c_ulonglong()
+        with self._buffer._handle.use() as handle:
+            check(lib.ferry_cuda_buffer_get(handle, _c.byref(pointer)))
+        self._order(_LEGACY)
+        return {"version": 3, "shape": self._shape, "strides": None, "stream": _LEGACY,
+                "typestr": f"{'<' if bits > 8 else '|'}{_KINDS[code]}{bits // 8}",
+                "data": (pointer.value + self._offset, False)}
+
 
 def take(device_handle, tensor, shared):
-    """The handle of a new buffer of a tensor: a copy, or on Metal a wrapper."""
+    """The handle of a new buffer of a tensor: a copy, or on CUDA and Metal a wrapper. The producer
+    has CUDA's legacy stream wait for its work, and Ferry waits for that, on the device."""
+    find = getattr(tensor, "__dlpack_device__", None)
+    on_cuda = find is not None and int(find()[0]) == _CUDA
+    options = {"stream": _LEGACY} if on_cuda else {}
     try:
-        capsule = tensor.__dlpack__(max_version=(1, 0))
+        capsule = tensor.__dlpack__(max_version=(1, 0), **options)
     except TypeError:  # a producer from before versions
-        capsule = tensor.__dlpack__()
+        capsule = tensor.__dlpack__(**options)
     address = id(capsule)  # CPython: where the object is
     for name in (_VERSIONED, _PLAIN):
         if _is_valid(address, name):
@@ -140,4 +248,10 @@ def take(device_handle, tensor, shared):
     handle = _c.c_void_p()
     check(_import[name](device_handle, _pointer(address, name), int(shared), _c.byref(handle)))
     _set_name(address, _USED[name])  # consumed: the capsule must not delete it once more
+    try:
+        if on_cuda:
+            _meet(device_handle, handle, _LEGACY)
+    except BaseException:
+        lib.ferry_buffer_destroy(handle)
+        raise
     return handle

@@ -153,7 +153,8 @@ class Device:
     def from_dlpack(self, tensor, *, shared=False, label=None):
         """A new Buffer with a copy of the bytes of a tensor in host memory, of whatever library has
         __dlpack__: contiguous, and with its producer's work on it done. On a Metal device a Metal
-        tensor is wrapped instead."""
+        tensor is wrapped instead, on a CUDA device a CUDA tensor of the same card, without a wait.
+        """
         with self._handle.use() as handle:
             return Buffer._of(self, _dlpack.take(handle, tensor, shared), shared, label)
 
@@ -269,7 +270,7 @@ class Buffer:
         return memoryview(window).cast("B")
 
     def view(self, dtype="uint8", shape=None, offset=0):
-        """A buffer (shared, or private of Metal), or a part of it, as a tensor for other libraries:
+        """A buffer (shared, or private of CUDA or Metal), or a part of it, as a tensor for other libraries:
         ``numpy.from_dlpack(buffer.view("float32", (3, 4)))``. It is the same memory: while others
         work on it, no operation of Ferry's may be in flight on it. shape None: all from offset on.
         """
@@ -281,6 +282,11 @@ class Buffer:
     def __dlpack__(self, **options):
         """All bytes, as view() gives them."""
         return self.view().__dlpack__(**options)
+
+    @property
+    def __cuda_array_interface__(self):
+        """All bytes of a private buffer of CUDA, for Numba, CuPy and their like."""
+        return self.view().__cuda_array_interface__
 
     def wait(self, timeout=None):
         """Waits for all operations on the buffer; False if timeout seconds pass before that."""

@@ -72,6 +72,8 @@ def test_dlpack_capsules(device):
 
 def test_dlpack_of_private_memory(device):
     private = device.upload(b"0123456789" * 100)
+    if device.info.driver == "cuda":
+        return  # below
     if device.info.driver != "metal":
         with pytest.raises(ferry.Error) as caught:
             private.__dlpack__()
@@ -108,3 +110,67 @@ def test_dlpack_import(device):
     with pytest.raises(AttributeError):
         device.from_dlpack(b"bytes")
     del shared, again
+
+
+def _cuda(device):
+    if device.info.driver != "cuda":
+        assert not hasattr(device.buffer(8), "__cuda_array_interface__")
+        pytest.skip("CUDA's tensors")
+
+
+def test_dlpack_of_cuda(device):
+    _cuda(device)
+    private = device.upload(b"0123456789" * 100)
+    assert private.__dlpack_device__() == (2, 0)
+    interface = private.view("float32", (2, 5), 40).__cuda_array_interface__
+    address = private.__cuda_array_interface__["data"][0]
+    assert interface == {"version": 3, "shape": (2, 5), "strides": None, "stream": 1,
+                         "typestr": "<f4", "data": (address + 40, False)}
+    assert private.__cuda_array_interface__["typestr"] == "|u1"
+    with pytest.raises(AttributeError):
+        private.view("bfloat16").__cuda_array_interface__
+    with pytest.raises(ValueError):
+        private.view("uint8", (1001,)).__cuda_array_interface__
+    for stream in (None, 1, 2, -1):
+        private.__dlpack__(stream=stream, max_version=(1, 0))
+    for stream in (0, -2):
+        with pytest.raises(ValueError, match="legacy"):
+            private.__dlpack__(stream=stream)
+    for stream in (1.0, True, "1"):
+        with pytest.raises(TypeError):
+            private.__dlpack__(stream=stream)
+    for there in ((1, 0), (3, 0), (2, 1)):
+        with pytest.raises(BufferError):
+            private.__dlpack__(dl_device=there)
+    wrapped = device.from_dlpack(private.view("uint8", (15,), 501))  # any phase
+    private.fill(7, 10, 505)
+    assert wrapped.read() == b"1234" + b"\7" * 10 + b"5"  # the same memory
+    wrapped.zero()
+    assert private.read()[500:517] == b"0" + bytes(15) + b"6"
+    with pytest.raises(BufferError):
+        device.close()
+    wrapped.destroy()
+    with pytest.raises(ferry.Error) as caught:
+        device.from_dlpack(private, shared=True)
+    assert caught.value.status == ferry.Status.UNSUPPORTED
+    del caught  # its traceback holds the capsule
+    gc.collect()
+
+
+def test_dlpack_of_page_locked_memory(device):
+    _cuda(device)
+    shared = device.buffer(100, shared=True)
+    shared.fill(9)
+    assert shared.__dlpack_device__() == (1, 0)
+    assert not hasattr(shared, "__cuda_array_interface__")
+
+    class Locked:
+        """A producer of page-locked memory."""
+
+        def __dlpack_device__(self):
+            return (3, 0)
+
+        def __dlpack__(self, **options):
+            return shared.__dlpack__(dl_device=(3, 0), **options)
+
+    assert device.from_dlpack(Locked()).read() == b"\t" * 100
