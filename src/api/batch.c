@@ -180,7 +180,7 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
         }
         return status;
     }
-    struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
+    struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type, 1);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if ((status = plan(batch))) {

@@ -229,7 +229,7 @@ static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__o
     struct ferry__op *marker = ferry__join_create(buffer->device, &ferry__marker_type);
     if (!marker)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    marker->one_range = ferry__footprint(buffer, true, 0, buffer->size);
+    *marker->ranges = ferry__footprint(buffer, true, 0, buffer->size);
     marker->range_count = 1;
     marker->after = old && !ferry__op_is_done(old) ? old : NULL;
     const enum ferry_status status = ferry__enqueue(marker);

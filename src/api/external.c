@@ -59,8 +59,9 @@ static enum ferry_status make_op(struct ferry_device *device, const struct ferry
                                  const struct ferry_use *uses, size_t count,
                                  struct ferry__op **out_op)
 {
-    struct ferry__op *op = type->kind == FERRY__OP_JOIN ? ferry__join_create(device, type)
-                                                        : ferry__op_create(device, type);
+    struct ferry__op *op = type->kind == FERRY__OP_JOIN
+                               ? ferry__join_create(device, type)
+                               : ferry__op_create(device, type, count < 16 ? (unsigned)count : 1);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if (ferry__footprint_uses(op, uses, count)) {

@@ -147,7 +147,8 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
                                          const struct ferry__reply *reply)
 {
     struct ferry_device *device = (transfer->dst ? transfer->dst : transfer->src)->device;
-    struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type);
+    struct ferry__op *op =
+        ferry__op_create(device, &ferry__transfer_type, transfer->dst && transfer->src ? 2 : 1);
     if (!op) {
         ferry__blocks_free(transfer->blocks);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;

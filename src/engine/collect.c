@@ -25,13 +25,13 @@ enum ferry_status ferry__collect_begin(struct ferry__collect *collect, struct fe
                                        size_t capacity)
 {
     *collect = (struct ferry__collect){.op = op, .capacity = capacity};
-    op->ranges = &op->one_range;
+    op->ranges = op->own_ranges;
     op->range_count = 0;
-    if (capacity <= 1)
+    if (capacity <= op->room)
         return FERRY_OK;
     if (capacity <= FERRY__RANGES_FEW) {
         struct ferry__range *ranges = ferry__alloc(capacity * sizeof *ranges);
-        op->ranges = ranges ? ranges : &op->one_range;
+        op->ranges = ranges ? ranges : op->own_ranges;
         return ranges ? FERRY_OK : no_memory(collect);
     }
     collect->spans = capacity > UINT32_MAX ? NULL : ferry__alloc(capacity * sizeof *collect->spans);
@@ -121,11 +121,8 @@ void ferry__collect_add(struct ferry__collect *collect, struct ferry_buffer *buf
 {
     const enum ferry__range_kind kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ;
     if (!collect->spans) {
-        collect->op->ranges[collect->count++] = (struct ferry__range){.buffer = buffer,
-                                                                      .order = &buffer->order,
-                                                                      .begin = span.begin,
-                                                                      .end = span.end,
-                                                                      .kind = kind};
+        collect->op->ranges[collect->count++] = (struct ferry__range){
+            .buffer = buffer, .begin = span.begin, .end = span.end, .kind = kind};
         return;
     }
     const uint32_t which = bucket_of(collect, buffer, kind);
@@ -207,8 +204,7 @@ static bool take_bucket(struct ferry__op *op, const struct ferry__bucket *bucket
     struct ferry__spans *spans = ferry__spans_make(from, bucket->count);
     if (!spans)
         return false;
-    struct ferry__range range = {
-        .op = op, .buffer = bucket->buffer, .order = &bucket->buffer->order, .kind = bucket->kind};
+    struct ferry__range range = {.op = op, .buffer = bucket->buffer, .kind = bucket->kind};
     struct ferry__span few[FERRY__RANGES_FEW + 1] = {{0, 0}};
     size_t count = 0, hint = 0;
     for (uint64_t at = 0; count <= FERRY__RANGES_FEW; at = few[count++].end)

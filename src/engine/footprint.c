@@ -42,7 +42,6 @@ static struct ferry__range range_of(struct ferry_buffer *buffer, bool write,
                                     struct ferry__span span)
 {
     return (struct ferry__range){.buffer = buffer,
-                                 .order = &buffer->order,
                                  .begin = span.begin,
                                  .end = span.end,
                                  .kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ};
@@ -148,7 +147,7 @@ void ferry__footprint_free(struct ferry__op *op)
             ferry__free(op->ranges[i].write.spare);
         ferry__free(op->ranges[i].spans);
     }
-    if (op->ranges != &op->one_range)
+    if (op->ranges != op->own_ranges)
         ferry__free(op->ranges);
 }
 

@@ -12,7 +12,7 @@
 
 struct ferry__op *ferry__join_create(struct ferry_device *device, const struct ferry__op_type *type)
 {
-    struct ferry__op *op = ferry__op_create(device, type);
+    struct ferry__op *op = ferry__op_create(device, type, 1);
     if (!op)
         return NULL;
     op->queue = FERRY__NO_QUEUE;
@@ -108,9 +108,9 @@ static void release_crowd(struct ferry__op *op)
 {
     ferry__join_release(op);
     if (op->range_count)
-        ferry__buffer_unref(op->one_range.buffer);
-    ferry__free(op->one_range.spans);
-    op->one_range.spans = NULL;
+        ferry__buffer_unref(op->ranges->buffer);
+    ferry__free(op->ranges->spans);
+    op->ranges->spans = NULL;
     op->range_count = 0;
 }
 

@@ -17,17 +17,20 @@
 
 /* The life of an op: made, referenced, let go once it is done. */
 
-struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type)
+struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type,
+                                   unsigned room)
 {
-    struct ferry__op *op = ferry__alloc(sizeof *op);
+    const size_t size = sizeof(struct ferry__op) + room * sizeof(struct ferry__range);
+    struct ferry__op *op = ferry__alloc(size);
+    assert(room >= 1 && room <= 15);
     if (!op) {
-        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
-                           sizeof *op);
+        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes", size);
         return NULL;
     }
     op->device = device;
     op->type = type;
-    op->ranges = &op->one_range;
+    op->room = (uint8_t)(room & 15);
+    op->ranges = op->own_ranges;
     op->edges = &op->one_edge;
     atomic_init(&op->refs, 1);
     return op;

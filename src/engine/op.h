@@ -89,7 +89,7 @@ struct ferry__op {
     _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
     _Atomic bool done;
     enum ferry__op_state state : 8;
-    uint8_t queue;
+    uint8_t queue : 4, room : 4; /* neither changes while it lives; room: of own_ranges */
     enum ferry_status status : 8;
     bool keep;    /* its ticket was given out: a failure is remembered */
     bool kept;    /* done, and so it is: the table has it until the last reference goes */
@@ -158,7 +158,7 @@ struct ferry__op {
             bool unsignalled; /* it failed: its event is Ferry's to raise */
         };
     };
-    struct ferry__range one_range;
+    struct ferry__range own_ranges[];
 };
 
 static inline bool ferry__op_is_half(const struct ferry__op *op)
@@ -171,7 +171,9 @@ static inline bool ferry__op_is_join(const struct ferry__op *op)
     return op->type->kind == FERRY__OP_JOIN;
 }
 
-struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type);
+/* With room in it for 1 to 15 ranges. */
+struct ferry__op *ferry__op_create(struct ferry_device *device, const struct ferry__op_type *type,
+                                   unsigned room);
 void ferry__op_ref(struct ferry__op *op);
 void ferry__op_unref(struct ferry__op *op);        /* not under device->lock */
 void ferry__op_unref_locked(struct ferry__op *op); /* under it: never the last reference */

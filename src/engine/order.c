@@ -2,11 +2,17 @@
 
 #include "base/interval.h"
 #include "base/spans.h"
+#include "engine/buffer.h"
 #include "engine/op.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+static struct ferry__order *order_of(const struct ferry__range *range)
+{
+    return &range->buffer->order;
+}
 
 /* --- asking
  * ------------------------------------------------------------------------------------ */
@@ -117,7 +123,7 @@ static uint64_t ask_joint(const struct ferry__interval *equal, const struct answ
     if (!group || !group->after)
         return 0;
     say(answer, group->after->op);
-    return group->after_ticket;
+    return group->after->op->ticket;
 }
 
 static void ask_for_read(const struct ferry__order *order, const struct bytes *bytes,
@@ -198,9 +204,9 @@ void ferry__order_ask_range(const struct ferry__range *range,
     const struct bytes bytes = {range->begin, range->end, range->spans};
     const struct answer answer = {follow, arg};
     if (range->spans)
-        ask_spans(range->order, write, &bytes, &answer);
+        ask_spans(order_of(range), write, &bytes, &answer);
     else
-        ferry__order_ask(range->order, write, range->begin, range->end, follow, arg);
+        ferry__order_ask(order_of(range), write, range->begin, range->end, follow, arg);
 }
 
 static bool lists_busy(const struct ferry__order *order, bool write, const struct bytes *bytes)
@@ -244,7 +250,7 @@ static void link_piece(struct ferry__write_piece *piece, struct ferry__range *ra
         .next = range->write.pieces,
         .linked = true};
     range->write.pieces = piece;
-    ferry__interval_insert(&range->order->writes, &piece->interval);
+    ferry__interval_insert(&order_of(range)->writes, &piece->interval);
 }
 
 /* Takes [begin, end) from the pieces that have it. At most one has bytes on both sides: its second
@@ -252,7 +258,7 @@ static void link_piece(struct ferry__write_piece *piece, struct ferry__range *ra
 static void carve(struct ferry__range *range)
 {
     const uint64_t begin = range->begin, end = range->end;
-    struct ferry__intervals *writes = &range->order->writes;
+    struct ferry__intervals *writes = &order_of(range)->writes;
     struct ferry__interval *node = ferry__interval_after(writes, begin), *next;
     for (; node && node->begin < end; node = next) {
         next = ferry__interval_next(node);
@@ -284,7 +290,7 @@ static void group_push(struct ferry__read_group *group, struct ferry__range *ran
 
 static struct ferry__intervals *reads_of(const struct ferry__range *range)
 {
-    return range->spans ? &range->order->list_reads : &range->order->reads;
+    return range->spans ? &order_of(range)->list_reads : &order_of(range)->reads;
 }
 
 static void enter_read(struct ferry__range *range, uint64_t stamp)
@@ -292,7 +298,7 @@ static void enter_read(struct ferry__range *range, uint64_t stamp)
     struct ferry__intervals *reads = reads_of(range);
     const struct bytes bytes = {range->begin, range->end, range->spans};
     struct ferry__interval *equal = range->spans
-                                        ? equal_list(range->order, &bytes)
+                                        ? equal_list(order_of(range), &bytes)
                                         : ferry__interval_equal(reads, range->begin, range->end);
     if (equal) {
         if (equal->stamp < stamp)
@@ -310,7 +316,7 @@ static void enter_read(struct ferry__range *range, uint64_t stamp)
 /* What a write has covered of the lists: who comes later follows that write instead. */
 static void carve_lists(const struct ferry__range *range)
 {
-    struct ferry__intervals *lists = &range->order->list_writes;
+    struct ferry__intervals *lists = &order_of(range)->list_writes;
     const struct ferry__meeting meeting = {range->begin, range->end, 0};
     struct ferry__interval *node = ferry__meeting_first(&meeting, lists), *next;
     for (; node; node = next) {
@@ -333,7 +339,7 @@ static void enter_list(struct ferry__range *range)
         .range = range,
         .linked = true};
     range->write.pieces = own;
-    ferry__interval_insert(&range->order->list_writes, &own->interval);
+    ferry__interval_insert(&order_of(range)->list_writes, &own->interval);
 }
 
 void ferry__order_enter(struct ferry__range *range)
@@ -391,7 +397,7 @@ static void leave_read(struct ferry__range *range)
 static void leave_write(struct ferry__range *range)
 {
     struct ferry__intervals *writes =
-        range->spans ? &range->order->list_writes : &range->order->writes;
+        range->spans ? &order_of(range)->list_writes : &order_of(range)->writes;
     for (struct ferry__write_piece *piece = range->write.pieces; piece; piece = piece->next)
         if (piece->linked)
             ferry__interval_remove(writes, &piece->interval);
@@ -437,7 +443,7 @@ struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
                                              struct ferry__read_group *behind, size_t most)
 {
     const struct ferry__meeting meeting = {range->begin, range->end, 0};
-    const struct ferry__order *order = range->order;
+    const struct ferry__order *order = order_of(range);
     struct ferry__read_group *found = NULL;
     if (!behind)
         found = crowd_among(range, ferry__meeting_first(&meeting, &order->reads), most);
@@ -477,7 +483,6 @@ void ferry__order_join_writes(struct ferry__range *reader, struct ferry__range *
     if (group->after)
         group->after->serves = NULL;
     group->after = joint;
-    group->after_ticket = joint->op->ticket; /* the reader may write these bytes, too */
     joint->serves = group;
     joint->entered = true;
 }

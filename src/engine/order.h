@@ -38,10 +38,9 @@ struct ferry__read_group {
     struct ferry__interval interval;
     struct ferry__range *first;
     size_t count;
-    /* Stands for all writes that a reader of these bytes must follow, up to the one with that
-     * ticket; NULL: nothing does. */
+    /* Stands for all writes that a reader of these bytes must follow, up to its own ticket; NULL:
+     * nothing does. */
     struct ferry__range *after;
-    uint64_t after_ticket;
 };
 
 enum ferry__range_kind { FERRY__RANGE_READ, FERRY__RANGE_WRITE, FERRY__RANGE_AFTER };
@@ -51,7 +50,6 @@ enum ferry__range_kind { FERRY__RANGE_READ, FERRY__RANGE_WRITE, FERRY__RANGE_AFT
 struct ferry__range {
     struct ferry__op *op;
     struct ferry_buffer *buffer;
-    struct ferry__order *order; /* the buffer's */
     uint64_t begin, end;
     struct ferry__spans *spans; /* the bytes between that count; NULL: all. The range's own */
     enum ferry__range_kind kind;
@@ -64,8 +62,12 @@ struct ferry__range {
         } write;
         struct {
             struct ferry__read_group own, *group; /* NULL: it has left */
-            struct ferry__range *next, *previous; /* of the group */
-            struct ferry__range *joint; /* that is to serve later readers of the same bytes */
+            struct ferry__range *next;            /* of the group */
+            union {
+                struct ferry__range *previous;
+                struct ferry__range *joint; /* it has not entered: one that is to serve later
+                                               readers of the same bytes; NULL */
+            };
         } read;
         struct ferry__read_group *serves; /* AFTER: whose readers ask it */
     };

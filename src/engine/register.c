@@ -130,15 +130,15 @@ static struct ferry__range *join_crowd(struct ferry_device *device, size_t first
         return NULL;
     }
     come_to_life(join, first);
-    join->one_range = *range;
-    join->one_range.op = join;
-    join->one_range.kind = kind;
+    *join->ranges = *range;
+    join->ranges->op = join;
+    join->ranges->kind = kind;
     join->range_count = 1;
     ferry__buffer_ref(range->buffer);
     device->follows[first] = join;
     device->follow_count = first + 1;
     ferry__op_unref_locked(join); /* the engine's is left */
-    return &join->one_range;
+    return join->ranges;
 }
 
 /* Each crowd of readers that a write would have to follow becomes a join: so many writes behind so
@@ -150,10 +150,8 @@ static bool join_readers(struct ferry_device *device, const struct ferry__range 
         struct question question = ask_anew(device, device->follow_count);
         for (struct ferry__range *reader = group->first; reader; reader = reader->read.next)
             note_follows(&question, reader->op);
-        const struct ferry__range bytes = {.buffer = range->buffer,
-                                           .order = range->order,
-                                           .begin = group->interval.begin,
-                                           .end = group->interval.end};
+        const struct ferry__range bytes = {
+            .buffer = range->buffer, .begin = group->interval.begin, .end = group->interval.end};
         struct ferry__range *joint = join_crowd(device, question.first, &bytes, FERRY__RANGE_READ);
         device->follow_count = question.first;
         if (!joint)
@@ -176,7 +174,7 @@ static bool join_writers(struct ferry_device *device, struct ferry__range *range
         device->follow_count = first;
         return true;
     }
-    const struct ferry__range bytes = {.buffer = range->buffer, .order = range->order};
+    const struct ferry__range bytes = {.buffer = range->buffer};
     range->read.joint = join_crowd(device, first, &bytes, FERRY__RANGE_AFTER);
     return range->read.joint;
 }
@@ -218,7 +216,7 @@ static enum ferry_status prepare(struct ferry__op *op)
     for (size_t i = 0; i < op->range_count && enough && !ferry__op_is_join(op); i++) {
         struct ferry__range *range = &op->ranges[i];
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
-            ferry__order_splits(range->order, range->begin, range->end))
+            ferry__order_splits(&range->buffer->order, range->begin, range->end))
             enough = (range->write.spare = ferry__alloc(sizeof *range->write.spare)) != NULL;
     }
     if (enough && edges_reserve(op, 0))
@@ -234,11 +232,12 @@ static void take_place(struct ferry__op *op)
         struct ferry__range *range = &op->ranges[i];
         atomic_fetch_add(&range->buffer->word, 1);
         range->buffer->last_use = op->ticket;
+        struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
         ferry__order_enter(range);
-        if (range->kind != FERRY__RANGE_READ || !range->read.joint)
+        if (!joint)
             continue;
         atomic_fetch_add(&range->buffer->word, 1);
-        ferry__order_join_writes(range, range->read.joint);
+        ferry__order_join_writes(range, joint);
     }
 }
 

@@ -125,7 +125,11 @@ struct page {
     struct failure list[];
 };
 
-enum { PAGE_MAX = (sizeof(struct ferry__op) - sizeof(struct page)) / sizeof(struct failure) };
+enum {
+    OP_MIN =
+        sizeof(struct ferry__op) + sizeof(struct ferry__range), /* bytes: one range is in any */
+    PAGE_MAX = (OP_MIN - sizeof(struct page)) / sizeof(struct failure),
+};
 
 static_assert((int)PAGE_MAX >= 8, "a page of failures takes little more than its failures");
 

@@ -446,7 +446,7 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge,
 {
     const bool read = kind == FERRY__OP_BRIDGE_READ;
     struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination,
-                                            read ? &read_type : &write_type);
+                                            read ? &read_type : &write_type, 1);
     if (!op)
         return NULL;
     op->one = (struct ferry__transfer){

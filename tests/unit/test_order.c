@@ -3,6 +3,7 @@
  * neither. */
 #include "base/base.h"
 #include "base/spans.h"
+#include "engine/buffer.h"
 #include "engine/op.h"
 #include "engine/order.h"
 
@@ -33,7 +34,7 @@ struct node {
 };
 
 struct world {
-    struct ferry__order order;
+    struct ferry_buffer buffer; /* of which its order alone counts */
     struct node nodes[LIVE];
     uint64_t ticket, seed;
     /* The oracle's; joints are unknown to it. */
@@ -139,7 +140,7 @@ static void join_crowds(struct world *world, const struct ferry__range *range, s
         }
         joint->op.ticket = group->interval.stamp;
         joint->ranges[0] = (struct ferry__range){.op = &joint->op,
-                                                 .order = &world->order,
+                                                 .buffer = &world->buffer,
                                                  .begin = group->interval.begin,
                                                  .end = group->interval.end,
                                                  .kind = FERRY__RANGE_READ};
@@ -207,7 +208,7 @@ static struct ferry__range random_range(struct world *world, uint64_t longest)
 {
     const uint64_t begin = random_next(&world->seed) % BYTES;
     const uint64_t size = 1 + random_next(&world->seed) % longest;
-    return (struct ferry__range){.order = &world->order,
+    return (struct ferry__range){.buffer = &world->buffer,
                                  .begin = begin,
                                  .end = begin + size < BYTES ? begin + size : BYTES,
                                  .kind = random_next(&world->seed) % 2 ? FERRY__RANGE_READ
@@ -253,7 +254,8 @@ static void enter(struct world *world, const struct shape *shape)
         world->said = world->closure = 0;
         ferry__order_ask_range(range, note, world);
         if (!range->spans) {
-            const bool busy = ferry__order_busy(&world->order, write, range->begin, range->end);
+            const bool busy =
+                ferry__order_busy(&world->buffer.order, write, range->begin, range->end);
             assert_true(world->asked != asked || !busy);
             assert_true(busy || !world->said); /* a joint may outlive what it stands for */
         }
@@ -286,7 +288,7 @@ static void enter(struct world *world, const struct shape *shape)
         range->op = &node->op;
         /* Without need there is no spare: a use of it would crash. */
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
-            ferry__order_splits(&world->order, range->begin, range->end))
+            ferry__order_splits(&world->buffer.order, range->begin, range->end))
             range->write.spare = &node->spares[r];
         ferry__order_enter(range);
     }
@@ -336,10 +338,10 @@ static size_t run_shape(const struct shape *shape, uint64_t seed)
     for (size_t i = 0; i < 2 * LIVE; i++)
         end(world);
     assert_int_equal(live_mask(world), 0);
-    assert_null(world->order.writes.root);
-    assert_null(world->order.reads.root);
-    assert_null(world->order.list_writes.root);
-    assert_null(world->order.list_reads.root);
+    assert_null(world->buffer.order.writes.root);
+    assert_null(world->buffer.order.reads.root);
+    assert_null(world->buffer.order.list_writes.root);
+    assert_null(world->buffer.order.list_reads.root);
     const size_t joints = world->joints_made;
     free(world);
     return joints;
@@ -395,43 +397,43 @@ static void later_readers_share_a_joint(void **state)
 {
     (void)state;
     enum { WRITES = 1000 };
-    struct ferry__order order = {0};
+    struct ferry_buffer buffer = {0};
     struct node *nodes = calloc(WRITES + 4, sizeof *nodes);
     assert_non_null(nodes);
     for (size_t i = 0; i < WRITES; i++) {
         nodes[i].op.ticket = i + 1;
         nodes[i].ranges[0] = (struct ferry__range){.op = &nodes[i].op,
-                                                   .order = &order,
+                                                   .buffer = &buffer,
                                                    .begin = 2 * i,
                                                    .end = 2 * i + 1,
                                                    .kind = FERRY__RANGE_WRITE};
         ferry__order_enter(&nodes[i].ranges[0]);
     }
     size_t asked = 0;
-    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, WRITES);
     struct node *reader = &nodes[WRITES], *joint = &nodes[WRITES + 1], *late = &nodes[WRITES + 2];
     joint->op.ticket = WRITES + 1;
     reader->op.ticket = WRITES + 2;
     reader->ranges[0] = (struct ferry__range){
-        .op = &reader->op, .order = &order, .end = 2 * WRITES, .kind = FERRY__RANGE_READ};
+        .op = &reader->op, .buffer = &buffer, .end = 2 * WRITES, .kind = FERRY__RANGE_READ};
     ferry__order_enter(&reader->ranges[0]);
     joint->ranges[0] = (struct ferry__range){.op = &joint->op, .kind = FERRY__RANGE_AFTER};
     ferry__order_join_writes(&reader->ranges[0], &joint->ranges[0]);
     asked = 0;
-    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, 1);
     /* A write in between is asked for besides. */
     late->op.ticket = WRITES + 3;
     late->ranges[0] = (struct ferry__range){
-        .op = &late->op, .order = &order, .begin = 7, .end = 9, .kind = FERRY__RANGE_WRITE};
+        .op = &late->op, .buffer = &buffer, .begin = 7, .end = 9, .kind = FERRY__RANGE_WRITE};
     ferry__order_enter(&late->ranges[0]);
     asked = 0;
-    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, 2);
     ferry__order_leave(&joint->ranges[0]);
     asked = 0;
-    ferry__order_ask(&order, false, 0, 2 * WRITES, count_one, &asked);
+    ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, WRITES + 1 - 1); /* the late one took the byte of the fifth */
     free(nodes);
 }
