@@ -1,5 +1,5 @@
 /* ferry bench: how fast the device is, beside memcpy, a naive upload and the targets. */
-#include "bench.h"
+#include "bench_blocks.h"
 
 #include <string.h>
 
@@ -11,7 +11,7 @@ struct options {
     const char *device_name, *format, *operation, *path, *record;
     uint64_t time_ns; /* 0: not given */
     uint64_t size, iterations;
-    bool quick, large, no_peers, both_ways, json, csv;
+    bool quick, large, blocks, no_peers, both_ways, json, csv;
 };
 
 void bench_print_device(const struct bench_session *session)
@@ -59,6 +59,8 @@ static const char *find_clash(const struct options *given)
         (given->size > 0 || given->operation || given->path || given->both_ways || given->record))
         return "--quick measures all targets: it has no --size, --operation, --path, --both-ways "
                "and --compare";
+    if (given->blocks && (given->quick || given->path || given->record))
+        return "--blocks has no --quick, --path and --compare";
     if (given->both_ways && given->operation)
         return "--both-ways is of uploads and downloads: it has no --operation";
     return NULL;
@@ -110,7 +112,9 @@ static enum cli_exit bench_device(const struct options *given, const struct benc
     struct bench_session session;
     enum cli_exit end = CLI_DEVICE;
     if (bench_session_open(&session, given->device_name, !given->no_peers))
-        end = given->quick ? bench_quick(&session, plan) : bench_table(&session, plan, filter);
+        end = given->quick    ? bench_quick(&session, plan)
+              : given->blocks ? bench_blocks(&session, plan, filter)
+                              : bench_table(&session, plan, filter);
     bench_session_close(&session);
     return end;
 }
@@ -139,6 +143,10 @@ static enum cli_exit run(const struct options *given)
     char why[CLI_WHY_MAX];
     if (format >= 0)
         plan.format = (enum bench_format)format;
+    if (given->blocks && plan.format == BENCH_MARKDOWN) {
+        cli_complain("bench: --blocks has text, JSON and CSV only");
+        return CLI_USAGE;
+    }
     if (given->quick && (plan.format == BENCH_CSV || plan.format == BENCH_MARKDOWN)) {
         cli_complain("bench: --quick has text and JSON only");
         return CLI_USAGE;
@@ -165,6 +173,7 @@ static const char text[] =
 
 static const char examples[] = "  ferry bench --quick\n"
                                "  ferry bench --size 4M --operation upload\n"
+                               "  ferry bench --blocks --size 4K\n"
                                "  ferry bench --device host --csv > table.csv\n"
                                "  ferry bench --device host --compare table.csv\n"
                                "  ferry bench --quick --device vulkan --json > targets.json\n";
@@ -174,6 +183,7 @@ enum cli_exit cli_bench(int argc, char **argv)
     struct options given = {.time_ns = 0};
     const struct cli_option options[] = {
         {"quick", CLI_FLAG, &given.quick, NULL, "the targets, each met or missed, within 40 s"},
+        {"blocks", CLI_FLAG, &given.blocks, NULL, "scattered blocks of an arena: sizes by counts"},
         {"device", CLI_TEXT, &given.device_name, "NAME", "the device (ferry devices)"},
         {"seconds", CLI_SECONDS, &given.time_ns, "S", "measure for about so long in all"},
         {"large", CLI_FLAG, &given.large, NULL, "also 1 GiB"},

@@ -2,32 +2,10 @@
  * The CUDA driver, by the few of its functions that move bytes: one stream, on the primary context.
  * Declared here, so that no CUDA is needed to build: numbers and types are those of its ABI.
  */
-#include "peer.h"
+#include "cuda.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct functions {
-    int (*init)(unsigned flags);
-    int (*error_string)(int error, const char **out_text);
-    int (*device_count)(int *out_count);
-    int (*device_get)(int *out_device, int index);
-    int (*device_uuid)(unsigned char *out_uuid, int device);
-    int (*context_retain)(void **out_context, int device);
-    int (*context_release)(int device);
-    int (*context_use)(void *context);
-    int (*stream_create)(void **out_stream, unsigned flags);
-    int (*stream_destroy)(void *stream);
-    int (*stream_wait)(void *stream);
-    int (*memory_alloc)(uint64_t *out_address, size_t size);
-    int (*memory_free)(uint64_t address);
-    int (*host_alloc)(void **out_memory, size_t size);
-    int (*host_free)(void *memory);
-    int (*upload)(uint64_t to, const void *from, size_t size, void *stream);
-    int (*download)(void *to, uint64_t from, size_t size, void *stream);
-    int (*copy)(uint64_t to, uint64_t from, size_t size, void *stream);
-    int (*fill)(uint64_t to, unsigned word, size_t words, void *stream);
-};
 
 #define SYMBOL(name, member)                     \
     {                                            \
@@ -58,17 +36,7 @@ static const struct peer_symbol symbols[] = {
 
 enum { STREAM_NON_BLOCKING = 1 };
 
-struct device {
-    struct functions cuda;
-    int device;
-    void *context, *stream;
-};
-
-struct buffer {
-    uint64_t address;
-};
-
-static const char *why(const struct device *device, int error)
+const char *peer_cuda_why(const struct device *device, int error)
 {
     const char *text = NULL;
     if (error == 0)
@@ -91,12 +59,13 @@ static const char *find_device(struct device *device, const struct peer_wish *wi
         if (error == 0 && memcmp(uuid, wish->uuid, sizeof uuid) == 0)
             return NULL;
     }
-    return error != 0 ? why(device, error) : "no CUDA device has the UUID of the device";
+    return error != 0 ? peer_cuda_why(device, error) : "no CUDA device has the UUID of the device";
 }
 
 static void cuda_close(void *state)
 {
     struct device *device = state;
+    peer_cuda_blocks_close(device);
     if (device->stream)
         device->cuda.stream_destroy(device->stream);
     if (device->context)
@@ -109,15 +78,17 @@ static const char *set_up(struct device *device, const struct peer_wish *wish)
     const char *failed =
         peer_library("libcuda.so.1", symbols, sizeof symbols / sizeof *symbols, &device->cuda);
     if (!failed)
-        failed = why(device, device->cuda.init(0));
+        failed = peer_cuda_why(device, device->cuda.init(0));
     if (!failed)
         failed = find_device(device, wish);
     if (!failed)
-        failed = why(device, device->cuda.context_retain(&device->context, device->device));
+        failed =
+            peer_cuda_why(device, device->cuda.context_retain(&device->context, device->device));
     if (!failed)
-        failed = why(device, device->cuda.context_use(device->context));
+        failed = peer_cuda_why(device, device->cuda.context_use(device->context));
     if (!failed)
-        failed = why(device, device->cuda.stream_create(&device->stream, STREAM_NON_BLOCKING));
+        failed =
+            peer_cuda_why(device, device->cuda.stream_create(&device->stream, STREAM_NON_BLOCKING));
     return failed;
 }
 
@@ -140,7 +111,7 @@ static const char *cuda_make(void *state, size_t size, void **out_buffer)
     struct buffer *buffer = calloc(1, sizeof *buffer);
     if (!buffer)
         return "out of host memory";
-    const char *failed = why(device, device->cuda.memory_alloc(&buffer->address, size));
+    const char *failed = peer_cuda_why(device, device->cuda.memory_alloc(&buffer->address, size));
     if (failed)
         free(buffer);
     else
@@ -159,22 +130,22 @@ static const char *cuda_upload(void *state, void *to, size_t offset, const void 
 {
     const struct device *device = state;
     uint64_t address = ((struct buffer *)to)->address + offset;
-    return why(device, device->cuda.upload(address, from, size, device->stream));
+    return peer_cuda_why(device, device->cuda.upload(address, from, size, device->stream));
 }
 
 static const char *cuda_download(void *state, void *to, void *from, size_t offset, size_t size)
 {
     const struct device *device = state;
     uint64_t address = ((struct buffer *)from)->address + offset;
-    return why(device, device->cuda.download(to, address, size, device->stream));
+    return peer_cuda_why(device, device->cuda.download(to, address, size, device->stream));
 }
 
 static const char *cuda_copy(void *state, void *to, void *from, size_t offset, size_t size)
 {
     const struct device *device = state;
-    return why(device,
-               device->cuda.copy(((struct buffer *)to)->address + offset,
-                                 ((struct buffer *)from)->address + offset, size, device->stream));
+    return peer_cuda_why(device, device->cuda.copy(((struct buffer *)to)->address + offset,
+                                                   ((struct buffer *)from)->address + offset, size,
+                                                   device->stream));
 }
 
 static const char *cuda_fill(void *state, void *to, size_t offset, size_t size,
@@ -183,20 +154,20 @@ static const char *cuda_fill(void *state, void *to, size_t offset, size_t size,
     const struct device *device = state;
     unsigned word;
     memcpy(&word, pattern, sizeof word);
-    return why(device, device->cuda.fill(((struct buffer *)to)->address + offset, word,
-                                         size / sizeof word, device->stream));
+    return peer_cuda_why(device, device->cuda.fill(((struct buffer *)to)->address + offset, word,
+                                                   size / sizeof word, device->stream));
 }
 
 static const char *cuda_finish(void *state)
 {
     const struct device *device = state;
-    return why(device, device->cuda.stream_wait(device->stream));
+    return peer_cuda_why(device, device->cuda.stream_wait(device->stream));
 }
 
 static const char *cuda_host_alloc(void *state, size_t size, void **out_memory)
 {
     const struct device *device = state;
-    return why(device, device->cuda.host_alloc(out_memory, size));
+    return peer_cuda_why(device, device->cuda.host_alloc(out_memory, size));
 }
 
 static void cuda_host_free(void *state, void *memory)
@@ -215,6 +186,7 @@ const struct peer peer_cuda = {
     .download = cuda_download,
     .copy = cuda_copy,
     .fill = cuda_fill,
+    .blocks = peer_cuda_blocks,
     .finish = cuda_finish,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,

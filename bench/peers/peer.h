@@ -22,7 +22,14 @@ struct peer_wish {
     bool cpu;         /* it is the CPU in truth */
 };
 
-/* Optional: copy, fill, and host_alloc with host_free; NULL where a peer has none. */
+/* Scattered blocks, by one of the ways that an interface has for them. */
+enum peer_way { PEER_BLOCKS_LOOP, PEER_BLOCKS_BATCH, PEER_BLOCKS_KERNEL };
+enum peer_direction { PEER_UP, PEER_DOWN, PEER_WITHIN };
+struct peer_block {
+    size_t to, from, size; /* offsets on either side */
+};
+
+/* Optional: copy, fill, blocks, and host_alloc with host_free; NULL where a peer has none. */
 struct peer {
     const char *name;
     const char *(*open)(const struct peer_wish *wish, void **out_device);
@@ -34,6 +41,9 @@ struct peer {
     const char *(*copy)(void *device, void *to, void *from, size_t offset, size_t size);
     const char *(*fill)(void *device, void *to, size_t offset, size_t size,
                         const unsigned char *pattern); /* PEER_PATTERN bytes, so is size */
+    /* Between the buffer and host memory, or within the buffer. Waits until all is done. */
+    const char *(*blocks)(void *device, enum peer_way way, enum peer_direction direction,
+                          void *buffer, void *host, const struct peer_block *blocks, size_t count);
     const char *(*finish)(void *device);
     const char *(*host_alloc)(void *device, size_t size, void **out_memory); /* page-locked */
     void (*host_free)(void *device, void *memory);

@@ -109,13 +109,18 @@ void ferry__blocks_unplan(struct ferry_device *device, struct ferry__blocks *blo
     blocks->kinds = 0;
 }
 
+static bool lists_reach(const struct ferry__memory *memory)
+{
+    return !memory->no_kernel || memory->by_list;
+}
+
 static bool kernels_reach(const struct ferry__transfer *transfer)
 {
-    if ((transfer->dst && transfer->dst->memory->no_kernel) ||
-        (transfer->src && transfer->src->memory->no_kernel))
+    if ((transfer->dst && !lists_reach(transfer->dst->memory)) ||
+        (transfer->src && !lists_reach(transfer->src->memory)))
         return false;
     for (unsigned i = 0; i < transfer->blocks->region_count; i++)
-        if (transfer->blocks->regions[i]->memory.no_kernel)
+        if (!lists_reach(&transfer->blocks->regions[i]->memory))
             return false;
     return true;
 }

@@ -54,6 +54,18 @@ json '{r["path"] for r in j["rows"] if r["contestant"] == "ferry"} == {"staged"}
 json '{r["contestant"] for r in j["rows"]} <= {"ferry", "memcpy", "memcpy by two"}'
 run "bench of both ways" 0 "$ferry" bench --device host --both-ways --size 64K --seconds 0.05 --json
 json '{r["mode"] for r in j["rows"]} == {"both"} and any(r.get("ns") for r in j["rows"])'
+run "bench of blocks" 0 "$ferry" bench --device host --blocks --size 4K --iterations 3 --json
+json '{(r["operation"], r["memory"]) for r in j["blocks"]} == {("upload", "page-locked"),
+      ("upload", "pageable"), ("download", "page-locked"), ("download", "pageable"),
+      ("copy", "device")}'
+json '{r["contestant"] for r in j["blocks"]} == {"ferry", "memcpy loop"}'
+json 'all(r["block"] == 4096 and r["rounds"] == 3 and r["ns"] > 0 for r in j["blocks"])'
+json '{r["count"] for r in j["blocks"]} == {1000}' # more has no room in 60 MiB
+run "bench of blocks both ways" 0 env FERRY_HOST=memory=200M "$ferry" bench --device host --blocks --both-ways --size 1K --iterations 3 --csv
+says out '^"ferry, two arenas",upload,1,page-locked,1024,10000,3,[0-9.e+]+,'
+silent err
+run "bench of blocks beside" 2 "$ferry" bench --blocks --path staged
+says err "blocks has no --quick, --path and --compare"
 run "bench, so many rounds" 0 "$ferry" bench --device host --size 256 --operation fill --iterations 7 --json
 json '{r["rounds"] for r in j["rows"] if "ns" in r} == {7}'
 run "bench as Markdown" 0 "$ferry" bench --device host --size 4K --operation copy --iterations 3 --format markdown
