@@ -33,7 +33,7 @@ enum {
     COPY_SIZE_MAX = 4 << 20,        /* of copies on the device */
     ROUNDS = 3,
     WINDOW_SIZE_MIN = 256, /* of reads by the CPU from memory that it does not cache */
-    WINDOW_SIZE_MAX = 64 << 10,
+    WINDOW_SIZE_MAX = 32 << 10,
     WARM_UP_MIN = 4 << 10,
     WARM_UP_STEP = 64,
 };
@@ -380,8 +380,8 @@ void ferry__thresholds_measure(struct ferry_device *device,
 {
     static const enum threshold order[] = {
         /* what is worth the most first, the slowest last */
-        THRESHOLD_direct_registered_max, THRESHOLD_kernel_copy_from, THRESHOLD_direct_write_max,
-        THRESHOLD_direct_copy_max,       THRESHOLD_direct_read_max,  THRESHOLD_import_from};
+        THRESHOLD_direct_read_max,  THRESHOLD_direct_registered_max, THRESHOLD_kernel_copy_from,
+        THRESHOLD_direct_write_max, THRESHOLD_direct_copy_max,       THRESHOLD_import_from};
     struct ferry_thresholds given = choice->given;
     if (choice->measure == FERRY__MEASURE_NEVER ||
         (choice->measure == FERRY__MEASURE_GPU && device->cpus_taken))
