@@ -15,6 +15,7 @@
 #define FERRY_DRIVERS_CUDA_CUDA_INTERNAL_H
 
 #include "base/base.h"
+#include "base/pace.h"
 #include "cu.h"
 #include "driver.h"
 
@@ -66,6 +67,7 @@ struct cuda_slot {
     cu_event begin, end, done; /* begin and end have times, done has none and costs less */
     cu_event mark;             /* end or done: recorded last; NULL: the stream itself is asked */
     bool timed;
+    unsigned kind; /* for the pace: of its first command */
     uint64_t value;
     uint64_t bytes;
     uint64_t expected_ns;     /* when it should end, as far as can be told */
@@ -95,10 +97,8 @@ struct cuda_queue {
     struct cuda_slot *free;  /* LIFO */
     struct cuda_slot *first; /* in flight, oldest first */
     struct cuda_slot **last;
-    uint64_t expected_ns;       /* when the last one in flight should end */
-    uint64_t ps_per_byte;       /* measured; 0: not yet */
+    struct ferry__pace pace;    /* by kinds of command, kernels apart */
     unsigned query_errors;      /* in a row */
-    uint64_t sampled;           /* by the thread that submits: which are timed */
     _Atomic uint64_t submitted; /* the last value handed to the device */
     _Atomic uint64_t retired;   /* records up to this value are written */
     struct cuda_batch *batch;   /* of the thread that submits; NULL: not needed so far */
@@ -129,7 +129,8 @@ struct cuda {
     struct {
         pthread_mutex_t lock; /* guards all of it */
         pthread_cond_t cond;
-        uint64_t calls, seen; /* of wake */
+        _Atomic uint64_t calls; /* of wake; written under the lock */
+        uint64_t seen;
         char lost_why[FERRY__WHY_MAX];
     } wake;
 

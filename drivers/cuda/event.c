@@ -2,13 +2,6 @@
 
 #include <sched.h>
 
-enum {
-    SPIN_NS = 200000,   /* polled: at the beginning, and around the time that is expected */
-    EARLY_NS = 100000,  /* before that time a wait is awake again: timers are late by half of it */
-    NAP_MIN_NS = 50000, /* shorter naps are not worth their call */
-    NAP_MAX_NS = 1000000,
-};
-
 /* --- waking
  * ------------------------------------------------------------------------------------ */
 
@@ -97,17 +90,12 @@ struct wait {
     const struct ferry_sync *points;
     size_t count;
     uint64_t seen; /* of wake */
-    uint64_t start_ns, deadline_ns;
-    uint64_t expected_ns; /* the earliest of the points; 0: not known */
+    struct ferry__patience patience;
 };
 
-/* One read, so that polling takes no lock: wake raises it under the lock. */
-static bool woken(struct wait *wait)
+static bool woken(const struct wait *wait)
 {
-    pthread_mutex_lock(&wait->c->wake.lock);
-    const bool result = wait->c->wake.calls != wait->seen;
-    pthread_mutex_unlock(&wait->c->wake.lock);
-    return result;
+    return atomic_load_explicit(&wait->c->wake.calls, memory_order_acquire) != wait->seen;
 }
 
 /* Asleep until wake or the time. */
@@ -126,55 +114,35 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Until when a wait may sleep; 0: it polls on. Before the earliest end that is to be expected; from
- * then on it polls for an eighth of the wait so far, and then sleeps by short naps: each at most a
- * 64th of the wait, so that it is late by no more than that. */
-static uint64_t sleep_until(const struct wait *wait, uint64_t now)
+/* When the first of the points should be reached; 0: not known. */
+static uint64_t find_expected(const struct wait *wait)
 {
-    const uint64_t waited = now - wait->start_ns;
-    uint64_t until;
-    if (wait->expected_ns > now + EARLY_NS)
-        until = wait->expected_ns - EARLY_NS;
-    else if (waited < SPIN_NS || now < wait->expected_ns + SPIN_NS + waited / 8)
-        return 0;
-    else
-        until = now + sooner(NAP_MIN_NS + waited / 64, NAP_MAX_NS);
-    until = sooner(until, wait->deadline_ns);
-    return until >= now + NAP_MIN_NS ? until : 0;
-}
-
-static void find_expected(struct wait *wait)
-{
-    wait->expected_ns = 0;
+    uint64_t soonest = UINT64_MAX;
     for (size_t i = 0; i < wait->count; i++) {
         struct cuda_queue *queue = cuda_queue_of(wait->points[i].event);
         const uint64_t expected =
             queue ? ferry__cuda_queue_expected(queue, wait->points[i].value) : 0;
-        if (!expected) {
-            wait->expected_ns = 0;
-            return;
-        }
-        wait->expected_ns = wait->expected_ns ? sooner(wait->expected_ns, expected) : expected;
+        if (!expected)
+            return 0;
+        soonest = sooner(soonest, expected);
     }
+    return soonest;
 }
 
-/* Polls until there is something to return for (true), or it is time to sleep. */
+/* Polls until there is something to return for (true), or it is time to sleep. CUDA tells only when
+ * it is asked, so that a block is a nap. */
 static bool poll(struct wait *wait, uint64_t *out_until)
 {
     struct cuda_scope scope;
-    bool over = false;
-    *out_until = 0;
+    bool over = false, rests = false;
     if (ferry__cuda_enter(wait->c, &scope, NULL))
         return true;
-    while (!over && !*out_until) {
+    while (!over && !rests) {
         over = any_reached(wait->c, wait->points, wait->count) || woken(wait);
         const uint64_t now = ferry__now_ns();
-        if (over || now >= wait->deadline_ns) {
-            over = true;
-            break;
-        }
-        *out_until = sleep_until(wait, now);
-        if (!*out_until)
+        over |= now >= wait->patience.deadline_ns;
+        rests = !over && ferry__rest(&wait->patience, now, out_until) != FERRY__REST_POLL;
+        if (!over && !rests)
             sched_yield();
     }
     ferry__cuda_leave(wait->c, &scope);
@@ -197,18 +165,19 @@ void ferry__cuda_wait_any(void *state, const struct ferry_sync *points, size_t c
                           uint64_t timeout_ns)
 {
     struct cuda *c = state;
-    struct wait wait = {.c = c, .points = points, .count = count, .start_ns = ferry__now_ns()};
+    struct wait wait = {.c = c, .points = points, .count = count};
     uint64_t until;
-    wait.deadline_ns = ferry__deadline(timeout_ns);
+    wait.patience = (struct ferry__patience){.start_ns = ferry__now_ns(),
+                                             .deadline_ns = ferry__deadline(timeout_ns)};
     /* A wake with nobody waiting is kept for the next wait; one with several wakes them all. */
     pthread_mutex_lock(&c->wake.lock);
     wait.seen = c->wake.seen;
     pthread_mutex_unlock(&c->wake.lock);
     if (!count) {
-        nap(&wait, wait.deadline_ns);
+        nap(&wait, wait.patience.deadline_ns);
         look_for_loss(c);
     } else {
-        find_expected(&wait);
+        wait.patience.expected_ns = find_expected(&wait);
         while (!poll(&wait, &until))
             nap(&wait, until);
     }

@@ -4,10 +4,7 @@
 #include <string.h>
 
 enum {
-    TIMED_FROM_NS = 1000000, /* what should take that long is always timed */
-    SAMPLE = 16,             /* of shorter ones one in so many: timing one takes 4 us and more */
-    RATE_FROM = 1 << 20,     /* bytes: the time of smaller ones says little about the rate */
-    OVERHEAD_NS = 5000,      /* of any submission */
+    TIMED_FROM = 1 << 20, /* bytes: timing takes 4 us and more, and tells little of less */
     BATCH_FROM = 2,
     QUERY_ERRORS_MAX = 100, /* in a row */
 };
@@ -310,15 +307,22 @@ static enum ferry_status put_waits(struct cuda *c, struct cuda_queue *queue,
     return FERRY_OK;
 }
 
-/* Times are for the metrics, and for the rate by which waits sleep. */
-static bool is_timed(struct cuda_queue *queue, uint64_t bytes)
+/* Kernels have a rate of their own. */
+static unsigned kind_of(const struct ferry__command *command)
 {
-    pthread_mutex_lock(&queue->lock);
-    const uint64_t ps = queue->ps_per_byte;
-    pthread_mutex_unlock(&queue->lock);
-    if (bytes < RATE_FROM)
+    const unsigned kind = command->kind, kernels = FERRY__PACE_KINDS - 1;
+    return command->engine == FERRY__ENGINE_KERNEL || kind > kernels ? kernels : kind;
+}
+
+/* Times are for the metrics, and for the rate by which waits sleep. */
+static bool is_timed(struct cuda_queue *queue, const struct cuda_slot *slot)
+{
+    if (slot->bytes < TIMED_FROM)
         return false;
-    return !ps || bytes * ps / 1000 >= TIMED_FROM_NS || queue->sampled++ % SAMPLE == 0;
+    pthread_mutex_lock(&queue->lock);
+    const bool timed = ferry__pace_samples(&queue->pace, slot->kind, slot->bytes);
+    pthread_mutex_unlock(&queue->lock);
+    return timed;
 }
 
 /* Hands the commands over. Once one of them may run the submission has begun: then a failure is how
@@ -327,7 +331,7 @@ static enum ferry_status hand_over(struct cuda *c, struct cuda_queue *queue, str
                                    const struct ferry__submission_info *info, char *why)
 {
     struct putting p = {.c = c, .queue = queue};
-    slot->timed = is_timed(queue, slot->bytes) && !c->cu.EventRecord(slot->begin, queue->stream);
+    slot->timed = is_timed(queue, slot) && !c->cu.EventRecord(slot->begin, queue->stream);
     cu_result result = put_commands(&p, info->commands, info->count);
     if (result && !p.begun)
         return ferry__cuda_fail(c, result, p.call, why);
@@ -354,10 +358,8 @@ static void append(struct cuda_queue *queue, struct cuda_slot *slot)
 {
     const uint64_t now = ferry__now_ns();
     pthread_mutex_lock(&queue->lock);
-    const uint64_t start = queue->first && queue->expected_ns > now ? queue->expected_ns : now;
     slot->expected_ns =
-        queue->ps_per_byte ? start + OVERHEAD_NS + slot->bytes * queue->ps_per_byte / 1000 : 0;
-    queue->expected_ns = slot->expected_ns;
+        ferry__pace_expect(&queue->pace, slot->kind, slot->bytes, now, !queue->first);
     slot->next = NULL;
     *queue->last = slot;
     queue->last = &slot->next;
@@ -375,6 +377,7 @@ static enum ferry_status submit(struct cuda *c, struct cuda_queue *queue,
     slot->value = info->value;
     slot->result = info->result;
     slot->bytes = bytes_of(info);
+    slot->kind = kind_of(&info->commands[0]);
     status = put_waits(c, queue, info, why);
     if (!status)
         status = hand_over(c, queue, slot, info, why);
@@ -414,20 +417,6 @@ static uint64_t device_ns(struct cuda *c, const struct cuda_slot *slot)
     return (uint64_t)((double)milliseconds * 1e6);
 }
 
-/* The fastest that was seen, forgotten slowly: chunks that the CPU works beside are slow, and who
- * sleeps by their rate sleeps too long when a transfer has the link for itself. */
-static void learn_rate(struct cuda_queue *queue, const struct cuda_slot *slot, uint64_t ns)
-{
-    enum { FORGOTTEN = 256 }; /* this part of the difference, each time */
-    if (!ns || slot->bytes < RATE_FROM)
-        return;
-    const uint64_t ps = (uint64_t)((double)ns * 1000 / (double)slot->bytes);
-    if (!queue->ps_per_byte || ps < queue->ps_per_byte)
-        queue->ps_per_byte = ps;
-    else
-        queue->ps_per_byte += (ps - queue->ps_per_byte) / FORGOTTEN;
-}
-
 static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot *slot, bool lost)
 {
     struct ferry__result *result = slot->result;
@@ -440,7 +429,7 @@ static void end_slot(struct cuda *c, struct cuda_queue *queue, struct cuda_slot 
         result->status = FERRY_ERROR_DEVICE_LOST;
         ferry__cuda_lost_why(c, result->why);
     }
-    learn_rate(queue, slot, result->device_ns);
+    ferry__pace_learn(&queue->pace, slot->kind, slot->bytes, result->device_ns);
     slot->result = NULL;
     atomic_store_explicit(&queue->retired, slot->value, memory_order_release);
 }
