@@ -9,6 +9,8 @@
 
 static size_t some_size(struct lane *lane)
 {
+    if (lane->run->config->backlog)
+        return 1 + below(&lane->random, 300); /* each of so many keeps what it moves */
     if (one_in(&lane->random, 20))
         return 1 + below(&lane->random, 150000);
     if (one_in(&lane->random, 3))

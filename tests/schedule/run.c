@@ -9,6 +9,14 @@
 
 enum { WATCHDOG_S = 120, STEPS_A_ROUND = 40 };
 
+/* Of the lanes' threads: nothing that waits may need much, however much is in flight. Sanitizers'
+ * frames are larger. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+enum { STACK = 1 << 20 };
+#else
+enum { STACK = 64 << 10 };
+#endif
+
 static const struct run *running;
 
 /* --- luck ------------------------------------------------------------------------------------- */
@@ -73,20 +81,27 @@ struct lanes {
 
 static void *thread_steps(void *arg)
 {
-    lane_steps(arg, STEPS_A_ROUND);
+    struct lane *lane = arg;
+    const unsigned backlog = lane->run->config->backlog;
+    lane_steps(lane, backlog ? backlog : STEPS_A_ROUND);
     return NULL;
 }
 
 static void take_steps(struct run *run, struct lanes *all, size_t steps)
 {
     pthread_t threads[LANES_MAX];
+    pthread_attr_t attr;
     if (run->config->threads == 0) {
         lane_steps(&all->lanes[0], steps);
         return;
     }
+    pthread_attr_init(&attr);
+    if (pthread_attr_setstacksize(&attr, STACK) != 0)
+        wrong(run, "no stack of %d bytes", STACK);
     for (unsigned i = 0; i < all->count; i++)
-        if (pthread_create(&threads[i], NULL, thread_steps, &all->lanes[i]) != 0)
+        if (pthread_create(&threads[i], &attr, thread_steps, &all->lanes[i]) != 0)
             wrong(run, "pthread_create failed");
+    pthread_attr_destroy(&attr);
     for (unsigned i = 0; i < all->count; i++)
         pthread_join(threads[i], NULL);
 }
@@ -137,13 +152,14 @@ void lanes_rounds(struct run *run, struct lanes *all, size_t steps)
         size_t now = 1 + below(&luck, STEPS_A_ROUND);
         alarm(WATCHDOG_S);
         take_steps(run, all, now);
+        alarm(WATCHDOG_S);
         check_all(run, all);
         for (unsigned i = 0; i < all->count; i++)
             lane_verify(&all->lanes[i]);
         for (unsigned i = 0; i < run->device_count; i++)
             lane_verify(&all->nests[i]);
         check_all(run, all);
-        done += now;
+        done += now + run->config->backlog;
     }
 }
 

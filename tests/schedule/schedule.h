@@ -36,6 +36,7 @@ struct config {
     const char *engine;       /* FERRY_VULKAN_ENGINE; NULL: as it is */
     struct ferry_device_params params;
     unsigned threads; /* 0: one, the main thread */
+    unsigned backlog; /* a lane's steps of a round, most of them behind external work; 0: few */
     bool failing;     /* submissions fail by knobs: any operation may */
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */

@@ -143,9 +143,12 @@ static void step_hold(struct lane *lane)
     struct ferry_external external;
     if (lane->in_callbacks || lane->held != NULL || model == NULL)
         return;
+    if (lane->run->config->backlog != 0 && lane->count != 0)
+        return; /* one backlog a round */
     unsigned access = 1 + (unsigned)below(&lane->random, 3);
     struct ferry_use use = {.buffer = model->buffer, .access = access};
-    some_range(lane, model->size, &use.size, &use.offset);
+    if (lane->run->config->backlog == 0)
+        some_range(lane, model->size, &use.size, &use.offset);
     if (use.offset == model->size)
         use.offset = 0;
     size_t size = use.size != 0 ? use.size : model->size - use.offset; /* 0: to the end */
@@ -170,6 +173,22 @@ static void step_hold(struct lane *lane)
     lane_hold(lane, task);
     lane->external = external;
     lane->held_for = (unsigned)below(&lane->random, 12);
+    if (lane->run->config->backlog)
+        lane->held_for = lane->run->config->backlog - 100;
+}
+
+/* What is behind the held work is all still there: the backlog is as long as it is meant to be. */
+static void check_backlog(struct lane *lane)
+{
+    size_t pending = 0;
+    for (size_t i = 0; i < lane->count; i++) {
+        const struct task *task = lane->tasks[i];
+        if (!task->waited && !task->refused)
+            pending += ferry_poll(task->device, task->ticket) == FERRY_PENDING;
+    }
+    if (pending < lane->run->config->backlog / 2)
+        wrong(lane->run, "of %zu operations %zu are behind work that is held", lane->count,
+              pending);
 }
 
 static void end_held(struct lane *lane)
@@ -177,6 +196,8 @@ static void end_held(struct lane *lane)
     struct task *task = lane->held;
     if (task == NULL)
         return;
+    if (lane->run->config->backlog != 0)
+        check_backlog(lane);
     bool has_event = lane->external.signal.event != 0;
     /* An event is ours until the ticket is done, and a loss may have done it. */
     bool fails = one_in(&lane->random, 3) || (has_event && lane->run->config->losing);
@@ -250,6 +271,8 @@ static void step(struct lane *lane)
 
 void lane_steps(struct lane *lane, size_t count)
 {
+    for (unsigned i = 0; i < LANE_BUFFERS && lane->run->config->backlog; i++)
+        step_hold(lane); /* until one is held */
     for (size_t i = 0; i < count; i++) {
         if (lane->held != NULL && lane->held_for-- == 0)
             end_held(lane);
