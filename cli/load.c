@@ -1,37 +1,18 @@
-/* ferry load: a model's tensors into private memory, and every byte read back and compared. */
-#include "cli.h"
+/* ferry load: a model's tensors into private memory; every byte read back and compared. */
+#include "load.h"
+
 #include "compare.h"
-#include "load_bench.h"
 #include "progress.h"
 
-#include <ferry/model.h>
-#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { PIECE = 8 << 20 }; /* bytes compared at a time */
-
-struct load {
-    const char *device_name;
-    enum ferry_path path;
-    bool separate, bench, json, quiet;
-    ferry_device *device;
-};
-
-/* One model on its way. */
-struct cargo {
-    const char *name; /* as the user wrote it */
-    ferry_model *model;
-    struct ferry_model_info info;
-    struct ferry_tensor_place *places;
-    ferry_buffer *arena;
-    uint64_t load_ns;
-    struct load_bench_times times[2];
-    char why[CLI_WHY_MAX];
-};
+/* Bytes compared at a time; larger models than VERIFY_MAX are not, unless that is asked for. */
+enum { PIECE = 8 << 20, PIECE_MIN = 64 << 10, VERIFY_MAX = 1 << 30 };
 
 /* --- moving ----------------------------------------------------------------------------------- */
 
-static struct ferry_tensor_info tensor_at(const struct cargo *cargo, size_t index)
+struct ferry_tensor_info load_tensor(const struct cargo *cargo, size_t index)
 {
     struct ferry_tensor_info tensor = {.name = "", .type = ""};
     if (ferry_model_get_tensor(cargo->model, index, &tensor))
@@ -59,7 +40,7 @@ static enum ferry_status make_buffers(const struct load *load, struct cargo *car
     if (!load->separate && cargo->info.arena_size > 0)
         status = create(load, cargo->info.arena_size, cargo->name, &cargo->arena);
     for (size_t i = 0; i < cargo->info.tensors && !status; i++) {
-        const struct ferry_tensor_info tensor = tensor_at(cargo, i);
+        const struct ferry_tensor_info tensor = load_tensor(cargo, i);
         if (!load->separate)
             cargo->places[i] = (struct ferry_tensor_place){cargo->arena, tensor.arena_offset};
         else if (tensor.size > 0)
@@ -81,10 +62,45 @@ static void show_progress(uint64_t done, uint64_t total, void *user)
     progress_bytes(user, done, total);
 }
 
+/* Of --memory: three eighths for staging each way, an eighth for comparing, an eighth for headers and
+ * lists. */
+static uint64_t staging_budget(const struct load *load)
+{
+    const uint64_t budget = load->memory / 8 * 3;
+    return load->memory == 0 ? 0 : budget < 4096 ? 4096 : budget;
+}
+
+static uint64_t in_flight(const struct load *load)
+{
+    return staging_budget(load);
+}
+
+/* What lists and headers take, about: 300 bytes a tensor, and what lies in front of the first. */
+static bool fits(const struct load *load, struct cargo *cargo)
+{
+    char needs[CLI_TEXT_MAX], most[CLI_TEXT_MAX];
+    uint64_t header = 0;
+    for (size_t i = 0; i < cargo->info.tensors; i++) {
+        const struct ferry_tensor_info tensor = load_tensor(cargo, i);
+        if (i == 0 || tensor.file_offset < header)
+            header = tensor.file_offset;
+    }
+    const uint64_t need = header + 300 * (uint64_t)cargo->info.tensors;
+    if (load->memory == 0 || need <= load->memory / 8)
+        return true;
+    snprintf(cargo->why, sizeof cargo->why,
+             "%s: its header and the lists of its tensors take about %s, and may take an eighth of "
+             "--memory %s",
+             cargo->name, cli_size(needs, need), cli_size(most, load->memory));
+    return false;
+}
+
 static enum cli_exit move(const struct load *load, struct cargo *cargo)
 {
     struct progress progress;
+    uint64_t began_ns = cli_now_ns();
     enum ferry_status status = make_buffers(load, cargo);
+    cargo->make_ns = cli_now_ns() - began_ns;
     if (status) {
         snprintf(cargo->why, sizeof cargo->why, "%s: making %s: %s", cargo->name,
                  load->separate ? "buffers" : "one buffer for all (--separate makes many)",
@@ -92,8 +108,12 @@ static enum cli_exit move(const struct load *load, struct cargo *cargo)
         return CLI_DEVICE;
     }
     progress_start(&progress, cargo->name, load->quiet);
-    const uint64_t began_ns = cli_now_ns();
-    status = ferry_model_load_into(cargo->model, cargo->places, show_progress, &progress);
+    began_ns = cli_now_ns();
+    status = ferry_model_load_as(cargo->model,
+                                 &(struct ferry_model_load_params){.places = cargo->places,
+                                                                   .memory = in_flight(load),
+                                                                   .progress = show_progress,
+                                                                   .user = &progress});
     cargo->load_ns = cli_now_ns() - began_ns;
     progress_stop(&progress);
     if (!status)
@@ -105,12 +125,12 @@ static enum cli_exit move(const struct load *load, struct cargo *cargo)
 /* --- comparing -------------------------------------------------------------------------------- */
 
 static enum cli_exit compare_tensor(struct cargo *cargo, size_t index, unsigned char *from_file,
-                                    unsigned char *from_device)
+                                    unsigned char *from_device, size_t piece)
 {
-    const struct ferry_tensor_info tensor = tensor_at(cargo, index);
+    const struct ferry_tensor_info tensor = load_tensor(cargo, index);
     const struct ferry_tensor_place *place = &cargo->places[index];
     for (uint64_t at = 0; at < tensor.size;) {
-        const size_t size = tensor.size - at < PIECE ? (size_t)(tensor.size - at) : PIECE;
+        const size_t size = tensor.size - at < piece ? (size_t)(tensor.size - at) : piece;
         if (ferry_model_read(cargo->model, index, from_file, size, at) ||
             ferry_copy_to_host(place->buffer, from_device, size, (size_t)(place->offset + at))) {
             cli_why(cargo->why, cargo->name);
@@ -126,166 +146,132 @@ static enum cli_exit compare_tensor(struct cargo *cargo, size_t index, unsigned 
     return CLI_DONE;
 }
 
-static enum cli_exit compare_all(struct cargo *cargo)
+static enum cli_exit compare_all(const struct load *load, struct cargo *cargo)
 {
-    unsigned char *from_file = malloc(PIECE), *from_device = malloc(PIECE);
+    struct progress progress;
+    size_t piece = PIECE;
+    if (load->memory != 0 && load->memory / 16 < piece)
+        piece = load->memory / 16 < PIECE_MIN ? PIECE_MIN : (size_t)(load->memory / 16);
+    unsigned char *from_file = malloc(piece), *from_device = malloc(piece);
     enum cli_exit end = CLI_DONE;
+    uint64_t done = 0;
+    const uint64_t began_ns = cli_now_ns();
     if (!from_file || !from_device) {
         snprintf(cargo->why, sizeof cargo->why, "out of host memory");
         end = CLI_DEVICE;
     }
-    for (size_t i = 0; i < cargo->info.tensors && end == CLI_DONE; i++)
-        end = compare_tensor(cargo, i, from_file, from_device);
+    progress_start(&progress, cargo->name, load->quiet);
+    for (size_t i = 0; i < cargo->info.tensors && end == CLI_DONE; i++) {
+        end = compare_tensor(cargo, i, from_file, from_device, piece);
+        done += load_tensor(cargo, i).size;
+        progress_bytes(&progress, done, cargo->info.bytes);
+    }
+    progress_stop(&progress);
+    cargo->check_ns = cli_now_ns() - began_ns;
+    cargo->verified = end == CLI_DONE;
     free(from_file);
     free(from_device);
     return end;
 }
 
-/* --- telling ---------------------------------------------------------------------------------- */
-
-static void print_shape(const struct ferry_tensor_info *tensor, const char *separator)
-{
-    for (uint32_t i = 0; i < tensor->rank; i++)
-        printf("%s%" PRIu64, i == 0 ? "" : separator, tensor->shape[i]);
-}
-
-static void print_table(const struct cargo *cargo)
-{
-    const struct ferry_model_info *info = &cargo->info;
-    char bytes[CLI_TEXT_MAX], shown[CLI_SHOWN_MAX];
-    if (info->format == FERRY_MODEL_BYTES)
-        printf("%s: not a model: moved as plain bytes (%s)\n", cli_show(shown, cargo->name),
-               cli_size(bytes, info->bytes));
-    else
-        printf("%s: %s, %zu tensor%s, %s in %zu file%s\n", cli_show(shown, cargo->name),
-               ferry_model_format_name(info->format), info->tensors, info->tensors == 1 ? "" : "s",
-               cli_size(bytes, info->bytes), info->files, info->files == 1 ? "" : "s");
-    if (info->format == FERRY_MODEL_BYTES || info->tensors == 0)
-        return;
-    printf("  %14s %14s  %-8s name [shape]\n", "offset", "bytes", "type");
-    for (size_t i = 0; i < info->tensors; i++) {
-        const struct ferry_tensor_info tensor = tensor_at(cargo, i);
-        printf("  %14" PRIu64 " %14" PRIu64 "  %-8s %s [", cargo->places[i].offset, tensor.size,
-               tensor.type, cli_show(shown, tensor.name));
-        print_shape(&tensor, " ");
-        puts("]");
-    }
-}
-
-static void tell(const struct load *load, const struct cargo *cargo, enum cli_exit end)
-{
-    char bytes[CLI_TEXT_MAX], time[CLI_TEXT_MAX];
-    if (end != CLI_DONE) {
-        cli_complain("load: %s", cargo->why);
-        return;
-    }
-    if (load->quiet)
-        return;
-    print_table(cargo);
-    printf("  loaded %s in %s, %.2f GB/s; read back, every byte as in the file\n",
-           cli_size(bytes, cargo->info.bytes), cli_time(time, cargo->load_ns),
-           cli_rate(cargo->info.bytes, cargo->load_ns));
-    if (load->bench)
-        load_bench_print(cargo->times, cargo->info.bytes);
-}
-
-static void json_tensors(const struct cargo *cargo)
-{
-    fputs(", \"tensors\": [", stdout);
-    for (size_t i = 0; i < cargo->info.tensors; i++) {
-        const struct ferry_tensor_info tensor = tensor_at(cargo, i);
-        fputs(i == 0 ? "\n    {\"name\": " : ",\n    {\"name\": ", stdout);
-        cli_json_string(stdout, tensor.name);
-        printf(", \"type\": \"%s\", \"shape\": [", tensor.type);
-        print_shape(&tensor, ", ");
-        printf("], \"bytes\": %" PRIu64 ", \"offset\": %" PRIu64 ", \"file\": %zu, "
-               "\"file_offset\": %" PRIu64 "}",
-               tensor.size, cargo->places[i].offset, tensor.file, tensor.file_offset);
-    }
-    fputs("]", stdout);
-}
-
-static void json_model(const struct load *load, const struct cargo *cargo, enum cli_exit end)
-{
-    const struct ferry_model_info *info = &cargo->info;
-    fputs("{\"file\": ", stdout);
-    cli_json_string(stdout, cargo->name);
-    printf(", \"exit\": %d", (int)end);
-    if (end != CLI_DONE) {
-        fputs(", \"error\": ", stdout);
-        cli_json_string(stdout, cargo->why);
-        fputs("}", stdout);
-        return;
-    }
-    printf(", \"verified\": true, \"format\": \"%s\", \"format_version\": %u, \"bytes\": %" PRIu64
-           ",\n   \"steps\": [\n    {\"step\": \"load\", \"bytes\": %" PRIu64
-           ", \"seconds\": %.9f, \"bytes_per_second\": %.0f}],\n   \"parts\": [",
-           ferry_model_format_name(info->format), info->version, info->bytes, info->bytes,
-           (double)cargo->load_ns / 1e9, cli_rate(info->bytes, cargo->load_ns) * 1e9);
-    for (size_t i = 0; i < info->files; i++) {
-        fputs(i == 0 ? "" : ", ", stdout);
-        cli_json_string(stdout, ferry_model_file_name(cargo->model, i));
-    }
-    fputs("]", stdout);
-    if (load->bench)
-        load_bench_json(cargo->times);
-    json_tensors(cargo);
-    fputs("}", stdout);
-}
-
 /* --- the command ------------------------------------------------------------------------------ */
+
+static enum cli_exit open_model(struct cargo *cargo)
+{
+    const uint64_t began_ns = cli_now_ns();
+    const enum ferry_status status = ferry_model_open(cargo->name, &cargo->model);
+    cargo->open_ns = cli_now_ns() - began_ns;
+    if (status) {
+        snprintf(cargo->why, sizeof cargo->why, "%s", ferry_last_error());
+        return CLI_DEVICE;
+    }
+    ferry_model_get_info(cargo->model, &cargo->info);
+    return CLI_DONE;
+}
+
+static enum cli_exit move_and_check(const struct load *load, struct cargo *cargo)
+{
+    const bool verify = load->verify || (!load->no_verify && cargo->info.bytes <= VERIFY_MAX);
+    enum cli_exit end = fits(load, cargo) ? move(load, cargo) : CLI_DEVICE;
+    if (end == CLI_DONE && verify)
+        end = compare_all(load, cargo);
+    const struct load_bench bench = {load->device, cargo->model, cargo->places, in_flight(load)};
+    if (end == CLI_DONE && load->bench && !load_bench_run(&bench, &cargo->bench, cargo->why))
+        end = CLI_DEVICE;
+    return end;
+}
 
 static enum cli_exit load_model(const struct load *load, const char *name, bool first)
 {
     struct cargo cargo = {.name = name};
-    enum cli_exit end = CLI_DEVICE;
-    if (!ferry_model_open(name, &cargo.model)) {
-        ferry_model_get_info(cargo.model, &cargo.info);
-        end = move(load, &cargo);
-    } else {
-        snprintf(cargo.why, sizeof cargo.why, "%s", ferry_last_error());
-    }
-    if (end == CLI_DONE)
-        end = compare_all(&cargo);
-    const struct load_bench bench = {cargo.model, cargo.places};
-    if (end == CLI_DONE && load->bench && !load_bench_run(&bench, cargo.times, cargo.why))
-        end = CLI_DEVICE;
-    tell(load, &cargo, end);
+    enum cli_exit end = open_model(&cargo);
+    if (end == CLI_DONE && !load->list)
+        end = move_and_check(load, &cargo);
+    load_tell(load, &cargo, end);
     if (load->json) {
         fputs(first ? "\n  " : ",\n  ", stdout);
-        json_model(load, &cargo, end);
+        load_json(load, &cargo, end);
     }
     destroy_buffers(load, &cargo);
     ferry_model_close(cargo.model);
     return end;
 }
 
+static void json_head(const struct load *load)
+{
+    struct ferry_device_info info;
+    cli_json_head(stdout, "load");
+    if (load->device) {
+        ferry_device_get_info(load->device, &info);
+        cli_json_device(stdout, &info);
+        printf("\"path\": \"%s\", ", ferry_path_name(load->path));
+    }
+    printf("\"separate\": %s,\n \"files\": [", load->separate ? "true" : "false");
+}
+
 static enum cli_exit load_all(const struct load *load, char *const *names, int count)
 {
     enum cli_exit worst = CLI_DONE;
-    struct ferry_device_info info;
-    ferry_device_get_info(load->device, &info);
-    if (load->json) {
-        cli_json_head(stdout, "load");
-        cli_json_device(stdout, &info);
-        printf("\"path\": \"%s\", \"separate\": %s,\n \"files\": [", ferry_path_name(load->path),
-               load->separate ? "true" : "false");
-    }
-    for (int i = 0; i < count; i++)
-        worst = cli_worse(worst, load_model(load, names[i], i == 0));
+    bool any = false;
     if (load->json)
-        printf("\n], \"exit\": %d}\n", (int)worst);
+        json_head(load);
+    for (int i = 0; i < count; i++) {
+        const enum cli_exit end = load_model(load, names[i], i == 0);
+        worst = cli_worse(worst, end);
+        any = any || end == CLI_DONE;
+    }
+    if (load->json)
+        printf("\n]");
+    if (load->device && (any || load->json))
+        load_tell_peak(load);
+    if (load->json)
+        printf(", \"exit\": %d}\n", (int)worst);
     return worst;
 }
 
 static const char text[] =
-    "Loads every tensor of a model into private memory, reads it back and compares every byte.\n"
+    "Loads every tensor of a model into private memory, reads it back and compares every byte,\n"
+    "unless the model is over 1 GiB.\n"
     "FILE: safetensors or GGUF, one of the parts NAME-00001-of-00003.gguf of a GGUF, a\n"
     "model.safetensors.index.json, or a directory with these. Any other file is moved as it is.";
 
 static const char examples[] = "  ferry load model.safetensors\n"
-                               "  ferry load --separate model-00001-of-00003.gguf\n"
+                               "  ferry load --memory 64M --verify models/large/\n"
+                               "  ferry load --list --match '*.attn.*' model.gguf\n"
                                "  ferry load --json models/tiny/ > report.json\n";
+
+static bool check_options(const struct load *load)
+{
+    if (load->verify && load->no_verify)
+        cli_complain("load: --verify or --no-verify, not both");
+    else if (load->list && (load->bench || load->verify || load->device_name))
+        cli_complain("load: --list loads nothing: no --bench, --verify or --device");
+    else if (load->memory != 0 && load->memory < 1 << 20)
+        cli_complain("load: --memory is 1M at least");
+    else
+        return true;
+    return false;
+}
 
 enum cli_exit cli_load(int argc, char **argv)
 {
@@ -294,6 +280,11 @@ enum cli_exit cli_load(int argc, char **argv)
         {"device", CLI_TEXT, &load.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &load.path, "PATH", "auto, direct, staged, pipelined or imported"},
         {"separate", CLI_FLAG, &load.separate, NULL, "a buffer for each tensor, not one for all"},
+        {"memory", CLI_SIZE, &load.memory, "SIZE", "need no more host memory than this for it"},
+        {"verify", CLI_FLAG, &load.verify, NULL, "compare every byte, also over 1 GiB"},
+        {"no-verify", CLI_FLAG, &load.no_verify, NULL, "compare none"},
+        {"list", CLI_FLAG, &load.list, NULL, "tell what is in it, and load nothing"},
+        {"match", CLI_TEXT, &load.match, "GLOB", "tell of tensors with such names only"},
         {"bench", CLI_FLAG, &load.bench, NULL, "measure it, beside reading into host memory"},
         {"json", CLI_FLAG, &load.json, NULL, "print JSON instead of tables"},
         {"quiet", CLI_FLAG, &load.quiet, NULL, "print errors, and JSON, only"},
@@ -310,8 +301,11 @@ enum cli_exit cli_load(int argc, char **argv)
     enum cli_exit end = CLI_DONE;
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
-    const struct ferry_device_params params = {.name = load.device_name, .path = load.path};
-    if (ferry_device_open(&params, &load.device)) {
+    if (!check_options(&load))
+        return CLI_USAGE;
+    const struct ferry_device_params params = {
+        .name = load.device_name, .path = load.path, .staging_budget = staging_budget(&load)};
+    if (!load.list && ferry_device_open(&params, &load.device)) {
         cli_complain("load: cannot open the device: %s", ferry_last_error());
         return CLI_DEVICE;
     }

@@ -1,19 +1,9 @@
-/* ferry load --bench: loading a model beside reading the same bytes into host memory. */
+/* ferry load --bench: loading a model beside what else reads its files. */
 #include "load_bench.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { READ_PIECE = 8 << 20 };
-
-static int compare_times(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
 
 /* Empties the system's cache of the files. False: it cannot be had. */
 static bool make_cold(const ferry_model *model, size_t files)
@@ -28,103 +18,122 @@ static bool make_cold(const ferry_model *model, size_t files)
     return cold;
 }
 
-/* One thread reads the tensors one after another into memory that was touched before. */
-static bool read_tensors(const ferry_model *model, size_t tensors, unsigned char *memory)
+static bool run_ferry(const struct load_bench *bench, uint64_t *out_ns)
 {
-    for (size_t i = 0; i < tensors; i++) {
-        struct ferry_tensor_info tensor;
-        if (ferry_model_get_tensor(model, i, &tensor))
-            return false;
-        for (uint64_t at = 0; at < tensor.size; at += READ_PIECE) {
-            const uint64_t left = tensor.size - at;
-            const size_t size = left < READ_PIECE ? (size_t)left : READ_PIECE;
-            if (ferry_model_read(model, i, memory + at, size, at))
-                return false;
-        }
-        memory += tensor.size;
+    const uint64_t began_ns = cli_now_ns();
+    if (ferry_model_load_as(bench->model, &(struct ferry_model_load_params){
+                                              .places = bench->places, .memory = bench->memory}))
+        return false;
+    *out_ns = cli_now_ns() - began_ns;
+    return true;
+}
+
+/* Only loading itself must not fail: the others are measured where they can be. */
+static bool run_way(struct load_yard *yard, enum load_way way, bool cold, uint64_t *out_ns)
+{
+    *out_ns = 0;
+    switch (way) {
+    case LOAD_FERRY: return run_ferry(yard->bench, out_ns);
+    case LOAD_POOL: (void)load_yard_pool(yard, out_ns); break;
+    case LOAD_READ: (void)load_yard_read(yard, yard->threads, false, out_ns); break;
+    case LOAD_DIRECT:
+        if (cold)
+            (void)load_yard_read(yard, LOAD_THREADS_MAX, true, out_ns);
+        break;
+    case LOAD_ONE: (void)load_yard_read(yard, 1, false, out_ns); break;
+    case LOAD_WAYS: break;
     }
     return true;
 }
 
-static bool run_round(const struct load_bench *bench, unsigned char *memory, bool cold,
-                      uint64_t *out_load_ns, uint64_t *out_read_ns)
+static bool run_rounds(struct load_yard *yard, bool cold, uint64_t *out_ns)
 {
+    uint64_t ns[LOAD_WAYS][LOAD_BENCH_ROUNDS];
     struct ferry_model_info info;
-    ferry_model_get_info(bench->model, &info);
-    if (cold)
-        (void)make_cold(bench->model, info.files);
-    uint64_t began_ns = cli_now_ns();
-    if (ferry_model_load_into(bench->model, bench->places, NULL, NULL))
-        return false;
-    *out_load_ns = cli_now_ns() - began_ns;
-    if (cold)
-        (void)make_cold(bench->model, info.files);
-    began_ns = cli_now_ns();
-    const bool good = read_tensors(bench->model, info.tensors, memory);
-    *out_read_ns = cli_now_ns() - began_ns;
-    return good;
-}
-
-static bool run_rounds(const struct load_bench *bench, unsigned char *memory, bool cold,
-                       struct load_bench_times *out)
-{
-    uint64_t load_ns[LOAD_BENCH_ROUNDS], read_ns[LOAD_BENCH_ROUNDS];
-    for (int i = 0; i < LOAD_BENCH_ROUNDS; i++)
-        if (!run_round(bench, memory, cold, &load_ns[i], &read_ns[i]))
-            return false;
-    qsort(load_ns, LOAD_BENCH_ROUNDS, sizeof *load_ns, compare_times);
-    qsort(read_ns, LOAD_BENCH_ROUNDS, sizeof *read_ns, compare_times);
-    *out = (struct load_bench_times){true, load_ns[LOAD_BENCH_ROUNDS / 2],
-                                     read_ns[LOAD_BENCH_ROUNDS / 2]};
+    ferry_model_get_info(yard->bench->model, &info);
+    if (!cold && !run_way(yard, LOAD_FERRY, false, &ns[0][0]))
+        return false; /* what is in the cache from here on stays there: one round for that */
+    if (!cold)
+        (void)run_way(yard, LOAD_READ, false, &ns[0][0]);
+    for (size_t round = 0; round < LOAD_BENCH_ROUNDS; round++) {
+        for (int way = 0; way < LOAD_WAYS; way++) {
+            if (cold)
+                (void)make_cold(yard->bench->model, info.files);
+            if (!run_way(yard, (enum load_way)way, cold, &ns[way][round]))
+                return false;
+        }
+    }
+    for (int way = 0; way < LOAD_WAYS; way++)
+        out_ns[way] = cli_median(ns[way], LOAD_BENCH_ROUNDS);
     return true;
 }
 
-bool load_bench_run(const struct load_bench *bench, struct load_bench_times out[2], char *why)
+bool load_bench_run(const struct load_bench *bench, struct load_bench_result *out, char *why)
 {
     struct ferry_model_info info;
+    struct load_yard yard;
     ferry_model_get_info(bench->model, &info);
-    unsigned char *memory = malloc(info.bytes > 0 ? info.bytes : 1);
-    if (!memory) {
+    *out = (struct load_bench_result){.threads = 0};
+    if (!load_yard_make(bench, &yard)) {
         snprintf(why, CLI_WHY_MAX, "no host memory to read the model into");
         return false;
     }
-    memset(memory, 1, info.bytes);
-    out[0] = (struct load_bench_times){false, 0, 0};
+    out->threads = yard.threads;
+    out->caches[0].measured = make_cold(bench->model, info.files);
+    out->caches[1].measured = true;
     bool good = true;
-    if (make_cold(bench->model, info.files))
-        good = run_rounds(bench, memory, true, &out[0]);
-    good = good && run_rounds(bench, memory, false, &out[1]);
+    for (int i = 0; i < 2 && good; i++)
+        if (out->caches[i].measured)
+            good = run_rounds(&yard, i == 0, out->caches[i].ns);
     if (!good)
         cli_why(why, "measuring");
-    free(memory);
+    load_yard_free(&yard);
     return good;
 }
 
+/* --- telling ---------------------------------------------------------------------------------- */
+
 static const char *const caches[2] = {"cold", "warm"};
 
-void load_bench_print(const struct load_bench_times times[2], uint64_t bytes)
+static const struct {
+    const char *name, *member;
+} ways[LOAD_WAYS] = {
+    [LOAD_FERRY] = {"ferry load", "load_seconds"},
+    [LOAD_POOL] = {"a pool over Ferry's interface", "pool_seconds"},
+    [LOAD_READ] = {"read into memory, as many threads", "read_threads_seconds"},
+    [LOAD_DIRECT] = {"read directly, 16 threads", "read_direct_seconds"},
+    [LOAD_ONE] = {"read into memory, one thread", "read_seconds"},
+};
+
+void load_bench_print(const struct load_bench_result *result, uint64_t bytes)
 {
-    printf("  medians of %d:     load          read   load / read\n", LOAD_BENCH_ROUNDS);
+    printf("  medians of %d, %u threads; in brackets: loading beside it\n", LOAD_BENCH_ROUNDS,
+           result->threads);
     for (int i = 0; i < 2; i++) {
-        const double load = cli_rate(bytes, times[i].load_ns);
-        const double read = cli_rate(bytes, times[i].read_ns);
-        if (times[i].measured)
-            printf("    cache %-6s %8.2f GB/s %8.2f GB/s %8.2f\n", caches[i], load, read,
-                   read > 0 ? load / read : 0);
-        else
-            printf("    cache %-6s not measured: the system does not empty it\n", caches[i]);
+        const uint64_t *ns = result->caches[i].ns;
+        if (!result->caches[i].measured)
+            printf("    cache %s: not measured: the system does not empty it\n", caches[i]);
+        for (int way = 0; result->caches[i].measured && way < LOAD_WAYS; way++)
+            if (ns[way] > 0)
+                printf("    cache %-5s %-34s %8.2f GB/s  (%.2f)\n", caches[i], ways[way].name,
+                       cli_rate(bytes, ns[way]), (double)ns[way] / (double)ns[LOAD_FERRY]);
     }
 }
 
-void load_bench_json(const struct load_bench_times times[2])
+void load_bench_json(const struct load_bench_result *result)
 {
+    printf(", \"bench\": {\"threads\": %u", result->threads);
     for (int i = 0; i < 2; i++) {
-        printf("%s\"%s\": ", i == 0 ? ", \"bench\": {" : ", ", caches[i]);
-        if (times[i].measured)
-            printf("{\"load_seconds\": %.9f, \"read_seconds\": %.9f}",
-                   (double)times[i].load_ns / 1e9, (double)times[i].read_ns / 1e9);
-        else
-            printf("null");
+        const char *separator = "{";
+        printf(", \"%s\": %s", caches[i], result->caches[i].measured ? "" : "null");
+        for (int way = 0; result->caches[i].measured && way < LOAD_WAYS; way++) {
+            if (result->caches[i].ns[way] == 0)
+                continue;
+            printf("%s\"%s\": %.9f", separator, ways[way].member,
+                   (double)result->caches[i].ns[way] / 1e9);
+            separator = ", ";
+        }
+        fputs(result->caches[i].measured ? "}" : "", stdout);
     }
     printf("}");
 }

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "load_bench.h"
 
 #include <fcntl.h>
@@ -7,4 +8,9 @@ bool load_bench_forget(int fd)
 {
     /* What is not on the disk yet cannot be forgotten. */
     return fdatasync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0;
+}
+
+int load_bench_open_direct(const char *path)
+{
+    return open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 }

@@ -110,6 +110,25 @@ FERRY_CHECK enum ferry_status ferry_model_load_into(const ferry_model *model,
                                                     const struct ferry_tensor_place *places,
                                                     ferry_model_progress progress, void *user);
 
+/* How to load, and where to. */
+struct ferry_model_load_params {
+    /* One of the two: into one buffer from offset on, as ferry_model_load; or to places, as
+     * ferry_model_load_into. */
+    ferry_buffer *arena;
+    uint64_t offset;
+    const struct ferry_tensor_place *places;
+    /* Bytes of tensors that are on their way at once, at most; 0: 512 MiB. Of the
+     * host's memory they need no more than that for staging, and never more than the device's
+     * staging_budget. */
+    uint64_t memory;
+    ferry_model_progress progress; /* may be NULL */
+    void *user;
+    uint64_t reserved[8]; /* zero */
+};
+
+FERRY_CHECK enum ferry_status ferry_model_load_as(const ferry_model *model,
+                                                  const struct ferry_model_load_params *params);
+
 /* Loads one tensor. */
 FERRY_CHECK enum ferry_status ferry_model_load_tensor(const ferry_model *model, size_t index,
                                                       ferry_buffer *buffer, uint64_t offset);

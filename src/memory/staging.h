@@ -59,8 +59,8 @@ bool ferry__staging_reserve(struct ferry__gpu *gpu, struct ferry__staging *stagi
 void ferry__staging_unreserve(struct ferry__gpu *gpu, struct ferry__staging *staging,
                               uint64_t bytes);
 
-/* The same for memory that is kept while it lies idle, and is in use at times: slots of streams. What
- * the staging has idle makes room for it; even where there is none: it is had all the same. */
+/* The same for memory that is kept while it lies idle, and is in use at times: slots of streams.
+ * What the staging has idle makes room for it; even where there is none: it is had all the same. */
 bool ferry__staging_hold(struct ferry__gpu *gpu, struct ferry__staging *staging, uint64_t bytes,
                          bool even);
 void ferry__staging_unhold(struct ferry__staging *staging, uint64_t bytes);

@@ -140,12 +140,26 @@ run "JSON of load" 0 "$ferry" load --device host --json "$dir/small" "$dir/empty
 json 'j["command"] == "load"'
 json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
 # One schema: what the one says of a run, a file and a step the other says under the same name.
-json 'set(j) - {"separate"} == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))) - {"uploads"}'
+json 'set(j) - {"separate", "staging_peak_bytes", "process_peak_bytes"} == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))) - {"uploads"}'
 json 'set(j["device"]) == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["device"])'
 json 'set(j["files"][0]) >= set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["files"][0])
       - {"window", "windows", "passes"}'
 json 'set(j["files"][0]["steps"][0]) == {"step", "bytes", "seconds", "bytes_per_second"}
       == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["files"][0]["steps"][0])'
+run "a list" 0 "$ferry" load --list "$dir/small"
+says out 'it is plain bytes'
+run "JSON of a list" 0 "$ferry" load --list --json "$dir/small"
+json '"device" not in j and j["files"][0]["verified"] is False'
+json 'j["files"][0]["totals"] == [{"type": "U8", "tensors": 1, "bytes": 100003}]'
+run "no comparing" 0 "$ferry" load --device host --json --no-verify "$dir/small"
+json '[s["step"] for s in j["files"][0]["steps"]] == ["open", "make", "load"]'
+json 'j["files"][0]["verified"] is False and j["process_peak_bytes"] > 0'
+run "both" 2 "$ferry" load --verify --no-verify "$dir/small"
+says err 'not both'
+run "a list of a device" 2 "$ferry" load --list --device host "$dir/small"
+run "little memory" 0 "$ferry" load --device host --path staged --memory 1M --json "$dir/small"
+json 'j["files"][0]["verified"] and 0 < j["staging_peak_bytes"] <= 1 << 20'
+run "too little memory" 2 "$ferry" load --device host --memory 1K "$dir/small"
 run "JSON of a failure" 3 "$ferry" transfer --device host --json --repeat 1 \
     "$dir/missing" "$dir/one"
 json 'j["files"][0]["exit"] == 3 and "No such file" in j["files"][0]["error"] and j["exit"] == 3'

@@ -2,6 +2,7 @@
 #include <ferry/dlpack.h>
 #include <ferry/ferry.h>
 #include <ferry/model.h>
+#include <ferry/stream.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
