@@ -227,7 +227,7 @@ enum ferry_status ferry_model_load_as(const ferry_model *model,
         if (params->reserved[i] != 0)
             return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                                "ferry_model_load_as: reserved words are not 0");
-    if ((params->arena) == (params->places) && model->tensors.count > 0)
+    if (!params->arena == !params->places && model->tensors.count > 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_model_load_as: one of arena and places is to be given");
     struct loader loader = {.model = model,

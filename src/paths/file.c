@@ -136,7 +136,7 @@ static bool plan_blocks(struct ferry__file_request *request)
     return true;
 }
 
-/* The way that what is left of a chunk is read: nothing of it is in the cache, as far as is known. */
+/* The way that what is left of a chunk is read: the next of it is not in the cache. */
 static void plan_read_on(struct ferry__file_request *request)
 {
     struct ferry__file *file = request->file;
@@ -198,23 +198,18 @@ static bool read_on(struct ferry__file_request *request)
     const int error = request->error;
     const enum ferry__file_way way = request->way;
     request->before = arrived(request);
-    if (error == ECANCELED || request->refused) {
+    const bool ended = way == FERRY__FILE_DIRECT && !error && request->moved < request->size;
+    if (error == ECANCELED || request->refused || way == FERRY__FILE_PLAIN || ended ||
+        (way == FERRY__FILE_DIRECT && error && file->direct))
         return false;
-    } else if (way == FERRY__FILE_CACHED && error == EAGAIN) {
+    if (way == FERRY__FILE_CACHED && error == EOPNOTSUPP)
+        atomic_store(&file->no_nowait, true);
+    if (way == FERRY__FILE_DIRECT && is_direct_error(error))
+        atomic_store(&file->no_direct_io, true);
+    if (way == FERRY__FILE_CACHED && error == EAGAIN)
         plan_read_on(request);
-    } else if (way == FERRY__FILE_CACHED) {
-        if (error == EOPNOTSUPP)
-            atomic_store(&file->no_nowait, true);
-        plan_rest(request, FERRY__FILE_PLAIN); /* which tells what is wrong, if it is */
-    } else if (way == FERRY__FILE_DIRECT && error && !file->direct) {
-        if (is_direct_error(error))
-            atomic_store(&file->no_direct_io, true);
-        plan_rest(request, FERRY__FILE_PLAIN);
-    } else if (way == FERRY__FILE_DIRECT && !error && request->moved == request->size) {
-        plan_rest(request, FERRY__FILE_PLAIN); /* a part of a block */
-    } else {
-        return false;
-    }
+    else
+        plan_rest(request, FERRY__FILE_PLAIN); /* a part of a block; or it tells what is wrong */
     request->moved = 0;
     request->error = 0;
     return true;

@@ -1,6 +1,6 @@
 /*
- * Files as streams (stream.h): a chunk is a request, which reads or writes a part of a file. file.c:
- * the streams, and which way a chunk is read. file_io.c: the threads that read and write;
+ * Files as streams (stream.h): a chunk is a request, which reads or writes a part of a file.
+ * file.c: the streams, and which way a chunk is read. file_io.c: the threads that read and write;
  * file_uring.c: direct I/O by io_uring.
  */
 #ifndef FERRY_PATHS_FILE_H
@@ -106,7 +106,7 @@ void ferry__file_ring_finish(struct ferry__file_ring *ring);
 
 /* --- file_linux.c, file_macos.c --------------------------------------------------------------- */
 
-/* Reads what is in the system's cache: bytes, 0 at the end of the file, or a negative errno: -EAGAIN
+/* Reads what is in the system's cache: bytes, 0 at the file's end, or a negative errno: -EAGAIN
  * where the first byte is not in it, -EOPNOTSUPP where the system does not say. */
 int64_t ferry__file_read_cached(int fd, void *memory, size_t size, uint64_t offset);
 /* Are these flags of fcntl(F_GETFL) of a file opened for direct I/O? */

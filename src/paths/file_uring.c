@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 /*
- * Direct I/O by io_uring, begun and looked after by one thread of our own: what another thread began
+ * Direct I/O by io_uring, begun and looked after by one thread of our own: what another began
  * would be cancelled when that thread ends. What is in the system's cache is not for it: one task
  * would copy that, one piece after another.
  *

@@ -20,10 +20,10 @@
 
 /*
  * From an op's streams to commands. A source is asked for pieces ahead of the op's cursor, in the
- * transfers' order: up to its depth of them are filled while others are copied by the device. Small
- * transfers that lie near each other in one stream are one piece. An op whose next piece is not there
- * leaves its queue, and is resumed when it is: no other work waits for a stream. What goes to a sink
- * is copied to staging by the device, and handed on once that is done.
+ * transfers' order: up to its depth of them are filled while others are copied by the device.
+ * Small transfers that lie near each other in one stream are one piece. An op whose next piece is
+ * not there leaves its queue, and is resumed when it is: no other work waits for a stream. What
+ * goes to a sink is copied to staging by the device, and handed on once that is done.
  */
 
 static bool is_read(const struct ferry__transfer *transfer)
