@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,11 +32,13 @@ static bool split(const char *text, char host[HOST_MAX], const char **out_port)
     } else if (memchr(begin, ':', (size_t)(end - begin))) {
         return false;
     }
-    if ((size_t)(end - begin) >= HOST_MAX || strspn(colon + 1, "0123456789") != strlen(colon + 1))
+    const char *port = colon + 1;
+    if ((size_t)(end - begin) >= HOST_MAX || strspn(port, "0123456789") != strlen(port) ||
+        strlen(port) > 5 || atoi(port) > UINT16_MAX)
         return false;
     memcpy(host, begin, (size_t)(end - begin));
     host[end - begin] = '\0';
-    *out_port = colon + 1;
+    *out_port = port;
     return true;
 }
 
