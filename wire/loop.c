@@ -320,6 +320,8 @@ static bool wind_up(ferry_wire *wire)
 {
     pthread_mutex_lock(&wire->lock);
     const bool closing = wire->closing;
+    /* What was begun before the close may not have been looked at yet. */
+    const bool told = wire->inbox || wire->dialled;
     pthread_mutex_unlock(&wire->lock);
     if (!closing)
         return false;
@@ -330,7 +332,7 @@ static bool wind_up(ferry_wire *wire)
     for (ferry_peer *peer = wire->peers; peer; peer = peer->next)
         again |= close_peer(peer);
     reap(wire);
-    return !again && !wire->transfers;
+    return !again && !told && !wire->transfers && !wire->peers;
 }
 
 static void finish(ferry_wire *wire)

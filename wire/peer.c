@@ -127,11 +127,11 @@ void ferry__wire_peer_end(ferry_peer *peer, enum ferry_status status, const char
     say_goodbye(peer, status, why);
     peer->state = FERRY_WIRE_DEAD;
     ferry__wire_control_flush(peer);
+    tell_end(peer, before, status, why);
     end_transfers(peer, status, why);
     if (peer->fd >= 0)
         close(peer->fd);
     peer->fd = -1;
-    tell_end(peer, before, status, why);
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */
