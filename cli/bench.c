@@ -1,5 +1,6 @@
 /* ferry bench: how fast the device is, beside memcpy, a naive upload and the targets. */
 #include "bench_blocks.h"
+#include "wire.h"
 
 #include <string.h>
 
@@ -9,6 +10,8 @@
 
 struct options {
     const char *device_name, *format, *operation, *path, *record;
+    const char *wire; /* where a ferry receive listens */
+    struct wire_options wire_options;
     uint64_t time_ns; /* 0: not given */
     uint64_t size, iterations;
     bool quick, large, blocks, no_peers, both_ways, json, csv;
@@ -51,6 +54,11 @@ static const char *find_clash(const struct options *given)
 {
     if (given->json + given->csv + (given->format != NULL) > 1)
         return "--json, --csv and --format are two formats";
+    if (given->wire != NULL && (given->quick || given->csv || given->size > 0))
+        return "--wire has no --quick, --csv or --size";
+    if (given->wire == NULL &&
+        (given->wire_options.secret_file != NULL || given->wire_options.transports != NULL))
+        return "--secret-file and --transports are of --wire";
     if (given->quick && given->csv)
         return "--quick has no --csv";
     if (given->quick && given->large)
@@ -176,7 +184,8 @@ static const char examples[] = "  ferry bench --quick\n"
                                "  ferry bench --blocks --size 4K\n"
                                "  ferry bench --device host --csv > table.csv\n"
                                "  ferry bench --device host --compare table.csv\n"
-                               "  ferry bench --quick --device vulkan --json > targets.json\n";
+                               "  ferry bench --quick --device vulkan --json > targets.json\n"
+                               "  ferry bench --wire 127.0.0.1:7700\n";
 
 enum cli_exit cli_bench(int argc, char **argv)
 {
@@ -195,6 +204,9 @@ enum cli_exit cli_bench(int argc, char **argv)
         {"compare", CLI_TEXT, &given.record, "FILE", "beside an earlier run, printed by --csv"},
         {"no-peers", CLI_FLAG, &given.no_peers, NULL, "only Ferry, memcpy and a naive upload"},
         {"format", CLI_TEXT, &given.format, "FORMAT", "text, json, csv or markdown"},
+        {"wire", CLI_TEXT, &given.wire, "ADDR", "the way to where ferry receive listens"},
+        {"secret-file", CLI_TEXT, &given.wire_options.secret_file, "FILE", "of the wire"},
+        {"transports", CLI_TEXT, &given.wire_options.transports, "LIST", "of the wire"},
         {"json", CLI_FLAG, &given.json, NULL, "print JSON instead of lines"},
         {"csv", CLI_FLAG, &given.csv, NULL, "print CSV instead of lines"},
     };
@@ -213,6 +225,10 @@ enum cli_exit cli_bench(int argc, char **argv)
     if (clash) {
         cli_complain("bench: %s (ferry bench --help)", clash);
         return CLI_USAGE;
+    }
+    if (given.wire != NULL) {
+        given.wire_options.device_name = given.device_name;
+        return wire_bench(&given.wire_options, given.wire, given.json);
     }
     return run(&given);
 }

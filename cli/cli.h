@@ -37,6 +37,8 @@ enum cli_exit cli_devices(int argc, char **argv);
 enum cli_exit cli_verify(int argc, char **argv);
 enum cli_exit cli_bench(int argc, char **argv);
 enum cli_exit cli_metrics(int argc, char **argv);
+enum cli_exit cli_send(int argc, char **argv);
+enum cli_exit cli_receive(int argc, char **argv);
 enum cli_exit cli_triton(int argc, char **argv);
 
 /* --- options (options.c) ---------------------------------------------------------------------- */

@@ -15,6 +15,8 @@ static const struct {
     {"verify", cli_verify, "do random operations on a device, checked against plain arrays"},
     {"bench", cli_bench, "measure speed against memcpy and the targets"},
     {"metrics", cli_metrics, "move bytes and print what the library counted, for Prometheus"},
+    {"send", cli_send, "send a file to the private memory of another machine"},
+    {"receive", cli_receive, "listen for what another machine sends"},
     {"triton", cli_triton, "drive the backend in a Triton server, every byte compared"},
 };
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 16, HELP_KEY = 1000 };
+enum { OPTIONS_MAX = 24, HELP_KEY = 1000 };
 
 static void print_help(const struct cli_manual *manual)
 {

@@ -1,5 +1,6 @@
 #include "internal.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,8 +9,12 @@
 
 enum {
     PROGRESS_MAX = 64, /* calls of UCX for one peer, before the others have their turn */
-    ROUNDS_BEFORE_SLEEP = 64,
 };
+
+/* While bytes move the thread looks again and again for so long before it sleeps: waking it up takes
+ * longer than a piece does. Others that want its CPU have it meanwhile. */
+#define SPIN_NS UINT64_C(300000)
+#define SPIN_ALONE_NS UINT64_C(20000)
 
 #define TICK_NS (50 * FERRY_WIRE_MS)
 
@@ -216,13 +221,16 @@ static bool serve_polled(ferry_peer *peer, const struct pollfd *polled)
     return any;
 }
 
-static bool serve(ferry_wire *wire, bool polled)
+/* *out_hot: something is on its way. */
+static bool serve(ferry_wire *wire, bool polled, bool *out_hot)
 {
     bool any = false;
+    *out_hot = false;
     for (ferry_peer *peer = wire->peers; peer; peer = peer->next) {
         if (polled && peer->poll_at)
             any |= serve_polled(peer, &wire->polled[peer->poll_at]);
         if (is_hot(peer)) {
+            *out_hot = true;
             any |= progress(peer);
             if (peer->state != FERRY_WIRE_DEAD)
                 any |= ferry__wire_control_read(peer);
@@ -354,25 +362,30 @@ static void finish(ferry_wire *wire)
 void *ferry__wire_run(void *argument)
 {
     ferry_wire *wire = argument;
-    unsigned idle = 0;
-    bool polled = false;
+    uint64_t idle_ns = 0; /* since when nothing has come; 0: something has */
+    bool polled = false, hot = false;
     for (;;) {
         bool any = do_inbox(wire);
         do_peers(wire);
-        any |= serve(wire, polled);
+        any |= serve(wire, polled, &hot);
         polled = false;
         tick(wire);
         reap(wire);
         if (wind_up(wire))
             break;
         if (any) {
-            idle = 0;
+            idle_ns = 0;
             continue;
         }
-        if (++idle < ROUNDS_BEFORE_SLEEP)
+        const uint64_t now = ferry__wire_now_ns();
+        idle_ns = idle_ns ? idle_ns : now;
+        if (hot && now - idle_ns < SPIN_NS) {
+            if (now - idle_ns > SPIN_ALONE_NS)
+                sched_yield();
             continue;
+        }
         polled = sleep_until_told(wire);
-        idle = 0;
+        idle_ns = 0;
     }
     finish(wire);
     return NULL;

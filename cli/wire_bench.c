@@ -1,0 +1,110 @@
+/* ferry bench --wire: how fast private memory gets to that of another machine. */
+#include "wire.h"
+
+#include <stdlib.h>
+
+enum { ROUNDS = 5, IN_FLIGHT_MAX = 64 };
+#define ROUND_NS UINT64_C(400000000) /* a round at least, once it is known how long one takes */
+
+static const struct size_row {
+    uint64_t size, at_once;
+} rows[] = {{64, 64}, {4 << 10, 64}, {64 << 10, 32}, {1 << 20, 8}, {16 << 20, 4}, {64 << 20, 3}};
+
+/* Sends count messages, and waits for all. */
+static enum ferry_status send_all(struct wire_end *end, const struct size_row *row, uint64_t count)
+{
+    const struct wire_header header = {WIRE_BENCH, row->size, row->at_once, count};
+    ferry_ticket tickets[IN_FLIGHT_MAX] = {0};
+    enum ferry_status status = wire_send_header(end, &header);
+    for (uint64_t i = 0; i < count && status == FERRY_OK; i++) {
+        ferry_ticket *ticket = &tickets[i % row->at_once];
+        status = ferry_wait(end->device, *ticket, UINT64_MAX);
+        if (status == FERRY_OK)
+            status = ferry_send_async(end->peer, WIRE_TAG, end->buffer, (size_t)row->size,
+                                      (size_t)(i % row->at_once * row->size), NULL, NULL, ticket);
+    }
+    for (uint64_t i = 0; i < row->at_once && status == FERRY_OK; i++)
+        status = ferry_wait(end->device, tickets[i], UINT64_MAX);
+    return status;
+}
+
+/* The median time of a message. */
+static enum ferry_status measure(struct wire_end *end, const struct size_row *row, uint64_t *out_ns)
+{
+    uint64_t times[ROUNDS], count = row->at_once;
+    enum ferry_status status = wire_end_buffer(end, row->at_once * row->size);
+    if (status == FERRY_OK)
+        status = ferry_zero_buffer(end->buffer);
+    for (int round = -2; round < ROUNDS && status == FERRY_OK; round++) {
+        const uint64_t began_ns = cli_now_ns();
+        status = send_all(end, row, count);
+        const uint64_t taken = cli_now_ns() - began_ns;
+        if (round >= 0)
+            times[round] = taken * 1000 / count;
+        else if (taken < ROUND_NS)
+            count = taken > 0 ? count * (ROUND_NS / taken + 1) : count * 2;
+    }
+    *out_ns = cli_median(times, ROUNDS);
+    return status;
+}
+
+static void tell_row(const struct size_row *row, uint64_t picoseconds, bool json, bool first)
+{
+    char size[CLI_TEXT_MAX];
+    const double ns = (double)picoseconds * 1e-3;
+    if (json)
+        printf("%s\n  {\"size\": %llu, \"in_flight\": %llu, \"messages_per_second\": %.1f, "
+               "\"bytes_per_second\": %.0f}",
+               first ? "" : ",", (unsigned long long)row->size, (unsigned long long)row->at_once,
+               1e9 / ns, (double)row->size * 1e9 / ns);
+    else
+        printf("%10s %10llu %14.0f %10.3f\n", cli_size(size, row->size),
+               (unsigned long long)row->at_once, 1e9 / ns, (double)row->size / ns);
+    fflush(stdout);
+}
+
+static enum cli_exit measure_all(struct wire_end *end, bool json)
+{
+    struct ferry_device_info device;
+    ferry_device_get_info(end->device, &device);
+    if (json) {
+        cli_json_head(stdout, "bench");
+        cli_json_device(stdout, &device);
+        printf(" \"wire\": {\"peer\": \"%s\", \"transports\": \"%s\", \"interface\": \"%s\", "
+               "\"rows\": [",
+               end->info.address, end->info.transports, end->info.interface);
+    } else {
+        printf("from private memory of %s to that of %s, by %s on %s\n"
+               "%10s %10s %14s %10s\n",
+               device.name, end->info.address, end->info.transports, end->info.interface, "size",
+               "in flight", "messages/s", "GB/s");
+    }
+    for (size_t i = 0; i < CLI_COUNT(rows); i++) {
+        uint64_t picoseconds = 0;
+        if (measure(end, &rows[i], &picoseconds) != FERRY_OK) {
+            cli_complain("bench: %s", ferry_last_error());
+            return CLI_DEVICE;
+        }
+        tell_row(&rows[i], picoseconds, json, i == 0);
+    }
+    if (json)
+        puts("]}}");
+    return CLI_DONE;
+}
+
+enum cli_exit wire_bench(const struct wire_options *options, const char *address, bool json)
+{
+    const struct wire_header last = {WIRE_END, 0, 0, 0};
+    struct wire_end end;
+    enum cli_exit result = wire_end_open(&end, "bench", options, NULL);
+    if (result == CLI_DONE)
+        result = wire_end_connect(&end, "bench", address);
+    if (result == CLI_DONE)
+        result = measure_all(&end, json);
+    if (result == CLI_DONE && wire_send_header(&end, &last) != FERRY_OK) {
+        cli_complain("bench: %s", ferry_last_error());
+        result = CLI_DEVICE;
+    }
+    wire_end_close(&end);
+    return result;
+}
