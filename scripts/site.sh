@@ -47,6 +47,7 @@ nav:
     - Environment variables: docs/environment.md
     - Metrics: docs/metrics.md
     - Streams: docs/streams.md
+    - The wire: docs/wire.md
     - Tracing: docs/tracing.md
     - Models: docs/models.md
     - C++: docs/cpp.md
