@@ -52,12 +52,11 @@ void bench_json_device(const struct bench_session *session)
 /* Options that say two things at once; NULL: none do. */
 static const char *find_clash(const struct options *given)
 {
-    if (given->json + given->csv + (given->format != NULL) > 1)
+    if (given->json + given->csv + (given->format) > 1)
         return "--json, --csv and --format are two formats";
-    if (given->wire != NULL && (given->quick || given->csv || given->size > 0))
+    if (given->wire && (given->quick || given->csv || given->size > 0))
         return "--wire has no --quick, --csv or --size";
-    if (given->wire == NULL &&
-        (given->wire_options.secret_file != NULL || given->wire_options.transports != NULL))
+    if (!given->wire && (given->wire_options.secret_file || given->wire_options.transports))
         return "--secret-file and --transports are of --wire";
     if (given->quick && given->csv)
         return "--quick has no --csv";
@@ -226,7 +225,7 @@ enum cli_exit cli_bench(int argc, char **argv)
         cli_complain("bench: %s (ferry bench --help)", clash);
         return CLI_USAGE;
     }
-    if (given.wire != NULL) {
+    if (given.wire) {
         given.wire_options.device_name = given.device_name;
         return wire_bench(&given.wire_options, given.wire, given.json);
     }

@@ -18,11 +18,11 @@ enum cli_exit wire_end_open(struct wire_end *end, const char *command,
                                            .flags =
                                                options->no_fallback ? FERRY_WIRE_NO_FALLBACK : 0};
     *end = (struct wire_end){.device = NULL};
-    if (ferry_device_open(&device, &end->device) != FERRY_OK) {
+    if (ferry_device_open(&device, &end->device)) {
         cli_complain("%s: cannot open the device: %s", command, ferry_last_error());
         return CLI_DEVICE;
     }
-    if (ferry_wire_open(&wire, &end->wire) != FERRY_OK) {
+    if (ferry_wire_open(&wire, &end->wire)) {
         cli_complain("%s: %s", command, ferry_last_error());
         ferry_device_close(end->device);
         end->device = NULL;
@@ -33,7 +33,7 @@ enum cli_exit wire_end_open(struct wire_end *end, const char *command,
 
 enum cli_exit wire_end_connect(struct wire_end *end, const char *command, const char *address)
 {
-    if (ferry_wire_connect(end->wire, address, CONNECT_NS, &end->peer) != FERRY_OK) {
+    if (ferry_wire_connect(end->wire, address, CONNECT_NS, &end->peer)) {
         cli_complain("%s: %s", command, ferry_last_error());
         return CLI_DEVICE;
     }
@@ -46,7 +46,7 @@ void wire_end_close(struct wire_end *end)
     ferry_peer_close(end->peer);
     ferry_wire_close(end->wire);
     ferry_buffer_destroy(end->buffer);
-    if (end->device != NULL)
+    if (end->device)
         ferry_device_close(end->device);
     *end = (struct wire_end){.device = NULL};
 }
@@ -54,7 +54,7 @@ void wire_end_close(struct wire_end *end)
 enum ferry_status wire_end_buffer(struct wire_end *end, uint64_t size)
 {
     const struct ferry_buffer_params params = {.size = (size_t)size, .label = label};
-    if (end->buffer != NULL && ferry_buffer_size(end->buffer) >= size)
+    if (end->buffer && ferry_buffer_size(end->buffer) >= size)
         return FERRY_OK;
     ferry_buffer_destroy(end->buffer);
     end->buffer = NULL;
@@ -68,9 +68,9 @@ enum ferry_status wire_send_header(struct wire_end *end, const struct wire_heade
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (unsigned char)(values[i / 8] >> (8 * (i % 8)));
     enum ferry_status status = wire_end_buffer(end, WIRE_HEADER);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_copy_from_host(end->buffer, bytes, sizeof bytes, 0);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_send(end->peer, WIRE_HEADER_TAG, end->buffer, sizeof bytes, 0);
     return status;
 }
@@ -80,13 +80,13 @@ enum ferry_status wire_receive_header(struct wire_end *end, struct wire_header *
     uint64_t values[4] = {0};
     unsigned char bytes[WIRE_HEADER] = {0};
     enum ferry_status status = wire_end_buffer(end, WIRE_HEADER);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_receive(end->peer, WIRE_HEADER_TAG, end->buffer, sizeof bytes, 0);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_copy_to_host(end->buffer, bytes, sizeof bytes, 0);
     for (size_t i = 0; i < sizeof bytes; i++)
         values[i / 8] |= (uint64_t)bytes[i] << (8 * (i % 8));
-    if (status == FERRY_OK)
+    if (!status)
         *header = (struct wire_header){values[0], values[1], values[2], values[3]};
     return status;
 }

@@ -16,14 +16,14 @@ static enum ferry_status send_all(struct wire_end *end, const struct size_row *r
     const struct wire_header header = {WIRE_BENCH, row->size, row->at_once, count};
     ferry_ticket tickets[IN_FLIGHT_MAX] = {0};
     enum ferry_status status = wire_send_header(end, &header);
-    for (uint64_t i = 0; i < count && status == FERRY_OK; i++) {
+    for (uint64_t i = 0; i < count && !status; i++) {
         ferry_ticket *ticket = &tickets[i % row->at_once];
         status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (status == FERRY_OK)
+        if (!status)
             status = ferry_send_async(end->peer, WIRE_TAG, end->buffer, (size_t)row->size,
                                       (size_t)(i % row->at_once * row->size), NULL, NULL, ticket);
     }
-    for (uint64_t i = 0; i < row->at_once && status == FERRY_OK; i++)
+    for (uint64_t i = 0; i < row->at_once && !status; i++)
         status = ferry_wait(end->device, tickets[i], UINT64_MAX);
     return status;
 }
@@ -33,9 +33,9 @@ static enum ferry_status measure(struct wire_end *end, const struct size_row *ro
 {
     uint64_t times[ROUNDS], count = row->at_once;
     enum ferry_status status = wire_end_buffer(end, row->at_once * row->size);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_zero_buffer(end->buffer);
-    for (int round = -2; round < ROUNDS && status == FERRY_OK; round++) {
+    for (int round = -2; round < ROUNDS && !status; round++) {
         const uint64_t began_ns = cli_now_ns();
         status = send_all(end, row, count);
         const uint64_t taken = cli_now_ns() - began_ns;
@@ -81,7 +81,7 @@ static enum cli_exit measure_all(struct wire_end *end, bool json)
     }
     for (size_t i = 0; i < CLI_COUNT(rows); i++) {
         uint64_t picoseconds = 0;
-        if (measure(end, &rows[i], &picoseconds) != FERRY_OK) {
+        if (measure(end, &rows[i], &picoseconds)) {
             cli_complain("bench: %s", ferry_last_error());
             return CLI_DEVICE;
         }
@@ -101,7 +101,7 @@ enum cli_exit wire_bench(const struct wire_options *options, const char *address
         result = wire_end_connect(&end, "bench", address);
     if (result == CLI_DONE)
         result = measure_all(&end, json);
-    if (result == CLI_DONE && wire_send_header(&end, &last) != FERRY_OK) {
+    if (result == CLI_DONE && wire_send_header(&end, &last)) {
         cli_complain("bench: %s", ferry_last_error());
         result = CLI_DEVICE;
     }

@@ -25,20 +25,20 @@ static enum ferry_status receive_file(struct receiving *receiving, const struct 
     ferry_ticket tickets[WIRE_SLOTS] = {0};
     const uint64_t window = header->window;
     enum ferry_status status = wire_end_buffer(end, WIRE_SLOTS * window);
-    for (uint64_t at = 0, turn = 0; at < header->size && status == FERRY_OK; turn++) {
+    for (uint64_t at = 0, turn = 0; at < header->size && !status; turn++) {
         const uint64_t left = header->size - at;
         const size_t size = (size_t)(left < window ? left : window);
         const size_t slot = (size_t)(turn % WIRE_SLOTS * window);
         ferry_ticket *ticket = &tickets[turn % WIRE_SLOTS];
         status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (status == FERRY_OK)
+        if (!status)
             status = ferry_receive_async(end->peer, WIRE_TAG, end->buffer, size, slot, NULL, NULL,
                                          ticket);
-        if (status == FERRY_OK && fd >= 0)
+        if (!status && fd >= 0)
             status = ferry_copy_to_file_async(end->buffer, fd, at, size, slot, NULL, NULL, ticket);
         at += size;
     }
-    for (int i = 0; i < WIRE_SLOTS && status == FERRY_OK; i++)
+    for (int i = 0; i < WIRE_SLOTS && !status; i++)
         status = ferry_wait(end->device, tickets[i], UINT64_MAX);
     return status;
 }
@@ -50,14 +50,14 @@ static enum ferry_status receive_bench(struct receiving *receiving,
     ferry_ticket tickets[IN_FLIGHT_MAX] = {0};
     const uint64_t at_once = header->window;
     enum ferry_status status = wire_end_buffer(end, at_once * header->size);
-    for (uint64_t i = 0; i < header->count && status == FERRY_OK; i++) {
+    for (uint64_t i = 0; i < header->count && !status; i++) {
         ferry_ticket *ticket = &tickets[i % at_once];
         status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (status == FERRY_OK)
+        if (!status)
             status = ferry_receive_async(end->peer, WIRE_TAG, end->buffer, (size_t)header->size,
                                          (size_t)(i % at_once * header->size), NULL, NULL, ticket);
     }
-    for (uint64_t i = 0; i < at_once && status == FERRY_OK; i++)
+    for (uint64_t i = 0; i < at_once && !status; i++)
         status = ferry_wait(end->device, tickets[i], UINT64_MAX);
     return status;
 }
@@ -99,7 +99,7 @@ static enum ferry_status serve(struct receiving *receiving, int fd)
     struct wire_header header;
     for (;;) {
         enum ferry_status status = wire_receive_header(&receiving->end, &header);
-        if (status != FERRY_OK || header.kind == WIRE_END)
+        if (status || header.kind == WIRE_END)
             return status;
         if (!is_sane(&header)) {
             cli_complain("receive: the peer announces what this version does not know");
@@ -108,7 +108,7 @@ static enum ferry_status serve(struct receiving *receiving, int fd)
         const uint64_t began_ns = cli_now_ns();
         status = header.kind == WIRE_FILE ? receive_file(receiving, &header, fd)
                                           : receive_bench(receiving, &header);
-        if (status != FERRY_OK)
+        if (status)
             return status;
         receiving->files += header.kind == WIRE_FILE;
         receiving->bytes += header.kind == WIRE_FILE ? header.size : 0;
@@ -121,17 +121,17 @@ static enum cli_exit serve_next(struct receiving *receiving, int fd)
     struct wire_end *end = &receiving->end;
     receiving->files = receiving->bytes = receiving->ns = 0;
     enum ferry_status status = ferry_wire_accept(end->wire, UINT64_MAX, &end->peer);
-    if (status == FERRY_OK) {
+    if (!status) {
         ferry_peer_get_info(end->peer, &end->info);
         status = serve(receiving, fd);
     }
-    if (status == FERRY_OK)
+    if (!status)
         tell(receiving);
     else
         cli_complain("receive: %s", ferry_last_error());
     ferry_peer_close(end->peer);
     end->peer = NULL;
-    return status == FERRY_OK ? CLI_DONE : CLI_DEVICE;
+    return !status ? CLI_DONE : CLI_DEVICE;
 }
 
 static enum cli_exit run(struct receiving *receiving)
@@ -142,7 +142,7 @@ static enum cli_exit run(struct receiving *receiving)
         wire_end_open(&receiving->end, "receive", &receiving->wire, receiving->listen);
     if (end != CLI_DONE)
         return end;
-    if (receiving->out != NULL) {
+    if (receiving->out) {
         fd = open(receiving->out, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
         if (fd < 0) {
             cli_complain("receive: %s: %s", receiving->out, strerror(errno));
@@ -150,7 +150,7 @@ static enum cli_exit run(struct receiving *receiving)
         }
     }
     if (end == CLI_DONE && !receiving->quiet &&
-        ferry_wire_address(receiving->end.wire, address, sizeof address, NULL) == FERRY_OK)
+        !ferry_wire_address(receiving->end.wire, address, sizeof address, NULL))
         fprintf(stderr, "listening on %s\n", address);
     while (end == CLI_DONE) {
         end = serve_next(receiving, fd);

@@ -23,7 +23,7 @@ static enum ferry_status send_window(struct sending *sending, int fd, uint64_t a
     const size_t slot = (size_t)(at / WIRE_WINDOW % WIRE_SLOTS * WIRE_WINDOW);
     enum ferry_status status =
         ferry_copy_from_file_async(end->buffer, fd, at, (size_t)size, slot, NULL, NULL, NULL);
-    if (status == FERRY_OK)
+    if (!status)
         status = ferry_send_async(end->peer, WIRE_TAG, end->buffer, (size_t)size, slot, NULL, NULL,
                                   out_ticket);
     return status;
@@ -36,16 +36,16 @@ static enum ferry_status send_windows(struct sending *sending, int fd, struct pr
     ferry_ticket tickets[WIRE_SLOTS] = {0};
     enum ferry_status status = wire_end_buffer(end, WIRE_SLOTS * WIRE_WINDOW);
     uint64_t windows = 0;
-    for (uint64_t at = 0; at < sending->bytes && status == FERRY_OK; windows++) {
+    for (uint64_t at = 0; at < sending->bytes && !status; windows++) {
         const uint64_t left = sending->bytes - at;
         ferry_ticket *ticket = &tickets[windows % WIRE_SLOTS];
         status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (status == FERRY_OK)
+        if (!status)
             status = send_window(sending, fd, at, left < WIRE_WINDOW ? left : WIRE_WINDOW, ticket);
         at += left < WIRE_WINDOW ? left : WIRE_WINDOW;
         progress_bytes(progress, at, sending->bytes);
     }
-    for (int i = 0; i < WIRE_SLOTS && status == FERRY_OK; i++)
+    for (int i = 0; i < WIRE_SLOTS && !status; i++)
         status = ferry_wait(end->device, tickets[i], UINT64_MAX);
     return status;
 }
@@ -67,14 +67,14 @@ static enum cli_exit send_file(struct sending *sending, const char *name)
     const uint64_t began_ns = cli_now_ns();
     progress_start(&progress, name, sending->quiet);
     enum ferry_status status = wire_send_header(&sending->end, &header);
-    if (status == FERRY_OK)
+    if (!status)
         status = send_windows(sending, fd, &progress);
     progress_stop(&progress);
     sending->ns = cli_now_ns() - began_ns;
-    if (status != FERRY_OK)
+    if (status)
         cli_why(sending->why, name);
     close(fd);
-    return status == FERRY_OK ? CLI_DONE : CLI_DEVICE;
+    return !status ? CLI_DONE : CLI_DEVICE;
 }
 
 static void tell(const struct sending *sending, const char *name)
@@ -135,7 +135,7 @@ enum cli_exit cli_send(int argc, char **argv)
     if (end == CLI_DONE && (end = send_file(&sending, argv[first])) != CLI_DONE)
         cli_complain("send: %s", sending.why);
     const struct wire_header last = {WIRE_END, 0, 0, 0};
-    if (end == CLI_DONE && wire_send_header(&sending.end, &last) != FERRY_OK) {
+    if (end == CLI_DONE && wire_send_header(&sending.end, &last)) {
         cli_complain("send: %s", ferry_last_error());
         end = CLI_DEVICE;
     }
