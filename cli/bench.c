@@ -52,7 +52,7 @@ void bench_json_device(const struct bench_session *session)
 /* Options that say two things at once; NULL: none do. */
 static const char *find_clash(const struct options *given)
 {
-    if (given->json + given->csv + (given->format) > 1)
+    if (given->json + given->csv + (given->format != NULL) > 1)
         return "--json, --csv and --format are two formats";
     if (given->wire && (given->quick || given->csv || given->size > 0))
         return "--wire has no --quick, --csv or --size";
