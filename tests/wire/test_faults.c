@@ -96,9 +96,9 @@ static void test_nobody_receives(void **state)
 {
     ferry_ticket send = 0;
     (void)state;
-    begin(&(struct ferry_wire_params){.match_ns = 200 * MS});
+    begin(&(struct ferry_wire_params){.match_ns = 2000 * MS});
     assert_ok(ferry_send_async(pair.to_b, 6, src, SIZE, 0, NULL, NULL, &send));
-    assert_fails(send, FERRY_ERROR_IO, "nobody received tag 6 within 200 ms");
+    assert_fails(send, FERRY_ERROR_IO, "nobody received tag 6 within 2000 ms");
     assert_int_equal(stats_of(pair.a).unmatched, 1);
     /* It was taken back: a receive of that tag waits for the next one. */
     assert_ok(ferry_copy_from_host(src, "x", 1, 0));
@@ -117,7 +117,7 @@ static void test_both_wait(void **state)
 {
     ferry_ticket sends[2];
     (void)state;
-    begin(&(struct ferry_wire_params){.match_ns = 200 * MS});
+    begin(&(struct ferry_wire_params){.match_ns = 2000 * MS});
     assert_ok(ferry_send_async(pair.to_b, 1, src, SIZE, 0, NULL, NULL, &sends[0]));
     assert_ok(ferry_send_async(pair.to_a, 1, src, SIZE, 0, NULL, NULL, &sends[1]));
     assert_fails(sends[0], FERRY_ERROR_IO, "nobody received");
@@ -154,12 +154,12 @@ static void test_stalled_receiver(void **state)
     ferry_ticket send = 0, receive = 0;
     struct ferry_external work;
     (void)state;
-    begin(&(struct ferry_wire_params){.stall_ns = 300 * MS});
+    begin(&(struct ferry_wire_params){.stall_ns = 3000 * MS});
     const struct ferry_use own = {.buffer = dst, .access = FERRY_ACCESS_WRITE};
     assert_ok(ferry_external_begin(device, &own, 1, &work));
     assert_ok(ferry_receive_async(pair.to_a, 2, dst, SIZE, 0, NULL, NULL, &receive));
     assert_ok(ferry_send_async(pair.to_b, 2, src, SIZE, 0, NULL, NULL, &send));
-    assert_fails(send, FERRY_ERROR_IO, "no progress for 300 ms");
+    assert_fails(send, FERRY_ERROR_IO, "no progress for 3000 ms");
     assert_int_equal(stats_of(pair.a).stalls, 1);
     assert_ok(ferry_external_end(device, work.ticket, FERRY_OK));
     assert_fails(receive, FERRY_ERROR_IO, "no progress");
@@ -173,12 +173,12 @@ static void test_late_sender(void **state)
     ferry_ticket send = 0, receive = 0;
     struct ferry_external work;
     (void)state;
-    begin(&(struct ferry_wire_params){.stall_ns = 200 * MS});
+    begin(&(struct ferry_wire_params){.stall_ns = 3000 * MS});
     const struct ferry_use own = {.buffer = src, .access = FERRY_ACCESS_WRITE};
     assert_ok(ferry_external_begin(device, &own, 1, &work));
     assert_ok(ferry_send_async(pair.to_b, 2, src, SIZE, 0, NULL, NULL, &send));
     assert_ok(ferry_receive_async(pair.to_a, 2, dst, SIZE, 0, NULL, NULL, &receive));
-    assert_int_equal(ferry_wait(device, receive, 600 * MS), FERRY_ERROR_TIMEOUT);
+    assert_int_equal(ferry_wait(device, receive, 3500 * MS), FERRY_ERROR_TIMEOUT);
     assert_int_equal(stats_of(pair.b).staging_bytes, 0);
     assert_ok(ferry_external_end(device, work.ticket, FERRY_OK));
     assert_ok(ferry_wait(device, receive, LONG_NS));
@@ -352,7 +352,7 @@ static void test_close_device(void **state)
 {
     ferry_ticket send = 0;
     (void)state;
-    begin(&(struct ferry_wire_params){.match_ns = 500 * MS});
+    begin(&(struct ferry_wire_params){.match_ns = 2000 * MS});
     ferry_device *other = open_device("host");
     ferry_buffer *buffer = make_buffer(other, SIZE);
     enum ferry_status told[3] = {FERRY_OK, FERRY_OK, FERRY_OK};

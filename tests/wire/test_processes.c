@@ -16,7 +16,7 @@
 enum { SIZE = 1 << 20, N = 4 };
 
 static const char *program;
-static const struct ferry_wire_params params = {.listen = "127.0.0.1:0", .heartbeat_ns = 100 * MS};
+static const struct ferry_wire_params params = {.listen = "127.0.0.1:0", .heartbeat_ns = 400 * MS};
 
 /* --- processes -------------------------------------------------------------------------------- */
 
@@ -27,7 +27,7 @@ static int child(const char *address, const char *transports)
     ferry_wire *wire = NULL;
     ferry_peer *peer = NULL;
     const struct ferry_device_params device_params = {.name = "host", .no_measuring = true};
-    const struct ferry_wire_params wire_params = {.heartbeat_ns = 100 * MS,
+    const struct ferry_wire_params wire_params = {.heartbeat_ns = 400 * MS,
                                                   .transports = transports};
     ferry_buffer *buffer = NULL;
     const struct ferry_buffer_params buffer_params = {.size = 2 * SIZE};
@@ -255,7 +255,7 @@ static void cut_everywhere(bool silent, size_t step)
     ferry_device *device = open_device("host");
     ferry_buffer *buffer = make_buffer(device, 2 * SIZE);
     const struct ferry_wire_params dialling = {
-        .heartbeat_ns = 100 * MS, .transports = "tcp", .match_ns = 3000 * MS};
+        .heartbeat_ns = 400 * MS, .transports = "tcp", .match_ns = 3000 * MS};
     struct ferry_wire_params listening = dialling;
     ferry_wire *a = NULL, *b = NULL;
     ferry_peer *stale = NULL;
