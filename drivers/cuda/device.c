@@ -6,7 +6,7 @@
 
 /* Lists of blocks: long ones are cut, so that all warps end together; copies of still longer ones
  * are as fast by the copy engines, which take nothing from the user's kernels. */
-enum { BLOCKS_MAX = 1 << 20, BLOCK_SIZE_MAX = 16 << 10, BLOCKS_COPY_FROM = 512 << 10 };
+enum { BLOCKS_MAX = 1 << 20, BLOCK_SIZE_MAX = 64 << 10, BLOCKS_COPY_FROM = 512 << 10 };
 
 /* --- the context of every entry
  * ---------------------------------------------------------------- */

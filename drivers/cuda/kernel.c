@@ -117,13 +117,14 @@ static bool is_on_device(const struct ferry__memory *memory)
     return !((const struct cuda_memory *)memory->native)->host;
 }
 
-/* As few units as reach the rate, since they are taken from the user's own work: never more than an
- * eighth, and for what crosses the link no more than fill it. */
+/* As few units as reach the rate, since they are taken from the user's own work: what crosses the
+ * link needs 4 (on an H200, from 1 KiB on), and never gets more than an eighth; within the device
+ * the rate is the memory's, and half of them come near it. */
 static unsigned groups_for(const struct cuda *c, const struct ferry__command *command)
 {
-    enum { PART = 8, LINK_GROUPS = 8, WARPS = CUDA__LIST_GROUP / CUDA__WARP };
+    enum { LINK_GROUPS = 4, LINK_PART = 8, INSIDE_PART = 2, WARPS = CUDA__LIST_GROUP / CUDA__WARP };
     const bool inside = is_on_device(command->dst) && is_on_device(command->src);
-    unsigned groups = c->kernels.units / PART;
+    unsigned groups = c->kernels.units / (inside ? INSIDE_PART : LINK_PART);
     if (groups > LINK_GROUPS && !inside)
         groups = LINK_GROUPS;
     const unsigned useful = (command->list.count + WARPS - 1) / WARPS;

@@ -133,14 +133,23 @@ static bool are_apart(const struct ferry__transfer *transfer)
                                    native ? src->offset : 0);
 }
 
+/* Copy commands are faster for long blocks. Within the device a command costs as much, and moves its
+ * bytes sooner, so that they have to be longer still. */
+static bool are_long(const struct ferry__limits *limits, const struct ferry__transfer *transfer)
+{
+    enum { WITHIN_TIMES = 8 };
+    const bool within = transfer->operation == FERRY_OPERATION_COPY;
+    const uint64_t from = limits->blocks_copy_from * (within ? WITHIN_TIMES : 1);
+    return from && transfer->size / transfer->blocks->count >= from;
+}
+
 static bool goes_by_list(struct ferry_device *device, const struct ferry__transfer *transfer)
 {
     const struct ferry__limits *limits = &device->gpu.limits;
     const size_t count = transfer->blocks->count;
     const bool there = ferry__limits_now(&device->gpu)->blocks_max ||
                        (limits->blocks_max && ferry__kernels_needed(&device->gpu, false));
-    return there && count > 1 && kernels_reach(transfer) &&
-           (!limits->blocks_copy_from || transfer->size / count < limits->blocks_copy_from) &&
+    return there && count > 1 && kernels_reach(transfer) && !are_long(limits, transfer) &&
            are_apart(transfer);
 }
 

@@ -42,8 +42,6 @@ bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, un
     const unsigned warps = groups * (CUDA__LIST_GROUP / CUDA__WARP);
     if (!from->count || from->warps != warps || from->list % 8)
         return refuse(work, "no pieces, or not by the warps that it has");
-    if (groups > (UNITS < 8 ? 1 : UNITS / 8))
-        return refuse(work, "more than an eighth of the units");
     const size_t bytes = from->count * sizeof *work->pieces;
     if (!sim_find_span("cuLaunchKernel by a list", from->list, bytes, false, &work->listed))
         return false;
@@ -59,6 +57,10 @@ bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, un
         return refuse(work, "a piece outside its memory");
     if (!work->dst.range || !work->src.range)
         return refuse(work, "memory that is not page-locked");
+    const bool inside =
+        work->dst.range->kind == RANGE_DEVICE && work->src.range->kind == RANGE_DEVICE;
+    if (groups > UNITS / (inside ? 2u : 8u))
+        return refuse(work, "more of the units than are its");
     work->list.dst = (unsigned long long)(uintptr_t)work->dst.bytes + from->dst - work->dst.address;
     work->list.src = (unsigned long long)(uintptr_t)work->src.bytes + from->src - work->src.address;
     if (sim_lists_conflict(work, work))
