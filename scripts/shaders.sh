@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes drivers/vulkan/kernel.inc, the SPIR-V of kernel.comp, so that building Ferry needs no shader
-# compiler. --check: says whether it is what kernel.comp makes. Another version of the compiler may
-# write other words for the same shader: then only the compiling and the source's sum are checked.
+# Makes drivers/vulkan/kernel.inc and blocks.inc, the SPIR-V of kernel.comp and blocks.comp, so that
+# building Ferry needs no shader compiler. --check: says whether they are what the sources make.
+# Another version of the compiler may write other words for the same shader: then only the compiling
+# and the source's sum are checked.
 set -euo pipefail
 cd "$(dirname "$0")/../drivers/vulkan"
 
@@ -12,25 +13,34 @@ fi
 made=$(mktemp)
 trap 'rm -f "$made" "$made.words"' EXIT
 
-"$compiler" --quiet --target-env vulkan1.2 -g0 -x -o "$made.words" kernel.comp
-version=$(sed -n 's/^[[:space:]]*\/\/ //p' "$made.words")
-sum=$(cksum <kernel.comp)
-{
-    echo "/* kernel.comp (cksum $sum) by glslang $version: scripts/shaders.sh makes this. */"
-    sed -n 's/^[[:space:]]*0x/    0x/p' "$made.words"
-} >"$made"
+# Makes one of them, or checks it.
+shader() {
+    local name=$1 version sum
+    "$compiler" --quiet --target-env vulkan1.2 -g0 -x -o "$made.words" "$name.comp"
+    version=$(sed -n 's/^[[:space:]]*\/\/ //p' "$made.words")
+    sum=$(cksum <"$name.comp")
+    {
+        echo "/* $name.comp (cksum $sum) by glslang $version: scripts/shaders.sh makes this. */"
+        sed -n 's/^[[:space:]]*0x/    0x/p' "$made.words"
+    } >"$made"
+    if [ "$check" != --check ]; then
+        cp "$made" "$name.inc"
+        return 0
+    fi
+    if cmp -s "$made" "$name.inc"; then
+        return 0
+    fi
+    if ! grep -qF "(cksum $sum)" "$name.inc"; then
+        echo "shaders: $name.comp has changed since $name.inc was made: run scripts/shaders.sh" >&2
+        return 1
+    fi
+    if grep -qF "glslang $version:" "$name.inc"; then
+        echo "shaders: $name.inc is not what $name.comp makes: run scripts/shaders.sh" >&2
+        return 1
+    fi
+    echo "shaders: $name.inc is of another glslang than $version: its words were not compared"
+}
 
-if [ "${1-}" != --check ]; then
-    cp "$made" kernel.inc
-    exit 0
-fi
-cmp -s "$made" kernel.inc && exit 0
-if ! grep -qF "(cksum $sum)" kernel.inc; then
-    echo "shaders: kernel.comp has changed since kernel.inc was made: run scripts/shaders.sh" >&2
-    exit 1
-fi
-if grep -qF "glslang $version:" kernel.inc; then
-    echo "shaders: kernel.inc is not what kernel.comp makes: run scripts/shaders.sh" >&2
-    exit 1
-fi
-echo "shaders: kernel.inc is of another glslang than $version: its words were not compared"
+check=${1-}
+shader kernel
+shader blocks

@@ -344,6 +344,8 @@ static void describe_limits(const struct vulkan *v, struct ferry__limits *out)
         .import_cheap = physical->kind == FERRY_DEVICE_SOFTWARE,
         .has_kernel = v->kernel_layout != VK_NULL_HANDLE,
         .kernel_copy_from = v->kernel_copy_from,
+        .blocks_max = v->kernel_layout ? VULKAN__BLOCKS_MAX : 0,
+        .block_size_max = VULKAN__BLOCK_SIZE_MAX,
         .kernel_decided = ferry__vulkan_engine() != VULKAN_ENGINE_AUTO,
         .atom = physical->atom,
         .has_events = true,

@@ -11,7 +11,13 @@ static const uint32_t code[] = {
 #include "kernel.inc"
 };
 
+static const uint32_t blocks_code[] = {
+#include "blocks.inc"
+};
+
 enum {
+    LIST_RUN = 16,      /* entries that a group takes at a time: RUN in blocks.comp */
+    LIST_GROUPS = 32,   /* reach the link's rate, and leave most of the device to others */
     BLOCK = 16,         /* bytes that an invocation writes */
     ROW = 32 << 10,     /* groups, of which there are as many rows as needed */
     GROUPS_MAX = 65535, /* what every device can dispatch, in each dimension */
@@ -20,6 +26,9 @@ enum {
 static_assert(VULKAN__MAX_COPY / (BLOCK * VULKAN__KERNEL_GROUP * ROW) < GROUPS_MAX,
               "the largest copy is one dispatch");
 static_assert(sizeof(struct vulkan_kernel_arguments) == 48, "the shader sees the same layout");
+static_assert(sizeof(struct vulkan_blocks_arguments) == 32 &&
+                  sizeof(struct ferry__block_entry) == 24,
+              "the shader of lists too");
 
 /* --- which engine ----------------------------------------------------------------------------- */
 
@@ -58,10 +67,11 @@ static VkResult make_layout(struct vulkan *v, const char **out_call)
     return v->vk.CreatePipelineLayout(v->device, &layout, NULL, &v->kernel_layout);
 }
 
-static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const char **out_call)
+static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, VkShaderModule blocks,
+                               const char **out_call)
 {
     static const VkSpecializationMapEntry entry = {.size = sizeof(VkBool32)};
-    static const VkBool32 filling[] = {[FERRY__COPY] = VK_FALSE, [FERRY__FILL] = VK_TRUE};
+    static const VkBool32 filling[VULKAN__KERNELS] = {[FERRY__FILL] = VK_TRUE};
     VkSpecializationInfo special[VULKAN__KERNELS];
     VkComputePipelineCreateInfo create[VULKAN__KERNELS];
     for (int i = 0; i < VULKAN__KERNELS; i++) {
@@ -77,9 +87,9 @@ static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const ch
                 {
                     .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                     .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                    .module = module,
+                    .module = i == FERRY__BLOCKS ? blocks : module,
                     .pName = "main",
-                    .pSpecializationInfo = &special[i],
+                    .pSpecializationInfo = i == FERRY__BLOCKS ? NULL : &special[i],
                 },
             .layout = v->kernel_layout,
         };
@@ -89,22 +99,32 @@ static VkResult make_pipelines(struct vulkan *v, VkShaderModule module, const ch
                                         v->kernels);
 }
 
-enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why)
+static VkResult make_module(struct vulkan *v, const uint32_t *words, size_t size,
+                            VkShaderModule *out_module)
 {
     const VkShaderModuleCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-        .codeSize = sizeof code,
-        .pCode = code,
+        .codeSize = size,
+        .pCode = words,
     };
+    return v->vk.CreateShaderModule(v->device, &create, NULL, out_module);
+}
+
+enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why)
+{
     const char *call = "vkCreateShaderModule";
-    VkShaderModule module = VK_NULL_HANDLE;
-    VkResult result = v->vk.CreateShaderModule(v->device, &create, NULL, &module);
+    VkShaderModule module = VK_NULL_HANDLE, blocks = VK_NULL_HANDLE;
+    VkResult result = make_module(v, code, sizeof code, &module);
+    if (result == VK_SUCCESS)
+        result = make_module(v, blocks_code, sizeof blocks_code, &blocks);
     if (result == VK_SUCCESS)
         result = make_layout(v, &call);
     if (result == VK_SUCCESS)
-        result = make_pipelines(v, module, &call);
+        result = make_pipelines(v, module, blocks, &call);
     if (module)
         v->vk.DestroyShaderModule(v->device, module, NULL);
+    if (blocks)
+        v->vk.DestroyShaderModule(v->device, blocks, NULL);
     if (result == VK_SUCCESS)
         return FERRY_OK;
     ferry__vulkan_kernels_free(v);
@@ -149,14 +169,34 @@ static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *
     return arguments;
 }
 
+static void put_list(const struct vulkan *v, VkCommandBuffer to,
+                     const struct ferry__command *command)
+{
+    const struct ferry__block_list *list = &command->list;
+    const struct vulkan_blocks_arguments arguments = {
+        .dst = address_of(command->dst, 0),
+        .src = address_of(command->src, 0),
+        .list = address_of(list->memory, list->offset),
+        .count = list->count,
+    };
+    const uint32_t runs = (list->count + LIST_RUN - 1) / LIST_RUN;
+    v->vk.CmdPushConstants(to, v->kernel_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof arguments,
+                           &arguments);
+    v->vk.CmdDispatch(to, runs < LIST_GROUPS ? runs : LIST_GROUPS, 1, 1);
+}
+
 void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
                               const struct ferry__command *command)
 {
+    v->vk.CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, v->kernels[command->kind]);
+    if (command->kind == FERRY__BLOCKS) {
+        put_list(v, to, command);
+        return;
+    }
     const struct vulkan_kernel_arguments arguments = arguments_of(command);
     const uint32_t blocks = (arguments.end + BLOCK - 1) / BLOCK;
     const uint32_t groups = (blocks + VULKAN__KERNEL_GROUP - 1) / VULKAN__KERNEL_GROUP;
     const uint32_t rows = (groups + ROW - 1) / ROW;
-    v->vk.CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, v->kernels[command->kind]);
     v->vk.CmdPushConstants(to, v->kernel_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof arguments,
                            &arguments);
     v->vk.CmdDispatch(to, (groups + rows - 1) / rows, rows, 1);

@@ -14,4 +14,10 @@ struct vulkan_kernel_arguments {
     uint32_t pattern[4];
 };
 
+/* Of blocks.comp: the memories that the entries' offsets count from, the list and its length. */
+struct vulkan_blocks_arguments {
+    uint64_t dst, src, list; /* addresses */
+    uint32_t count, zero;
+};
+
 #endif

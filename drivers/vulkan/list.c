@@ -47,12 +47,13 @@ static bool has_extension(const VkExtensionProperties *extensions, uint32_t coun
     return false;
 }
 
-/* Can a buffer that only copies use be made from imported host memory? */
-static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice handle)
+/* Can a buffer of this use be made from imported host memory? */
+static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice handle,
+                            VkBufferUsageFlags usage)
 {
     const VkPhysicalDeviceExternalBufferInfo info = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
-        .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+        .usage = usage,
         .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
     };
     VkExternalBufferProperties properties = {
@@ -127,8 +128,12 @@ static void read_properties(const struct vulkan_functions *vk, struct vulkan_phy
     out->timestamp_period = limits->timestampPeriod;
     out->kernel_groups = limits->maxComputeWorkGroupInvocations >= VULKAN__KERNEL_GROUP &&
                          limits->maxComputeWorkGroupSize[0] >= VULKAN__KERNEL_GROUP;
-    if (import && imports_buffers(vk, out->handle))
+    const VkBufferUsageFlags copies =
+        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    if (import && imports_buffers(vk, out->handle, copies))
         out->import_granularity = host.minImportedHostPointerAlignment;
+    out->import_addresses =
+        out->import_granularity && imports_buffers(vk, out->handle, copies | VULKAN__BY_ADDRESS);
 }
 
 static void read_features(const struct vulkan_functions *vk, struct vulkan_physical *out)

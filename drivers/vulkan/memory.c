@@ -205,18 +205,22 @@ static enum ferry_status map(struct vulkan *v, const struct making *m, unsigned 
     return FERRY_OK;
 }
 
-/* Staging and shared memory across a link are for the copy command, and queues of copy engines. */
-static uint64_t kernel_address(struct vulkan *v, enum ferry__memory_kind use, VkBuffer buffer)
+static uint64_t kernel_address(struct vulkan *v, VkBuffer buffer)
 {
-    const bool near =
-        use == FERRY__MEMORY_PRIVATE || (use == FERRY__MEMORY_SHARED && v->physical.unified);
-    if (!v->kernel_layout || !near)
+    if (!v->kernel_layout)
         return 0;
     const VkBufferDeviceAddressInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
         .buffer = buffer,
     };
     return v->vk.GetBufferDeviceAddress(v->device, &info);
+}
+
+/* Staging and shared memory across a link are for the copy command, and queues of copy engines:
+ * kernels go there by lists of blocks alone. */
+static bool is_near(const struct vulkan *v, enum ferry__memory_kind use)
+{
+    return use == FERRY__MEMORY_PRIVATE || (use == FERRY__MEMORY_SHARED && v->physical.unified);
 }
 
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kind use,
@@ -260,8 +264,9 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kin
         unmake(v, m.native);
         return status;
     }
-    m.native->address = kernel_address(v, use, m.native->buffer);
-    memory.no_kernel = !m.native->address;
+    m.native->address = kernel_address(v, m.native->buffer);
+    memory.by_list = m.native->address != 0;
+    memory.no_kernel = !memory.by_list || !is_near(v, use);
     *out_memory = memory;
     return FERRY_OK;
 }
@@ -318,9 +323,16 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
         .handleType = handle,
         .pHostPointer = host,
     };
-    struct making m = {.next = &import, .size = size};
-    const VkBufferUsageFlags usage =
-        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | (read_only ? 0 : VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    const bool by_list = v->kernel_layout && v->physical.import_addresses;
+    const VkMemoryAllocateFlagsInfo addressed = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+        .pNext = &import,
+        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
+    };
+    struct making m = {.next = by_list ? (const void *)&addressed : &import, .size = size};
+    const VkBufferUsageFlags usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                                     (by_list ? VULKAN__BY_ADDRESS : 0) |
+                                     (read_only ? 0 : VK_BUFFER_USAGE_TRANSFER_DST_BIT);
     enum ferry_status status = make_buffer(v, size, usage, &external, &m, why);
     if (status)
         return status;
@@ -338,12 +350,14 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
     }
     atomic_fetch_sub(&v->allocated, m.native->counted); /* the host's, not the device's */
     m.native->counted = 0;
+    m.native->address = by_list ? kernel_address(v, m.native->buffer) : 0;
     *out_memory = (struct ferry__memory){.native = m.native,
                                          .size = size,
                                          .host = host,
                                          .coherent = true,
                                          .cached = true,
-                                         .no_kernel = true};
+                                         .no_kernel = true,
+                                         .by_list = m.native->address != 0};
     return FERRY_OK;
 }
 

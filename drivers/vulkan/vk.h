@@ -29,9 +29,15 @@ enum {
     VULKAN__REGIONS_MAX = 128, /* regions of one copy command */
     /* Vulkan sets no limit; drivers keep lengths in 32 bits, some of them signed. */
     VULKAN__MAX_COPY = 1 << 29,
-    VULKAN__KERNELS = 2,        /* by enum ferry__command_kind */
-    VULKAN__KERNEL_GROUP = 256, /* invocations */
+    VULKAN__KERNELS = 3, /* by enum ferry__command_kind */
+    VULKAN__BLOCKS_MAX = 1 << 20,
+    VULKAN__BLOCK_SIZE_MAX = 32 << 10, /* the longest is a team's work: a tail of a launch */
+    VULKAN__KERNEL_GROUP = 256,        /* invocations */
 };
+
+/* What a buffer is used for that kernels reach by its address. */
+#define VULKAN__BY_ADDRESS \
+    (VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT)
 
 /* --- loader.c --------------------------------------------------------------------------------- */
 
@@ -82,6 +88,7 @@ struct vulkan_physical {
     uint64_t max_buffer;            /* hard */
     uint64_t max_allocation_count;
     uint64_t import_granularity; /* 0: no imports */
+    bool import_addresses;       /* the device's kernels may reach them */
     uint32_t atom;
     float timestamp_period; /* ns for each tick */
     bool timeline, address, query_reset;
@@ -261,7 +268,7 @@ enum vulkan_engine { VULKAN_ENGINE_AUTO, VULKAN_ENGINE_COPY, VULKAN_ENGINE_KERNE
 enum vulkan_engine ferry__vulkan_engine(void);
 enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why);
 void ferry__vulkan_kernels_free(struct vulkan *v);
-/* Records a FERRY__ENGINE_KERNEL command; both its memories have an address. */
+/* Records a FERRY__ENGINE_KERNEL command; its memories have addresses. */
 void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
                               const struct ferry__command *command);
 

@@ -210,7 +210,8 @@ struct ferry_device_info {
     uint64_t max_buffer_size;    /* the largest ferry_buffer_create can serve */
     uint64_t max_allocation;     /* the driver's largest single allocation */
     uint64_t import_granularity; /* host memory is imported in multiples of this; 0: never */
-    uint32_t paths;              /* bit 1 << path for each path that works on this device */
+    uint32_t paths;              /* bit 1 << path for each path that works on this device; that of
+                                    blocks on an open one only */
     uint32_t queues;             /* queues in use (open device), queues there are (list) */
     /* Of an open device: */
     struct ferry_thresholds thresholds;

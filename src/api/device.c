@@ -211,6 +211,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
         device->gpu.info.max_buffer_size = SIZE_MAX / 2;
     device->gpu.info.import_granularity = device->gpu.limits.import_granularity;
     device->gpu.info.paths = ferry__device_paths(device->gpu.limits.import_granularity);
+    if (device->gpu.limits.blocks_max)
+        device->gpu.info.paths |= 1u << FERRY_PATH_BLOCKS;
     if (!device->gpu.limits.atom)
         device->gpu.limits.atom = 1;
     device->gpu.limits_no_kernel = device->gpu.limits;

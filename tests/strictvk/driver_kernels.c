@@ -174,6 +174,42 @@ static void test_barriers(void **state)
     drop(f, &dst);
 }
 
+/* Every phase of a block's destination with every phase of its source, sizes of up to several words
+ * for each invocation; one list, from memory across a link. */
+static void test_lists(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t lengths[] = {1, 2, 15, 16, 17, 31, 33, 100, 511, 2111, 4500};
+    enum { LENGTHS = sizeof lengths / sizeof *lengths, PHASES = 16, STEP = 4608 };
+    enum { COUNT = PHASES * PHASES * LENGTHS, SPAN = COUNT * STEP };
+    struct filled dst = make(f, SPAN, 3);
+    struct ferry__memory src = alloc(f, FERRY__MEMORY_UPLOAD, SPAN);
+    struct ferry__memory list =
+        alloc(f, FERRY__MEMORY_UPLOAD, COUNT * sizeof(struct ferry__block_entry) + 16);
+    struct ferry__block_entry *entries = (void *)(list.host + 16);
+    uint64_t total = 0;
+    for (uint64_t i = 0; i < SPAN; i++)
+        src.host[i] = byte_at(i + 77);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const uint64_t to = (uint64_t)(i * 7 % COUNT) * STEP + i % PHASES + PHASES;
+        const uint64_t from = (uint64_t)i * STEP + i / PHASES % PHASES + PHASES;
+        const uint32_t size = lengths[i / PHASES / PHASES];
+        entries[i] = (struct ferry__block_entry){.dst = to, .src = from, .size = size};
+        memcpy(dst.bytes + to, src.host + from, size);
+        total += size;
+    }
+    flush(f, &src);
+    flush(f, &list);
+    struct ferry__command command = by_kernel(copy(&dst.memory, 0, &src, 0, total));
+    command.kind = FERRY__BLOCKS;
+    command.list = (struct ferry__block_list){&list, 16, COUNT, SPAN, SPAN};
+    run(f, FERRY__ROLE_KERNEL, &command, 1);
+    assert_bytes(f, &dst.memory, dst.bytes, dst.size);
+    drop(f, &dst);
+    release(f, &src);
+    release(f, &list);
+}
+
 /* What kernels do not reach says so; what they reach has a queue that runs them. */
 static void test_reach(void **state)
 {
@@ -184,6 +220,7 @@ static void test_reach(void **state)
         struct ferry__memory memory = alloc(f, (enum ferry__memory_kind)use, ROOM);
         if (use == FERRY__MEMORY_PRIVATE || never[use])
             assert_int_equal(memory.no_kernel, never[use]);
+        assert_true(memory.by_list);
         release(f, &memory);
     }
     const unsigned roles = f->limits.queues[queue_for(f, FERRY__ROLE_COPY)].roles;
@@ -217,9 +254,9 @@ static void test_engines(void **unused)
 }
 
 static const struct CMUnitTest tests[] = {
-    ON_KERNELS(test_copies),        ON_KERNELS(test_large),    ON_KERNELS(test_rows),
-    ON_KERNELS(test_fills),         ON_KERNELS(test_barriers), ON_KERNELS(test_reach),
-    cmocka_unit_test(test_engines),
+    ON_KERNELS(test_copies), ON_KERNELS(test_large),         ON_KERNELS(test_rows),
+    ON_KERNELS(test_fills),  ON_KERNELS(test_barriers),      ON_KERNELS(test_reach),
+    ON_KERNELS(test_lists),  cmocka_unit_test(test_engines),
 };
 
 GROUP(kernels);

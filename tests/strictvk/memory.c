@@ -35,7 +35,8 @@ struct allocation {
     const char *imported; /* NULL: not */
     bool seen;            /* mapped: the host reaches it */
     unsigned char *mapped, *shadow;
-    struct watched *watched; /* NULL: not */
+    const unsigned char *device; /* the mapping that the device sees; NULL: none */
+    struct watched *watched;     /* NULL: not */
     struct allocation *next;
 };
 
@@ -98,6 +99,14 @@ VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset)
         return b->buffer;
     }
     return VK_NULL_HANDLE;
+}
+
+const void *bytes_at(uint64_t address, uint64_t size)
+{
+    uint64_t offset = 0;
+    const struct buffer *b = find_buffer(buffer_at(address, size, &offset));
+    const struct allocation *a = b ? find_allocation(b->memory) : NULL;
+    return a && a->device ? a->device + offset : NULL;
 }
 
 /* --- types ------------------------------------------------------------------------------------ */
@@ -412,10 +421,12 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_MapMemory(VkDevice device, VkDeviceMemory 
     a->seen = true;
     if (a->watched) {
         *data = a->watched->host;
+        a->device = a->watched->device;
         pthread_mutex_unlock(&lock);
         return VK_SUCCESS;
     }
     result = real.MapMemory(device, memory, offset, size, flags, data);
+    a->device = result == VK_SUCCESS ? *data : NULL;
     if (result == VK_SUCCESS && !(a->flags & COHERENT)) {
         uint64_t rounded = (a->size + 4095) / 4096 * 4096;
         a->mapped = *data;

@@ -1,6 +1,7 @@
 /* Which command comes after which, as far as barriers, semaphores and the host's waits say. */
 #include "strict.h"
 
+#include "driver.h"
 #include "drivers/vulkan/kernel.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct commands {
     size_t count, capacity;
     uint32_t calls;
     struct vulkan_kernel_arguments arguments; /* of the next dispatch */
+    struct vulkan_blocks_arguments blocks;    /* or, where that has a count, of a list */
     struct commands *next;
 };
 
@@ -228,8 +230,12 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdPushConstants(VkCommandBuffer handle, VkPip
 {
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
+    if (c && offset == 0)
+        c->blocks.count = 0;
     if (c && offset == 0 && size == sizeof c->arguments)
         memcpy(&c->arguments, values, size);
+    if (c && offset == 0 && size == sizeof c->blocks)
+        memcpy(&c->blocks, values, size);
     pthread_mutex_unlock(&lock);
     real.CmdPushConstants(handle, layout, stages, offset, size, values);
 }
@@ -253,12 +259,38 @@ static void record_kernel(struct commands *c)
     c->calls++;
 }
 
+/* Each block of a list is a region of one command; the list itself is read. */
+static void record_list(struct commands *c)
+{
+    const struct vulkan_blocks_arguments *list = &c->blocks;
+    const uint64_t size = list->count * sizeof(struct ferry__block_entry);
+    const struct ferry__block_entry *entries = bytes_at(list->list, size);
+    if (!entries) {
+        report(STRICTVK_KERNEL, "a list of %u blocks in no mapped buffer", list->count);
+        return;
+    }
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct recorded *r = add(c);
+        r->kernel = true;
+        r->kind = RECORDED_COPY;
+        r->size = entries[i].size;
+        r->dst = buffer_at(list->dst + entries[i].dst, r->size, &r->dst_offset);
+        r->src = buffer_at(list->src + entries[i].src, r->size, &r->src_offset);
+        if (!r->dst || !r->src || entries[i].zero)
+            report(STRICTVK_KERNEL, "block %u of %llu bytes of no buffer", i,
+                   (unsigned long long)r->size);
+    }
+    c->calls++;
+}
+
 VKAPI_ATTR void VKAPI_CALL strict_CmdDispatch(VkCommandBuffer handle, uint32_t x, uint32_t y,
                                               uint32_t z)
 {
     pthread_mutex_lock(&lock);
     struct commands *c = find_commands(handle);
-    if (c)
+    if (c && c->blocks.count)
+        record_list(c);
+    else if (c)
         record_kernel(c);
     pthread_mutex_unlock(&lock);
     real.CmdDispatch(handle, x, y, z);

@@ -66,6 +66,8 @@ bool buffer_host_reaches(VkBuffer buffer);
 bool buffer_shared_with(VkBuffer buffer, uint32_t family);
 /* The buffer that holds all of these addresses; VK_NULL_HANDLE: none. */
 VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset);
+/* What the device sees at an address that the host has mapped; NULL: it has not. */
+const void *bytes_at(uint64_t address, uint64_t size);
 
 /* --- watch.c, fault_*.c ----------------------------------------------------------------------- */
 

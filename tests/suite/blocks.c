@@ -450,6 +450,40 @@ static void test_blocks_page_locked(void **state)
     drop_mirror(&mirror);
 }
 
+/* Where the device takes lists, a list that could go by the kernel did. */
+static void test_blocks_path(void **state)
+{
+    (void)state;
+    enum { COUNT = 100, SIZE = 48 };
+    ferry_device *device = open_queued(NULL);
+    struct ferry_device_info info;
+    ferry_device_get_info(device, &info);
+    struct mirror mirror = make_mirror(device, (size_t)COUNT * SIZE, FERRY_STORAGE_PRIVATE, 28);
+    struct ferry_block blocks[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = (struct ferry_block){i * 37 % COUNT * SIZE, i * SIZE, SIZE};
+    unsigned char *host = scribbled((size_t)COUNT * SIZE, 29);
+    const struct list list = {FERRY_OPERATION_UPLOAD, &mirror, NULL, host, blocks, COUNT};
+    bool lists = info.paths >> FERRY_PATH_BLOCKS & 1;
+    for (int i = 0; i < 100 && lists; i++) { /* kernels may still have to be compiled */
+        run(device, &list, ASYNC);
+        const struct ferry_stats stats = read_stats(device);
+        lists = !stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_BLOCKS].operations;
+        assert_int_equal(count_operations(&stats, FERRY_OPERATION_UPLOAD) > 1, true);
+    }
+    assert_false(lists);
+    run(device, &list, WAIT);
+    model(&list);
+    free(host);
+    expect_mirror(&mirror);
+    const struct ferry_stats stats = read_stats(device);
+    const struct ferry_operation_stats *by_list =
+        &stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_BLOCKS];
+    assert_int_equal(by_list->bytes, by_list->operations * COUNT * SIZE);
+    drop_mirror(&mirror);
+    ferry_device_close(device);
+}
+
 /* --- batches, and order ------------------------------------------------------------------------ */
 
 /* Lists and other operations in one batch: as if one after another. */
@@ -690,6 +724,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_blocks_rows),
     SUITE_TEST(test_blocks_several_regions),
     SUITE_TEST(test_blocks_page_locked),
+    SUITE_TEST(test_blocks_path),
     SUITE_TEST(test_blocks_batch),
     SUITE_TEST(test_blocks_order),
     SUITE_TEST(test_blocks_interleaved),
