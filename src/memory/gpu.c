@@ -19,7 +19,7 @@ enum ferry_status ferry__fallback(struct ferry__gpu *gpu, _Atomic uint64_t *coun
     if (gpu->no_fallback)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED, "fallbacks are forbidden: %s", text);
     if (!before)
-        ferry__log(FERRY_LOG_WARN, "%s: %s (said once; counted in the metrics)", gpu->info.name,
+        ferry__log(FERRY_LOG_WARN, "%s: %s (not repeated; counted in the metrics)", gpu->info.name,
                    text);
     return FERRY_OK;
 }
