@@ -250,16 +250,16 @@ struct ferry_driver_info {
     uint64_t reserved[4];
 };
 
-/* Lists the drivers that there are, and says of each that has no device why. Else like
+/* Lists the drivers, and says for each one without a device why it has none. Otherwise like
  * ferry_device_list. */
 FERRY_CHECK enum ferry_status ferry_driver_list(struct ferry_driver_info *infos, size_t capacity,
                                                 size_t *out_count);
 
 /*
- * Opens a device. NULL params: all zero. Opening the same one twice makes two separate worlds, each
- * with its own memory, order and threads; a process wants one. A GPU is measured for some ms (see
- * no_measuring). An unknown name is NO_DEVICE, with
- * the names there are in ferry_last_error(). After fork() the child's devices are DEVICE_LOST.
+ * Opens a device. NULL params: all zero. Opening the same one twice gives two independent devices,
+ * each with its own memory, order and threads; a process usually needs one. A GPU is measured for some
+ * ms (see no_measuring). An unknown name is NO_DEVICE, and ferry_last_error() lists the names that
+ * exist. A driver that is short of memory is told as that, not as NO_DEVICE. After fork() the child's devices are DEVICE_LOST.
  */
 FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params *params,
                                                 ferry_device **out_device);
@@ -410,11 +410,11 @@ FERRY_CHECK enum ferry_status ferry_copy_rows(ferry_buffer *dst, ferry_buffer *s
  * Operations that do not wait
  *
  * Arguments are checked at the call: a call that returns an error has done nothing, has no ticket
- * and no callback. Else the operation is done some time later, and needs no further call for it.
+ * and no callback. Otherwise the operation completes later, without any further call.
  *
  * Host memory is the caller's again when the operation is done. Until then nobody may write the
  * source of an upload or touch the destination of a download. A fill's pattern is copied at the
- * call. What comes of the operation reaches the ticket and the callback: OK, OUT_OF_HOST_MEMORY,
+ * call. The ticket and the callback report the operation's result: OK, OUT_OF_HOST_MEMORY,
  * OUT_OF_DEVICE_MEMORY, DEVICE_LOST, EXECUTION_FAILED, IO or INTERNAL. A failure with neither
  * ticket nor callback is logged at ERROR.
  * --------------------------------------------------------------------------------------------- */
@@ -574,8 +574,8 @@ FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callb
  * nor moved. It must be a regular file or a block device; all else (a folder, a pipe, a socket, a
  * terminal, an event) is UNSUPPORTED. A number that is no open file, a file that
  * is not open for reading (or writing), or one to be written that is open for appending, is
- * INVALID_ARGUMENT. Where fd was opened for direct I/O (O_DIRECT), so the bytes travel: any offsets
- * and sizes all the same. Only parts of blocks at the ends of what is written go through the
+ * INVALID_ARGUMENT. If fd was opened for direct I/O (O_DIRECT), the bytes are moved that way, at
+ * any offset and size; only the parts of blocks at the ends of what is written go through the
  * system's cache. Files share the staging that they are moved through: reads of one that does not
  * answer may hold up operations on other files, and nothing else.
  *

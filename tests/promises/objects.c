@@ -42,7 +42,7 @@ static void test_open_unknown(void **state)
     assert_ptr_equal(device, same);
 }
 
-/* "Opening the same one twice makes two separate worlds" */
+/* "Opening the same one twice gives two independent devices" */
 static void test_two_worlds(void **state)
 {
     struct fixture *fixture = *state;

@@ -85,7 +85,7 @@ def _close_orphans():
 
 
 class Device:
-    """An open device, also a context manager. Opening the same one twice makes two separate worlds;
+    """An open device, also a context manager. Opening the same one twice gives two independent devices;
     a process wants one.
 
     name: "host", "vulkan:1", "metal"; None: FERRY_DEVICE, else the best there is. path and
