@@ -258,8 +258,9 @@ FERRY_CHECK enum ferry_status ferry_driver_list(struct ferry_driver_info *infos,
 /*
  * Opens a device. NULL params: all zero. Opening the same one twice gives two independent devices,
  * each with its own memory, order and threads; a process usually needs one. A GPU is measured for some
- * ms (see no_measuring). An unknown name is NO_DEVICE, and ferry_last_error() lists the names that
- * exist. A driver that is short of memory is told as that, not as NO_DEVICE. After fork() the child's devices are DEVICE_LOST.
+ * ms (see no_measuring). An unknown name is NO_DEVICE, with the names there are in
+ * ferry_last_error(). A driver that is short of memory is told as that, not as NO_DEVICE. After fork()
+ * the child's devices are DEVICE_LOST.
  */
 FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params *params,
                                                 ferry_device **out_device);
