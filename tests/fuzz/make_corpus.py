@@ -1,9 +1,10 @@
 """make_corpus.py DIRECTORY: small files for the fuzz targets to begin with, right and wrong, in
-DIRECTORY/gguf, safetensors, index, json and
-config."""
+DIRECTORY/gguf, safetensors, index, json, config
+and wire."""
 
 import json
 import os
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models"))
@@ -53,11 +54,34 @@ def configurations():
     yield b'{"a":1,"b":{"c":[],"c":{}}}'
 
 
+def frame(kind, payload=b"", size=None):
+    return struct.pack("<IHH", len(payload) if size is None else size, kind, 0) + payload
+
+
+def frames():
+    hello = struct.pack("<8sHHHHII", b"FERYWIRE", 1, 1, 0, 0, 1, 1000) + bytes(range(32))
+    served = hello[:12] + struct.pack("<H", 1) + hello[14:]
+    prove = bytes(32) + b"an address of a worker"
+    announce = struct.pack("<QQQQII", 1, 7, 1 << 20, 0, 1 << 20, 1) + bytes(16)
+    right = [frame(1, hello), frame(2, prove), frame(3, struct.pack("<H", 13) + b"no"), frame(16),
+             frame(17, b"bye"), frame(18, announce), frame(19, struct.pack("<Q", 1)),
+             frame(20, struct.pack("<Q", 1)), frame(21, struct.pack("<QQQI", 1, 1, 0, 1 << 20)),
+             frame(22, struct.pack("<QQIH", 1, 1, 1 << 20, 0)),
+             frame(23, struct.pack("<QHH", 1, 1, 13) + "w\u00f6rds".encode())]
+    yield from right
+    yield b"".join(right)
+    yield frame(1, served) + frame(2, prove)
+    yield frame(1, hello) + frame(2, prove)
+    yield frame(999, b"later") + frame(16)
+    yield frame(16, size=1 << 31)
+    yield struct.pack("<QIII", 1, 0, 4096, 0) + bytes(64)
+
+
 def main(directory):
     for kind, right, wrong in (("gguf", right_gguf(), WRONG_GGUF),
                                ("safetensors", right_safetensors(), WRONG_SAFETENSORS),
                                ("index", indexes(), {}), ("json", texts(), {}),
-                               ("config", configurations(), {})):
+                               ("config", configurations(), {}), ("wire", frames(), {})):
         files = list(right) + [data for data, _ in wrong.values()]
         for i, data in enumerate(files):
             write(f"{directory}/{kind}/{i:03}", data[:LARGEST])
