@@ -99,7 +99,8 @@ static void tell_end(ferry_peer *peer, enum ferry__wire_state before, enum ferry
     pthread_mutex_lock(&wire->lock);
     peer->dead = true;
     peer->status = status;
-    snprintf(peer->info.reason, sizeof peer->info.reason, "%s", why);
+    snprintf(peer->info.reason, sizeof peer->info.reason, "%.*s", (int)sizeof peer->info.reason - 1,
+             why);
     peer->info.there = false;
     const bool closing = peer->closing || wire->closing;
     pthread_cond_broadcast(&wire->changed);

@@ -389,7 +389,7 @@ static enum ferry_status check(const struct call *call)
                                 peer ? "the buffer" : "the peer");
     pthread_mutex_lock(&peer->wire->lock);
     if (peer->dead)
-        snprintf(why, sizeof why, "%s", peer->info.reason);
+        snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, peer->info.reason);
     pthread_mutex_unlock(&peer->wire->lock);
     if (why[0])
         return ferry__wire_fail(FERRY_ERROR_IO, "%s: %s", call->what, why);
