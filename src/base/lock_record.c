@@ -8,38 +8,6 @@
 
 #ifdef NDEBUG
 
-void ferry__lock_taking(const pthread_mutex_t *mutex, unsigned rank)
-{
-    (void)mutex;
-    (void)rank;
-}
-
-void ferry__lock_taken(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-}
-
-void ferry__lock_releasing(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-}
-
-unsigned ferry__lock_rank(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-    return FERRY__LOCK_LEAF;
-}
-
-void ferry__lock_waiting(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-}
-
-void ferry__lock_waited(const pthread_mutex_t *mutex)
-{
-    (void)mutex;
-}
-
 bool ferry__lock_holds(uint64_t counts[FERRY__HOLDS])
 {
     (void)counts;

@@ -46,8 +46,12 @@ static _Atomic int threshold = FERRY_LOG_WARN; /* what is below costs one load *
 static bool set_by_program;                    /* under the lock, as above */
 
 static _Thread_local struct call *own_call; /* that this thread is in */
-static _Thread_local unsigned locks_held;   /* by this thread, of ferry__lock */
-static _Thread_local struct held_back *held_first, *held_last;
+/* This thread's locks, of ferry__lock, and what was logged under them: one, so that it is found
+ * once. */
+static _Thread_local struct own_locks {
+    unsigned count;
+    struct held_back *first, *last;
+} own_locks;
 
 static const char *const level_names[] = {
     [FERRY_LOG_NONE] = "",       [FERRY_LOG_ERROR] = "error: ", [FERRY_LOG_WARN] = "warning: ",
@@ -175,16 +179,16 @@ static void hold_back(enum ferry_log_level level, const char *message)
     }
     held->level = level;
     memcpy(held->message, message, size);
-    *(held_first ? &held_last->next : &held_first) = held;
-    held_last = held;
+    *(own_locks.first ? &own_locks.last->next : &own_locks.first) = held;
+    own_locks.last = held;
 }
 
 static FERRY__COLD void deliver_held(void)
 {
     const int saved_errno = errno, cancel = ferry__cancel_off();
-    while (held_first && !locks_held) {
-        struct held_back *held = held_first;
-        held_first = held->next;
+    while (own_locks.first && !own_locks.count) {
+        struct held_back *held = own_locks.first;
+        own_locks.first = held->next;
         deliver(held->level, held->message);
         ferry__free(held);
     }
@@ -204,7 +208,7 @@ void ferry__log(enum ferry_log_level level, const char *format, ...)
     format_message(message, format, args);
     va_end(args);
     const int cancel = ferry__cancel_off();
-    if (locks_held)
+    if (own_locks.count)
         hold_back(level, message);
     else
         deliver(level, message);
@@ -228,7 +232,7 @@ void ferry__lock_as(pthread_mutex_t *mutex, unsigned rank)
     ferry__lock_taking(mutex, rank);
     pthread_mutex_lock(mutex);
     ferry__lock_taken(mutex);
-    locks_held++;
+    own_locks.count++;
 }
 
 void ferry__lock(pthread_mutex_t *mutex)
@@ -238,16 +242,17 @@ void ferry__lock(pthread_mutex_t *mutex)
 
 void ferry__unlock(pthread_mutex_t *mutex)
 {
+    struct own_locks *own = &own_locks;
     ferry__lock_releasing(mutex);
-    locks_held--;
+    own->count--;
     pthread_mutex_unlock(mutex);
-    if (held_first && !locks_held)
+    if (own->first && !own->count)
         deliver_held();
 }
 
 bool ferry__log_kept(pthread_mutex_t *mutex)
 {
-    if (!held_first || locks_held != 1)
+    if (!own_locks.first || own_locks.count != 1)
         return false;
     const unsigned rank = ferry__lock_rank(mutex);
     ferry__unlock(mutex);
