@@ -236,6 +236,8 @@ static bool take_arena(struct blocks_job *job)
         if (why)
             return fail(job, why);
     }
+    if (job->cell.operation == FERRY_OPERATION_UPLOAD && !job->cell.both)
+        return true; /* nothing is read there */
     return fill_arena(job, 0) && (!job->two || fill_arena(job, 1));
 }
 

@@ -2,7 +2,8 @@
  * A CUDA driver with one device, in host memory, for the tests of the benchmark's adapter. What is
  * asked for in a stream is done no sooner than the stream is waited for, so that bytes are missing
  * where nobody waits. FAKE_CUDA_UUID: the device's, 32 hexadecimal digits. FAKE_CUDA_FAIL: the
- * function that fails. FAKE_CUDA_CRASH: waiting crashes.
+ * function that fails. FAKE_CUDA_CRASH: waiting crashes. FAKE_CUDA_VERSION: 12000, 12080 or 13000
+ * (that, if it is not set): which cuMemcpyBatchAsync there is.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -172,4 +173,94 @@ EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void *i
 EXPORT int cuMemsetD32Async(uint64_t to, unsigned word, size_t words, void *in)
 {
     return add((struct work){(void *)(uintptr_t)to, NULL, words * sizeof word, word}, in);
+}
+
+/* --- scattered blocks ------------------------------------------------------------------------- */
+
+EXPORT int cuMemcpyAsync(uint64_t to, uint64_t from, size_t size, void *in)
+{
+    return add((struct work){(void *)(uintptr_t)to, (void *)(uintptr_t)from, size, 0}, in);
+}
+
+/* The last copy of a batch is put first: there is no order. */
+static int add_batch(const uint64_t *to, const uint64_t *from, const size_t *sizes, size_t count,
+                     void *in)
+{
+    int error = count ? OK : INVALID;
+    for (size_t i = count; i-- > 0 && !error;)
+        error = cuMemcpyAsync(to[i], from[i], sizes[i], in);
+    return error;
+}
+
+static int batch_13000(uint64_t *to, uint64_t *from, size_t *sizes, size_t count, void *attributes,
+                       size_t *starts, size_t attribute_count, void *in)
+{
+    return attributes && starts[0] == 0 && attribute_count == 1
+               ? add_batch(to, from, sizes, count, in)
+               : INVALID;
+}
+
+static int batch_12080(uint64_t *to, uint64_t *from, size_t *sizes, size_t count, void *attributes,
+                       size_t *starts, size_t attribute_count, size_t *failed, void *in)
+{
+    return failed ? batch_13000(to, from, sizes, count, attributes, starts, attribute_count, in)
+                  : INVALID;
+}
+
+EXPORT int cuGetProcAddress_v2(const char *name, void **out, int version, uint64_t flags,
+                               int *out_result)
+{
+    int (*newest)(uint64_t *, uint64_t *, size_t *, size_t, void *, size_t *, size_t, void *) =
+        batch_13000;
+    int (*older)(uint64_t *, uint64_t *, size_t *, size_t, void *, size_t *, size_t, size_t *,
+                 void *) = batch_12080;
+    const char *text = getenv("FAKE_CUDA_VERSION");
+    const int has = text ? atoi(text) : 13000;
+    *out = NULL;
+    *out_result = 1; /* not found */
+    if (flags != 0 || strcmp(name, "cuMemcpyBatchAsync") != 0 || version > has)
+        return OK;
+    if (version >= 13000)
+        memcpy(out, &newest, sizeof newest);
+    else if (version >= 12080)
+        memcpy(out, &older, sizeof older);
+    *out_result = *out ? 0 : 1;
+    return OK;
+}
+
+static char module, function;
+
+EXPORT int cuModuleLoadData(void **out_module, const void *image)
+{
+    *out_module = &module;
+    return strstr(image, ".entry plain(") && !fails("cuModuleLoadData") ? OK : INVALID;
+}
+
+EXPORT int cuModuleUnload(void *in)
+{
+    return in == &module ? OK : INVALID;
+}
+
+EXPORT int cuModuleGetFunction(void **out_function, void *in, const char *name)
+{
+    *out_function = &function;
+    return in == &module && strcmp(name, "plain") == 0 ? OK : INVALID;
+}
+
+/* The plain kernel: a block each. Its list is read when its turn comes. */
+EXPORT int cuLaunchKernel(void *in, unsigned x, unsigned y, unsigned z, unsigned threads,
+                          unsigned threads_y, unsigned threads_z, unsigned shared, void *stream_in,
+                          void **parameters, void **extra)
+{
+    if (in != &function || y != 1 || z != 1 || threads != 256 || threads_y != 1 || threads_z != 1 ||
+        shared || extra)
+        return INVALID;
+    do_works();
+    uint64_t address;
+    memcpy(&address, parameters[0], sizeof address);
+    const uint64_t(*list)[3] = (const uint64_t(*)[3])(uintptr_t)address;
+    int error = OK;
+    for (unsigned i = 0; i < x && !error; i++)
+        error = cuMemcpyAsync(list[i][0], list[i][1], list[i][2], stream_in);
+    return error;
 }

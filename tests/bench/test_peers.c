@@ -128,6 +128,56 @@ static void cuda_moves_bytes(void **state)
     try_peer(&peer_cuda, &fake_wish);
 }
 
+enum { BLOCKS = 7, BLOCK = 48 };
+
+/* Blocks in no order: at odd places of the buffer, one behind the other in host memory. */
+static void try_blocks(enum peer_way way, const char *version)
+{
+    static unsigned char host[SIZE], expected[SIZE];
+    struct peer_block up[BLOCKS], down[BLOCKS], within[BLOCKS];
+    void *device = NULL, *buffer = NULL;
+    setenv("FAKE_CUDA_VERSION", version, 1);
+    good(peer_cuda.open(&fake_wish, &device));
+    good(peer_cuda.make(device, SIZE, &buffer));
+    fill_with(expected, SIZE, 1);
+    good(peer_cuda.upload(device, buffer, 0, expected, SIZE));
+    good(peer_cuda.finish(device));
+    fill_with(host, SIZE, 2);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        const size_t place = (3 * i % BLOCKS * 2 + 1) * BLOCK;
+        up[i] = (struct peer_block){place, i * BLOCK, BLOCK};
+        within[i] = (struct peer_block){place + BLOCK, place, BLOCK};
+        down[i] = (struct peer_block){i * BLOCK, place + BLOCK, BLOCK};
+        memcpy(expected + place, host + i * BLOCK, BLOCK);
+        memcpy(expected + place + BLOCK, host + i * BLOCK, BLOCK);
+    }
+    const char *why = peer_cuda.blocks(device, way, PEER_UP, buffer, host, up, BLOCKS);
+    if (way == PEER_BLOCKS_BATCH && strcmp(version, "12000") == 0) {
+        assert_string_equal(why, "this CUDA has no cuMemcpyBatchAsync");
+    } else {
+        good(why);
+        good(peer_cuda.blocks(device, way, PEER_WITHIN, buffer, NULL, within, BLOCKS));
+        expect(&peer_cuda, device, buffer, expected);
+        memset(host, 0, SIZE);
+        good(peer_cuda.blocks(device, way, PEER_DOWN, buffer, host, down, BLOCKS));
+        for (size_t i = 0; i < BLOCKS; i++)
+            assert_memory_equal(host + down[i].to, expected + down[i].from, BLOCK);
+    }
+    peer_cuda.destroy(device, buffer);
+    peer_cuda.close(device);
+    unsetenv("FAKE_CUDA_VERSION");
+}
+
+static void cuda_moves_blocks(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"12000", "12080", "13000"};
+    static const enum peer_way ways[] = {PEER_BLOCKS_LOOP, PEER_BLOCKS_BATCH, PEER_BLOCKS_KERNEL};
+    for (size_t v = 0; v < sizeof versions / sizeof *versions; v++)
+        for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
+            try_blocks(ways[w], versions[v]);
+}
+
 static void cuda_is_the_same_device_or_none(void **state)
 {
     (void)state;
@@ -198,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(cuda_moves_bytes, set_up),
+        cmocka_unit_test_setup(cuda_moves_blocks, set_up),
         cmocka_unit_test_setup(cuda_is_the_same_device_or_none, set_up),
         cmocka_unit_test_setup(cuda_says_what_failed, set_up),
         cmocka_unit_test_setup(a_library_lacks, set_up),
