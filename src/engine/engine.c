@@ -33,10 +33,6 @@
  * on a CPU Vulkan. */
 static const uint64_t POLL_NS = 100 * 1000;
 
-/* At first without giving its CPU up, since to yield takes as long as a small submission is late by
- * then; not where the device itself needs the CPU, or others wait for the lock. */
-static const uint64_t KEEP_NS = 20 * 1000;
-
 /* How often events are looked at that are too many to wait for. */
 static const uint64_t LOOK_NS = 1000 * 1000;
 
@@ -310,11 +306,8 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
         if (!poll_until)
             poll_until = now + POLL_NS;
         if (now < poll_until) {
-            const bool yields =
-                device->cpus_taken || device->waiters > 1 || now + POLL_NS > poll_until + KEEP_NS;
             ferry__device_unlock(device);
-            if (yields)
-                sched_yield();
+            sched_yield();
             ferry__device_lock(device);
         } else if (!poll_driver(device, done, arg, deadline_ns)) {
             (void)ferry__cond_wait_until(&device->changed, &device->lock, deadline_ns);
