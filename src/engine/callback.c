@@ -111,7 +111,7 @@ static bool run_first(struct ferry_device *device)
     return close_own;
 }
 
-static void *run_caller(void *arg)
+static void *run_callbacks(void *arg)
 {
     struct ferry_device *device = arg;
     struct ferry__callback_thread *callbacks = &device->callbacks;
@@ -150,7 +150,7 @@ enum ferry_status ferry__callbacks_start(struct ferry_device *device)
     int error = 0;
     ferry__device_lock(device);
     if (!callbacks->started) {
-        error = ferry__thread_start(&callbacks->thread, "ferry-callback", run_caller, device);
+        error = ferry__thread_start(&callbacks->thread, "ferry-callback", run_callbacks, device);
         callbacks->started = !error;
     }
     ferry__device_unlock(device);

@@ -25,7 +25,7 @@
 #include <string.h>
 
 /*
- * Submissions: gathered from the ops that are ready, handed to the driver, and, when the device is
+ * Submissions: recorded from the ops that are ready, handed to the driver, and, when the device is
  * done with them, copied out and taken apart.
  */
 
@@ -234,8 +234,8 @@ static bool suspend(struct ferry__op *op, bool told)
 }
 
 /* Applies the result of recording op; true if another op may join this submission. */
-static bool settle(struct ferry_device *device, struct ferry__submission *sub, struct ferry__op *op,
-                   enum ferry__emitted result, enum ferry_status status, uint64_t returns)
+static bool apply(struct ferry_device *device, struct ferry__submission *sub, struct ferry__op *op,
+                  enum ferry__emitted result, enum ferry_status status, uint64_t returns)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
@@ -315,7 +315,7 @@ static void fill(struct ferry_device *device, struct ferry__submission *sub)
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = op->type->record(device, sub, op, &status);
         ferry__device_lock(device);
-        const bool more = settle(device, sub, op, result, status, returns);
+        const bool more = apply(device, sub, op, result, status, returns);
         ferry__error_end(FERRY_OK);
         if (!more)
             break;
@@ -347,7 +347,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__submission
 }
 
 /* Nothing came of a submission: earlier ones may have had the rest of its ops. */
-static void hand_what_was_submitted(const struct ferry__submission *sub)
+static void note_what_was_submitted(const struct ferry__submission *sub)
 {
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
@@ -395,7 +395,7 @@ static void submit(struct ferry_device *device, struct ferry__submission *sub)
     sub->result.status = status;
     memcpy(sub->result.why, why, sizeof why);
     note_refused(sub);
-    hand_what_was_submitted(sub);
+    note_what_was_submitted(sub);
     ferry__submission_done(device, sub);
 }
 
@@ -419,8 +419,8 @@ bool ferry__build(struct ferry_device *device, unsigned q)
     fill(device, sub);
     if (sub->command_count) {
         submit(device, sub);
-    } else { /* all that was gathered needs nothing of the device */
-        hand_what_was_submitted(sub);
+    } else { /* all that was recorded needs nothing of the device */
+        note_what_was_submitted(sub);
         ferry__submission_done(device, sub);
     }
     queue->building = false;
