@@ -26,6 +26,8 @@ struct host_memory {
     uint64_t mapped;     /* bytes of each mapping */
     uint64_t references; /* its owner and the commands in flight */
     bool imported;
+    bool has_fd; /* it is shared with others */
+    int fd;
     bool read_only; /* an import that no command may write */
     bool budgeted;  /* counts against the device's memory */
     char label[32];
@@ -95,6 +97,12 @@ struct host_device {
 /* --- entries of the driver, by file ----------------------------------------------------------- */
 
 /* memory.c */
+/* What every kind of memory is: made, admitted, and entered in the device's account. */
+struct host_memory *ferry__host_memory_make(uint64_t size, const char *label);
+enum ferry_status ferry__host_memory_admit(struct host_device *device, uint64_t size, char *why);
+bool ferry__host_memory_enter(struct host_device *device, struct host_memory *memory,
+                              uint64_t *out_free);
+extern const struct ferry__sharing ferry__host_sharing; /* share_linux.c, share_macos.c */
 enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why);

@@ -21,7 +21,8 @@ static unsigned char *map(uint64_t size)
 }
 
 /* Takes size from the device's memory and links memory in. false: there is not so much. */
-static bool enter(struct host_device *device, struct host_memory *memory, uint64_t *out_free)
+bool ferry__host_memory_enter(struct host_device *device, struct host_memory *memory,
+                              uint64_t *out_free)
 {
     bool fits = true;
     pthread_mutex_lock(&device->lock);
@@ -53,10 +54,12 @@ void ferry__host_memory_drop(struct host_device *device, struct host_memory *mem
         munmap(memory->bytes, memory->mapped);
     if (memory->view)
         munmap(memory->view, memory->mapped);
+    if (memory->has_fd)
+        close(memory->fd);
     ferry__free(memory);
 }
 
-static struct host_memory *make(uint64_t size, const char *label)
+struct host_memory *ferry__host_memory_make(uint64_t size, const char *label)
 {
     struct host_memory *memory = ferry__alloc(sizeof *memory);
     if (memory) {
@@ -67,7 +70,7 @@ static struct host_memory *make(uint64_t size, const char *label)
 }
 
 /* May this much be had at all? */
-static enum ferry_status admit(struct host_device *device, uint64_t size, char *why)
+enum ferry_status ferry__host_memory_admit(struct host_device *device, uint64_t size, char *why)
 {
     if (size == 0) {
         snprintf(why, FERRY__WHY_MAX, "memory of 0 bytes was asked for");
@@ -117,11 +120,11 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__memory_kind 
                                            char *why)
 {
     struct host_device *device = state;
-    enum ferry_status status = admit(device, size, why);
+    enum ferry_status status = ferry__host_memory_admit(device, size, why);
     if (status)
         return status;
     uint64_t atom = device->limits.atom;
-    struct host_memory *memory = make((size + atom - 1) / atom * atom, label);
+    struct host_memory *memory = ferry__host_memory_make((size + atom - 1) / atom * atom, label);
     if (!memory) {
         snprintf(why, FERRY__WHY_MAX, "no host memory to keep account of an allocation");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -137,7 +140,7 @@ enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__memory_kind 
         return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     uint64_t left = 0;
-    if (!enter(device, memory, &left)) {
+    if (!ferry__host_memory_enter(device, memory, &left)) {
         snprintf(why, FERRY__WHY_MAX, "%llu bytes are over the %llu of %llu that are free",
                  (unsigned long long)size, (unsigned long long)left,
                  (unsigned long long)device->limits.total_memory);
@@ -203,7 +206,7 @@ enum ferry_status ferry__host_import(void *state, void *host, uint64_t size, boo
                  (unsigned long long)size);
         return FERRY_ERROR_UNSUPPORTED;
     }
-    struct host_memory *memory = make(size, "import");
+    struct host_memory *memory = ferry__host_memory_make(size, "import");
     if (!memory) {
         snprintf(why, FERRY__WHY_MAX, "no host memory to keep account of an import");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -212,7 +215,7 @@ enum ferry_status ferry__host_import(void *state, void *host, uint64_t size, boo
     memory->imported = true;
     memory->read_only = read_only;
     uint64_t left = 0;
-    enter(device, memory, &left);
+    (void)ferry__host_memory_enter(device, memory, &left);
     *out_memory = (struct ferry__memory){
         .native = memory, .size = size, .host = host, .coherent = true, .cached = true};
     return FERRY_OK;

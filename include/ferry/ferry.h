@@ -300,8 +300,13 @@ struct ferry_buffer_params {
     const char *label; /* for messages and debuggers; copied; NULL: none */
     bool zeroed;       /* all bytes are 0 at first; else they are undefined, and may be those of an
                           earlier buffer of this process */
-    uint64_t reserved[4];
+    uint64_t flags;    /* FERRY_BUFFER_X */
+    uint64_t reserved[3];
 };
+
+/* Private memory of an allocation of its own, which ferry_buffer_export gives to others. Of the
+ * drivers there are the host's has such memory (on Linux); the others: UNSUPPORTED. */
+enum ferry_buffer_flag { FERRY_BUFFER_EXPORTABLE = 1 };
 
 /*
  * Makes a buffer. Size 0 is INVALID_ARGUMENT; a size above the device's largest, or above what is
@@ -318,6 +323,42 @@ FERRY_API void ferry_buffer_destroy(ferry_buffer *buffer);
 FERRY_API size_t ferry_buffer_size(const ferry_buffer *buffer);
 FERRY_API enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer);
 FERRY_API ferry_device *ferry_buffer_device(const ferry_buffer *buffer);
+
+/* What memory is given to other processes and APIs as: a file descriptor. */
+enum ferry_handle {
+    FERRY_HANDLE_OPAQUE_FD = 1, /* the driver's own kind; the host's is a memfd */
+    FERRY_HANDLE_DMA_BUF = 2,
+};
+
+/*
+ * A new descriptor of the memory of a buffer that was made EXPORTABLE, for the caller to close. The
+ * buffer is its size bytes from out_offset on; the memory has out_size bytes, and lives until all who
+ * have it let it go. Order between processes is the caller's: Ferry's operations on either side know
+ * nothing of the other's. A buffer that is not exportable, or not as that: UNSUPPORTED. Not in a
+ * forked child.
+ */
+FERRY_CHECK enum ferry_status ferry_buffer_export(ferry_buffer *buffer, enum ferry_handle handle,
+                                                  int *out_fd, size_t *out_size,
+                                                  size_t *out_offset);
+
+struct ferry_import_params {
+    enum ferry_handle handle;
+    int fd;             /* stays the caller's */
+    size_t memory_size; /* of the memory, as its owner says */
+    size_t offset;      /* of the buffer in it: a multiple of FERRY_BUFFER_ALIGNMENT */
+    size_t size;        /* of the buffer; 0: to the memory's end */
+    const char *label;  /* as of a new buffer */
+    uint64_t reserved[4];
+};
+
+/*
+ * Makes a private buffer of memory that another process, or another device, has exported: the same
+ * bytes. A descriptor that is none of such memory is INVALID_ARGUMENT; UNSUPPORTED where the driver
+ * imports none of that kind.
+ */
+FERRY_CHECK enum ferry_status ferry_buffer_import(ferry_device *device,
+                                                  const struct ferry_import_params *params,
+                                                  ferry_buffer **out_buffer);
 
 /*
  * The address of a shared buffer's bytes: the same for the buffer's life. A private buffer has none:

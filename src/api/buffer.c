@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/sharing.h"
 #include "base/status.h"
 #include "base/words.h"
 #include "driver.h"
@@ -81,6 +82,12 @@ static enum ferry_status check_params(ferry_device *device,
     if (!ferry__all_zero(params->reserved, sizeof params->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_buffer_create: reserved words are not 0");
+    if (params->flags & ~(uint64_t)FERRY_BUFFER_EXPORTABLE)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: flags are 0x%llx",
+                           (unsigned long long)params->flags);
+    if (params->flags && params->storage != FERRY_STORAGE_PRIVATE)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "ferry_buffer_create: a shared buffer is not exportable");
     if (params->size > device->gpu.info.max_buffer_size)
         return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
                            "ferry_buffer_create: size %zu exceeds the device's largest, %llu",
@@ -141,8 +148,10 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     if ((status = set_label(buffer, params->label)))
         goto free_buffer;
-    status = ferry__memory_take(&device->gpu, params->storage, params->size, params->label,
-                                &buffer->place);
+    status = params->flags
+                 ? ferry__memory_take_shared(&device->gpu, params->size, NULL, &buffer->place)
+                 : ferry__memory_take(&device->gpu, params->storage, params->size, params->label,
+                                      &buffer->place);
     if (status) {
         status = ferry__fail(status, "ferry_buffer_create: size %zu: %s", params->size,
                              ferry_last_error());
@@ -156,6 +165,94 @@ enum ferry_status ferry_buffer_create(ferry_device *device,
         ferry_buffer_destroy(buffer);
         return status;
     }
+    *out_buffer = buffer;
+    return FERRY_OK;
+free_label:
+    ferry__free(buffer->label);
+free_buffer:
+    ferry__free(buffer);
+    return status;
+}
+
+/* --- given to others, and taken from them
+ * ------------------------------------------------------ */
+
+enum ferry_status ferry_buffer_export(ferry_buffer *buffer, enum ferry_handle handle, int *out_fd,
+                                      size_t *out_size, size_t *out_offset)
+{
+    char why[FERRY__WHY_MAX] = "";
+    uint64_t size = 0;
+    int fd = -1;
+    if (!buffer || !out_fd || !out_size || !out_offset)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_export: an argument is NULL");
+    enum ferry_status status = ferry__device_dead(buffer->device, "ferry_buffer_export");
+    if (status)
+        return status;
+    if (handle != FERRY_HANDLE_OPAQUE_FD && handle != FERRY_HANDLE_DMA_BUF)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_export: handle is %d",
+                           (int)handle);
+    const struct ferry__gpu *gpu = &buffer->device->gpu;
+    if (!buffer->place.block || !buffer->place.block->shared)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "ferry_buffer_export: %s was not made with FERRY_BUFFER_EXPORTABLE",
+                           ferry__label(buffer));
+    status = gpu->driver->sharing->give(gpu->state, buffer->memory, handle, &fd, &size, why);
+    if (status)
+        return ferry__fail(status, "ferry_buffer_export: %s: %s", ferry__label(buffer), why);
+    *out_fd = fd;
+    *out_size = (size_t)size;
+    *out_offset = (size_t)(buffer->memory->offset + buffer->offset);
+    return FERRY_OK;
+}
+
+static enum ferry_status check_import(ferry_device *device,
+                                      const struct ferry_import_params *params,
+                                      ferry_buffer **out_buffer)
+{
+    if (!device || !params || !out_buffer)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_import: an argument is NULL");
+    const enum ferry_status status = ferry__device_dead(device, "ferry_buffer_import");
+    if (status)
+        return status;
+    if ((params->handle != FERRY_HANDLE_OPAQUE_FD && params->handle != FERRY_HANDLE_DMA_BUF) ||
+        params->fd < 0 || !params->memory_size || params->offset % FERRY_BUFFER_ALIGNMENT ||
+        !ferry__all_zero(params->reserved, sizeof params->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_import: handle %d, descriptor %d, %zu bytes of memory, "
+                           "offset %zu (a multiple of %d), or reserved words that are not 0",
+                           (int)params->handle, params->fd, params->memory_size, params->offset,
+                           FERRY_BUFFER_ALIGNMENT);
+    if (params->offset < params->memory_size &&
+        params->size <= params->memory_size - params->offset)
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
+                       "ferry_buffer_import: size %zu at offset %zu exceeds the memory (%zu)",
+                       params->size, params->offset, params->memory_size);
+}
+
+enum ferry_status ferry_buffer_import(ferry_device *device,
+                                      const struct ferry_import_params *params,
+                                      ferry_buffer **out_buffer)
+{
+    enum ferry_status status = check_import(device, params, out_buffer);
+    if (status)
+        return status;
+    const size_t size = params->size ? params->size : params->memory_size - params->offset;
+    struct ferry_buffer *buffer = new_buffer(device, size, FERRY_STORAGE_PRIVATE);
+    if (!buffer)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    if ((status = set_label(buffer, params->label)))
+        goto free_buffer;
+    status = ferry__memory_take_shared(&device->gpu, size, params, &buffer->place);
+    if (status) {
+        status = ferry__fail(status, "ferry_buffer_import: %s", ferry_last_error());
+        goto free_label;
+    }
+    buffer->memory = &buffer->place.block->memory;
+    buffer->offset = buffer->place.offset;
+    enter_buffer(buffer);
     *out_buffer = buffer;
     return FERRY_OK;
 free_label:

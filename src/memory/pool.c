@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/range.h"
+#include "base/sharing.h"
 #include "base/status.h"
 #include "driver.h"
 #include "memory/gpu.h"
@@ -278,6 +279,39 @@ enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage 
     return FERRY_OK;
 }
 
+enum ferry_status ferry__memory_take_shared(struct ferry__gpu *gpu, uint64_t size,
+                                            const struct ferry_import_params *params,
+                                            struct ferry__place *out_place)
+{
+    const struct ferry__sharing *sharing = gpu->driver->sharing;
+    char why[FERRY__WHY_MAX] = "";
+    if (!sharing || !sharing->alloc)
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s shares no memory with others",
+                           gpu->info.name);
+    struct ferry__block *block = ferry__alloc(sizeof *block);
+    if (!block)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
+                           sizeof *block);
+    block->use = FERRY__MEMORY_PRIVATE;
+    block->fresh = block->shared = true;
+    const enum ferry_status status =
+        params ? sharing->take(gpu->state, params->handle, params->fd, params->memory_size,
+                               &block->memory, why)
+               : sharing->alloc(gpu->state, ferry__round_up(size, FERRY_BUFFER_ALIGNMENT),
+                                &block->memory, why);
+    if (status) {
+        ferry__free(block);
+        return ferry__fail(status, "%s", why);
+    }
+    ferry__lock_as(&gpu->pool.lock, FERRY__LOCK_POOL);
+    gpu->pool.allocated += block->memory.size;
+    publish(gpu);
+    ferry__unlock(&gpu->pool.lock);
+    FERRY__ADD(&gpu->metrics, device_allocations, 1);
+    place_in(block, params ? params->offset : 0, NULL, out_place);
+    return FERRY_OK;
+}
+
 void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place)
 {
     struct ferry__memory_pool *pool = &gpu->pool;
@@ -293,6 +327,9 @@ void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place
                 block->next->previous = block->previous;
             idle_add(gpu, block);
         }
+    } else if (block->shared) {
+        block_free(gpu, block);
+        publish(gpu);
     } else {
         idle_add(gpu, block);
     }

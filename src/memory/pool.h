@@ -16,6 +16,7 @@ struct ferry__block {
     struct ferry__arena *arena; /* NULL: of one buffer alone */
     enum ferry__memory_kind use;
     bool fresh;       /* no buffer has lived here yet */
+    bool shared;      /* others may have it: no second buffer lives here */
     uint64_t idle_ns; /* since when it has been empty */
     struct ferry__block *next, *previous;
 };
@@ -41,6 +42,10 @@ void ferry__memory_finish(struct ferry__gpu *gpu);
 enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage storage,
                                      uint64_t size, const char *label,
                                      struct ferry__place *out_place);
+/* Memory that can be given to others, or, with params, that others have given. */
+enum ferry_status ferry__memory_take_shared(struct ferry__gpu *gpu, uint64_t size,
+                                            const struct ferry_import_params *params,
+                                            struct ferry__place *out_place);
 void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place);
 bool ferry__memory_trim(struct ferry__gpu *gpu); /* false: nothing lay idle */
 

@@ -103,7 +103,7 @@ static void test_create_refused(void **state)
     expect_words(number);
     IS(FERRY_ERROR_INVALID_ARGUMENT,
        ferry_buffer_create(fixture->device,
-                           &(struct ferry_buffer_params){.size = 1, .reserved = {[3] = 1}},
+                           &(struct ferry_buffer_params){.size = 1, .reserved = {[2] = 1}},
                            &buffer));
     assert_null(buffer);
 }

@@ -1,0 +1,144 @@
+/* Private memory shared with other processes: a memfd, which each maps for itself. */
+#define _GNU_SOURCE /* memfd_create, F_DUPFD_CLOEXEC */
+#include "host_internal.h"
+
+#include "base/sharing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Maps what memory->fd is of, and gives it out. Closes fd on failure. */
+static enum ferry_status take_in(struct host_device *device, struct host_memory *memory,
+                                 struct ferry__memory *out_memory, char *why)
+{
+    const bool reached = device->map_private && !ferry__host_knob(&device->knobs, HOST_NONCOHERENT);
+    uint64_t left = 0;
+    void *bytes = mmap(NULL, memory->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
+    if (bytes == MAP_FAILED) {
+        snprintf(why, FERRY__WHY_MAX, "mmap of descriptor %d: errno %d", memory->fd, errno);
+        goto close_fd;
+    }
+    memory->bytes = bytes;
+    memory->has_fd = true;
+    if (!ferry__host_memory_enter(device, memory, &left)) {
+        snprintf(why, FERRY__WHY_MAX, "%llu bytes are over the %llu that are free",
+                 (unsigned long long)memory->size, (unsigned long long)left);
+        goto unmap;
+    }
+    *out_memory = (struct ferry__memory){
+        .native = memory,
+        .size = memory->size,
+        .host = reached ? memory->bytes : NULL,
+        .coherent = true,
+        .cached = true,
+    };
+    return FERRY_OK;
+unmap:
+    munmap(bytes, memory->mapped);
+close_fd:
+    close(memory->fd);
+    ferry__free(memory);
+    return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+static struct host_memory *make(uint64_t size, const char *label, char *why)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    struct host_memory *memory = ferry__host_memory_make(size, label);
+    if (memory)
+        memory->mapped = (size + page - 1) / page * page;
+    else
+        snprintf(why, FERRY__WHY_MAX, "no host memory to keep account of an allocation");
+    return memory;
+}
+
+static enum ferry_status share_alloc(void *state, uint64_t size, struct ferry__memory *out_memory,
+                                     char *why)
+{
+    struct host_device *device = state;
+    const uint64_t atom = device->limits.atom;
+    const enum ferry_status status = ferry__host_memory_admit(device, size, why);
+    if (status)
+        return status;
+    struct host_memory *memory = make((size + atom - 1) / atom * atom, "shared", why);
+    if (!memory)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    memory->budgeted = true;
+    memory->fd = memfd_create("ferry", MFD_CLOEXEC);
+    if (memory->fd >= 0 && !ftruncate(memory->fd, (off_t)memory->mapped))
+        return take_in(device, memory, out_memory, why);
+    snprintf(why, FERRY__WHY_MAX, "memfd of %llu bytes: errno %d", (unsigned long long)size, errno);
+    if (memory->fd >= 0)
+        close(memory->fd);
+    ferry__free(memory);
+    return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+static enum ferry_status refuse_kind(enum ferry_handle handle, char *why)
+{
+    if (handle == FERRY_HANDLE_OPAQUE_FD)
+        return FERRY_OK;
+    snprintf(why, FERRY__WHY_MAX, "the host device knows no DMA-BUF");
+    return FERRY_ERROR_UNSUPPORTED;
+}
+
+static enum ferry_status share_give(void *state, const struct ferry__memory *memory,
+                                    enum ferry_handle handle, int *out_fd, uint64_t *out_size,
+                                    char *why)
+{
+    (void)state;
+    const struct host_memory *native = memory->native;
+    const enum ferry_status status = refuse_kind(handle, why);
+    if (status)
+        return status;
+    *out_fd = fcntl(native->fd, F_DUPFD_CLOEXEC, 0);
+    *out_size = native->size;
+    if (*out_fd >= 0)
+        return FERRY_OK;
+    snprintf(why, FERRY__WHY_MAX, "no descriptor: errno %d", errno);
+    return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+/* Is it of memory, and of that much? Whoever maps more than there is gets SIGBUS. */
+static enum ferry_status check_fd(int fd, uint64_t size, char *why)
+{
+    struct stat known;
+    if (fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &known))
+        snprintf(why, FERRY__WHY_MAX, "descriptor %d is of no memory: errno %d", fd, errno);
+    else if (known.st_size < 0 || (uint64_t)known.st_size < size)
+        snprintf(why, FERRY__WHY_MAX, "descriptor %d is of %lld bytes, not %llu", fd,
+                 (long long)known.st_size, (unsigned long long)size);
+    else
+        return FERRY_OK;
+    return FERRY_ERROR_INVALID_ARGUMENT;
+}
+
+static enum ferry_status share_take(void *state, enum ferry_handle handle, int fd, uint64_t size,
+                                    struct ferry__memory *out_memory, char *why)
+{
+    struct host_device *device = state;
+    enum ferry_status status = refuse_kind(handle, why);
+    if (!status)
+        status = check_fd(fd, size, why);
+    if (status)
+        return status;
+    struct host_memory *memory = make(size, "imported", why);
+    if (!memory)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    memory->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (memory->fd >= 0)
+        return take_in(device, memory, out_memory, why);
+    snprintf(why, FERRY__WHY_MAX, "no descriptor: errno %d", errno);
+    ferry__free(memory);
+    return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+const struct ferry__sharing ferry__host_sharing = {
+    .alloc = share_alloc,
+    .give = share_give,
+    .take = share_take,
+};

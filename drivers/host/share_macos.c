@@ -1,0 +1,6 @@
+/* macOS has no memory by descriptors alone. */
+#include "host_internal.h"
+
+#include "base/sharing.h"
+
+const struct ferry__sharing ferry__host_sharing = {.alloc = NULL};
