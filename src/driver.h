@@ -64,6 +64,7 @@ struct ferry__limits {
     bool whole_readback;   /* the host gets all of readback memory, where it is not coherent */
     bool has_events;       /* queue and event handles mean something to the user's own API */
     bool events_by_stream; /* no, but ferry/cuda.h records them: nothing is waited for before */
+    char pci[16]; /* its address as sysfs has it, "0000:3b:00.0"; "": not known */
     uint32_t queue_count;
     struct {
         uint64_t event; /* the handle whose value each submission raises */

@@ -134,6 +134,18 @@ static void describe_limits(const struct cuda *c, const struct ferry_device_info
     }
 }
 
+/* Where sysfs has it. */
+static void find_pci(const struct cuda *c, struct ferry__limits *out)
+{
+    int domain = 0, bus = 0, slot = 0;
+    if (c->cu.DeviceGetAttribute(&domain, CU_ATTRIBUTE_PCI_DOMAIN, c->device) ||
+        c->cu.DeviceGetAttribute(&bus, CU_ATTRIBUTE_PCI_BUS, c->device) ||
+        c->cu.DeviceGetAttribute(&slot, CU_ATTRIBUTE_PCI_DEVICE, c->device))
+        return;
+    snprintf(out->pci, sizeof out->pci, "%04x:%02x:%02x.0", (unsigned)domain & 0xffff,
+             (unsigned)bus & 0xff, (unsigned)slot & 0x1f);
+}
+
 /* With the context current: the kernels are compiled while all else is made. */
 static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params *params,
                                 const struct ferry_device_info *info,
@@ -149,9 +161,11 @@ static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params 
     const bool has_kernel = ferry__cuda_kernels_join(c);
     if (!status && !has_kernel)
         ferry__log(FERRY_LOG_INFO, "cuda: no kernels: %s", c->kernels.why);
-    if (!status)
-        describe_limits(c, info, has_kernel, out_limits);
-    return status;
+    if (status)
+        return status;
+    describe_limits(c, info, has_kernel, out_limits);
+    find_pci(c, out_limits);
+    return FERRY_OK;
 }
 
 /* The context: the user's, or the device's primary one, which is retained. */

@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/range.h"
 #include "base/status.h"
 #include "base/thread.h"
@@ -7,6 +8,7 @@
 #include "engine/callback.h"
 #include "engine/device.h"
 #include "memory/host_memory.h"
+#include "memory/host_pages.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -23,37 +25,169 @@ static enum ferry_status check(struct ferry_device *device, const char *what)
     return ferry__device_dead(device, what);
 }
 
-/* Memory that the device can reach: its own shared memory, or our pages, imported. */
-static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry__region *region,
-                                      uint64_t size)
+/* From here on pages that are made by several threads are had sooner than the driver's memory. */
+enum { PAGES_FROM = 32 << 20 };
+static const uint64_t PIECE_MAX = (uint64_t)64 << 30; /* more at once is refused by some systems */
+
+/* The driver's own shared memory. */
+static bool alloc_shared(struct ferry_device *device, struct ferry__region *region, uint64_t size,
+                         char *why)
 {
-    char why[FERRY__WHY_MAX] = "";
-    enum ferry_status status = device->gpu.driver->memory_alloc(
+    const enum ferry_status status = device->gpu.driver->memory_alloc(
         device->gpu.state, FERRY__MEMORY_SHARED, size, "ferry_host_alloc", &region->memory, why);
     if (!status && region->memory.cached && region->memory.coherent && region->memory.host) {
         region->base = region->memory_base = region->memory.host;
         region->imported = true;
         if (device->zeroed && !region->memory.zeroed)
             memset(region->base, 0, size);
-        return FERRY_OK;
+        return true;
     }
     if (!status)
         device->gpu.driver->memory_free(device->gpu.state, &region->memory);
     region->memory = (struct ferry__memory){0};
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED)
+    return false;
+}
+
+static void note_pages(struct ferry_device *device, uint64_t size,
+                       const struct ferry__pages_made *made)
+{
+    FERRY__ADD(&device->gpu.metrics, host_pages_bytes, size);
+    if (made->huge)
+        FERRY__ADD(&device->gpu.metrics, host_pages_huge_bytes, size);
+    if (made->near)
+        FERRY__ADD(&device->gpu.metrics, host_pages_near_bytes, size);
+}
+
+static void drop_pieces(struct ferry_device *device, struct ferry__region *region)
+{
+    while (region->more) {
+        struct ferry__region *piece = region->more;
+        region->more = piece->more;
+        piece->pages = false; /* they stay the first one's */
+        ferry__region_unref(&device->gpu, piece);
+    }
+}
+
+static uint64_t piece_max(const struct ferry_device *device)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    const uint64_t most = ferry__least(device->gpu.limits.max_allocation, PIECE_MAX);
+    return most < HUGE_PAGE ? most : ferry__round_down(most, HUGE_PAGE);
+}
+
+static struct ferry__region *next_piece(const struct ferry__region *first, uint64_t at,
+                                        uint64_t size)
+{
+    struct ferry__region *piece = ferry__alloc(sizeof *piece);
+    if (!piece)
+        return NULL;
+    piece->base = first->base + at;
+    piece->size = size;
+    piece->allocated = piece->pages = true;
+    atomic_init(&piece->refs, 1);
+    return piece;
+}
+
+/* Makes all of size bytes known to the device, in pieces, or none of them. */
+static bool import_pieces(struct ferry_device *device, struct ferry__region *region, uint64_t size,
+                          char *why)
+{
+    const uint64_t most = piece_max(device);
+    struct ferry__region *last = region;
+    for (uint64_t at = 0; at < size; at += most) {
+        const uint64_t length = ferry__least(most, size - at);
+        struct ferry__region *piece = at ? next_piece(region, at, length) : region;
+        if (piece && at) {
+            last->more = piece;
+            last = piece;
+        }
+        if (piece &&
+            !ferry__region_import_pages(&device->gpu, piece, piece->base, length, why))
+            continue;
+        drop_pieces(device, region);
+        if (region->imported)
+            device->gpu.driver->memory_free(device->gpu.state, &region->memory);
+        region->imported = false;
+        region->memory = (struct ferry__memory){0};
+        return false;
+    }
+    region->size = ferry__least(most, size);
+    return true;
+}
+
+/* Pages of the system, made known to the device. False: it refuses them, or there are none
+ * (base is NULL). */
+static bool alloc_pages(struct ferry_device *device, struct ferry__region *region, uint64_t size,
+                        char *why)
+{
+    struct ferry__pages_made made = {false, false};
+    const int node = ferry__numa_node("/sys", device->gpu.limits.pci);
+    region->base = ferry__pages_make(size, node, &made);
+    if (!region->base)
+        return false;
+    region->pages = true;
+    if (!device->gpu.limits.import_granularity || !import_pieces(device, region, size, why))
+        return false;
+    note_pages(device, size, &made);
+    return true;
+}
+
+/* Memory that the device can reach: its own shared memory, or our pages, imported; where there is
+ * much of it the other way round. */
+static enum ferry_status alloc_memory(struct ferry_device *device, struct ferry__region *region,
+                                      uint64_t size)
+{
+    char why[FERRY__WHY_MAX] = "";
+    const bool pages_first = size >= PAGES_FROM && device->gpu.limits.import_granularity;
+    if (pages_first && alloc_pages(device, region, size, why))
+        return FERRY_OK;
+    unsigned char *refused = region->pages ? region->base : NULL;
+    region->pages = false;
+    if (alloc_shared(device, region, size, why)) {
+        if (refused)
+            munmap(refused, size);
+        return FERRY_OK;
+    }
+    region->pages = refused;
+    region->base = refused;
+    if (!pages_first && alloc_pages(device, region, size, why))
+        return FERRY_OK;
+    if (!region->base)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %llu bytes",
                            (unsigned long long)size);
-    region->base = pages;
-    if (device->gpu.limits.import_granularity &&
-        !ferry__region_import_pages(&device->gpu, region, pages, size, why))
-        return FERRY_OK;
-    status = ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_host_alloc,
-                             "ferry_host_alloc of %llu bytes is staged: %s",
-                             (unsigned long long)size, why[0] ? why : "the device cannot import");
+    const enum ferry_status status =
+        ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_host_alloc,
+                        "ferry_host_alloc of %llu bytes is staged: %s", (unsigned long long)size,
+                        why[0] ? why : "the device cannot import");
     if (status)
-        munmap(pages, size);
+        munmap(region->base, size);
     return status;
+}
+
+/* All pieces in the table, or none. */
+static enum ferry_status add_pieces(struct ferry_device *device, struct ferry__region *region)
+{
+    enum ferry_status status = FERRY_OK;
+    struct ferry__region *piece = region;
+    for (; piece && !status; piece = piece->more)
+        status = ferry__regions_add(&device->gpu, piece);
+    if (!status)
+        return FERRY_OK;
+    ferry__lock(&device->gpu.host_lock);
+    for (struct ferry__region *added = region; added && added->more != piece; added = added->more)
+        if (ferry__regions_exact(&device->gpu, added->base) == added)
+            ferry__regions_remove(&device->gpu, added);
+    ferry__unlock(&device->gpu.host_lock);
+    return status;
+}
+
+static void unref_pieces(struct ferry_device *device, struct ferry__region *region)
+{
+    while (region) {
+        struct ferry__region *piece = region;
+        region = piece->more;
+        ferry__region_unref(&device->gpu, piece);
+    }
 }
 
 enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out_memory)
@@ -80,9 +214,9 @@ enum ferry_status ferry_host_alloc(ferry_device *device, size_t size, void **out
         return status;
     }
     unsigned char *base = region->base;
-    status = ferry__regions_add(&device->gpu, region);
+    status = add_pieces(device, region);
     if (status)
-        ferry__region_unref(&device->gpu, region);
+        unref_pieces(device, region);
     else
         *out_memory = base;
     return status;
@@ -96,14 +230,14 @@ void ferry_host_free(ferry_device *device, void *memory)
         return; /* it went with the device */
     ferry__lock(&device->gpu.host_lock);
     struct ferry__region *region = ferry__regions_exact(&device->gpu, memory);
-    if (region && region->allocated)
-        ferry__regions_remove(&device->gpu, region);
-    else
+    if (region && !region->allocated)
         region = NULL;
+    for (struct ferry__region *piece = region; piece; piece = piece->more)
+        ferry__regions_remove(&device->gpu, piece);
     ferry__unlock(&device->gpu.host_lock);
     if (!region)
         ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
-    ferry__region_unref(&device->gpu, region);
+    unref_pieces(device, region);
 }
 
 enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t size,

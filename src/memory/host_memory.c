@@ -61,9 +61,11 @@ void ferry__region_unref(struct ferry__gpu *gpu, struct ferry__region *region)
         return;
     const unsigned before = atomic_fetch_sub(&region->refs, 1);
     if (before == 1) {
-        if (region->allocated && !region->memory.size)
-            munmap(region->base, region->size);
+        unsigned char *pages = region->pages ? region->base : NULL;
+        const uint64_t size = region->size;
         region_release(gpu, region);
+        if (pages) /* which the device knows no more */
+            munmap(pages, size);
     } else if (before == 2) {
         /* host_unregister may wait for the table's reference to be the only one. */
         ferry__lock(&gpu->host_lock);

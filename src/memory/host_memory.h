@@ -16,6 +16,8 @@ struct ferry__region {
     unsigned char *base;
     uint64_t size;
     bool imported, read_only, allocated;
+    bool pages;                  /* of the system, mapped by us */
+    struct ferry__region *more;  /* the next piece of the same allocation; NULL: none */
     struct ferry__node node;     /* of the device's table, if it is in that */
     struct ferry__memory memory; /* if imported */
     unsigned char *memory_base;  /* the address that memory begins at */
