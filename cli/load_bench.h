@@ -64,6 +64,7 @@ bool load_yard_read(struct load_yard *yard, unsigned threads, bool direct, uint6
 
 /* Empties the system's cache of a file. False: it cannot. */
 bool load_bench_forget(int fd);
+bool load_bench_can_forget(int fd); /* without doing it */
 /* Opens a file for direct I/O; -1: there is no such thing. */
 int load_bench_open_direct(const char *path);
 /* The unit of ru_maxrss. */

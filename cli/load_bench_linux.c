@@ -10,6 +10,11 @@ bool load_bench_forget(int fd)
     return fdatasync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0;
 }
 
+bool load_bench_can_forget(int fd)
+{
+    return posix_fadvise(fd, 0, 1, POSIX_FADV_NORMAL) == 0;
+}
+
 int load_bench_open_direct(const char *path)
 {
     return open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
