@@ -34,6 +34,7 @@ uint64_t cli_now_ns(void);
 enum cli_exit cli_transfer(int argc, char **argv);
 enum cli_exit cli_load(int argc, char **argv);
 enum cli_exit cli_devices(int argc, char **argv);
+enum cli_exit cli_explain(int argc, char **argv);
 enum cli_exit cli_verify(int argc, char **argv);
 enum cli_exit cli_bench(int argc, char **argv);
 enum cli_exit cli_metrics(int argc, char **argv);

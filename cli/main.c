@@ -12,6 +12,7 @@ static const struct {
     {"transfer", cli_transfer, "move files through private memory and prove every byte"},
     {"load", cli_load, "load models into private memory and prove every byte"},
     {"devices", cli_devices, "list the devices, and why a driver has none"},
+    {"explain", cli_explain, "say which way an operation would go, and why"},
     {"verify", cli_verify, "do random operations on a device, checked against plain arrays"},
     {"bench", cli_bench, "measure speed against memcpy and the targets"},
     {"metrics", cli_metrics, "move bytes and print what the library counted, for Prometheus"},

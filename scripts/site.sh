@@ -41,6 +41,7 @@ nav:
   - Ferry: README.md
   - Using it:
     - Paths: docs/transfers.md
+    - Scattered blocks: docs/blocks.md
     - Order and threads: docs/order.md
     - Ownership: docs/ownership.md
     - Errors: docs/errors.md

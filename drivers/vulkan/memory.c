@@ -292,10 +292,10 @@ enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, ui
 
 /* --- the caller's memory ---------------------------------------------------------------------- */
 
-enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t size, bool read_only,
-                                            struct ferry__memory *out_memory, char *why)
+/* May these pages be imported, and as which types of memory? */
+static enum ferry_status ask_import(struct vulkan *v, void *host, uint64_t size, bool read_only,
+                                    uint32_t *out_types, char *why)
 {
-    struct vulkan *v = state;
     const VkExternalMemoryHandleTypeFlagBits handle =
         VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
     VkMemoryHostPointerPropertiesEXT properties = {
@@ -314,6 +314,20 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
                  (unsigned long long)size);
         return FERRY_ERROR_UNSUPPORTED;
     }
+    *out_types = properties.memoryTypeBits;
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t size, bool read_only,
+                                            struct ferry__memory *out_memory, char *why)
+{
+    struct vulkan *v = state;
+    const VkExternalMemoryHandleTypeFlagBits handle =
+        VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    uint32_t types = 0;
+    enum ferry_status status = ask_import(v, host, size, read_only, &types, why);
+    if (status)
+        return status;
     const VkExternalMemoryBufferCreateInfo external = {
         .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
         .handleTypes = handle,
@@ -333,7 +347,7 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
     const VkBufferUsageFlags usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                                      (by_list ? VULKAN__BY_ADDRESS : 0) |
                                      (read_only ? 0 : VK_BUFFER_USAGE_TRANSFER_DST_BIT);
-    enum ferry_status status = make_buffer(v, size, usage, &external, &m, why);
+    status = make_buffer(v, size, usage, &external, &m, why);
     if (status)
         return status;
     if (m.needs.size > size) {
@@ -341,8 +355,7 @@ enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t si
                  (unsigned long long)size, (unsigned long long)m.needs.size);
         status = FERRY_ERROR_UNSUPPORTED;
     } else {
-        status = allocate_best(v, &imported, properties.memoryTypeBits & m.needs.memoryTypeBits, &m,
-                               why);
+        status = allocate_best(v, &imported, types & m.needs.memoryTypeBits, &m, why);
     }
     if (status) {
         unmake(v, m.native);

@@ -801,6 +801,26 @@ FERRY_CHECK enum ferry_status ferry_stats_format_named(const struct ferry_named_
                                                        char *out, size_t capacity,
                                                        size_t *out_size);
 
+/* ---------------------------------------------------------------------------------------------
+ * What would happen (docs/blocks.md)
+ * --------------------------------------------------------------------------------------------- */
+
+struct ferry_explanation {
+    enum ferry_path path;
+    char engine[16];           /* what carries it out: "cpu", "copy", "kernel", "none" */
+    uint64_t bytes_per_second; /* what such operations reached here so far; 0: not known */
+    char reason[256];          /* why; where a slower way is taken, which condition is missing */
+    uint64_t reserved[8];
+};
+
+/* Which way count blocks of block_size bytes (1: one range) would go, if nothing in flight touches the
+ * bytes. buffer NULL: an ordinary private one. host: where the first of them lies, or NULL: in ordinary
+ * host memory. Nothing is moved. */
+FERRY_CHECK enum ferry_status ferry_explain(ferry_device *device, const ferry_buffer *buffer,
+                                            enum ferry_operation operation, const void *host,
+                                            size_t block_size, size_t count,
+                                            struct ferry_explanation *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -348,6 +348,21 @@ class FERRY_API Buffer
     {
         detail::Check(ferry_copy_buffer(handle(), source.handle(), size, offset, source_offset));
     }
+    /* Scattered blocks, as one operation. Their offsets on the host's side count from its view. */
+    void copy_blocks_from_host(ConstBytes source, const std::vector<ferry_block> &blocks)
+    {
+        detail::Check(
+            ferry_copy_blocks_from_host(handle(), source.data(), blocks.data(), blocks.size()));
+    }
+    void copy_blocks_to_host(MutableBytes destination, const std::vector<ferry_block> &blocks) const
+    {
+        detail::Check(
+            ferry_copy_blocks_to_host(handle(), destination.data(), blocks.data(), blocks.size()));
+    }
+    void copy_blocks_from(const Buffer &source, const std::vector<ferry_block> &blocks)
+    {
+        detail::Check(ferry_copy_blocks(handle(), source.handle(), blocks.data(), blocks.size()));
+    }
     void zero()
     {
         detail::Check(ferry_zero_buffer(handle()));
@@ -397,6 +412,30 @@ class FERRY_API Buffer
                                                            ferry_ticket *ticket) {
                 return ferry_copy_buffer_async(buffer, from, size, offset, source_offset, callback,
                                                user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+    template <typename... Then>
+    auto copy_blocks_from_host_async(ConstBytes source, const std::vector<ferry_block> &blocks,
+                                     Then &&...then)
+    {
+        return Start(
+            [source, &blocks, buffer = handle()](ferry_callback callback, void *user,
+                                                 ferry_ticket *ticket) {
+                return ferry_copy_blocks_from_host_async(buffer, source.data(), blocks.data(),
+                                                         blocks.size(), callback, user, ticket);
+            },
+            std::forward<Then>(then)...);
+    }
+    template <typename... Then>
+    auto copy_blocks_to_host_async(MutableBytes destination, const std::vector<ferry_block> &blocks,
+                                   Then &&...then) const
+    {
+        return Start(
+            [destination, &blocks, buffer = handle()](ferry_callback callback, void *user,
+                                                      ferry_ticket *ticket) {
+                return ferry_copy_blocks_to_host_async(buffer, destination.data(), blocks.data(),
+                                                       blocks.size(), callback, user, ticket);
             },
             std::forward<Then>(then)...);
     }

@@ -38,8 +38,8 @@ done
 run "nothing" 2 "$ferry"
 says err "usage: ferry"
 run "unknown command" 2 "$ferry" swim
-says err 'no command "swim".*transfer, load, devices, verify, bench, metrics and triton'
-for command in transfer load devices verify bench metrics triton; do
+says err 'no command "swim".*transfer, load, devices, explain, verify, bench, metrics, send, receive and triton'
+for command in transfer load devices explain verify bench metrics triton; do
     run "$command help" 0 "$ferry" "$command" --help
     cp "$dir/out" "$dir/help"
     run "help $command" 0 "$ferry" help "$command"
@@ -200,6 +200,11 @@ says err '^ferry: info: .*submarine'
 run "no log" 0 env FERRY_LOG=none FERRY_DEVCE=1 "$ferry" devices
 silent err
 
+run "explain" 0 "$ferry" explain --device host --size 4K --count 100
+says out "path .*direct"
+run "explain JSON" 0 "$ferry" explain --device host --memory registered --json
+json 'j["path"] == "direct" and j["engine"] == "cpu" and j["count"] == 1'
+run "explain nonsense" 2 "$ferry" explain --operation swim
 run "devices and thresholds" 0 "$ferry" devices --verbose
 says out "^host:0: .*paths direct"
 says out "direct_write_max +max"

@@ -19,14 +19,14 @@ offers() {
 
 echo "[==========] Running the completion's tests"
 run "commands" 0 offers ferry ""
-for word in transfer load devices verify bench metrics triton help --version; do says out "^$word\$"; done
+for word in transfer load devices explain verify bench metrics triton help --version; do says out "^$word\$"; done
 run "the beginning of a command" 0 offers ferry tr
 says out '^transfer$'
 says out '^triton$'
 lacks out '^load$'
 run "help" 0 offers ferry help e
 says out '^environment$'
-for command in transfer load devices verify bench metrics triton; do
+for command in transfer load devices explain verify bench metrics triton; do
     run "options of $command" 0 offers ferry "$command" --
     "$ferry" "$command" --help | sed -n 's/^  \(--[a-z-]*\).*/\1/p' >"$dir/options"
     sort -u "$dir/out" | grep -v '^--help$' >"$dir/offered"
@@ -60,7 +60,7 @@ print -r -- $line
 ZSH
     name="zsh, commands"
     if timeout 60 zsh "$dir/zsh" "$source" "ferry " "prove every byte*verify" >"$dir/out" 2>"$dir/err"; then
-        for word in transfer load devices verify bench metrics triton; do says out "$word"; done
+        for word in transfer load devices explain verify bench metrics triton; do says out "$word"; done
         run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" "--separate"
         for word in device path bench json quiet separate; do says out "--$word"; done
     else

@@ -484,6 +484,53 @@ static void test_blocks_path(void **state)
     ferry_device_close(device);
 }
 
+/* The path that is told before is the one that is taken. */
+static void test_blocks_explain(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        size_t size, count;
+    } cases[] = {{0, 1}, {64, 1}, {70000, 1}, {48, 100}, {4096, 40}};
+    struct mirror mirror = make_mirror(fixture->device, 1 << 18, FERRY_STORAGE_PRIVATE, 30);
+    void *locked = NULL;
+    unsigned char *pageable = scribbled(1 << 18, 31);
+    OK(ferry_host_alloc(fixture->device, 1 << 18, &locked));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases * 4; i++) {
+        const size_t size = cases[i / 4].size, count = cases[i / 4].count;
+        void *host = i % 2 ? locked : (void *)pageable;
+        const enum ferry_operation operation =
+            i / 2 % 2 ? FERRY_OPERATION_DOWNLOAD : FERRY_OPERATION_UPLOAD;
+        const struct ferry_rows rows = {count, size, 0, size + 16, 0, size + 16};
+        struct ferry_explanation told;
+        memset(&told, 0xA5, sizeof told);
+        OK(ferry_explain(fixture->device, mirror.buffer, operation, host, size, count, &told));
+        assert_true(told.reason[0] && told.engine[0]);
+        const struct ferry_stats before = read_stats(fixture->device);
+        enum ferry_status status;
+        if (operation == FERRY_OPERATION_UPLOAD)
+            status = count > 1 ? ferry_copy_rows_from_host(mirror.buffer, host, &rows)
+                               : ferry_copy_from_host(mirror.buffer, host, size, 0);
+        else
+            status = count > 1 ? ferry_copy_rows_to_host(mirror.buffer, host, &rows)
+                               : ferry_copy_to_host(mirror.buffer, host, size, 0);
+        OK(status);
+        const struct ferry_stats after = read_stats(fixture->device);
+        if (after.operations[operation][told.path].operations !=
+            before.operations[operation][told.path].operations + 1)
+            fail_msg("%zu x %zu, case %zu: not by %s: %s", count, size, i,
+                     ferry_path_name(told.path), told.reason);
+    }
+    struct ferry_explanation told;
+    IS(FERRY_ERROR_INVALID_ARGUMENT,
+       ferry_explain(fixture->device, NULL, FERRY_OPERATION_UPLOAD, NULL, SIZE_MAX, 2, &told));
+    IS(FERRY_ERROR_INVALID_ARGUMENT,
+       ferry_explain(NULL, NULL, FERRY_OPERATION_UPLOAD, NULL, 1, 1, &told));
+    OK(ferry_explain(fixture->device, NULL, FERRY_OPERATION_COPY, NULL, 4096, 1000, &told));
+    free(pageable);
+    ferry_host_free(fixture->device, locked);
+    drop_mirror(&mirror);
+}
+
 /* --- batches, and order ------------------------------------------------------------------------ */
 
 /* Lists and other operations in one batch: as if one after another. */
@@ -725,6 +772,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_blocks_several_regions),
     SUITE_TEST(test_blocks_page_locked),
     SUITE_TEST(test_blocks_path),
+    SUITE_TEST(test_blocks_explain),
     SUITE_TEST(test_blocks_batch),
     SUITE_TEST(test_blocks_order),
     SUITE_TEST(test_blocks_interleaved),

@@ -112,6 +112,8 @@ _async = [_c.c_void_p, _c.c_void_p, _c.POINTER(_ticket)]  # callback (always NUL
 _operations: typing.Dict[str, typing.Any] = {
     "copy_from_host": [_handle, _c.c_void_p, _size, _size],
     "copy_to_host": [_handle, _c.c_void_p, _size, _size],
+    "copy_blocks_from_host": [_handle, _c.c_void_p, _c.c_void_p, _size],
+    "copy_blocks_to_host": [_handle, _c.c_void_p, _c.c_void_p, _size],
     "copy_from_file": [_handle, _c.c_int, _c.c_uint64, _size, _size],
     "copy_to_file": [_handle, _c.c_int, _c.c_uint64, _size, _size],
     "copy_buffer": [_handle, _handle, _size, _size, _size],

@@ -8,6 +8,7 @@ import operator
 import os
 import threading
 import weakref
+from array import array as _array
 from dataclasses import dataclass
 
 from . import _dlpack, _tickets
@@ -313,6 +314,26 @@ class Buffer:
         """
         return _run(_Async(self.device), "copy_to_host", self, destination, offset)
 
+    def copy_blocks_from(self, array, blocks):
+        """Scattered blocks of host memory, as one operation. blocks: triples of an offset in the
+        buffer, one in array, and a size, in bytes: a sequence of them, or a contiguous array of
+        64-bit integers. Blocks that overlap take effect in the order listed.
+        """
+        _run(_Waiting(), "copy_blocks_from_host", self, array, blocks)
+
+    def copy_blocks_from_async(self, array, blocks):
+        """As copy_blocks_from; array is held, and must not be written, until the Ticket is done. The
+        list is copied at the call."""
+        return _run(_Async(self.device), "copy_blocks_from_host", self, array, blocks)
+
+    def copy_blocks_to(self, array, blocks):
+        """Scattered blocks to host memory; blocks: an offset in array, one in the buffer, a size."""
+        _run(_Waiting(), "copy_blocks_to_host", self, array, blocks)
+
+    def copy_blocks_to_async(self, array, blocks):
+        """As copy_blocks_to; array is held, and must not be touched, until the Ticket is done."""
+        return _run(_Async(self.device), "copy_blocks_to_host", self, array, blocks)
+
     def copy_from_file(self, file, size=None, offset=0, file_offset=0):
         """size bytes of an open file, from file_offset on, to offset in the buffer; as many as fit
         from there on if size is None. file: a file object or its descriptor, of which neither the
@@ -390,6 +411,12 @@ class Batch:
     def copy_to_host(self, buffer, destination, offset=0):
         _run(self, "copy_to_host", buffer, destination, offset)
 
+    def copy_blocks_from(self, buffer, array, blocks):
+        _run(self, "copy_blocks_from_host", buffer, array, blocks)
+
+    def copy_blocks_to(self, buffer, array, blocks):
+        _run(self, "copy_blocks_to_host", buffer, array, blocks)
+
     def copy_from_file(self, buffer, file, size=None, offset=0, file_offset=0):
         _run(self, "copy_from_file", buffer, file, size, offset, file_offset)
 
@@ -465,6 +492,27 @@ def _rest(buffer, size, offset):
     return max(0, buffer.size - offset) if size is None else whole(size, "size")
 
 
+def _blocks(blocks, size, side):
+    """The list as 64-bit integers, three a block, none of which is outside the host's size bytes:
+    their offsets there stand at side."""
+    try:
+        view = memoryview(blocks)
+    except TypeError:
+        flat = [whole(number, "a block's number") for block in blocks for number in block]
+        view = memoryview(_array("Q", flat))
+    if not view.c_contiguous or view.itemsize != 8 or view.format[-1:] not in "QqLlNn":
+        raise ValueError("blocks is not a contiguous array of 64-bit integers")
+    if view.nbytes % 24:
+        raise ValueError("each block has three numbers: two offsets and a size")
+    words = view.cast("B").cast("Q") if view.nbytes else memoryview(b"").cast("Q")
+    pairs = zip(words[side::3].tolist(), words[2::3].tolist())
+    for i, (offset, length) in enumerate(pairs):
+        if offset + length > size:
+            raise ValueError(f"block {i}: {length} bytes at {offset} exceed the array's {size}")
+    copy = (ctypes.c_uint64 * len(words)).from_buffer_copy(words) if len(words) else None
+    return copy, len(words) // 3
+
+
 def _pattern(value):
     """The bytes of a fill's pattern: those of a number, whatever its type, or of what holds some.
     bytes() would make of a number that is no int as many zeros."""
@@ -485,6 +533,16 @@ def _run(caller, name, buffer, *values):
             offset = whole(offset, "offset")
             pin = Pin(host, writable=name == "copy_to_host")
             return caller._call(name, (handle, pin.address, pin.size, offset), [pin])
+        if name in ("copy_blocks_from_host", "copy_blocks_to_host"):
+            host, blocks = values
+            down = name == "copy_blocks_to_host"
+            pin = Pin(host, writable=down)
+            try:
+                words, count = _blocks(blocks, pin.size, 0 if down else 1)
+            except BaseException:
+                pin.release()
+                raise
+            return caller._call(name, (handle, pin.address, words, count), [pin])
         if name in ("copy_from_file", "copy_to_file"):
             file, size, offset, file_offset = values
             offset, file_offset = whole(offset, "offset"), whole(file_offset, "file_offset")

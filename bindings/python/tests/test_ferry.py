@@ -606,3 +606,27 @@ def test_library_beside_the_module(tmp_path):
     done = run_python("import ferry; print(ferry._library.lib._name)", PYTHONPATH=str(tmp_path),
                       FERRY_LIBRARY="")
     assert done.stdout.strip() == str(package / suffix), done.stderr
+
+
+@pytest.mark.parametrize("form", ["list", "array", "numpy"])
+def test_blocks(device, form):
+    blocks = [(1, 16, 5), (20, 0, 7), (40, 3, 0)]
+    if form == "array":
+        blocks = array.array("Q", [number for block in blocks for number in block])
+    elif form == "numpy":
+        blocks = pytest.importorskip("numpy").array(blocks, "int64")
+    source = bytes(range(64))
+    with device.buffer(64, zeroed=True) as buffer:
+        buffer.copy_blocks_from(source, blocks)
+        want = bytearray(64)
+        want[1:6], want[20:27] = source[16:21], source[0:7]
+        assert buffer.read() == want
+        back = bytearray(64)
+        buffer.copy_blocks_to_async(back, [(9, 1, 5), (0, 20, 7)]).result()
+        assert back[9:14] == source[16:21] and back[0:7] == source[0:7]
+        with pytest.raises(ValueError, match="block 1: 5 bytes at 60 exceed"):
+            buffer.copy_blocks_from(source, [(0, 0, 1), (0, 60, 5)])
+        with pytest.raises(ValueError, match="three numbers"):
+            buffer.copy_blocks_from(source, array.array("Q", [1, 2]))
+        with pytest.raises(ferry.Error):
+            buffer.copy_blocks_from(source, [(64, 0, 1)])
