@@ -39,6 +39,7 @@ printf 'plain bytes' >model
 for example in /ferry/examples/*.c; do
     case $example in
     *external_work*) continue ;; # needs a Vulkan device
+    *cuda_external*) continue ;; # needs a CUDA device
     *triton_backend*) continue ;; # a server loads it
     *load_model*) file=model ;;
     *) file= ;;

@@ -78,8 +78,10 @@ for language in c cpp; do
     check "$language: pkg-config, static" with_pkg_config_static "$compiler" "$here/program.$language"
 done
 for example in "$source"/examples/*.c; do
-    # Vulkan; an argument; a server
-    case $example in *external_work.c | *load_model.c | *triton_backend.c) continue ;; esac
+    # Vulkan; a CUDA device; an argument; a server
+    case $example in
+    *external_work.c | *cuda_external.c | *load_model.c | *triton_backend.c) continue ;;
+    esac
     check "$(basename "$example"): pkg-config" with_pkg_config "$cc" "$example"
 done
 check "find_package" with_cmake find_package -DCMAKE_PREFIX_PATH="$dir/prefix"
