@@ -31,8 +31,8 @@ static enum ferry_status configure(ucp_config *config,
         {"NET_DEVICES", settings->devices[0] ? settings->devices : NULL, true},
         /* Without it shared memory is left out in silence, since peers' failures are to be told. */
         {"MM_ERROR_HANDLING", "y", false},
-        {"TCP_PORT_RANGE", settings->data_ports, false},
-        {"TCP_AF_PRIO", settings->ipv6 ? "inet6,inet" : "inet,inet6", false},
+        {"PORT_RANGE", settings->data_ports, false},
+        {"AF_PRIO", settings->ipv6 ? "inet6,inet" : "inet,inet6", false},
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         const ucs_status status =
