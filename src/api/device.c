@@ -245,7 +245,7 @@ static void end_externals(struct ferry_device *device)
 {
     ferry__device_lock(device);
     while (device->open_works.first) {
-        struct ferry__op *op = device->open_works.first;
+        struct ferry__op *op = ferry__work_of(device->open_works.first);
         ferry__log(FERRY_LOG_ERROR, "%s is closed while external work %llu was not ended",
                    device->gpu.info.name, (unsigned long long)op->ticket);
         ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");

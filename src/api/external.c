@@ -144,7 +144,7 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
         return status;
     if ((status = ferry__enqueue(work)))
         return status;
-    ferry__works_add(&device->open_works, work);
+    ferry__list_push(&device->open_works, &work->work);
     FERRY__ADD(&device->gpu.metrics, external_works, 1);
     ferry__kick(device);
     (void)ferry__wait_until(device, may_begin, work, FERRY_FOREVER);

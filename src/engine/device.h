@@ -56,9 +56,9 @@ struct ferry_device {
     bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
     void *poll_arg;
     unsigned waiters;
-    struct ferry__works open_works; /* external work that was not ended */
-    struct ferry__works works;      /* was ended, and not done: their events are waited for */
-    bool look_at_all;               /* of those */
+    struct ferry__list open_works; /* external work that was not ended */
+    struct ferry__list works;      /* was ended, and not done: their events are waited for */
+    bool look_at_all;              /* of those */
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
     struct ferry__list dead_ops;                    /* done, to be let go without the lock */
     struct ferry__op *closing;  /* done, with dependents that have not heard of it */

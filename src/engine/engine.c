@@ -139,7 +139,8 @@ static bool retire_external(struct ferry_device *device)
     enum { LOOKED_MAX = 16 };
     const bool lost = atomic_load(&device->dead) == FERRY__LOST;
     unsigned looked = 0;
-    for (struct ferry__op *op = device->works.first; op; op = op->work_after) {
+    for (struct ferry__link *link = device->works.first; link; link = link->next) {
+        struct ferry__op *op = ferry__work_of(link);
         if (!device->look_at_all && looked++ == LOOKED_MAX)
             break;
         if (!lost && device->gpu.driver->completed(device->gpu.state, op->event) < op->value)
@@ -147,14 +148,15 @@ static bool retire_external(struct ferry_device *device)
         if (lost && !op->status)
             op->status = FERRY_ERROR_DEVICE_LOST;
         op->in_flight--;
-        ferry__works_remove(&device->works, op);
+        ferry__list_remove(&device->works, link);
         ferry__op_try_done(op);
         return true;
     }
     device->look_at_all = false;
     if (!lost || !device->open_works.first)
         return false;
-    ferry__external_end(device->open_works.first, FERRY_ERROR_DEVICE_LOST, "the device is lost");
+    ferry__external_end(ferry__work_of(device->open_works.first), FERRY_ERROR_DEVICE_LOST,
+                        "the device is lost");
     return true;
 }
 
@@ -206,8 +208,9 @@ static void list_points(struct ferry_device *device, struct points *points)
             (struct ferry_sync){queue->event, queue->flying_first->value};
         points->polled |= 1u << q;
     }
-    for (struct ferry__op *op = device->works.first; op && points->external_count < EXTERNALS_MAX;
-         op = op->work_after) {
+    for (struct ferry__link *link = device->works.first;
+         link && points->external_count < EXTERNALS_MAX; link = link->next) {
+        const struct ferry__op *op = ferry__work_of(link);
         points->list[points->count++] = (struct ferry_sync){op->event, op->value};
         points->external_count++;
     }

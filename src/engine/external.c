@@ -16,29 +16,13 @@
 
 /* External work as the engine sees it: listed while it is not done, and ended. */
 
-void ferry__works_add(struct ferry__works *list, struct ferry__op *work)
-{
-    work->work_before = list->last;
-    work->work_after = NULL;
-    *(list->last ? &list->last->work_after : &list->first) = work;
-    list->last = work;
-    list->count++;
-}
-
-void ferry__works_remove(struct ferry__works *list, struct ferry__op *work)
-{
-    *(work->work_before ? &work->work_before->work_after : &list->first) = work->work_after;
-    *(work->work_after ? &work->work_after->work_before : &list->last) = work->work_before;
-    list->count--;
-}
-
 void ferry__external_end(struct ferry__op *work, enum ferry_status status, const char *why)
 {
     struct ferry_device *device = work->device;
     const bool by_stream = device->gpu.limits.events_by_stream;
     const bool recorded = work->own_event && work->own_event->recorded;
     work->ended = true;
-    ferry__works_remove(&device->open_works, work);
+    ferry__list_remove(&device->open_works, &work->work);
     if (status) {
         work->status = status;
         char text[FERRY__WHY_MAX];
@@ -51,7 +35,7 @@ void ferry__external_end(struct ferry__op *work, enum ferry_status status, const
         work->unsignalled = work->own_event;
     } else if (work->own_event) {
         work->in_flight = 1;
-        ferry__works_add(&device->works, work);
+        ferry__list_push(&device->works, &work->work);
         if (device->polling)
             device->gpu.driver->wake(device->gpu.state);
     }

@@ -151,11 +151,11 @@ struct ferry__op {
             size_t use_count;
             struct ferry__join *join; /* a join's, until it is done */
             struct ferry__op *after;  /* a join that stands for all that is older than it; NULL */
-            struct ferry__work_event *own_event;        /* NULL: the device has none */
-            uint64_t event;                             /* its handle */
-            struct ferry__op *work_before, *work_after; /* among those of its state */
-            bool ended;                                 /* by the user, or by the device's loss */
-            bool unsignalled; /* it failed: its event is Ferry's to raise */
+            struct ferry__work_event *own_event; /* NULL: the device has none */
+            uint64_t event;                      /* its handle */
+            struct ferry__link work;             /* among those of its state */
+            bool ended;                          /* by the user, or by the device's loss */
+            bool unsignalled;                    /* it failed: its event is Ferry's to raise */
         };
     };
     struct ferry__range own_ranges[];

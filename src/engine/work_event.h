@@ -18,11 +18,6 @@ struct ferry__work_event {
     bool recorded;   /* its work's end, in the user's stream (limits.events_by_stream) */
 };
 
-struct ferry__works {
-    struct ferry__op *first, *last;
-    size_t count;
-};
-
 /* An event whose value is that which work shall raise, with one user. Not under the lock. */
 enum ferry_status ferry__work_event_take(struct ferry_device *device,
                                          struct ferry__work_event **out_event);
