@@ -37,6 +37,7 @@ bench --quick >"$work/targets.txt"
 bench --quick --json >"$work/targets.json"
 bench >"$work/table.txt"
 bench --json >"$work/table.json"
+bench --blocks --json >"$work/blocks.json"
 machine "$work/targets.txt" >"$work/machine.txt"
 
 # "vulkan:0 (llvmpipe (LLVM ..." is vulkan-llvmpipe.
@@ -48,7 +49,7 @@ cp "$work"/* "$out"
 {
     echo "# Measured on $(sed -n '1s/^device: //p' "$out/targets.txt")"
     echo
-    echo "What the words mean: [benchmarks](../../benchmarks.md). [The targets](targets.txt) ([JSON](targets.json)), [the table](table.txt) ([JSON](table.json), [CSV](table.csv))."
+    echo "What the words mean: [benchmarks](../../benchmarks.md). [The targets](targets.txt) ([JSON](targets.json)), [the table](table.txt) ([JSON](table.json), [CSV](table.csv)), [scattered blocks](blocks.csv) ([JSON](blocks.json))."
     echo
     echo '```'
     cat "$out/machine.txt"
