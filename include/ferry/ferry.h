@@ -529,6 +529,16 @@ FERRY_CHECK enum ferry_status ferry_wait(ferry_device *device, ferry_ticket tick
                                          uint64_t timeout_ns);
 
 /*
+ * One ticket for all that is in flight on [offset, offset + size) of a buffer (size 0: to its end),
+ * whoever started it; 0: nothing is. It is done when all of that is done, and its status is that of the
+ * first of them, by ticket, that fails; what is called later does not count. Does not wait. Asking
+ * again while nothing changed gives the same ticket, and allocates nothing. Past the end:
+ * OUT_OF_RANGE.
+ */
+FERRY_CHECK enum ferry_status ferry_buffer_ticket(ferry_buffer *buffer, size_t offset, size_t size,
+                                                  ferry_ticket *out_ticket);
+
+/*
  * Several tickets of one device at once, waited for under one timeout. A ticket of another device is
  * INVALID_ARGUMENT before any wait. In a callback: IN_CALLBACK, unless timeout_ns is 0.
  *

@@ -332,6 +332,13 @@ class FERRY_API Buffer
             detail::Check(status);
         return status == FERRY_OK;
     }
+    /* One ticket for all that is in flight on size bytes from offset on (0: to the end). */
+    Ticket ticket(size_t offset = 0, size_t size = 0) const
+    {
+        ferry_ticket number = 0;
+        detail::Check(ferry_buffer_ticket(handle(), offset, size, &number));
+        return {ferry_buffer_device(handle()), number};
+    }
 
     /* --- that wait --- */
 

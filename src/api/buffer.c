@@ -12,11 +12,9 @@
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
-#include "engine/external.h"
 #include "engine/failure.h"
-#include "engine/footprint.h"
-#include "engine/join.h"
 #include "engine/op.h"
+#include "engine/question.h"
 #include "engine/submission.h"
 #include "memory/pool.h"
 #include "paths/direct.h"
@@ -310,40 +308,10 @@ enum ferry_status ferry__buffer_well(struct ferry_buffer *buffer)
 
 /* --- waiting for a buffer --------------------------------------------------------------------- */
 
-/* An op that is done when all that was in flight on the buffer is, with a reference. Whoever asks
- * while nothing new came gets the same one; else the new one stands on the old, so that a buffer
- * that is polled has no more markers and edges than operations. Under the lock. */
-static enum ferry_status get_marker(struct ferry_buffer *buffer, struct ferry__op **out_marker,
-                                    struct ferry__op **out_old)
-{
-    struct ferry__op *old = buffer->marker;
-    *out_old = NULL;
-    if (old && !ferry__op_is_done(old) && old->ticket > buffer->last_use) {
-        ferry__op_ref(old);
-        *out_marker = old;
-        return FERRY_OK;
-    }
-    struct ferry__op *marker = ferry__join_create(buffer->device, &ferry__marker_type);
-    if (!marker)
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    *marker->ranges = ferry__footprint(buffer, true, 0, buffer->size);
-    marker->range_count = 1;
-    marker->after = old && !ferry__op_is_done(old) ? old : NULL;
-    const enum ferry_status status = ferry__enqueue(marker);
-    marker->after = NULL; /* an edge holds it */
-    *out_marker = marker; /* to be let go in any case */
-    if (status)
-        return status;
-    ferry__op_ref(marker);
-    *out_old = old; /* without the lock */
-    buffer->marker = marker;
-    return FERRY_OK;
-}
-
-static enum ferry_status time_is_over(const ferry_buffer *buffer, const struct ferry__op *marker,
+static enum ferry_status time_is_over(const ferry_buffer *buffer, const struct ferry__op *all,
                                       uint64_t timeout_ns, const char *what)
 {
-    const struct ferry__op *external = ferry__external_before(marker);
+    const struct ferry__op *external = ferry__external_before(all);
     if (external)
         return ferry__fail(FERRY_ERROR_TIMEOUT,
                            "%s: %s is in use after %llu ns, by external work %llu", what,
@@ -356,19 +324,16 @@ static enum ferry_status time_is_over(const ferry_buffer *buffer, const struct f
 static enum ferry_status wait_idle(ferry_buffer *buffer, uint64_t timeout_ns, const char *what)
 {
     struct ferry_device *device = buffer->device;
-    struct ferry__op *marker = NULL, *old;
+    struct ferry__op *all = NULL;
     if (!(atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED))
         return FERRY_OK;
     ferry__device_lock(device);
-    enum ferry_status status = get_marker(buffer, &marker, &old);
-    if (!status &&
-        !ferry__wait_until(device, ferry__op_is_done, marker, ferry__deadline(timeout_ns)))
-        status = time_is_over(buffer, marker, timeout_ns, what);
+    enum ferry_status status = ferry__question_ask(buffer, 0, buffer->size, &all);
+    if (all && !ferry__wait_until(device, ferry__op_is_done, all, ferry__deadline(timeout_ns)))
+        status = time_is_over(buffer, all, timeout_ns, what);
     ferry__device_unlock(device);
-    if (old)
-        ferry__op_unref(old);
-    if (marker)
-        ferry__op_unref(marker);
+    if (all)
+        ferry__op_unref(all);
     return status;
 }
 
@@ -391,6 +356,51 @@ enum ferry_status ferry_buffer_wait(ferry_buffer *buffer, uint64_t timeout_ns)
     if (atomic_load(&buffer->device->dead) > FERRY__LOST)
         return ferry__device_dead(buffer->device, "ferry_buffer_wait");
     return wait_idle(buffer, timeout_ns, "ferry_buffer_wait");
+}
+
+static enum ferry_status check_ticket(ferry_buffer *buffer, size_t offset, size_t size,
+                                      const ferry_ticket *out_ticket)
+{
+    if (!buffer || !out_ticket)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_ticket: %s is NULL",
+                           buffer ? "out_ticket" : "buffer");
+    if (!ferry__in_range(offset, size, buffer->size))
+        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE,
+                           "ferry_buffer_ticket: size %zu at offset %zu exceeds %s (%zu bytes)",
+                           size, offset, ferry__label(buffer), buffer->size);
+    if (atomic_load(&buffer->device->dead) > FERRY__LOST)
+        return ferry__device_dead(buffer->device, "ferry_buffer_ticket");
+    return FERRY_OK;
+}
+
+enum ferry_status ferry_buffer_ticket(ferry_buffer *buffer, size_t offset, size_t size,
+                                      ferry_ticket *out_ticket)
+{
+    enum ferry_status status = check_ticket(buffer, offset, size, out_ticket);
+    if (status)
+        return status;
+    struct ferry_device *device = buffer->device;
+    const uint64_t end = size ? offset + size : buffer->size;
+    ferry_ticket ticket = 0;
+    if (atomic_load_explicit(&buffer->word, memory_order_acquire) & ~FERRY__BUFFER_FAILED &&
+        offset < end) {
+        struct ferry__op *all = NULL;
+        if ((status = ferry__engine_start(device)))
+            return status;
+        ferry__device_lock(device);
+        status = ferry__question_ask(buffer, offset, end, &all);
+        if (all) {
+            all->keep = true;
+            ticket = all->ticket;
+        }
+        ferry__kick(device);
+        ferry__device_unlock(device);
+        if (all)
+            ferry__op_unref(all);
+    }
+    if (!status)
+        *out_ticket = ticket;
+    return status;
 }
 
 enum ferry_status ferry_buffer_contents(ferry_buffer *buffer, void **out_contents)

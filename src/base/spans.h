@@ -37,8 +37,8 @@ bool ferry__spans_meet_range(const struct ferry__spans *spans, uint64_t begin, u
 /* The same bytes? False also where that would take long to find out. */
 bool ferry__spans_equal(const struct ferry__spans *a, const struct ferry__spans *b);
 
-/* Takes bytes out of spans that are in other ones, or in a range: all of them, or fewer where that is
- * not quickly done. False: nothing is left. */
+/* Takes bytes out of spans that are in other ones, or in a range: all of them, or fewer where that
+ * is not quickly done. False: nothing is left. */
 bool ferry__spans_remove(struct ferry__spans *spans, const struct ferry__spans *other);
 bool ferry__spans_remove_range(struct ferry__spans *spans, uint64_t begin, uint64_t end);
 

@@ -62,8 +62,6 @@ void ferry__buffer_unref_times(struct ferry_buffer *buffer, unsigned times)
         buffer->release(buffer->release_user);
     else if (!buffer->zombie)
         ferry__memory_give(&device->gpu, &buffer->place);
-    if (buffer->marker)
-        ferry__op_unref(buffer->marker);
     ferry__failed_finish(&buffer->failures);
     ferry__free(buffer->label);
     ferry__free(buffer);

@@ -34,8 +34,7 @@ struct ferry_buffer {
     /* Under device->lock: */
     struct ferry__order order; /* of the operations in flight */
     struct ferry__failures failures;
-    struct ferry__op *marker; /* done when all that was in flight at its ticket is; NULL: none */
-    ferry_ticket last_use;    /* the latest op's that took its place here */
+    struct ferry__intervals questions;    /* who asked for a ticket of all that is in flight */
     struct ferry_buffer *next, *previous; /* of the device */
     bool zombie;                          /* the device is closed: good for destroy only */
     void (*release)(void *user);          /* of a wrapped native buffer */

@@ -12,6 +12,7 @@
 #include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/order.h"
+#include "engine/question.h"
 #include "engine/reason.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
@@ -293,6 +294,8 @@ static void finish(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     op->type->judge(op);
+    if (op->status)
+        ferry__questions_tell(op);
     unpark(op);
     leave_place(op);
     live_remove(op);

@@ -140,6 +140,44 @@ enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry
     return ferry__collect_end(&collect);
 }
 
+static bool span_meets(struct ferry__span span, uint64_t begin, uint64_t end)
+{
+    return span.begin < end && begin < span.end;
+}
+
+static bool transfer_touches(const struct ferry__transfer *transfer,
+                             const struct ferry_buffer *buffer, uint64_t begin, uint64_t end)
+{
+    const size_t parts = transfer->size ? ferry__transfer_parts(transfer) : 0;
+    bool touches = false;
+    for (size_t p = 0; p < parts && !touches; p++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, p);
+        if (part.size && transfer->dst == buffer)
+            touches = span_meets(span_written(transfer, part.dst_offset, part.size), begin, end);
+        if (part.size && transfer->src == buffer)
+            touches |= span_meets(span_read(transfer, part.src_offset, part.size), begin, end);
+    }
+    return touches;
+}
+
+/* Of ranges with spans a later write may have taken bytes out. */
+bool ferry__footprint_touches(const struct ferry__op *op, const struct ferry_buffer *buffer,
+                              uint64_t begin, uint64_t end)
+{
+    bool touches = false;
+    for (size_t i = 0; i < op->count && !touches; i++)
+        touches = transfer_touches(&op->transfers[i], buffer, begin, end);
+    if (op->type->kind != FERRY__OP_EXTERNAL)
+        return touches;
+    const uint64_t word = ferry__word(op->device);
+    for (size_t i = 0; i < op->use_count && !touches; i++) {
+        const struct ferry_use *use = &op->uses[i];
+        touches = use->buffer == buffer &&
+                  span_meets(span_of(buffer, use->offset, use->size, word), begin, end);
+    }
+    return touches;
+}
+
 void ferry__footprint_free(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->range_count; i++) {

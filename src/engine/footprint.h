@@ -19,6 +19,11 @@ enum ferry_status ferry__footprint_transfers(struct ferry__op *op);
 enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
                                         size_t count);
 
+/* Is a byte of [begin, end) among what op, which has not been let go, touches of the buffer? Looks
+ * at all of it. */
+bool ferry__footprint_touches(const struct ferry__op *op, const struct ferry_buffer *buffer,
+                              uint64_t begin, uint64_t end);
+
 /* How many uses from the first on are of one buffer: one step gives references for all of them. */
 size_t ferry__uses_alike(const struct ferry_use *uses, size_t count);
 

@@ -6,6 +6,7 @@
 
 #include "driver.h"
 #include "engine/op.h"
+#include "engine/question.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ struct ferry__join {
     bool listed;     /* in device->joins */
     uint64_t waited; /* the number of the submission that waits for it */
     struct ferry__op *next, *next_to_undo;
+    struct ferry__question question;
 };
 
 /* A join that follows nothing yet. */

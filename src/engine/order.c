@@ -209,9 +209,10 @@ void ferry__order_ask_range(const struct ferry__range *range,
         ferry__order_ask(order_of(range), write, range->begin, range->end, follow, arg);
 }
 
-static bool lists_busy(const struct ferry__order *order, bool write, const struct bytes *bytes)
+static bool lists_busy(const struct ferry__order *order, bool write, const struct bytes *bytes,
+                       uint64_t newer)
 {
-    const struct ferry__meeting meeting = {bytes->begin, bytes->end, 0};
+    const struct ferry__meeting meeting = {bytes->begin, bytes->end, newer};
     FOR_MEETING(node, &meeting, &order->list_writes)
     if (meet_spans(bytes, written(node)))
         return true;
@@ -229,7 +230,16 @@ bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t be
     const struct bytes bytes = {begin, end, NULL};
     return ferry__intervals_meet(&order->writes, begin, end) ||
            (write && ferry__meeting_first(&meeting, &order->reads)) ||
-           lists_busy(order, write, &bytes);
+           lists_busy(order, write, &bytes, 0);
+}
+
+bool ferry__order_newer(const struct ferry__order *order, uint64_t begin, uint64_t end,
+                        uint64_t ticket)
+{
+    const struct ferry__meeting meeting = {begin, end, ticket};
+    const struct bytes bytes = {begin, end, NULL};
+    return ferry__meeting_first(&meeting, &order->writes) ||
+           ferry__meeting_first(&meeting, &order->reads) || lists_busy(order, true, &bytes, ticket);
 }
 
 bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint64_t end)

@@ -85,6 +85,10 @@ void ferry__order_ask_range(const struct ferry__range *range,
 /* Would it have to follow any? */
 bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end);
 
+/* Has any come since a ticket that it, a write, would have to follow? */
+bool ferry__order_newer(const struct ferry__order *order, uint64_t begin, uint64_t end,
+                        uint64_t ticket);
+
 /* Would a write of [begin, end) leave a piece on both its sides of what is one piece now? Then its
  * range needs a spare one, which lives as long as the range. */
 bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint64_t end);

@@ -231,7 +231,6 @@ static void take_place(struct ferry__op *op)
     for (size_t i = 0; i < op->range_count; i++) {
         struct ferry__range *range = &op->ranges[i];
         atomic_fetch_add(&range->buffer->word, 1);
-        range->buffer->last_use = op->ticket;
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
         ferry__order_enter(range);
         if (!joint)

@@ -103,6 +103,7 @@ void test_buffers(void **)
         assert_int_equal(Thrown([&] { a.zero(); }), FERRY_ERROR_INVALID_ARGUMENT);
         assert_true(c.read<int>() == sent);
         assert_true(c.wait());
+        assert_true(c.ticket().done() && c.ticket(1, 1).number() == 0);
         Buffer again(c.release());
         assert_true(!c);
         assert_int_equal(again.size(), bytes);

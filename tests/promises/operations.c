@@ -156,7 +156,7 @@ static struct {
     struct fixture *fixture;
     ferry_buffer *buffer;
     void *registered;
-    _Atomic int waiting[12], waits, allowed[6];
+    _Atomic int waiting[12], waits, allowed[7];
 } inside;
 
 static void try_all(enum ferry_status status, ferry_ticket ticket, void *user)
@@ -167,6 +167,7 @@ static void try_all(enum ferry_status status, ferry_ticket ticket, void *user)
     void *contents;
     struct ferry_external external;
     struct ferry_memory_info memory;
+    ferry_ticket all;
     int n = 0;
     (void)status;
     (void)user;
@@ -192,6 +193,7 @@ static void try_all(enum ferry_status status, ferry_ticket ticket, void *user)
     inside.allowed[3] = (int)ferry_device_get_memory(device, &memory);
     inside.allowed[4] = (int)ferry_poll(device, 0);
     inside.allowed[5] = (int)ferry_device_list(NULL, 0, &(size_t){0});
+    inside.allowed[6] = (int)ferry_buffer_ticket(b, 0, 0, &all);
 }
 
 /* "All functions but those that wait may be called; those return IN_CALLBACK." */

@@ -57,6 +57,125 @@ static void test_buffer_wait_polled(void **state)
     ferry_buffer_destroy(other);
 }
 
+static ferry_ticket ticket_of(ferry_buffer *buffer, size_t offset, size_t size)
+{
+    ferry_ticket ticket = 99;
+    OK(ferry_buffer_ticket(buffer, offset, size, &ticket));
+    return ticket;
+}
+
+/* "One ticket for all that is in flight on [offset, offset + size) of a buffer (size 0: to its end),
+ * whoever started it; 0: nothing is. It is done when all of that is done [...] what is called later
+ * does not count." */
+static void test_buffer_ticket(void **state)
+{
+    struct fixture *fixture = *state;
+    ferry_device *device = fixture->device;
+    require_hold(device);
+    ferry_buffer *buffer = make_buffer(device, SIZE, FERRY_STORAGE_PRIVATE);
+    ferry_ticket fill = 0;
+    assert_int_equal(ticket_of(buffer, 0, 0), 0);
+    assert_int_equal(ticket_of(buffer, SIZE, 0), 0);
+    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE, .size = 64};
+    struct ferry_external held, later;
+    OK(ferry_external_begin(device, &use, 1, &held));
+    OK(ferry_fill_buffer_async(buffer, 64, 32, "a", 1, NULL, NULL, &fill));
+    assert_int_equal(ticket_of(buffer, 96, 0), 0);
+    assert_int_equal(ticket_of(buffer, 96, 1000), 0);
+    const ferry_ticket work = ticket_of(buffer, 0, 1), both = ticket_of(buffer, 0, 0);
+    const ferry_ticket tail = ticket_of(buffer, 95, 1);
+    assert_true(work && both && tail && work != both);
+    IS(FERRY_PENDING, ferry_poll(device, work));
+    const struct ferry_use again = {.buffer = buffer, .access = FERRY_ACCESS_READ, .offset = 2048};
+    OK(ferry_external_begin(device, &again, 1, &later));
+    release(device, &held);
+    OK(ferry_wait(device, work, FERRY_FOREVER));
+    OK(ferry_wait(device, both, FERRY_FOREVER));
+    OK(ferry_wait(device, tail, FERRY_FOREVER));
+    OK(ferry_poll(device, fill));
+    assert_int_equal(ticket_of(buffer, 0, 2048), 0);
+    assert_true(ticket_of(buffer, 0, 2049));
+    release(device, &later);
+    OK(ferry_buffer_wait(buffer, FERRY_FOREVER));
+    assert_int_equal(ticket_of(buffer, 0, 0), 0);
+    OK(ferry_wait(device, both, FERRY_FOREVER));
+    ferry_buffer_destroy(buffer);
+}
+
+/* "its status is that of the first of them, by ticket, that fails" also where a later operation has
+ * written the same bytes well; an older or a later failure is not its own. */
+static void test_buffer_ticket_fails(void **state)
+{
+    struct fixture *fixture = *state;
+    ferry_device *device = fixture->device;
+    require_hold(device);
+    ferry_buffer *buffer = make_buffer(device, SIZE, FERRY_STORAGE_PRIVATE);
+    unsigned char got[SIZE];
+    struct ferry_external first = hold(device, buffer, FERRY_ACCESS_WRITE);
+    const ferry_ticket before = ticket_of(buffer, 0, 0);
+    OK(ferry_copy_to_host_async(buffer, got, 10, 0, NULL, NULL, NULL));
+    const ferry_ticket beside = ticket_of(buffer, 100, 10);
+    OK(ferry_fill_buffer_async(buffer, SIZE, 0, "a", 1, NULL, NULL, NULL));
+    const ferry_ticket all = ticket_of(buffer, 0, 0);
+    release_failed(device, &first);
+    IS(FERRY_ERROR_EXECUTION_FAILED, ferry_wait(device, all, FERRY_FOREVER));
+    expect_words("external work");
+    IS(FERRY_ERROR_EXECUTION_FAILED, ferry_wait(device, before, FERRY_FOREVER));
+    IS(FERRY_ERROR_EXECUTION_FAILED, ferry_wait(device, beside, FERRY_FOREVER));
+    OK(ferry_buffer_wait(buffer, FERRY_FOREVER));
+    /* What has failed before is no failure of what is in flight. */
+    struct ferry_external third = hold(device, buffer, FERRY_ACCESS_READ);
+    const ferry_ticket well = ticket_of(buffer, 0, 0);
+    release(device, &third);
+    OK(ferry_wait(device, well, FERRY_FOREVER));
+    IS(FERRY_ERROR_EXECUTION_FAILED, ferry_poll(device, all));
+    ferry_buffer_destroy(buffer);
+}
+
+/* "Asking again while nothing changed gives the same ticket, and allocates nothing." */
+static void test_buffer_ticket_again(void **state)
+{
+    struct fixture *fixture = *state;
+    ferry_device *device = fixture->device;
+    enum { RANGES = 50 };
+    require_hold(device);
+    ferry_buffer *buffer = make_buffer(device, SIZE, FERRY_STORAGE_PRIVATE);
+    ferry_ticket tickets[RANGES];
+    struct ferry_external held = hold(device, buffer, FERRY_ACCESS_WRITE);
+    for (size_t i = 0; i < RANGES; i++)
+        tickets[i] = ticket_of(buffer, i % 2, 1 + i / 2);
+    (void)ferry__alloc_fail_at(0);
+    for (size_t i = 0; i < 10 * RANGES; i++)
+        assert_true(ticket_of(buffer, i % RANGES % 2, 1 + i % RANGES / 2) == tickets[i % RANGES]);
+    assert_int_equal(ferry__alloc_fail_at(0), 0);
+    /* Something new on other bytes changes nothing; on these it does, and older ones hold. */
+    OK(ferry_fill_buffer_async(buffer, 10, 1000, "a", 1, NULL, NULL, NULL));
+    assert_true(ticket_of(buffer, 0, 1) == tickets[0]);
+    OK(ferry_fill_buffer_async(buffer, 1, 0, "a", 1, NULL, NULL, NULL));
+    const ferry_ticket newer = ticket_of(buffer, 0, 1);
+    assert_true(newer > tickets[0]);
+    release(device, &held);
+    OK(ferry_wait_all(device, tickets, RANGES, FERRY_FOREVER));
+    OK(ferry_wait(device, newer, FERRY_FOREVER));
+    ferry_buffer_destroy(buffer);
+}
+
+/* "Past the end: OUT_OF_RANGE", with the numbers, and nothing is written. */
+static void test_buffer_ticket_refuses(void **state)
+{
+    struct fixture *fixture = *state;
+    ferry_buffer *buffer = make_buffer(fixture->device, SIZE, FERRY_STORAGE_PRIVATE);
+    ferry_ticket ticket = 99;
+    IS(FERRY_ERROR_OUT_OF_RANGE, ferry_buffer_ticket(buffer, SIZE, 1, &ticket));
+    expect_words("size 1 at offset 4096");
+    IS(FERRY_ERROR_OUT_OF_RANGE, ferry_buffer_ticket(buffer, 1, SIZE_MAX, &ticket));
+    IS(FERRY_ERROR_OUT_OF_RANGE, ferry_buffer_ticket(buffer, SIZE_MAX, 0, &ticket));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_buffer_ticket(NULL, 0, 0, &ticket));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_buffer_ticket(buffer, 0, 0, NULL));
+    assert_int_equal(ticket, 99);
+    ferry_buffer_destroy(buffer);
+}
+
 /* "ferry_buffer_destroy: Safe while operations on it are in flight" also after a wait that ran out. */
 static void test_buffer_wait_then_destroy(void **state)
 {
@@ -154,6 +273,10 @@ static void test_cancel(void **state)
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_buffer_wait),
     SUITE_TEST(test_buffer_wait_polled),
+    SUITE_TEST(test_buffer_ticket),
+    SUITE_TEST(test_buffer_ticket_fails),
+    SUITE_TEST(test_buffer_ticket_again),
+    SUITE_TEST(test_buffer_ticket_refuses),
     SUITE_TEST(test_buffer_wait_then_destroy),
     SUITE_TEST(test_trim_beside_external_work),
     SUITE_TEST(test_cancel),

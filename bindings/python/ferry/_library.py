@@ -137,6 +137,7 @@ _functions: typing.Dict[str, typing.Any] = {
     "ferry_buffer_size": (_size, [_handle]),
     "ferry_buffer_contents": (_c.c_int, [_handle, _c.POINTER(_c.c_void_p)]),
     "ferry_buffer_wait": (_c.c_int, [_handle, _c.c_uint64]),
+    "ferry_buffer_ticket": (_c.c_int, [_handle, _size, _size, _c.POINTER(_ticket)]),
     "ferry_wait": (_c.c_int, [_handle, _ticket, _c.c_uint64]),
     "ferry_poll": (_c.c_int, [_handle, _ticket]),
     "ferry_wait_idle": (_c.c_int, [_handle]),

@@ -297,6 +297,17 @@ class Buffer:
             check(status)
         return status == Status.OK
 
+    def ticket(self, size=None, offset=0):
+        """One Ticket for all that is in flight on size bytes from offset on, whoever started it; of
+        all that follow if size is None.
+        """
+        number = ctypes.c_uint64()
+        size, offset = _rest(self, size, offset), whole(offset, "offset")
+        with self._handle.use() as handle:
+            if size or offset != self.size:
+                check(lib.ferry_buffer_ticket(handle, offset, size, ctypes.byref(number)))
+        return _tickets.Ticket(self.device, number.value, [])
+
     def copy_from_host(self, source, offset=0):
         """All bytes of source, to offset in the buffer."""
         _run(_Waiting(), "copy_from_host", self, source, offset)

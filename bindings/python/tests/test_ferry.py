@@ -408,6 +408,18 @@ def test_ticket_waits_and_times_out(slow):
     assert ticket.done() and buffer.wait()
 
 
+def test_ticket_of_a_range(slow):
+    buffer = slow.buffer(100)
+    assert buffer.ticket().done() and buffer.ticket(0, 100).done()
+    upload = buffer.copy_from_host_async(b"12345", 10)
+    assert buffer.ticket(10).done() and buffer.ticket(offset=15).done()
+    ticket = buffer.ticket(1, 14)
+    assert not ticket.done()
+    assert ticket.result(60) is None and upload.result(60) is None
+    with pytest.raises(ferry.Error, match="size 2 at offset 99"):
+        buffer.ticket(2, 99)
+
+
 def test_callback_runs_without_anybody_waiting(slow):
     buffer = slow.buffer(5)
     called = threading.Event()
