@@ -73,6 +73,17 @@ void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state)
     ferry__op_become(op, state);
 }
 
+/* The key is a number that no ticket has, and greater than all that were given out. */
+void ferry__ready_behind(struct ferry__op *op)
+{
+    struct ferry__queue *queue = &op->device->queues[op->queue];
+    if (op->holds || queue->ready.first == queue->ready.last)
+        return;
+    ferry__tree_remove(&queue->ready, &op->ready);
+    op->ready.key = ferry__ticket_next(op->device) | UINT64_C(1) << 63;
+    ferry__tree_add(&queue->ready, &op->ready);
+}
+
 void ferry__ready_first_of_all(struct ferry__op *op)
 {
     const bool listed = op->state == FERRY__STATE_READY || op->state == FERRY__STATE_RECORDING;

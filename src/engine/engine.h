@@ -29,6 +29,8 @@ void ferry__ready_push(struct ferry__op *op); /* external work is the user's fro
 /* Takes it from there, if it is there; it is in that state next. */
 void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state);
 void ferry__ready_list(struct ferry__op *op); /* which is ready, and was taken from there */
+/* It has filled a submission (R7a): behind all that is ready now, not behind what comes later. */
+void ferry__ready_behind(struct ferry__op *op);
 /* It holds staging that others may wait for: from now on it goes before them. */
 void ferry__ready_first_of_all(struct ferry__op *op);
 

@@ -249,7 +249,10 @@ static bool apply(struct ferry_device *device, struct ferry__submission *sub, st
         cursor_ended(sub, op);
         return sub->staged < device->gpu.upload.chunk_size &&
                sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
-    case FERRY__EMIT_MORE: ferry__op_become(op, FERRY__STATE_READY); return false;
+    case FERRY__EMIT_MORE:
+        ferry__op_become(op, FERRY__STATE_READY);
+        ferry__ready_behind(op);
+        return false;
     case FERRY__EMIT_STARVED:
         if (sub->command_count && sub->added == part->added)
             drop_part(sub); /* it shall not fail with the others */
