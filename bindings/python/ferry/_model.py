@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ._dlpack import TYPES
 from ._library import check, lib
-from ._words import name_of
+from ._words import name_of, whole
 
 _c = ctypes
 _RANK_MAX = 8
@@ -39,6 +39,18 @@ class TensorInfoStruct(_c.Structure):
     ]
 
 
+class LoadParamsStruct(_c.Structure):
+    _fields_ = [
+        ("arena", _c.c_void_p),
+        ("offset", _c.c_uint64),
+        ("places", _c.c_void_p),
+        ("memory", _c.c_uint64),
+        ("progress", _PROGRESS),
+        ("user", _c.c_void_p),
+        ("reserved", _c.c_uint64 * 8),
+    ]
+
+
 _model = _c.c_void_p
 for _name, (_result, _arguments) in {
     "ferry_model_open": (_c.c_int, [_c.c_char_p, _c.POINTER(_model)]),
@@ -46,7 +58,7 @@ for _name, (_result, _arguments) in {
     "ferry_model_get_info": (None, [_model, _c.POINTER(ModelInfoStruct)]),
     "ferry_model_format_name": (_c.c_char_p, [_c.c_int]),
     "ferry_model_get_tensor": (_c.c_int, [_model, _c.c_size_t, _c.POINTER(TensorInfoStruct)]),
-    "ferry_model_load": (_c.c_int, [_model, _c.c_void_p, _c.c_uint64, _PROGRESS, _c.c_void_p]),
+    "ferry_model_load_as": (_c.c_int, [_model, _c.POINTER(LoadParamsStruct)]),
 }.items():
     _function = getattr(lib, _name)
     _function.restype, _function.argtypes = _result, _arguments
@@ -115,7 +127,7 @@ class Model(Mapping):
     """A loaded model: a mapping from names to Tensors, in the order of the files. All tensors lie
     in one Buffer, ``buffer`` (None if the model has no bytes)."""
 
-    def __init__(self, path, device, *, shared=False, progress=None):
+    def __init__(self, path, device, *, shared=False, memory=0, progress=None):
         handle = _model()
         check(lib.ferry_model_open(os.fsencode(path), _c.byref(handle)))
         try:
@@ -128,7 +140,7 @@ class Model(Mapping):
             self.buffer = None
             if info.arena_size > 0:
                 self.buffer = device.buffer(info.arena_size, shared=shared)
-                _load(handle, self.buffer, progress)
+                _load(handle, self.buffer, memory, progress)
             self._tensors = {}
             for index in range(info.tensors):
                 tensor = TensorInfoStruct()
@@ -163,7 +175,7 @@ class Model(Mapping):
             self.buffer.destroy()
 
 
-def _load(handle, buffer, progress):
+def _load(handle, buffer, memory, progress):
     raised = []
 
     def tell(done, total, user):
@@ -175,18 +187,20 @@ def _load(handle, buffer, progress):
 
     told = _PROGRESS(tell) if progress is not None else _PROGRESS()
     with buffer._handle.use() as arena:
-        check(lib.ferry_model_load(handle, arena, 0, told, None))
+        params = LoadParamsStruct(arena=arena, memory=whole(memory, "memory"), progress=told)
+        check(lib.ferry_model_load_as(handle, _c.byref(params)))
     if raised:
         raise raised[0]
 
 
-def load_model(path, device, *, shared=False, progress=None):
+def load_model(path, device, *, shared=False, memory=0, progress=None):
     """Loads a model (safetensors or GGUF, a directory or one of several parts; any other file is
     one tensor of bytes) into one Buffer of device; a Model, which maps names to Tensors.
 
     shared=True: into memory that the host sees too, so that ``numpy.from_dlpack(model["name"])``
-    makes no copy. progress(done, total) is called with bytes while it loads.
+    makes no copy. memory bounds the bytes that are on their way at once, and so the staging that is
+    made for them; 0: as many as is fast. progress(done, total) is called with bytes while it loads.
     """
     if not hasattr(device, "buffer"):
         raise TypeError(f"device must be a ferry.Device, not {name_of(device)}")
-    return Model(path, device, shared=shared, progress=progress)
+    return Model(path, device, shared=shared, memory=memory, progress=progress)

@@ -68,6 +68,8 @@ def test_everything_public_is_documented():
     (lambda d, b: b.wait("soon"), TypeError, "timeout must be a number of seconds or None, not str"),
     (lambda d, b: b.copy_from_host(7), TypeError, "int gives no access to its memory"),
     (lambda d, b: ferry.load_model("x", "host"), TypeError, "device must be a ferry.Device"),
+    (lambda d, b: ferry.load_model(__file__, d, memory="64M"), TypeError, "memory must be a whole number"),
+    (lambda d, b: ferry.load_model(__file__, d, memory=-1), ValueError, "memory is -1"),
     (lambda d, b: b.view("text"), ValueError, "dtype is one of bfloat16, .*, not text"),
 ])
 def test_messages(device, call, error, words):
@@ -212,7 +214,7 @@ def test_tensors_are_arrays(device, model_file):
 
 def test_private_tensors_are_copied(device, model_file):
     numpy = pytest.importorskip("numpy")
-    model = ferry.load_model(model_file, device)
+    model = ferry.load_model(model_file, device, memory=1 << 20)
     assert model["weights"].to_numpy().sum() == 15
     if device.info.driver not in ("cuda", "metal"):
         with pytest.raises(ferry.Error, match="private"):
