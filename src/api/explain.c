@@ -68,7 +68,8 @@ static const char *list_refusal(const struct question *q)
     const struct ferry__limits *limits = &q->device->gpu.limits;
     if (!limits->blocks_max)
         return "the device takes no lists of blocks";
-    if (!ferry__limits_now(&q->device->gpu)->blocks_max)
+    if (!ferry__limits_now(&q->device->gpu)->blocks_max &&
+        !ferry__kernels_needed(&q->device->gpu, false))
         return "its kernels are still to be compiled";
     if (!lists_reach(q->buffer->memory) || (q->region && !lists_reach(&q->region->memory)))
         return "kernels do not reach this memory";
