@@ -24,7 +24,8 @@ static uint64_t random_next(uint64_t *seed)
 }
 
 struct node {
-    struct ferry__op op; /* only its ticket counts */
+    /* A struct ferry__op, of which only the ticket counts: its own array is never used. */
+    _Alignas(struct ferry__op) unsigned char op[sizeof(struct ferry__op)];
     struct ferry__range ranges[RANGES];
     uint64_t bytes[RANGES]; /* of each range: a bit for each byte */
     struct ferry__write_piece spares[RANGES];
@@ -44,6 +45,11 @@ struct world {
     uint64_t said, closure, range_said[RANGES], range_closure[RANGES];
     size_t joints_made, asked;
 };
+
+static struct ferry__op *op_of(struct node *node)
+{
+    return (struct ferry__op *)(void *)node->op;
+}
 
 static struct node *node_of(struct ferry__op *op)
 {
@@ -138,8 +144,8 @@ static void join_crowds(struct world *world, const struct ferry__range *range, s
             joint->after |=
                 member->after | (member->joint ? 0 : UINT64_C(1) << slot_of(world, member));
         }
-        joint->op.ticket = group->interval.stamp;
-        joint->ranges[0] = (struct ferry__range){.op = &joint->op,
+        op_of(joint)->ticket = group->interval.stamp;
+        joint->ranges[0] = (struct ferry__range){.op = op_of(joint),
                                                  .buffer = &world->buffer,
                                                  .begin = group->interval.begin,
                                                  .end = group->interval.end,
@@ -165,8 +171,8 @@ static void join_writes(struct world *world, struct node *node, size_t most)
     struct node *joint = &world->nodes[slot];
     *joint = (struct node){
         .live = true, .joint = true, .count = 1, .after = world->range_closure[which]};
-    joint->op.ticket = node->op.ticket - 1;
-    joint->ranges[0] = (struct ferry__range){.op = &joint->op, .kind = FERRY__RANGE_AFTER};
+    op_of(joint)->ticket = op_of(node)->ticket - 1;
+    joint->ranges[0] = (struct ferry__range){.op = op_of(joint), .kind = FERRY__RANGE_AFTER};
     ferry__order_join_writes(&node->ranges[which], &joint->ranges[0]);
     world->joints_made++;
 }
@@ -281,11 +287,11 @@ static void enter(struct world *world, const struct shape *shape)
     }
     struct node *node = &world->nodes[slot];
     *node = made;
-    node->op.ticket = world->ticket += 2; /* the one between is a joint's */
+    op_of(node)->ticket = world->ticket += 2; /* the one between is a joint's */
     node->after = world->closure;
     for (size_t r = 0; r < node->count; r++) {
         struct ferry__range *range = &node->ranges[r];
-        range->op = &node->op;
+        range->op = op_of(node);
         /* Without need there is no spare: a use of it would crash. */
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&world->buffer.order, range->begin, range->end))
@@ -401,8 +407,8 @@ static void later_readers_share_a_joint(void **state)
     struct node *nodes = calloc(WRITES + 4, sizeof *nodes);
     assert_non_null(nodes);
     for (size_t i = 0; i < WRITES; i++) {
-        nodes[i].op.ticket = i + 1;
-        nodes[i].ranges[0] = (struct ferry__range){.op = &nodes[i].op,
+        op_of(&nodes[i])->ticket = i + 1;
+        nodes[i].ranges[0] = (struct ferry__range){.op = op_of(&nodes[i]),
                                                    .buffer = &buffer,
                                                    .begin = 2 * i,
                                                    .end = 2 * i + 1,
@@ -413,20 +419,20 @@ static void later_readers_share_a_joint(void **state)
     ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, WRITES);
     struct node *reader = &nodes[WRITES], *joint = &nodes[WRITES + 1], *late = &nodes[WRITES + 2];
-    joint->op.ticket = WRITES + 1;
-    reader->op.ticket = WRITES + 2;
+    op_of(joint)->ticket = WRITES + 1;
+    op_of(reader)->ticket = WRITES + 2;
     reader->ranges[0] = (struct ferry__range){
-        .op = &reader->op, .buffer = &buffer, .end = 2 * WRITES, .kind = FERRY__RANGE_READ};
+        .op = op_of(reader), .buffer = &buffer, .end = 2 * WRITES, .kind = FERRY__RANGE_READ};
     ferry__order_enter(&reader->ranges[0]);
-    joint->ranges[0] = (struct ferry__range){.op = &joint->op, .kind = FERRY__RANGE_AFTER};
+    joint->ranges[0] = (struct ferry__range){.op = op_of(joint), .kind = FERRY__RANGE_AFTER};
     ferry__order_join_writes(&reader->ranges[0], &joint->ranges[0]);
     asked = 0;
     ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
     assert_int_equal(asked, 1);
     /* A write in between is asked for besides. */
-    late->op.ticket = WRITES + 3;
+    op_of(late)->ticket = WRITES + 3;
     late->ranges[0] = (struct ferry__range){
-        .op = &late->op, .buffer = &buffer, .begin = 7, .end = 9, .kind = FERRY__RANGE_WRITE};
+        .op = op_of(late), .buffer = &buffer, .begin = 7, .end = 9, .kind = FERRY__RANGE_WRITE};
     ferry__order_enter(&late->ranges[0]);
     asked = 0;
     ferry__order_ask(&buffer.order, false, 0, 2 * WRITES, count_one, &asked);
