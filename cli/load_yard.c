@@ -1,5 +1,4 @@
 /* ferry load --bench: what loading is measured beside. */
-#define _POSIX_C_SOURCE 200809L
 #include "load_bench.h"
 
 #include <fcntl.h>

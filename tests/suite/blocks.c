@@ -42,7 +42,7 @@ static enum ferry_status start(const struct list *list, ferry_ticket *out)
     }
 }
 
-static enum ferry_status wait(const struct list *list)
+static enum ferry_status move_waiting(const struct list *list)
 {
     const struct ferry_block *blocks = list->blocks;
     switch (list->operation) {
@@ -80,7 +80,7 @@ static void run(ferry_device *device, const struct list *list, enum way way)
     memcpy(blocks, list->blocks, bytes);
     given.blocks = blocks;
     if (way == WAIT) {
-        OK(wait(&given));
+        OK(move_waiting(&given));
     } else if (way == ASYNC) {
         OK(start(&given, &ticket));
     } else {
@@ -623,7 +623,7 @@ static void test_blocks_interleaved(void **state)
     ferry_ticket ticket = 0;
     OK(start(&first, &ticket));
     model(&first);
-    OK(wait(&second)); /* it would hang */
+    OK(move_waiting(&second)); /* it would hang */
     model(&second);
     IS(FERRY_PENDING, ferry_poll(fixture->device, ticket));
     release(fixture->device, &external);
@@ -746,7 +746,7 @@ static void test_blocks_failures(void **state)
     struct list list = {FERRY_OPERATION_UPLOAD, &mirror, NULL, host, blocks, COUNT};
     enum ferry_status status = FERRY_OK;
     for (int i = 0; i < 4 && !status; i++) /* make_mirror has had some of its own */
-        status = wait(&list);
+        status = move_waiting(&list);
     assert_int_equal(status, FERRY_ERROR_EXECUTION_FAILED);
     assert_true(ferry_last_error()[0] != 0);
     for (size_t i = 0; i < COUNT; i++) {
@@ -756,7 +756,7 @@ static void test_blocks_failures(void **state)
     const struct ferry_block reads[] = {{0, SIZE, 4}, {8, 2 * SIZE + 4, 4}};
     IS(FERRY_ERROR_EXECUTION_FAILED, ferry_copy_blocks_to_host(mirror.buffer, out, reads, 2));
     OK(ferry_copy_blocks_to_host(mirror.buffer, out, reads, 1));
-    OK(wait(&list));
+    OK(move_waiting(&list));
     model(&list);
     free(host);
     expect_mirror(&mirror);
