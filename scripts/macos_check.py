@@ -200,7 +200,7 @@ def main():
     arch, folder = sys.argv[1], Path(sys.argv[2])
     good = [
         check((folder / "libferry.dylib").resolve(), arch),
-        check(folder / "cli/ferry", arch, r"@rpath/libferry(_triton)?\.1\.dylib"),
+        check(folder / "cli/ferry", arch, r"@rpath/libferry(_triton|_wire)?\.1\.dylib"),
         check(folder / "tests/suite/suite", arch, r"@rpath/libcmocka\.0\.dylib", False),
     ]
     if not all(good):

@@ -64,7 +64,7 @@ struct ferry__limits {
     bool whole_readback;   /* the host gets all of readback memory, where it is not coherent */
     bool has_events;       /* queue and event handles mean something to the user's own API */
     bool events_by_stream; /* no, but ferry/cuda.h records them: nothing is waited for before */
-    char pci[16]; /* its address as sysfs has it, "0000:3b:00.0"; "": not known */
+    char pci[16];          /* its address as sysfs has it, "0000:3b:00.0"; "": not known */
     uint32_t queue_count;
     struct {
         uint64_t event; /* the handle whose value each submission raises */
@@ -136,7 +136,6 @@ struct ferry__driver {
      * OUT_OF_*_MEMORY where it could not look. Fills in all but name, reason and paths. */
     enum ferry_status (*list)(struct ferry_device_info *infos, size_t capacity, size_t *out_count,
                               char *why);
-
     enum ferry_status (*open)(const struct ferry__open_params *params, void **out_state,
                               struct ferry__limits *out_limits, char *why);
     void (*close)(void *state); /* all is done, all memory is freed */

@@ -122,8 +122,8 @@ static void sender_ended(ferry_peer *peer, const struct ferry__wire_frame *frame
     ferry__wire_transfer_fail(receive, (enum ferry_status)frame->status, "the sender: %s", words);
 }
 
-/* A frame of a peer that has proved itself. Of transfers that have ended, there may still be some on
- * their way. */
+/* A frame of a peer that has proved itself. Of transfers that have ended, there may still be some
+ * on their way. */
 static void act(ferry_peer *peer, const struct ferry__wire_frame *frame)
 {
     struct ferry__wire_transfer *send = NULL;

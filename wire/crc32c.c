@@ -5,9 +5,9 @@
 #include <string.h>
 
 /*
- * A CRC is linear: that of A followed by B is the CRC of A, moved past as many zeros as B has bytes,
- * XOR that of B. So three thirds of a stretch are worked on at once, since the instruction gives its
- * result three cycles later and takes a new one in each.
+ * A CRC is linear: that of A followed by B is the CRC of A, moved past as many zeros as B has
+ * bytes, XOR that of B. So three thirds of a stretch are worked on at once, since the instruction
+ * gives its result three cycles later and takes a new one in each.
  */
 
 enum { LANE = 1360, LANE_WORDS = LANE / 8, SLICES = 8 };

@@ -1,5 +1,5 @@
-/* Frames of the control connection: a header of 8 bytes (the payload's size, the type, zero), and the
- * payload. Little-endian. docs/wire.md lists them. */
+/* Frames of the control connection: a header of 8 bytes (the payload's size, the type, zero), and
+ * the payload. Little-endian. docs/wire.md lists them. */
 #ifndef FERRY_WIRE_FRAME_H
 #define FERRY_WIRE_FRAME_H
 

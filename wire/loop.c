@@ -11,8 +11,8 @@ enum {
     PROGRESS_MAX = 64, /* calls of UCX for one peer, before the others have their turn */
 };
 
-/* While bytes move the thread looks again and again for so long before it sleeps: waking it up takes
- * longer than a piece does. Others that want its CPU have it meanwhile. */
+/* While bytes move the thread looks again and again for so long before it sleeps: waking it up
+ * takes longer than a piece does. Others that want its CPU have it meanwhile. */
 #define SPIN_NS UINT64_C(300000)
 #define SPIN_ALONE_NS UINT64_C(20000)
 
@@ -57,8 +57,8 @@ static bool do_inbox(ferry_wire *wire)
     return any;
 }
 
-/* Has the peer a receive that has all its bytes, of which the engine has yet to say how it ended? The
- * sender is to hear that, though the user may know already. */
+/* Has the peer a receive that has all its bytes, of which the engine has yet to say how it ended?
+ * The sender is to hear that, though the user may know already. */
 static bool is_finishing(const ferry_peer *peer)
 {
     for (const struct ferry__wire_transfer *at = peer->wire->transfers; at; at = at->next)

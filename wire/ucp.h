@@ -1,7 +1,8 @@
 /*
  * UCX as the wire uses it: opened at run time; a context for each interface that peers come by; for
  * each peer a worker and an endpoint of its own, so that closing a peer takes from UCX all that it
- * knows of it, memory that bytes are on their way into above all. Touched by the wire's thread alone.
+ * knows of it, memory that bytes are on their way into above all. Touched by the wire's thread
+ * alone.
  */
 #ifndef FERRY_WIRE_UCP_H
 #define FERRY_WIRE_UCP_H
@@ -81,7 +82,8 @@ enum ferry_status ferry__wire_context_open(const struct ferry__wire_ucp_settings
                                            struct ferry__wire_context **out_context);
 void ferry__wire_context_close(struct ferry__wire_context *context);
 
-/* Makes the worker. Its address: *out_address, to be given back by ferry__wire_link_address_free. */
+/* Makes the worker. Its address: *out_address, to be given back by
+ * ferry__wire_link_address_free. */
 enum ferry_status ferry__wire_link_open(struct ferry__wire_link *link,
                                         struct ferry__wire_context *context,
                                         const struct ferry__wire_link_events *events, void *user,

@@ -1,7 +1,7 @@
 /*
- * What libferry_wire uses of UCX (ucp 1.13 and newer), declared here, so that building needs no UCX:
- * the library is opened at run time. UCX's structs say by a mask which fields are set, and only grow
- * at their ends. Where UCX's own headers are, tests/wire/check_ucp.c compares.
+ * What libferry_wire uses of UCX (ucp 1.13 and newer), declared here, so that building needs no
+ * UCX: the library is opened at run time. UCX's structs say by a mask which fields are set, and
+ * only grow at their ends. Where UCX's own headers are, tests/wire/check_ucp.c compares.
  */
 #ifndef FERRY_WIRE_UCP_API_H
 #define FERRY_WIRE_UCP_API_H

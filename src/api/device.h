@@ -11,8 +11,8 @@ struct ferry__open_params;
 
 uint32_t ferry__device_paths(uint64_t import_granularity);
 
-/* A driver's devices, the best first. None: *out_count is 0, and why says the reason. Fails for want
- * of memory only. */
+/* A driver's devices, the best first. None: *out_count is 0, and why says the reason. Fails for
+ * want of memory only. */
 enum ferry_status ferry__driver_devices(const struct ferry__driver *driver,
                                         struct ferry_device_info *infos, size_t capacity,
                                         size_t *out_count, char *why);

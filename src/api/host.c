@@ -101,8 +101,7 @@ static bool import_pieces(struct ferry_device *device, struct ferry__region *reg
             last->more = piece;
             last = piece;
         }
-        if (piece &&
-            !ferry__region_import_pages(&device->gpu, piece, piece->base, length, why))
+        if (piece && !ferry__region_import_pages(&device->gpu, piece, piece->base, length, why))
             continue;
         drop_pieces(device, region);
         if (region->imported)

@@ -63,7 +63,7 @@ static inline enum ferry_status check_alive(const ferry_buffer *buffer, const ch
     return ferry__device_dead(buffer->device, what);
 }
 
-/* --- transfers ------------------------------------------------------------------------------------ */
+/* --- transfers ------------------------------------------------------------------------------- */
 
 enum ferry_status ferry__transfer_upload(struct ferry__transfer *transfer, ferry_buffer *dst,
                                          const void *src, uint64_t size, uint64_t dst_offset)

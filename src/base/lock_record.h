@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How long devices' locks were held since the last call: counts[i] times for less than 2^i ns, and no
- * less than half of that. CPU time: what a thread was not running for is no fault of what it does
- * there. False: nothing is recorded. */
+/* How long devices' locks were held since the last call: counts[i] times for less than 2^i ns, and
+ * no less than half of that. CPU time: what a thread was not running for is no fault of what it
+ * does there. False: nothing is recorded. */
 enum { FERRY__HOLDS = 40 };
 
 bool ferry__lock_holds(uint64_t counts[FERRY__HOLDS]);

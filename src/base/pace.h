@@ -1,10 +1,10 @@
 /*
  * When the work that a device was given should end, and how a wait sleeps by that.
  *
- * A wait that blocks in a GPU's driver wakes 40 to 90 us late; one that polls takes a CPU. So a wait
- * polls at first, sleeps until shortly before the end that is to be expected, polls round it, and
- * blocks only when that was wrong: a wrong expectation costs no more than blocking does. The times
- * are measured rates of the queue, by kind of work.
+ * A wait that blocks in a GPU's driver wakes 40 to 90 us late; one that polls takes a CPU. So a
+ * wait polls at first, sleeps until shortly before the end that is to be expected, polls round it,
+ * and blocks only when that was wrong: a wrong expectation costs no more than blocking does. The
+ * times are measured rates of the queue, by kind of work.
  */
 #ifndef FERRY_BASE_PACE_H
 #define FERRY_BASE_PACE_H

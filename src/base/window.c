@@ -13,8 +13,8 @@ bool ferry__window_is_fast(void)
 }
 
 /* Streaming loads may be answered from a line that was fetched earlier: the fence drops those. Only
- * whole blocks that lie in the range are loaded so; src is at a multiple of 32. The wider the loads,
- * the fewer cross the link. */
+ * whole blocks that lie in the range are loaded so; src is at a multiple of 32. The wider the
+ * loads, the fewer cross the link. */
 __attribute__((target("avx2"))) static size_t load_wide(unsigned char *dst,
                                                         const unsigned char *src, size_t size)
 {

@@ -82,7 +82,8 @@ struct bitmap {
 
 enum { BITS_EACH = 1024, BITS_LEAST = 1 << 16 }; /* a larger bitmap is slower than sorting */
 
-/* The widest granule that no block lies partly in. False: that makes too many bits, or no memory. */
+/* The widest granule that no block lies partly in. False: that makes too many bits, or no
+ * memory. */
 static bool bitmap_init(struct bitmap *map, const struct side *sides, size_t count, uint64_t begin,
                         uint64_t end)
 {

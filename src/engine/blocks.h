@@ -12,9 +12,9 @@ struct ferry__region;
 
 enum { FERRY__BLOCK_REGIONS_MAX = 8, FERRY__BLOCK_STAGED = 0xFF };
 
-/* A transfer that has this moves these blocks, not one range: its size is their sum, its offsets are
- * where the first byte of them lies. Offsets of the host's side count from its pointer, which may
- * be NULL. Made on the stack of a call; what outlives that is a copy (ferry__blocks_keep). */
+/* A transfer that has this moves these blocks, not one range: its size is their sum, its offsets
+ * are where the first byte of them lies. Offsets of the host's side count from its pointer, which
+ * may be NULL. Made on the stack of a call; what outlives that is a copy (ferry__blocks_keep). */
 struct ferry__blocks {
     size_t count;
     const struct ferry_block *list; /* NULL: rows */
@@ -65,14 +65,14 @@ static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
     return transfer->blocks ? &transfer->blocks->now : transfer;
 }
 
-/* Makes what a transfer's blocks are outlive the call, and the list too where copied says so. False:
- * no host memory; nothing has changed. */
+/* Makes what a transfer's blocks are outlive the call, and the list too where copied says so.
+ * False: no host memory; nothing has changed. */
 bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied);
 void ferry__blocks_free(struct ferry__blocks *blocks); /* NULL, and one on a stack: nothing */
 
 /* Do the blocks write no byte twice, and does none read what another writes? native: both sides are
- * of one memory, in which their offsets count from dst_base and src_base. Without host memory to find
- * out: false. */
+ * of one memory, in which their offsets count from dst_base and src_base. Without host memory to
+ * find out: false. */
 bool ferry__blocks_are_apart(const struct ferry__blocks *blocks, bool native, uint64_t dst_base,
                              uint64_t src_base);
 

@@ -30,8 +30,8 @@ const struct ferry__failed *ferry__failed_find(const struct ferry__failures *fai
 /* Its reason in words. */
 const char *ferry__failed_why(const struct ferry__failed *failed);
 
-/* A write of [begin, end) has failed, for a reason that it shares. Without host memory the bytes between it and what failed
- * before may count as failed, too: never too few. */
+/* A write of [begin, end) has failed, for a reason that it shares. Without host memory the bytes
+ * between it and what failed before may count as failed, too: never too few. */
 void ferry__failed_add(struct ferry__failures *failures, uint64_t begin, uint64_t end,
                        enum ferry_status status, struct ferry__reason *reason);
 

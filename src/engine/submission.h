@@ -47,8 +47,8 @@ struct ferry__due {
     void *what;     /* the op, the piece of a file, or the slot */
 };
 
-/* A list of blocks that is being written into a slice of staging: a command once it is closed. It is
- * open only while one op is recorded. */
+/* A list of blocks that is being written into a slice of staging: a command once it is closed. It
+ * is open only while one op is recorded. */
 struct ferry__launch {
     struct ferry__block_entry *entries; /* NULL: none is open */
     uint32_t count, capacity;

@@ -19,7 +19,7 @@
 /* --- the table -------------------------------------------------------------------------------- */
 
 /* It grows by one bucket at a time, so that no op that comes is held up by all the others: bucket n
- * takes its ops from bucket n - 2^k, the highest bit of n being 2^k. Memory comes by the segment. */
+ * takes its ops from bucket n - 2^k, the highest bit of n being 2^k. Memory comes by segments. */
 enum { SEGMENT = 1024 };
 
 static struct ferry__op **bucket_at(const struct ferry__tickets *tickets, size_t index)

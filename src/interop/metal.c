@@ -186,7 +186,8 @@ static enum ferry_status check_wrapped_buffer(ferry_device *device,
     void *pool = mtl_pool_push();
     status = check_native(device->gpu.state, wrapped, function);
     mtl_pool_pop(pool);
-    /* Without the kernels the last word would be written whole, and what lies behind is not ours. */
+    /* Without the kernels the last word would be written whole, and what lies behind is not
+     * ours. */
     if (!status && wrapped->size % device->gpu.limits.copy_alignment &&
         !ferry__kernels_needed(&device->gpu, true))
         status = ferry__fail(FERRY_ERROR_UNSUPPORTED,

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 /*
- * One thread gets new pages from the system at a few GB/s, most of it spent on zeroing them: several
- * are faster, and huge pages need fewer calls. Memory of another node than the GPU's is slower for
- * both, for as long as it lives.
+ * One thread gets new pages from the system at a few GB/s, most of it spent on zeroing them:
+ * several are faster, and huge pages need fewer calls. Memory of another node than the GPU's is
+ * slower for both, for as long as it lives.
  */
 
 enum { HUGE_PAGE = 2 << 20, STEP = 32 << 20, THREADS_MAX = 16 };

@@ -18,10 +18,10 @@
 #include <ferry/ferry.h>
 
 /*
- * Scattered blocks. By lists that a kernel carries out, where the driver has one, nothing overlaps and
- * the blocks are not so large that copy commands are faster: straight from or to registered memory,
- * else through staging, into which the host gathers them. Or each as a transfer by itself, in the
- * order listed, which every device can do.
+ * Scattered blocks. By lists that a kernel carries out, where the driver has one, nothing overlaps
+ * and the blocks are not so large that copy commands are faster: straight from or to registered
+ * memory, else through staging, into which the host gathers them. Or each as a transfer by itself,
+ * in the order listed, which every device can do.
  */
 
 /* --- the choice ------------------------------------------------------------------------------- */
@@ -133,8 +133,8 @@ static bool are_apart(const struct ferry__transfer *transfer)
                                    native ? src->offset : 0);
 }
 
-/* Copy commands are faster for long blocks. Within the device a command costs as much, and moves its
- * bytes sooner, so that they have to be longer still. */
+/* Copy commands are faster for long blocks. Within the device a command costs as much, and moves
+ * its bytes sooner, so that they have to be longer still. */
 static bool are_long(const struct ferry__limits *limits, const struct ferry__transfer *transfer)
 {
     enum { WITHIN_TIMES = 8 };
@@ -193,8 +193,8 @@ static enum ferry_status plan_each(struct ferry_device *device, struct ferry__tr
 {
     bool imported, rmw;
     look_at_each(device, transfer, &imported, &rmw);
-    /* The device writes imported memory before the host empties staging: where blocks overlap there,
-     * all go one way. */
+    /* The device writes imported memory before the host empties staging: where blocks overlap
+     * there, all go one way. */
     if (transfer->operation == FERRY_OPERATION_DOWNLOAD && !imported &&
         transfer->blocks->region_count && !are_apart(transfer))
         ferry__blocks_unplan(device, transfer->blocks);

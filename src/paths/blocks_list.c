@@ -20,7 +20,7 @@
 
 enum { FIRST_LAUNCH = 2048, PHASE = 16, ENTRY = sizeof(struct ferry__block_entry) };
 
-/* --- one list ---------------------------------------------------------------------------------- */
+/* --- one list --------------------------------------------------------------------------------- */
 
 /* The two memories of a list, and what is to be added to a block's offsets in them. */
 struct ends {
@@ -57,7 +57,8 @@ static struct ends ends_of(const struct ferry__transfer *transfer, unsigned kind
     return ends;
 }
 
-/* Goes on to the next block of the kind that is at it, if it is not at one. False: there is none. */
+/* Goes on to the next block of the kind that is at it, if it is not at one. False: there is
+ * none. */
 static bool find_next(const struct ferry__blocks *blocks, unsigned kind, size_t *next)
 {
     const unsigned wanted = kind == FERRY__BLOCK_REGIONS_MAX ? FERRY__BLOCK_STAGED : kind;
@@ -145,8 +146,8 @@ static enum ferry_status launch_flush(struct ferry_device *device, struct ferry_
     return status;
 }
 
-/* How many blocks a submission has at most: few at first, so that the device begins soon, and then as
- * many as it has already. */
+/* How many blocks a submission has at most: few at first, so that the device begins soon, and then
+ * as many as it has already. */
 static uint64_t launch_max(const struct ferry_device *device, const struct ferry__op *op)
 {
     uint64_t before = 0;
@@ -284,8 +285,8 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
 
 /* --- downloads through staging ---------------------------------------------------------------- */
 
-/* A slice of readback staging is filled with blocks, one behind the other, each at its phase: the same
- * walk lists them for the device, and finds them when it is done. */
+/* A slice of readback staging is filled with blocks, one behind the other, each at its phase: the
+ * same walk lists them for the device, and finds them when it is done. */
 struct walk {
     struct ferry_device *device;
     struct ferry__transfer *transfer;

@@ -150,8 +150,8 @@ static enum ferry__way way_within(const struct ferry__limits *limits,
     return FERRY__WAY_COMMANDS;
 }
 
-/* Where the kernels are still to be compiled, and would carry it better, that begins; what is planned
- * meanwhile does without. */
+/* Where the kernels are still to be compiled, and would carry it better, that begins; what is
+ * planned meanwhile does without. */
 static enum ferry__way choose_way(struct ferry_device *device, struct ferry__transfer *transfer)
 {
     struct ferry__gpu *gpu = &device->gpu;

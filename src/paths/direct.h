@@ -34,8 +34,8 @@ struct ferry__reply {
     ferry_ticket *out_ticket;
 };
 
-/* Carries a transfer out inside the call where that may be, or where it is empty. False: it may not,
- * and nothing was done. */
+/* Carries a transfer out inside the call where that may be, or where it is empty. False: it may
+ * not, and nothing was done. */
 bool ferry__direct_try(const struct ferry__transfer *transfer, const struct ferry__reply *reply,
                        enum ferry_status *out_status);
 

@@ -72,11 +72,10 @@ static ferry_device *open_device(const char *knobs)
 {
     ferry_device *device = NULL;
     setenv("FERRY_HOST", knobs, 1);
-    assert_int_equal(ferry_device_open(
-                         &(struct ferry_device_params){.name = "host",
-                                                       .map_private = FERRY_MAP_NEVER},
-                         &device),
-                     FERRY_OK);
+    assert_int_equal(
+        ferry_device_open(
+            &(struct ferry_device_params){.name = "host", .map_private = FERRY_MAP_NEVER}, &device),
+        FERRY_OK);
     unsetenv("FERRY_HOST");
     return device;
 }
@@ -109,7 +108,8 @@ static void move_there_and_back(ferry_device *device, unsigned char *memory)
         FERRY_OK);
     for (size_t at = 0; at < SIZE; at++)
         memory[at] = (unsigned char)(at * 7 + at / 4096);
-    for (size_t at = 0; at + 4 * MIB <= SIZE; at += 4 * MIB - 4096) { /* also over pieces' borders */
+    for (size_t at = 0; at + 4 * MIB <= SIZE;
+         at += 4 * MIB - 4096) { /* also over pieces' borders */
         assert_int_equal(ferry_copy_from_host(buffer, memory + at, 4 * MIB, 0), FERRY_OK);
         assert_int_equal(ferry_copy_to_host(buffer, got + at, 4 * MIB, 0), FERRY_OK);
         assert_memory_equal(got + at, memory + at, 4 * MIB);
@@ -163,8 +163,8 @@ static void alloc_without_imports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_are_zero),  cmocka_unit_test(nodes),
-        cmocka_unit_test(alloc_whole),     cmocka_unit_test(alloc_in_pieces),
+        cmocka_unit_test(pages_are_zero),        cmocka_unit_test(nodes),
+        cmocka_unit_test(alloc_whole),           cmocka_unit_test(alloc_in_pieces),
         cmocka_unit_test(alloc_without_imports),
     };
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE);

@@ -95,7 +95,8 @@ static void they_are_kept_however_many(void **state)
     for (struct ferry__node *node = device->tickets.failed.first; node;
          node = ferry__tree_next(node))
         pages++;
-    assert_true(pages * (sizeof(struct ferry__op) + sizeof(struct ferry__range)) < (MANY / 2 + 1) * 24);
+    assert_true(pages * (sizeof(struct ferry__op) + sizeof(struct ferry__range)) <
+                (MANY / 2 + 1) * 24);
 }
 
 /* They fail in another order than that of their tickets. */
