@@ -83,8 +83,7 @@ enum ferry__emitted ferry__emit_result(enum ferry_status status, enum ferry_stat
     return FERRY__EMIT_FAILED;
 }
 
-/* --- one transfer, one op
- * -------------------------------------------------------------------------- */
+/* --- one transfer, one op --------------------------------------------------------------------- */
 
 enum ferry__emitted ferry__emit_transfer(struct ferry_device *device, struct ferry__submission *sub,
                                          struct ferry__op *op, struct ferry__transfer *transfer,
@@ -92,9 +91,10 @@ enum ferry__emitted ferry__emit_transfer(struct ferry_device *device, struct fer
 {
     if (!transfer->size || transfer->way == FERRY__WAY_NOTHING)
         return FERRY__EMIT_DONE;
+    /* What comes behind a list is behind it, another list too: within one nothing has an order. */
+    ferry__launch_close(device, sub);
     if (transfer->way == FERRY__WAY_LIST)
         return ferry__emit_list(device, sub, op, transfer, out_status);
-    ferry__launch_close(device, sub); /* what comes behind a list is behind it */
     if (transfer->way == FERRY__WAY_EACH)
         return ferry__emit_each(device, sub, op, transfer, out_status);
     if (transfer->side)

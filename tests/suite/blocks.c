@@ -572,6 +572,37 @@ static void test_blocks_batch(void **state)
     drop_mirror(&b);
 }
 
+/* Lists of one batch write the same bytes, from memory that needs no staging: the later one wins,
+ * also where the earlier one needed fewer entries than it has blocks. */
+static void test_blocks_batch_again(void **state)
+{
+    enum { LISTS = 40, COUNT = 24, SIZE = 64 };
+    struct fixture *fixture = *state;
+    struct mirror mirror = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 18);
+    void *host = NULL;
+    OK(ferry_host_alloc(fixture->device, ARENA, &host));
+    for (size_t i = 0; i < ARENA; i++)
+        ((unsigned char *)host)[i] = (unsigned char)(i * 31 + i / 251);
+    ferry_batch *batch = NULL;
+    ferry_ticket ticket = 0;
+    OK(ferry_batch_create(fixture->device, &batch));
+    for (size_t i = 0; i < LISTS; i++) {
+        struct ferry_block blocks[COUNT];
+        for (size_t k = 0; k < COUNT; k++)
+            blocks[k] = (struct ferry_block){k * SIZE + i % 3, (i * 7 + k * 5) % (ARENA - SIZE),
+                                             k % 4 == i % 4 ? 0 : SIZE};
+        const struct list list = {FERRY_OPERATION_UPLOAD, &mirror, NULL, host, blocks, COUNT};
+        OK(add(batch, &list));
+        model(&list);
+    }
+    OK(ferry_batch_submit(batch, NULL, NULL, &ticket));
+    ferry_batch_destroy(batch);
+    OK(ferry_wait(fixture->device, ticket, FERRY_FOREVER));
+    expect_mirror(&mirror);
+    ferry_host_free(fixture->device, host);
+    drop_mirror(&mirror);
+}
+
 /* Lists that share bytes take effect in the order of their calls, though nobody waits between. */
 static void test_blocks_order(void **state)
 {
@@ -780,6 +811,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_blocks_path),
     SUITE_TEST(test_blocks_explain),
     SUITE_TEST(test_blocks_batch),
+    SUITE_TEST(test_blocks_batch_again),
     SUITE_TEST(test_blocks_order),
     SUITE_TEST(test_blocks_interleaved),
     SUITE_TEST(test_blocks_two_devices),
