@@ -61,8 +61,8 @@ ZSH
     name="zsh, commands"
     if timeout 60 zsh "$dir/zsh" "$source" "ferry " "prove every byte*verify" >"$dir/out" 2>"$dir/err"; then
         for word in transfer load devices explain verify bench metrics triton; do says out "$word"; done
-        run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" "--separate"
-        for word in device path bench json quiet separate; do says out "--$word"; done
+        run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" "--verify"
+        for word in device path bench json quiet separate verify; do says out "--$word"; done
     else
         if [ $? = 77 ] || [ ! -e /dev/ptmx ]; then skip "zsh has no terminal here"; else bad "$name"; fi
     fi

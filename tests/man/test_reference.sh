@@ -11,7 +11,7 @@ made() { rm -f "$build/reference/made" && "$cmake" --build "$build" --target fer
 
 # Exactly the functions that the headers declare.
 pages() {
-    (cd "$source/include/ferry" && cat ferry.h model.h dlpack.h metal.h stream.h triton.h vulkan.h \
+    (cd "$source/include/ferry" && cat ferry.h model.h dlpack.h metal.h stream.h triton.h vulkan.h wire.h \
         "$(ls cuda.h 2>/dev/null || echo ferry.h)") | tr '\n' ' ' |
         grep -oE 'FERRY_(API|CHECK) [^(;]*\(' | grep -oE 'ferry_[a-z0-9_]+\($' | tr -d '(' |
         sort -u >"$dir/declared"

@@ -73,7 +73,7 @@ def in_models(name, forged, shown):
     """A tensor of this name: in a table, in JSON, and in the reason why it is refused."""
     data = gguf([(forged, "I8", (1,))])[0]
     path = write(f"{folder}/m.gguf", data)
-    look(f"{name}, table", run("load", path), 4, shown)
+    look(f"{name}, table", run("load", path), 6, shown)
     wrong = raw_gguf(descriptions=[describe(forged, (4,), 4, 0)], data=b"1234")
     look(f"{name}, refused", run("load", write(f"{folder}/w.gguf", wrong)), 1, shown)
 
@@ -81,7 +81,7 @@ def in_models(name, forged, shown):
 def in_json(name, forged, shown):
     data = safetensors([(forged, "U8", (1,))])[0]
     path = write(f"{folder}/m.safetensors", data)
-    look(f"{name}, safetensors", run("load", path), 4, shown)
+    look(f"{name}, safetensors", run("load", path), 6, shown)
     done = run("load", "--json", path)
     check(f"{name}, JSON", not RAW.search(done.stdout.decode()), done.stdout)
     tensors = json.loads(done.stdout)["files"][0]["tensors"]
@@ -110,7 +110,7 @@ def in_paths(name, forged, shown):
     path = os.path.join(here, forged)
     with open(path, "wb") as file:
         file.write(b"bytes")
-    look(f"{name}, a file", run("load", path), 2, shown)
+    look(f"{name}, a file", run("load", path), 4, shown)
     if name in ("line feed", "a raw C1"):  # it also measures, which takes a second
         done = run("transfer", "--device", "host", path)
         check(f"{name}, transfer", shown in done.stdout and not RAW.search(done.stdout.decode()),
