@@ -204,8 +204,10 @@ static enum ferry_status plan_each(struct ferry_device *device, struct ferry__tr
     if (ferry__blocks_by_host(transfer) && imported)
         transfer->path = FERRY_PATH_IMPORTED;
     else if (ferry__blocks_by_host(transfer))
-        transfer->path = transfer->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED
-                                                                         : FERRY_PATH_PIPELINED;
+        transfer->path =
+            device->path == FERRY_PATH_PIPELINED || transfer->size > device->gpu.upload.chunk_size
+                ? FERRY_PATH_PIPELINED
+                : FERRY_PATH_STAGED;
     return rmw ? ferry__note_rmw(device, transfer->size) : FERRY_OK;
 }
 
