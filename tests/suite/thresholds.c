@@ -109,6 +109,8 @@ static void expect_unmeasured(const struct ferry_device_info *got,
     for (size_t i = 0; i < WORDS; i++) {
         if ((got->measured >> i & 1) == 0)
             assert_true(value[i] == other[i]);
+        else if (&value[i] == &got->thresholds.direct_read_max) /* 0: none is read so */
+            assert_true(value[i] == 0 || (value[i] >= 256 && value[i] <= 32 * KIB));
         else
             assert_true(value[i] == UINT64_MAX ||
                         (value[i] >= 64 * KIB && value[i] <= 4 * KIB * KIB));
