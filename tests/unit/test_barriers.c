@@ -1,5 +1,6 @@
 /* Where a submission's barriers stand, against a list of all that was touched since the last one: none
- * is missing, and none is there for ranges that share no byte. */
+ * is missing, and none is there for ranges that share no byte. Copies are one where they lie end to end
+ * on both sides, and only there. */
 #include "base/base.h"
 #include "base/interval.h"
 #include "driver.h"
@@ -61,7 +62,37 @@ struct shape {
     uint64_t longest;
     unsigned fills; /* of 8 */
     bool rows;      /* offsets go up, and now and then begin again */
+    bool chains;    /* many go on where the last one ends, on one side or on both */
 };
+
+/* Now and then the command goes on where the last one ends. */
+static void chain(const struct ferry__submission *sub, struct ferry__command *command,
+                  uint64_t *seed)
+{
+    if (!sub->command_count || random_next(seed) % 3 == 0)
+        return;
+    const struct ferry__command *last = &sub->commands[sub->command_count - 1];
+    const uint64_t dst_end = last->dst_offset + last->size, src_end = last->src_offset + last->size;
+    if (last->kind != FERRY__COPY || dst_end + command->size > BYTES ||
+        src_end + command->size > BYTES)
+        return;
+    command->dst = last->dst;
+    command->src = last->src;
+    command->dst_offset = random_next(seed) % 8 ? dst_end : command->dst_offset;
+    command->src_offset = random_next(seed) % 8 ? src_end : command->src_offset;
+}
+
+static bool goes_on(const struct ferry__submission *sub, const struct ferry__command *command,
+                    uint64_t max_copy)
+{
+    if (!sub->command_count || command->kind != FERRY__COPY)
+        return false;
+    const struct ferry__command *last = &sub->commands[sub->command_count - 1];
+    return last->kind == FERRY__COPY && last->dst == command->dst && last->src == command->src &&
+           command->dst_offset - last->dst_offset == last->size &&
+           command->src_offset - last->src_offset == last->size &&
+           last->size + command->size <= max_copy;
+}
 
 static void run_shape(const struct shape *shape, uint64_t seed)
 {
@@ -75,14 +106,14 @@ static void run_shape(const struct shape *shape, uint64_t seed)
     struct ferry__submission *sub = calloc(1, sizeof *sub);
     struct model *model = calloc(1, sizeof *model);
     assert_true(device && sub && model);
-    device->gpu.limits.max_copy = BYTES;
+    device->gpu.limits.max_copy = shape->chains ? 4 * shape->longest : BYTES;
     model->since = 1;
     ferry__run_begin(sub);
     uint64_t row = 0;
-    size_t barriers = 0;
+    size_t barriers = 0, joins = 0;
     for (uint32_t number = 1; number <= COMMANDS; number++) {
-        const size_t dst = random_next(&seed) % MEMORIES;
-        const size_t src = (dst + 1 + random_next(&seed) % (MEMORIES - 1)) % MEMORIES;
+        size_t dst = random_next(&seed) % MEMORIES;
+        size_t src = (dst + 1 + random_next(&seed) % (MEMORIES - 1)) % MEMORIES;
         struct ferry__command command = {.dst = &memories[dst], .src = &memories[src]};
         command.kind = random_next(&seed) % 8 < shape->fills ? FERRY__FILL : FERRY__COPY;
         command.size = 1 + random_next(&seed) % shape->longest;
@@ -93,17 +124,24 @@ static void run_shape(const struct shape *shape, uint64_t seed)
             command.dst_offset = command.src_offset = row;
             row += command.size + number % 2;
         }
+        if (shape->chains)
+            chain(sub, &command, &seed);
+        dst = (size_t)(command.dst - memories);
+        src = (size_t)(command.src - memories);
         const bool expected = expects_barrier(model, &command, dst, src);
+        const bool joining = !expected && goes_on(sub, &command, device->gpu.limits.max_copy);
         const size_t before = sub->command_count;
         assert_int_equal(ferry__add_command(device, sub, command), FERRY_OK);
         const bool joined = sub->command_count == before;
+        assert_int_equal(joined, joining);
         assert_int_equal(!joined && sub->commands[before].barrier, expected);
         if (expected)
             model->since = number;
         barriers += expected;
+        joins += joined;
         note_command(model, &command, dst, src, number);
     }
-    assert_true(barriers > 0);
+    assert_true(barriers > 0 && (joins > 0 || !shape->chains));
     free(sub->commands);
     ferry__interval_pool_finish(&sub->intervals);
     free(model);
@@ -122,6 +160,9 @@ static void exactly_where_needed(void **state)
         {.longest = 9, .fills = 8},
         {.longest = 8, .rows = true},
         {.longest = 64, .fills = 1, .rows = true},
+        {.longest = 2, .chains = true},
+        {.longest = 8, .fills = 1, .chains = true},
+        {.longest = 40, .chains = true},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (uint64_t seed = 1; seed <= 4; seed++)
