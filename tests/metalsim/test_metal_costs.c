@@ -7,8 +7,25 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+/* Kernels are compiled when they are first needed: until then all is done in other ways. */
+static void await_kernels(ferry_device *device)
+{
+    ferry_buffer *buffer = NULL;
+    struct metalsim_counts counts = {0};
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = 64}, &buffer), FERRY_OK);
+    for (int i = 0; i < 10000 && !counts.dispatches; i++) {
+        assert_int_equal(ferry_copy_from_host(buffer, "unaligned", 9, 1), FERRY_OK);
+        metalsim_get_counts(&counts);
+        usleep(1000);
+    }
+    assert_true(counts.dispatches > 0);
+    ferry_buffer_destroy(buffer);
+}
 
 static ferry_device *open_machine(enum metalsim_machine machine)
 {
@@ -16,6 +33,7 @@ static ferry_device *open_machine(enum metalsim_machine machine)
     assert_int_equal(metalsim_reset(&(struct metalsim_config){.machine = machine}), 0);
     const struct ferry_device_params params = {.name = "metal", .map_private = FERRY_MAP_NEVER};
     assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
+    await_kernels(device);
     return device;
 }
 

@@ -347,8 +347,14 @@ static void test_device_fails(void **state)
                                              &(struct ferry_buffer_params){.size = info.arena_size},
                                              &buffer),
                          FERRY_OK);
-        assert_int_equal(ferry_model_load(model, buffer, 0, NULL, NULL),
-                         FERRY_ERROR_EXECUTION_FAILED);
+        const enum ferry_status status = ferry_model_load(model, buffer, 0, NULL, NULL);
+        struct ferry_stats stats;
+        ferry_device_get_stats(failing, &stats, sizeof stats);
+        /* How many submissions it takes depends on what is ready when one ends. */
+        if (n == 1 || stats.submissions >= (uint64_t)n)
+            assert_int_equal(status, FERRY_ERROR_EXECUTION_FAILED);
+        else
+            assert_int_equal(status, FERRY_OK);
         ferry_buffer_destroy(buffer);
         ferry_device_close(failing);
     }
