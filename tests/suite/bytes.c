@@ -124,6 +124,50 @@ static void test_bad_uses(void **state)
     drop_mirror(&mirror);
 }
 
+static void expect_number(size_t number)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%zu", number);
+    expect_words(text);
+}
+
+/* One bad use among good ones: it is named, with its numbers, and none of them is held. */
+static void test_bad_use_among_good(void **state)
+{
+    struct fixture *fixture = *state;
+    ferry_device *device = fixture->device;
+    require_hold(device);
+    struct mirror mirror = make_mirror(device, SIZE, FERRY_STORAGE_PRIVATE, 25);
+    ferry_ticket behind = 0;
+    struct ferry_external held = hold_half(device, mirror.buffer, FERRY_ACCESS_WRITE), none = {0};
+    OK(ferry_zero_buffer_async(mirror.buffer, NULL, NULL, &behind));
+    struct ferry_use uses[] = {
+        {.buffer = mirror.buffer, .access = FERRY_ACCESS_WRITE, .offset = 7, .size = 11},
+        {.buffer = mirror.buffer, .access = FERRY_ACCESS_READ, .offset = 5, .size = SIZE_MAX - 2},
+        {.buffer = mirror.buffer, .access = FERRY_ACCESS_WRITE, .offset = HALF}};
+    IS(FERRY_ERROR_OUT_OF_RANGE, ferry_external_begin(device, uses, 3, &none));
+    expect_words("use 1");
+    expect_words("offset 5 ");
+    expect_number(SIZE_MAX - 2);
+    expect_number(SIZE);
+    uses[1].size = SIZE - 5 + 1;
+    IS(FERRY_ERROR_OUT_OF_RANGE, ferry_external_begin(device, uses, 3, &none));
+    expect_number(SIZE - 5 + 1);
+    /* However many there are said to be. */
+    uses[0].buffer = NULL;
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(device, uses, SIZE_MAX, &none));
+    expect_words("use 0");
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(device, NULL, SIZE_MAX, &none));
+    expect_number(SIZE_MAX);
+    assert_true(!none.ticket && !none.ready);
+    IS(FERRY_PENDING, ferry_poll(device, behind));
+    release(device, &held);
+    OK(ferry_wait(device, behind, FERRY_FOREVER)); /* or it hangs: something is still held */
+    memset(mirror.bytes, 0, SIZE);
+    expect_mirror(&mirror);
+    drop_mirror(&mirror);
+}
+
 /* Work that only writes its part has written all of it when it ends well; work that reads it too may
  * not have. */
 static void test_written_by_work(void **state)
@@ -213,11 +257,49 @@ static void test_bad_lists(void **state)
     assert_int_equal(index, 0);
 }
 
+/* A ticket of another device is refused before any wait, wherever it is in the list. */
+static void test_lists_of_two_devices(void **state)
+{
+    struct fixture *fixture = *state;
+    ferry_device *device = fixture->device, *second = open_second();
+    require_hold(device);
+    struct mirror mirror = make_mirror(device, SIZE, FERRY_STORAGE_PRIVATE, 26);
+    struct mirror foreign = make_mirror(second, SIZE, FERRY_STORAGE_PRIVATE, 27);
+    ferry_ticket tickets[3] = {0};
+    size_t index = 99;
+    struct ferry_external held = hold(device, mirror.buffer, FERRY_ACCESS_WRITE);
+    OK(ferry_zero_buffer_async(mirror.buffer, NULL, NULL, &tickets[0]));
+    OK(ferry_zero_buffer_async(foreign.buffer, NULL, NULL, &tickets[2]));
+    OK(ferry_wait(second, tickets[2], FERRY_FOREVER));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait(device, tickets[2], FERRY_FOREVER));
+    expect_number((size_t)tickets[2]);
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_all(device, tickets, 3, FERRY_FOREVER));
+    expect_number((size_t)tickets[2]);
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_any(device, tickets, 3, FERRY_FOREVER, &index));
+    expect_number((size_t)tickets[2]);
+    /* However many there are said to be. */
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_all(device, &tickets[2], SIZE_MAX, FERRY_FOREVER));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_all(device, NULL, SIZE_MAX, FERRY_FOREVER));
+    expect_number(SIZE_MAX);
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_any(device, NULL, SIZE_MAX, 0, &index));
+    expect_number(SIZE_MAX);
+    assert_int_equal(index, 99);
+    IS(FERRY_PENDING, ferry_poll(device, tickets[0]));
+    release(device, &held);
+    OK(ferry_wait_all(device, tickets, 2, FERRY_FOREVER));
+    memset(mirror.bytes, 0, SIZE);
+    expect_mirror(&mirror);
+    drop_mirror(&mirror);
+    drop_mirror(&foreign);
+    ferry_device_close(second);
+}
+
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_other_half),      SUITE_TEST(test_batch),
-    SUITE_TEST(test_many_and_many),   SUITE_TEST(test_bad_uses),
-    SUITE_TEST(test_written_by_work), SUITE_TEST(test_wait_any_and_all),
-    SUITE_TEST(test_wait_all_fails),  SUITE_TEST(test_bad_lists),
+    SUITE_TEST(test_other_half),         SUITE_TEST(test_batch),
+    SUITE_TEST(test_many_and_many),      SUITE_TEST(test_bad_uses),
+    SUITE_TEST(test_written_by_work),    SUITE_TEST(test_wait_any_and_all),
+    SUITE_TEST(test_wait_all_fails),     SUITE_TEST(test_bad_lists),
+    SUITE_TEST(test_bad_use_among_good), SUITE_TEST(test_lists_of_two_devices),
 };
 
 SUITE_GROUP(bytes);

@@ -129,6 +129,55 @@ static void beyond_the_bound(void **state)
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
 }
 
+static void count_call(enum ferry_status status, ferry_ticket ticket, void *user)
+{
+    (void)ticket;
+    assert_int_equal(status, FERRY_OK);
+    ++*(_Atomic unsigned *)user;
+}
+
+/* What was refused is told with its numbers, and takes nothing of what was accepted with it. */
+static void accepted_ones_complete(void **state)
+{
+    (void)state;
+    static _Atomic unsigned calls, refused_calls;
+    unsigned char sources[MAX], got[SIZE], refused_byte = 0xee;
+    ferry_ticket tickets[MAX], none = 4242;
+    calls = refused_calls = 0;
+    memset(bytes, 0, SIZE);
+    assert_int_equal(ferry_copy_from_host(buffer, bytes, SIZE, 0), FERRY_OK);
+    hold(buffer);
+    for (unsigned i = 0; i < MAX; i++) {
+        sources[i] = (unsigned char)(i + 1);
+        assert_int_equal(ferry_copy_from_host_async(buffer, &sources[i], 1, 2 * i, count_call,
+                                                    &calls, &tickets[i]),
+                         FERRY_OK);
+    }
+    ferry_batch *batch = make_batch(3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(ferry_copy_from_host_async(buffer, &refused_byte, 1, 2 * i, count_call,
+                                                    &refused_calls, &none),
+                         FERRY_ERROR_POOL_EXHAUSTED);
+        assert_non_null(strstr(ferry_last_error(), "no room for 1 more"));
+        assert_int_equal(ferry_batch_submit(batch, count_call, &refused_calls, &none),
+                         FERRY_ERROR_POOL_EXHAUSTED);
+        assert_non_null(strstr(ferry_last_error(), "no room for 3 more"));
+    }
+    assert_int_equal(none, 4242);
+    let_go(device);
+    assert_int_equal(ferry_wait_all(device, tickets, MAX, FERRY_FOREVER), FERRY_OK);
+    assert_int_equal(ferry_copy_to_host(buffer, got, SIZE, 0), FERRY_OK);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_int_equal(got[i], i < 2 * MAX && i % 2 == 0 ? i / 2 + 1 : 0);
+    ferry_batch_destroy(batch);
+    ferry_buffer_destroy(buffer);
+    buffer = NULL;
+    ferry_device_close(device); /* runs the callbacks that are left */
+    device = NULL;
+    assert_int_equal(calls, MAX);
+    assert_int_equal(refused_calls, 0);
+}
+
 /* A submission that the driver refused has written nothing, and its bytes are as they were (R9). */
 static void of_one_refused_nothing_stays(void **state)
 {
@@ -146,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(beyond_the_bound, few, tear_down),
+        cmocka_unit_test_setup_teardown(accepted_ones_complete, few, tear_down),
         cmocka_unit_test_setup_teardown(of_one_refused_nothing_stays, usual, tear_down),
     };
     return cmocka_run_group_tests_name("parked", tests, NULL, NULL);
