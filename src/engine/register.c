@@ -89,7 +89,8 @@ static bool edges_reserve(struct ferry__op *op, size_t first)
         return false;
     if (count > 1 && !(op->edges = ferry__alloc(count * sizeof *op->edges)))
         return false;
-    return !ferry__op_is_join(op) || ferry__join_note(op, device->follows + first, count);
+    struct ferry__op *const *follows = count ? device->follows + first : NULL;
+    return !ferry__op_is_join(op) || ferry__join_note(op, follows, count);
 }
 
 static void live_push(struct ferry__op *op)
