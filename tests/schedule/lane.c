@@ -172,10 +172,60 @@ static void task_callback(enum ferry_status status, ferry_ticket ticket, void *u
     task->calls++;
 }
 
+static size_t list_of(const struct op *op, struct ferry_block list[BLOCKS_MAX])
+{
+    for (size_t i = 0; i < op->blocks; i++) {
+        const struct op part = op_part(op, i);
+        list[i] =
+            (struct ferry_block){.dst_offset = op->dst != NULL ? part.dst_offset : i * op->block,
+                                 .src_offset = op->src != NULL ? part.src_offset : i * op->block,
+                                 .size = op->block};
+    }
+    return op->blocks;
+}
+
+static enum ferry_status list_waiting(const struct op *op)
+{
+    struct ferry_block list[BLOCKS_MAX];
+    const size_t count = list_of(op, list);
+    if (op->kind == UPLOAD)
+        return ferry_copy_blocks_from_host(op->dst->buffer, op->host, list, count);
+    if (op->kind == DOWNLOAD)
+        return ferry_copy_blocks_to_host(op->src->buffer, op->host, list, count);
+    return ferry_copy_blocks(op->dst->buffer, op->src->buffer, list, count);
+}
+
+static enum ferry_status list_async(const struct op *op, ferry_callback cb, void *user,
+                                    ferry_ticket *ticket)
+{
+    struct ferry_block list[BLOCKS_MAX];
+    const size_t count = list_of(op, list);
+    if (op->kind == UPLOAD)
+        return ferry_copy_blocks_from_host_async(op->dst->buffer, op->host, list, count, cb, user,
+                                                 ticket);
+    if (op->kind == DOWNLOAD)
+        return ferry_copy_blocks_to_host_async(op->src->buffer, op->host, list, count, cb, user,
+                                               ticket);
+    return ferry_copy_blocks_async(op->dst->buffer, op->src->buffer, list, count, cb, user, ticket);
+}
+
+static enum ferry_status list_record(ferry_batch *batch, const struct op *op)
+{
+    struct ferry_block list[BLOCKS_MAX];
+    const size_t count = list_of(op, list);
+    if (op->kind == UPLOAD)
+        return ferry_batch_copy_blocks_from_host(batch, op->dst->buffer, op->host, list, count);
+    if (op->kind == DOWNLOAD)
+        return ferry_batch_copy_blocks_to_host(batch, op->src->buffer, op->host, list, count);
+    return ferry_batch_copy_blocks(batch, op->dst->buffer, op->src->buffer, list, count);
+}
+
 static enum ferry_status call_waiting(const struct op *op)
 {
     ferry_buffer *dst = op->dst != NULL ? op->dst->buffer : NULL;
     ferry_buffer *src = op->src != NULL ? op->src->buffer : NULL;
+    if (op->blocks)
+        return list_waiting(op);
     switch (op->kind) {
     case UPLOAD:
         if (op->file)
@@ -202,6 +252,8 @@ static enum ferry_status call_async(const struct op *op, ferry_callback cb, void
 {
     ferry_buffer *dst = op->dst != NULL ? op->dst->buffer : NULL;
     ferry_buffer *src = op->src != NULL ? op->src->buffer : NULL;
+    if (op->blocks)
+        return list_async(op, cb, user, ticket);
     switch (op->kind) {
     case UPLOAD:
         if (op->file)
@@ -233,6 +285,8 @@ static enum ferry_status record(ferry_batch *batch, const struct op *op)
 {
     ferry_buffer *dst = op->dst != NULL ? op->dst->buffer : NULL;
     ferry_buffer *src = op->src != NULL ? op->src->buffer : NULL;
+    if (op->blocks)
+        return list_record(batch, op);
     switch (op->kind) {
     case UPLOAD:
         if (op->file)
@@ -304,8 +358,8 @@ static void set_stuck(struct model *model, size_t offset, size_t size)
 
 bool op_is_stuck(const struct op *op)
 {
-    return any_stuck(op->dst, op->dst_offset, op->size) ||
-           any_stuck(op->src, op->src_offset, op->size);
+    return any_stuck(op->dst, op->dst_offset, op_span(op)) ||
+           any_stuck(op->src, op->src_offset, op_span(op));
 }
 
 /* What touches such bytes may be behind the work itself, and so may what touches its bytes. */
@@ -316,8 +370,8 @@ static void note_stuck(const struct lane *lane, struct task *task)
     if (!task->stuck)
         return;
     for (unsigned i = 0; i < task->count; i++) {
-        set_stuck(task->ops[i].dst, task->ops[i].dst_offset, task->ops[i].size);
-        set_stuck(task->ops[i].src, task->ops[i].src_offset, task->ops[i].size);
+        set_stuck(task->ops[i].dst, task->ops[i].dst_offset, op_span(&task->ops[i]));
+        set_stuck(task->ops[i].src, task->ops[i].src_offset, op_span(&task->ops[i]));
     }
 }
 

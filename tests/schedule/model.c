@@ -52,6 +52,30 @@ void model_free(struct model *model)
     free(model);
 }
 
+size_t op_parts(const struct op *op)
+{
+    return op->blocks ? op->blocks : 1;
+}
+
+struct op op_part(const struct op *op, size_t index)
+{
+    struct op part = *op;
+    if (!op->blocks)
+        return part;
+    part.blocks = 0;
+    part.size = op->block;
+    part.dst_offset += index * (op->block + op->gap);
+    part.src_offset += index * (op->block + op->gap);
+    if (op->host)
+        part.host += index * op->block;
+    return part;
+}
+
+size_t op_span(const struct op *op)
+{
+    return op->blocks ? op->blocks * (op->block + op->gap) - op->gap : op->size;
+}
+
 /* A write that fails may take the rest of its words with it, where a device writes whole words. */
 static bool has_words(const struct run *run)
 {
@@ -143,7 +167,7 @@ static void check_guards(const struct run *run, const struct op *op)
     }
 }
 
-static void apply(const struct run *run, const struct task *task, const struct op *op)
+static void apply_part(const struct run *run, const struct task *task, const struct op *op)
 {
     struct model *dst = op->dst, *src = op->src;
     switch (op->kind) {
@@ -176,13 +200,39 @@ static void apply(const struct run *run, const struct task *task, const struct o
     cover(dst, op->dst_offset, op->size);
 }
 
+static void apply(const struct run *run, const struct task *task, const struct op *op)
+{
+    for (size_t i = 0; i < op_parts(op); i++) {
+        const struct op part = op_part(op, i);
+        apply_part(run, task, &part);
+    }
+}
+
+static void mark_op(const struct run *run, const struct op *op, unsigned statuses, bool sure)
+{
+    for (size_t i = 0; i < op_parts(op); i++) {
+        const struct op part = op_part(op, i);
+        mark(run, part.dst, part.dst_offset, part.size, statuses, sure);
+    }
+}
+
+static unsigned all_of_source(const unsigned *statuses, const struct op *op)
+{
+    unsigned all = 0;
+    for (size_t i = 0; i < op_parts(op); i++) {
+        const struct op part = op_part(op, i);
+        all |= all_of(statuses, part.src_offset, part.size);
+    }
+    return all;
+}
+
 /* The statuses with which reading must fail; 0: it need not. */
 static unsigned must_fail(const struct op *op)
 {
     const struct model *src = op->src;
     if (src == NULL)
         return 0;
-    return all_of(src->must, op->src_offset, op->size);
+    return all_of_source(src->must, op);
 }
 
 static unsigned may_fail(const struct run *run, const struct task *task, const struct op *op)
@@ -191,7 +241,7 @@ static unsigned may_fail(const struct run *run, const struct task *task, const s
     if (op->kind == EXTERNAL)
         statuses |= 1u << task->ended;
     if (op->src != NULL)
-        statuses |= all_of(op->src->may, op->src_offset, op->size);
+        statuses |= all_of_source(op->src->may, op);
     return statuses;
 }
 
@@ -221,7 +271,7 @@ static void do_one(const struct run *run, const struct task *task)
     /* Nor a copy to another device, whose source may fail before it writes anything. */
     if (task->waited && op->kind == COPY && op->src->device != op->dst->device)
         sure = false;
-    mark(run, op->dst, op->dst_offset, op->size, 1u << task->status, sure);
+    mark_op(run, op, 1u << task->status, sure);
 }
 
 /* A batch's status is the first failing operation's; only failing ones mark. Where submissions fail
@@ -245,7 +295,7 @@ static void do_batch(const struct run *run, const struct task *task)
         }
         unsigned statuses = must | may;
         first |= statuses;
-        mark(run, op->dst, op->dst_offset, op->size, statuses, sure && must != 0);
+        mark_op(run, op, statuses, sure && must != 0);
     }
     if (task->status != FERRY_OK && (first >> task->status & 1) == 0)
         wrong(run, "batch of ticket %llu: %s, which nothing explains",

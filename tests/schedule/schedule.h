@@ -125,7 +125,8 @@ struct op {
     struct model *dst, *src; /* NULL: none */
     size_t size, dst_offset, src_offset;
     unsigned char *host; /* what was uploaded, or read */
-    bool file;           /* from or to the lanes' file */
+    size_t blocks, block, gap; /* 0: no list; else so many blocks, the host's without gaps */
+    bool file;                 /* from or to the lanes' file */
     uint64_t file_offset;
     unsigned char *given; /* a read's host memory with a guard at both ends */
     size_t pattern_size;
@@ -149,6 +150,12 @@ struct task {
     struct lane *nest; /* the lane that the callback may go on with; NULL: none */
 };
 
+/* The parts of an operation: of a list its blocks, in the order listed, else all of it. */
+size_t op_parts(const struct op *op);
+struct op op_part(const struct op *op, size_t index);
+size_t op_span(const struct op *op); /* on the device, gaps too */
+
+enum { BLOCKS_MAX = 40 };
 enum { GUARD = 16, GUARD_BYTE = 0xC7, WORD_MAX = 16 /* of any device */ };
 
 struct model *model_create(const struct run *run, unsigned device, size_t size,

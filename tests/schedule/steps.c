@@ -17,6 +17,22 @@ static void some_range(struct lane *lane, size_t limit, size_t *size, size_t *of
     *offset = one_in(&lane->random, 5) ? limit - *size : below(&lane->random, limit - *size + 1);
 }
 
+/* Now and then a list of blocks within the range, with gaps that share words with them. */
+static void some_list(struct lane *lane, struct op *op)
+{
+    if (!one_in(&lane->random, 4))
+        return;
+    const size_t block = 1 + below(&lane->random, 12), gap = below(&lane->random, 9);
+    const size_t fit = (op->size + gap) / (block + gap),
+                 most = 1 + below(&lane->random, BLOCKS_MAX);
+    op->blocks = fit < most ? fit : most;
+    if (!op->blocks)
+        return;
+    op->block = block;
+    op->gap = gap;
+    op->size = op->blocks * block;
+}
+
 /* false: no buffer for it. A batch's buffers are all of one device. */
 static bool some_op(struct lane *lane, struct op *op, bool one_device, unsigned device)
 {
@@ -30,15 +46,17 @@ static bool some_op(struct lane *lane, struct op *op, bool one_device, unsigned 
     case UPLOAD:
         op->dst = a;
         some_range(lane, a->size, &op->size, &op->dst_offset);
+        some_list(lane, op);
         op_write_from(lane, op);
-        if (one_in(&lane->random, 4))
+        if (!op->blocks && one_in(&lane->random, 4))
             op_use_file(op);
         break;
     case DOWNLOAD:
         op->src = a;
         some_range(lane, a->size, &op->size, &op->src_offset);
+        some_list(lane, op);
         op_read_into(lane, op);
-        if (one_in(&lane->random, 4))
+        if (!op->blocks && one_in(&lane->random, 4))
             op_use_file(op);
         break;
     case COPY:
@@ -48,6 +66,8 @@ static bool some_op(struct lane *lane, struct op *op, bool one_device, unsigned 
                    &op->dst_offset);
         op->dst_offset = below(&lane->random, a->size - op->size + 1);
         op->src_offset = below(&lane->random, op->src->size - op->size + 1);
+        if (op->src != a && op->src->device == a->device) /* the model reads all, then writes */
+            some_list(lane, op);
         break;
     case FILL:
         op->dst = a;
