@@ -49,6 +49,8 @@ static enum ferry_status check_uses(const ferry_device *device, const struct fer
                                     size_t count)
 {
     enum ferry_status status = FERRY_OK;
+    if (count > SIZE_MAX / sizeof *uses)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_external_begin: %zu uses", count);
     for (size_t i = 0; i < count && !status; i++)
         status = check_use(device, &uses[i], i);
     return status;

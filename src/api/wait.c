@@ -119,7 +119,7 @@ static enum ferry_status check_tickets(ferry_device *device, const ferry_ticket 
     enum ferry_status status = timeout_ns ? ferry__in_callback(what) : FERRY_OK;
     if (status)
         return status;
-    if (!device || (count && !tickets))
+    if (!device || (count && !tickets) || count > SIZE_MAX / sizeof *tickets)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device %p, %zu tickets at %p", what,
                            (void *)device, count, (const void *)tickets);
     if (!count)

@@ -153,10 +153,9 @@ static void test_bad_use_among_good(void **state)
     uses[1].size = SIZE - 5 + 1;
     IS(FERRY_ERROR_OUT_OF_RANGE, ferry_external_begin(device, uses, 3, &none));
     expect_number(SIZE - 5 + 1);
-    /* However many there are said to be. */
-    uses[0].buffer = NULL;
+    /* More than there can be are not looked at: the first of them is good. */
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(device, uses, SIZE_MAX, &none));
-    expect_words("use 0");
+    expect_number(SIZE_MAX);
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_external_begin(device, NULL, SIZE_MAX, &none));
     expect_number(SIZE_MAX);
     assert_true(!none.ticket && !none.ready);
@@ -277,8 +276,9 @@ static void test_lists_of_two_devices(void **state)
     expect_number((size_t)tickets[2]);
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_any(device, tickets, 3, FERRY_FOREVER, &index));
     expect_number((size_t)tickets[2]);
-    /* However many there are said to be. */
-    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_all(device, &tickets[2], SIZE_MAX, FERRY_FOREVER));
+    /* More than there can be are not looked at: the first of them is good. */
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_all(device, tickets, SIZE_MAX, FERRY_FOREVER));
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_any(device, tickets, SIZE_MAX, 0, &index));
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_all(device, NULL, SIZE_MAX, FERRY_FOREVER));
     expect_number(SIZE_MAX);
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_wait_any(device, NULL, SIZE_MAX, 0, &index));
