@@ -124,7 +124,7 @@ struct op {
     enum kind kind;
     struct model *dst, *src; /* NULL: none */
     size_t size, dst_offset, src_offset;
-    unsigned char *host; /* what was uploaded, or read */
+    unsigned char *host;       /* what was uploaded, or read */
     size_t blocks, block, gap; /* 0: no list; else so many blocks, the host's without gaps */
     bool file;                 /* from or to the lanes' file */
     uint64_t file_offset;
