@@ -5,6 +5,7 @@
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 failed=0
+shopt -s lastpipe # report tells this shell what it found, at the end of a pipe
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
