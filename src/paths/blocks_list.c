@@ -330,16 +330,24 @@ static struct walk walk_begin(struct ferry_device *device, struct ferry__transfe
 }
 
 /* The blocks of a slice go where they belong: count of them, from a place in the list on. */
-static void due_scatter(struct ferry_device *device, struct ferry__submission *sub,
-                        const struct ferry__due *due)
+static void scatter(struct ferry_device *device, const struct ferry__due *due)
 {
     struct ferry__transfer *transfer = due->what;
     struct walk walk = walk_begin(device, transfer, &due->slice, due->skip, due->whole);
-    for (unsigned i = 0; i < due->count && !sub->result.status && walk_on(&walk); i++) {
+    for (unsigned i = 0; i < due->count && walk_on(&walk); i++) {
         memcpy((void *)(ferry__block_host(transfer, walk.block) + walk.from),
                due->slice.chunk->memory.host + walk.at, walk.size);
         walk.at += walk.size;
     }
+}
+
+/* Where no list came of it, since staging was short for that, the op is none of the submission's:
+ * it may be gone. */
+static void due_scatter(struct ferry_device *device, struct ferry__submission *sub,
+                        const struct ferry__due *due)
+{
+    if (due->count && !sub->result.status)
+        scatter(device, due);
     ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
 }
 
