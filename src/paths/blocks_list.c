@@ -351,6 +351,17 @@ static void due_scatter(struct ferry_device *device, struct ferry__submission *s
     ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
 }
 
+/* A slice for which there is no list goes back at once, as if it had not been taken: one that the
+ * submission gave back would count as staging that returns, for which the op is tried again. */
+static void take_back(struct ferry_device *device, struct ferry__submission *sub, size_t index)
+{
+    if (sub->due_count != index + 1)
+        return;
+    sub->due_count = index;
+    sub->staged -= sub->dues[index].slice.taken;
+    ferry__staging_give(&device->gpu, &device->gpu.readback, &sub->dues[index].slice);
+}
+
 static enum ferry_status fill_scattered(struct ferry_device *device, struct ferry__submission *sub,
                                         struct ferry__transfer *transfer)
 {
@@ -377,8 +388,10 @@ static enum ferry_status fill_scattered(struct ferry_device *device, struct ferr
     sub->staged += due.slice.taken;
     struct walk walk = walk_begin(device, transfer, &due.slice, blocks->next, blocks->done);
     const struct ends ends = {.dst = &due.slice.chunk->memory, .src = walk.ends.src};
-    if ((status = take_list(device, sub, wanted, &ends)))
+    if ((status = take_list(device, sub, wanted, &ends))) {
+        take_back(device, sub, index);
         return status;
+    }
     launch->staged = true;
     while (launch->count < launch->capacity && walk_on(&walk)) {
         launch_add(launch, walk.at, walk.ends.src_base + walk.block.src_offset + walk.from,

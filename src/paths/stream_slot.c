@@ -216,13 +216,14 @@ enum ferry_status ferry__slot_take(struct ferry_stream *stream, bool write,
 void ferry__slot_give(struct ferry_device *device, struct ferry__stream_slot *slot)
 {
     struct ferry__stream_slots *slots = device->slots;
-    ferry__staging_note_use(&device->gpu, staging_of(device, slot->write), bytes_of(slots), false);
+    const bool write = slot->write;
+    ferry__staging_note_use(&device->gpu, staging_of(device, write), bytes_of(slots), false);
     ferry__device_lock(device);
     ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
-    slot->next = slots->idle[slot->write];
-    slots->idle[slot->write] = slot;
+    slot->next = slots->idle[write];
+    slots->idle[write] = slot; /* whoever trims may free it from here on */
     ferry__unlock(&slots->lock);
-    offer(slots, slot->write);
+    offer(slots, write);
     ferry__kick(device);
     ferry__device_unlock(device);
 }
