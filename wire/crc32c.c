@@ -63,10 +63,18 @@ static uint32_t by_tables(uint32_t crc, const unsigned char *at, size_t size)
 #define STEP_TARGET __attribute__((target("sse4.2")))
 #define STEP8(crc, word) ((uint32_t)__builtin_ia32_crc32di(crc, word))
 #define STEP1(crc, byte) __builtin_ia32_crc32qi(crc, byte)
+#if defined( \
+    __APPLE__) /* every Mac with such a processor; to ask takes a library of the compiler's */
+static bool has_instruction(void)
+{
+    return true;
+}
+#else
 static bool has_instruction(void)
 {
     return __builtin_cpu_supports("sse4.2");
 }
+#endif
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
 #include <arm_acle.h>
 #define STEP_TARGET

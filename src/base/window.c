@@ -7,10 +7,28 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+/* Every Mac with such a processor has SSE4.1; to ask for more takes a library of the compiler's. */
+#if defined(__APPLE__)
+static bool has_wide(void)
+{
+    return false;
+}
+
+bool ferry__window_is_fast(void)
+{
+    return true;
+}
+#else
+static bool has_wide(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+
 bool ferry__window_is_fast(void)
 {
     return __builtin_cpu_supports("sse4.1");
 }
+#endif
 
 /* Streaming loads may be answered from a line that was fetched earlier: the fence drops those. Only
  * whole blocks that lie in the range are loaded so; src is at a multiple of 32. The wider the
@@ -42,7 +60,7 @@ __attribute__((target("sse4.1"))) static size_t load_narrow(unsigned char *dst,
 static size_t load_blocks(unsigned char *dst, const unsigned char *src, size_t size)
 {
     _mm_mfence();
-    const size_t wide = __builtin_cpu_supports("avx2") ? load_wide(dst, src, size) : 0;
+    const size_t wide = has_wide() ? load_wide(dst, src, size) : 0;
     return wide + load_narrow(dst + wide, src + wide, size - wide);
 }
 #else
