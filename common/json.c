@@ -44,8 +44,7 @@ static char peek(struct ferry__json *json)
     return json->at < json->end ? *json->at : 0;
 }
 
-/* --- strings
- * ----------------------------------------------------------------------------------- */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -138,8 +137,7 @@ static const char *read_string(struct ferry__json *json, size_t max)
     return NULL;
 }
 
-/* --- numbers and words
- * ------------------------------------------------------------------------- */
+/* --- numbers and words ------------------------------------------------------------------------ */
 
 static size_t digits(const char *at, const char *end)
 {
@@ -206,8 +204,7 @@ static enum ferry__json_event read_word(struct ferry__json *json)
     return length ? take(json, length, FERRY__JSON_NUMBER) : wrong(json, "no value");
 }
 
-/* --- structure
- * --------------------------------------------------------------------------------- */
+/* --- structure -------------------------------------------------------------------------------- */
 
 static bool in_object(const struct ferry__json *json)
 {
@@ -309,8 +306,7 @@ bool ferry__json_skip(struct ferry__json *json)
     return true;
 }
 
-/* --- what a text says
- * -------------------------------------------------------------------------- */
+/* --- what a text says ------------------------------------------------------------------------- */
 
 /* The bytes of a key or string one by one, escapes resolved. */
 struct bytes {

@@ -8,8 +8,7 @@
  * are as fast by the copy engines, which take nothing from the user's kernels. */
 enum { BLOCKS_MAX = 1 << 20, BLOCK_SIZE_MAX = 64 << 10, BLOCKS_COPY_FROM = 512 << 10 };
 
-/* --- the context of every entry
- * ---------------------------------------------------------------- */
+/* --- the context of every entry --------------------------------------------------------------- */
 
 /* Where the context cannot be entered nothing can be asked any more. */
 static enum ferry_status lose_context(struct cuda *c, cu_result result, const char *call, char *why)
@@ -48,8 +47,7 @@ bool ferry__cuda_forked(const struct cuda *c)
     return c->process != (long)getpid();
 }
 
-/* --- loss
- * -------------------------------------------------------------------------------------- */
+/* --- loss ------------------------------------------------------------------------------------- */
 
 void ferry__cuda_lose(struct cuda *c, const char *why)
 {
@@ -85,8 +83,7 @@ enum ferry_status ferry__cuda_status(void *state)
     return atomic_load(&c->lost) ? FERRY_ERROR_DEVICE_LOST : FERRY_OK;
 }
 
-/* --- open and close
- * ---------------------------------------------------------------------------- */
+/* --- open and close --------------------------------------------------------------------------- */
 
 /* By how many queues there are: what each is for. */
 static const unsigned roles[CUDA__QUEUES_MAX][CUDA__QUEUES_MAX] = {

@@ -2,8 +2,7 @@
 
 #include <sched.h>
 
-/* --- waking
- * ------------------------------------------------------------------------------------ */
+/* --- waking ----------------------------------------------------------------------------------- */
 
 int ferry__cuda_wake_init(struct cuda *c)
 {
@@ -31,8 +30,7 @@ void ferry__cuda_wake(void *state)
     pthread_mutex_unlock(&c->wake.lock);
 }
 
-/* --- what has been reached
- * --------------------------------------------------------------------- */
+/* --- what has been reached -------------------------------------------------------------------- */
 
 /* What is known without asking CUDA, and what there is to ask for. */
 static uint64_t known(uint64_t event)
@@ -82,8 +80,7 @@ static bool any_reached(struct cuda *c, const struct ferry_sync *points, size_t 
     return atomic_load(&c->lost);
 }
 
-/* --- waiting
- * ----------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 struct wait {
     struct cuda *c;

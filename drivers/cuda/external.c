@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-/* --- events
- * ------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------- */
 
 enum ferry_status ferry__cuda_event_create(void *state, uint64_t *out_event, char *why)
 {
@@ -80,8 +79,7 @@ cu_result ferry__cuda_put_wait(struct cuda *c, cu_stream stream, const struct fe
     return c->cu.StreamWaitEvent(stream, event->event, 0);
 }
 
-/* --- the user's streams
- * ------------------------------------------------------------------------ */
+/* --- the user's streams ----------------------------------------------------------------------- */
 
 /* A handle that CUDA does not take, or one of another context, is the caller's mistake. */
 static enum ferry_status stream_failed(struct cuda *c, cu_result result, const char *call,

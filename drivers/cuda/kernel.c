@@ -17,8 +17,7 @@ static const char *const names[CUDA__KERNELS] = {
     [FERRY__BLOCKS] = "ferry_list",
 };
 
-/* --- making
- * ------------------------------------------------------------------------------------ */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static enum ferry_status compile(struct cuda *c, char *why)
 {
@@ -71,8 +70,7 @@ void ferry__cuda_kernels_free(struct cuda *c)
     c->kernels.module = NULL;
 }
 
-/* --- launching
- * --------------------------------------------------------------------------------- */
+/* --- launching -------------------------------------------------------------------------------- */
 
 static_assert(((uint64_t)1 << 40) / (CUDA__KERNEL_BLOCK * CUDA__KERNEL_GROUP) < INT32_MAX,
               "the largest copy is one launch");

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- results in words
- * -------------------------------------------------------------------------- */
+/* --- results in words ------------------------------------------------------------------------- */
 
 /* sticky: every later call says so again, and all work is over. */
 static const struct {
@@ -83,8 +82,7 @@ enum ferry_status ferry__cuda_result(const struct cuda_functions *cu, cu_result 
     return i < RESULTS ? results[i].status : FERRY_ERROR_INTERNAL;
 }
 
-/* --- finding the functions
- * --------------------------------------------------------------------- */
+/* --- finding the functions -------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -153,8 +151,7 @@ static enum ferry_status find_functions(cu_get_proc_address find, int version,
     return FERRY_OK;
 }
 
-/* --- the library
- * ------------------------------------------------------------------------------- */
+/* --- the library ------------------------------------------------------------------------------ */
 
 static const char *library_name(void)
 {

@@ -2,8 +2,7 @@
 
 #include <stdio.h>
 
-/* --- what the driver has registered
- * ------------------------------------------------------------- */
+/* --- what the driver has registered ----------------------------------------------------------- */
 
 /*
  * All of the process: it is not to be taken for others' page-locked memory, since it is
@@ -42,8 +41,7 @@ static bool is_registered(cu_address start)
     return memory != NULL;
 }
 
-/* --- freeing
- * ----------------------------------------------------------------------------------- */
+/* --- freeing ---------------------------------------------------------------------------------- */
 
 /*
  * cuMemFree, cuMemFreeHost and cuMemHostUnregister may wait for whatever runs on the device, the
@@ -191,8 +189,7 @@ void ferry__cuda_memory_settle(void *state)
     pthread_mutex_unlock(&c->freeing.lock);
 }
 
-/* --- allocating
- * -------------------------------------------------------------------------------- */
+/* --- allocating ------------------------------------------------------------------------------- */
 
 /* What is asked of CUDA: size bytes of kind, or those at memory->host. */
 static cu_result ask(struct cuda *c, struct cuda_memory *memory, uint64_t size, unsigned flags,
@@ -313,8 +310,7 @@ enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__memory_kind 
     return FERRY_OK;
 }
 
-/* --- the caller's memory
- * ----------------------------------------------------------------------- */
+/* --- the caller's memory ---------------------------------------------------------------------- */
 
 static struct ferry__memory host_memory(struct cuda_memory *native, uint64_t size)
 {
@@ -416,8 +412,7 @@ enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t 
     return FERRY_ERROR_UNSUPPORTED;
 }
 
-/* --- device memory of the user's
- * --------------------------------------------------------------- */
+/* --- device memory of the user's -------------------------------------------------------------- */
 
 static enum ferry_status check_device_memory(const struct cuda *c, const struct known *known,
                                              cu_address address, char *why)

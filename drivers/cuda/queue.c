@@ -15,8 +15,7 @@ struct cuda_batch {
     size_t sizes[CUDA__BATCH_MAX];
 };
 
-/* --- slots
- * ------------------------------------------------------------------------------------- */
+/* --- slots ------------------------------------------------------------------------------------ */
 
 static void slot_destroy(struct cuda *c, struct cuda_slot *slot)
 {
@@ -74,8 +73,7 @@ static void slot_give(struct cuda_queue *queue, struct cuda_slot *slot)
     pthread_mutex_unlock(&queue->lock);
 }
 
-/* --- queues
- * ------------------------------------------------------------------------------------ */
+/* --- queues ----------------------------------------------------------------------------------- */
 
 enum ferry_status ferry__cuda_queue_init(struct cuda *c, struct cuda_queue *queue, unsigned roles,
                                          char *why)
@@ -111,8 +109,7 @@ void ferry__cuda_queue_finish(struct cuda *c, struct cuda_queue *queue)
     pthread_mutex_destroy(&queue->lock);
 }
 
-/* --- commands
- * ---------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 /* What a submission has come to so far. */
 struct putting {
@@ -256,8 +253,7 @@ static cu_result put_commands(struct putting *p, const struct ferry__command *co
     return result;
 }
 
-/* --- submitting
- * -------------------------------------------------------------------------------- */
+/* --- submitting ------------------------------------------------------------------------------- */
 
 /* The event of a submission that was handed over in part may not have been recorded. Recorded now
  * it stands for no less. */
@@ -405,8 +401,7 @@ enum ferry_status ferry__cuda_submit(void *state, const struct ferry__submission
     return status;
 }
 
-/* --- ending
- * ------------------------------------------------------------------------------------ */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static uint64_t device_ns(struct cuda *c, const struct cuda_slot *slot)
 {

@@ -26,6 +26,31 @@ struct given {
     const struct ferry_rows *rows;
 };
 
+static struct given by_list(const char *what, enum ferry_operation operation, ferry_buffer *dst,
+                            ferry_buffer *src, const void *host, const struct ferry_block *list,
+                            size_t count)
+{
+    return (struct given){.what = what,
+                          .operation = operation,
+                          .dst = dst,
+                          .src = src,
+                          .host = host,
+                          .list = list,
+                          .count = count};
+}
+
+static struct given by_rows(const char *what, enum ferry_operation operation, ferry_buffer *dst,
+                            ferry_buffer *src, const void *host, const struct ferry_rows *rows)
+{
+    return (struct given){.what = what,
+                          .operation = operation,
+                          .dst = dst,
+                          .src = src,
+                          .host = host,
+                          .by_rows = true,
+                          .rows = rows};
+}
+
 static enum ferry_status check_given(const struct given *given)
 {
     const char *missing = NULL;
@@ -193,7 +218,7 @@ static enum ferry_status make(const struct given *given, struct ferry__transfer 
 
 /* --- what becomes of it ----------------------------------------------------------------------- */
 
-static enum ferry_status wait(const struct given *given)
+static enum ferry_status run(const struct given *given)
 {
     struct ferry__transfer transfer;
     struct ferry__blocks blocks;
@@ -233,73 +258,46 @@ static enum ferry_status add(ferry_batch *batch, const struct given *given)
 enum ferry_status ferry_copy_blocks_from_host(ferry_buffer *dst, const void *src,
                                               const struct ferry_block *blocks, size_t count)
 {
-    const struct given given = {.what = "ferry_copy_blocks_from_host",
-                                .operation = FERRY_OPERATION_UPLOAD,
-                                .dst = dst,
-                                .host = src,
-                                .list = blocks,
-                                .count = count};
-    return wait(&given);
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_UPLOAD, dst, NULL, src, blocks, count);
+    return run(&given);
 }
 
 enum ferry_status ferry_copy_blocks_to_host(ferry_buffer *src, void *dst,
                                             const struct ferry_block *blocks, size_t count)
 {
-    const struct given given = {.what = "ferry_copy_blocks_to_host",
-                                .operation = FERRY_OPERATION_DOWNLOAD,
-                                .src = src,
-                                .host = dst,
-                                .list = blocks,
-                                .count = count};
-    return wait(&given);
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_DOWNLOAD, NULL, src, dst, blocks, count);
+    return run(&given);
 }
 
 enum ferry_status ferry_copy_blocks(ferry_buffer *dst, ferry_buffer *src,
                                     const struct ferry_block *blocks, size_t count)
 {
-    const struct given given = {.what = "ferry_copy_blocks",
-                                .operation = FERRY_OPERATION_COPY,
-                                .dst = dst,
-                                .src = src,
-                                .list = blocks,
-                                .count = count};
-    return wait(&given);
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_COPY, dst, src, NULL, blocks, count);
+    return run(&given);
 }
 
 enum ferry_status ferry_copy_rows_from_host(ferry_buffer *dst, const void *src,
                                             const struct ferry_rows *rows)
 {
-    const struct given given = {.what = "ferry_copy_rows_from_host",
-                                .operation = FERRY_OPERATION_UPLOAD,
-                                .dst = dst,
-                                .host = src,
-                                .by_rows = true,
-                                .rows = rows};
-    return wait(&given);
+    const struct given given = by_rows(__func__, FERRY_OPERATION_UPLOAD, dst, NULL, src, rows);
+    return run(&given);
 }
 
 enum ferry_status ferry_copy_rows_to_host(ferry_buffer *src, void *dst,
                                           const struct ferry_rows *rows)
 {
-    const struct given given = {.what = "ferry_copy_rows_to_host",
-                                .operation = FERRY_OPERATION_DOWNLOAD,
-                                .src = src,
-                                .host = dst,
-                                .by_rows = true,
-                                .rows = rows};
-    return wait(&given);
+    const struct given given = by_rows(__func__, FERRY_OPERATION_DOWNLOAD, NULL, src, dst, rows);
+    return run(&given);
 }
 
 enum ferry_status ferry_copy_rows(ferry_buffer *dst, ferry_buffer *src,
                                   const struct ferry_rows *rows)
 {
-    const struct given given = {.what = "ferry_copy_rows",
-                                .operation = FERRY_OPERATION_COPY,
-                                .dst = dst,
-                                .src = src,
-                                .by_rows = true,
-                                .rows = rows};
-    return wait(&given);
+    const struct given given = by_rows(__func__, FERRY_OPERATION_COPY, dst, src, NULL, rows);
+    return run(&given);
 }
 
 /* --- the operations that do not wait ---------------------------------------------------------- */
@@ -309,12 +307,8 @@ enum ferry_status ferry_copy_blocks_from_host_async(ferry_buffer *dst, const voi
                                                     ferry_callback cb, void *user,
                                                     ferry_ticket *out_ticket)
 {
-    const struct given given = {.what = "ferry_copy_blocks_from_host_async",
-                                .operation = FERRY_OPERATION_UPLOAD,
-                                .dst = dst,
-                                .host = src,
-                                .list = blocks,
-                                .count = count};
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_UPLOAD, dst, NULL, src, blocks, count);
     return submit(&given, cb, user, out_ticket);
 }
 
@@ -323,12 +317,8 @@ enum ferry_status ferry_copy_blocks_to_host_async(ferry_buffer *src, void *dst,
                                                   ferry_callback cb, void *user,
                                                   ferry_ticket *out_ticket)
 {
-    const struct given given = {.what = "ferry_copy_blocks_to_host_async",
-                                .operation = FERRY_OPERATION_DOWNLOAD,
-                                .src = src,
-                                .host = dst,
-                                .list = blocks,
-                                .count = count};
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_DOWNLOAD, NULL, src, dst, blocks, count);
     return submit(&given, cb, user, out_ticket);
 }
 
@@ -336,12 +326,8 @@ enum ferry_status ferry_copy_blocks_async(ferry_buffer *dst, ferry_buffer *src,
                                           const struct ferry_block *blocks, size_t count,
                                           ferry_callback cb, void *user, ferry_ticket *out_ticket)
 {
-    const struct given given = {.what = "ferry_copy_blocks_async",
-                                .operation = FERRY_OPERATION_COPY,
-                                .dst = dst,
-                                .src = src,
-                                .list = blocks,
-                                .count = count};
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_COPY, dst, src, NULL, blocks, count);
     return submit(&given, cb, user, out_ticket);
 }
 
@@ -349,12 +335,7 @@ enum ferry_status ferry_copy_rows_from_host_async(ferry_buffer *dst, const void 
                                                   const struct ferry_rows *rows, ferry_callback cb,
                                                   void *user, ferry_ticket *out_ticket)
 {
-    const struct given given = {.what = "ferry_copy_rows_from_host_async",
-                                .operation = FERRY_OPERATION_UPLOAD,
-                                .dst = dst,
-                                .host = src,
-                                .by_rows = true,
-                                .rows = rows};
+    const struct given given = by_rows(__func__, FERRY_OPERATION_UPLOAD, dst, NULL, src, rows);
     return submit(&given, cb, user, out_ticket);
 }
 
@@ -362,12 +343,7 @@ enum ferry_status ferry_copy_rows_to_host_async(ferry_buffer *src, void *dst,
                                                 const struct ferry_rows *rows, ferry_callback cb,
                                                 void *user, ferry_ticket *out_ticket)
 {
-    const struct given given = {.what = "ferry_copy_rows_to_host_async",
-                                .operation = FERRY_OPERATION_DOWNLOAD,
-                                .src = src,
-                                .host = dst,
-                                .by_rows = true,
-                                .rows = rows};
+    const struct given given = by_rows(__func__, FERRY_OPERATION_DOWNLOAD, NULL, src, dst, rows);
     return submit(&given, cb, user, out_ticket);
 }
 
@@ -375,12 +351,7 @@ enum ferry_status ferry_copy_rows_async(ferry_buffer *dst, ferry_buffer *src,
                                         const struct ferry_rows *rows, ferry_callback cb,
                                         void *user, ferry_ticket *out_ticket)
 {
-    const struct given given = {.what = "ferry_copy_rows_async",
-                                .operation = FERRY_OPERATION_COPY,
-                                .dst = dst,
-                                .src = src,
-                                .by_rows = true,
-                                .rows = rows};
+    const struct given given = by_rows(__func__, FERRY_OPERATION_COPY, dst, src, NULL, rows);
     return submit(&given, cb, user, out_ticket);
 }
 
@@ -390,71 +361,44 @@ enum ferry_status ferry_batch_copy_blocks_from_host(ferry_batch *batch, ferry_bu
                                                     const void *src,
                                                     const struct ferry_block *blocks, size_t count)
 {
-    const struct given given = {.what = "ferry_batch_copy_blocks_from_host",
-                                .operation = FERRY_OPERATION_UPLOAD,
-                                .dst = dst,
-                                .host = src,
-                                .list = blocks,
-                                .count = count};
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_UPLOAD, dst, NULL, src, blocks, count);
     return add(batch, &given);
 }
 
 enum ferry_status ferry_batch_copy_blocks_to_host(ferry_batch *batch, ferry_buffer *src, void *dst,
                                                   const struct ferry_block *blocks, size_t count)
 {
-    const struct given given = {.what = "ferry_batch_copy_blocks_to_host",
-                                .operation = FERRY_OPERATION_DOWNLOAD,
-                                .src = src,
-                                .host = dst,
-                                .list = blocks,
-                                .count = count};
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_DOWNLOAD, NULL, src, dst, blocks, count);
     return add(batch, &given);
 }
 
 enum ferry_status ferry_batch_copy_blocks(ferry_batch *batch, ferry_buffer *dst, ferry_buffer *src,
                                           const struct ferry_block *blocks, size_t count)
 {
-    const struct given given = {.what = "ferry_batch_copy_blocks",
-                                .operation = FERRY_OPERATION_COPY,
-                                .dst = dst,
-                                .src = src,
-                                .list = blocks,
-                                .count = count};
+    const struct given given =
+        by_list(__func__, FERRY_OPERATION_COPY, dst, src, NULL, blocks, count);
     return add(batch, &given);
 }
 
 enum ferry_status ferry_batch_copy_rows_from_host(ferry_batch *batch, ferry_buffer *dst,
                                                   const void *src, const struct ferry_rows *rows)
 {
-    const struct given given = {.what = "ferry_batch_copy_rows_from_host",
-                                .operation = FERRY_OPERATION_UPLOAD,
-                                .dst = dst,
-                                .host = src,
-                                .by_rows = true,
-                                .rows = rows};
+    const struct given given = by_rows(__func__, FERRY_OPERATION_UPLOAD, dst, NULL, src, rows);
     return add(batch, &given);
 }
 
 enum ferry_status ferry_batch_copy_rows_to_host(ferry_batch *batch, ferry_buffer *src, void *dst,
                                                 const struct ferry_rows *rows)
 {
-    const struct given given = {.what = "ferry_batch_copy_rows_to_host",
-                                .operation = FERRY_OPERATION_DOWNLOAD,
-                                .src = src,
-                                .host = dst,
-                                .by_rows = true,
-                                .rows = rows};
+    const struct given given = by_rows(__func__, FERRY_OPERATION_DOWNLOAD, NULL, src, dst, rows);
     return add(batch, &given);
 }
 
 enum ferry_status ferry_batch_copy_rows(ferry_batch *batch, ferry_buffer *dst, ferry_buffer *src,
                                         const struct ferry_rows *rows)
 {
-    const struct given given = {.what = "ferry_batch_copy_rows",
-                                .operation = FERRY_OPERATION_COPY,
-                                .dst = dst,
-                                .src = src,
-                                .by_rows = true,
-                                .rows = rows};
+    const struct given given = by_rows(__func__, FERRY_OPERATION_COPY, dst, src, NULL, rows);
     return add(batch, &given);
 }

@@ -172,8 +172,7 @@ free_buffer:
     return status;
 }
 
-/* --- given to others, and taken from them
- * ------------------------------------------------------ */
+/* --- given to others, and taken from them ----------------------------------------------------- */
 
 enum ferry_status ferry_buffer_export(ferry_buffer *buffer, enum ferry_handle handle, int *out_fd,
                                       size_t *out_size, size_t *out_offset)

@@ -61,8 +61,7 @@ static uint64_t *value_of(struct ferry_thresholds *thresholds, unsigned i)
     return (uint64_t *)(void *)thresholds + i;
 }
 
-/* --- what is given
- * ------------------------------------------------------------------------------ */
+/* --- what is given ---------------------------------------------------------------------------- */
 
 /* "65536", "64K", "1M", "max". */
 static bool parse_bytes(const char *text, uint64_t *out)
@@ -167,8 +166,7 @@ void ferry__thresholds_default(struct ferry_device *device,
     set_kernel(device);
 }
 
-/* --- what is measured
- * --------------------------------------------------------------------------- */
+/* --- what is measured ------------------------------------------------------------------------- */
 
 struct probe {
     struct ferry_device *device;

@@ -38,8 +38,7 @@
 
 static const uint64_t STAGING_BUDGET = 64 << 20, POOL_BUDGET = 256 << 20, PARKED_MAX = 4 << 20;
 
-/* --- opening
- * ----------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static enum ferry_status forced_path(const struct ferry_device_params *params,
                                      enum ferry_path *out_path)
@@ -237,8 +236,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     return FERRY_OK;
 }
 
-/* --- closing
- * ----------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 /* Nobody can end external work any more. */
 static void end_externals(struct ferry_device *device)

@@ -16,8 +16,7 @@
 
 /* What is asked of an open device. */
 
-/* --- asking
- * ------------------------------------------------------------------------------------ */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 void ferry_device_get_info(const ferry_device *device, struct ferry_device_info *out_info)
 {

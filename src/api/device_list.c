@@ -19,8 +19,7 @@ enum {
     LISTED_MAX = 64, /* of each driver */
 };
 
-/* --- the list
- * ---------------------------------------------------------------------------------- */
+/* --- the list --------------------------------------------------------------------------------- */
 
 struct entry {
     const struct ferry__driver *driver;
@@ -170,8 +169,7 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
     return FERRY_OK;
 }
 
-/* --- choosing one
- * ------------------------------------------------------------------------------ */
+/* --- choosing one ----------------------------------------------------------------------------- */
 
 static bool matches(const struct entry *entry, const char *name)
 {
@@ -247,8 +245,7 @@ static enum ferry_status choose(const struct entry *entries, size_t count, const
     return FERRY_OK;
 }
 
-/* --- opening it
- * -------------------------------------------------------------------------------- */
+/* --- opening it ------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_device_open(const struct ferry_device_params *params,
                                     ferry_device **out_device)

@@ -125,8 +125,7 @@ static enum ferry_status make_transfer(struct ferry__transfer *transfer, ferry_b
     return FERRY_OK;
 }
 
-/* --- waiting
- * ----------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 static enum ferry_status wait_for(ferry_buffer *buffer, uint64_t offset, const struct range *range)
 {
@@ -152,8 +151,7 @@ enum ferry_status ferry_copy_to_file(ferry_buffer *buffer, int fd, uint64_t file
     return wait_for(buffer, offset, &(struct range){fd, file_offset, size, true, "copy to file"});
 }
 
-/* --- not waiting
- * ------------------------------------------------------------------------------- */
+/* --- not waiting ------------------------------------------------------------------------------ */
 
 static enum ferry_status begin(ferry_buffer *buffer, uint64_t offset, const struct range *range,
                                ferry_callback cb, void *user, ferry_ticket *out_ticket)
@@ -183,8 +181,7 @@ enum ferry_status ferry_copy_to_file_async(ferry_buffer *buffer, int fd, uint64_
                  user, out_ticket);
 }
 
-/* --- in batches
- * -------------------------------------------------------------------------------- */
+/* --- in batches ------------------------------------------------------------------------------- */
 
 static enum ferry_status add(ferry_batch *batch, const char *name, ferry_buffer *buffer,
                              uint64_t offset, const struct range *range)

@@ -110,8 +110,7 @@ enum ferry_status ferry_stream_send(ferry_buffer *src, size_t size, size_t offse
     return submit(&transfer, src, offset, methods, stream_user, cb, user, out_ticket);
 }
 
-/* --- for libraries that carry streams
- * ------------------------------------------------------------------- */
+/* --- for libraries that carry streams --------------------------------------------------------- */
 
 size_t ferry_stream_chunk_max(ferry_device *device)
 {

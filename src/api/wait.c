@@ -15,8 +15,7 @@
 
 /* What the user asks of tickets, and waits for. */
 
-/* --- asking
- * ------------------------------------------------------------------------------------ */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static enum ferry_status check_ticket(ferry_device *device, ferry_ticket ticket, const char *what)
 {
@@ -136,7 +135,7 @@ enum ferry_status ferry_wait_all(ferry_device *device, const ferry_ticket *ticke
     if (status)
         return status;
     struct many many = {.device = device, .tickets = tickets, .count = count};
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     if (!all_are_done(&many) && !(timeout_ns && ferry__wait_until(device, all_are_done, &many,
                                                                   ferry__deadline(timeout_ns))))
         status = ferry__fail(FERRY_ERROR_TIMEOUT,
@@ -146,7 +145,7 @@ enum ferry_status ferry_wait_all(ferry_device *device, const ferry_ticket *ticke
                              (unsigned long long)timeout_ns);
     for (size_t i = 0; i < count && !status; i++)
         status = ferry__ticket_status(device, tickets[i]);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     return status;
 }
 
@@ -160,13 +159,13 @@ enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *ticke
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_wait_any: %zu tickets, out_index %p", count, (void *)out_index);
     struct many many = {.device = device, .tickets = tickets, .count = count};
-    ferry__lock(&device->lock);
+    ferry__device_lock(device);
     if (!any_is_done(&many) &&
         !(timeout_ns && ferry__wait_until(device, any_is_done, &many, ferry__deadline(timeout_ns))))
         status = ferry__fail(FERRY_ERROR_TIMEOUT,
                              "ferry_wait_any: none of %zu operations is done after %llu ns", count,
                              (unsigned long long)timeout_ns);
-    ferry__unlock(&device->lock);
+    ferry__device_unlock(device);
     if (!status)
         *out_index = many.index;
     return status;

@@ -20,8 +20,7 @@ static uint64_t priority(const struct ferry__interval *node)
     return x ^ (x >> 31);
 }
 
-/* --- the tree
- * ---------------------------------------------------------------------------------- */
+/* --- the tree --------------------------------------------------------------------------------- */
 
 struct ferry__interval *ferry__interval_after(const struct ferry__intervals *tree, uint64_t at)
 {
@@ -160,8 +159,7 @@ void ferry__interval_remove(struct ferry__intervals *tree, struct ferry__interva
     ferry__interval_changed(node->parent);
 }
 
-/* --- what meets a range
- * ------------------------------------------------------------------------- */
+/* --- what meets a range ----------------------------------------------------------------------- */
 
 static bool may_meet(const struct ferry__meeting *meeting, const struct ferry__interval *node)
 {
@@ -212,8 +210,7 @@ struct ferry__interval *ferry__meeting_next(const struct ferry__meeting *meeting
     return from_here(meeting, node->parent);
 }
 
-/* --- memory for nodes
- * --------------------------------------------------------------------------- */
+/* --- memory for nodes ------------------------------------------------------------------------- */
 
 enum { SLAB_FIRST = 62, SLAB_MAX = 4096 };
 
@@ -264,8 +261,7 @@ void ferry__interval_pool_finish(struct ferry__interval_pool *pool)
     ferry__interval_pool_clear(pool);
 }
 
-/* --- sets of bytes
- * ------------------------------------------------------------------------------ */
+/* --- sets of bytes ---------------------------------------------------------------------------- */
 
 bool ferry__intervals_add(struct ferry__intervals *set, struct ferry__interval_pool *pool,
                           uint64_t begin, uint64_t end)

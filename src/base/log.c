@@ -224,8 +224,7 @@ void ferry__log_default(enum ferry_log_level level)
     pthread_mutex_unlock(&lock);
 }
 
-/* --- locks under which the log waits
- * ----------------------------------------------------------- */
+/* --- locks under which the log waits ---------------------------------------------------------- */
 
 void ferry__lock_as(pthread_mutex_t *mutex, unsigned rank)
 {

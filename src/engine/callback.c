@@ -14,8 +14,7 @@
 #include <ferry/ferry.h>
 #include <pthread.h>
 
-/* --- the callback thread
- * ------------------------------------------------------------------------ */
+/* --- the callback thread ---------------------------------------------------------------------- */
 
 static _Thread_local bool inside_callback;
 static _Thread_local struct ferry_device

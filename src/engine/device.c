@@ -16,8 +16,7 @@
 /* A device as the engine sees it: its state, its references, and all devices of the process, for
  * fork. */
 
-/* --- all devices of the process: for fork
- * ------------------------------------------------------- */
+/* --- all devices of the process: for fork ----------------------------------------------------- */
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
 static struct ferry_device *all_devices;
@@ -85,8 +84,7 @@ void ferry__devices_remove(struct ferry_device *device)
     ferry__unlock(&all_lock);
 }
 
-/* --- states
- * ------------------------------------------------------------------------------------ */
+/* --- states ----------------------------------------------------------------------------------- */
 
 enum ferry_status ferry__device_dead(const struct ferry_device *device, const char *what)
 {

@@ -39,8 +39,7 @@ static const uint64_t LOOK_NS = 1000 * 1000;
 /* How often a driver is asked whether its device is lost, where no work of ours would tell. */
 static const uint64_t LOST_NS = UINT64_C(1000) * 1000 * 1000;
 
-/* --- the lists of what may be built
- * ------------------------------------------------------------ */
+/* --- the lists of what may be built ----------------------------------------------------------- */
 
 /* What holds staging goes first, since others wait for that. */
 void ferry__ready_list(struct ferry__op *op)
@@ -195,8 +194,7 @@ bool ferry__step(struct ferry_device *device)
     return retire_external(device);
 }
 
-/* --- waiting
- * ----------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 enum { EXTERNALS_MAX = 8, POINTS_MAX = FERRY__QUEUES_MAX + EXTERNALS_MAX };
 
@@ -335,8 +333,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
     return is_done || done(arg); /* the lock was given up since it was asked */
 }
 
-/* --- the engine's thread
- * ------------------------------------------------------------------------ */
+/* --- the engine's thread ---------------------------------------------------------------------- */
 
 static void *run_engine(void *arg)
 {
@@ -393,8 +390,7 @@ void ferry__engine_finish(struct ferry_device *device)
         pthread_join(device->engine, NULL);
 }
 
-/* --- submitting
- * -------------------------------------------------------------------------------- */
+/* --- submitting ------------------------------------------------------------------------------- */
 
 static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
 {

@@ -11,8 +11,7 @@ const char *ferry__failed_why(const struct ferry__failed *failed)
     return ferry__reason_text(failed->reason);
 }
 
-/* --- intervals
- * --------------------------------------------------------------------------------- */
+/* --- intervals -------------------------------------------------------------------------------- */
 
 static struct ferry__failed *failed_of(struct ferry__interval *interval)
 {

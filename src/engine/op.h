@@ -25,8 +25,8 @@ struct ferry__edge {
     struct ferry__op *op, *from;
     struct ferry__edge *next; /* of from->dependents, by op's ticket; the last one's is the first */
     bool open;                /* counted in op->deps_unsubmitted */
-    bool
-        early; /* not, though from is not handed over: both are of one queue, and it has followed */
+    /* Not counted, though from is not handed over: both are of one queue, and it has followed. */
+    bool early;
 };
 
 enum ferry__op_kind {
@@ -108,9 +108,8 @@ struct ferry__op {
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;
     unsigned deps_unsubmitted, deps_undone;
-    unsigned in_flight; /* submissions with parts of it */
-    unsigned
-        starved_us; /* traced: since when it waits for staging, after its start; 0: it does not */
+    unsigned in_flight;  /* submissions with parts of it */
+    unsigned starved_us; /* traced: it waits for staging since then, from its start on; 0: no */
     struct ferry__range *ranges;
     struct ferry__edge *edges, one_edge;
     struct ferry__edge *dependents; /* the last of them; NULL: none */

@@ -14,8 +14,7 @@ static struct ferry__order *order_of(const struct ferry__range *range)
     return &range->buffer->order;
 }
 
-/* --- asking
- * ------------------------------------------------------------------------------------ */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static struct ferry__write_piece *piece_of(struct ferry__interval *interval)
 {
@@ -248,8 +247,7 @@ bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint6
     return node && node->begin < begin && node->end > end;
 }
 
-/* --- entering
- * ---------------------------------------------------------------------------------- */
+/* --- entering --------------------------------------------------------------------------------- */
 
 static void link_piece(struct ferry__write_piece *piece, struct ferry__range *range, uint64_t begin,
                        uint64_t end)
@@ -369,8 +367,7 @@ void ferry__order_enter(struct ferry__range *range)
     link_piece(&range->write.own, range, range->begin, range->end);
 }
 
-/* --- leaving
- * ----------------------------------------------------------------------------------- */
+/* --- leaving ---------------------------------------------------------------------------------- */
 
 /* The group's memory is that of a range that leaves: another of its ranges gives it a place. */
 static void group_move(struct ferry__read_group *group, struct ferry__intervals *reads)
@@ -430,8 +427,7 @@ void ferry__order_leave(struct ferry__range *range)
     }
 }
 
-/* --- crowds
- * ------------------------------------------------------------------------------------ */
+/* --- crowds ----------------------------------------------------------------------------------- */
 
 static struct ferry__read_group *crowd_among(const struct ferry__range *range,
                                              struct ferry__interval *node, size_t most)

@@ -99,8 +99,7 @@ void ferry__order_enter(struct ferry__range *range);
 /* Its op is done, and so is all that it followed. Nothing where it has not entered. */
 void ferry__order_leave(struct ferry__range *range);
 
-/* --- crowds: one operation that stands for many, so that many times many stay few
- * ---------------- */
+/* --- crowds: one operation that stands for many, so that many times many stay few ------------- */
 
 /* The first group behind another (NULL: of all) with more than most readers that a write of this
  * range would have to follow; NULL: there is none. */

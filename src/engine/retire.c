@@ -44,8 +44,7 @@ void ferry__submission_give(struct ferry_device *device, struct ferry__submissio
     device->free_subs = sub;
 }
 
-/* --- failures
- * ---------------------------------------------------------------------------------- */
+/* --- failures --------------------------------------------------------------------------------- */
 
 void ferry__op_fail_transfers(struct ferry__op *op, size_t first, size_t last,
                               enum ferry_status status, const char *why)
@@ -103,8 +102,7 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
     ferry__op_try_done(op);
 }
 
-/* --- done
- * -------------------------------------------------------------------------------------- */
+/* --- done ------------------------------------------------------------------------------------- */
 
 /* Lets the host see what the device wrote; if that fails, the submission has failed. */
 static void invalidate_all(struct ferry_device *device, struct ferry__submission *sub)

@@ -29,8 +29,7 @@
  * done with them, copied out and taken apart.
  */
 
-/* --- their memory
- * ------------------------------------------------------------------------------ */
+/* --- their memory ----------------------------------------------------------------------------- */
 
 static void sub_free(struct ferry__submission *sub)
 {
@@ -73,8 +72,7 @@ static struct ferry__submission *sub_take(struct ferry_device *device, unsigned 
     return sub;
 }
 
-/* --- building
- * ---------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 static bool add_wait(struct ferry__submission *sub, struct ferry_sync point,
                      struct ferry__work_event *keep)

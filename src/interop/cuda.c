@@ -8,6 +8,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "interop/wrapped.h"
 
 #include <ferry/cuda.h>
 
@@ -29,8 +30,7 @@ static enum ferry_status check_device(const struct ferry_device *device, const c
     return ferry__device_dead(device, function);
 }
 
-/* --- devices
- * ----------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_cuda_device_get(ferry_device *device, int *out_ordinal,
                                         struct CUctx_st **out_context)
@@ -85,8 +85,7 @@ enum ferry_status ferry_cuda_device_wrap(struct CUctx_st *context,
     return ferry__device_open_as(&ferry__cuda_driver, &open, &info, params, out_device);
 }
 
-/* --- buffers
- * ----------------------------------------------------------------------------------- */
+/* --- buffers ---------------------------------------------------------------------------------- */
 
 enum ferry_status ferry_cuda_buffer_get(ferry_buffer *buffer, unsigned long long *out_pointer)
 {
@@ -98,22 +97,6 @@ enum ferry_status ferry_cuda_buffer_get(ferry_buffer *buffer, unsigned long long
         return status;
     *out_pointer = cuda_address(buffer->memory, buffer->offset);
     return FERRY_OK;
-}
-
-/* What stands behind a wrapped buffer for its life. */
-struct wrapped {
-    struct ferry__memory memory;
-    void (*release)(void *user);
-    void *user;
-};
-
-static void unwrap(void *user)
-{
-    struct wrapped *wrapped = user;
-    ferry__free(wrapped->memory.native);
-    if (wrapped->release)
-        wrapped->release(wrapped->user);
-    ferry__free(wrapped);
 }
 
 static enum ferry_status check_wrap(const ferry_device *device, unsigned long long pointer,
@@ -139,26 +122,13 @@ enum ferry_status ferry_cuda_buffer_wrap(ferry_device *device, unsigned long lon
     enum ferry_status status = check_wrap(device, pointer, size, out_buffer);
     if (status)
         return status;
-    struct wrapped *mine = ferry__alloc(sizeof *mine);
-    if (!mine)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a wrapped buffer");
-    status = ferry__cuda_memory_wrap(device->gpu.state, pointer, size, &mine->memory, why);
-    if (status) {
-        ferry__free(mine);
-        return ferry__fail(status, "ferry_cuda_buffer_wrap: %s", why);
-    }
-    mine->release = release;
-    mine->user = user;
-    status = ferry__buffer_wrap(device, &mine->memory, size, unwrap, mine, out_buffer);
-    if (status) {
-        ferry__free(mine->memory.native); /* nothing was borrowed: no release */
-        ferry__free(mine);
-    }
-    return status;
+    struct ferry__memory memory;
+    status = ferry__cuda_memory_wrap(device->gpu.state, pointer, size, &memory, why);
+    return status ? ferry__fail(status, "ferry_cuda_buffer_wrap: %s", why)
+                  : ferry__wrap_native(device, &memory, size, release, user, out_buffer);
 }
 
-/* --- external work
- * ----------------------------------------------------------------------------- */
+/* --- external work ---------------------------------------------------------------------------- */
 
 static enum ferry_status check_stream(ferry_device *device, struct CUstream_st *stream)
 {

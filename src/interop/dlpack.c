@@ -56,8 +56,7 @@ static enum ferry_status measure(const char *what, struct ferry_dlpack_type type
     return FERRY_OK;
 }
 
-/* --- export
- * ------------------------------------------------------------------------------------ */
+/* --- export ----------------------------------------------------------------------------------- */
 
 /* One allocation: the tensor in both forms, one of which is handed out, then shape and strides. */
 struct exported {
@@ -295,8 +294,7 @@ enum ferry_status ferry_dlpack_export_versioned(ferry_buffer *buffer,
     return status;
 }
 
-/* --- import
- * ------------------------------------------------------------------------------------ */
+/* --- import ----------------------------------------------------------------------------------- */
 
 static bool in_host_memory(const struct ferry_dlpack_tensor *tensor)
 {

@@ -6,6 +6,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "interop/wrapped.h"
 
 #include <stdio.h>
 
@@ -128,22 +129,6 @@ enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
     return FERRY_OK;
 }
 
-/* What stands behind a wrapped buffer for its life. */
-struct wrapped {
-    struct ferry__memory memory;
-    void (*release)(void *user);
-    void *user;
-};
-
-static void unwrap(void *user)
-{
-    struct wrapped *wrapped = user;
-    ferry__free(wrapped->memory.native);
-    if (wrapped->release)
-        wrapped->release(wrapped->user);
-    ferry__free(wrapped);
-}
-
 static enum ferry_status check_wrap(ferry_device *device, const struct ferry_vulkan_buffer *wrapped,
                                     ferry_buffer **out_buffer)
 {
@@ -172,21 +157,9 @@ enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
     enum ferry_status status = check_wrap(device, wrapped, out_buffer);
     if (status)
         return status;
-    struct wrapped *mine = ferry__alloc(sizeof *mine);
-    if (!mine)
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a wrapped buffer");
-    status = ferry__vulkan_memory_wrap(wrapped->buffer, wrapped->offset, wrapped->size,
-                                       &mine->memory, why);
-    if (status) {
-        ferry__free(mine);
-        return ferry__fail(status, "ferry_vulkan_buffer_wrap: %s", why);
-    }
-    mine->release = release;
-    mine->user = user;
-    status = ferry__buffer_wrap(device, &mine->memory, wrapped->size, unwrap, mine, out_buffer);
-    if (status) {
-        ferry__free(mine->memory.native); /* nothing was borrowed: no release */
-        ferry__free(mine);
-    }
-    return status;
+    struct ferry__memory memory;
+    status =
+        ferry__vulkan_memory_wrap(wrapped->buffer, wrapped->offset, wrapped->size, &memory, why);
+    return status ? ferry__fail(status, "ferry_vulkan_buffer_wrap: %s", why)
+                  : ferry__wrap_native(device, &memory, wrapped->size, release, user, out_buffer);
 }

@@ -94,8 +94,7 @@ void ferry__bridge_unref(struct ferry__bridge *bridge)
     ferry__free(bridge);
 }
 
-/* --- where a chunk lies
- * ------------------------------------------------------------------------ */
+/* --- where a chunk lies ----------------------------------------------------------------------- */
 
 /* Of the words read from the source, those wanted begin here. */
 static uint64_t near_skip(const struct ferry__bridge *bridge, const struct ferry__bridge_slot *slot)
@@ -136,8 +135,7 @@ static void next_chunk(struct ferry__bridge *bridge, struct ferry__bridge_slot *
     bridge->block_done += slot->size;
 }
 
-/* --- the source's half
- * ------------------------------------------------------------------------- */
+/* --- the source's half ------------------------------------------------------------------------ */
 
 static struct ferry__bridge_slot *find_slot(struct ferry__bridge *bridge,
                                             enum ferry__bridge_step state)
@@ -200,8 +198,7 @@ static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__
     return ferry__memory_flush(&bridge->destination->gpu, &slot->far, begin, slot->size);
 }
 
-/* --- the destination's half
- * -------------------------------------------------------------------- */
+/* --- the destination's half ------------------------------------------------------------------- */
 
 /* The words that the chunk's ends lie in, if only parts of them are of the chunk. */
 struct ends {
@@ -343,8 +340,7 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
     return result;
 }
 
-/* --- the steps of a chunk
- * ---------------------------------------------------------------------- */
+/* --- the steps of a chunk --------------------------------------------------------------------- */
 
 static enum ferry_status step(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot,
                               enum ferry__bridge_step *next)
@@ -413,8 +409,7 @@ static void half_done(struct ferry__op *half)
     ferry__device_unlock(device);
 }
 
-/* --- submitting
- * -------------------------------------------------------------------------------- */
+/* --- submitting ------------------------------------------------------------------------------- */
 
 static void release(struct ferry__op *half)
 {

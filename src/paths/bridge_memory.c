@@ -79,8 +79,7 @@ void ferry__bridge_measure(struct ferry__bridge *bridge)
     bridge->far_size = bridge->edge + FERRY_BUFFER_ALIGNMENT;
 }
 
-/* --- native memory
- * ------------------------------------------------------------------------------- */
+/* --- native memory ---------------------------------------------------------------------------- */
 
 static void slot_free(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
@@ -171,8 +170,7 @@ static enum ferry_status slots_alloc(struct ferry__bridge *bridge)
     return status;
 }
 
-/* --- the devices' lists, under both locks
- * -------------------------------------------------------- */
+/* --- the devices' lists, under both locks ----------------------------------------------------- */
 
 static void list_add(struct ferry_device *device, struct ferry__bridge_wait *wait)
 {

@@ -40,8 +40,7 @@ static enum ferry_status emit_fill_span(struct ferry_device *device, struct ferr
     return FERRY_OK;
 }
 
-/* --- copies between buffers, and fills
- * --------------------------------------------------------- */
+/* --- copies between buffers, and fills -------------------------------------------------------- */
 
 static enum ferry__emitted emit_pieces(struct ferry_device *device, struct ferry__submission *sub,
                                        struct ferry__op *op, const struct ferry__transfer *transfer,

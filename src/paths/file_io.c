@@ -19,8 +19,7 @@
 
 /* The threads that read and write files, started as they are needed. */
 
-/* --- requests
- * ---------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
 {
@@ -182,8 +181,7 @@ void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *re
         (void)begin_by_threads(io, request); /* one was started with io */
 }
 
-/* --- beginning and end
- * ------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 static struct ferry__file_io *make_io(struct ferry_device *device)
 {

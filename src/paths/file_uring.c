@@ -133,8 +133,7 @@ static void reap(struct ferry__file_ring *ring)
     }
 }
 
-/* --- when the kernel refuses
- * --------------------------------------------------------------------- */
+/* --- when the kernel refuses ------------------------------------------------------------------ */
 
 /* What may be tried again, now that some of it has come back; but not for ever. */
 static bool will_pass(int error, unsigned failures)
@@ -212,8 +211,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* --- from other threads
- * -------------------------------------------------------------------------- */
+/* --- from other threads ----------------------------------------------------------------------- */
 
 /* Under the lock. False: there is no bell any more. */
 static bool ring_bell(const struct ferry__file_ring *ring)

@@ -26,8 +26,7 @@ enum ferry_status ferry__no_memory(void)
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a submission");
 }
 
-/* --- copies and fills within the limits
- * -------------------------------------------------------- */
+/* --- copies and fills within the limits ------------------------------------------------------- */
 
 const struct ferry__limits *ferry__limits_for(const struct ferry_device *device,
                                               const struct ferry__memory *dst,

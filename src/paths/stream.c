@@ -46,8 +46,7 @@ static bool is_full(const struct ferry__submission *sub)
     return sub->command_count >= FERRY__COMMANDS_MAX;
 }
 
-/* --- reading ahead
- * ----------------------------------------------------------------------------- */
+/* --- reading ahead ---------------------------------------------------------------------------- */
 
 /* Moves on to what is to be read next. False: nothing. */
 static bool find_ahead(struct ferry__op *op)
@@ -161,8 +160,7 @@ static void due_slot(struct ferry_device *device, struct ferry__submission *sub,
     ferry__slot_give(device, due->what);
 }
 
-/* --- from pieces that were read to commands
- * ---------------------------------------------------- */
+/* --- from pieces that were read to commands --------------------------------------------------- */
 
 /* Lets the pieces go that the cursor has passed; their slots come back when the submission is done.
  * False: one of them is still being read. */
@@ -249,8 +247,7 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
     }
 }
 
-/* --- writing
- * ----------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void due_write(struct ferry_device *device, struct ferry__submission *sub,
                       const struct ferry__due *due);
@@ -379,8 +376,7 @@ static void due_write(struct ferry_device *device, struct ferry__submission *sub
     write_out(device, due->what, sub->result.status);
 }
 
-/* --- straight into and out of the buffers' memory
- * ---------------------------------------------- */
+/* --- straight into and out of the buffers' memory --------------------------------------------- */
 
 static void plan_straight(struct ferry__op *op, const struct ferry__transfer *transfer,
                           struct ferry__stream_piece *piece, uint64_t most)
@@ -471,8 +467,7 @@ static bool may_go_straight(struct ferry__op *op)
     return first;
 }
 
-/* --- one transfer
- * ---------------------------------------------------------------------------------- */
+/* --- one transfer ----------------------------------------------------------------------------- */
 
 static enum ferry__emitted emit(struct ferry_device *device, struct ferry__submission *sub,
                                 struct ferry__op *op, struct ferry__transfer *transfer,

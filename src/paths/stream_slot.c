@@ -265,8 +265,7 @@ static void trim_gpu(struct ferry__gpu *gpu)
     ferry__slots_trim((struct ferry_device *)((char *)gpu - offsetof(struct ferry_device, gpu)));
 }
 
-/* --- beginning and end
- * ------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 static struct ferry__stream_slots *make_slots(struct ferry_device *device)
 {

@@ -48,8 +48,7 @@ static uint64_t ids_given; /* in earlier traces of this process: the file may be
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static atomic_bool warned;
 
-/* --- the writer
- * -------------------------------------------------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------- */
 
 static bool append(struct ferry__trace *trace, struct ferry__text *text)
 {
@@ -115,8 +114,7 @@ static void *run_writer(void *arg)
     return NULL;
 }
 
-/* --- one trace a process
- * ----------------------------------------------------------------------- */
+/* --- one trace a process ---------------------------------------------------------------------- */
 
 static void before_fork(void)
 {
@@ -205,8 +203,7 @@ static void finish(struct ferry__trace *trace)
     discard(trace);
 }
 
-/* --- events
- * ------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 bool ferry__trace_add_locked(struct ferry__trace *trace, const struct ferry__event *event,
                              size_t keep)
@@ -243,8 +240,7 @@ void ferry__trace_unlock(struct ferry__trace *trace)
     pthread_mutex_unlock(&trace->lock);
 }
 
-/* --- devices
- * ------------------------------------------------------------------------------------ */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 /* A track without a name is of little use: this waits until there is room for it. */
 static void introduce(struct ferry__trace *trace, const struct ferry__event *names)

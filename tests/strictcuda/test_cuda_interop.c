@@ -91,8 +91,7 @@ static void expect_all(const unsigned char *bytes, size_t size, unsigned char va
             fail_msg("byte %zu is %d, not %d", i, bytes[i], value);
 }
 
-/* --- handing out
- * ------------------------------------------------------------------------------- */
+/* --- handing out ------------------------------------------------------------------------------ */
 
 static void test_get(void **unused)
 {
@@ -133,8 +132,7 @@ static void test_get(void **unused)
     end(&user);
 }
 
-/* --- wrapping
- * ---------------------------------------------------------------------------------- */
+/* --- wrapping --------------------------------------------------------------------------------- */
 
 static void note_release(void *user)
 {
@@ -274,8 +272,7 @@ static void test_wrap_device(void **unused)
     strictcuda_record(false);
 }
 
-/* --- the user's streams
- * ------------------------------------------------------------------------ */
+/* --- the user's streams ----------------------------------------------------------------------- */
 
 /* Upload, the user's fill in his stream, download: by order alone. */
 static void rounds(struct user *user, cu_stream stream, unsigned count)
