@@ -60,11 +60,21 @@ void ferry__ready_push(struct ferry__op *op)
         ferry__changed(op->device); /* who begins it may wait for this */
         return;
     }
-    if (op->state != FERRY__STATE_PARKED && op->state != FERRY__STATE_SUSPENDED)
+    if (op->state != FERRY__STATE_PARKED)
         return;
     ferry__op_become(op, FERRY__STATE_READY);
     ferry__ready_list(op);
 }
+
+/* Meanwhile an edge of it may have been opened again: then it is parked. */
+void ferry__ready_again(struct ferry__op *op, enum ferry__op_state from)
+{
+    if (op->state != from)
+        return;
+    ferry__op_become(op, FERRY__STATE_PARKED);
+    ferry__ready_push(op);
+}
+
 void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state)
 {
     if (op->state == FERRY__STATE_READY || op->state == FERRY__STATE_RECORDING)
@@ -92,7 +102,7 @@ void ferry__ready_first_of_all(struct ferry__op *op)
     if (listed)
         ferry__ready_list(op);
     else
-        ferry__ready_push(op);
+        ferry__ready_again(op, FERRY__STATE_SUSPENDED);
 }
 
 /* --- steps ------------------------------------------------------------------------------------ */

@@ -26,6 +26,8 @@ void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops 
 
 /* Puts an op that may be built on its queue's list. Under device->lock. */
 void ferry__ready_push(struct ferry__op *op); /* external work is the user's from then on */
+/* Likewise one that left the list, if it is in this state. */
+void ferry__ready_again(struct ferry__op *op, enum ferry__op_state from);
 /* Takes it from there, if it is there; it is in that state next. */
 void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state);
 void ferry__ready_list(struct ferry__op *op); /* which is ready, and was taken from there */

@@ -42,8 +42,9 @@ void ferry__op_become(struct ferry__op *op, enum ferry__op_state state)
     static const unsigned next[FERRY__STATE_COUNT] = {
         [FERRY__STATE_PARKED] = TO(READY) | TO(OPEN) | TO(SUBMITTED),
         [FERRY__STATE_READY] = TO(RECORDING) | TO(PARKED) | TO(RECORDED),
-        [FERRY__STATE_RECORDING] = TO(READY) | TO(SUSPENDED) | TO(RECORDED),
-        [FERRY__STATE_SUSPENDED] = TO(READY),
+        [FERRY__STATE_RECORDING] = TO(READY) | TO(BLOCKED) | TO(SUSPENDED) | TO(RECORDED),
+        [FERRY__STATE_BLOCKED] = TO(READY) | TO(PARKED),
+        [FERRY__STATE_SUSPENDED] = TO(READY) | TO(PARKED),
         [FERRY__STATE_OPEN] = TO(SUBMITTED) | TO(DONE),
         [FERRY__STATE_RECORDED] = TO(SUBMITTED) | TO(DONE),
         [FERRY__STATE_SUBMITTED] = TO(DONE),
@@ -120,8 +121,7 @@ void ferry__op_resume(struct ferry__op *op)
     struct ferry_device *device = op->device;
     ferry__device_lock(device);
     op->resumed = true;
-    if (!op->deps_unsubmitted)
-        ferry__ready_push(op);
+    ferry__ready_again(op, FERRY__STATE_SUSPENDED);
     ferry__kick(device);
     ferry__device_unlock(device);
 }

@@ -43,7 +43,8 @@ enum ferry__op_state {
     FERRY__STATE_PARKED,    /* something that it depends on is not handed over */
     FERRY__STATE_READY,     /* in its queue's list: a submission may take it */
     FERRY__STATE_RECORDING, /* likewise, and a thread writes its commands down */
-    FERRY__STATE_SUSPENDED, /* waits for what it needs to go on, out of the list */
+    FERRY__STATE_BLOCKED,   /* out of the list until a submission with a part of it is done */
+    FERRY__STATE_SUSPENDED, /* out of the list until it is resumed */
     FERRY__STATE_OPEN,      /* all before it is handed over: the user's turn */
     FERRY__STATE_RECORDED,  /* wholly in submissions, or given up */
     FERRY__STATE_SUBMITTED, /* and those were handed to the driver; external work: it was ended */
@@ -102,7 +103,6 @@ struct ferry__op {
                        in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
     bool resumed;  /* bridges, streams: there is something to do since it was last looked at */
-    bool waits;    /* it has left its queue until it is resumed */
     bool rmw_ready;       /* the chunk that was read is merged, and to be written; the builder's */
     unsigned count;       /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */

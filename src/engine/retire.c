@@ -164,7 +164,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status)
     } else {
         op->rmw_ready = op->holds = true;
     }
-    ferry__ready_push(op);
+    ferry__ready_again(op, FERRY__STATE_BLOCKED);
 }
 
 void ferry__submission_done(struct ferry_device *device, struct ferry__submission *sub)

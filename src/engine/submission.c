@@ -221,14 +221,14 @@ static void cursor_ended(const struct ferry__submission *sub, struct ferry__op *
         ferry__op_followed(op);
 }
 
-/* op goes on when it is told to; at once, where meanwhile it was. True: it has left the list. */
-static bool suspend(struct ferry__op *op, bool told)
+/* op goes on when it is resumed; at once, where meanwhile it was. True: it has left the list. */
+static bool suspend(struct ferry__op *op)
 {
-    if (told)
+    if (op->resumed)
         ferry__op_become(op, FERRY__STATE_READY);
     else
         ferry__ready_remove(op, FERRY__STATE_SUSPENDED);
-    return !told;
+    return !op->resumed;
 }
 
 /* Applies the result of recording op; true if another op may join this submission. */
@@ -266,12 +266,14 @@ static bool apply(struct ferry_device *device, struct ferry__submission *sub, st
         queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
         return false;
     case FERRY__EMIT_BLOCKED:
-        part->blocks = !ferry__op_is_half(op);
-        return suspend(op, ferry__op_is_half(op) && op->resumed);
+        if (ferry__op_is_half(op))
+            return suspend(op);
+        part->blocks = true;
+        ferry__ready_remove(op, FERRY__STATE_BLOCKED);
+        return true;
     case FERRY__EMIT_WAITS:
-        if (!suspend(op, op->resumed))
+        if (!suspend(op))
             return false;
-        op->waits = true;
         if (sub->added == part->added)
             drop_part(sub);
         return true;

@@ -206,8 +206,7 @@ void ferry__bridge_wake(struct ferry_device *device)
         return;
     struct ferry__op *half = device->bridge_first->half;
     half->resumed = true;
-    if (!half->deps_unsubmitted)
-        ferry__ready_push(half);
+    ferry__ready_again(half, FERRY__STATE_SUSPENDED);
 }
 
 static void end_waiting(struct ferry__bridge *bridge)

@@ -31,10 +31,7 @@ enum {
 void ferry__stream_resume(struct ferry__op *op)
 {
     op->resumed = true;
-    if (!op->waits)
-        return;
-    op->waits = false;
-    ferry__ready_push(op);
+    ferry__ready_again(op, FERRY__STATE_SUSPENDED);
 }
 
 static struct ferry__stream_slot *make_slot(struct ferry_device *device, bool write,
