@@ -85,7 +85,7 @@ enum { CLI_TEXT_MAX = 32, CLI_JSON_VERSION = 2 };
 /* "4.0 KiB", "17 bytes": into text, of CLI_TEXT_MAX bytes; returns it. */
 const char *cli_size(char *text, uint64_t bytes);
 
-/* "12.3 us", "4.56 s" */
+/* "12.3 us", "4.56 s", from a minute on "1:05" */
 const char *cli_time(char *text, uint64_t ns);
 
 /* GB/s: 10^9 bytes a second; 0 if there is no time or no byte to tell it from. */

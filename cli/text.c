@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,8 +86,11 @@ const char *cli_time(char *text, uint64_t ns)
         snprintf(text, CLI_TEXT_MAX, "%.1f us", (double)ns / 1e3);
     else if (ns < 1000000000)
         snprintf(text, CLI_TEXT_MAX, "%.1f ms", (double)ns / 1e6);
-    else
+    else if (ns < 60000000000)
         snprintf(text, CLI_TEXT_MAX, "%.2f s", (double)ns / 1e9);
+    else
+        snprintf(text, CLI_TEXT_MAX, "%" PRIu64 ":%02u", ns / 60000000000,
+                 (unsigned)(ns / 1000000000 % 60));
     return text;
 }
 

@@ -149,6 +149,18 @@ static void test_sizes_in_words(void **state)
     assert_string_equal(cli_size(text, UINT64_MAX), "16.0 EiB");
 }
 
+static void test_times_in_words(void **state)
+{
+    (void)state;
+    char text[CLI_TEXT_MAX];
+    assert_string_equal(cli_time(text, 999), "999 ns");
+    assert_string_equal(cli_time(text, 1500000000), "1.50 s");
+    assert_string_equal(cli_time(text, 59990000000), "59.99 s");
+    assert_string_equal(cli_time(text, 60000000000), "1:00");
+    assert_string_equal(cli_time(text, 65999999999), "1:05");
+    assert_string_equal(cli_time(text, 3723000000000), "62:03");
+}
+
 static void test_median(void **state)
 {
     (void)state;
@@ -289,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_input_reads_windows_again),
         cmocka_unit_test(test_input_fills_windows_from_a_pipe),
         cmocka_unit_test(test_sizes_in_words),
+        cmocka_unit_test(test_times_in_words),
         cmocka_unit_test(test_median),
         cmocka_unit_test(test_the_worse_exit_wins),
         cmocka_unit_test(test_json_strings),
