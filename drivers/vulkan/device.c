@@ -351,6 +351,7 @@ static void describe_limits(const struct vulkan *v, struct ferry__limits *out)
         .has_events = true,
         .queue_count = v->queue_count,
     };
+    memcpy(out->pci, physical->pci, sizeof out->pci);
     for (uint32_t i = 0; i < v->queue_count; i++) {
         const struct vulkan_queue *queue = &v->queues[i];
         out->queues[i].event = vulkan_event(queue->event);

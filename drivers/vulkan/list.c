@@ -81,6 +81,7 @@ static enum ferry_status read_extensions(const struct vulkan_functions *vk,
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) {
         out->budget = has_extension(extensions, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
         *out_import = has_extension(extensions, count, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+        out->bus = has_extension(extensions, count, VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
     }
     ferry__free(extensions);
     return memory_status(result, call, why);
@@ -136,6 +137,23 @@ static void read_properties(const struct vulkan_functions *vk, struct vulkan_phy
         out->import_granularity && imports_buffers(vk, out->handle, copies | VULKAN__BY_ADDRESS);
 }
 
+/* Where it is on the bus: host memory near it is found by that. */
+static void read_bus(const struct vulkan_functions *vk, struct vulkan_physical *out)
+{
+    VkPhysicalDevicePCIBusInfoPropertiesEXT bus = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT,
+    };
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+        .pNext = &bus,
+    };
+    if (!out->bus)
+        return;
+    vk->GetPhysicalDeviceProperties2(out->handle, &properties);
+    snprintf(out->pci, sizeof out->pci, "%04x:%02x:%02x.%x", bus.pciDomain & 0xffff,
+             bus.pciBus & 0xff, bus.pciDevice & 0x1f, bus.pciFunction & 7);
+}
+
 static void read_features(const struct vulkan_functions *vk, struct vulkan_physical *out)
 {
     VkPhysicalDeviceVulkan12Features core12 = {
@@ -183,6 +201,7 @@ enum ferry_status ferry__vulkan_physical_read(const struct vulkan_functions *vk,
     if (status)
         return status;
     read_properties(vk, out_physical, import);
+    read_bus(vk, out_physical);
     read_features(vk, out_physical);
     read_memory(vk, out_physical);
     out_physical->family_count = VULKAN__FAMILIES_MAX;

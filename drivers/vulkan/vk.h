@@ -95,6 +95,8 @@ struct vulkan_physical {
     bool byte_storage;  /* shaders store single bytes */
     bool kernel_groups; /* a group of the kernels is not too large */
     bool budget;        /* VK_EXT_memory_budget */
+    bool bus;           /* VK_EXT_pci_bus_info */
+    char pci[16];       /* as in ferry__limits */
     bool unified;
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t family_count;
