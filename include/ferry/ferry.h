@@ -189,7 +189,8 @@ struct ferry_device_params {
      * it is 0 the environment's FERRY_THRESHOLDS counts: "default", or "import_from=1M,...". */
     struct ferry_thresholds thresholds;
     /* Operations that wait for others before they go to the device, at most; those of a batch count
-     * one by one. 0: 4,194,304. An asynchronous call beyond it is POOL_EXHAUSTED. */
+     * one by one, and so do the blocks of a list; rows count as one. 0: 4,194,304. An asynchronous
+     * call beyond it is POOL_EXHAUSTED. */
     uint64_t parked_max;
     /* Every buffer of the device and its memory of ferry_host_alloc hold zeros at first, as a buffer
      * made with zeroed does: nobody sees what an earlier one held. Memory that was in use before is

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/device.h"
@@ -102,30 +103,41 @@ static bool may_follow(const struct ferry__edge *edge)
     return edge->op->queue == edge->from->queue && edge->op->type->kind != FERRY__OP_EXTERNAL;
 }
 
+uint64_t ferry__park_count(const struct ferry__op *op)
+{
+    uint64_t count = op->count;
+    for (size_t i = 0; i < op->count; i++) {
+        const struct ferry__blocks *blocks = op->transfers[i].blocks;
+        if (blocks && blocks->list && blocks->count)
+            count += blocks->count - 1;
+    }
+    return count;
+}
+
 enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t count)
 {
     if (count <= device->parked_max && device->parked <= device->parked_max - count)
         return FERRY_OK;
     return ferry__fail(
         FERRY_ERROR_POOL_EXHAUSTED,
-        "%llu operations of %s are parked, and no more than %llu may be: no room for "
+        "%llu operations and blocks of %s are parked, and no more than %llu may be: no room for "
         "%llu more",
         (unsigned long long)device->parked, device->gpu.info.name,
         (unsigned long long)device->parked_max, (unsigned long long)count);
 }
 
-void ferry__park(struct ferry__op *op)
+void ferry__park(struct ferry__op *op, uint64_t count)
 {
     if (op->state >= FERRY__STATE_SUBMITTED)
         return;
     op->parked = true;
-    op->device->parked += op->count;
+    op->device->parked += count;
 }
 
 static void unpark(struct ferry__op *op)
 {
     if (op->parked)
-        op->device->parked -= op->count;
+        op->device->parked -= ferry__park_count(op);
     op->parked = false;
 }
 

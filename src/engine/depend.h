@@ -17,11 +17,15 @@ void ferry__op_followed(struct ferry__op *op);
 /* That submission was refused: what has not followed yet waits until op is done. */
 void ferry__op_unfollowed(struct ferry__op *op);
 
-/* May so many more operations be parked? POOL_EXHAUSTED. */
+/* What an op of transfers counts while it is parked: each of them, and of a list each block, which
+ * is as much as is kept for it. Rows are kept as one, however many they are. */
+uint64_t ferry__park_count(const struct ferry__op *op);
+
+/* May so many more operations and blocks be parked? POOL_EXHAUSTED. */
 enum ferry_status ferry__may_park(const struct ferry_device *device, uint64_t count);
 
-/* Counts a registered op as parked until it is handed over. */
-void ferry__park(struct ferry__op *op);
+/* Counts a registered op as parked, as so many, until it is handed over. */
+void ferry__park(struct ferry__op *op, uint64_t count);
 
 /* op is wholly handed to the device. Both may give up the lock on the way. */
 void ferry__op_submitted(struct ferry__op *op);

@@ -46,9 +46,10 @@ struct ferry_device {
     struct ferry__op *live_first, *live_last;
     struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
-    uint64_t parked_max, parked; /* operations of ops that were not handed over; internal ones and
+    uint64_t parked_max,
+        parked;          /* operations and blocks that were not handed over; internal ones and
                                     those that wait inside their call are not counted */
-    uint64_t sub_number;         /* of the latest submission that was begun */
+    uint64_t sub_number; /* of the latest submission that was begun */
     struct ferry_buffer *buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;

@@ -463,15 +463,16 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
         return status;
     }
     op->keep = out_ticket != NULL;
-    ferry__device_lock(device);
     const bool counts = !(op->count == 1 && op->transfers[0].internal);
+    const uint64_t count = ferry__park_count(op);
+    ferry__device_lock(device);
     if (counts)
-        status = ferry__may_park(device, op->count);
+        status = ferry__may_park(device, count);
     if (!status)
         status = ferry__enqueue(op);
     if (!status) {
         if (counts)
-            ferry__park(op);
+            ferry__park(op, count);
         if (out_ticket)
             *out_ticket = op->ticket;
         if (may_build_now(op))

@@ -511,9 +511,9 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
     ferry__bridge_lock_both(bridge);
     enum ferry_status status = FERRY_OK;
     if (!write->waiting) {
-        status = ferry__may_park(bridge->source, 1);
+        status = ferry__may_park(bridge->source, ferry__park_count(read));
         if (!status)
-            status = ferry__may_park(bridge->destination, 1);
+            status = ferry__may_park(bridge->destination, ferry__park_count(write));
     }
     if (!status)
         status = ferry__enqueue(read);
@@ -533,8 +533,8 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
         }
     }
     if (!status && !write->waiting) {
-        ferry__park(read);
-        ferry__park(write);
+        ferry__park(read, ferry__park_count(read));
+        ferry__park(write, ferry__park_count(write));
     }
     if (!status && out_ticket)
         *out_ticket = write->ticket;

@@ -105,7 +105,7 @@ static void beyond_the_bound(void **state)
     for (unsigned i = 3; i < MAX; i++)
         assert_int_equal(upload(), FERRY_OK);
     assert_int_equal(upload(), FERRY_ERROR_POOL_EXHAUSTED);
-    assert_non_null(strstr(ferry_last_error(), "10 operations of "));
+    assert_non_null(strstr(ferry_last_error(), "10 operations and blocks of "));
     assert_non_null(strstr(ferry_last_error(), "no more than 10 may be"));
     /* One between two devices counts on both. */
     assert_int_equal(ferry_copy_buffer_async(far, buffer, SIZE, 0, 0, NULL, NULL, NULL),
@@ -127,6 +127,46 @@ static void beyond_the_bound(void **state)
     ferry_batch_destroy(batch);
     ferry_batch_destroy(large); /* it keeps its operations */
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
+}
+
+/* Blocks count one by one, in a batch and on both sides of a copy between devices too. Rows, of which
+ * nothing is kept but their shape, count as one. */
+static void blocks_count(void **state)
+{
+    (void)state;
+    struct ferry_block blocks[MAX + 1];
+    const struct ferry_rows rows = {
+        .dst_stride = 2, .src_stride = 2, .row_size = 1, .rows = 4 * MAX};
+    for (size_t i = 0; i <= MAX; i++)
+        blocks[i] = (struct ferry_block){2 * i, 2 * i, 1};
+    hold(buffer);
+    assert_int_equal(
+        ferry_copy_blocks_from_host_async(buffer, bytes, blocks, MAX + 1, NULL, NULL, NULL),
+        FERRY_ERROR_POOL_EXHAUSTED);
+    assert_non_null(strstr(ferry_last_error(), "no room for 11 more"));
+    assert_int_equal(ferry_copy_blocks_async(far, buffer, blocks, MAX + 1, NULL, NULL, NULL),
+                     FERRY_ERROR_POOL_EXHAUSTED);
+    assert_int_equal(device->parked, 0);
+    assert_int_equal(ferry_copy_blocks_async(far, buffer, blocks, 4, NULL, NULL, NULL), FERRY_OK);
+    assert_int_equal(device->parked, 4);
+    assert_int_equal(other->parked, 4);
+    ferry_batch *batch = make_batch(1);
+    assert_int_equal(ferry_batch_copy_blocks_from_host(batch, buffer, bytes, blocks, 4), FERRY_OK);
+    assert_int_equal(ferry_batch_submit(batch, NULL, NULL, NULL), FERRY_OK);
+    assert_int_equal(device->parked, 9);
+    ferry_batch_destroy(batch);
+    batch = make_batch(1);
+    assert_int_equal(ferry_batch_copy_blocks_from_host(batch, buffer, bytes, blocks, 4), FERRY_OK);
+    assert_int_equal(ferry_batch_submit(batch, NULL, NULL, NULL), FERRY_ERROR_POOL_EXHAUSTED);
+    assert_non_null(strstr(ferry_last_error(), "no room for 5 more"));
+    assert_int_equal(ferry_copy_rows_from_host_async(buffer, bytes, &rows, NULL, NULL, NULL),
+                     FERRY_OK);
+    assert_int_equal(device->parked, MAX);
+    let_go(device);
+    assert_int_equal(ferry_wait_idle(other), FERRY_OK);
+    assert_int_equal(device->parked, 0);
+    assert_int_equal(other->parked, 0);
+    ferry_batch_destroy(batch);
 }
 
 static void count_call(enum ferry_status status, ferry_ticket ticket, void *user)
@@ -195,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(beyond_the_bound, few, tear_down),
+        cmocka_unit_test_setup_teardown(blocks_count, few, tear_down),
         cmocka_unit_test_setup_teardown(accepted_ones_complete, few, tear_down),
         cmocka_unit_test_setup_teardown(of_one_refused_nothing_stays, usual, tear_down),
     };
