@@ -231,6 +231,13 @@ static bool suspend(struct ferry__op *op)
     return !op->resumed;
 }
 
+/* op goes on when the submission is done. */
+static void block(struct ferry__part *part, struct ferry__op *op)
+{
+    part->blocks = true;
+    ferry__ready_remove(op, FERRY__STATE_BLOCKED);
+}
+
 /* Applies the result of recording op; true if another op may join this submission. */
 static bool apply(struct ferry_device *device, struct ferry__submission *sub, struct ferry__op *op,
                   enum ferry__emitted result, enum ferry_status status, uint64_t returns)
@@ -268,8 +275,7 @@ static bool apply(struct ferry_device *device, struct ferry__submission *sub, st
     case FERRY__EMIT_BLOCKED:
         if (ferry__op_is_half(op))
             return suspend(op);
-        part->blocks = true;
-        ferry__ready_remove(op, FERRY__STATE_BLOCKED);
+        block(part, op);
         return true;
     case FERRY__EMIT_WAITS:
         if (!suspend(op))

@@ -297,16 +297,21 @@ static void free_slots(struct ferry__stream_slots *slots)
 
 enum ferry_status ferry__slots_start(struct ferry_device *device)
 {
-    struct ferry__stream_slots *none = NULL;
     if (device->slots)
         return FERRY_OK;
     struct ferry__stream_slots *slots = make_slots(device);
     if (!slots)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a stream");
     atomic_store(&device->gpu.trim_above, trim_gpu);
-    device->streams_step = ferry__streams_step;
-    if (!atomic_compare_exchange_strong(&device->slots, &none, slots))
-        free_slots(slots); /* another thread was faster */
+    ferry__device_lock(device);
+    const bool first = !device->slots;
+    if (first) {
+        device->streams_step = ferry__streams_step;
+        device->slots = slots;
+    }
+    ferry__device_unlock(device);
+    if (!first) /* another thread was faster */
+        free_slots(slots);
     return FERRY_OK;
 }
 
