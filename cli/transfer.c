@@ -28,7 +28,7 @@ static enum cli_exit transfer_file(struct transfer *transfer, const char *name)
     return end;
 }
 
-/* worst: what the files came to. */
+/* worst: of what was done with the files. */
 static enum cli_exit measure_references(struct transfer *transfer, enum cli_exit worst)
 {
     struct reference references[CLI_COUNT(reference_sizes)];

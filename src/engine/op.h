@@ -52,7 +52,7 @@ enum ferry__op_state {
     FERRY__STATE_COUNT
 };
 
-/* What writing commands of an op down came to. */
+/* How recording an op ended. */
 enum ferry__emitted {
     FERRY__EMIT_DONE,    /* all of the op is in submissions */
     FERRY__EMIT_MORE,    /* the submission is full */
