@@ -28,10 +28,11 @@ cross_build() {
 
 # Twice as many at once as there are processors: many wait for a device that is slow on purpose.
 #
-# What is the same in every build runs optimised only, and so does what counts the allocator's bytes. What has one thread, calls Ferry where a fault
-# is handled, or measures its own memory is not run under the thread sanitizer; nor, unless ALL=1 is given, are
-# configurations that have the threads and queues of another, and differ in paths, alignments or
-# memory: there they would take as long as all the rest together.
+# What is the same in every build, or counts the allocator's bytes, runs optimised only. What has one
+# thread, calls Ferry where a fault is handled, or measures its own memory is not run under the thread
+# sanitizer; nor, unless ALL=1 is given, are configurations that have the threads and queues of
+# another, and differ in paths, alignments or memory: there they would take as long as all the rest
+# together.
 skip_release='^$'
 skip_asan='^test_(install|package|docs|man|reference|op_memory)$'
 skip_tsan="$skip_asan|^test_(command|bench|load|python.*|failed_meanwhile|metal_loading)$|inject"
