@@ -86,10 +86,19 @@ static struct ferry_external begin(ferry_buffer *buffer)
     return work;
 }
 
-/* A thread enters the driver's wait for something that never comes. */
+static bool one_sleeps(void)
+{
+    ferry__device_lock(device);
+    const bool sleeps = device->waiters && device->polling;
+    ferry__device_unlock(device);
+    return sleeps;
+}
+
+/* A thread enters the driver's wait for something that never comes; or the engine's thread was there
+ * before, and it waits for that. */
 static void until_one_waits(unsigned before)
 {
-    while (atomic_load(&waiting) == before)
+    while (atomic_load(&waiting) == before && !one_sleeps())
         sched_yield();
 }
 
