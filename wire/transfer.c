@@ -98,7 +98,6 @@ static void count_end(struct ferry__wire_transfer *transfer, enum ferry_status s
 {
     ferry_wire *wire = transfer->wire;
     const uint64_t taken = transfer->first_ns ? ferry__wire_now_ns() - transfer->first_ns : 0;
-    FERRY_WIRE_ADD(wire, in_flight, -1);
     if (status) {
         FERRY_WIRE_ADD(wire, failures, 1);
     } else if (transfer->send) {
@@ -108,6 +107,7 @@ static void count_end(struct ferry__wire_transfer *transfer, enum ferry_status s
         FERRY_WIRE_ADD(wire, receives, 1);
         FERRY_WIRE_ADD(wire, receiving_ns, taken);
     }
+    FERRY_WIRE_ADD(wire, in_flight, -1); /* last: what is not in flight any more is counted */
 }
 
 /* It moves no more: nothing waits for it, and no time runs. */

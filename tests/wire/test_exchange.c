@@ -148,6 +148,8 @@ static void test_numbers(void **state)
         ferry_wire_get_stats(pair.a, &a, sizeof a);
         ferry_wire_get_stats(pair.b, &b, sizeof b);
     } while (a.in_flight + b.in_flight > 0);
+    ferry_wire_get_stats(pair.a, &a, sizeof a);
+    ferry_wire_get_stats(pair.b, &b, sizeof b);
     assert_true(a.sends > 0 && a.bytes_sent > 0 && a.failures == 0);
     assert_int_equal(a.bytes_sent, b.bytes_received);
     assert_int_equal(b.bytes_sent, a.bytes_received);
