@@ -62,7 +62,7 @@ static void print_table(const struct load *load, const struct cargo *cargo)
 enum { TYPES_MAX = 64 };
 
 struct totals {
-    const char *types[TYPES_MAX]; /* static texts of the library's: one pointer a type */
+    const char *types[TYPES_MAX]; /* the last stands for all that have no room of their own */
     size_t tensors[TYPES_MAX];
     uint64_t bytes[TYPES_MAX];
     size_t count;
@@ -76,12 +76,11 @@ static struct totals sum(const struct load *load, const struct cargo *cargo)
         size_t at = 0;
         if (!load_shows(load, &tensor))
             continue;
-        while (at < totals.count && strcmp(totals.types[at], tensor.type) != 0)
+        while (at < totals.count && at < TYPES_MAX - 1 &&
+               strcmp(totals.types[at], tensor.type) != 0)
             at++;
-        if (at == TYPES_MAX)
-            continue;
         totals.count += at == totals.count;
-        totals.types[at] = tensor.type;
+        totals.types[at] = at < TYPES_MAX - 1 ? tensor.type : "others";
         totals.tensors[at]++;
         totals.bytes[at] += tensor.size;
     }

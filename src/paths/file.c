@@ -45,6 +45,18 @@ static void count(const struct ferry__file_request *request, uint64_t moved)
     }
 }
 
+/* A part of a chunk is over: what of it went past the cache. */
+static void count_direct(const struct ferry__file_request *request, uint64_t moved)
+{
+    struct ferry__metrics *metrics = &request->file->device->gpu.metrics;
+    if (request->way != FERRY__FILE_DIRECT || moved <= request->before)
+        return;
+    if (request->write)
+        FERRY__ADD(metrics, file_write_direct_bytes, moved - request->before);
+    else
+        FERRY__ADD(metrics, file_read_direct_bytes, moved - request->before);
+}
+
 /* Bytes of the chunk that are moved, now that the request is over. */
 static uint64_t arrived(const struct ferry__file_request *request)
 {
@@ -219,6 +231,7 @@ bool ferry__file_over(struct ferry__file_request *request)
 {
     const uint64_t moved = arrived(request);
     bool more = false;
+    count_direct(request, moved);
     if (moved < request->chunk->size && !request->write) {
         more = read_on(request);
     } else if (moved < request->chunk->size && request->moved == request->size) {

@@ -94,6 +94,17 @@ static bool set_fail(const char *value)
     return choose(results, result, &config.fail_result);
 }
 
+/* DOMAIN:BUS:DEVICE.FUNCTION, as sysfs has it. */
+static bool set_pci(const char *value)
+{
+    unsigned parts[4];
+    char end;
+    const bool fits = strlen(value) < sizeof config.pci;
+    memcpy(config.pci, value, fits ? strlen(value) + 1 : 0);
+    return fits && sscanf(value, "%4x:%2x:%2x.%1x%c", &parts[0], &parts[1], &parts[2], &parts[3],
+                          &end) == 4;
+}
+
 static bool set_one(const char *name, const char *value)
 {
     if (strcmp(name, "kind") == 0)
@@ -104,6 +115,8 @@ static bool set_one(const char *name, const char *value)
         return choose(imports, value, &config.import);
     if (strcmp(name, "fail") == 0)
         return set_fail(value);
+    if (strcmp(name, "pci") == 0)
+        return set_pci(value);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (strcmp(numbers[i].name, name) == 0) {
             *numbers[i].value = strtoull(value, NULL, 0);

@@ -187,6 +187,13 @@ strict_GetPhysicalDeviceProperties(VkPhysicalDevice device, VkPhysicalDeviceProp
     change_properties(properties);
 }
 
+static void tell_bus(VkPhysicalDevicePCIBusInfoPropertiesEXT *bus)
+{
+    if (config.pci[0])
+        sscanf(config.pci, "%x:%x:%x.%x", &bus->pciDomain, &bus->pciBus, &bus->pciDevice,
+               &bus->pciFunction);
+}
+
 VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceProperties2(
     VkPhysicalDevice device, VkPhysicalDeviceProperties2 *properties)
 {
@@ -202,6 +209,8 @@ VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceProperties2(
             config.granularity)
             ((VkPhysicalDeviceExternalMemoryHostPropertiesEXT *)next)
                 ->minImportedHostPointerAlignment = config.granularity;
+        if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT)
+            tell_bus((VkPhysicalDevicePCIBusInfoPropertiesEXT *)next);
     }
 }
 
@@ -214,7 +223,7 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateDeviceExtensionProperties(
     uint32_t room = *count;
     result = real.EnumerateDeviceExtensionProperties(device, layer, count, extensions);
     if (!extensions) {
-        *count += 1; /* for the one that may be added */
+        *count += 2; /* for those that may be added */
         return result;
     }
     uint32_t used = 0;
@@ -228,6 +237,9 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateDeviceExtensionProperties(
     if (config.budget && used < room)
         snprintf(extensions[used++].extensionName, VK_MAX_EXTENSION_NAME_SIZE, "%s",
                  VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    if (config.pci[0] && used < room)
+        snprintf(extensions[used++].extensionName, VK_MAX_EXTENSION_NAME_SIZE, "%s",
+                 VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
     *count = used;
     return result;
 }

@@ -29,6 +29,7 @@ struct config {
     uint64_t fail_at;
     int fail_result;
     uint64_t lose, drop;
+    char pci[16]; /* where it is on the bus; "": it does not say */
 };
 
 extern struct config config;

@@ -85,11 +85,25 @@ static void test_limits(void **state)
                                 FERRY__ROLE_KERNEL);
 }
 
+/* Where the device is on the bus, in sysfs's own words: what the strict Vulkan was told, if so. */
+static void test_bus(void **state)
+{
+    struct fixture *f = *state;
+    const char *options = getenv("STRICTVK");
+    const char *told = options ? strstr(options, "pci=") : NULL;
+    char expected[16] = "";
+    if (told)
+        assert_int_equal(sscanf(told, "pci=%15[^,]", expected), 1);
+    if (told || strstr(getenv("FERRY_VULKAN_LIBRARY"), "strictvk"))
+        assert_string_equal(f->limits.pci, expected);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_list),
     cmocka_unit_test(test_no_such_device),
     cmocka_unit_test(test_no_loader),
     ON_DEVICE(test_limits),
+    ON_DEVICE(test_bus),
 };
 
 static GROUP(opening);

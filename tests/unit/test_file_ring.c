@@ -63,7 +63,8 @@ static int make_file(const unsigned char *bytes)
 }
 
 /* 0: the bytes of the file arrive, and what was refused is counted. */
-static int goes_on(ferry_device *device, ferry_buffer *buffer, int fd, const unsigned char *bytes)
+static int goes_on(ferry_device *device, ferry_buffer *buffer, int fd, const unsigned char *bytes,
+                   bool counted)
 {
     struct ferry_stats stats;
     unsigned char *got = calloc(1, SIZE);
@@ -83,13 +84,17 @@ static int goes_on(ferry_device *device, ferry_buffer *buffer, int fd, const uns
             return 3;
     ferry_device_get_stats(device, &stats, sizeof stats);
     free(got);
-    return stats.fallback_file_io ? 0 : 4;
+    if (stats.file_read_direct_bytes != stats.file_read_bytes || !stats.file_write_direct_bytes ||
+        stats.file_write_direct_bytes >= stats.file_write_bytes)
+        return 6; /* whole blocks are read, and most of what is written are */
+    return !stats.fallback_file_io == !counted ? 0 : 4;
 }
 
 struct trial {
     long call;
     int error;
     bool warm;        /* the ring has been used before */
+    bool early;       /* there is none: the system refuses to set it up */
     bool no_fallback; /* then what is refused is told as IO */
 };
 
@@ -106,15 +111,16 @@ static int try_one(const struct trial *trial)
     if (fd < 0)
         return SKIPPED;
     if (!device ||
-        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer) ||
-        ferry_copy_from_file(buffer, fd, 0, trial->warm ? SIZE : 0, 0))
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer))
+        return 10;
+    if (!trial->early && ferry_copy_from_file(buffer, fd, 0, trial->warm ? SIZE : 0, 0))
         return 10;
     if (forbid((unsigned)trial->call, trial->error))
         return SKIPPED;
     if (trial->no_fallback)
         result = ferry_copy_from_file(buffer, fd, 0, SIZE, 0) == FERRY_ERROR_IO ? 0 : 5;
     else
-        result = goes_on(device, buffer, fd, bytes);
+        result = goes_on(device, buffer, fd, bytes, !trial->early);
     ferry_buffer_destroy(buffer);
     ferry_device_close(device);
     free(bytes);
@@ -145,9 +151,25 @@ static void try_all(const struct trial *trials, size_t count)
 static void enter_refused(void **state)
 {
     static const struct trial trials[] = {
-        {SYS_io_uring_enter, EPERM, false, false}, {SYS_io_uring_enter, EPERM, true, false},
-        {SYS_io_uring_enter, ENOSYS, true, false}, {SYS_io_uring_enter, EAGAIN, true, false},
-        {SYS_io_uring_enter, EINTR, true, false},  {SYS_io_uring_enter, EPERM, true, true},
+        {SYS_io_uring_enter, EPERM, .warm = false},
+        {SYS_io_uring_enter, EPERM, .warm = true},
+        {SYS_io_uring_enter, ENOSYS, .warm = true},
+        {SYS_io_uring_enter, EAGAIN, .warm = true},
+        {SYS_io_uring_enter, EINTR, .warm = true},
+        {SYS_io_uring_enter, EPERM, .warm = true, .no_fallback = true},
+    };
+    (void)state;
+    try_all(trials, sizeof trials / sizeof *trials);
+}
+
+/* There never is a ring: that is no fallback, threads read and write. */
+static void setup_refused(void **state)
+{
+    static const struct trial trials[] = {
+        {SYS_io_uring_setup, EPERM, .early = true},
+        {SYS_io_uring_setup, ENOSYS, .early = true},
+        {SYS_io_uring_setup, ENOMEM, .early = true},
+        {SYS_eventfd2, EMFILE, .early = true},
     };
     (void)state;
     try_all(trials, sizeof trials / sizeof *trials);
@@ -210,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(enter_refused),
+        cmocka_unit_test(setup_refused),
         cmocka_unit_test(bell_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
