@@ -1,4 +1,9 @@
-#include "internal.h"
+#include "control.h"
+
+#include "match.h"
+#include "receive.h"
+#include "send.h"
+#include "transfer.h"
 
 #include <errno.h>
 #include <stdlib.h>

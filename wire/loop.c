@@ -1,5 +1,10 @@
-#include "internal.h"
+#include "loop.h"
 
+#include "control.h"
+#include "peer.h"
+#include "transfer.h"
+
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,7 @@
-#include "internal.h"
+#include "match.h"
+
+#include "control.h"
+#include "receive.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,6 @@
-#include "internal.h"
+#include "wire.h"
+
+#include "peer.h"
 
 #include <stdarg.h>
 #include <stdio.h>

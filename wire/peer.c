@@ -1,4 +1,10 @@
-#include "internal.h"
+#include "peer.h"
+
+#include "control.h"
+#include "match.h"
+#include "receive.h"
+#include "send.h"
+#include "transfer.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -196,6 +202,10 @@ static enum ferry_status find_context(ferry_peer *peer, struct ferry__wire_conte
     return FERRY_OK;
 }
 
+static const struct ferry__wire_link_events link_events = {.piece = ferry__wire_piece_came,
+                                                           .received = ferry__wire_piece_received,
+                                                           .sent = ferry__wire_piece_sent};
+
 /* Makes the worker, and proves with its address that this side knows the secret. */
 static enum ferry_status prove(ferry_peer *peer)
 {
@@ -204,8 +214,8 @@ static enum ferry_status prove(ferry_peer *peer)
     void *address = NULL;
     size_t size = 0;
     enum ferry_status status = find_context(peer, &context);
-    if (status || (status = ferry__wire_link_open(&peer->link, context, &ferry__wire_events, peer,
-                                                  &address, &size)))
+    if (status ||
+        (status = ferry__wire_link_open(&peer->link, context, &link_events, peer, &address, &size)))
         return status;
     const size_t frame = ferry__wire_prove(peer->handshake, address, size, bytes);
     ferry__wire_link_address_free(&peer->link, address);

@@ -1,4 +1,10 @@
-#include "internal.h"
+#include "transfer.h"
+
+#include "control.h"
+#include "loop.h"
+#include "match.h"
+#include "receive.h"
+#include "send.h"
 
 #include <stdarg.h>
 #include <stdio.h>

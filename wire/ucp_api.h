@@ -1,7 +1,7 @@
 /*
  * What libferry_wire uses of UCX (ucp 1.13 and newer), declared here, so that building needs no
  * UCX: the library is opened at run time. UCX's structs say by a mask which fields are set, and
- * only grow at their ends. Where UCX's own headers are, tests/wire/check_ucp.c compares.
+ * only grow at their ends. Where UCX's own headers are, tests/wire/test_ucp_api.c compares.
  */
 #ifndef FERRY_WIRE_UCP_API_H
 #define FERRY_WIRE_UCP_API_H
@@ -23,7 +23,6 @@ enum {
     UCS_OK = 0,
     UCS_INPROGRESS = 1,
     UCS_ERR_BUSY = -15,
-    UCS_ERR_CANCELED = -16,
     UCS_ERR_LAST = -100
 };
 

@@ -1,6 +1,9 @@
-#include "internal.h"
+#include "wire.h"
 
+#include "loop.h"
+#include "peer.h"
 #include "system.h"
+#include "transfer.h"
 
 #include <errno.h>
 #include <signal.h>

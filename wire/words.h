@@ -6,6 +6,8 @@
 
 #define FERRY_WIRE_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
+#define FERRY_WIRE_MS UINT64_C(1000000)
+
 enum { FERRY_WIRE_WHY_MAX = 512 };
 
 /* Sets ferry_last_error(), and returns status. */

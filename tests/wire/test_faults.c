@@ -2,7 +2,9 @@
  * that nobody receives, a receiver that stalls, a corrupted piece, cancelling, closing. */
 #include "pair.h"
 
-#include "internal.h"
+#include "match.h"
+
+#include "send.h"
 
 #include <signal.h>
 #include <unistd.h>

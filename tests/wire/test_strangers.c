@@ -3,7 +3,9 @@
  * is good for others all the while. */
 #include "pair.h"
 
-#include "internal.h"
+#include "control.h"
+
+#include "peer.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

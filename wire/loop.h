@@ -1,0 +1,11 @@
+/* The thread of a wire. */
+#ifndef FERRY_WIRE_LOOP_H
+#define FERRY_WIRE_LOOP_H
+
+#include "wire.h"
+
+void *ferry__wire_run(void *wire);
+/* Under wire->lock: the thread looks at what is new. */
+void ferry__wire_wake(ferry_wire *wire);
+
+#endif
