@@ -12,4 +12,8 @@ const char *ferry__env(const char *name);
 /* Has the process more rights than whoever started it? */
 bool ferry__env_is_another_users(void);
 
+/* Calls run() while the environment has this variable, too: "NAME=VALUE", which stays where it is.
+ * For libraries that ask it once, when they are loaded. Once a process; not on macOS. */
+void ferry__env_with(char *variable, void (*run)(void));
+
 #endif

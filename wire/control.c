@@ -1,6 +1,7 @@
 #include "control.h"
 
 #include "match.h"
+#include "memory.h"
 #include "receive.h"
 #include "send.h"
 #include "transfer.h"
@@ -23,7 +24,8 @@ void ferry__wire_control_bytes(ferry_peer *peer, const void *bytes, size_t size)
         size_t capacity = out->capacity ? out->capacity : 4096;
         while (capacity - out->size < size)
             capacity *= 2;
-        uint8_t *larger = capacity <= FERRY_WIRE_OUT_MAX ? realloc(out->bytes, capacity) : NULL;
+        uint8_t *larger =
+            capacity <= FERRY_WIRE_OUT_MAX ? ferry__wire_realloc(out->bytes, capacity) : NULL;
         if (!larger) {
             peer->unread = true; /* perhaps inside UCX: the loop ends the peer */
             return;
@@ -230,7 +232,7 @@ static size_t room(ferry_peer *peer)
     struct ferry__wire_bytes *in = &peer->in;
     const size_t capacity = is_unproven(peer) ? FERRY_WIRE_UNPROVEN_BYTES : FERRY_WIRE_IN;
     if (in->capacity < capacity) {
-        uint8_t *larger = realloc(in->bytes, capacity);
+        uint8_t *larger = ferry__wire_realloc(in->bytes, capacity);
         if (!larger)
             return 0;
         in->bytes = larger;

@@ -1,6 +1,7 @@
 #include "loop.h"
 
 #include "control.h"
+#include "memory.h"
 #include "peer.h"
 #include "transfer.h"
 
@@ -145,7 +146,7 @@ static bool add_polled(ferry_wire *wire, int fd, short events)
 {
     if (wire->polled_count == wire->polled_capacity) {
         const size_t capacity = wire->polled_capacity ? 2 * wire->polled_capacity : 32;
-        struct pollfd *larger = realloc(wire->polled, capacity * sizeof *larger);
+        struct pollfd *larger = ferry__wire_realloc(wire->polled, capacity * sizeof *larger);
         if (!larger)
             return false;
         wire->polled = larger;

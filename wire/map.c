@@ -1,5 +1,7 @@
 #include "map.h"
 
+#include "memory.h"
+
 #include <stdlib.h>
 
 enum { FIRST_CAPACITY = 16 };
@@ -16,7 +18,7 @@ static bool grow(struct ferry__wire_map *map)
 {
     struct ferry__wire_map larger = {.capacity = map->capacity ? 2 * map->capacity : FIRST_CAPACITY,
                                      .count = map->count};
-    larger.buckets = calloc(larger.capacity, sizeof(struct ferry__wire_node *));
+    larger.buckets = ferry__wire_alloc(larger.capacity * sizeof(struct ferry__wire_node *));
     if (!larger.buckets)
         return map->capacity; /* it is slower then */
     for (size_t i = 0; i < map->capacity; i++)

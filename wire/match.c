@@ -1,6 +1,7 @@
 #include "match.h"
 
 #include "control.h"
+#include "memory.h"
 #include "receive.h"
 
 #include <stdlib.h>
@@ -13,7 +14,7 @@ static struct ferry__wire_tag *find_tag(ferry_peer *peer, uint64_t tag, bool mak
     struct ferry__wire_node *node = ferry__wire_map_find(&peer->tags, tag);
     if (node || !make)
         return node ? FERRY_WIRE_OF(node, struct ferry__wire_tag, node) : NULL;
-    struct ferry__wire_tag *made = calloc(1, sizeof *made);
+    struct ferry__wire_tag *made = ferry__wire_alloc(sizeof *made);
     if (!made)
         return NULL;
     made->node.key = tag;
@@ -58,7 +59,7 @@ static void meet(ferry_peer *peer, struct ferry__wire_transfer *receive,
 
 void ferry__wire_announce_came(ferry_peer *peer, const struct ferry__wire_frame *frame)
 {
-    struct ferry__wire_announced *announced = calloc(1, sizeof *announced);
+    struct ferry__wire_announced *announced = ferry__wire_alloc(sizeof *announced);
     struct ferry__wire_tag *tag = announced ? find_tag(peer, frame->tag, true) : NULL;
     const char *wrong = peer->announced_count >= FERRY_WIRE_ANNOUNCED_MAX ? "too many sends"
                         : ferry__wire_map_find(&peer->announced, frame->number)

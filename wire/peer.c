@@ -2,6 +2,7 @@
 
 #include "control.h"
 #include "match.h"
+#include "memory.h"
 #include "receive.h"
 #include "send.h"
 #include "transfer.h"
@@ -17,14 +18,14 @@
 
 ferry_peer *ferry__wire_peer_make(ferry_wire *wire, enum ferry__wire_role role)
 {
-    ferry_peer *peer = calloc(1, sizeof *peer);
+    ferry_peer *peer = ferry__wire_alloc(sizeof *peer);
     if (!peer)
         return NULL;
     peer->wire = wire;
     peer->role = role;
     peer->fd = -1;
     peer->link.fd = -1;
-    peer->handshake = malloc(sizeof *peer->handshake);
+    peer->handshake = ferry__wire_alloc(sizeof *peer->handshake);
     if (!peer->handshake) {
         free(peer);
         return NULL;

@@ -3,6 +3,7 @@
 #include "control.h"
 #include "loop.h"
 #include "match.h"
+#include "memory.h"
 #include "receive.h"
 #include "send.h"
 
@@ -323,7 +324,7 @@ static void when_chunk(void *user, ferry_stream *stream,
                        const struct ferry_stream_chunk *stream_chunk)
 {
     struct ferry__wire_transfer *transfer = user;
-    struct ferry__wire_chunk *chunk = calloc(1, sizeof *chunk);
+    struct ferry__wire_chunk *chunk = ferry__wire_alloc(sizeof *chunk);
     if (!chunk) {
         ferry_stream_done(stream, stream_chunk, 0, FERRY_ERROR_OUT_OF_HOST_MEMORY,
                           "no host memory for a chunk");
@@ -408,7 +409,7 @@ static enum ferry_status check(const struct call *call)
 
 static struct ferry__wire_transfer *make(const struct call *call)
 {
-    struct ferry__wire_transfer *transfer = calloc(1, sizeof *transfer);
+    struct ferry__wire_transfer *transfer = ferry__wire_alloc(sizeof *transfer);
     if (!transfer)
         return NULL;
     transfer->wire = call->peer->wire;

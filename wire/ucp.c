@@ -1,5 +1,6 @@
 #include "ucp.h"
 
+#include "memory.h"
 #include "ucp_library.h"
 
 #include <stdlib.h>
@@ -67,7 +68,7 @@ enum ferry_status ferry__wire_context_open(const struct ferry__wire_ucp_settings
     const struct ucp_params params = {.field_mask = UCP_PARAM_FIELD_FEATURES,
                                       .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP};
     ucp_config *config = NULL;
-    struct ferry__wire_context *context = calloc(1, sizeof *context);
+    struct ferry__wire_context *context = ferry__wire_alloc(sizeof *context);
     if (!context)
         return ferry__wire_fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a network");
     context->settings = *settings;

@@ -19,12 +19,7 @@ typedef struct ucp_mem ucp_mem;
 
 /* enum ucs_status_t is one byte. */
 typedef int8_t ucs_status;
-enum {
-    UCS_OK = 0,
-    UCS_INPROGRESS = 1,
-    UCS_ERR_BUSY = -15,
-    UCS_ERR_LAST = -100
-};
+enum { UCS_OK = 0, UCS_INPROGRESS = 1, UCS_ERR_BUSY = -15, UCS_ERR_LAST = -100 };
 
 /* A pointer that may also be a status. */
 typedef void *ucs_pointer;

@@ -67,12 +67,24 @@ static void load(void)
                  version);
 }
 
+/* When it is loaded UCX patches the C library's mmap, munmap and others, to hear of memory that it
+ * has registered. The wire registers its own, so the process keeps its functions, unless its user
+ * wants otherwise. UCX reads this once, at that time; another library's UCX stays as it is. */
+static void load_without_hooks(void)
+{
+    static char no_events[] = "UCX_MEM_EVENTS=n";
+    if (ferry__env("UCX_MEM_EVENTS") || ferry__env("UCX_MEM_MMAP_HOOK_MODE"))
+        load();
+    else
+        ferry__env_with(no_events, load);
+}
+
 static void load_once(void)
 {
     struct sigaction before[SIGNALS];
     for (int i = 0; i < SIGNALS; i++)
         sigaction(signals[i], NULL, &before[i]);
-    load();
+    load_without_hooks();
     for (int i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &before[i], NULL);
 }

@@ -1,6 +1,7 @@
 #include "wire.h"
 
 #include "loop.h"
+#include "memory.h"
 #include "peer.h"
 #include "system.h"
 #include "transfer.h"
@@ -22,7 +23,7 @@ static ferry_wire *all;
 
 static bool copy_text(char **out, const char *text)
 {
-    *out = text ? strdup(text) : NULL;
+    *out = text ? ferry__wire_copy_text(text) : NULL;
     return !text || *out;
 }
 
@@ -158,7 +159,7 @@ enum ferry_status ferry_wire_open(const struct ferry_wire_params *params, ferry_
     enum ferry_status status = ferry__wire_ucp_start();
     if (status || (status = ferry__wire_crypto_start()))
         return status;
-    ferry_wire *wire = calloc(1, sizeof *wire);
+    ferry_wire *wire = ferry__wire_alloc(sizeof *wire);
     if (!wire)
         return ferry__wire_fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a wire");
     wire->bell[0] = wire->bell[1] = -1;
