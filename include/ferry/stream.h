@@ -82,8 +82,10 @@ FERRY_CHECK enum ferry_status ferry_stream_send(ferry_buffer *src, size_t size, 
                                                 void *stream_user, ferry_callback cb, void *user,
                                                 ferry_ticket *out_ticket);
 
-/* Ends an operation of this device with IO and these words, once its turn has come and its chunks
- * are back. OK also where it has ended already. INVALID_ARGUMENT: the ticket is no stream's. */
+/* Ends an operation of this device with IO and these words: at once where it has not begun, so that
+ * its ticket, its callback and end() need not wait for what is before it; else once its chunks are
+ * back. Its bytes keep their place in the order until its turn. OK also where it has ended already.
+ * INVALID_ARGUMENT: the ticket is no stream's. */
 FERRY_CHECK enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket,
                                                   const char *why);
 

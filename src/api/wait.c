@@ -61,12 +61,12 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
         return status;
     ferry__device_lock(device);
     struct ferry__op *op = ferry__ticket_find(device, ticket);
-    if (op && ferry__op_is_done(op))
+    if (op && ferry__op_is_told(op))
         op = NULL;
     if (op) {
         ferry__op_ref(op);
         if (timeout_ns)
-            (void)ferry__wait_until(device, ferry__op_is_done, op, ferry__deadline(timeout_ns));
+            (void)ferry__wait_until(device, ferry__op_is_told, op, ferry__deadline(timeout_ns));
     }
     status = ferry__ticket_status(device, ticket);
     if (status == FERRY_PENDING)
@@ -89,7 +89,7 @@ static bool is_done(const struct many *many, size_t i)
 {
     const ferry_ticket ticket = many->tickets[i];
     const struct ferry__op *op = ticket ? ferry__ticket_find(many->device, ticket) : NULL;
-    return !op || atomic_load(&op->done);
+    return !op || atomic_load(&op->told);
 }
 
 /* Those before index were done when they were last looked at, and stay so. */

@@ -312,14 +312,23 @@ static void finish(struct ferry__op *op)
     leave_place(op);
     live_remove(op);
     count_op(op);
-    if (op->status && (op->keep || op->call))
-        op->kept = true;
-    else
+    op->kept = op->kept || (op->status && (op->keep || op->call));
+    if (!op->kept)
         ferry__ticket_remove(device, op);
-    call_back(op);
+    if (!atomic_load(&op->told))
+        call_back(op);
     ferry__op_become(op, FERRY__STATE_DONE);
+    atomic_store_explicit(&op->told, true, memory_order_release);
     atomic_store_explicit(&op->done, true, memory_order_release);
     ferry__list_push(&device->dead_ops, &op->dead);
+}
+
+void ferry__op_tell(struct ferry__op *op)
+{
+    op->kept = op->keep || op->call;
+    call_back(op);
+    atomic_store_explicit(&op->told, true, memory_order_release);
+    ferry__changed(op->device);
 }
 
 /* Completes op if nothing is outstanding. What depends on it hears of that by tell_some. */

@@ -305,6 +305,11 @@ bool ferry__op_is_done(void *op)
     return atomic_load_explicit(&((struct ferry__op *)op)->done, memory_order_acquire);
 }
 
+bool ferry__op_is_told(void *op)
+{
+    return atomic_load_explicit(&((struct ferry__op *)op)->told, memory_order_acquire);
+}
+
 bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
                        uint64_t deadline_ns)
 {

@@ -103,8 +103,10 @@ struct ferry__op {
                        in that, too */
     bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
     bool resumed;  /* bridges, streams: there is something to do since it was last looked at */
-    bool rmw_ready;       /* the chunk that was read is merged, and to be written; the builder's */
-    unsigned count;       /* its transfers; 0: of another type */
+    _Atomic bool
+        told;       /* done; or it has failed, and is known to, ahead of its place in the order */
+    bool rmw_ready; /* the chunk that was read is merged, and to be written; the builder's */
+    unsigned count; /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;
     unsigned deps_unsubmitted, deps_undone;
@@ -188,5 +190,6 @@ void ferry__op_resume(struct ferry__op *op);
 /* Lets go what finished ops hold. Under device->lock, which it gives up on the way. */
 void ferry__reap(struct ferry_device *device);
 bool ferry__op_is_done(void *op); /* for ferry__wait_until */
+bool ferry__op_is_told(void *op); /* likewise, for the user */
 
 #endif

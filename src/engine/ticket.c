@@ -243,7 +243,7 @@ enum ferry_status ferry__ticket_status(const struct ferry_device *device, ferry_
 {
     const struct ferry__tickets *tickets = &device->tickets;
     const struct ferry__op *op = ferry__ticket_find(device, ticket);
-    if (op && !atomic_load(&op->done))
+    if (op && !atomic_load(&op->told))
         return FERRY_PENDING;
     if (op) {
         if (op->status)

@@ -84,8 +84,10 @@ struct ferry_stream {
     _Atomic bool over; /* it has failed, or was cancelled: status and why tell */
     /* Under device->lock: */
     bool begun;
+    bool begins;     /* the methods' begin is being called, or was */
     bool cancel_due; /* the methods' cancel is to be called, */
     bool cancelled;  /* and was: never again */
+    bool ended;      /* end is called ahead of the op's turn */
     enum ferry_status status;
     char why[FERRY__WHY_MAX];
     size_t wants[FERRY__STREAM_WANTS];

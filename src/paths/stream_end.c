@@ -183,6 +183,27 @@ void ferry__streams_close(struct ferry_device *device)
     ferry__device_unlock(device);
 }
 
+/* Its turn may be long in coming, and what it does then is nothing: told now. True: it was, and its
+ * op has one reference more. Under device->lock. */
+static bool tell_ahead(struct ferry_stream *stream)
+{
+    struct ferry__op *op = stream->op;
+    if (stream->begins || op->state >= FERRY__STATE_RECORDED)
+        return false;
+    op->status = stream->status;
+    stream->ended = true;
+    ferry__op_tell(op);
+    ferry__op_ref(op);
+    return true;
+}
+
+static void tell_end(const struct ferry_stream *stream, enum ferry_status status)
+{
+    const struct ferry__stream_side *side = told_side(stream);
+    if (side->methods.end)
+        side->methods.end(side->user, status);
+}
+
 enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket, const char *why)
 {
     if (!device)
@@ -192,15 +213,22 @@ enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket,
                            "ferry_stream_cancel: this device has given out no ticket %llu",
                            (unsigned long long)ticket);
     ferry__device_lock(device);
-    const struct ferry__op *op = ferry__ticket_find(device, ticket);
+    struct ferry__op *op = ferry__ticket_find(device, ticket);
     const bool lives = op && !atomic_load(&op->done);
     struct ferry_stream *stream = lives && op->type->kind == FERRY__OP_TRANSFER ? op->stream : NULL;
     const bool wrong = lives && !(stream && told_side(stream));
-    if (stream && !wrong && end_it(stream, FERRY_ERROR_IO, why ? why : "it was cancelled"))
+    const bool ends =
+        stream && !wrong && end_it(stream, FERRY_ERROR_IO, why ? why : "it was cancelled");
+    const bool ahead = ends && tell_ahead(stream);
+    if (ends)
         cancel_later(stream);
     cancel_all(device);
     ferry__kick(device);
     ferry__device_unlock(device);
+    if (ahead) {
+        tell_end(stream, FERRY_ERROR_IO);
+        ferry__op_unref(op);
+    }
     if (!wrong)
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
@@ -221,6 +249,7 @@ bool ferry__stream_begin(struct ferry_stream *stream, const struct ferry__transf
     if (first && device->streams_over)
         (void)end_it(stream, FERRY_ERROR_IO, "the device was closed");
     const bool begins = first && !atomic_load(&stream->over);
+    stream->begins = stream->begins || begins;
     ferry__device_unlock(device);
     if (!begins)
         return !atomic_load(&stream->over);
@@ -240,16 +269,16 @@ bool ferry__stream_begin(struct ferry_stream *stream, const struct ferry__transf
 void ferry__stream_done(struct ferry__op *op)
 {
     struct ferry_stream *stream = op->stream;
-    const struct ferry__stream_side *side = stream ? told_side(stream) : NULL;
-    if (!side)
+    if (!stream || !told_side(stream))
         return;
     ferry__device_lock(op->device);
     if (stream->begun)
         list_remove(stream);
     const enum ferry_status status = op->status;
+    const bool ended = stream->ended;
     ferry__device_unlock(op->device);
-    if (side->methods.end)
-        side->methods.end(side->user, status);
+    if (!ended)
+        tell_end(stream, status);
 }
 
 void ferry__stream_free(struct ferry__op *op)

@@ -500,26 +500,84 @@ static void test_cancelled(void **state)
     drop_mirror(&mirror);
 }
 
-/* Its turn has not come: it never begins. */
+/* Its turn has not come: it never begins, and ends at once. Its place in the order stays: what comes
+ * after it waits for what is before it. */
 static void test_cancelled_early(void **state)
 {
     struct fixture *fixture = *state;
     require_hold(fixture->device);
+    for (unsigned i = 0; i < 4; i++) {
+        struct mirror mirror = make_mirror(fixture->device, ROOM, FERRY_STORAGE_PRIVATE, 3);
+        struct tap *tap = make_tap(i % 2 == 0, 30000, 41 + i);
+        struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
+        static struct note note;
+        const struct ferry_stream_methods methods = methods_of(tap);
+        ferry_ticket ticket = 0, before = 0, after = 0;
+        note_init(&note);
+        OK((tap->source ? ferry_stream_receive
+                        : ferry_stream_send)(mirror.buffer, 30000, 1000, &methods, tap,
+                                             i < 2 ? note_callback : NULL, &note, &ticket));
+        OK(ferry_copy_to_host_async(mirror.buffer, mirror.bytes, 10, 0, NULL, NULL, &before));
+        OK(ferry_fill_buffer_async(mirror.buffer, 30000, 1000, "f", 1, NULL, NULL, &after));
+        IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_stream_cancel(fixture->device, before, NULL));
+        expect_words("no stream");
+        IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_stream_cancel(fixture->device, UINT64_MAX, NULL));
+        assert_int_equal(ferry_poll(fixture->device, ticket), FERRY_PENDING);
+        OK(ferry_stream_cancel(fixture->device, ticket, "never mind"));
+        IS(FERRY_ERROR_IO, ferry_poll(fixture->device, ticket));
+        expect_words("never mind");
+        IS(FERRY_ERROR_IO, ferry_wait(fixture->device, ticket, FERRY_FOREVER));
+        IS(FERRY_ERROR_IO, ferry_wait_all(fixture->device, &ticket, 1, FERRY_FOREVER));
+        OK(ferry_stream_cancel(fixture->device, ticket, "again"));
+        assert_int_equal(tap->ended, 1);
+        drop_tap(tap, FERRY_ERROR_IO, 0); /* nothing of it is touched from here on */
+        while (i < 2 && !note.calls)
+            sched_yield();
+        assert_int_equal(ferry_poll(fixture->device, after), FERRY_PENDING);
+        release(fixture->device, &held);
+        OK(ferry_wait(fixture->device, before, FERRY_FOREVER));
+        OK(ferry_wait(fixture->device, after, FERRY_FOREVER));
+        IS(FERRY_ERROR_IO, ferry_wait(fixture->device, ticket, FERRY_FOREVER));
+        expect_words("never mind");
+        OK(ferry_wait_idle(fixture->device));
+        assert_int_equal(note.calls, i < 2);
+        model_fill(mirror.bytes, 30000, 1000, "f", 1);
+        expect_mirror(&mirror);
+        drop_mirror(&mirror);
+    }
+}
+
+/* Of many that wait behind each other each can be ended; those between them go on. Bytes that one of
+ * them was to write have failed, once their turn has come. */
+static void test_cancelled_between(void **state)
+{
+    enum { COUNT = 9 };
+    struct fixture *fixture = *state;
+    require_hold(fixture->device);
     struct mirror mirror = make_mirror(fixture->device, ROOM, FERRY_STORAGE_PRIVATE, 3);
-    struct tap *tap = make_tap(true, 30000, 41);
     struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
-    ferry_ticket copy = 0;
-    const ferry_ticket ticket = start(tap, mirror.buffer, 1000);
-    OK(ferry_copy_to_host_async(mirror.buffer, mirror.bytes, 10, 0, NULL, NULL, &copy));
-    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_stream_cancel(fixture->device, copy, NULL));
-    expect_words("no stream");
-    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_stream_cancel(fixture->device, UINT64_MAX, NULL));
-    OK(ferry_stream_cancel(fixture->device, ticket, "never mind"));
+    struct tap *taps[COUNT];
+    ferry_ticket tickets[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        taps[i] = make_tap(i != 4, 5000, 51 + i);
+        run_tap(taps[i]);
+        tickets[i] = start(taps[i], mirror.buffer, 1000 * (size_t)i);
+    }
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        OK(ferry_stream_cancel(fixture->device, tickets[i], "one of two"));
+        IS(FERRY_ERROR_IO, ferry_wait(fixture->device, tickets[i], FERRY_FOREVER));
+        drop_tap(taps[i], FERRY_ERROR_IO, 0);
+    }
     release(fixture->device, &held);
-    IS(FERRY_ERROR_IO, ferry_wait(fixture->device, ticket, FERRY_FOREVER));
-    expect_words("never mind");
-    drop_tap(tap, FERRY_ERROR_IO, 0);
-    OK(ferry_wait(fixture->device, copy, FERRY_FOREVER));
+    for (unsigned i = 1; i < COUNT; i += 2) {
+        OK(ferry_wait(fixture->device, tickets[i], FERRY_FOREVER));
+        memcpy(mirror.bytes + 1000 * (size_t)i, taps[i]->bytes, 5000);
+        drop_tap(taps[i], FERRY_OK, 1);
+    }
+    IS(FERRY_ERROR_IO, read_at(&mirror, 1000, 12000)); /* the last one's alone */
+    OK(read_at(&mirror, ROOM - 13000, 13000));
+    OK(ferry_copy_from_host(mirror.buffer, mirror.bytes, ROOM, 0));
+    expect_mirror(&mirror);
     drop_mirror(&mirror);
 }
 
@@ -628,11 +686,17 @@ static void test_arguments(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_sizes),     SUITE_TEST(test_long),
-    SUITE_TEST(test_eager),     SUITE_TEST(test_hangs),
-    SUITE_TEST(test_failing),   SUITE_TEST(test_fails_itself),
-    SUITE_TEST(test_cancelled), SUITE_TEST(test_cancelled_early),
-    SUITE_TEST(test_closing),   SUITE_TEST(test_lost),
+    SUITE_TEST(test_sizes),
+    SUITE_TEST(test_long),
+    SUITE_TEST(test_eager),
+    SUITE_TEST(test_hangs),
+    SUITE_TEST(test_failing),
+    SUITE_TEST(test_fails_itself),
+    SUITE_TEST(test_cancelled),
+    SUITE_TEST(test_cancelled_early),
+    SUITE_TEST(test_cancelled_between),
+    SUITE_TEST(test_closing),
+    SUITE_TEST(test_lost),
     SUITE_TEST(test_arguments),
 };
 
