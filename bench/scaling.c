@@ -237,16 +237,9 @@ static const struct row {
 };
 
 /* How long the device's lock was held: at most, and how often for long. A debug build's. */
-static void print_holds(const uint64_t holds[FERRY__HOLDS])
+static void print_holds(const struct ferry__holds *holds)
 {
-    enum { LONG = 17 }; /* 2^17 ns are 131 us, and half of that 66 */
-    unsigned most = 0;
-    uint64_t count = 0;
-    for (unsigned i = 0; i < FERRY__HOLDS; i++) {
-        most = holds[i] ? i : most;
-        count += i >= LONG ? holds[i] : 0;
-    }
-    printf("%12.1f%8llu", (double)((uint64_t)1 << most) / 1e3, (unsigned long long)count);
+    printf("%12.1f%8llu", (double)holds->longest_ns / 1e3, (unsigned long long)holds->over_100us);
 }
 
 static uint64_t measure(const struct row *row, const struct ferry_device_params *params, size_t n)
@@ -285,24 +278,24 @@ int main(int argc, char **argv)
     printf("%s, %s: ns for each of n\n%-34s", params.name, path, "");
     for (size_t n = 1000; n <= most; n *= 10)
         printf("%10zu", n);
-    uint64_t holds[FERRY__HOLDS];
+    struct ferry__holds holds;
     printf("   last : first%s\n",
-           ferry__lock_holds(holds) ? "  lock held at most, us; over 66 us" : "");
+           ferry__lock_holds(&holds) ? "  lock held at most, us; over 100 us" : "");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double first = 0, last = 0;
         if (!strstr(rows[i].name, only))
             continue;
         printf("%-34s", rows[i].name);
         for (size_t n = 1000; n <= most; n *= 10) {
-            (void)ferry__lock_holds(holds);
+            (void)ferry__lock_holds(&holds);
             last = (double)measure(&rows[i], &params, n) / (double)n;
             first = first > 0 ? first : last;
             printf("%10.0f", last);
             fflush(stdout);
         }
         printf("%10.2f", last / first);
-        if (ferry__lock_holds(holds))
-            print_holds(holds);
+        if (ferry__lock_holds(&holds))
+            print_holds(&holds);
         printf("\n");
     }
     return 0;

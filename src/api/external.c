@@ -184,6 +184,7 @@ enum ferry_status ferry__external_begin(ferry_device *device, const struct ferry
         work->event = work->own_event->handle;
         work->value = work->own_event->value;
     }
+    ferry__choose_queue(work);
     ferry__device_lock(device);
     status = enter(ready, work, out_external);
     if (status && work->own_event)

@@ -8,9 +8,9 @@
 
 #ifdef NDEBUG
 
-bool ferry__lock_holds(uint64_t counts[FERRY__HOLDS])
+bool ferry__lock_holds(struct ferry__holds *out)
 {
-    (void)counts;
+    (void)out;
     return false;
 }
 
@@ -23,7 +23,7 @@ static _Thread_local struct held {
     uint64_t since_ns;
 } held_locks[HELD_MAX];
 static _Thread_local unsigned held_count;
-static _Atomic uint64_t holds[FERRY__HOLDS];
+static _Atomic uint64_t holds[FERRY__HOLDS], longest_ns, over_100us;
 
 static uint64_t cpu_ns(void)
 {
@@ -52,9 +52,15 @@ static void end(const struct held *held)
     unsigned i = 0;
     if (!held || held->rank >= FERRY__LOCK_POOL)
         return;
-    for (uint64_t left = cpu_ns() - held->since_ns; left && i < FERRY__HOLDS - 1; left /= 2)
+    const uint64_t taken = cpu_ns() - held->since_ns;
+    for (uint64_t left = taken; left && i < FERRY__HOLDS - 1; left /= 2)
         i++;
     atomic_fetch_add_explicit(&holds[i], 1, memory_order_relaxed);
+    if (taken > 100000)
+        atomic_fetch_add_explicit(&over_100us, 1, memory_order_relaxed);
+    uint64_t longest = atomic_load_explicit(&longest_ns, memory_order_relaxed);
+    while (longest < taken && !atomic_compare_exchange_weak(&longest_ns, &longest, taken))
+        ;
 }
 
 /* Before it may wait for ever. */
@@ -98,10 +104,12 @@ void ferry__lock_waited(const pthread_mutex_t *mutex)
     begin(find(mutex));
 }
 
-bool ferry__lock_holds(uint64_t counts[FERRY__HOLDS])
+bool ferry__lock_holds(struct ferry__holds *out)
 {
     for (unsigned i = 0; i < FERRY__HOLDS; i++)
-        counts[i] = atomic_exchange(&holds[i], 0);
+        out->counts[i] = atomic_exchange(&holds[i], 0);
+    out->longest_ns = atomic_exchange(&longest_ns, 0);
+    out->over_100us = atomic_exchange(&over_100us, 0);
     return true;
 }
 

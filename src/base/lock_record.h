@@ -9,11 +9,16 @@
 #include <stdint.h>
 
 /* How long devices' locks were held since the last call: counts[i] times for less than 2^i ns, and
- * no less than half of that. CPU time: what a thread was not running for is no fault of what it
- * does there. False: nothing is recorded. */
+ * no less than half of that, or at last for as long as may be; and the longest, in ns. CPU time:
+ * what a thread was not running for is no fault of what it does there. False: nothing is
+ * recorded. */
 enum { FERRY__HOLDS = 40 };
 
-bool ferry__lock_holds(uint64_t counts[FERRY__HOLDS]);
+struct ferry__holds {
+    uint64_t counts[FERRY__HOLDS], longest_ns, over_100us;
+};
+
+bool ferry__lock_holds(struct ferry__holds *out);
 
 #ifdef NDEBUG
 #define FERRY__LOCK_RECORD(name)                                        \

@@ -132,12 +132,14 @@ void ferry__park(struct ferry__op *op, uint64_t count)
         return;
     op->parked = true;
     op->device->parked += count;
+    if (op->batch)
+        op->park_count = count;
 }
 
 static void unpark(struct ferry__op *op)
 {
     if (op->parked)
-        op->device->parked -= ferry__park_count(op);
+        op->device->parked -= op->batch ? op->park_count : ferry__park_count(op);
     op->parked = false;
 }
 
@@ -257,14 +259,16 @@ static void live_remove(struct ferry__op *op)
     *(op->live_next ? &op->live_next->live_previous : &device->live_last) = op->live_previous;
 }
 
+/* Nobody follows an op that is done: so it may leave in pieces. */
 static void leave_place(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->range_count; i++) {
         struct ferry__range *range = &op->ranges[i];
-        if (!range->entered)
-            continue;
-        ferry__order_leave(range);
-        atomic_fetch_sub_explicit(&range->buffer->word, 1, memory_order_release);
+        if (range->entered) {
+            ferry__order_leave(range);
+            atomic_fetch_sub_explicit(&range->buffer->word, 1, memory_order_release);
+        }
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
     }
 }
 
@@ -279,6 +283,7 @@ static void count_op(struct ferry__op *op)
         const struct ferry__transfer *transfer = &op->transfers[i];
         ferry__count_timed(metrics, transfer->operation, transfer->path, transfer->size,
                            transfer->status, taken);
+        ferry__breathe_each(op->device, i, FERRY__TRANSFERS_AT_ONCE);
     }
     if (op->device->trace)
         ferry__trace_op(op, now);
@@ -302,16 +307,17 @@ static void call_back(struct ferry__op *op)
     ferry__callbacks_push(op->device, call);
 }
 
+/* What walks over many gives up the lock on the way. All see op become done at once. */
 static void finish(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
+    op->in_flight++; /* it is done once */
     op->type->judge(op);
     if (op->status)
         ferry__questions_tell(op);
     unpark(op);
-    leave_place(op);
-    live_remove(op);
     count_op(op);
+    op->in_flight--;
     op->kept = op->kept || (op->status && (op->keep || op->call));
     if (!op->kept)
         ferry__ticket_remove(device, op);
@@ -320,6 +326,10 @@ static void finish(struct ferry__op *op)
     ferry__op_become(op, FERRY__STATE_DONE);
     atomic_store_explicit(&op->told, true, memory_order_release);
     atomic_store_explicit(&op->done, true, memory_order_release);
+    if (op->range_count > FERRY__RANGES_AT_ONCE)
+        ferry__changed(device);
+    leave_place(op);
+    live_remove(op);
     ferry__list_push(&device->dead_ops, &op->dead);
 }
 

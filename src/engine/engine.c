@@ -407,8 +407,9 @@ void ferry__engine_finish(struct ferry_device *device)
 
 /* --- submitting ------------------------------------------------------------------------------- */
 
-static unsigned queue_of(const struct ferry_device *device, const struct ferry__op *op)
+static unsigned queue_of(const struct ferry__op *op)
 {
+    const struct ferry_device *device = op->device;
     enum { UPLOAD, DOWNLOAD, COPY, KERNEL };
     if (op->type->kind == FERRY__OP_BRIDGE_READ)
         return device->role_queue[DOWNLOAD];
@@ -428,9 +429,13 @@ static unsigned queue_of(const struct ferry_device *device, const struct ferry__
     return lists && !runs ? device->role_queue[KERNEL] : queue;
 }
 
+void ferry__choose_queue(struct ferry__op *op)
+{
+    op->queue = (uint8_t)(queue_of(op) & 15);
+}
+
 enum ferry_status ferry__enqueue(struct ferry__op *op)
 {
-    op->queue = queue_of(op->device, op);
     op->start_ns = ferry__now_ns();
     const enum ferry_status status = ferry__register(op);
     if (!status && !ferry__op_is_join(op))
@@ -438,13 +443,10 @@ enum ferry_status ferry__enqueue(struct ferry__op *op)
     return status;
 }
 
-/* An asynchronous call copies at most one chunk: more is left to the engine. */
-static bool may_build_now(const struct ferry__op *op)
+/* What the calling thread would copy to build op. Under no lock. */
+static uint64_t bytes_staged(const struct ferry__op *op)
 {
-    const struct ferry_device *device = op->device;
     uint64_t staged = 0;
-    if (op->state != FERRY__STATE_READY || ferry__ready_first(&device->queues[op->queue]) != op)
-        return false;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
         if (transfer->side)
@@ -453,7 +455,15 @@ static bool may_build_now(const struct ferry__op *op)
             (transfer->path == FERRY_PATH_PIPELINED && op->batch))
             staged += transfer->size;
     }
-    return staged <= device->gpu.upload.chunk_size;
+    return staged;
+}
+
+/* An asynchronous call copies at most one chunk: more is left to the engine. */
+static bool may_build_now(const struct ferry__op *op, uint64_t staged)
+{
+    const struct ferry_device *device = op->device;
+    return op->state == FERRY__STATE_READY && staged <= device->gpu.upload.chunk_size &&
+           ferry__ready_first(&device->queues[op->queue]) == op;
 }
 
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, void *user,
@@ -469,7 +479,8 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
     }
     op->keep = out_ticket != NULL;
     const bool counts = !(op->count == 1 && op->transfers[0].internal);
-    const uint64_t count = ferry__park_count(op);
+    const uint64_t count = ferry__park_count(op), staged = bytes_staged(op);
+    ferry__choose_queue(op);
     ferry__device_lock(device);
     if (counts)
         status = ferry__may_park(device, count);
@@ -480,7 +491,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
             ferry__park(op, count);
         if (out_ticket)
             *out_ticket = op->ticket;
-        if (may_build_now(op))
+        if (may_build_now(op, staged))
             (void)ferry__build(device, op->queue);
         if (op->state < FERRY__STATE_SUBMITTED)
             FERRY__ADD(&device->gpu.metrics, parked, 1);
@@ -496,6 +507,7 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     op->waiting = true;
+    ferry__choose_queue(op);
     ferry__device_lock(device);
     enum ferry_status status = ferry__enqueue(op);
     if (!status) {

@@ -10,6 +10,9 @@
 
 struct ferry_device;
 
+/* The queue that is to carry op out, which is not registered yet. Under no lock. */
+void ferry__choose_queue(struct ferry__op *op);
+
 /* Registers op; if it depends on nothing that is not handed over it may be built. Under the
  * lock. */
 enum ferry_status ferry__enqueue(struct ferry__op *op);
@@ -52,6 +55,13 @@ void ferry__changed(struct ferry_device *device);
 
 /* Lets other threads have the lock, in the middle of long work under it. */
 void ferry__breathe(struct ferry_device *device);
+
+/* Likewise in a walk over many: after each so many of them. */
+static inline void ferry__breathe_each(struct ferry_device *device, size_t i, size_t many)
+{
+    if (i % many == many - 1)
+        ferry__breathe(device);
+}
 
 /* Runs one step, under device->lock, which it gives up on the way. False: nothing to do now. */
 bool ferry__step(struct ferry_device *device);

@@ -2,6 +2,7 @@
 
 #include "engine/blocks.h"
 #include "engine/buffer.h"
+#include "engine/engine.h"
 #include "engine/failure.h"
 #include "engine/footprint.h"
 #include "engine/op.h"
@@ -11,7 +12,8 @@
 #include <ferry/ferry.h>
 #include <stdatomic.h>
 
-/* What became of an op: failed writes mark their bytes, reads of those fail (R9). */
+/* What became of an op: failed writes mark their bytes, reads of those fail (R9). The lock is given
+ * up on the way where they are many: until op has left its place nobody else touches them. */
 
 /* --- failures (R9) ---------------------------------------------------------------------------- */
 
@@ -53,6 +55,7 @@ static void mark_transfer(const struct ferry__transfer *transfer, bool by_device
     for (size_t i = 0; i < parts; i++) {
         const struct ferry_block part = ferry__transfer_part(transfer, i);
         uint64_t begin = part.dst_offset, end = begin + part.size;
+        ferry__breathe_each(transfer->dst->device, i, FERRY__RANGES_AT_ONCE);
         if (!part.size)
             continue;
         if (by_device && transfer->begun && transfer->status != FERRY_ERROR_IO) {
@@ -73,6 +76,7 @@ static const struct ferry__failed *find_failed(const struct ferry__transfer *tra
     const size_t parts = ferry__transfer_parts(transfer);
     for (size_t i = 0; i < parts && !failed; i++) {
         const struct ferry_block part = ferry__transfer_part(transfer, i);
+        ferry__breathe_each(transfer->src->device, i, FERRY__RANGES_AT_ONCE);
         if (part.size)
             failed = ferry__failed_find(&transfer->src->failures, part.src_offset,
                                         part.src_offset + part.size);
@@ -89,6 +93,7 @@ static void cover_transfer(const struct ferry__transfer *transfer)
         const struct ferry_block part = ferry__transfer_part(transfer, i);
         if (part.size)
             ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, UINT64_MAX);
+        ferry__breathe_each(transfer->dst->device, i, FERRY__RANGES_AT_ONCE);
     }
 }
 
@@ -97,6 +102,7 @@ void ferry__judge_transfers(struct ferry__op *op)
     for (size_t i = 0; i < op->count; i++) {
         struct ferry__transfer *transfer = &op->transfers[i];
         struct ferry__reason *why = op->why;
+        ferry__breathe_each(op->device, i, FERRY__TRANSFERS_AT_ONCE);
         if (!transfer->size)
             continue;
         const struct ferry__failed *failed = transfer->status ? NULL : find_failed(transfer);
@@ -122,11 +128,13 @@ void ferry__judge_uses(struct ferry__op *op)
             ferry__failed_find(&use->buffer->failures, use->offset, use->offset + use->size);
         if ((use->access & FERRY_ACCESS_READ) && failed)
             fail_op(op, failed->status, failed->reason);
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
     }
     if (op->type->kind == FERRY__OP_JOIN)
         return;
     for (size_t i = 0; i < op->use_count; i++) {
         const struct ferry_use *use = &op->uses[i];
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
         if (!(use->access & FERRY_ACCESS_WRITE))
             continue;
         if (op->status)

@@ -1,4 +1,5 @@
-/* What became of an op, and of the bytes that it was to write (R9). Under device->lock. */
+/* What became of an op, and of the bytes that it was to write (R9). Under device->lock, which is
+ * given up on the way where they are many. */
 #ifndef FERRY_ENGINE_JUDGE_H
 #define FERRY_ENGINE_JUDGE_H
 

@@ -145,7 +145,10 @@ struct ferry__op {
                 struct ferry_stream *stream;  /* a transfer's; NULL: none yet */
                 struct ferry__bridge *bridge; /* a half's */
             };
-            struct ferry__transfer one;
+            union {
+                struct ferry__transfer one;
+                uint64_t park_count; /* a batch's, while it is parked */
+            };
         };
         struct {                    /* external work, and joins */
             struct ferry_use *uses; /* it holds their buffers */

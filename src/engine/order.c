@@ -1,10 +1,12 @@
 #include "engine/order.h"
 
+#include "base/alloc.h"
 #include "base/interval.h"
 #include "base/spans.h"
 #include "engine/buffer.h"
 #include "engine/op.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,9 +39,16 @@ struct answer {
     void *arg;
 };
 
+/* One that is done is only about to leave, which it does in pieces. */
+static bool is_over(const struct ferry__op *op)
+{
+    return atomic_load_explicit(&op->done, memory_order_relaxed);
+}
+
 static void say(const struct answer *answer, struct ferry__op *from)
 {
-    answer->follow(answer->arg, from);
+    if (!is_over(from))
+        answer->follow(answer->arg, from);
 }
 
 static bool meet_spans(const struct bytes *bytes, const struct ferry__spans *spans)
@@ -208,37 +217,55 @@ void ferry__order_ask_range(const struct ferry__range *range,
         ferry__order_ask(order_of(range), write, range->begin, range->end, follow, arg);
 }
 
+static bool any_reads(const struct ferry__read_group *group)
+{
+    const struct ferry__range *reader = group->first;
+    while (reader && is_over(reader->op))
+        reader = reader->read.next;
+    return reader;
+}
+
 static bool lists_busy(const struct ferry__order *order, bool write, const struct bytes *bytes,
                        uint64_t newer)
 {
     const struct ferry__meeting meeting = {bytes->begin, bytes->end, newer};
     FOR_MEETING(node, &meeting, &order->list_writes)
-    if (meet_spans(bytes, written(node)))
+    if (meet_spans(bytes, written(node)) && !is_over(piece_of(node)->range->op))
         return true;
     if (!write)
         return false;
     FOR_MEETING(node, &meeting, &order->list_reads)
-    if (meet_spans(bytes, read_by(node)))
+    if (meet_spans(bytes, read_by(node)) && any_reads(group_of(node)))
         return true;
     return false;
 }
 
+/* Is there any that is newer than a ticket, and would have to be followed? */
+static bool busy(const struct ferry__order *order, bool write, const struct bytes *bytes,
+                 uint64_t newer)
+{
+    const struct ferry__meeting meeting = {bytes->begin, bytes->end, newer};
+    FOR_MEETING(node, &meeting, &order->writes)
+    if (!is_over(piece_of(node)->range->op))
+        return true;
+    if (write)
+        FOR_MEETING(node, &meeting, &order->reads)
+    if (any_reads(group_of(node)))
+        return true;
+    return lists_busy(order, write, bytes, newer);
+}
+
 bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end)
 {
-    const struct ferry__meeting meeting = {begin, end, 0};
     const struct bytes bytes = {begin, end, NULL};
-    return ferry__intervals_meet(&order->writes, begin, end) ||
-           (write && ferry__meeting_first(&meeting, &order->reads)) ||
-           lists_busy(order, write, &bytes, 0);
+    return busy(order, write, &bytes, 0);
 }
 
 bool ferry__order_newer(const struct ferry__order *order, uint64_t begin, uint64_t end,
                         uint64_t ticket)
 {
-    const struct ferry__meeting meeting = {begin, end, ticket};
     const struct bytes bytes = {begin, end, NULL};
-    return ferry__meeting_first(&meeting, &order->writes) ||
-           ferry__meeting_first(&meeting, &order->reads) || lists_busy(order, true, &bytes, ticket);
+    return busy(order, true, &bytes, ticket);
 }
 
 bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint64_t end)
@@ -274,8 +301,10 @@ static void carve(struct ferry__range *range)
         if (node->begin < begin) {
             node->end = begin;
             ferry__interval_changed(node);
-            if (old_end > end)
+            if (old_end > end) {
                 link_piece(range->write.spare, piece_of(node)->range, end, old_end);
+                range->write.spare = NULL;
+            }
         } else if (old_end > end) {
             node->begin = end;
         } else {
@@ -401,13 +430,19 @@ static void leave_read(struct ferry__range *range)
     }
 }
 
+/* Pieces but the first of all were others' spare ones. */
 static void leave_write(struct ferry__range *range)
 {
     struct ferry__intervals *writes =
         range->spans ? &order_of(range)->list_writes : &order_of(range)->writes;
-    for (struct ferry__write_piece *piece = range->write.pieces; piece; piece = piece->next)
+    struct ferry__write_piece *next;
+    for (struct ferry__write_piece *piece = range->write.pieces; piece; piece = next) {
+        next = piece->next;
         if (piece->linked)
             ferry__interval_remove(writes, &piece->interval);
+        if (piece != &range->write.own)
+            ferry__free(piece);
+    }
     range->write.pieces = NULL;
 }
 

@@ -2,7 +2,8 @@
  *
  * Each buffer keeps the bytes that operations in flight write, by their latest writer, and those
  * that they read. What is kept lies in the ranges of the operations themselves, so nothing here
- * allocates or fails. All of it is under the device's lock. */
+ * allocates or fails. Operations that are done may still be there, on their way out: those are
+ * followed by nobody. All of it is under the device's lock. */
 #ifndef FERRY_ENGINE_ORDER_H
 #define FERRY_ENGINE_ORDER_H
 
@@ -57,8 +58,8 @@ struct ferry__range {
     union {
         struct {
             struct ferry__write_piece own, *pieces;
-            struct ferry__write_piece
-                *spare; /* for ferry__order_splits; whoever made it frees it */
+            /* For ferry__order_splits: the other range's when this one enters. */
+            struct ferry__write_piece *spare;
         } write;
         struct {
             struct ferry__read_group own, *group; /* NULL: it has left */
@@ -90,7 +91,7 @@ bool ferry__order_newer(const struct ferry__order *order, uint64_t begin, uint64
                         uint64_t ticket);
 
 /* Would a write of [begin, end) leave a piece on both its sides of what is one piece now? Then its
- * range needs a spare one, which lives as long as the range. */
+ * range needs a spare one, of ferry__alloc. */
 bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint64_t end);
 
 /* A range takes its place; its op has its ticket, and it is newer than all others. */

@@ -142,5 +142,6 @@ void ferry__questions_tell(const struct ferry__op *failed)
             tell_all(question_of(node), failed);
             ferry__interval_changed(node);
         }
+        ferry__breathe_each(failed->device, i, FERRY__RANGES_AT_ONCE);
     }
 }

@@ -150,9 +150,14 @@ static bool join_readers(struct ferry_device *device, const struct ferry__range 
     while ((group = ferry__order_crowd(range, group, FERRY__CROWD))) {
         struct question question = ask_anew(device, device->follow_count);
         for (struct ferry__range *reader = group->first; reader; reader = reader->read.next)
-            note_follows(&question, reader->op);
+            if (!atomic_load(&reader->op->done))
+                note_follows(&question, reader->op);
         const struct ferry__range bytes = {
             .buffer = range->buffer, .begin = group->interval.begin, .end = group->interval.end};
+        if (device->follow_count - question.first <= FERRY__CROWD) { /* the others are done */
+            device->follow_count = question.first;
+            continue;
+        }
         struct ferry__range *joint = join_crowd(device, question.first, &bytes, FERRY__RANGE_READ);
         device->follow_count = question.first;
         if (!joint)
@@ -194,7 +199,8 @@ static bool ask_order(struct ferry__op *op)
     struct question question = ask_anew(device, 0);
     if (ferry__op_is_join(op) && op->after) {
         question.after = op->after;
-        note_follows(&question, op->after);
+        if (!atomic_load(&op->after->done))
+            note_follows(&question, op->after);
     }
     for (size_t i = 0; i < op->range_count && enough; i++) {
         struct ferry__range *range = &op->ranges[i];

@@ -50,9 +50,11 @@ void ferry__op_fail_transfers(struct ferry__op *op, size_t first, size_t last,
                               enum ferry_status status, const char *why)
 {
     ferry__op_explain(op, why);
-    for (size_t i = first; i <= last && i < op->count; i++)
+    for (size_t i = first; i <= last && i < op->count; i++) {
         if (!op->transfers[i].status)
             op->transfers[i].status = status;
+        ferry__breathe_each(op->device, i - first, FERRY__TRANSFERS_AT_ONCE);
+    }
 }
 
 void ferry__op_note_untouched(struct ferry__op *op)
@@ -89,6 +91,7 @@ void ferry__op_drop_rmw(struct ferry__op *op)
 
 void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const char *why)
 {
+    op->in_flight++; /* it is not done meanwhile */
     ferry__ready_remove(op, FERRY__STATE_RECORDED);
     ferry__op_drop_rmw(op);
     if (op->type->abandon)
@@ -99,6 +102,7 @@ void ferry__op_give_up(struct ferry__op *op, enum ferry_status status, const cha
     op->next_transfer = op->count;
     if (op->carried)
         ferry__op_submitted(op);
+    op->in_flight--;
     ferry__op_try_done(op);
 }
 

@@ -205,7 +205,8 @@ static bool refuse_behind(struct ferry_device *device, const struct ferry__queue
     struct ferry__node *node = queue->ready.first;
     for (; node && device->no_staging_wait; node = ferry__tree_next(node)) {
         struct ferry__op *op = FERRY__OF_NODE(node, struct ferry__op, ready);
-        if ((op->one.path == FERRY_PATH_STAGED || op->one.path == FERRY_PATH_PIPELINED) &&
+        if (!op->batch &&
+            (op->one.path == FERRY_PATH_STAGED || op->one.path == FERRY_PATH_PIPELINED) &&
             refuse(device, op))
             return true;
     }
@@ -374,9 +375,11 @@ static void note_refused(const struct ferry__submission *sub)
     for (size_t i = 0; i < sub->part_count; i++) {
         const struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
-        for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++)
+        for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++) {
             if (op->transfers[at].path != FERRY_PATH_DIRECT && !op->transfers[at].status)
                 op->transfers[at].untouched = true;
+            ferry__breathe_each(op->device, at - part->first, FERRY__TRANSFERS_AT_ONCE);
+        }
     }
 }
 

@@ -14,10 +14,13 @@ struct ferry__work_event;
 struct ferry_device;
 
 enum {
-    FERRY__IN_FLIGHT_MAX = 2,       /* submissions on a queue before more work is parked (R7) */
-    FERRY__COMMANDS_MAX = 8192,     /* commands of one submission */
-    FERRY__PARTS_MAX = 8192,        /* operations in one: their commands may have become few */
-    FERRY__AT_ONCE = 32,            /* ops that are seen to before the lock is given up */
+    FERRY__IN_FLIGHT_MAX = 2,   /* submissions on a queue before more work is parked (R7) */
+    FERRY__COMMANDS_MAX = 8192, /* commands of one submission */
+    FERRY__PARTS_MAX = 8192,    /* operations in one: their commands may have become few */
+    /* What is seen to before the lock is given up: ops, ranges in their places, transfers. */
+    FERRY__AT_ONCE = 32,
+    FERRY__RANGES_AT_ONCE = 64,
+    FERRY__TRANSFERS_AT_ONCE = 512,
     FERRY__SMALL_DIRECT = 64 << 10, /* direct operations up to this are not timed */
 };
 

@@ -508,6 +508,8 @@ static struct ferry__bridge *make_bridge(const struct ferry__transfer *transfer)
 static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket)
 {
     struct ferry__op *read = bridge->read, *write = bridge->write;
+    ferry__choose_queue(read);
+    ferry__choose_queue(write);
     ferry__bridge_lock_both(bridge);
     enum ferry_status status = FERRY_OK;
     if (!write->waiting) {
