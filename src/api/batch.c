@@ -1,5 +1,6 @@
 #include "api/transfer.h"
 #include "base/alloc.h"
+#include "base/compiler.h"
 #include "base/metrics.h"
 #include "base/status.h"
 #include "engine/buffer.h"
@@ -19,10 +20,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* References to a buffer taken ahead, for operations that are to come: one atomic step for many. */
+struct purse {
+    ferry_buffer *buffer;
+    unsigned left;
+};
+
 struct ferry_batch {
     struct ferry_device *device;
     struct ferry__transfer *transfers; /* with references to their buffers */
     size_t count, capacity;
+    struct purse dst, src;
 };
 
 static enum ferry_status check_batch(const ferry_batch *batch, const char *what)
@@ -55,88 +63,119 @@ const struct ferry__transfer *ferry__batch_last(const ferry_batch *batch)
     return batch && batch->count ? &batch->transfers[batch->count - 1] : NULL;
 }
 
-void ferry_batch_destroy(ferry_batch *batch)
+/* --- adding ----------------------------------------------------------------------------------- */
+
+static void give_back(struct purse *purse)
 {
-    if (!batch)
-        return;
-    struct ferry_device *device = batch->device;
-    if (atomic_load(&device->dead) != FERRY__FORKED) {
-        for (size_t i = 0; i < batch->count; i++)
-            ferry__transfer_finish(device, &batch->transfers[i]);
-        ferry__device_unref(device);
-    }
-    ferry__free(batch->transfers);
-    ferry__free(batch);
+    if (purse->left)
+        ferry__buffer_unref_times(purse->buffer, purse->left);
+    *purse = (struct purse){0};
 }
 
-/* Appends a transfer that was checked. */
-static enum ferry_status add(ferry_batch *batch, const struct ferry__transfer *transfer)
+static FERRY__COLD void fill(struct purse *purse, ferry_buffer *buffer)
 {
-    const struct ferry_buffer *buffers[] = {transfer->dst, transfer->src};
-    for (size_t i = 0; i < 2; i++)
-        if (buffers[i] && buffers[i]->device != batch->device)
-            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s belongs to %s, the batch to %s",
-                               ferry__label(buffers[i]), buffers[i]->device->gpu.info.name,
-                               batch->device->gpu.info.name);
-    if (!ferry__reserve((void **)&batch->transfers, &batch->capacity, batch->count,
-                        sizeof *batch->transfers))
-        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
-                           batch->count + 1);
-    batch->transfers[batch->count++] = *transfer;
-    if (transfer->dst)
-        ferry__buffer_ref(transfer->dst);
-    if (transfer->src)
-        ferry__buffer_ref(transfer->src);
+    enum { AHEAD = 63 };
+    const unsigned ahead = buffer == purse->buffer ? AHEAD : 0; /* not where buffers take turns */
+    give_back(purse);
+    ferry__buffer_ref_times(buffer, 1 + ahead);
+    *purse = (struct purse){buffer, ahead};
+}
+
+static inline void take_ref(struct purse *purse, ferry_buffer *buffer)
+{
+    if (FERRY__LIKELY(buffer == purse->buffer && purse->left))
+        purse->left--;
+    else if (buffer)
+        fill(purse, buffer);
+}
+
+/* Where the next transfer goes; NULL: there is no room, or no batch. */
+static struct ferry__transfer *find_room(ferry_batch *batch, const char *what,
+                                         enum ferry_status *out_status)
+{
+    if ((*out_status = check_batch(batch, what)))
+        return NULL;
+    if (FERRY__LIKELY(ferry__reserve((void **)&batch->transfers, &batch->capacity, batch->count,
+                                     sizeof *batch->transfers)))
+        return &batch->transfers[batch->count];
+    *out_status = ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu operations",
+                              batch->count + 1);
+    return NULL;
+}
+
+static enum ferry_status check_owner(const ferry_batch *batch, const ferry_buffer *buffer)
+{
+    if (FERRY__LIKELY(!buffer || buffer->device == batch->device))
+        return FERRY_OK;
+    return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s belongs to %s, the batch to %s",
+                       ferry__label(buffer), buffer->device->gpu.info.name,
+                       batch->device->gpu.info.name);
+}
+
+/* The transfer that was checked and written where there is room becomes the batch's. */
+static enum ferry_status add(ferry_batch *batch)
+{
+    const struct ferry__transfer *transfer = &batch->transfers[batch->count];
+    enum ferry_status status = check_owner(batch, transfer->dst);
+    if (status || (status = check_owner(batch, transfer->src)))
+        return status;
+    take_ref(&batch->dst, transfer->dst);
+    take_ref(&batch->src, transfer->src);
     if (transfer->side)
         ferry__side_ref(transfer->side);
+    batch->count++;
     return FERRY_OK;
 }
 
 enum ferry_status ferry__batch_add(ferry_batch *batch, const char *what,
                                    const struct ferry__transfer *transfer)
 {
-    const enum ferry_status status = check_batch(batch, what);
-    return status ? status : add(batch, transfer);
+    enum ferry_status status;
+    struct ferry__transfer *room = find_room(batch, what, &status);
+    if (!room)
+        return status;
+    *room = *transfer;
+    return add(batch);
 }
 
 enum ferry_status ferry_batch_copy_from_host(ferry_batch *batch, ferry_buffer *dst, const void *src,
                                              size_t size, size_t dst_offset)
 {
-    struct ferry__transfer transfer;
-    enum ferry_status status = check_batch(batch, "ferry_batch_copy_from_host");
-    if (!status)
-        status = ferry__transfer_upload(&transfer, dst, src, size, dst_offset);
-    return status ? status : add(batch, &transfer);
+    enum ferry_status status;
+    struct ferry__transfer *room = find_room(batch, "ferry_batch_copy_from_host", &status);
+    if (room)
+        status = ferry__transfer_upload(room, dst, src, size, dst_offset);
+    return status ? status : add(batch);
 }
 
 enum ferry_status ferry_batch_copy_to_host(ferry_batch *batch, ferry_buffer *src, void *dst,
                                            size_t size, size_t src_offset)
 {
-    struct ferry__transfer transfer;
-    enum ferry_status status = check_batch(batch, "ferry_batch_copy_to_host");
-    if (!status)
-        status = ferry__transfer_download(&transfer, src, dst, size, src_offset);
-    return status ? status : add(batch, &transfer);
+    enum ferry_status status;
+    struct ferry__transfer *room = find_room(batch, "ferry_batch_copy_to_host", &status);
+    if (room)
+        status = ferry__transfer_download(room, src, dst, size, src_offset);
+    return status ? status : add(batch);
 }
 
 enum ferry_status ferry_batch_copy_buffer(ferry_batch *batch, ferry_buffer *dst, ferry_buffer *src,
                                           size_t size, size_t dst_offset, size_t src_offset)
 {
-    struct ferry__transfer transfer;
-    enum ferry_status status = check_batch(batch, "ferry_batch_copy_buffer");
-    if (!status)
-        status = ferry__transfer_copy(&transfer, dst, src, size, dst_offset, src_offset);
-    return status ? status : add(batch, &transfer);
+    enum ferry_status status;
+    struct ferry__transfer *room = find_room(batch, "ferry_batch_copy_buffer", &status);
+    if (room)
+        status = ferry__transfer_copy(room, dst, src, size, dst_offset, src_offset);
+    return status ? status : add(batch);
 }
 
 enum ferry_status ferry_batch_fill_buffer(ferry_batch *batch, ferry_buffer *buffer, size_t size,
                                           size_t offset, const void *pattern, size_t pattern_size)
 {
-    struct ferry__transfer transfer;
-    enum ferry_status status = check_batch(batch, "ferry_batch_fill_buffer");
-    if (!status)
-        status = ferry__transfer_fill(&transfer, buffer, size, offset, pattern, pattern_size);
-    return status ? status : add(batch, &transfer);
+    enum ferry_status status;
+    struct ferry__transfer *room = find_room(batch, "ferry_batch_fill_buffer", &status);
+    if (room)
+        status = ferry__transfer_fill(room, buffer, size, offset, pattern, pattern_size);
+    return status ? status : add(batch);
 }
 
 enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buffer)
@@ -144,11 +183,32 @@ enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_buffer *buff
     return ferry_batch_fill_buffer(batch, buffer, buffer ? buffer->size : 0, 0, "", 1);
 }
 
+/* --- the end of it ---------------------------------------------------------------------------- */
+
+static void give_back_both(ferry_batch *batch)
+{
+    give_back(&batch->dst);
+    give_back(&batch->src);
+}
+
 static void empty(ferry_batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++)
-        ferry__transfer_finish(batch->device, &batch->transfers[i]);
+    ferry__transfers_finish(batch->device, batch->transfers, batch->count);
     batch->count = 0;
+}
+
+void ferry_batch_destroy(ferry_batch *batch)
+{
+    if (!batch)
+        return;
+    struct ferry_device *device = batch->device;
+    if (atomic_load(&device->dead) != FERRY__FORKED) {
+        give_back_both(batch);
+        empty(batch);
+        ferry__device_unref(device);
+    }
+    ferry__free(batch->transfers);
+    ferry__free(batch);
 }
 
 /* Chooses the transfers' paths; on a failure gives their regions back. */
@@ -172,6 +232,7 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
     if (status || (status = ferry__device_dead(batch->device, "ferry_batch_submit")))
         return status;
     struct ferry_device *device = batch->device;
+    give_back_both(batch);
     const struct ferry__reply reply = {.callback = cb, .user = user, .out_ticket = out_ticket};
     if (ferry__direct_try_all(device, batch->transfers, batch->count, &reply, &status)) {
         if (!status) {

@@ -214,11 +214,10 @@ enum ferry_status ferry__transfer_submit(struct ferry__transfer *transfer, ferry
     return run_async(transfer, cb, user, out_ticket);
 }
 
-enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
-                                       size_t dst_offset)
+/* Apart from what is direct and small, which has no need of their stacks. */
+static FERRY__NOINLINE enum ferry_status upload(ferry_buffer *dst, const void *src, size_t size,
+                                                size_t dst_offset)
 {
-    if (ferry__direct_upload(dst, src, size, dst_offset))
-        return FERRY_OK;
     struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback("ferry_copy_from_host");
     if (status || (status = ferry__transfer_upload(&transfer, dst, src, size, dst_offset)))
@@ -226,15 +225,29 @@ enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_
     return run_waiting(&transfer);
 }
 
-enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, size_t src_offset)
+static FERRY__NOINLINE enum ferry_status download(ferry_buffer *src, void *dst, size_t size,
+                                                  size_t src_offset)
 {
-    if (ferry__direct_download(src, dst, size, src_offset))
-        return FERRY_OK;
     struct ferry__transfer transfer;
     enum ferry_status status = ferry__in_callback("ferry_copy_to_host");
     if (status || (status = ferry__transfer_download(&transfer, src, dst, size, src_offset)))
         return status;
     return run_waiting(&transfer);
+}
+
+enum ferry_status ferry_copy_from_host(ferry_buffer *dst, const void *src, size_t size,
+                                       size_t dst_offset)
+{
+    if (ferry__direct_upload(dst, src, size, dst_offset))
+        return FERRY_OK;
+    return upload(dst, src, size, dst_offset);
+}
+
+enum ferry_status ferry_copy_to_host(ferry_buffer *src, void *dst, size_t size, size_t src_offset)
+{
+    if (ferry__direct_download(src, dst, size, src_offset))
+        return FERRY_OK;
+    return download(src, dst, size, src_offset);
 }
 
 enum ferry_status ferry_copy_buffer(ferry_buffer *dst, ferry_buffer *src, size_t size,

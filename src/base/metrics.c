@@ -86,27 +86,36 @@ static inline struct ferry__shard *find_shard(struct ferry__metrics *metrics, bo
     unsigned number = ferry__thread_number();
     struct ferry__shard *shard =
         atomic_load_explicit(&metrics->shards[number], memory_order_relaxed);
-    *is_own = true;
-    if (FERRY__LIKELY(shard && number < FERRY__THREADS_MAX))
-        return shard;
     if (!shard)
         shard = make_shard(metrics, number);
     *is_own = shard != shared_shard(metrics);
     return shard;
 }
 
-void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation,
-                  enum ferry_path path, uint64_t bytes)
+/* Of a thread that has no shard of its own yet, or none at all. */
+static FERRY__COLD void count_first(struct ferry__metrics *metrics, enum ferry_operation operation,
+                                    enum ferry_path path, uint64_t operations, uint64_t bytes)
 {
     bool is_own;
     struct counts *counts = &find_shard(metrics, &is_own)->counts[operation][path];
-    if (FERRY__LIKELY(is_own)) {
-        add_own(&counts->operations, 1);
-        add_own(&counts->bytes, bytes);
-    } else {
-        add_shared(&counts->operations, 1);
-        add_shared(&counts->bytes, bytes);
+    void (*add)(_Atomic uint64_t *, uint64_t) = is_own ? add_own : add_shared;
+    add(&counts->operations, operations);
+    add(&counts->bytes, bytes);
+}
+
+void ferry__count_many(struct ferry__metrics *metrics, enum ferry_operation operation,
+                       enum ferry_path path, uint64_t operations, uint64_t bytes)
+{
+    const unsigned number = ferry__thread_number();
+    struct ferry__shard *shard =
+        atomic_load_explicit(&metrics->shards[number], memory_order_relaxed);
+    if (!FERRY__LIKELY(shard && number < FERRY__THREADS_MAX)) {
+        count_first(metrics, operation, path, operations, bytes);
+        return;
     }
+    struct counts *counts = &shard->counts[operation][path];
+    add_own(&counts->operations, operations);
+    add_own(&counts->bytes, bytes);
 }
 
 /* Of buckets that begin with one of at most first; each takes up to four times as much. */
@@ -125,10 +134,9 @@ void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation ope
     bool is_own;
     struct counts *counts = &find_shard(metrics, &is_own)->counts[operation][path];
     void (*add)(_Atomic uint64_t *, uint64_t) = is_own ? add_own : add_shared;
-    bool failed = status != FERRY_OK;
     add(&counts->operations, 1);
-    add(&counts->bytes, failed ? 0 : bytes);
-    add(&counts->errors, failed);
+    add(&counts->bytes, status ? 0 : bytes);
+    add(&counts->errors, status != FERRY_OK);
     add(&counts->timed, 1);
     add(&counts->time_ns, time_ns);
     add(&counts->buckets[bucket_of(time_ns, FERRY_TIME_BUCKET_NS, FERRY_TIME_BUCKETS)], 1);

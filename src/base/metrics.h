@@ -29,10 +29,15 @@ struct ferry__metrics {
 int ferry__metrics_init(struct ferry__metrics *metrics); /* 0, or an errno */
 void ferry__metrics_finish(struct ferry__metrics *metrics);
 
-/* Counts a done operation. The first is for small direct ones: no lock, no clock, two plain stores
+/* Counts done operations. The first is for small direct ones: no lock, no clock, two plain stores
  * into this thread's shard. */
-void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation,
-                  enum ferry_path path, uint64_t bytes);
+void ferry__count_many(struct ferry__metrics *metrics, enum ferry_operation operation,
+                       enum ferry_path path, uint64_t operations, uint64_t bytes);
+static inline void ferry__count(struct ferry__metrics *metrics, enum ferry_operation operation,
+                                enum ferry_path path, uint64_t bytes)
+{
+    ferry__count_many(metrics, operation, path, 1, bytes);
+}
 void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation operation,
                         enum ferry_path path, uint64_t bytes, enum ferry_status status,
                         uint64_t time_ns);

@@ -1,5 +1,6 @@
 #include "paths/choose.h"
 
+#include "base/compiler.h"
 #include "base/metrics.h"
 #include "base/status.h"
 #include "driver.h"
@@ -28,16 +29,50 @@ void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__tran
     ferry__blocks_unplan(device, transfer->blocks);
 }
 
-void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer)
+/* References to one buffer that are given back together. */
+struct tab {
+    struct ferry_buffer *buffer;
+    unsigned count;
+};
+
+static void settle(const struct tab *tab)
 {
-    if (transfer->dst)
-        ferry__buffer_unref(transfer->dst);
-    if (transfer->src)
-        ferry__buffer_unref(transfer->src);
+    if (tab->buffer)
+        ferry__buffer_unref_times(tab->buffer, tab->count);
+}
+
+static inline void put_on(struct tab *tab, struct ferry_buffer *buffer)
+{
+    if (FERRY__LIKELY(buffer == tab->buffer)) {
+        tab->count++;
+        return;
+    }
+    settle(tab);
+    *tab = (struct tab){buffer, 1};
+}
+
+static FERRY__COLD void finish_rest(struct ferry_device *device, struct ferry__transfer *transfer)
+{
     ferry__transfer_drop_region(device, transfer);
     ferry__blocks_free(transfer->blocks);
     transfer->blocks = NULL;
     ferry__side_unref(transfer->side);
+}
+
+void ferry__transfers_finish(struct ferry_device *device, struct ferry__transfer *transfers,
+                             size_t count)
+{
+    struct tab dst = {0}, src = {0};
+    for (size_t i = 0; i < count; i++) {
+        struct ferry__transfer *transfer = &transfers[i];
+        put_on(&dst, transfer->dst);
+        put_on(&src, transfer->src);
+        const bool region = transfer->operation != FERRY_OPERATION_FILL && transfer->region;
+        if (!FERRY__LIKELY(!region && !transfer->blocks && !transfer->side))
+            finish_rest(device, transfer);
+    }
+    settle(&dst);
+    settle(&src);
 }
 
 /* --- the choice of path ----------------------------------------------------------------------- */

@@ -18,6 +18,8 @@ void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__tran
 
 /* Path and way of one block of a transfer: it borrows its region. */
 void ferry__transfer_plan_block(struct ferry_device *device, struct ferry__transfer *block);
-void ferry__transfer_finish(struct ferry_device *device, struct ferry__transfer *transfer);
+/* Gives back all that transfers have: their buffers, regions, lists and streams. */
+void ferry__transfers_finish(struct ferry_device *device, struct ferry__transfer *transfers,
+                             size_t count);
 
 #endif

@@ -258,6 +258,50 @@ static void run(const struct ferry__transfer *transfer, ferry_ticket ticket)
     trace_direct(device, transfer, path, FERRY_OK, ticket, start);
 }
 
+/* Small, of a reachable, idle buffer: a copy and nothing else, as in ferry__direct_upload. */
+static inline bool is_plain(const struct ferry__transfer *transfer)
+{
+    if (transfer->size > FERRY__SMALL_DIRECT || !transfer->size || transfer->blocks ||
+        transfer->side)
+        return false;
+    if (transfer->operation == FERRY_OPERATION_UPLOAD)
+        return transfer->dst->direct_write && ferry__buffer_is_idle(transfer->dst);
+    return transfer->operation == FERRY_OPERATION_DOWNLOAD && transfer->src->direct_read &&
+           ferry__buffer_is_idle(transfer->src);
+}
+
+static inline void run_plain(const struct ferry__transfer *transfer)
+{
+    if (transfer->operation == FERRY_OPERATION_UPLOAD)
+        memcpy(transfer->dst->host + transfer->dst_offset, transfer->host, transfer->size);
+    else
+        memcpy(transfer->host, transfer->src->host + transfer->src_offset, transfer->size);
+}
+
+/* In the order given. The plain ones are counted together, at the end. */
+static void run_each(struct ferry_device *device, const struct ferry__transfer *transfers,
+                     size_t count, ferry_ticket ticket)
+{
+    struct {
+        uint64_t operations, bytes;
+    } plain[FERRY_OPERATION_COPY] = {{0}};
+    const bool traced = device->trace;
+    for (size_t i = 0; i < count; i++) {
+        const struct ferry__transfer *transfer = &transfers[i];
+        if (!FERRY__LIKELY(!traced && is_plain(transfer))) {
+            run(transfer, ticket);
+            continue;
+        }
+        run_plain(transfer);
+        plain[transfer->operation].operations++;
+        plain[transfer->operation].bytes += transfer->size;
+    }
+    for (unsigned i = 0; i < FERRY_OPERATION_COPY; i++)
+        if (plain[i].operations)
+            ferry__count_many(&device->gpu.metrics, (enum ferry_operation)i, FERRY_PATH_DIRECT,
+                              plain[i].operations, plain[i].bytes);
+}
+
 /* An operation that is done inside its call has a ticket all the same, and a callback to run. */
 static enum ferry_status run_all(struct ferry_device *device,
                                  const struct ferry__transfer *transfers, size_t count,
@@ -269,8 +313,7 @@ static enum ferry_status run_all(struct ferry_device *device,
     if (status)
         return status;
     const ferry_ticket ticket = call || reply->out_ticket ? ferry__ticket_next(device) : 0;
-    for (size_t i = 0; i < count; i++)
-        run(&transfers[i], ticket);
+    run_each(device, transfers, count, ticket);
     if (reply->out_ticket)
         *reply->out_ticket = ticket;
     ferry__call_done(device, call, ticket);
@@ -293,9 +336,13 @@ bool ferry__direct_try_all(struct ferry_device *device, const struct ferry__tran
 {
     uint64_t left = device->gpu.upload.chunk_size;
     for (size_t i = 0; i < count; i++) {
-        if (transfers[i].size && !ferry__direct_ok(&transfers[i], left))
+        const struct ferry__transfer *transfer = &transfers[i];
+        if (transfer->size > left)
             return false;
-        left -= transfers[i].size;
+        if (!FERRY__LIKELY(is_plain(transfer)) && transfer->size &&
+            !ferry__direct_ok(transfer, left))
+            return false;
+        left -= transfer->size;
     }
     *out_status = run_all(device, transfers, count, reply);
     return true;

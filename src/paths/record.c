@@ -148,8 +148,7 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
 
 void ferry__transfers_release(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->count; i++)
-        ferry__transfer_finish(op->device, &op->transfers[i]);
+    ferry__transfers_finish(op->device, op->transfers, op->count);
     if (op->transfers != &op->one)
         ferry__free(op->transfers);
     op->transfers = NULL;

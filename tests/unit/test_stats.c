@@ -45,11 +45,12 @@ static void counts_land_where_they_belong(void **state)
     assert_true(all_zero(&stats, sizeof stats));
     for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++)
         for (unsigned p = 0; p < FERRY_PATH_COUNT; p++)
-            ferry__count(&metrics, (enum ferry_operation)o, (enum ferry_path)p, 100 * o + p + 1);
+            ferry__count_many(&metrics, (enum ferry_operation)o, (enum ferry_path)p, p + 1,
+                              100 * o + p + 1);
     ferry__metrics_read(&metrics, &stats);
     for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++) {
         for (unsigned p = 0; p < FERRY_PATH_COUNT; p++) {
-            struct ferry_operation_stats expected = {.operations = 1, .bytes = 100 * o + p + 1};
+            struct ferry_operation_stats expected = {.operations = p + 1, .bytes = 100 * o + p + 1};
             assert_memory_equal(&stats.operations[o][p], &expected, sizeof expected);
         }
     }
