@@ -29,22 +29,34 @@ static enum ferry_status check(struct ferry_device *device, const char *what)
 enum { PAGES_FROM = 32 << 20 };
 static const uint64_t PIECE_MAX = (uint64_t)64 << 30; /* more at once is refused by some systems */
 
-/* The driver's own shared memory. */
+/* The driver's own shared memory, of which the host is to see size bytes from a page on: all drivers
+ * align it to FERRY_BUFFER_ALIGNMENT, and most to a page. */
 static bool alloc_shared(struct ferry_device *device, struct ferry__region *region, uint64_t size,
                          char *why)
 {
-    const enum ferry_status status = device->gpu.driver->memory_alloc(
-        device->gpu.state, FERRY__MEMORY_SHARED, size, "ferry_host_alloc", &region->memory, why);
-    if (!status && region->memory.cached && region->memory.coherent && region->memory.host) {
-        region->base = region->memory_base = region->memory.host;
-        region->imported = true;
-        if (device->zeroed && !region->memory.zeroed)
-            memset(region->base, 0, size);
-        return true;
+    const struct ferry__gpu *gpu = &device->gpu;
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    struct ferry__memory *memory = &region->memory;
+    for (uint64_t more = 0; more <= page; more += page) {
+        const enum ferry_status status = gpu->driver->memory_alloc(
+            gpu->state, FERRY__MEMORY_SHARED, size + more, "ferry_host_alloc", memory, why);
+        if (status)
+            break;
+        const bool good = memory->cached && memory->coherent && memory->host;
+        const uint64_t past = (uintptr_t)memory->host % page;
+        if (good && (!past || more)) {
+            region->memory_base = memory->host;
+            region->base = memory->host + (past ? page - past : 0);
+            region->imported = true;
+            if (device->zeroed && !memory->zeroed)
+                memset(region->base, 0, size);
+            return true;
+        }
+        gpu->driver->memory_free(gpu->state, memory);
+        if (!good)
+            break;
     }
-    if (!status)
-        device->gpu.driver->memory_free(device->gpu.state, &region->memory);
-    region->memory = (struct ferry__memory){0};
+    *memory = (struct ferry__memory){0};
     return false;
 }
 
