@@ -283,7 +283,7 @@ enum cli_exit cli_load(int argc, char **argv)
         {"memory", CLI_SIZE, &load.memory, "SIZE", "need no more host memory than this for it"},
         {"verify", CLI_FLAG, &load.verify, NULL, "compare every byte, also over 1 GiB"},
         {"no-verify", CLI_FLAG, &load.no_verify, NULL, "compare none"},
-        {"list", CLI_FLAG, &load.list, NULL, "tell what is in it, and load nothing"},
+        {"list", CLI_FLAG, &load.list, NULL, "tell what is in it, metadata too, and load nothing"},
         {"match", CLI_TEXT, &load.match, "GLOB", "tell of tensors with such names only"},
         {"bench", CLI_FLAG, &load.bench, NULL, "measure it, beside reading into host memory"},
         {"json", CLI_FLAG, &load.json, NULL, "print JSON instead of tables"},

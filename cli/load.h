@@ -1,5 +1,5 @@
 /* ferry load, as its files see it. load.c: the command, moving and comparing. load_tell.c: tables and
- * JSON. load_bench.c: measuring; load_yard.c: what it is measured beside. */
+ * JSON; load_metadata.c: of metadata. load_bench.c: measuring; load_yard.c: what it is measured beside. */
 #ifndef FERRY_CLI_LOAD_H
 #define FERRY_CLI_LOAD_H
 
@@ -34,6 +34,9 @@ struct ferry_tensor_info load_tensor(const struct cargo *cargo, size_t index);
 bool load_shows(const struct load *load, const struct ferry_tensor_info *tensor);
 void load_tell(const struct load *load, const struct cargo *cargo, enum cli_exit end);
 void load_json(const struct load *load, const struct cargo *cargo, enum cli_exit end);
+/* load_metadata.c: what its files say of themselves. */
+void load_print_metadata(const struct cargo *cargo);
+void load_json_metadata(const struct cargo *cargo);
 /* The most memory that the process and its staging have had, in words or as members. */
 void load_tell_peak(const struct load *load);
 

@@ -43,6 +43,8 @@ static void print_table(const struct load *load, const struct cargo *cargo)
     const struct ferry_model_info *info = &cargo->info;
     char shown[CLI_SHOWN_MAX];
     print_head(cargo);
+    if (load->list)
+        load_print_metadata(cargo);
     if (info->format == FERRY_MODEL_BYTES || info->tensors == 0)
         return;
     printf("  %14s %14s  %-8s name [shape]\n", "offset", "bytes", "type");
@@ -228,8 +230,10 @@ void load_json(const struct load *load, const struct cargo *cargo, enum cli_exit
         cli_json_string(stdout, ferry_model_file_name(cargo->model, i));
     }
     fputs("]", stdout);
-    if (load->list)
+    if (load->list) {
         json_totals(load, cargo);
+        load_json_metadata(cargo);
+    }
     if (load->bench)
         load_bench_json(&cargo->bench);
     json_tensors(load, cargo);

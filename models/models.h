@@ -90,6 +90,29 @@ enum ferry_status ferry__json_file_finish(struct ferry__json_file *file);
 
 struct ferry__shown ferry__json_show(struct ferry__json_text text);
 
+/* --- metadata (metadata.c) -------------------------------------------------------------------- */
+
+/* One pair on its way to the user. */
+struct ferry__told {
+    ferry_model_metadata_callback callback;
+    void *user;
+    struct ferry_model_metadata pair; /* file is set from outside */
+    size_t size;                      /* of value, so far */
+    char key[FERRY_METADATA_TEXT_MAX + 1], value[FERRY_METADATA_TEXT_MAX + 1];
+    char scratch[FERRY_METADATA_TEXT_MAX + 1]; /* of who adds */
+};
+
+void ferry__told_begin(struct ferry__told *told, const char *key, size_t key_size,
+                       const char *type);
+void ferry__told_add(struct ferry__told *told, const char *bytes, size_t size); /* to its value */
+bool ferry__told_full(const struct ferry__told *told);
+void ferry__told_end(struct ferry__told *told); /* the user hears of it */
+
+/* All pairs of a file that was parsed. */
+enum ferry_status ferry__gguf_tell(const struct ferry__source *source, struct ferry__told *told);
+enum ferry_status ferry__safetensors_tell(const struct ferry__source *source,
+                                          struct ferry__told *told);
+
 /* --- formats ---------------------------------------------------------------------------------- */
 
 struct ferry__gguf {

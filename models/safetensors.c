@@ -256,29 +256,76 @@ static enum ferry_status read_header(struct ferry__json_file *file, size_t numbe
     return status ? status : ferry__json_file_finish(file);
 }
 
-enum ferry_status ferry__safetensors_parse(const struct ferry__source *source, size_t number,
-                                           struct ferry__tensors *tensors)
+/* The header, which is length bytes of JSON after 8. */
+static enum ferry_status open_header(const struct ferry__source *source, uint64_t *out_length,
+                                     struct ferry__json_file **out_file)
 {
     unsigned char bytes[8];
     uint64_t length = 0;
-    struct ferry__json_file *file = NULL;
-    const size_t first = tensors->count;
     if (source->size < 8)
         return ferry__source_wrong(source,
                                    "it has %llu bytes, and safetensors begin with 8 that "
                                    "tell a length",
                                    (unsigned long long)source->size);
-    enum ferry_status status = ferry__source_read(source, bytes, sizeof bytes, 0);
+    const enum ferry_status status = ferry__source_read(source, bytes, sizeof bytes, 0);
+    if (status)
+        return status;
     for (size_t i = 0; i < 8; i++)
         length |= (uint64_t)bytes[i] << (8 * i);
-    if (!status && length > source->size - 8)
+    if (length > source->size - 8)
         return ferry__source_wrong(source, "its header is %llu bytes long, the file %llu",
                                    (unsigned long long)length, (unsigned long long)source->size);
-    if (!status)
-        status = ferry__json_file_open(source, 8, length, &file);
+    *out_length = length;
+    return ferry__json_file_open(source, 8, length, out_file);
+}
+
+enum ferry_status ferry__safetensors_parse(const struct ferry__source *source, size_t number,
+                                           struct ferry__tensors *tensors)
+{
+    uint64_t length = 0;
+    struct ferry__json_file *file = NULL;
+    const size_t first = tensors->count;
+    enum ferry_status status = open_header(source, &length, &file);
     if (status)
         return status;
     status = read_header(file, number, 8 + length, tensors);
     ferry__json_file_close(file);
     return status ? status : ferry__tensors_settle(tensors, first, source, 8 + length, false);
+}
+
+/* --- metadata ------------------------------------------------------------------------------------ */
+
+/* The object was checked when the model was opened; what is no string now ends it. */
+static void tell_object(struct ferry__json_file *file, struct ferry__told *told)
+{
+    if (ferry__json_next(&file->json) != FERRY__JSON_OBJECT)
+        return;
+    while (ferry__json_next(&file->json) == FERRY__JSON_KEY) {
+        const size_t length = ferry__json_copy(file->json.text, file->name, sizeof file->name);
+        ferry__told_begin(told, file->name, length, "string");
+        if (ferry__json_next(&file->json) != FERRY__JSON_STRING)
+            return;
+        const size_t size = ferry__json_copy(file->json.text, told->scratch, sizeof told->scratch);
+        told->pair.cut = size >= sizeof told->scratch;
+        ferry__told_add(told, told->scratch, told->pair.cut ? sizeof told->scratch - 1 : size);
+        ferry__told_end(told);
+    }
+}
+
+enum ferry_status ferry__safetensors_tell(const struct ferry__source *source,
+                                          struct ferry__told *told)
+{
+    uint64_t length = 0;
+    struct ferry__json_file *file = NULL;
+    enum ferry_status status = open_header(source, &length, &file);
+    if (status)
+        return status;
+    while (ferry__json_next(&file->json) == FERRY__JSON_KEY)
+        if (ferry__json_is(file->json.text, "__metadata__"))
+            tell_object(file, told);
+        else if (!ferry__json_next(&file->json) || !ferry__json_skip(&file->json))
+            break;
+    status = file->json.wrong ? ferry__json_file_wrong(file) : FERRY_OK;
+    ferry__json_file_close(file);
+    return status;
 }

@@ -78,6 +78,28 @@ FERRY_CHECK enum ferry_status ferry_model_get_tensor(const ferry_model *model, s
 FERRY_CHECK enum ferry_status ferry_model_find_tensor(const ferry_model *model, const char *name,
                                                       size_t *out_index);
 
+enum { FERRY_METADATA_TEXT_MAX = 65535 }; /* bytes of a key or a value that are told */
+
+/* What a file tells of itself besides its tensors: a pair of GGUF's metadata, or of __metadata__ of
+ * safetensors. The texts live as long as the call; a byte 0 in them is told as U+FFFD. */
+struct ferry_model_metadata {
+    size_t file; /* index, for ferry_model_file_name */
+    const char *key;
+    const char *type;  /* as GGUF calls it: "string", "uint32", "bool", ...; of arrays "string[]" */
+    const char *value; /* in words: a string as it is, true or false, a number; [1, 2, ...] */
+    uint64_t count;    /* values of an array; else 1 */
+    uint32_t cut;      /* not 0: the value is longer than is told */
+    uint32_t reserved[9];
+};
+
+typedef void (*ferry_model_metadata_callback)(const struct ferry_model_metadata *pair, void *user);
+
+/* Tells all pairs, one after another and file by file, on this thread. Reads the headers again, so
+ * that an open model keeps none of it; IO: a file cannot be read. Plain bytes have none. */
+FERRY_CHECK enum ferry_status ferry_model_read_metadata(const ferry_model *model,
+                                                        ferry_model_metadata_callback callback,
+                                                        void *user);
+
 /* Reads a part of a tensor to host memory. The range must lie in the tensor, else OUT_OF_RANGE. */
 FERRY_CHECK enum ferry_status ferry_model_read(const ferry_model *model, size_t index, void *memory,
                                                size_t size, uint64_t offset);

@@ -35,7 +35,7 @@ void ferry__op_submitted(struct ferry__op *op);
 void ferry__op_try_done(struct ferry__op *op);
 
 /* op, which has not begun, has failed with op->status: its user hears of it now. It keeps its place
- * in the order until all before it is done, since what comes after it may follow that by it alone. */
+ * in the order until all before it is done: what comes after it may follow that by it alone. */
 void ferry__op_tell(struct ferry__op *op);
 
 /* Goes on with that, FERRY__AT_ONCE at a time. False: there was nothing. */

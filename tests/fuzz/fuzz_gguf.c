@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "models/models.h"
+#include "tell.h"
 
 #include <stdlib.h>
 
@@ -23,5 +24,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         end = tensor->file_offset + tensor->size;
     }
     ferry__tensors_free(&tensors);
+    /* Whatever they hold, metadata is told in words that end, or refused. */
+    const enum ferry_status told = fuzz_tell(&source, ferry__gguf_tell);
+    if (told != FERRY_OK && ferry_last_error()[0] == '\0')
+        abort();
+    if (status == FERRY_OK && told != FERRY_OK)
+        abort(); /* a file that can be opened has metadata that can be read */
     return 0;
 }

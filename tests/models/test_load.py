@@ -132,6 +132,63 @@ def check_shards():
     check_tensors("split in a directory", f"{folder}/split", expected)
 
 
+# --- what they tell of themselves ---------------------------------------------------------------
+
+
+def listed(path):
+    """The model as --list --json tells it, and the lines of the table."""
+    def run(*options):
+        return subprocess.run([ferry, "load", "--list", *options, path], env=environment,
+                              capture_output=True, text=True, timeout=250)
+
+    return json.loads(run("--json").stdout)["files"][0], run().stdout.splitlines()
+
+
+def told(model):
+    return {pair["key"]: (pair["type"], pair["value"], pair["count"], pair["whole"])
+            for pair in model["metadata"]}
+
+
+def check_metadata():
+    model, lines = listed(write(f"{folder}/meta/all.gguf", gguf(GGUF, METADATA)[0]))
+    numbers = ", ".join(str(i) for i in range(16))
+    wanted = {"general.architecture": ("string", "none", 1, True), "a.u8": ("uint8", "1", 1, True),
+              "a.i8": ("int8", "-1", 1, True), "a.u16": ("uint16", "2", 1, True),
+              "a.i16": ("int16", "-2", 1, True), "a.i32": ("int32", "-3", 1, True),
+              "a.f32": ("float32", "0.5", 1, True), "a.bool": ("bool", "true", 1, True),
+              "a.u64": ("uint64", "1099511627776", 1, True), "a.i64": ("int64", "-5", 1, True),
+              "a.f64": ("float64", "2.5", 1, True),
+              "a.strings": ("string[]", '["x", ""]', 2, True),
+              "a.numbers": ("uint32[]", f"[{numbers}, ...]", 20000, False),
+              "a.none": ("uint32[]", "[]", 0, True),
+              "a.deep": ("array[]", "[[...], [...], [...]]", 3, False)}
+    check("metadata of gguf", told(model) == wanted, told(model))
+    check("metadata in the table", "  general.architecture = none" in lines and
+          "  a.u64 = 1099511627776" in lines and
+          any(line.startswith("  a.numbers = [0, 1, ") and line.endswith("(20000)")
+              for line in lines), lines)
+    texts = {"format": "pt", "quote\"": 'a "b" \\ \u2028', "esc": "\x1b[31mred\nline", "nul\0": "a\0b",
+             "long": "\u00fc" * 40000, "empty": ""}
+    model, lines = listed(write(f"{folder}/meta/a.safetensors", safetensors(SAFE, texts)[0]))
+    got = told(model)
+    check("metadata of safetensors", {key: value[1] for key, value in got.items()} == {
+        key.replace("\0", "\ufffd"): value.replace("\0", "\ufffd")[:32767]
+        for key, value in texts.items()}, str(got)[:500])
+    check("metadata that is cut", [key for key, value in got.items() if not value[3]] == ["long"])
+    check("metadata is shown", "  format = pt" in lines and "  esc = \\x1b[31mred\\nline" in lines
+          and all("\x1b" not in line and len(line) < 200 for line in lines), lines[:12])
+    for i, own in ((1, {}), (2, {"mine": "2"})):
+        data = safetensors([(f"t{i}", "U8", (3,))], {"format": "pt", **own})[0]
+        write(f"{folder}/meta/shards/m-0000{i}-of-00002.safetensors", data)
+    model, lines = listed(f"{folder}/meta/shards")
+    check("metadata of shards", [(pair["file"], pair["key"]) for pair in model["metadata"]] ==
+          [(0, "format"), (1, "format"), (1, "mine")], model["metadata"])
+    check("what all say is said once", lines[1] == "  format = pt" and lines[3] == "    mine = 2"
+          and lines[2].endswith("m-00002-of-00002.safetensors:"), lines[:6])
+    model, lines = listed(write(f"{folder}/meta/plain.bin", b"bytes"))
+    check("plain bytes have no metadata", model["metadata"] == [], model)
+
+
 # --- files that are wrong ------------------------------------------------------------------------
 
 
@@ -210,6 +267,7 @@ shutil.rmtree(folder, ignore_errors=True)
 print("[==========] Running the tests of ferry load")
 check_right_files()
 check_plain_bytes()
+check_metadata()
 check_shards()
 check_wrong("gguf", WRONG_GGUF, ".gguf")
 check_wrong_shards()

@@ -86,6 +86,32 @@ static void write_gguf(const char *name)
 
 /* --- each allocation fails in turn --------------------------------------------------------------- */
 
+static void count_pair(const struct ferry_model_metadata *pair, void *user)
+{
+    (void)pair;
+    (*(unsigned *)user)++;
+}
+
+/* Its metadata is told, or there was no memory for that, and words for it. */
+static void read_starved(const ferry_model *model)
+{
+    unsigned wanted = 0;
+    assert_int_equal(ferry_model_read_metadata(model, count_pair, &wanted), FERRY_OK);
+    for (uint64_t n = 1;; n++) {
+        unsigned count = 0;
+        starve_at(n, false);
+        const enum ferry_status status = ferry_model_read_metadata(model, count_pair, &count);
+        if (!starve_end()) {
+            assert_int_equal(count, wanted);
+            return;
+        }
+        if (status)
+            assert_string_equal(ferry_status_name(status), "FERRY_ERROR_OUT_OF_HOST_MEMORY");
+        else
+            assert_int_equal(count, wanted);
+    }
+}
+
 /* Opens a path until no allocation is left to fail; says how many there were. */
 static uint64_t open_starved(const char *name, bool all)
 {
@@ -96,6 +122,7 @@ static uint64_t open_starved(const char *name, bool all)
         const bool failed = starve_end();
         if (!failed) {
             assert_int_equal(status, FERRY_OK);
+            read_starved(model);
             ferry_model_close(model);
             return n - 1;
         }

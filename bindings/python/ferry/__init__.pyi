@@ -187,6 +187,7 @@ class Model(Mapping[str, Tensor]):
     device: Device
     format: str
     nbytes: int
+    metadata: dict[str, str]
     buffer: Buffer | None
     def __init__(self, path: str | os.PathLike[str], device: Device, *, shared: bool = False,
                  memory: int = 0,

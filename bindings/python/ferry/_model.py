@@ -10,6 +10,19 @@ from ._words import name_of, whole
 
 _c = ctypes
 _RANK_MAX = 8
+class MetadataStruct(_c.Structure):
+    _fields_ = [
+        ("file", _c.c_size_t),
+        ("key", _c.c_char_p),
+        ("type", _c.c_char_p),
+        ("value", _c.c_char_p),
+        ("count", _c.c_uint64),
+        ("cut", _c.c_uint32),
+        ("reserved", _c.c_uint32 * 9),
+    ]
+
+
+_PAIR = _c.CFUNCTYPE(None, _c.POINTER(MetadataStruct), _c.c_void_p)
 _PROGRESS = _c.CFUNCTYPE(None, _c.c_uint64, _c.c_uint64, _c.c_void_p)
 
 
@@ -58,6 +71,7 @@ for _name, (_result, _arguments) in {
     "ferry_model_get_info": (None, [_model, _c.POINTER(ModelInfoStruct)]),
     "ferry_model_format_name": (_c.c_char_p, [_c.c_int]),
     "ferry_model_get_tensor": (_c.c_int, [_model, _c.c_size_t, _c.POINTER(TensorInfoStruct)]),
+    "ferry_model_read_metadata": (_c.c_int, [_model, _PAIR, _c.c_void_p]),
     "ferry_model_load_as": (_c.c_int, [_model, _c.POINTER(LoadParamsStruct)]),
 }.items():
     _function = getattr(lib, _name)
@@ -125,7 +139,8 @@ class Tensor:
 
 class Model(Mapping):
     """A loaded model: a mapping from names to Tensors, in the order of the files. All tensors lie
-    in one Buffer, ``buffer`` (None if the model has no bytes)."""
+    in one Buffer, ``buffer`` (None if the model has no bytes). ``metadata`` is a dict of what the
+    files say of themselves, keys and values as text."""
 
     def __init__(self, path, device, *, shared=False, memory=0, progress=None):
         handle = _model()
@@ -141,6 +156,7 @@ class Model(Mapping):
             if info.arena_size > 0:
                 self.buffer = device.buffer(info.arena_size, shared=shared)
                 _load(handle, self.buffer, memory, progress)
+            self.metadata = _read_metadata(handle)
             self._tensors = {}
             for index in range(info.tensors):
                 tensor = TensorInfoStruct()
@@ -173,6 +189,22 @@ class Model(Mapping):
         """Frees the memory of all tensors. Else it goes with the last reference."""
         if self.buffer is not None:
             self.buffer.destroy()
+
+
+def _text(value):
+    return value.decode("utf-8", "replace")
+
+
+def _read_metadata(handle):
+    """Of a key that several files have, the first file's value."""
+    metadata = {}
+
+    def tell(pair, user):
+        metadata.setdefault(_text(pair.contents.key), _text(pair.contents.value))
+
+    told = _PAIR(tell)
+    check(lib.ferry_model_read_metadata(handle, told, None))
+    return metadata
 
 
 def _load(handle, buffer, memory, progress):

@@ -150,7 +150,7 @@ def test_a_consumer_that_raises_gives_the_memory_back():
 
 def write_safetensors(path, tensors):
     """tensors: {name: (type, shape, bytes)}."""
-    header, data = {}, b""
+    header, data = {"__metadata__": {"format": "pt", "by": "\u00fc\0"}}, b""
     for name, (kind, shape, values) in tensors.items():
         header[name] = {"dtype": kind, "shape": shape,
                         "data_offsets": [len(data), len(data) + len(values)]}
@@ -177,6 +177,7 @@ def test_structures_have_the_sizes_of_the_abi():
 
     assert ctypes.sizeof(_model.ModelInfoStruct) == int(sizes["ferry_model_info"])
     assert ctypes.sizeof(_model.TensorInfoStruct) == int(sizes["ferry_tensor_info"])
+    assert ctypes.sizeof(_model.MetadataStruct) == int(sizes["ferry_model_metadata"])
 
 
 def test_a_model_is_a_mapping(device, model_file):
@@ -185,6 +186,7 @@ def test_a_model_is_a_mapping(device, model_file):
         assert list(model) == ["weights", "half", "nothing", "one"] and len(model) == 4
         assert "weights" in model and "bias" not in model
         assert (model.format, model.nbytes) == ("safetensors", 33)
+        assert model.metadata == {"format": "pt", "by": "\u00fc\ufffd"}
         tensor = model["weights"]
         assert (tensor.shape, tensor.dtype, tensor.type, tensor.nbytes) == ((2, 3), "float32", "F32",
                                                                             24)
