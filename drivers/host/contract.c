@@ -4,7 +4,6 @@
 #include "host_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ULL(x) ((unsigned long long)(x))
@@ -192,87 +191,6 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
     return true;
 }
 
-/* --- commands that touch each other's ranges without a barrier between ------------------------ */
-
-struct touch {
-    uintptr_t begin, end;
-    size_t command;
-    bool writes;
-};
-
-static int by_begin(const void *a, const void *b)
-{
-    uintptr_t x = ((const struct touch *)a)->begin;
-    uintptr_t y = ((const struct touch *)b)->begin;
-    return (x > y) - (x < y);
-}
-
-/* Sorted by where they begin, a touch meets an earlier one if that ends behind its begin: it is
- * enough to keep the one that ends last, of all and of the writing ones. */
-static bool check_apart(struct touch *touches, size_t count, char *why)
-{
-    qsort(touches, count, sizeof *touches, by_begin);
-    const struct touch *last = NULL;
-    const struct touch *last_write = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct touch *touch = &touches[i];
-        const struct touch *met = touch->writes ? last : last_write;
-        if (met && met->end > touch->begin) {
-            if (met->command == touch->command)
-                snprintf(why, FERRY__WHY_MAX, "command %zu: two blocks touch the same bytes",
-                         met->command);
-            else
-                snprintf(why, FERRY__WHY_MAX,
-                         "commands %zu and %zu touch the same bytes without a barrier between",
-                         met->command < touch->command ? met->command : touch->command,
-                         met->command < touch->command ? touch->command : met->command);
-            return false;
-        }
-        if (!last || touch->end > last->end)
-            last = touch;
-        if (touch->writes && (!last_write || touch->end > last_write->end))
-            last_write = touch;
-    }
-    return true;
-}
-
-/* What a command touches, block by block: how many places. */
-static size_t touches_of(const struct host_command *command, size_t index, struct touch *touches)
-{
-    const uintptr_t to = (uintptr_t)command->to, from = (uintptr_t)command->from;
-    size_t used = 0;
-    if (!command->list) {
-        touches[used++] = (struct touch){to, to + command->size, index, true};
-        if (command->from)
-            touches[used++] = (struct touch){from, from + command->size, index, false};
-        return used;
-    }
-    for (uint32_t i = 0; i < command->block_count; i++) {
-        const struct ferry__block_entry block = command->blocks[i];
-        touches[used++] = (struct touch){to + block.dst, to + block.dst + block.size, index, true};
-        touches[used++] =
-            (struct touch){from + block.src, from + block.src + block.size, index, false};
-    }
-    return used;
-}
-
-static bool check_barriers(const struct host_command *commands, size_t count, struct touch *touches,
-                           char *why)
-{
-    for (size_t first = 0; first < count;) {
-        size_t used = 0;
-        size_t i = first;
-        do {
-            used += touches_of(&commands[i], i, &touches[used]);
-            i++;
-        } while (i < count && !commands[i].barrier);
-        if (!check_apart(touches, used, why))
-            return false;
-        first = i;
-    }
-    return true;
-}
-
 enum ferry_status ferry__host_check(const struct host_queue *queue,
                                     const struct ferry__submission_info *info,
                                     struct host_command *commands, char *why)
@@ -284,19 +202,7 @@ enum ferry_status ferry__host_check(const struct host_queue *queue,
     for (size_t i = 0; i < info->count; i++)
         if (!look_up(queue, &info->commands[i], i, &commands[i], why))
             return FERRY_ERROR_INTERNAL;
-    size_t places = 0;
-    for (size_t i = 0; i < info->count; i++)
-        places += commands[i].list ? commands[i].block_count : 1;
-    if (places == 1 && !commands->list)
-        return FERRY_OK;
-    struct touch *touches = ferry__alloc(2 * places * sizeof *touches);
-    if (!touches) {
-        snprintf(why, FERRY__WHY_MAX, "no host memory to check %zu commands", info->count);
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    }
-    bool apart = check_barriers(commands, info->count, touches, why);
-    ferry__free(touches);
-    return apart ? FERRY_OK : FERRY_ERROR_INTERNAL;
+    return ferry__host_check_barriers(commands, info->count, why);
 }
 
 /* --- all but the commands --------------------------------------------------------------------- */

@@ -100,6 +100,9 @@ enum ferry_status ferry__host_breach(const char *why);
 enum ferry_status ferry__host_check(const struct host_queue *queue,
                                     const struct ferry__submission_info *info,
                                     struct host_command *commands, char *why);
+/* Do those between two barriers touch nothing of each other's? As above. */
+enum ferry_status ferry__host_check_barriers(const struct host_command *commands, size_t count,
+                                             char *why);
 /* What cannot even end: there is no queue, no result or no value for it. */
 bool ferry__host_is_hopeless(struct host_device *device, const struct ferry__submission_info *info,
                              char *why);

@@ -21,6 +21,11 @@ void *ferry__alloc(size_t size)
     return must_fail() ? NULL : calloc(1, size > 0 ? size : 1);
 }
 
+void *ferry__alloc_unset(size_t size)
+{
+    return must_fail() ? NULL : malloc(size > 0 ? size : 1);
+}
+
 void *ferry__realloc(void *memory, size_t size)
 {
     return must_fail() ? NULL : realloc(memory, size > 0 ? size : 1);

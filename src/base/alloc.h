@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *ferry__alloc(size_t size); /* zeroed; NULL: none */
+void *ferry__alloc(size_t size);       /* zeroed; NULL: none */
+void *ferry__alloc_unset(size_t size); /* its bytes may be anything */
 void *ferry__realloc(void *memory, size_t size);
 void ferry__free(void *memory);
 

@@ -10,6 +10,7 @@
 enum {
     BITMAP_LEAST = 256, /* fewer ranges are a list */
     BITS_EACH = 64,     /* a bitmap has no more words than ranges, so that it is the smaller one */
+    SORT_FEW = 256,     /* fewer are sorted in place */
     DIGIT = 11,         /* bits of a digit when sorting */
     GRANULE_MAX = 40,
 };
@@ -39,7 +40,7 @@ static void sort_few(struct ferry__span *ranges, size_t count)
  * out. False: no host memory. */
 static bool sort_many(struct ferry__span *ranges, size_t count, uint64_t lowest, uint64_t varies)
 {
-    struct ferry__span *from = ranges, *to = ferry__alloc(count * sizeof *to);
+    struct ferry__span *from = ranges, *to = ferry__alloc_unset(count * sizeof *to);
     struct ferry__span *other = to;
     if (!to)
         return false;
@@ -82,18 +83,18 @@ static struct ferry__spans *make_list(struct ferry__span *ranges, size_t count, 
                                       uint64_t varies)
 {
     if (!is_sorted(ranges, count)) {
-        if (count <= BITMAP_LEAST)
+        if (count <= SORT_FEW)
             sort_few(ranges, count);
         else if (!sort_many(ranges, count, lowest, varies))
             return NULL;
     }
     count = merge(ranges, count);
-    struct ferry__spans *spans = ferry__alloc(sizeof *spans + count * sizeof *ranges);
+    struct ferry__spans *spans = ferry__alloc_unset(sizeof *spans + count * sizeof *ranges);
     if (!spans)
         return NULL;
-    spans->list = (struct ferry__span *)spans->memory;
+    *spans =
+        (struct ferry__spans){.count = count, .list = (struct ferry__span *)(void *)spans->memory};
     memcpy(spans->list, ranges, count * sizeof *ranges);
-    spans->count = count;
     return spans;
 }
 
@@ -103,32 +104,52 @@ static uint64_t bits(uint64_t first, uint64_t count)
     return (count >= 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1) << first;
 }
 
-static void set_bits(struct ferry__spans *spans, uint64_t at, uint64_t end, bool set)
+static void clear_bits(struct ferry__spans *spans, uint64_t at, uint64_t end)
 {
     while (at < end) {
         const uint64_t room = 64 - at % 64, n = room < end - at ? room : end - at;
-        uint64_t *word = &spans->words[at / 64];
-        *word = set ? *word | bits(at % 64, n) : *word & ~bits(at % 64, n);
+        spans->words[at / 64] &= ~bits(at % 64, n);
         at += n;
     }
 }
 
-static struct ferry__spans *make_bitmap(const struct ferry__span *ranges, size_t count,
-                                        unsigned shift, uint64_t begin, uint64_t end)
+struct ferry__spans *ferry__spans_bitmap(uint64_t begin, uint64_t end, uint64_t all,
+                                         uint64_t bits_max)
 {
+    unsigned shift = all ? (unsigned)__builtin_ctzll(all) : GRANULE_MAX;
+    shift = shift < GRANULE_MAX ? shift : GRANULE_MAX;
+    if ((end - begin) >> shift > bits_max)
+        return NULL;
     const uint64_t first = begin >> shift & ~UINT64_C(63);
     const size_t word_count = (size_t)(((end - 1) >> shift) - first) / 64 + 1;
     struct ferry__spans *spans = ferry__alloc(sizeof *spans + word_count * sizeof *spans->words);
     if (!spans)
         return NULL;
-    spans->words = spans->memory;
-    spans->word_count = word_count;
-    spans->first = first;
-    spans->shift = shift;
-    spans->count = count;
-    for (size_t i = 0; i < count; i++)
-        set_bits(spans, (ranges[i].begin >> shift) - first, (ranges[i].end >> shift) - first, true);
+    *spans = (struct ferry__spans){.begin = begin,
+                                   .end = end,
+                                   .words = spans->memory,
+                                   .word_count = word_count,
+                                   .first = first,
+                                   .shift = shift};
     return spans;
+}
+
+bool ferry__spans_put_long(struct ferry__spans *spans, uint64_t at, uint64_t last)
+{
+    uint64_t met = 0;
+    while (at < last) {
+        const uint64_t room = 64 - at % 64, n = room < last - at ? room : last - at;
+        const uint64_t mask = bits(at % 64, n);
+        met |= spans->words[at / 64] & mask;
+        spans->words[at / 64] |= mask;
+        at += n;
+    }
+    return !met;
+}
+
+uint64_t ferry__spans_dense(size_t count)
+{
+    return count > BITMAP_LEAST ? BITS_EACH * (uint64_t)count : 0;
 }
 
 struct ferry__spans *ferry__spans_make(struct ferry__span *ranges, size_t count)
@@ -139,17 +160,13 @@ struct ferry__spans *ferry__spans_make(struct ferry__span *ranges, size_t count)
         end = ranges[i].end > end ? ranges[i].end : end;
         all |= ranges[i].begin | ranges[i].end;
     }
-    unsigned shift = 0;
-    while (shift < GRANULE_MAX && !(all >> shift & 1))
-        shift++;
-    const bool dense =
-        count > BITMAP_LEAST && (end - begin) >> shift <= BITS_EACH * (uint64_t)count;
-    struct ferry__spans *spans = dense ? make_bitmap(ranges, count, shift, begin, end)
-                                       : make_list(ranges, count, begin, end - begin);
-    if (!spans)
-        return NULL;
-    spans->begin = begin;
-    spans->end = end;
+    struct ferry__spans *spans = ferry__spans_bitmap(begin, end, all, ferry__spans_dense(count));
+    for (size_t i = 0; spans && i < count; i++)
+        (void)ferry__spans_put(spans, ranges[i].begin, ranges[i].end);
+    if (!spans && (spans = make_list(ranges, count, begin, end - begin))) {
+        spans->begin = begin;
+        spans->end = end;
+    }
     return spans;
 }
 
@@ -294,7 +311,7 @@ static void clear_range(struct ferry__spans *spans, uint64_t begin, uint64_t end
     from = from < spans->first ? spans->first : from;
     to = to > last ? last : to;
     if (from < to)
-        set_bits(spans, from - spans->first, to - spans->first, false);
+        clear_bits(spans, from - spans->first, to - spans->first);
 }
 
 /* Whole ranges only. */

@@ -13,7 +13,7 @@ struct ferry__span {
 
 struct ferry__spans {
     uint64_t begin, end; /* all lie within */
-    size_t count;        /* at most so many ranges */
+    size_t count;        /* of list */
     uint64_t *words;     /* NULL: list has them, in order; none touches the next */
     size_t word_count;
     uint64_t first; /* the granule of the first bit, a multiple of 64 */
@@ -24,6 +24,31 @@ struct ferry__spans {
 
 /* A set of those ranges (more than none, in any order, which it changes). NULL: no host memory. */
 struct ferry__spans *ferry__spans_make(struct ferry__span *ranges, size_t count);
+
+/* None yet, as a bitmap, for ranges within [begin, end), whose begins and ends, or'ed, are all.
+ * NULL: no host memory, or it would have more than bits_max bits. */
+struct ferry__spans *ferry__spans_bitmap(uint64_t begin, uint64_t end, uint64_t all,
+                                         uint64_t bits_max);
+
+/* Ones that lie over more than a word of a bitmap. */
+bool ferry__spans_put_long(struct ferry__spans *spans, uint64_t at, uint64_t last);
+
+/* A range more into a bitmap. False: some of it was there. */
+static inline bool ferry__spans_put(struct ferry__spans *spans, uint64_t begin, uint64_t end)
+{
+    const uint64_t at = (begin >> spans->shift) - spans->first;
+    const uint64_t count = (end >> spans->shift) - (begin >> spans->shift);
+    if (at % 64 + count > 64 || !count)
+        return ferry__spans_put_long(spans, at, at + count);
+    uint64_t *word = &spans->words[at / 64];
+    const uint64_t mask = UINT64_MAX >> (64 - count) << at % 64, before = *word;
+    *word = before | mask;
+    return !(before & mask);
+}
+
+/* At most so many bits has the bitmap of a set of count ranges that ferry__spans_make gives; 0: it
+ * gives a list. */
+uint64_t ferry__spans_dense(size_t count);
 
 /* Of its ranges the first that ends after at, or what is left of it from at on. False: none does.
  * hint, 0 at first, goes with an at that only grows. */

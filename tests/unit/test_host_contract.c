@@ -94,11 +94,13 @@ static void test_host_memory_runs_out(void **state)
     (void)state;
     struct world world;
     open_world(&world, "");
-    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 4096);
+    struct ferry__memory memory = alloc(&world, FERRY__MEMORY_SHARED, 1 << 20);
     struct ferry__memory none;
     struct ferry__result result;
     uint64_t event;
-    struct ferry__command commands[] = {fill(&memory, 0, 10, 1), fill(&memory, 10, 10, 1)};
+    /* Downwards, and too far from each other for a bitmap: they are sorted. */
+    struct ferry__command commands[] = {fill(&memory, (1 << 20) - 11, 10, 1),
+                                        fill(&memory, 1, 10, 1)};
     assert_int_equal(run(&world, commands, 2).status, FERRY_OK);
     for (uint64_t n = 1; n <= 2; n++) {
         ferry__alloc_fail_at(n);
@@ -115,6 +117,50 @@ static void test_host_memory_runs_out(void **state)
     ferry__alloc_fail_at(0);
     assert_int_equal(run(&world, commands, 2).status, FERRY_OK);
     driver->memory_free(world.state, &memory);
+    close_world(&world);
+}
+
+/* One list of so many blocks, shuffled; which of them goes to, or comes from, where another is
+ * written. */
+static enum ferry_status run_shuffled(struct world *world, size_t count, size_t meets, bool reads)
+{
+    const size_t unit = 8, size = 4 * count * unit;
+    struct ferry__memory memory = alloc(world, FERRY__MEMORY_SHARED, size);
+    struct ferry__memory list = alloc(world, FERRY__MEMORY_UPLOAD, count * 32);
+    struct ferry__block_entry *entries = (void *)list.host;
+    struct ferry__command command = {.kind = FERRY__BLOCKS,
+                                     .engine = FERRY__ENGINE_KERNEL,
+                                     .dst = &memory,
+                                     .src = &memory,
+                                     .size = count * unit};
+    for (size_t i = 0; i < count; i++) /* written: even ones; read: odd ones */
+        entries[i] = (struct ferry__block_entry){
+            (i * 7 % count) * 4 * unit, ((i * 5 % count) * 4 + 2) * unit, (uint32_t)unit, 0};
+    if (meets && reads)
+        entries[meets].src = entries[meets - 1].dst + unit / 2;
+    else if (meets)
+        entries[meets].dst = entries[0].dst + unit - 1;
+    command.list = (struct ferry__block_list){&list, 0, (uint32_t)count, size, size};
+    const enum ferry_status status = run(world, &command, 1).status;
+    driver->memory_free(world->state, &memory);
+    driver->memory_free(world->state, &list);
+    return status;
+}
+
+static void test_blocks_shuffled(void **state)
+{
+    (void)state;
+    enum { COUNT = 1009 }; /* a prime */
+    struct world world;
+    open_world(&world, "");
+    assert_int_equal(run_shuffled(&world, COUNT, 0, false), FERRY_OK);
+    for (size_t meets = 1; meets < COUNT; meets += 56)
+        for (int reads = 0; reads < 2; reads++) {
+            logged[0] = 0;
+            assert_int_equal(run_shuffled(&world, COUNT, meets, reads), FERRY_ERROR_INTERNAL);
+            assert_non_null(strstr(logged, "two blocks touch"));
+        }
+    logged[0] = 0;
     close_world(&world);
 }
 
@@ -456,17 +502,12 @@ static void test_queues_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failing_calls),
-        cmocka_unit_test(test_order_is_random),
-        cmocka_unit_test(test_fail_every),
-        cmocka_unit_test(test_host_memory_runs_out),
-        cmocka_unit_test(test_loss),
-        cmocka_unit_test(test_loss_in_a_copy),
-        cmocka_unit_test(test_broken_commands),
-        cmocka_unit_test(test_broken_lists),
-        cmocka_unit_test(test_missing_barriers),
-        cmocka_unit_test(test_broken_order),
-        cmocka_unit_test(test_too_early),
+        cmocka_unit_test(test_failing_calls),   cmocka_unit_test(test_order_is_random),
+        cmocka_unit_test(test_fail_every),      cmocka_unit_test(test_host_memory_runs_out),
+        cmocka_unit_test(test_blocks_shuffled), cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_loss_in_a_copy),  cmocka_unit_test(test_broken_commands),
+        cmocka_unit_test(test_broken_lists),    cmocka_unit_test(test_missing_barriers),
+        cmocka_unit_test(test_broken_order),    cmocka_unit_test(test_too_early),
         cmocka_unit_test(test_queues_at_once),
     };
     return cmocka_run_group_tests_name("host driver: failures and contract", tests, NULL, NULL);
