@@ -1,5 +1,6 @@
 #include "engine/blocks.h"
 #include "api/transfer.h"
+#include "base/compiler.h"
 #include "base/range.h"
 #include "base/status.h"
 #include "engine/buffer.h"
@@ -76,8 +77,23 @@ struct side {
     const struct given *given;
     const ferry_buffer *buffer; /* NULL: the host */
     const char *name;
-    uint64_t begin, end; /* of all blocks that were looked at */
+    uint64_t lowest, limit; /* where a block that has bytes may lie */
+    /* Of all blocks that were looked at: */
+    uint64_t begin, end, all; /* all: begins and sizes, or'ed */
+    bool ascends; /* each begins where the one before it ends, or behind that: dst only */
 };
+
+static struct side side_of(const struct given *given, const ferry_buffer *buffer, const char *name)
+{
+    const uint64_t host = (uint64_t)(uintptr_t)given->host;
+    return (struct side){.given = given,
+                         .buffer = buffer,
+                         .name = name,
+                         .lowest = !buffer && !host,
+                         .limit = buffer ? buffer->size : UINTPTR_MAX - host,
+                         .begin = UINT64_MAX,
+                         .ascends = true};
+}
 
 static enum ferry_status fail_range(const struct side *side, size_t i, uint64_t offset,
                                     uint64_t size)
@@ -104,49 +120,57 @@ static enum ferry_status fail_host(const struct side *side, size_t i, uint64_t o
 /* Is it within its side? Cannot wrap. */
 static inline bool side_fits(const struct side *side, uint64_t offset, uint64_t size)
 {
-    const uint64_t host = (uint64_t)(uintptr_t)side->given->host;
-    if (side->buffer)
-        return ferry__in_range(offset, size, side->buffer->size);
-    return !size || ((host || offset) && offset <= UINTPTR_MAX - host &&
-                     size <= UINTPTR_MAX - host - offset);
+    return offset >= side->lowest && ferry__in_range(offset, size, side->limit);
 }
 
-static enum ferry_status side_check(struct side *side, size_t i, uint64_t offset, uint64_t size)
+/* What does not fit; but at the host nothing may lie anywhere. */
+static enum ferry_status side_fail(const struct side *side, size_t i, uint64_t offset,
+                                   uint64_t size)
 {
-    if (!side_fits(side, offset, size))
-        return side->buffer ? fail_range(side, i, offset, size) : fail_host(side, i, offset, size);
-    if (size && offset < side->begin)
-        side->begin = offset;
-    if (size && offset + size > side->end)
-        side->end = offset + size;
-    return FERRY_OK;
+    if (side_fits(side, offset, size) || (!side->buffer && !size))
+        return FERRY_OK;
+    return side->buffer ? fail_range(side, i, offset, size) : fail_host(side, i, offset, size);
 }
 
-static enum ferry_status check_sum(const struct given *given, uint64_t *total, uint64_t size)
+static inline void side_add(struct side *side, uint64_t offset, uint64_t size)
 {
-    if (size > UINT64_MAX - *total)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "%s: the sizes of %zu blocks are more than 2^64 bytes together",
-                           given->what, given->count);
-    *total += size;
-    return FERRY_OK;
+    side->ascends &= offset >= side->end;
+    side->begin = offset < side->begin ? offset : side->begin;
+    side->end = offset + size > side->end ? offset + size : side->end;
+    side->all |= offset | size;
 }
 
 static enum ferry_status check_list(const struct given *given, struct side sides[2],
                                     uint64_t *out_total)
 {
+    struct side dst = sides[0], src = sides[1];
+    uint64_t total = 0;
+    enum ferry_status status;
     if (given->count > SIZE_MAX / sizeof *given->list)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "%s: a list of %zu blocks is larger than memory", given->what,
                            given->count);
     for (size_t i = 0; i < given->count; i++) {
         const struct ferry_block block = given->list[i];
-        enum ferry_status status;
-        if ((status = side_check(&sides[0], i, block.dst_offset, block.size)) ||
-            (status = side_check(&sides[1], i, block.src_offset, block.size)) ||
-            (status = check_sum(given, out_total, block.size)))
+        const bool fits = side_fits(&dst, block.dst_offset, block.size) &&
+                          side_fits(&src, block.src_offset, block.size);
+        if (!FERRY__LIKELY(fits) &&
+            ((status = side_fail(&sides[0], i, block.dst_offset, block.size)) ||
+             (status = side_fail(&sides[1], i, block.src_offset, block.size))))
             return status;
+        if (!block.size)
+            continue;
+        if (block.size > UINT64_MAX - total)
+            return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                               "%s: the sizes of %zu blocks are more than 2^64 bytes together",
+                               given->what, given->count);
+        total += block.size;
+        side_add(&dst, block.dst_offset, block.size);
+        side_add(&src, block.src_offset, block.size);
     }
+    sides[0] = dst;
+    sides[1] = src;
+    *out_total = total;
     return FERRY_OK;
 }
 
@@ -171,11 +195,16 @@ static enum ferry_status check_rows(const struct given *given, struct side sides
                                "%s: %s: %zu rows at a stride of %" PRIu64 " from %" PRIu64
                                " on are past 2^64",
                                given->what, sides[i].name, rows->rows, strides[i], offsets[i]);
-        enum ferry_status status = side_check(&sides[i], 0, offsets[i], rows->row_size);
+        const uint64_t end = offsets[i] + last * strides[i];
+        enum ferry_status status = side_fail(&sides[i], 0, offsets[i], rows->row_size);
         if (!status)
-            status = side_check(&sides[i], last, offsets[i] + last * strides[i], rows->row_size);
+            status = side_fail(&sides[i], last, end, rows->row_size);
         if (status)
             return status;
+        side_add(&sides[i], offsets[i], rows->row_size);
+        side_add(&sides[i], end, rows->row_size);
+        sides[i].all |= strides[i];
+        sides[i].ascends = !last || strides[i] >= rows->row_size;
     }
     return FERRY_OK;
 }
@@ -184,10 +213,7 @@ static enum ferry_status check_rows(const struct given *given, struct side sides
 static enum ferry_status make(const struct given *given, struct ferry__transfer *transfer,
                               struct ferry__blocks *blocks)
 {
-    struct side sides[2] = {
-        {given, given->dst, "dst", UINT64_MAX, 0},
-        {given, given->src, "src", UINT64_MAX, 0},
-    };
+    struct side sides[2] = {side_of(given, given->dst, "dst"), side_of(given, given->src, "src")};
     uint64_t total = 0;
     enum ferry_status status = check_given(given);
     if (!status)
@@ -204,6 +230,9 @@ static enum ferry_status make(const struct given *given, struct ferry__transfer 
         blocks->dst_end = sides[0].end;
         blocks->src_begin = sides[1].begin;
         blocks->src_end = sides[1].end;
+        blocks->dst_all = sides[0].all;
+        blocks->src_all = sides[1].all;
+        blocks->dst_ascends = sides[0].ascends;
     }
     *transfer = (struct ferry__transfer){.operation = given->operation,
                                          .dst = given->dst,

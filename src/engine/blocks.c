@@ -1,6 +1,7 @@
 #include "engine/blocks.h"
 
 #include "base/alloc.h"
+#include "base/spans.h"
 #include "engine/op.h"
 
 #include <ferry/ferry.h>
@@ -17,7 +18,7 @@ bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied)
     if (!blocks)
         return false;
     if (from->list && copied) {
-        if (!(list = ferry__alloc(from->count * sizeof *list))) {
+        if (!(list = ferry__alloc_unset(from->count * sizeof *list))) {
             ferry__free(blocks);
             return false;
         }
@@ -39,6 +40,7 @@ void ferry__blocks_free(struct ferry__blocks *blocks)
     if (blocks->owned)
         ferry__free((void *)(uintptr_t)blocks->list);
     ferry__free(blocks->region_of);
+    ferry__free(blocks->written);
     ferry__free(blocks);
 }
 
@@ -56,84 +58,64 @@ static inline uint64_t begin_of(const struct side *side, struct ferry_block bloc
     return side->base + (side->dst ? block.dst_offset : block.src_offset);
 }
 
-/* Each begins where the one before it ends, or behind that: what a list that was made in order
- * is. */
-static bool is_ascending(const struct side *side)
-{
-    uint64_t end = 0;
-    for (size_t i = 0; i < side->blocks->count; i++) {
-        const struct ferry_block block = ferry__blocks_at(side->blocks, i);
-        const uint64_t begin = begin_of(side, block);
-        if (!block.size)
-            continue;
-        if (begin < end)
-            return false;
-        end = begin + block.size;
-    }
-    return true;
-}
-
-/* A bit for each granule of the bytes that blocks lie in. */
-struct bitmap {
-    uint64_t *words, first; /* first: the granule of bit 0 */
-    uint64_t bits;
-    unsigned shift; /* of a granule */
-};
-
 enum { BITS_EACH = 1024, BITS_LEAST = 1 << 16 }; /* a larger bitmap is slower than sorting */
 
-/* The widest granule that no block lies partly in. False: that makes too many bits, or no
- * memory. */
-static bool bitmap_init(struct bitmap *map, const struct side *sides, size_t count, uint64_t begin,
-                        uint64_t end)
+static bool put_rows(struct ferry__spans *spans, const struct side *side)
 {
-    uint64_t all = 0;
-    for (size_t s = 0; s < count; s++)
-        for (size_t i = 0; i < sides[s].blocks->count; i++) {
-            const struct ferry_block block = ferry__blocks_at(sides[s].blocks, i);
-            all |= block.size ? begin_of(&sides[s], block) | block.size : 0;
-        }
-    for (map->shift = 0; map->shift < 40 && !(all >> map->shift & 1); map->shift++) {
+    const struct ferry__blocks *blocks = side->blocks;
+    bool apart = true;
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        const uint64_t begin = begin_of(side, block);
+        apart &= ferry__spans_put(spans, begin, begin + block.size);
     }
-    map->first = begin >> map->shift;
-    map->bits = ((end - 1) >> map->shift) - map->first + 1;
-    if (map->bits > BITS_LEAST && map->bits / BITS_EACH > sides->blocks->count)
-        return false;
-    return (map->words = ferry__alloc((map->bits / 64 + 1) * sizeof *map->words));
+    return apart;
 }
 
-/* The bits of [begin, end): were all clear? Sets them if told to. */
-static bool bitmap_take(struct bitmap *map, uint64_t begin, uint64_t end, bool set)
+/* Puts a side of all blocks into a bitmap. False: some touch others. */
+static bool put_side(struct ferry__spans *spans, const struct side *side)
 {
-    uint64_t at = (begin >> map->shift) - map->first;
-    const uint64_t last = (end >> map->shift) - map->first;
-    while (at < last) {
-        const uint64_t n = 64 - at % 64 < last - at ? 64 - at % 64 : last - at;
-        const uint64_t mask = (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << at % 64;
-        if (map->words[at / 64] & mask)
-            return false;
-        if (set)
-            map->words[at / 64] |= mask;
-        at += n;
-    }
-    return true;
+    const struct ferry_block *list = side->blocks->list, *end = list + side->blocks->count;
+    const uint64_t base = side->base;
+    bool apart = true;
+    if (!list)
+        return put_rows(spans, side);
+    if (side->dst)
+        for (; list < end; list++)
+            apart &= ferry__spans_put(spans, base + list->dst_offset,
+                                      base + list->dst_offset + list->size);
+    else
+        for (; list < end; list++)
+            apart &= ferry__spans_put(spans, base + list->src_offset,
+                                      base + list->src_offset + list->size);
+    return apart;
 }
 
-/* Takes all that is written, then asks for what is read. A block that is copied onto itself does
- * neither. */
-static bool bitmap_apart(struct bitmap *map, const struct side *sides, size_t count)
+/* Puts what is written, but by blocks that are copied onto themselves, which do nothing. */
+static bool put_moved(struct ferry__spans *spans, const struct side sides[2])
 {
     const struct ferry__blocks *blocks = sides->blocks;
-    for (size_t s = 0; s < count; s++)
-        for (size_t i = 0; i < blocks->count; i++) {
-            const struct ferry_block block = ferry__blocks_at(blocks, i);
-            const uint64_t begin = begin_of(&sides[s], block);
-            if (count == 2 && begin_of(&sides[0], block) == begin_of(&sides[1], block))
-                continue;
-            if (!bitmap_take(map, begin, begin + block.size, sides[s].dst))
-                return false;
-        }
-    return true;
+    bool apart = true;
+    for (size_t i = 0; i < blocks->count && apart; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        const uint64_t begin = begin_of(&sides[0], block);
+        if (begin != begin_of(&sides[1], block))
+            apart = ferry__spans_put(spans, begin, begin + block.size);
+    }
+    return apart;
+}
+
+static bool meet_read(const struct ferry__spans *spans, const struct side *side)
+{
+    const struct ferry__blocks *blocks = side->blocks;
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        const uint64_t begin = begin_of(side, block);
+        if (block.size && begin != begin_of(side - 1, block) &&
+            ferry__spans_meet_range(spans, begin, begin + block.size))
+            return true;
+    }
+    return false;
 }
 
 struct touch {
@@ -185,24 +167,63 @@ static bool sorted_apart(const struct side *sides, size_t count)
     return apart;
 }
 
-bool ferry__blocks_are_apart(const struct ferry__blocks *blocks, bool native, uint64_t dst_base,
+/* Where the two sides are one memory's. */
+static bool within_apart(const struct side sides[2])
+{
+    const struct ferry__blocks *blocks = sides->blocks;
+    const uint64_t dst_begin = sides[0].base + blocks->dst_begin;
+    const uint64_t dst_end = sides[0].base + blocks->dst_end;
+    const uint64_t all = blocks->dst_all | blocks->src_all | sides[0].base | sides[1].base;
+    struct ferry__spans *spans =
+        ferry__spans_bitmap(dst_begin, dst_end, all, BITS_LEAST + BITS_EACH * blocks->count);
+    if (!spans)
+        return sorted_apart(sides, 2);
+    const bool apart = put_moved(spans, sides) && !meet_read(spans, &sides[1]);
+    ferry__free(spans);
+    return apart;
+}
+
+/* Where they are not. The bitmap is kept where it is also what the order is to know of a buffer. */
+static bool written_apart(struct ferry__blocks *blocks, const struct side *side)
+{
+    const uint64_t begin = side->base + blocks->dst_begin, end = side->base + blocks->dst_end;
+    const uint64_t all = blocks->dst_all | side->base;
+    const uint64_t dense = side->base ? 0 : ferry__spans_dense(blocks->count);
+    struct ferry__spans *spans = ferry__spans_bitmap(begin, end, all, dense);
+    const bool keep = spans;
+    if (!spans)
+        spans = ferry__spans_bitmap(begin, end, all, BITS_LEAST + BITS_EACH * blocks->count);
+    if (!spans)
+        return sorted_apart(side, 1);
+    const bool apart = put_side(spans, side);
+    if (keep && apart) {
+        ferry__free(blocks->written);
+        blocks->written = spans;
+    } else {
+        ferry__free(spans);
+    }
+    return apart;
+}
+
+bool ferry__blocks_are_apart(struct ferry__blocks *blocks, bool native, uint64_t dst_base,
                              uint64_t src_base)
 {
     const struct side sides[] = {{blocks, true, dst_base}, {blocks, false, src_base}};
-    uint64_t begin = dst_base + blocks->dst_begin, end = dst_base + blocks->dst_end;
-    const uint64_t src_begin = src_base + blocks->src_begin, src_end = src_base + blocks->src_end;
-    const bool meet = native && begin < src_end && src_begin < end;
-    if (!meet && is_ascending(&sides[0]))
-        return true;
-    if (meet) {
-        begin = src_begin < begin ? src_begin : begin;
-        end = src_end > end ? src_end : end;
-    }
-    struct bitmap map;
-    const size_t count = meet ? 2 : 1;
-    if (!bitmap_init(&map, sides, count, begin, end))
-        return sorted_apart(sides, count);
-    const bool apart = bitmap_apart(&map, sides, count);
-    ferry__free(map.words);
-    return apart;
+    const uint64_t begin = dst_base + blocks->dst_begin, end = dst_base + blocks->dst_end;
+    const bool meet =
+        native && begin < src_base + blocks->src_end && src_base + blocks->src_begin < end;
+    if (meet)
+        return within_apart(sides);
+    return blocks->dst_ascends || written_apart(blocks, sides);
+}
+
+struct ferry__spans *ferry__blocks_spans(const struct ferry__blocks *blocks, bool dst)
+{
+    const struct side side = {blocks, dst, 0};
+    struct ferry__spans *spans = ferry__spans_bitmap(
+        dst ? blocks->dst_begin : blocks->src_begin, dst ? blocks->dst_end : blocks->src_end,
+        dst ? blocks->dst_all : blocks->src_all, ferry__spans_dense(blocks->count));
+    if (spans)
+        (void)put_side(spans, &side);
+    return spans;
 }

@@ -20,7 +20,10 @@ struct ferry__blocks {
     const struct ferry_block *list; /* NULL: rows */
     struct ferry_rows rows;
     uint64_t dst_begin, dst_end, src_begin, src_end; /* all bytes lie within */
-    bool kept, owned; /* not on a stack; nor is the list the caller's */
+    uint64_t dst_all, src_all;                       /* begins and sizes of all blocks, or'ed */
+    bool dst_ascends;             /* each is written where the one before it ends, or behind that */
+    struct ferry__spans *written; /* what is written, if that was found out; NULL */
+    bool kept, owned;             /* not on a stack; nor is the list the caller's */
     /* Registered memory that the host's side of blocks lies in, where the device reaches it, and
      * which of it by block; NULL: all in the first, or where there is none, nowhere. */
     struct ferry__region *regions[FERRY__BLOCK_REGIONS_MAX];
@@ -70,10 +73,13 @@ static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied);
 void ferry__blocks_free(struct ferry__blocks *blocks); /* NULL, and one on a stack: nothing */
 
+/* What is written, or read, where a bitmap is the smaller set, and there is memory; else NULL. */
+struct ferry__spans *ferry__blocks_spans(const struct ferry__blocks *blocks, bool dst);
+
 /* Do the blocks write no byte twice, and does none read what another writes? native: both sides are
  * of one memory, in which their offsets count from dst_base and src_base. Without host memory to
- * find out: false. */
-bool ferry__blocks_are_apart(const struct ferry__blocks *blocks, bool native, uint64_t dst_base,
+ * find out: false. May note what is written. */
+bool ferry__blocks_are_apart(struct ferry__blocks *blocks, bool native, uint64_t dst_base,
                              uint64_t src_base);
 
 #endif

@@ -34,14 +34,17 @@ enum ferry_status ferry__collect_begin(struct ferry__collect *collect, struct fe
         op->ranges = ranges ? ranges : op->own_ranges;
         return ranges ? FERRY_OK : no_memory(collect);
     }
-    collect->spans = capacity > UINT32_MAX ? NULL : ferry__alloc(capacity * sizeof *collect->spans);
-    if (!collect->spans)
-        return no_memory(collect);
-    collect->bucket_of = ferry__alloc(capacity * sizeof *collect->bucket_of);
-    if (collect->bucket_of)
-        return FERRY_OK;
-    ferry__free(collect->spans);
-    return no_memory(collect);
+    collect->many = true;
+    return capacity > UINT32_MAX ? no_memory(collect) : FERRY_OK;
+}
+
+static bool spans_reserve(struct ferry__collect *collect)
+{
+    if (collect->spans)
+        return true;
+    collect->spans = ferry__alloc_unset(collect->capacity * sizeof *collect->spans);
+    collect->bucket_of = ferry__alloc_unset(collect->capacity * sizeof *collect->bucket_of);
+    return collect->spans && collect->bucket_of;
 }
 
 /* --- buckets ---------------------------------------------------------------------------------- */
@@ -120,19 +123,46 @@ void ferry__collect_add(struct ferry__collect *collect, struct ferry_buffer *buf
                         struct ferry__span span)
 {
     const enum ferry__range_kind kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ;
-    if (!collect->spans) {
+    if (!collect->many) {
         collect->op->ranges[collect->count++] = (struct ferry__range){
             .buffer = buffer, .begin = span.begin, .end = span.end, .kind = kind};
         return;
     }
     const uint32_t which = bucket_of(collect, buffer, kind);
-    if (which == UINT32_MAX || collect->short_of_memory) {
+    if (which == UINT32_MAX || collect->short_of_memory || !spans_reserve(collect)) {
         collect->short_of_memory = true;
         return;
     }
     collect->buckets[which].count++;
     collect->bucket_of[collect->count] = which;
     collect->spans[collect->count++] = span;
+}
+
+bool ferry__collect_run(struct ferry__collect *collect, struct ferry_buffer *buffer, bool write)
+{
+    const enum ferry__range_kind kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ;
+    collect->run = collect->count;
+    if (!spans_reserve(collect) || bucket_of(collect, buffer, kind) == UINT32_MAX)
+        collect->short_of_memory = true;
+    return !collect->short_of_memory;
+}
+
+void ferry__collect_run_end(struct ferry__collect *collect)
+{
+    collect->buckets[collect->recent[0]].count += (uint32_t)(collect->count - collect->run);
+}
+
+void ferry__collect_take(struct ferry__collect *collect, struct ferry_buffer *buffer, bool write,
+                         struct ferry__spans *spans)
+{
+    const enum ferry__range_kind kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ;
+    const uint32_t which = bucket_of(collect, buffer, kind);
+    if (which != UINT32_MAX) {
+        collect->buckets[which].made = spans;
+        return;
+    }
+    collect->short_of_memory = true;
+    ferry__free(spans);
 }
 
 /* --- few of them ------------------------------------------------------------------------------ */
@@ -177,9 +207,9 @@ static unsigned merge_few(struct ferry__op *op, size_t count)
 /* The spans bucket by bucket. False: no host memory. */
 static bool distribute(struct ferry__collect *collect)
 {
-    if (collect->bucket_count == 1)
+    if (collect->bucket_count == 1 || !collect->count)
         return true;
-    struct ferry__span *spans = ferry__alloc(collect->count * sizeof *spans);
+    struct ferry__span *spans = ferry__alloc_unset(collect->count * sizeof *spans);
     uint32_t *at = ferry__alloc(collect->bucket_count * sizeof *at);
     if (spans && at) {
         for (size_t i = 1; i < collect->bucket_count; i++)
@@ -198,10 +228,12 @@ static bool distribute(struct ferry__collect *collect)
 
 /* A bucket's ranges to the end of op's: one with spans, or few that are left when all that touches
  * is put together. False: no host memory. */
-static bool take_bucket(struct ferry__op *op, const struct ferry__bucket *bucket,
+static bool take_bucket(struct ferry__op *op, struct ferry__bucket *bucket,
                         struct ferry__span *from)
 {
-    struct ferry__spans *spans = ferry__spans_make(from, bucket->count);
+    struct ferry__spans *spans =
+        bucket->made ? bucket->made : ferry__spans_make(from, bucket->count);
+    bucket->made = NULL;
     if (!spans)
         return false;
     struct ferry__range range = {.op = op, .buffer = bucket->buffer, .kind = bucket->kind};
@@ -227,7 +259,7 @@ static bool take_bucket(struct ferry__op *op, const struct ferry__bucket *bucket
 }
 
 struct place {
-    const struct ferry__bucket *bucket;
+    struct ferry__bucket *bucket;
     struct ferry__span *spans;
 };
 
@@ -247,10 +279,12 @@ static bool take_buckets(struct ferry__collect *collect)
     struct place *places = ferry__alloc(collect->bucket_count * sizeof *places);
     struct ferry__span *spans = collect->spans;
     for (size_t i = 0; i < collect->bucket_count && places; i++) {
-        const struct ferry__bucket *bucket = &collect->buckets[i];
+        struct ferry__bucket *bucket = &collect->buckets[i];
         places[i] = (struct place){bucket, spans};
-        spans += bucket->count;
-        room += bucket->count < FERRY__RANGES_FEW ? bucket->count : FERRY__RANGES_FEW;
+        if (bucket->count)
+            spans += bucket->count;
+        room +=
+            bucket->count && bucket->count < FERRY__RANGES_FEW ? bucket->count : FERRY__RANGES_FEW;
     }
     struct ferry__range *ranges = places ? ferry__alloc(room * sizeof *ranges) : NULL;
     bool enough = ranges != NULL;
@@ -267,12 +301,14 @@ static bool take_buckets(struct ferry__collect *collect)
 enum ferry_status ferry__collect_end(struct ferry__collect *collect)
 {
     struct ferry__op *op = collect->op;
-    if (!collect->spans) {
+    if (!collect->many) {
         op->range_count = merge_few(op, collect->count);
         return FERRY_OK;
     }
     const bool enough = !collect->short_of_memory &&
-                        (!collect->count || (distribute(collect) && take_buckets(collect)));
+                        (!collect->bucket_count || (distribute(collect) && take_buckets(collect)));
+    for (size_t i = 0; i < collect->bucket_count; i++)
+        ferry__free(collect->buckets[i].made);
     ferry__free(collect->spans);
     ferry__free(collect->bucket_of);
     ferry__free(collect->buckets);

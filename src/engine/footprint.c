@@ -77,6 +77,67 @@ struct ferry__range ferry__footprint_write(const struct ferry__transfer *transfe
     return range_of(transfer->dst, true, span_written(transfer, offset, size));
 }
 
+/* One side of the ranges of a transfer. */
+struct side {
+    struct ferry_buffer *buffer;
+    uint64_t word;
+    bool write;
+};
+
+static struct ferry__span span_at(const struct side *side, struct ferry_block part)
+{
+    return span_of(side->buffer, side->write ? part.dst_offset : part.src_offset, part.size,
+                   side->word);
+}
+
+static void collect_blocks(struct ferry__collect *collect, const struct ferry__blocks *blocks,
+                           const struct side *side)
+{
+    if (!ferry__collect_run(collect, side->buffer, side->write))
+        return;
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct ferry_block part = ferry__blocks_at(blocks, i);
+        if (part.size)
+            ferry__collect_put(collect, span_at(side, part));
+    }
+    ferry__collect_run_end(collect);
+}
+
+/* All blocks of a side as one set; NULL: one by one. */
+static struct ferry__spans *spans_of(const struct side *side, struct ferry__blocks *blocks)
+{
+    if (side->word != 1)
+        return NULL;
+    if (!side->write || !blocks->written)
+        return ferry__blocks_spans(blocks, side->write);
+    struct ferry__spans *written = blocks->written;
+    blocks->written = NULL;
+    return written;
+}
+
+static void collect_side(struct ferry__collect *collect, struct ferry__transfer *transfer,
+                         const struct side *side, bool alone)
+{
+    struct ferry__blocks *blocks = transfer->blocks;
+    struct ferry__spans *spans;
+    if (!side->buffer || !transfer->size)
+        return;
+    if (!ferry__collects_spans(collect)) {
+        for (size_t i = 0; i < ferry__transfer_parts(transfer); i++) {
+            const struct ferry_block part = ferry__transfer_part(transfer, i);
+            if (part.size)
+                ferry__collect_add(collect, side->buffer, side->write, span_at(side, part));
+        }
+    } else if (!blocks) {
+        ferry__collect_add(collect, side->buffer, side->write,
+                           span_at(side, ferry__transfer_part(transfer, 0)));
+    } else if (alone && (spans = spans_of(side, blocks))) {
+        ferry__collect_take(collect, side->buffer, side->write, spans);
+    } else {
+        collect_blocks(collect, blocks, side);
+    }
+}
+
 enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
 {
     struct ferry__collect collect;
@@ -90,17 +151,13 @@ enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
     if (status)
         return status;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__transfer *transfer = &op->transfers[i];
-        const size_t parts = transfer->size ? ferry__transfer_parts(transfer) : 0;
-        for (size_t p = 0; p < parts; p++) {
-            const struct ferry_block part = ferry__transfer_part(transfer, p);
-            if (part.size && transfer->dst)
-                ferry__collect_add(&collect, transfer->dst, true,
-                                   span_written(transfer, part.dst_offset, part.size));
-            if (part.size && transfer->src)
-                ferry__collect_add(&collect, transfer->src, false,
-                                   span_read(transfer, part.src_offset, part.size));
-        }
+        struct ferry__transfer *transfer = &op->transfers[i];
+        const uint64_t dst_word = transfer->dst ? word_of(transfer, transfer->dst) : 1;
+        const uint64_t src_word = transfer->src ? word_of(transfer, transfer->src) : 1;
+        const struct side dst = {transfer->dst, dst_word, true};
+        const struct side src = {transfer->src, src_word, false};
+        collect_side(&collect, transfer, &dst, op->count == 1);
+        collect_side(&collect, transfer, &src, op->count == 1);
     }
     return ferry__collect_end(&collect);
 }

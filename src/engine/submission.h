@@ -58,7 +58,9 @@ struct ferry__launch {
     const struct ferry__memory *memory; /* that the list lies in, and where */
     uint64_t offset;
     const struct ferry__memory *dst, *src;
-    uint64_t dst_begin, dst_end, src_begin, src_end, bytes;
+    struct ferry__launch_hull {
+        uint64_t dst_begin, dst_end, src_begin, src_end, bytes;
+    } hull;      /* what its blocks lie in, and the sum of them */
     bool staged; /* one side of it is staging */
 };
 

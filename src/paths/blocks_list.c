@@ -78,19 +78,19 @@ static uint64_t phased(uint64_t at, uint64_t phase)
 void ferry__launch_close(const struct ferry_device *device, struct ferry__submission *sub)
 {
     struct ferry__launch *launch = &sub->launch;
-    const struct ferry__command command = {
-        .kind = FERRY__BLOCKS,
-        .engine = FERRY__ENGINE_KERNEL,
-        .dst = launch->dst,
-        .src = launch->src,
-        .dst_offset = launch->dst_begin,
-        .src_offset = launch->src_begin,
-        .size = launch->bytes,
-        .list = {.memory = launch->memory,
-                 .offset = launch->offset,
-                 .count = launch->count,
-                 .dst_span = launch->dst_end - launch->dst_begin,
-                 .src_span = launch->src_end - launch->src_begin}};
+    const struct ferry__launch_hull *hull = &launch->hull;
+    const struct ferry__command command = {.kind = FERRY__BLOCKS,
+                                           .engine = FERRY__ENGINE_KERNEL,
+                                           .dst = launch->dst,
+                                           .src = launch->src,
+                                           .dst_offset = hull->dst_begin,
+                                           .src_offset = hull->src_begin,
+                                           .size = hull->bytes,
+                                           .list = {.memory = launch->memory,
+                                                    .offset = launch->offset,
+                                                    .count = launch->count,
+                                                    .dst_span = hull->dst_end - hull->dst_begin,
+                                                    .src_span = hull->src_end - hull->src_begin}};
     if (launch->count)
         (void)ferry__add_command(device, sub, command); /* there is room: launch_open */
     launch->entries = NULL;
@@ -114,24 +114,25 @@ static enum ferry_status launch_open(struct ferry__submission *sub,
         .capacity = (uint32_t)capacity,
         .dst = dst,
         .src = src,
-        .dst_begin = UINT64_MAX,
-        .src_begin = UINT64_MAX};
+        .hull = {.dst_begin = UINT64_MAX, .src_begin = UINT64_MAX}};
     return FERRY_OK;
+}
+
+static inline void hull_add(struct ferry__launch_hull *hull, uint64_t dst, uint64_t src,
+                            uint64_t size)
+{
+    hull->dst_begin = dst < hull->dst_begin ? dst : hull->dst_begin;
+    hull->dst_end = dst + size > hull->dst_end ? dst + size : hull->dst_end;
+    hull->src_begin = src < hull->src_begin ? src : hull->src_begin;
+    hull->src_end = src + size > hull->src_end ? src + size : hull->src_end;
+    hull->bytes += size;
 }
 
 static void launch_add(struct ferry__launch *launch, uint64_t dst, uint64_t src, uint64_t size)
 {
     launch->entries[launch->count++] =
         (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)size};
-    launch->bytes += size;
-    if (dst < launch->dst_begin)
-        launch->dst_begin = dst;
-    if (dst + size > launch->dst_end)
-        launch->dst_end = dst + size;
-    if (src < launch->src_begin)
-        launch->src_begin = src;
-    if (src + size > launch->src_end)
-        launch->src_end = src + size;
+    hull_add(&launch->hull, dst, src, size);
 }
 
 /* The device shall see the entries from first on. What it cannot see is taken back. */
@@ -196,6 +197,54 @@ static enum ferry_status take_list(struct ferry_device *device, struct ferry__su
     return launch_open(sub, &slice, ferry__least(capacity, wanted), ends->dst, ends->src);
 }
 
+/* Whole blocks, as long as each is an entry: of blocks that are all of one kind, and of two
+ * memories. How many bytes. */
+static uint64_t add_whole(const struct ferry_device *device, struct ferry__launch *launch,
+                          struct ferry__blocks *blocks, const struct ends *ends, uint64_t room)
+{
+    const uint64_t max = device->gpu.limits.block_size_max;
+    const uint64_t dst_base = ends->dst_base, src_base = ends->src_base;
+    struct ferry__block_entry *entry = launch->entries + launch->count;
+    const struct ferry__block_entry *end = launch->entries + launch->capacity;
+    struct ferry__launch_hull hull = launch->hull;
+    const uint64_t bytes_max = hull.bytes + room;
+    size_t i = blocks->next;
+    for (; i < blocks->count && entry < end; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        if (!block.size)
+            continue;
+        if (block.size > max || hull.bytes + block.size > bytes_max)
+            break;
+        const uint64_t dst = dst_base + block.dst_offset, src = src_base + block.src_offset;
+        *entry++ =
+            (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)block.size};
+        hull_add(&hull, dst, src, block.size);
+    }
+    const uint64_t added = hull.bytes - launch->hull.bytes;
+    launch->count = (uint32_t)(entry - launch->entries);
+    launch->hull = hull;
+    blocks->next = i;
+    return added;
+}
+
+/* The next block, or a part of it. How many bytes. */
+static uint64_t add_piece(const struct ferry_device *device, struct ferry__launch *launch,
+                          struct ferry__blocks *blocks, const struct ends *ends, uint64_t room)
+{
+    const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
+    const uint64_t dst = ends->dst_base + block.dst_offset + blocks->done;
+    const uint64_t src = ends->src_base + block.src_offset + blocks->done;
+    const uint64_t size = piece_of(device, block.size - blocks->done, room);
+    if (dst != src || ends->dst->native != ends->src->native) /* else it is there */
+        launch_add(launch, dst, src, size);
+    blocks->done += size;
+    if (blocks->done == block.size) {
+        blocks->next++;
+        blocks->done = 0;
+    }
+    return size;
+}
+
 /* Blocks whose both sides the device reaches. */
 static enum ferry_status fill_reached(struct ferry_device *device, struct ferry__submission *sub,
                                       struct ferry__transfer *transfer)
@@ -213,23 +262,18 @@ static enum ferry_status fill_reached(struct ferry_device *device, struct ferry_
             return status;
     }
     const uint32_t first = launch->count;
+    const bool plain = !blocks->region_of && ends.dst->native != ends.src->native;
     transfer->begun = true;
     transfer->untouched = false;
     while (launch->count < launch->capacity && sub->block_bytes < FERRY__BLOCKS_BYTES_MAX &&
            find_next(blocks, blocks->kind, &blocks->next)) {
-        const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
-        const uint64_t dst = ends.dst_base + block.dst_offset + blocks->done;
-        const uint64_t src = ends.src_base + block.src_offset + blocks->done;
-        const uint64_t size =
-            piece_of(device, block.size - blocks->done, FERRY__BLOCKS_BYTES_MAX - sub->block_bytes);
-        if (dst != src || ends.dst->native != ends.src->native) /* else it is there */
-            launch_add(launch, dst, src, size);
-        sub->block_bytes += size;
-        blocks->done += size;
-        if (blocks->done == block.size) {
-            blocks->next++;
-            blocks->done = 0;
-        }
+        const uint64_t room = FERRY__BLOCKS_BYTES_MAX - sub->block_bytes;
+        uint64_t added = 0;
+        if (plain && !blocks->done)
+            added = add_whole(device, launch, blocks, &ends, room);
+        if (!added)
+            added = add_piece(device, launch, blocks, &ends, room);
+        sub->block_bytes += added;
     }
     sub->blocks += launch->count - first;
     return launch_flush(device, launch, first);
@@ -279,7 +323,7 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
         }
     }
     sub->blocks += launch->count;
-    sub->block_bytes += launch->bytes;
+    sub->block_bytes += launch->hull.bytes;
     return ferry__flush_slice(device, &slice, at - slice.offset);
 }
 
@@ -403,7 +447,7 @@ static enum ferry_status fill_scattered(struct ferry_device *device, struct ferr
     sub->dues[index].count = launch->count;
     sub->copies_out = true;
     sub->blocks += launch->count;
-    sub->block_bytes += launch->bytes;
+    sub->block_bytes += launch->hull.bytes;
     blocks->next = walk.next;
     blocks->done = walk.done;
     return FERRY_OK;
