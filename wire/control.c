@@ -18,7 +18,7 @@
 void ferry__wire_control_bytes(ferry_peer *peer, const void *bytes, size_t size)
 {
     struct ferry__wire_bytes *out = &peer->out;
-    if (peer->state == FERRY_WIRE_DEAD)
+    if (peer->state == FERRY_WIRE_DEAD || peer->untold)
         return;
     if (out->capacity - out->size < size) {
         size_t capacity = out->capacity ? out->capacity : 4096;
@@ -27,7 +27,9 @@ void ferry__wire_control_bytes(ferry_peer *peer, const void *bytes, size_t size)
         uint8_t *larger =
             capacity <= FERRY_WIRE_OUT_MAX ? ferry__wire_realloc(out->bytes, capacity) : NULL;
         if (!larger) {
-            peer->unread = true; /* perhaps inside UCX: the loop ends the peer */
+            /* Perhaps inside UCX: the loop ends the peer. */
+            peer->untold =
+                capacity > FERRY_WIRE_OUT_MAX ? FERRY_ERROR_IO : FERRY_ERROR_OUT_OF_HOST_MEMORY;
             return;
         }
         out->bytes = larger;
@@ -118,15 +120,12 @@ static void ready_came(ferry_peer *peer, const struct ferry__wire_frame *frame)
 static void sender_ended(ferry_peer *peer, const struct ferry__wire_frame *frame)
 {
     struct ferry__wire_announced *announced = find_announced(peer, frame->number);
-    char words[FERRY_WIRE_WORDS_MAX + 1];
     if (!announced)
         return;
     struct ferry__wire_transfer *receive = announced->receive;
     ferry__wire_announced_drop(peer, announced);
-    if (!receive)
-        return;
-    ferry__wire_show(words, sizeof words, frame->rest, frame->rest_size);
-    ferry__wire_transfer_fail(receive, (enum ferry_status)frame->status, "the sender: %s", words);
+    if (receive)
+        ferry__wire_transfer_fail_there(receive, frame);
 }
 
 /* A frame of a peer that has proved itself. Of transfers that have ended, there may still be some

@@ -15,6 +15,7 @@
 
 enum {
     PROGRESS_MAX = 64, /* calls of UCX for one peer, before the others have their turn */
+    POLLED_FIRST = 64, /* descriptors: the bell, the listeners and some peers */
 };
 
 /* While bytes move the thread looks again and again for so long before it sleeps: waking it up
@@ -23,6 +24,7 @@ enum {
 #define SPIN_ALONE_NS UINT64_C(20000)
 
 #define TICK_NS (50 * FERRY_WIRE_MS)
+#define AGAIN_NS (5 * FERRY_WIRE_MS) /* where there was no memory to hear of all */
 
 void ferry__wire_wake(ferry_wire *wire)
 {
@@ -142,35 +144,49 @@ static void take_connections(ferry_wire *wire, int listener)
     }
 }
 
-static bool add_polled(ferry_wire *wire, int fd, short events)
+static bool grow_polled(ferry_wire *wire)
 {
-    if (wire->polled_count == wire->polled_capacity) {
-        const size_t capacity = wire->polled_capacity ? 2 * wire->polled_capacity : 32;
-        struct pollfd *larger = ferry__wire_realloc(wire->polled, capacity * sizeof *larger);
-        if (!larger)
-            return false;
-        wire->polled = larger;
-        wire->polled_capacity = capacity;
-    }
-    wire->polled[wire->polled_count++] = (struct pollfd){.fd = fd, .events = events};
+    const size_t capacity = wire->polled_capacity ? 2 * wire->polled_capacity : POLLED_FIRST;
+    struct pollfd *larger = ferry__wire_realloc(wire->polled, capacity * sizeof *larger);
+    if (!larger)
+        return false;
+    wire->polled = larger;
+    wire->polled_capacity = capacity;
     return true;
 }
 
-/* The bell, the listeners, and two of each peer. */
-static void list_polled(ferry_wire *wire)
+bool ferry__wire_loop_prepare(ferry_wire *wire)
 {
+    return grow_polled(wire);
+}
+
+/* There is room. */
+static void add_polled(ferry_wire *wire, int fd, short events)
+{
+    wire->polled[wire->polled_count++] = (struct pollfd){.fd = fd, .events = events};
+}
+
+/* The bell, the listeners, and two of each peer. False: there is no memory for all of them. */
+static bool list_polled(ferry_wire *wire)
+{
+    bool all = true;
     wire->polled_count = 0;
-    (void)add_polled(wire, wire->bell[0], POLLIN);
+    add_polled(wire, wire->bell[0], POLLIN);
     for (size_t i = 0; i < wire->listener_count; i++)
-        (void)add_polled(wire, wire->listeners[i], POLLIN);
+        add_polled(wire, wire->listeners[i], POLLIN);
     for (ferry_peer *peer = wire->peers; peer; peer = peer->next) {
         const bool dialling = peer->state == FERRY_WIRE_DIALLING;
-        peer->poll_at = wire->polled_count;
-        if (!add_polled(wire, peer->fd,
-                        dialling || peer->out.size ? POLLOUT | (dialling ? 0 : POLLIN) : POLLIN) ||
-            !add_polled(wire, peer->link.fd, POLLIN))
+        if (wire->polled_capacity - wire->polled_count < 2 && !grow_polled(wire)) {
             peer->poll_at = 0;
+            all = false;
+            continue;
+        }
+        peer->poll_at = wire->polled_count;
+        add_polled(wire, peer->fd,
+                   dialling || peer->out.size ? POLLOUT | (dialling ? 0 : POLLIN) : POLLIN);
+        add_polled(wire, peer->link.fd, POLLIN);
     }
+    return all;
 }
 
 /* --- one round -------------------------------------------------------------------------------- */
@@ -194,11 +210,15 @@ static void check_link(ferry_peer *peer)
 {
     if (peer->state == FERRY_WIRE_CONNECTING)
         ferry__wire_peer_connecting(peer);
-    if (peer->state != FERRY_WIRE_OPEN)
-        return;
-    if (peer->unread)
-        ferry__wire_peer_end(peer, FERRY_ERROR_IO, "the peer does not read what it is told");
-    else if (peer->link.error) {
+    if (peer->untold) {
+        const enum ferry_status untold = peer->untold;
+        peer->untold = FERRY_OK; /* the goodbye may have room */
+        ferry__wire_peer_end(peer, untold,
+                             untold == FERRY_ERROR_IO
+                                 ? "the peer does not read what it is told"
+                                 : "no host memory for what the peer is to be told");
+    }
+    if (peer->state == FERRY_WIRE_OPEN && peer->link.error) {
         /* The other side may have said why. */
         while (peer->state == FERRY_WIRE_OPEN && ferry__wire_control_read(peer))
             ;
@@ -307,13 +327,14 @@ static bool sleep_until_told(ferry_wire *wire)
     for (ferry_peer *peer = wire->peers; peer; peer = peer->next)
         if (peer->link.fd >= 0 && !ferry__wire_link_arm(&peer->link))
             return false;
-    list_polled(wire);
+    const bool all = list_polled(wire);
     pthread_mutex_lock(&wire->lock);
     wire->asleep = !wire->inbox && !wire->dialled && !wire->peer_closing;
     const bool sleeps = wire->asleep;
     pthread_mutex_unlock(&wire->lock);
     const uint64_t now = ferry__wire_now_ns();
-    const uint64_t left = wire->tick_ns > now ? wire->tick_ns - now : 0;
+    const uint64_t rest = wire->tick_ns > now ? wire->tick_ns - now : 0;
+    const uint64_t left = all || rest < AGAIN_NS ? rest : AGAIN_NS;
     (void)poll(wire->polled, wire->polled_count,
                sleeps ? (int)((left + FERRY_WIRE_MS - 1) / FERRY_WIRE_MS) : 0);
     pthread_mutex_lock(&wire->lock);

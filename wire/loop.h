@@ -4,6 +4,8 @@
 
 #include "wire.h"
 
+/* False: no memory. */
+bool ferry__wire_loop_prepare(ferry_wire *wire);
 void *ferry__wire_run(void *wire);
 /* Under wire->lock: the thread looks at what is new. */
 void ferry__wire_wake(ferry_wire *wire);

@@ -59,7 +59,7 @@ struct ferry_peer {
     size_t unproven_bytes;
     size_t skip; /* bytes of an unknown frame that are still to come */
     struct ferry__wire_bytes in, out;
-    bool unread;                             /* it does not read what it is told */
+    enum ferry_status untold;                /* not OK: a frame could not be put into out */
     struct ferry__wire_handshake *handshake; /* NULL: it is over */
     uint32_t version, heartbeat_ms;          /* the other side's */
     struct ferry__wire_link link;

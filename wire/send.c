@@ -232,15 +232,12 @@ void ferry__wire_ack_came(struct ferry__wire_transfer *send, const struct ferry_
 
 void ferry__wire_end_came(struct ferry__wire_transfer *send, const struct ferry__wire_frame *frame)
 {
-    char words[FERRY_WIRE_WORDS_MAX + 1];
     if (send->over)
         return;
     ferry__wire_transfer_moved(send);
     send->confirmed = true;
     if (frame->status) {
-        ferry__wire_show(words, sizeof words, frame->rest, frame->rest_size);
-        ferry__wire_transfer_fail(send, (enum ferry_status)frame->status, "the receiver: %s",
-                                  words);
+        ferry__wire_transfer_fail_there(send, frame);
     } else if (send->done != send->size) {
         ferry__wire_peer_end(send->peer, FERRY_ERROR_IO,
                              "the peer has ended a send of %llu bytes after %llu",

@@ -151,6 +151,18 @@ static void tell_end(struct ferry__wire_transfer *transfer, enum ferry_status st
         ferry__wire_control_put(peer, &frame);
 }
 
+void ferry__wire_transfer_fail_there(struct ferry__wire_transfer *transfer,
+                                     const struct ferry__wire_frame *frame)
+{
+    char words[FERRY_WIRE_WORDS_MAX + 1];
+    ferry__wire_show(words, sizeof words, frame->rest, frame->rest_size);
+    ferry__wire_transfer_fail(transfer,
+                              frame->status == FERRY_ERROR_INVALID_ARGUMENT
+                                  ? FERRY_ERROR_INVALID_ARGUMENT
+                                  : FERRY_ERROR_IO,
+                              "the %s: %s", transfer->send ? "receiver" : "sender", words);
+}
+
 void ferry__wire_transfer_fail(struct ferry__wire_transfer *transfer, enum ferry_status status,
                                const char *format, ...)
 {
@@ -162,10 +174,11 @@ void ferry__wire_transfer_fail(struct ferry__wire_transfer *transfer, enum ferry
     va_start(arguments, format);
     vsnprintf(transfer->why, sizeof transfer->why, format, arguments);
     va_end(arguments);
-    /* Of the other side's device: what the engine lets a stream say is less. */
-    transfer->status = status == FERRY_ERROR_INVALID_ARGUMENT || status == FERRY_ERROR_UNSUPPORTED
-                           ? status
-                           : FERRY_ERROR_IO;
+    /* What the engine lets a stream say. */
+    transfer->status =
+        status == FERRY_ERROR_INVALID_ARGUMENT || status == FERRY_ERROR_OUT_OF_HOST_MEMORY
+            ? status
+            : FERRY_ERROR_IO;
     settle(transfer);
     tell_end(transfer, transfer->status);
     if (transfer->begun)

@@ -2,6 +2,7 @@
 #ifndef FERRY_WIRE_TRANSFER_H
 #define FERRY_WIRE_TRANSFER_H
 
+#include "frame.h"
 #include "ucp.h"
 #include "wire.h"
 
@@ -104,6 +105,9 @@ void ferry__wire_transfer_told(struct ferry__wire_transfer *transfer, unsigned t
                                struct ferry__wire_chunk *came);
 void ferry__wire_transfer_fail(struct ferry__wire_transfer *transfer, enum ferry_status status,
                                const char *format, ...) FERRY_WIRE_PRINTF(3, 4);
+/* On the other side: END says why. A device's failure there is IO here. */
+void ferry__wire_transfer_fail_there(struct ferry__wire_transfer *transfer,
+                                     const struct ferry__wire_frame *frame);
 /* A chunk is the engine's again, unless UCX has it. */
 void ferry__wire_chunk_done(struct ferry__wire_chunk *chunk);
 void ferry__wire_transfer_give_back(struct ferry__wire_transfer *transfer);

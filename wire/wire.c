@@ -116,6 +116,8 @@ static void *run(void *wire)
 static enum ferry_status start_thread(ferry_wire *wire)
 {
     sigset_t blocked, before;
+    if (!ferry__wire_loop_prepare(wire))
+        return ferry__wire_fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for a wire");
     sigfillset(&blocked);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
     const int error = pthread_create(&wire->thread, NULL, run, wire);

@@ -112,7 +112,7 @@ FERRY_API void ferry_peer_get_info(ferry_peer *peer, struct ferry_peer_info *out
  * as any operation does, and what touches the same bytes waits until it has ended. A send is done
  * when the bytes are in the peer's buffer. Each piece has a CRC32C, and one that came in wrong is sent
  * again. A transfer fails with IO when its peer is lost or closed, when it is cancelled, when nobody
- * receives it or it makes no progress, and with the other side's status where that failed.
+ * receives it or it makes no progress, and with IO and the other side's words where that failed.
  *
  * 4096 sends may wait for a peer's receives: POOL_EXHAUSTED beyond.
  * --------------------------------------------------------------------------------------------- */

@@ -156,8 +156,10 @@ static enum ferry_status read_ahead(struct ferry__op *op)
 static void due_slot(struct ferry_device *device, struct ferry__submission *sub,
                      const struct ferry__due *due)
 {
-    (void)sub;
-    ferry__slot_give(device, due->what);
+    struct ferry__stream_slot *slot = due->what;
+    if (sub->result.status)
+        ferry__stream_stop(slot->stream, sub->result.status, sub->result.why);
+    ferry__slot_give(device, slot);
 }
 
 /* --- from pieces that were read to commands --------------------------------------------------- */
@@ -344,9 +346,11 @@ static enum ferry_status align_piece(struct ferry_device *device, struct ferry__
 
 /* The device has copied a piece, or not: on to the sink. */
 static void write_out(struct ferry_device *device, struct ferry__stream_piece *piece,
-                      enum ferry_status status)
+                      enum ferry_status status, const char *why)
 {
     struct ferry_stream *stream = piece->stream;
+    if (status) /* the sink waits for a piece that will not come */
+        ferry__stream_stop(stream, status, why);
     const bool over = atomic_load(&stream->over);
     if (!status && !over) {
         status = ferry__memory_invalidate(&device->gpu, &piece->slot->memory, piece->skip,
@@ -373,7 +377,7 @@ static void write_out(struct ferry_device *device, struct ferry__stream_piece *p
 static void due_write(struct ferry_device *device, struct ferry__submission *sub,
                       const struct ferry__due *due)
 {
-    write_out(device, due->what, sub->result.status);
+    write_out(device, due->what, sub->result.status, sub->result.why);
 }
 
 /* --- straight into and out of the buffers' memory --------------------------------------------- */

@@ -42,6 +42,7 @@ struct ferry__stream_slot {
     uint64_t base; /* the first byte at a multiple of FERRY__STREAM_BLOCK */
     uint64_t id;
     bool write;
+    struct ferry_stream *stream; /* that has it */
     struct ferry__stream_slot *next;
 };
 

@@ -204,6 +204,7 @@ enum ferry_status ferry__slot_take(struct ferry_stream *stream, bool write,
     ferry__device_unlock(device);
     if (slot) {
         slot->next = NULL;
+        slot->stream = stream;
         ferry__staging_note_use(&device->gpu, staging_of(device, write), bytes_of(slots), true);
     }
     *out_slot = slot;

@@ -648,6 +648,35 @@ static void test_lost(void **state)
     assert_true(losses > 0);
 }
 
+/* The device fails what it was to copy: a stream that waits for the next chunk hears that none will
+ * come. Which submission is the stream's is not known. */
+static void test_device_fails(void **state)
+{
+    static const char *const knobs_of[] = {"fail_exec", "fail_submit"};
+    unsigned told[2][2] = {{0}};
+    (void)state;
+    suite_skip_unless(suite->knobs_variable != NULL, "this driver has no test knobs");
+    for (unsigned i = 0; i < 24; i++) {
+        const unsigned fault = i % 2, back = i / 2 % 2;
+        char knobs[64];
+        snprintf(knobs, sizeof knobs, "%s=%u", knobs_of[fault], 1 + i / 4);
+        ferry_device *device = open_queued(knobs);
+        ferry_buffer *buffer = make_buffer(device, ROOM, FERRY_STORAGE_PRIVATE);
+        struct tap *tap = make_tap(!back, 30000, 71 + i);
+        tap->chunk_max = 3000;
+        tap->alone = true;
+        const enum ferry_status status =
+            ferry_wait(device, start(tap, buffer, 1000), FERRY_FOREVER);
+        wait_ended(tap);
+        assert_true(tap->cancelled <= (status != FERRY_OK));
+        told[fault][back] += tap->cancelled;
+        drop_tap(tap, status, 1);
+        ferry_buffer_destroy(buffer);
+        ferry_device_close(device);
+    }
+    assert_true(told[0][1] > 0 && told[1][1] > 0); /* a source may have given all before */
+}
+
 /* --- arguments ----------------------------------------------------------------------------------- */
 
 static void test_arguments(void **state)
@@ -698,6 +727,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_closing),
     SUITE_TEST(test_lost),
     SUITE_TEST(test_arguments),
+    SUITE_TEST(test_device_fails),
 };
 
 SUITE_GROUP(streams);
