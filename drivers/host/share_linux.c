@@ -1,4 +1,8 @@
-/* Private memory shared with other processes: a memfd, which each maps for itself. */
+/*
+ * Private memory shared with other processes: a memfd, which each maps for itself. Behind the
+ * memory it has a mark, so that another driver's memfd, whose bytes may begin anywhere, is not
+ * taken for one of ours; and it is sealed, so that nobody takes away what others have mapped.
+ */
 #define _GNU_SOURCE /* memfd_create, F_DUPFD_CLOEXEC */
 #include "host_internal.h"
 
@@ -7,9 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static const char mark[16] = "ferry host mem 1";
 
 /* Maps what memory->fd is of, and gives it out. Closes fd on failure. */
 static enum ferry_status take_in(struct host_device *device, struct host_memory *memory,
@@ -56,6 +63,14 @@ static struct host_memory *make(uint64_t size, const char *label, char *why)
     return memory;
 }
 
+/* A memfd of so many bytes, and the mark. */
+static bool set_up(int fd, uint64_t size)
+{
+    return !ftruncate(fd, (off_t)(size + sizeof mark)) &&
+           pwrite(fd, mark, sizeof mark, (off_t)size) == (ssize_t)sizeof mark &&
+           !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+}
+
 static enum ferry_status share_alloc(void *state, uint64_t size, struct ferry__memory *out_memory,
                                      char *why)
 {
@@ -68,8 +83,8 @@ static enum ferry_status share_alloc(void *state, uint64_t size, struct ferry__m
     if (!memory)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     memory->budgeted = true;
-    memory->fd = memfd_create("ferry", MFD_CLOEXEC);
-    if (memory->fd >= 0 && !ftruncate(memory->fd, (off_t)memory->mapped))
+    memory->fd = memfd_create("ferry", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (memory->fd >= 0 && set_up(memory->fd, memory->mapped))
         return take_in(device, memory, out_memory, why);
     snprintf(why, FERRY__WHY_MAX, "memfd of %llu bytes: errno %d", (unsigned long long)size, errno);
     if (memory->fd >= 0)
@@ -103,15 +118,24 @@ static enum ferry_status share_give(void *state, const struct ferry__memory *mem
     return FERRY_ERROR_OUT_OF_HOST_MEMORY;
 }
 
-/* Is it of memory, and of that much? Whoever maps more than there is gets SIGBUS. */
+/* Is it one of ours, and of that much? Whoever maps more than there is gets SIGBUS. */
 static enum ferry_status check_fd(int fd, uint64_t size, char *why)
 {
     struct stat known;
-    if (fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &known))
+    char found[sizeof mark] = "";
+    const int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || fstat(fd, &known)) {
         snprintf(why, FERRY__WHY_MAX, "descriptor %d is of no memory: errno %d", fd, errno);
-    else if (known.st_size < 0 || (uint64_t)known.st_size < size)
+        return FERRY_ERROR_INVALID_ARGUMENT;
+    }
+    const off_t there = known.st_size - (off_t)sizeof mark;
+    if (!(seals & F_SEAL_SHRINK) || there < 0 ||
+        pread(fd, found, sizeof found, there) != (ssize_t)sizeof found ||
+        memcmp(found, mark, sizeof mark) != 0)
+        snprintf(why, FERRY__WHY_MAX, "descriptor %d is of no host device's memory", fd);
+    else if ((uint64_t)there < size)
         snprintf(why, FERRY__WHY_MAX, "descriptor %d is of %lld bytes, not %llu", fd,
-                 (long long)known.st_size, (unsigned long long)size);
+                 (long long)there, (unsigned long long)size);
     else
         return FERRY_OK;
     return FERRY_ERROR_INVALID_ARGUMENT;

@@ -70,12 +70,16 @@ static enum ferry_status make_device(struct vulkan *v, const struct vulkan_queue
                                      uint32_t plan_count, char *why)
 {
     VkDeviceQueueCreateInfo queues[VULKAN__QUEUES_MAX];
-    const char *extensions[2];
+    const char *extensions[4];
     uint32_t extension_count = 0;
     if (v->physical.import_granularity)
         extensions[extension_count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     if (v->physical.budget)
         extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (v->physical.exports | v->physical.imports)
+        extensions[extension_count++] = VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME;
+    if (v->physical.dma_bufs)
+        extensions[extension_count++] = VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME;
     v->address = v->physical.address;
     v->query_reset = v->physical.query_reset;
     v->byte_storage = v->physical.byte_storage;
@@ -199,6 +203,12 @@ static void forget_extensions(const struct ferry_vulkan_device *user,
         physical->import_granularity = 0;
     if (!user_has(user, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
         physical->budget = false;
+    if (!user_has(user, VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME))
+        physical->exports = physical->imports = 0;
+    if (user_has(user, VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME))
+        return;
+    physical->exports &= ~(VkExternalMemoryHandleTypeFlags)VULKAN__DMA_BUF;
+    physical->imports &= ~(VkExternalMemoryHandleTypeFlags)VULKAN__DMA_BUF;
 }
 
 static enum ferry_status check_physical(const struct ferry_vulkan_device *user,
@@ -422,6 +432,7 @@ const struct ferry__driver ferry__vulkan_driver = {
     .memory_alloc = ferry__vulkan_memory_alloc,
     .memory_free = ferry__vulkan_memory_free,
     .host_import = ferry__vulkan_host_import,
+    .sharing = &ferry__vulkan_sharing,
     .flush = ferry__vulkan_flush,
     .invalidate = ferry__vulkan_invalidate,
     .submit = ferry__vulkan_submit,

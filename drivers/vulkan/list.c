@@ -64,12 +64,16 @@ static bool imports_buffers(const struct vulkan_functions *vk, VkPhysicalDevice 
            VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
 }
 
+struct has {
+    bool import, fd;
+};
+
 /* All of them are optional: but for want of memory, a device without its list has none. */
 static enum ferry_status read_extensions(const struct vulkan_functions *vk,
-                                         struct vulkan_physical *out, bool *out_import, char *why)
+                                         struct vulkan_physical *out, struct has *has, char *why)
 {
     const char *call = "vkEnumerateDeviceExtensionProperties";
-    *out_import = false;
+    *has = (struct has){0};
     uint32_t count = 0;
     VkResult result = vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, NULL);
     if (result != VK_SUCCESS)
@@ -80,7 +84,10 @@ static enum ferry_status read_extensions(const struct vulkan_functions *vk,
     result = vk->EnumerateDeviceExtensionProperties(out->handle, NULL, &count, extensions);
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) {
         out->budget = has_extension(extensions, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
-        *out_import = has_extension(extensions, count, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+        has->import = has_extension(extensions, count, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+        has->fd = has_extension(extensions, count, VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
+        out->dma_bufs = has->fd && has_extension(extensions, count,
+                                                 VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME);
         out->bus = has_extension(extensions, count, VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
     }
     ferry__free(extensions);
@@ -196,13 +203,15 @@ enum ferry_status ferry__vulkan_physical_read(const struct vulkan_functions *vk,
     out_physical->kind = kind_of(basic.deviceType);
     if (out_physical->api_version < VK_API_VERSION_1_2)
         return FERRY_OK; /* the structures of 1.2 mean nothing to it; it is refused */
-    bool import;
-    const enum ferry_status status = read_extensions(vk, out_physical, &import, why);
+    struct has has;
+    const enum ferry_status status = read_extensions(vk, out_physical, &has, why);
     if (status)
         return status;
-    read_properties(vk, out_physical, import);
+    read_properties(vk, out_physical, has.import);
     read_bus(vk, out_physical);
     read_features(vk, out_physical);
+    if (has.fd)
+        ferry__vulkan_share_read(vk, out_physical);
     read_memory(vk, out_physical);
     out_physical->family_count = VULKAN__FAMILIES_MAX;
     vk->GetPhysicalDeviceQueueFamilyProperties(handle, &out_physical->family_count,

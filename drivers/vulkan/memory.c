@@ -1,6 +1,7 @@
 #include "vk.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 /* --- which memory type ------------------------------------------------------------------------ */
 
@@ -93,6 +94,7 @@ struct making {
     uint32_t type;
     uint64_t size;    /* of the device memory */
     const void *next; /* of VkMemoryAllocateInfo */
+    bool *taken;      /* as in vulkan_wanted */
 };
 
 static enum ferry_status make_buffer(struct vulkan *v, uint64_t size, VkBufferUsageFlags usage,
@@ -130,6 +132,8 @@ static void unmake(struct vulkan *v, struct vulkan_memory *native)
         atomic_fetch_sub(&v->allocation_count, 1);
         atomic_fetch_sub(&v->allocated, native->counted);
     }
+    if (native->kept)
+        close(native->kept - 1);
     ferry__free(native);
 }
 
@@ -166,6 +170,8 @@ static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why)
                      (unsigned long long)m->size, m->type, (unsigned long long)heap);
         return status;
     }
+    if (m->taken)
+        *m->taken = true;
     m->native->counted = type->propertyFlags & LOCAL ? m->size : 0;
     atomic_fetch_add(&v->allocated, m->native->counted);
     result = v->vk.BindBufferMemory(v->device, m->native->buffer, m->native->memory, 0);
@@ -223,6 +229,73 @@ static bool is_near(const struct vulkan *v, enum ferry__memory_kind use)
     return use == FERRY__MEMORY_PRIVATE || (use == FERRY__MEMORY_SHARED && v->physical.unified);
 }
 
+VkBufferUsageFlags ferry__vulkan_usage(bool address)
+{
+    return VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+           VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
+           (address ? VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : 0);
+}
+
+/* The memory for the buffer. */
+static enum ferry_status get_memory(struct vulkan *v, const struct vulkan_wanted *wanted,
+                                    struct making *m, char *why)
+{
+    const uint32_t bits = m->needs.memoryTypeBits & (wanted->types ? wanted->types : UINT32_MAX);
+    if (wanted->given && wanted->given < m->needs.size) {
+        snprintf(why, FERRY__WHY_MAX, "a buffer on %llu bytes of given memory would need %llu",
+                 (unsigned long long)wanted->given, (unsigned long long)m->needs.size);
+        return FERRY_ERROR_UNSUPPORTED;
+    }
+    if (!wanted->one_type) {
+        const struct choice choice = choice_for(v, wanted->use);
+        return allocate_best(v, &choice, bits, m, why);
+    }
+    uint32_t left = bits;
+    if (next_type(v, &choices[wanted->use], &left, &m->type))
+        return allocate(v, m, why);
+    snprintf(why, FERRY__WHY_MAX, "no memory type of 0x%x serves this use", bits);
+    return FERRY_ERROR_UNSUPPORTED;
+}
+
+enum ferry_status ferry__vulkan_memory_make(struct vulkan *v, const struct vulkan_wanted *wanted,
+                                            struct ferry__memory *out_memory, char *why)
+{
+    const VkMemoryAllocateFlagsInfo flags = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+        .pNext = wanted->of_memory,
+        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
+    };
+    struct making m = {.next = v->address ? &flags : wanted->of_memory, .taken = wanted->taken};
+    enum ferry_status status =
+        make_buffer(v, wanted->size, ferry__vulkan_usage(v->address), wanted->of_buffer, &m, why);
+    if (status)
+        return status;
+    /* Whole atoms, so that flushing the last bytes stays inside. */
+    m.size = wanted->given
+                 ? wanted->given
+                 : (m.needs.size + v->physical.atom - 1) / v->physical.atom * v->physical.atom;
+    status = get_memory(v, wanted, &m, why);
+    const VkMemoryPropertyFlags has = v->physical.memory.memoryTypes[m.type].propertyFlags;
+    const bool mapped = !status && (has & VISIBLE) &&
+                        (wanted->use != FERRY__MEMORY_PRIVATE || v->map_private != FERRY_MAP_NEVER);
+    struct ferry__memory memory = {.native = m.native, .size = wanted->size};
+    if (mapped) {
+        status = map(v, &m, &memory.host, why);
+        memory.coherent = has & COHERENT;
+        memory.cached = has & CACHED;
+    }
+    if (status) {
+        unmake(v, m.native);
+        return status;
+    }
+    m.native->size = m.size;
+    m.native->address = kernel_address(v, m.native->buffer);
+    memory.by_list = m.native->address != 0;
+    memory.no_kernel = !memory.by_list || !is_near(v, wanted->use);
+    *out_memory = memory;
+    return FERRY_OK;
+}
+
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kind use,
                                              uint64_t size, const char *label,
                                              struct ferry__memory *out_memory, char *why)
@@ -235,40 +308,8 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kin
                  (unsigned long long)ferry__vulkan_buffer_max(&v->physical));
         return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     }
-    const VkBufferUsageFlags usage =
-        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-        VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
-        (v->address ? VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : 0);
-    const VkMemoryAllocateFlagsInfo flags = {
-        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
-        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
-    };
-    struct making m = {.next = v->address ? &flags : NULL};
-    enum ferry_status status = make_buffer(v, size, usage, NULL, &m, why);
-    if (status)
-        return status;
-    /* Whole atoms, so that flushing the last bytes stays inside. */
-    m.size = (m.needs.size + v->physical.atom - 1) / v->physical.atom * v->physical.atom;
-    struct choice choice = choice_for(v, use);
-    status = allocate_best(v, &choice, m.needs.memoryTypeBits, &m, why);
-    VkMemoryPropertyFlags has = v->physical.memory.memoryTypes[m.type].propertyFlags;
-    bool mapped = !status && (has & VISIBLE) &&
-                  (use != FERRY__MEMORY_PRIVATE || v->map_private != FERRY_MAP_NEVER);
-    struct ferry__memory memory = {.native = m.native, .size = size};
-    if (mapped) {
-        status = map(v, &m, &memory.host, why);
-        memory.coherent = has & COHERENT;
-        memory.cached = has & CACHED;
-    }
-    if (status) {
-        unmake(v, m.native);
-        return status;
-    }
-    m.native->address = kernel_address(v, m.native->buffer);
-    memory.by_list = m.native->address != 0;
-    memory.no_kernel = !memory.by_list || !is_near(v, use);
-    *out_memory = memory;
-    return FERRY_OK;
+    const struct vulkan_wanted wanted = {.use = use, .size = size};
+    return ferry__vulkan_memory_make(v, &wanted, out_memory, why);
 }
 
 void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory)

@@ -6,6 +6,7 @@
  * list.c     what a physical device can do; the list of devices
  * device.c   open and close, queues chosen, the user's own device
  * memory.c   allocations, imports, flush and invalidate
+ * share.c    memory for other processes and APIs, and theirs
  * queue.c    recording, submitting, seeing that a submission has ended
  * kernel.c   the compute kernels that copy and fill
  * event.c    waiting, waking, events for external work
@@ -38,6 +39,8 @@ enum {
 /* What a buffer is used for that kernels reach by its address. */
 #define VULKAN__BY_ADDRESS \
     (VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT)
+
+#define VULKAN__DMA_BUF VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT
 
 /* --- loader.c --------------------------------------------------------------------------------- */
 
@@ -87,8 +90,11 @@ struct vulkan_physical {
     uint64_t max_memory_allocation; /* soft: larger ones may succeed */
     uint64_t max_buffer;            /* hard */
     uint64_t max_allocation_count;
-    uint64_t import_granularity; /* 0: no imports */
-    bool import_addresses;       /* the device's kernels may reach them */
+    uint64_t import_granularity;             /* 0: no imports */
+    bool import_addresses;                   /* the device's kernels may reach them */
+    VkExternalMemoryHandleTypeFlags exports; /* what one allocation is given out as; 0: nothing */
+    VkExternalMemoryHandleTypeFlags imports; /* what it takes in */
+    bool dma_bufs;                           /* VK_EXT_external_memory_dma_buf */
     uint32_t atom;
     float timestamp_period; /* ns for each tick */
     bool timeline, address, query_reset;
@@ -228,7 +234,25 @@ struct vulkan_memory {
     bool borrowed;
     uint64_t counted; /* bytes of device-local memory that this takes */
     uint64_t address; /* for the kernels; 0: they cannot reach it */
+    uint64_t size;    /* of the device memory */
+    int kept;         /* of what was imported: its descriptor and 1; 0: none */
+    VkExternalMemoryHandleTypeFlagBits kept_handle;
 };
+
+/* A buffer on device memory of its own. */
+struct vulkan_wanted {
+    enum ferry__memory_kind use;
+    uint64_t size;                     /* of the buffer */
+    const void *of_buffer, *of_memory; /* what goes with the making of each; NULL: nothing */
+    bool one_type;                     /* that follows from the device alone, as others find it */
+    uint32_t types;                    /* it must be of; 0: any */
+    uint64_t given;                    /* bytes of memory that is there already; 0: none */
+    bool *taken;                       /* set once Vulkan has that memory; NULL: none is given */
+};
+enum ferry_status ferry__vulkan_memory_make(struct vulkan *v, const struct vulkan_wanted *wanted,
+                                            struct ferry__memory *out_memory, char *why);
+/* Of all memory that the library gives out. */
+VkBufferUsageFlags ferry__vulkan_usage(bool address);
 
 enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kind use,
                                              uint64_t size, const char *label,
@@ -246,6 +270,12 @@ enum ferry_status ferry__vulkan_flush(void *state, const struct ferry__memory *m
 enum ferry_status ferry__vulkan_invalidate(void *state, const struct ferry__memory *memory,
                                            uint64_t offset, uint64_t size);
 uint64_t ferry__vulkan_memory_available(void *state);
+
+/* --- share.c ---------------------------------------------------------------------------------- */
+
+extern const struct ferry__sharing ferry__vulkan_sharing;
+/* Sets exports and imports; the device has VK_KHR_external_memory_fd. */
+void ferry__vulkan_share_read(const struct vulkan_functions *vk, struct vulkan_physical *physical);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
 

@@ -305,8 +305,9 @@ struct ferry_buffer_params {
     uint64_t reserved[3];
 };
 
-/* Private memory of an allocation of its own, which ferry_buffer_export gives to others. Of the
- * drivers there are the host's has such memory (on Linux); the others: UNSUPPORTED. */
+/* Private memory of an allocation of its own, which ferry_buffer_export gives to others. The host's
+ * driver has such memory on Linux, Vulkan's where the device has VK_KHR_external_memory_fd; else
+ * UNSUPPORTED. */
 enum ferry_buffer_flag { FERRY_BUFFER_EXPORTABLE = 1 };
 
 /*
@@ -327,16 +328,16 @@ FERRY_API ferry_device *ferry_buffer_device(const ferry_buffer *buffer);
 
 /* What memory is given to other processes and APIs as: a file descriptor. */
 enum ferry_handle {
-    FERRY_HANDLE_OPAQUE_FD = 1, /* the driver's own kind; the host's is a memfd */
-    FERRY_HANDLE_DMA_BUF = 2,
+    FERRY_HANDLE_OPAQUE_FD = 1, /* the driver's own kind, for devices of the same driver */
+    FERRY_HANDLE_DMA_BUF = 2,   /* Linux's kind, where the driver has it */
 };
 
 /*
  * A new descriptor of the memory of a buffer that was made EXPORTABLE, for the caller to close. The
  * buffer is its size bytes from out_offset on; the memory has out_size bytes, and lives until all who
  * have it let it go. Order between processes is the caller's: Ferry's operations on either side know
- * nothing of the other's. A buffer that is not exportable, or not as that: UNSUPPORTED. Not in a
- * forked child.
+ * nothing of the other's. A buffer that is not exportable, or not as that: UNSUPPORTED. One that was
+ * imported is exported as what it came as. Not in a forked child.
  */
 FERRY_CHECK enum ferry_status ferry_buffer_export(ferry_buffer *buffer, enum ferry_handle handle,
                                                   int *out_fd, size_t *out_size,
@@ -354,8 +355,9 @@ struct ferry_import_params {
 
 /*
  * Makes a private buffer of memory that another process, or another device, has exported: the same
- * bytes. A descriptor that is none of such memory is INVALID_ARGUMENT; UNSUPPORTED where the driver
- * imports none of that kind.
+ * bytes. The device is the exporter's, or one that reaches its memory. Size and offset are as the
+ * exporter says. A descriptor that is none of such memory is INVALID_ARGUMENT, as far as can be told;
+ * UNSUPPORTED where the driver imports none of that kind.
  */
 FERRY_CHECK enum ferry_status ferry_buffer_import(ferry_device *device,
                                                   const struct ferry_import_params *params,

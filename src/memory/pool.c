@@ -151,6 +151,17 @@ fail:
                        why[0] ? why : ferry_status_text(status));
 }
 
+/* Everything that lies idle. Under the pool's lock. */
+static void give_back_idle(struct ferry__gpu *gpu)
+{
+    idle_shrink(gpu, 0, ferry__now_ns());
+    ferry__staging_trim(gpu, &gpu->upload);
+    ferry__staging_trim(gpu, &gpu->readback);
+    void (*const trim_above)(struct ferry__gpu *) = atomic_load(&gpu->trim_above);
+    if (trim_above)
+        trim_above(gpu);
+}
+
 /* Asks the gpu, and again once everything that lies idle was given back to it. */
 static enum ferry_status block_get(struct ferry__gpu *gpu, enum ferry_storage storage,
                                    uint64_t size, bool shared, const char *label,
@@ -159,12 +170,7 @@ static enum ferry_status block_get(struct ferry__gpu *gpu, enum ferry_storage st
     enum ferry_status status = block_create(gpu, storage, size, shared, label, out_block);
     if (status != FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         return status;
-    idle_shrink(gpu, 0, ferry__now_ns());
-    ferry__staging_trim(gpu, &gpu->upload);
-    ferry__staging_trim(gpu, &gpu->readback);
-    void (*const trim_above)(struct ferry__gpu *) = atomic_load(&gpu->trim_above);
-    if (trim_above)
-        trim_above(gpu);
+    give_back_idle(gpu);
     return block_create(gpu, storage, size, shared, label, out_block);
 }
 
@@ -279,6 +285,17 @@ enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage 
     return FERRY_OK;
 }
 
+static enum ferry_status share(struct ferry__gpu *gpu, uint64_t size,
+                               const struct ferry_import_params *params,
+                               struct ferry__memory *out_memory, char *why)
+{
+    const struct ferry__sharing *sharing = gpu->driver->sharing;
+    return params ? sharing->take(gpu->state, params->handle, params->fd, params->memory_size,
+                                  out_memory, why)
+                  : sharing->alloc(gpu->state, ferry__round_up(size, FERRY_BUFFER_ALIGNMENT),
+                                   out_memory, why);
+}
+
 enum ferry_status ferry__memory_take_shared(struct ferry__gpu *gpu, uint64_t size,
                                             const struct ferry_import_params *params,
                                             struct ferry__place *out_place)
@@ -294,16 +311,17 @@ enum ferry_status ferry__memory_take_shared(struct ferry__gpu *gpu, uint64_t siz
                            sizeof *block);
     block->use = FERRY__MEMORY_PRIVATE;
     block->fresh = block->shared = true;
-    const enum ferry_status status =
-        params ? sharing->take(gpu->state, params->handle, params->fd, params->memory_size,
-                               &block->memory, why)
-               : sharing->alloc(gpu->state, ferry__round_up(size, FERRY_BUFFER_ALIGNMENT),
-                                &block->memory, why);
+    ferry__lock_as(&gpu->pool.lock, FERRY__LOCK_POOL);
+    enum ferry_status status = share(gpu, size, params, &block->memory, why);
+    if (status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY) {
+        give_back_idle(gpu);
+        status = share(gpu, size, params, &block->memory, why);
+    }
     if (status) {
+        ferry__unlock(&gpu->pool.lock);
         ferry__free(block);
         return ferry__fail(status, "%s", why);
     }
-    ferry__lock_as(&gpu->pool.lock, FERRY__LOCK_POOL);
     gpu->pool.allocated += block->memory.size;
     publish(gpu);
     ferry__unlock(&gpu->pool.lock);
