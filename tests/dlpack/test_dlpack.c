@@ -366,6 +366,22 @@ static void test_import_without_deleter(void **state)
 }
 
 /* Refused: the tensor is the caller's still, and there is no buffer. */
+/* Both forms of the tensor are refused so, and stay the caller's. */
+static void expect_refused(size_t i, const struct ferry_dlpack_tensor *tensor,
+                           enum ferry_status wanted, const char *words)
+{
+    struct ferry_dlpack_managed plain = {*tensor, NULL, count_plain};
+    struct ferry_dlpack_managed_versioned versioned = {1, 0, NULL, count_versioned, 0, *tensor};
+    ferry_buffer *buffer = NULL;
+    const enum ferry_status status =
+        ferry_dlpack_import(device, &plain, FERRY_STORAGE_PRIVATE, &buffer);
+    if (status != wanted || strstr(ferry_last_error(), words) == NULL)
+        fail_msg("case %zu: %s: %s", i, ferry_status_name(status), ferry_last_error());
+    assert_int_equal(
+        ferry_dlpack_import_versioned(device, &versioned, FERRY_STORAGE_PRIVATE, &buffer), wanted);
+    assert_null(buffer);
+}
+
 static void test_import_refuses(void **state)
 {
     (void)state;
@@ -413,20 +429,17 @@ static void test_import_refuses(void **state)
     cases[15].tensor.type.bits = 0;
     cases[16].tensor.type.bits = 6;
     deleted = 0;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct ferry_dlpack_managed plain = {cases[i].tensor, NULL, count_plain};
-        struct ferry_dlpack_managed_versioned versioned = {
-            1, 0, NULL, count_versioned, 0, cases[i].tensor};
-        ferry_buffer *buffer = NULL;
-        const enum ferry_status status =
-            ferry_dlpack_import(device, &plain, FERRY_STORAGE_PRIVATE, &buffer);
-        if (status != cases[i].status || strstr(ferry_last_error(), cases[i].words) == NULL)
-            fail_msg("case %zu: %s: %s", i, ferry_status_name(status), ferry_last_error());
-        assert_int_equal(
-            ferry_dlpack_import_versioned(device, &versioned, FERRY_STORAGE_PRIVATE, &buffer),
-            cases[i].status);
-        assert_null(buffer);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_refused(i, &cases[i].tensor, cases[i].status, cases[i].words);
+    assert_int_equal(deleted, 0);
+}
+
+static void test_import_refuses_calls(void **state)
+{
+    (void)state;
+    int64_t shape[] = {3, 4};
+    struct ferry_dlpack_tensor base = tensor_of(2, shape, NULL);
+    deleted = 0;
     struct ferry_dlpack_managed plain = {base, NULL, count_plain};
     struct ferry_dlpack_managed_versioned next = {2, 0, NULL, count_versioned, 0, base};
     ferry_buffer *buffer = NULL;
@@ -490,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_import),
         cmocka_unit_test(test_import_without_deleter),
         cmocka_unit_test(test_import_refuses),
+        cmocka_unit_test(test_import_refuses_calls),
         cmocka_unit_test(test_round_trip),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

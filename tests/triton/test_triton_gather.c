@@ -113,15 +113,11 @@ static void aligns_and_strides(void **state)
 }
 
 /* Each way in which a request may fail leaves the others as they are, and takes no place. */
-static void leaves_out_what_fails(void **state)
+enum { CANCELLED, GOOD, SHORT, LONG, MISSING, FOREIGN, NOTHING, ALSO_GOOD, TOO_BIG, N };
+
+/* One request of each kind. */
+static void make_kinds(TRITONBACKEND_Request **requests, uint8_t *bytes)
 {
-    enum { CANCELLED, GOOD, SHORT, LONG, MISSING, FOREIGN, NOTHING, ALSO_GOOD, TOO_BIG, N };
-    uint8_t *bytes = make_bytes(200, 9);
-    TRITONBACKEND_Request *requests[N] = {NULL};
-    TRITONSERVER_Error *errors[N];
-    struct ferry_triton_span spans[2 * N];
-    ferry_ticket ticket;
-    (void)state;
     for (size_t i = 0; i < N; i++) {
         if (i == NOTHING)
             continue;
@@ -140,6 +136,17 @@ static void leaves_out_what_fails(void **state)
     standin_cancel(requests[CANCELLED]);
     standin_claim_size(requests[SHORT], "y", 8);
     standin_claim_size(requests[LONG], "y", 6);
+}
+
+static void leaves_out_what_fails(void **state)
+{
+    uint8_t *bytes = make_bytes(200, 9);
+    TRITONBACKEND_Request *requests[N] = {NULL};
+    TRITONSERVER_Error *errors[N];
+    struct ferry_triton_span spans[2 * N];
+    ferry_ticket ticket;
+    (void)state;
+    make_kinds(requests, bytes);
     ferry_buffer *dst = make_buffer(device, 128);
     fill(dst, 0x33);
     const struct ferry_triton_input inputs[] = {

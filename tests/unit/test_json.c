@@ -57,67 +57,68 @@ static void test_events(void **state)
     }
 }
 
+static const struct {
+    const char *text;
+    size_t where;
+    const char *wrong;
+} no_json[] = {
+    {"", 0, "its end is missing"},
+    {"{", 1, "no key"},
+    {"[", 1, "its end is missing"},
+    {"[1", 2, "its end is missing"},
+    {"[1 2]", 3, "no comma"},
+    {"[1,]", 3, "no value"},
+    {"[,1]", 1, "no value"},
+    {"{\"a\":1,}", 7, "no key"},
+    {"{\"a\" 1}", 5, "no colon after a key"},
+    {"{\"a\":}", 5, "no value"},
+    {"{a:1}", 1, "no key"},
+    {"[1}", 2, "no comma"},
+    {"{\"a\":1]", 6, "no comma"},
+    {"{} {}", 3, "more after its end"},
+    {"1 ,", 2, "more after its end"},
+    {"+1", 0, "no value"},
+    {"01", 0, "no value"},
+    {"-", 0, "no value"},
+    {"1.", 0, "no value"},
+    {".5", 0, "no value"},
+    {"1e", 0, "no value"},
+    {"1e+", 0, "no value"},
+    {"0x1", 1, "more after its end"},
+    {"nul", 0, "no value"},
+    {"True", 0, "no value"},
+    {"NaN", 0, "no value"},
+    {"nullx", 4, "more after its end"},
+    {"'a'", 0, "no value"},
+    {"\"a", 2, "a string without an end"},
+    {"\"a\\\"", 4, "a string without an end"},
+    {"\"\t\"", 1, "a control character in a string"},
+    {"\"\\x\"", 1, "an escape that there is not"},
+    {"\"\\u12g4\"", 1, "an escape that there is not"},
+    {"\"\\u123", 1, "an escape that there is not"},
+    {"\"\\ud800\"", 1, "an escape that there is not"},
+    {"\"\\ud800\\u0041\"", 1, "an escape that there is not"},
+    {"\"\\udc00\"", 1, "an escape that there is not"},
+    {"\"\xff\"", 1, "what is not UTF-8"},
+    {"\"\xc0\x80\"", 1, "what is not UTF-8"},
+    {"\"\xed\xa0\x80\"", 1, "what is not UTF-8"},
+    {"\"\xf4\x90\x80\x80\"", 1, "what is not UTF-8"},
+    {"\"\xe2\x82\"", 1, "what is not UTF-8"},
+    {"\xef\xbb\xbf{}", 0, "no value"},
+    {"// a\n1", 0, "no value"},
+};
+
 static void test_what_is_no_json(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        size_t where;
-        const char *wrong;
-    } cases[] = {
-        {"", 0, "its end is missing"},
-        {"{", 1, "no key"},
-        {"[", 1, "its end is missing"},
-        {"[1", 2, "its end is missing"},
-        {"[1 2]", 3, "no comma"},
-        {"[1,]", 3, "no value"},
-        {"[,1]", 1, "no value"},
-        {"{\"a\":1,}", 7, "no key"},
-        {"{\"a\" 1}", 5, "no colon after a key"},
-        {"{\"a\":}", 5, "no value"},
-        {"{a:1}", 1, "no key"},
-        {"[1}", 2, "no comma"},
-        {"{\"a\":1]", 6, "no comma"},
-        {"{} {}", 3, "more after its end"},
-        {"1 ,", 2, "more after its end"},
-        {"+1", 0, "no value"},
-        {"01", 0, "no value"},
-        {"-", 0, "no value"},
-        {"1.", 0, "no value"},
-        {".5", 0, "no value"},
-        {"1e", 0, "no value"},
-        {"1e+", 0, "no value"},
-        {"0x1", 1, "more after its end"},
-        {"nul", 0, "no value"},
-        {"True", 0, "no value"},
-        {"NaN", 0, "no value"},
-        {"nullx", 4, "more after its end"},
-        {"'a'", 0, "no value"},
-        {"\"a", 2, "a string without an end"},
-        {"\"a\\\"", 4, "a string without an end"},
-        {"\"\t\"", 1, "a control character in a string"},
-        {"\"\\x\"", 1, "an escape that there is not"},
-        {"\"\\u12g4\"", 1, "an escape that there is not"},
-        {"\"\\u123", 1, "an escape that there is not"},
-        {"\"\\ud800\"", 1, "an escape that there is not"},
-        {"\"\\ud800\\u0041\"", 1, "an escape that there is not"},
-        {"\"\\udc00\"", 1, "an escape that there is not"},
-        {"\"\xff\"", 1, "what is not UTF-8"},
-        {"\"\xc0\x80\"", 1, "what is not UTF-8"},
-        {"\"\xed\xa0\x80\"", 1, "what is not UTF-8"},
-        {"\"\xf4\x90\x80\x80\"", 1, "what is not UTF-8"},
-        {"\"\xe2\x82\"", 1, "what is not UTF-8"},
-        {"\xef\xbb\xbf{}", 0, "no value"},
-        {"// a\n1", 0, "no value"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof no_json / sizeof *no_json; i++) {
         struct ferry__json json;
         enum ferry__json_event event;
-        ferry__json_init(&json, cases[i].text, strlen(cases[i].text));
+        ferry__json_init(&json, no_json[i].text, strlen(no_json[i].text));
         while ((event = ferry__json_next(&json)) != FERRY__JSON_WRONG)
             assert_int_not_equal(event, FERRY__JSON_END);
-        assert_string_equal(json.wrong, cases[i].wrong);
-        assert_int_equal(ferry__json_where(&json), cases[i].where);
+        assert_string_equal(json.wrong, no_json[i].wrong);
+        assert_int_equal(ferry__json_where(&json), no_json[i].where);
     }
 }
 

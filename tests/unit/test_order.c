@@ -237,7 +237,8 @@ struct shape {
     unsigned lists; /* one in that many ranges has spans; 0: none */
 };
 
-static void enter(struct world *world, const struct shape *shape)
+/* Ranges that an operation may have: those of one kind are disjoint. */
+static struct node make_node(struct world *world, const struct shape *shape)
 {
     struct node made = {.live = true};
     const size_t wanted = 1 + random_next(&world->seed) % shape->most_ranges;
@@ -250,20 +251,27 @@ static void enter(struct world *world, const struct shape *shape)
         uint64_t bytes = mask_of(range.begin, range.end);
         if (shape->lists && random_next(&world->seed) % shape->lists == 0)
             bytes = make_spans(world, &range);
-        if (meets_own(&made, &range, bytes)) { /* an operation's ranges of one kind are disjoint */
+        if (meets_own(&made, &range, bytes)) {
             ferry__free(range.spans);
             continue;
         }
         made.bytes[made.count] = bytes;
         made.ranges[made.count++] = range;
     }
+    return made;
+}
+
+/* What the order says that it follows: none is missing, and each shares a byte, or is before one
+ * that does. */
+static void ask(struct world *world, const struct shape *shape, const struct node *made)
+{
     world->said = world->closure = 0;
     uint64_t must = 0, may = 0;
-    for (size_t r = 0; r < made.count; r++) {
-        const struct ferry__range *range = &made.ranges[r];
+    for (size_t r = 0; r < made->count; r++) {
+        const struct ferry__range *range = &made->ranges[r];
         const bool write = range->kind == FERRY__RANGE_WRITE;
         join_crowds(world, range, shape->crowd);
-        ask_oracle(world, write, made.bytes[r], &must, &may);
+        ask_oracle(world, write, made->bytes[r], &must, &may);
         const size_t asked = world->asked;
         const uint64_t said = world->said, closure = world->closure;
         world->said = world->closure = 0;
@@ -281,14 +289,18 @@ static void enter(struct world *world, const struct shape *shape)
         world->closure |= closure;
     }
     must &= live_mask(world);
-    /* None is missing, and each shares a byte, or is before one that does. */
     assert_int_equal(must & ~world->closure, 0);
     uint64_t allowed = may;
     for (size_t i = 0; i < LIVE; i++)
         if (may >> i & 1)
             allowed |= world->nodes[i].after;
     assert_int_equal(world->said & ~allowed, 0);
+}
 
+static void enter(struct world *world, const struct shape *shape)
+{
+    struct node made = make_node(world, shape);
+    ask(world, shape, &made);
     const size_t slot = free_slot(world);
     if (slot == LIVE) {
         for (size_t r = 0; r < made.count; r++)
