@@ -99,6 +99,8 @@ static int init_locks(struct ferry_device *device)
     if (!error)
         error = ferry__cond_init(&device->engine_work);
     if (!error)
+        error = ferry__cond_init(&device->claims_over);
+    if (!error)
         error = ferry__cond_init(&device->callbacks.work);
     if (!error)
         error = ferry__cond_init(&device->callbacks.idle);
@@ -279,7 +281,7 @@ void ferry__device_close_now(struct ferry_device *device)
     ferry__tickets_finish(&device->tickets);
     ferry__submissions_free(device);
     ferry__work_events_finish(device);
-    ferry__free(device->follows);
+    ferry__free(device->follows.list);
     ferry__reason_unref(device->reason);
     ferry__staging_finish(&device->gpu, &device->gpu.upload);
     ferry__staging_finish(&device->gpu, &device->gpu.readback);

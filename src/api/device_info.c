@@ -55,10 +55,11 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
 }
 
 /* Does op wait for what the user holds? That is external work, and, of a bridge, what the other
- * device may wait for. All before it were asked already. */
+ * device may wait for; and what registers just now, whose call is not over. All before it were asked
+ * already. */
 static bool is_held_up(const struct ferry__op *op)
 {
-    if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op))
+    if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op) || ferry__registers(op))
         return true;
     for (size_t i = 0; i < op->edge_count; i++) {
         const struct ferry__op *from = op->edges[i].from;
@@ -71,35 +72,50 @@ static bool is_held_up(const struct ferry__op *op)
 struct trim_question {
     struct ferry_device *device;
     ferry_ticket last;  /* later ones do not count */
-    ferry_ticket until; /* of those that will end, the last; 0: to be found */
+    ferry_ticket until; /* of those that will end, the last; 0: there is none */
 };
 
-/* The last that will end without the user; 0: there is none. */
+/* The last that will end without the user; 0: there is none. The lock is given up on the way: who
+ * leaves the list meanwhile moves the place in it on. */
 static ferry_ticket last_to_end(const struct trim_question *question)
 {
+    struct ferry_device *device = question->device;
+    struct ferry__walk walk = {device->live_first, device->walks};
     ferry_ticket last = 0;
-    for (struct ferry__op *op = question->device->live_first; op; op = op->live_next) {
-        if (op->ticket > question->last)
-            break;
+    device->walks = &walk;
+    for (size_t i = 0; walk.next && walk.next->ticket <= question->last; i++) {
+        struct ferry__op *op = walk.next;
+        walk.next = op->live_next;
         op->held_up = is_held_up(op);
         if (!op->held_up)
             last = op->ticket;
+        ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
     }
+    struct ferry__walk **link = &device->walks;
+    while (*link != &walk)
+        link = &(*link)->outer;
+    *link = walk.outer;
     return last;
 }
 
-/* Looks through all only when the last of them is done, for most are then. */
-static bool all_let_go(void *arg)
+static bool is_over(void *arg)
 {
-    struct trim_question *question = arg;
+    const struct trim_question *question = arg;
     const struct ferry_device *device = question->device;
-    if (question->until) {
-        const struct ferry__op *op = ferry__ticket_find(question->device, question->until);
-        if (op && !atomic_load(&op->done))
-            return false;
-    }
-    question->until = last_to_end(question);
-    return !question->until && !device->dead_ops.first && !device->reaping;
+    const struct ferry__op *op = NULL;
+    if (!question->until)
+        return !device->dead_ops.first && !device->reaping;
+    op = ferry__ticket_find(device, question->until);
+    return !op || atomic_load(&op->done);
+}
+
+/* Looks through all only when the last of them is done, for most are then. */
+static void await_ends(struct trim_question *question)
+{
+    do {
+        question->until = last_to_end(question);
+        (void)ferry__wait_until(question->device, is_over, question, FERRY_FOREVER);
+    } while (question->until);
 }
 
 enum ferry_status ferry_device_trim(ferry_device *device)
@@ -113,7 +129,7 @@ enum ferry_status ferry_device_trim(ferry_device *device)
         return status;
     ferry__device_lock(device);
     struct trim_question question = {device, device->last_ticket, 0};
-    (void)ferry__wait_until(device, all_let_go, &question, FERRY_FOREVER);
+    await_ends(&question);
     ferry__device_unlock(device);
     (void)ferry__memory_trim(&device->gpu);
     ferry__staging_trim(&device->gpu, &device->gpu.upload);

@@ -12,6 +12,7 @@
 #include "engine/footprint.h"
 #include "engine/join.h"
 #include "engine/op.h"
+#include "engine/register.h"
 #include "engine/ticket.h"
 #include "engine/work_event.h"
 
@@ -56,17 +57,18 @@ static enum ferry_status check_uses(const ferry_device *device, const struct fer
     return status;
 }
 
-/* An op that uses the buffers as the user said, and holds them. */
+/* An op that uses the buffers as the user said, and holds them. A join needs no place of its own:
+ * it follows what the work must. */
 static enum ferry_status make_op(struct ferry_device *device, const struct ferry__op_type *type,
                                  const struct ferry_use *uses, size_t count,
                                  struct ferry__op **out_op)
 {
-    struct ferry__op *op = type->kind == FERRY__OP_JOIN
-                               ? ferry__join_create(device, type)
-                               : ferry__op_create(device, type, count < 16 ? (unsigned)count : 1);
+    const bool join = type->kind == FERRY__OP_JOIN;
+    struct ferry__op *op = join ? ferry__join_create(device, type)
+                                : ferry__op_create(device, type, count < 16 ? (unsigned)count : 1);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if (ferry__footprint_uses(op, uses, count)) {
+    if (ferry__uses_keep(op, uses, count) || (!join && ferry__footprint_uses(op))) {
         ferry__op_unref(op);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
@@ -100,39 +102,21 @@ static bool list_wait(struct ferry_external *out, uint64_t event, uint64_t value
     return true;
 }
 
-static bool list_join(const struct ferry__op *from, struct ferry_external *out)
+/* What the user's queue has to wait for, as the join of all before the work knows. False: more
+ * events than fit. */
+static bool list_waits(const struct ferry__op *ready, struct ferry_external *out)
 {
-    const struct ferry__join *join = from->join;
+    out->wait_count = 0;
+    if (atomic_load(&ready->done)) /* it has let its join go, or is about to */
+        return true;
+    const struct ferry__join *join = ready->join;
     bool fits = true;
     for (size_t q = 0; q < FERRY__QUEUES_MAX && fits; q++)
         if (join->latest[q])
-            fits = list_wait(out, from->device->queues[q].event, join->latest[q]);
+            fits = list_wait(out, ready->device->queues[q].event, join->latest[q]);
     for (size_t i = 0; i < join->work_count && fits; i++)
         if (!atomic_load(&join->works[i]->done))
             fits = list_wait(out, join->works[i]->event, join->works[i]->value);
-    return fits;
-}
-
-static uint64_t event_of(const struct ferry__op *op)
-{
-    return op->type->kind == FERRY__OP_EXTERNAL ? op->event : op->device->queues[op->queue].event;
-}
-
-/* What the user's queue has to wait for. False: more events than fit, or something that never came
- * to the device, but depends on what did. */
-static bool list_waits(const struct ferry__op *work, struct ferry_external *out)
-{
-    bool fits = true;
-    out->wait_count = 0;
-    for (size_t i = 0; i < work->edge_count && fits; i++) {
-        const struct ferry__op *from = work->edges[i].from;
-        if (atomic_load(&from->done))
-            continue;
-        if (ferry__op_is_join(from))
-            fits = list_join(from, out);
-        else
-            fits = from->value && list_wait(out, event_of(from), from->value);
-    }
     return fits;
 }
 
@@ -141,10 +125,9 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
                                struct ferry_external *out)
 {
     struct ferry_device *device = work->device;
-    enum ferry_status status = ferry__enqueue(ready);
+    ferry__await_turn(work);
+    const enum ferry_status status = ferry__enqueue_behind(ready, work);
     if (status)
-        return status;
-    if ((status = ferry__enqueue(work)))
         return status;
     ferry__list_push(&device->open_works, &work->work);
     FERRY__ADD(&device->gpu.metrics, external_works, 1);
@@ -154,7 +137,7 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
     if (!work->own_event)
         return FERRY_OK;
     out->signal = (struct ferry_sync){work->event, work->value};
-    if (!list_waits(work, out)) {
+    if (!list_waits(ready, out)) {
         (void)ferry__wait_until(device, is_ready, work, FERRY_FOREVER);
         out->wait_count = 0;
     }

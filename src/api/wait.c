@@ -79,37 +79,78 @@ enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket, uint64_t
 
 /* --- several tickets ------------------------------------------------------------------------- */
 
+/* How many are asked before the lock is given up. */
+enum { ASKED_AT_ONCE = 256 };
+
 struct many {
     struct ferry_device *device;
     const ferry_ticket *tickets;
     size_t count, index;
+    uint64_t seen; /* of device->awaited_done */
 };
 
-static bool is_done(const struct many *many, size_t i)
+/* NULL: it is done. */
+static struct ferry__op *op_of(const struct many *many, size_t i)
 {
     const ferry_ticket ticket = many->tickets[i];
-    const struct ferry__op *op = ticket ? ferry__ticket_find(many->device, ticket) : NULL;
-    return !op || atomic_load(&op->told);
+    struct ferry__op *op = ticket ? ferry__ticket_find(many->device, ticket) : NULL;
+    return op && !atomic_load(&op->told) ? op : NULL;
 }
 
-/* Those before index were done when they were last looked at, and stay so. */
-static bool all_are_done(void *arg)
+/* All of them, or so many that the lock is to be given up. Those before index were done when they
+ * were last looked at, and stay so. */
+static bool some_are_done(void *arg)
 {
     struct many *many = arg;
-    while (many->index < many->count && is_done(many, many->index))
+    size_t asked = 0;
+    while (many->index < many->count && asked < ASKED_AT_ONCE && !op_of(many, many->index)) {
         many->index++;
-    return many->index == many->count;
+        asked++;
+    }
+    return many->index == many->count || asked == ASKED_AT_ONCE;
 }
 
-static bool any_is_done(void *arg)
+/* False: the deadline came first. */
+static bool await_all(struct many *many, uint64_t timeout_ns)
 {
-    struct many *many = arg;
-    for (size_t i = 0; i < many->count; i++)
-        if (is_done(many, i)) {
-            many->index = i;
+    const uint64_t deadline_ns = ferry__deadline(timeout_ns);
+    while (many->index < many->count) {
+        if (!some_are_done(many) &&
+            !(timeout_ns && ferry__wait_until(many->device, some_are_done, many, deadline_ns)))
+            return false;
+        ferry__breathe(many->device);
+    }
+    return true;
+}
+
+/* Those that are not are marked: device->awaited_done counts the ends of such. */
+static bool find_done(struct many *many)
+{
+    many->seen = many->device->awaited_done;
+    for (many->index = 0; many->index < many->count; many->index++) {
+        struct ferry__op *op = op_of(many, many->index);
+        if (!op)
             return true;
-        }
+        op->awaited = true;
+        ferry__breathe_each(many->device, many->index, ASKED_AT_ONCE);
+    }
     return false;
+}
+
+static bool one_has_ended(void *arg)
+{
+    const struct many *many = arg;
+    return many->device->awaited_done != many->seen;
+}
+
+static bool await_any(struct many *many, uint64_t timeout_ns)
+{
+    const uint64_t deadline_ns = ferry__deadline(timeout_ns);
+    bool found;
+    while (!(found = find_done(many)))
+        if (!timeout_ns || !ferry__wait_until(many->device, one_has_ended, many, deadline_ns))
+            break;
+    return found;
 }
 
 static enum ferry_status check_tickets(ferry_device *device, const ferry_ticket *tickets,
@@ -136,15 +177,16 @@ enum ferry_status ferry_wait_all(ferry_device *device, const ferry_ticket *ticke
         return status;
     struct many many = {.device = device, .tickets = tickets, .count = count};
     ferry__device_lock(device);
-    if (!all_are_done(&many) && !(timeout_ns && ferry__wait_until(device, all_are_done, &many,
-                                                                  ferry__deadline(timeout_ns))))
+    if (!await_all(&many, timeout_ns))
         status = ferry__fail(FERRY_ERROR_TIMEOUT,
                              "ferry_wait_all: operation %llu, number %zu of %zu, is not done after "
                              "%llu ns",
                              (unsigned long long)tickets[many.index], many.index, count,
                              (unsigned long long)timeout_ns);
-    for (size_t i = 0; i < count && !status; i++)
+    for (size_t i = 0; i < count && !status; i++) {
         status = ferry__ticket_status(device, tickets[i]);
+        ferry__breathe_each(device, i, ASKED_AT_ONCE);
+    }
     ferry__device_unlock(device);
     return status;
 }
@@ -160,8 +202,7 @@ enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *ticke
                            "ferry_wait_any: %zu tickets, out_index %p", count, (void *)out_index);
     struct many many = {.device = device, .tickets = tickets, .count = count};
     ferry__device_lock(device);
-    if (!any_is_done(&many) &&
-        !(timeout_ns && ferry__wait_until(device, any_is_done, &many, ferry__deadline(timeout_ns))))
+    if (!await_any(&many, timeout_ns))
         status = ferry__fail(FERRY_ERROR_TIMEOUT,
                              "ferry_wait_any: none of %zu operations is done after %llu ns", count,
                              (unsigned long long)timeout_ns);

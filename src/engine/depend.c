@@ -255,6 +255,9 @@ void ferry__op_submitted(struct ferry__op *op)
 static void live_remove(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
+    for (struct ferry__walk *walk = device->walks; walk; walk = walk->outer)
+        if (walk->next == op)
+            walk->next = op->live_next;
     *(op->live_previous ? &op->live_previous->live_next : &device->live_first) = op->live_next;
     *(op->live_next ? &op->live_next->live_previous : &device->live_last) = op->live_previous;
 }
@@ -307,6 +310,13 @@ static void call_back(struct ferry__op *op)
     ferry__callbacks_push(op->device, call);
 }
 
+static void set_told(struct ferry__op *op)
+{
+    atomic_store_explicit(&op->told, true, memory_order_release);
+    op->device->awaited_done += op->awaited;
+    op->awaited = false;
+}
+
 /* What walks over many gives up the lock on the way. All see op become done at once. */
 static void finish(struct ferry__op *op)
 {
@@ -324,7 +334,7 @@ static void finish(struct ferry__op *op)
     if (!atomic_load(&op->told))
         call_back(op);
     ferry__op_become(op, FERRY__STATE_DONE);
-    atomic_store_explicit(&op->told, true, memory_order_release);
+    set_told(op);
     atomic_store_explicit(&op->done, true, memory_order_release);
     if (op->range_count > FERRY__RANGES_AT_ONCE)
         ferry__changed(device);
@@ -337,7 +347,7 @@ void ferry__op_tell(struct ferry__op *op)
 {
     op->kept = op->keep || op->call;
     call_back(op);
-    atomic_store_explicit(&op->told, true, memory_order_release);
+    set_told(op);
     ferry__changed(op->device);
 }
 

@@ -122,6 +122,7 @@ void ferry__device_unref(struct ferry_device *device)
     pthread_mutex_destroy(&device->gpu.host_lock);
     pthread_cond_destroy(&device->changed);
     pthread_cond_destroy(&device->engine_work);
+    pthread_cond_destroy(&device->claims_over);
     pthread_cond_destroy(&device->callbacks.work);
     pthread_cond_destroy(&device->callbacks.idle);
     pthread_cond_destroy(&device->gpu.region_freed);

@@ -9,6 +9,7 @@
 #include "base/tree.h"
 #include "driver.h"
 #include "engine/callback.h"
+#include "engine/register.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
 #include "engine/work_event.h"
@@ -27,6 +28,12 @@ struct ferry__trace;
 struct ferry_buffer;
 struct ferry_stream;
 
+/* A walk through the living ops during which the lock is given up. */
+struct ferry__walk {
+    struct ferry__op *next;
+    struct ferry__walk *outer;
+};
+
 struct ferry_device {
     struct ferry__gpu gpu;
     struct ferry__trace *trace; /* NULL: none is written */
@@ -44,8 +51,10 @@ struct ferry_device {
     struct ferry__queue queues[FERRY__QUEUES_MAX];
     unsigned role_queue[4]; /* by log2 of the role */
     struct ferry__op *live_first, *live_last;
+    struct ferry__walk *walks; /* through that list, in pieces */
     struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
+    uint64_t awaited_done; /* operations that have ended of which somebody waited for one of many */
     uint64_t parked_max,
         parked;          /* operations and blocks that were not handed over; internal ones and
                                     those that wait inside their call are not counted */
@@ -62,13 +71,13 @@ struct ferry_device {
     bool look_at_all;              /* of those */
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
     struct ferry__list dead_ops;                    /* done, to be let go without the lock */
-    struct ferry__op *closing;  /* done, with dependents that have not heard of it */
-    struct ferry__op *joins;    /* whose dependents are to hear how far they are */
-    struct ferry__op **follows; /* what an op that registers depends on */
-    size_t follow_count, follow_capacity;
-    uint64_t questions; /* asked so far: a number for each, to name nobody twice in an answer */
-    bool follow_short;  /* of memory for them */
-    struct ferry__reason *reason; /* why an op failed last */
+    struct ferry__op *closing;     /* done, with dependents that have not heard of it */
+    struct ferry__op *joins;       /* whose dependents are to hear how far they are */
+    struct ferry__follows follows; /* what an op that registers depends on */
+    struct ferry__claim *claims;   /* buffers of those that register in pieces */
+    pthread_cond_t claims_over;    /* one has */
+    unsigned in_one_breath;        /* over 0: ferry__breathe does not give up the lock */
+    struct ferry__reason *reason;  /* why an op failed last */
     struct ferry__op *closing_last;
     struct ferry__op *to_resume; /* halves of bridges on other devices, likewise */
     unsigned bridges;            /* copies between this device and another */

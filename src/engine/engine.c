@@ -182,6 +182,8 @@ static bool retire_external(struct ferry_device *device)
 
 void ferry__breathe(struct ferry_device *device)
 {
+    if (device->in_one_breath)
+        return;
     ferry__device_unlock(device);
     sched_yield();
     ferry__device_lock(device);
@@ -443,6 +445,15 @@ enum ferry_status ferry__enqueue(struct ferry__op *op)
     return status;
 }
 
+enum ferry_status ferry__enqueue_behind(struct ferry__op *join, struct ferry__op *op)
+{
+    join->start_ns = op->start_ns = ferry__now_ns();
+    const enum ferry_status status = ferry__register_behind(join, op);
+    if (!status)
+        ferry__ready_push(op);
+    return status;
+}
+
 /* What the calling thread would copy to build op. Under no lock. */
 static uint64_t bytes_staged(const struct ferry__op *op)
 {
@@ -482,6 +493,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
     const uint64_t count = ferry__park_count(op), staged = bytes_staged(op);
     ferry__choose_queue(op);
     ferry__device_lock(device);
+    ferry__await_turn(op);
     if (counts)
         status = ferry__may_park(device, count);
     if (!status)
@@ -509,6 +521,7 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
     op->waiting = true;
     ferry__choose_queue(op);
     ferry__device_lock(device);
+    ferry__await_turn(op);
     enum ferry_status status = ferry__enqueue(op);
     if (!status) {
         (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);

@@ -13,9 +13,11 @@ struct ferry_device;
 /* The queue that is to carry op out, which is not registered yet. Under no lock. */
 void ferry__choose_queue(struct ferry__op *op);
 
-/* Registers op; if it depends on nothing that is not handed over it may be built. Under the
+/* Registers op, in its turn; if it depends on nothing that is not handed over it may be built. Under the
  * lock. */
 enum ferry_status ferry__enqueue(struct ferry__op *op);
+/* A join with it, that is all before it. */
+enum ferry_status ferry__enqueue_behind(struct ferry__op *join, struct ferry__op *op);
 
 /* Registers op and hands over what can be. For asynchronous ops: the callback and *out_ticket, if
  * not NULL. */
@@ -53,7 +55,8 @@ void ferry__kick(struct ferry_device *device);
  * the condition or in the driver. After every such change, under device->lock. */
 void ferry__changed(struct ferry_device *device);
 
-/* Lets other threads have the lock, in the middle of long work under it. */
+/* Lets other threads have the lock, in the middle of long work under it, but where all of that is
+ * one step (device->in_one_breath). */
 void ferry__breathe(struct ferry_device *device);
 
 /* Likewise in a walk over many: after each so many of them. */

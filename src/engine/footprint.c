@@ -171,29 +171,35 @@ size_t ferry__uses_alike(const struct ferry_use *uses, size_t count)
     return alike;
 }
 
-enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
-                                        size_t count)
+enum ferry_status ferry__uses_keep(struct ferry__op *op, const struct ferry_use *uses, size_t count)
 {
-    struct ferry__collect collect;
     if (!(op->uses = ferry__alloc(count * sizeof *op->uses)))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu uses", count);
-    const enum ferry_status status = ferry__collect_begin(&collect, op, count);
-    if (status)
-        return status;
-    const uint64_t word = ferry__word(op->device);
     for (size_t i = 0; i < count; i++) {
-        struct ferry_use *use = &op->uses[i];
-        *use = uses[i];
-        if (!use->size)
-            use->size = use->buffer->size - use->offset;
-        ferry__collect_add(&collect, use->buffer, use->access & FERRY_ACCESS_WRITE,
-                           span_of(use->buffer, use->offset, use->size, word));
+        op->uses[i] = uses[i];
+        if (!uses[i].size)
+            op->uses[i].size = uses[i].buffer->size - uses[i].offset;
     }
     for (size_t i = 0, times; i < count; i += times) {
         times = ferry__uses_alike(uses + i, count - i);
         ferry__buffer_ref_times(uses[i].buffer, (unsigned)times);
     }
     op->use_count = count;
+    return FERRY_OK;
+}
+
+enum ferry_status ferry__footprint_uses(struct ferry__op *op)
+{
+    struct ferry__collect collect;
+    const enum ferry_status status = ferry__collect_begin(&collect, op, op->use_count);
+    if (status)
+        return status;
+    const uint64_t word = ferry__word(op->device);
+    for (size_t i = 0; i < op->use_count; i++) {
+        const struct ferry_use *use = &op->uses[i];
+        ferry__collect_add(&collect, use->buffer, use->access & FERRY_ACCESS_WRITE,
+                           span_of(use->buffer, use->offset, use->size, word));
+    }
     return ferry__collect_end(&collect);
 }
 

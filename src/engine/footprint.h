@@ -15,9 +15,12 @@ struct ferry_device;
  * lock. */
 enum ferry_status ferry__footprint_transfers(struct ferry__op *op);
 
-/* The same of external work, which holds the buffers from now on. */
-enum ferry_status ferry__footprint_uses(struct ferry__op *op, const struct ferry_use *uses,
-                                        size_t count);
+/* The same of external work, by the uses that it keeps. */
+enum ferry_status ferry__footprint_uses(struct ferry__op *op);
+
+/* op uses the buffers, and holds them from now on. */
+enum ferry_status ferry__uses_keep(struct ferry__op *op, const struct ferry_use *uses,
+                                   size_t count);
 
 /* Is a byte of [begin, end) among what op, which has not been let go, touches of the buffer? Looks
  * at all of it. */

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "engine/buffer.h"
+#include "engine/engine.h"
 #include "engine/op.h"
 
 #include <ferry/ferry.h>
@@ -72,6 +73,7 @@ void ferry__join_sum_up(struct ferry__op *op)
     uint64_t *latest = op->join->latest;
     for (size_t i = 0; i < op->edge_count; i++) {
         const struct ferry__op *from = op->edges[i].from;
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
         if (atomic_load(&from->done) || from->type->kind == FERRY__OP_EXTERNAL)
             continue;
         if (!ferry__op_is_join(from))

@@ -93,20 +93,22 @@ struct ferry__op {
     uint8_t queue : 4, room : 4; /* neither changes while it lives; room: of own_ranges */
     enum ferry_status status : 8;
     bool keep;    /* its ticket was given out: a failure is remembered */
-    bool kept;    /* done, and so it is: the table has it until the last reference goes */
     bool waiting; /* a thread waits inside the call that made it */
     bool batch;
-    bool parked;   /* counted in device->parked */
-    bool held_up;  /* behind external work: set and read within ferry_device_trim */
-    bool carried;  /* a submission with a part of it was accepted */
-    bool followed; /* all of it is in submissions, the last with commands: what depends on it may be
-                       in that, too */
-    bool holds;    /* staging, for an rmw's write: it is built before others, that may need that */
-    bool resumed;  /* bridges, streams: there is something to do since it was last looked at */
-    _Atomic bool
-        told;       /* done; or it has failed, and is known to, ahead of its place in the order */
     bool rmw_ready; /* the chunk that was read is merged, and to be written; the builder's */
-    unsigned count; /* its transfers; 0: of another type */
+    /* Done; or it has failed, and is known to, ahead of its place in the order. */
+    _Atomic bool told;
+    /* Read and written under the lock only, also the first time. */
+    bool kept : 1;    /* done, and so it is: the table has it until the last reference goes */
+    bool parked : 1;  /* counted in device->parked */
+    bool held_up : 1; /* behind external work: set and read within ferry_device_trim */
+    bool carried : 1; /* a submission with a part of it was accepted */
+    /* All of it is in submissions, the last with commands: what depends on it may be in that, too. */
+    bool followed : 1;
+    bool holds : 1; /* staging, for an rmw's write: it is built before others, that may need that */
+    bool awaited : 1; /* its end is counted in device->awaited_done */
+    bool resumed : 1; /* bridges, streams: there is something to do since it was last looked at */
+    unsigned count;   /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;
     unsigned deps_unsubmitted, deps_undone;
@@ -117,7 +119,7 @@ struct ferry__op {
     struct ferry__edge *dependents; /* the last of them; NULL: none */
     ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
     uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
-    uint64_t mark;       /* the latest question that it was an answer to */
+    uint32_t mark;       /* where it is in the latest answer that it is in */
     struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
     struct ferry__op *hash_next;
     union {

@@ -3,9 +3,11 @@
 #include "base/alloc.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "base/thread.h"
 #include "engine/buffer.h"
 #include "engine/depend.h"
 #include "engine/device.h"
+#include "engine/engine.h"
 #include "engine/join.h"
 #include "engine/op.h"
 #include "engine/order.h"
@@ -19,35 +21,121 @@
  * it must follow. Where they are many a join stands between.
  */
 
-/* Who is to follow what: a question to the order, and its answer, device->follows from first on. */
+/* --- turns ------------------------------------------------------------------------------------ */
+
+static bool in_pieces(const struct ferry__op *op)
+{
+    return op->range_count > FERRY__RANGES_AT_ONCE ||
+           (op->type->kind == FERRY__OP_EXTERNAL && op->use_count > FERRY__RANGES_AT_ONCE);
+}
+
+/* Has it a range of this buffer? They are sorted by buffers. */
+static bool uses_buffer(const struct ferry__op *op, const struct ferry_buffer *buffer)
+{
+    size_t low = 0, high = op->range_count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if ((uintptr_t)op->ranges[middle].buffer < (uintptr_t)buffer)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < op->range_count && op->ranges[low].buffer == buffer;
+}
+
+bool ferry__is_claimed(const struct ferry__op *op)
+{
+    const struct ferry__claim *claim = op->device->claims;
+    if (!claim || in_pieces(op)) /* to compare many with many would take long itself */
+        return claim;
+    for (; claim; claim = claim->next)
+        for (size_t i = 0; i < op->range_count; i++)
+            if (uses_buffer(claim->op, op->ranges[i].buffer))
+                return true;
+    return false;
+}
+
+void ferry__await_turn(const struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    if (!device->claims)
+        return;
+    const int cancel = ferry__cancel_off();
+    while (ferry__is_claimed(op))
+        ferry__cond_wait(&device->claims_over, &device->lock);
+    ferry__cancel_on(cancel);
+}
+
+bool ferry__registers(const struct ferry__op *op)
+{
+    const struct ferry__claim *claim = op->device->claims;
+    while (claim && claim->op != op)
+        claim = claim->next;
+    return claim;
+}
+
+static void claim_end(struct ferry_device *device, const struct ferry__claim *claim)
+{
+    struct ferry__claim **link = &device->claims;
+    while (*link != claim)
+        link = &(*link)->next;
+    *link = claim->next;
+    pthread_cond_broadcast(&device->claims_over);
+}
+
+/* --- what is followed ------------------------------------------------------------------------- */
+
+/* A question to the order, and its answer: follows, from first on. */
 struct question {
-    struct ferry_device *device;
+    struct ferry__follows *follows;
     const struct ferry__op *after; /* NULL, or what stands for all that is older than it */
-    uint64_t number;
     size_t first;
 };
 
-static struct question ask_anew(struct ferry_device *device, size_t first)
+static struct question ask_anew(struct ferry__follows *follows)
 {
-    device->follow_count = first;
-    return (struct question){.device = device, .number = ++device->questions, .first = first};
+    return (struct question){.follows = follows, .first = follows->count};
 }
 
-/* Each is noted once. */
+/* Each is noted once: its mark is where. */
 static void note_follows(void *arg, struct ferry__op *from)
 {
     const struct question *question = arg;
-    struct ferry_device *device = question->device;
-    if (from->mark == question->number)
+    struct ferry__follows *follows = question->follows;
+    if (from->mark >= question->first && from->mark < follows->count &&
+        follows->list[from->mark] == from)
         return;
     if (question->after && from->ticket < question->after->ticket)
         return;
-    from->mark = question->number;
-    if (ferry__reserve((void **)&device->follows, &device->follow_capacity, device->follow_count,
-                       sizeof(struct ferry__op *)))
-        device->follows[device->follow_count++] = from;
-    else
-        device->follow_short = true;
+    if (!ferry__reserve((void **)&follows->list, &follows->capacity, follows->count,
+                        sizeof(struct ferry__op *))) {
+        follows->short_of_memory = true;
+        return;
+    }
+    from->mark = (uint32_t)follows->count;
+    follows->list[follows->count++] = from;
+    if (follows->held)
+        ferry__op_ref(from);
+}
+
+/* In the breath in which they were noted. */
+static void follows_cut(struct ferry__follows *follows, size_t first)
+{
+    while (follows->count > first) {
+        follows->count--;
+        if (follows->held)
+            ferry__op_unref_locked(follows->list[follows->count]);
+    }
+}
+
+/* Those of an op that registered in pieces may be done by now. */
+static void follows_finish(struct ferry_device *device, struct ferry__follows *follows)
+{
+    ferry__device_unlock(device);
+    while (follows->count)
+        ferry__op_unref(follows->list[--follows->count]);
+    ferry__free(follows->list);
+    ferry__device_lock(device);
 }
 
 static void ask_range(struct question *question, const struct ferry__range *range)
@@ -80,17 +168,16 @@ static void add_edge(struct ferry__op *op, struct ferry__op *from)
         op->join->early += edge->early;
 }
 
-/* op is to follow what device->follows has from first on: all that can fail in that. */
-static bool edges_reserve(struct ferry__op *op, size_t first)
+/* op is to follow what there is from first on: all that can fail in that. */
+static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *follows, size_t first)
 {
-    struct ferry_device *device = op->device;
-    const size_t count = device->follow_count - first;
-    if (device->follow_short)
+    const size_t count = follows->count - first;
+    if (follows->short_of_memory)
         return false;
     if (count > 1 && !(op->edges = ferry__alloc(count * sizeof *op->edges)))
         return false;
-    struct ferry__op *const *follows = count ? device->follows + first : NULL;
-    return !ferry__op_is_join(op) || ferry__join_note(op, follows, count);
+    struct ferry__op *const *list = count ? follows->list + first : NULL;
+    return !ferry__op_is_join(op) || ferry__join_note(op, list, count);
 }
 
 static void live_push(struct ferry__op *op)
@@ -101,65 +188,84 @@ static void live_push(struct ferry__op *op)
     device->live_last = op;
 }
 
-/* Nothing fails any more: op has its ticket, follows those, and is found by others. */
-static void come_to_life(struct ferry__op *op, size_t first)
+/* Nothing fails any more: op has its ticket, follows those, and is found by others. It does not
+ * begin, nor end, before begin is called. */
+static void come_to_life(struct ferry__op *op, const struct ferry__follows *follows, size_t first)
 {
     struct ferry_device *device = op->device;
     op->ticket = ferry__ticket_next(device);
-    for (size_t i = first; i < device->follow_count; i++)
-        add_edge(op, device->follows[i]);
+    op->deps_unsubmitted++;
+    op->deps_undone++;
     ferry__ticket_add(device, op);
     live_push(op);
     ferry__op_ref(op); /* the engine's, until it is done */
     device->last_ticket = op->ticket;
-    if (ferry__op_is_join(op))
-        ferry__join_begin(op);
-    else
+    if (!ferry__op_is_join(op))
         FERRY__ADD(&device->gpu.metrics, operations_in_flight, 1);
+    for (size_t i = first; i < follows->count; i++) {
+        if (!atomic_load(&follows->list[i]->done))
+            add_edge(op, follows->list[i]);
+        ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
+    }
 }
 
-/* A join of what device->follows has from first on, in its place there: its range, which has taken
- * no place yet. NULL: no host memory, and nothing is done. */
-static struct ferry__range *join_crowd(struct ferry_device *device, size_t first,
-                                       const struct ferry__range *range,
+static void begin(struct ferry__op *op)
+{
+    op->deps_unsubmitted--;
+    op->deps_undone--;
+    if (ferry__op_is_join(op))
+        ferry__join_begin(op);
+}
+
+/* A join of what there is from first on, in its place there: its range, which has taken no place
+ * yet. NULL: no host memory, and nothing is done. */
+static struct ferry__range *join_crowd(struct ferry_device *device, struct ferry__follows *follows,
+                                       size_t first, const struct ferry__range *range,
                                        enum ferry__range_kind kind)
 {
     struct ferry__op *join = ferry__join_create(device, &ferry__join_type);
-    if (!join || !edges_reserve(join, first)) {
+    if (!join || !edges_reserve(join, follows, first)) {
         if (join)
             ferry__op_unref(join);
         return NULL;
     }
-    come_to_life(join, first);
+    device->in_one_breath++; /* what was asked is still so */
+    come_to_life(join, follows, first);
+    begin(join);
+    device->in_one_breath--;
     *join->ranges = *range;
     join->ranges->op = join;
     join->ranges->kind = kind;
     join->range_count = 1;
     ferry__buffer_ref(range->buffer);
-    device->follows[first] = join;
-    device->follow_count = first + 1;
-    ferry__op_unref_locked(join); /* the engine's is left */
+    follows_cut(follows, first);
+    join->mark = (uint32_t)first;
+    follows->list[follows->count++] = join;
+    if (!follows->held)
+        ferry__op_unref_locked(join); /* the engine's is left */
     return join->ranges;
 }
 
 /* Each crowd of readers that a write would have to follow becomes a join: so many writes behind so
  * many readers have no more edges than there are of both. */
-static bool join_readers(struct ferry_device *device, const struct ferry__range *range)
+static bool join_readers(struct ferry_device *device, struct ferry__follows *follows,
+                         const struct ferry__range *range)
 {
     struct ferry__read_group *group = NULL;
     while ((group = ferry__order_crowd(range, group, FERRY__CROWD))) {
-        struct question question = ask_anew(device, device->follow_count);
+        struct question question = ask_anew(follows);
         for (struct ferry__range *reader = group->first; reader; reader = reader->read.next)
             if (!atomic_load(&reader->op->done))
                 note_follows(&question, reader->op);
         const struct ferry__range bytes = {
             .buffer = range->buffer, .begin = group->interval.begin, .end = group->interval.end};
-        if (device->follow_count - question.first <= FERRY__CROWD) { /* the others are done */
-            device->follow_count = question.first;
+        if (follows->count - question.first <= FERRY__CROWD) { /* the others are done */
+            follows_cut(follows, question.first);
             continue;
         }
-        struct ferry__range *joint = join_crowd(device, question.first, &bytes, FERRY__RANGE_READ);
-        device->follow_count = question.first;
+        struct ferry__range *joint =
+            join_crowd(device, follows, question.first, &bytes, FERRY__RANGE_READ);
+        follows_cut(follows, question.first);
         if (!joint)
             return false;
         ferry__order_join_reads(group, joint);
@@ -171,65 +277,71 @@ static bool join_readers(struct ferry_device *device, const struct ferry__range 
 
 /* The writes that a read has to follow become a join, if they are many: later readers of the same
  * bytes ask that. */
-static bool join_writers(struct ferry_device *device, struct ferry__range *range)
+static bool join_writers(struct ferry_device *device, struct ferry__follows *follows,
+                         struct ferry__range *range)
 {
-    const size_t first = device->follow_count;
-    struct question question = ask_anew(device, first);
+    struct question question = ask_anew(follows);
     ask_range(&question, range);
-    if (device->follow_count - first <= FERRY__CROWD) {
-        device->follow_count = first;
+    if (follows->count - question.first <= FERRY__CROWD) {
+        follows_cut(follows, question.first);
         return true;
     }
     const struct ferry__range bytes = {.buffer = range->buffer};
-    range->read.joint = join_crowd(device, first, &bytes, FERRY__RANGE_AFTER);
+    range->read.joint = join_crowd(device, follows, question.first, &bytes, FERRY__RANGE_AFTER);
     return range->read.joint;
 }
 
-/* Finds what op follows. Crowds of them are joined on the way, which changes nothing else: also
- * where op comes to nothing then. */
-static bool ask_order(struct ferry__op *op)
+/* Finds what op's ranges must follow. Crowds of it are joined on the way, which changes nothing
+ * else: also where op comes to nothing then. after: NULL, or what stands for all that is older. */
+static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, struct ferry__op *after)
 {
     struct ferry_device *device = op->device;
+    struct question question = ask_anew(follows);
     bool enough = true;
-    device->follow_count = 0;
-    device->follow_short = false;
-    for (size_t i = 0; i < op->range_count && enough; i++)
-        if (op->ranges[i].kind == FERRY__RANGE_WRITE)
-            enough = join_readers(device, &op->ranges[i]);
-    struct question question = ask_anew(device, 0);
-    if (ferry__op_is_join(op) && op->after) {
-        question.after = op->after;
-        if (!atomic_load(&op->after->done))
-            note_follows(&question, op->after);
+    if (after && !atomic_load(&after->done)) {
+        question.after = after;
+        note_follows(&question, after);
     }
     for (size_t i = 0; i < op->range_count && enough; i++) {
         struct ferry__range *range = &op->ranges[i];
-        const size_t before = device->follow_count;
+        const size_t before = follows->count;
+        if (range->kind == FERRY__RANGE_WRITE)
+            enough = join_readers(device, follows, range);
         ask_range(&question, range);
-        if (ferry__op_is_join(op) || range->kind != FERRY__RANGE_READ ||
-            device->follow_count - before <= FERRY__CROWD)
-            continue;
-        device->follow_count = before;
-        enough = join_writers(device, range);
+        if (enough && range->kind == FERRY__RANGE_READ && !ferry__op_is_join(op) &&
+            follows->count - before > FERRY__CROWD) {
+            follows_cut(follows, before);
+            enough = join_writers(device, follows, range);
+        }
+        ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
     }
-    return enough && !device->follow_short;
+    return enough && !follows->short_of_memory;
 }
 
-/* All that can fail in taking a place. */
-static enum ferry_status prepare(struct ferry__op *op)
+/* The pieces that its writes cut in two are two then. */
+static bool make_spares(struct ferry__op *op)
 {
-    struct ferry_device *device = op->device;
-    bool enough = ask_order(op);
-    for (size_t i = 0; i < op->range_count && enough && !ferry__op_is_join(op); i++) {
+    bool enough = true;
+    for (size_t i = 0; i < op->range_count && enough; i++) {
         struct ferry__range *range = &op->ranges[i];
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&range->buffer->order, range->begin, range->end))
             enough = (range->write.spare = ferry__alloc(sizeof *range->write.spare)) != NULL;
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
     }
-    if (enough && edges_reserve(op, 0))
+    return enough;
+}
+
+/* All that can fail in taking a place, of op and of who follows what it must. */
+static enum ferry_status prepare(struct ferry__op *op, struct ferry__op *follower,
+                                 struct ferry__follows *follows)
+{
+    const bool join = ferry__op_is_join(op);
+    if (ask_order(op, follows, join ? op->after : NULL) && (join || make_spares(op)) &&
+        edges_reserve(follower, follows, 0))
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu dependencies",
-                       device->follow_count);
+                       follows->count);
 }
 
 /* From now on what touches the bytes depends on op. */
@@ -240,20 +352,62 @@ static void take_place(struct ferry__op *op)
         atomic_fetch_add(&range->buffer->word, 1);
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
         ferry__order_enter(range);
-        if (!joint)
-            continue;
-        atomic_fetch_add(&range->buffer->word, 1);
-        ferry__order_join_writes(range, joint);
+        if (joint && !atomic_load(&joint->op->done)) {
+            atomic_fetch_add(&range->buffer->word, 1);
+            ferry__order_join_writes(range, joint);
+        }
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
     }
+}
+
+/* op takes its place; follower, which is op or comes just before it, follows all that op must. */
+static enum ferry_status enter(struct ferry__op *op, struct ferry__op *follower,
+                               struct ferry__follows *follows)
+{
+    const enum ferry_status status = prepare(op, follower, follows);
+    if (status)
+        return status;
+    come_to_life(follower, follows, 0);
+    if (follower != op) {
+        struct ferry__follows one = {.list = &follower, .count = 1};
+        begin(follower);
+        come_to_life(op, &one, 0);
+    }
+    if (!ferry__op_is_join(op))
+        take_place(op);
+    return FERRY_OK;
+}
+
+static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *follower)
+{
+    struct ferry_device *device = op->device;
+    struct ferry__follows many = {.held = true};
+    struct ferry__claim claim = {op, device->claims};
+    const bool pieces = in_pieces(op);
+    device->follows.count = 0;
+    device->follows.short_of_memory = false;
+    if (pieces)
+        device->claims = &claim;
+    else
+        device->in_one_breath++;
+    const enum ferry_status status = enter(op, follower, pieces ? &many : &device->follows);
+    if (pieces) {
+        follows_finish(device, &many);
+        claim_end(device, &claim);
+    }
+    if (!status)
+        begin(op);
+    if (!pieces)
+        device->in_one_breath--;
+    return status;
 }
 
 enum ferry_status ferry__register(struct ferry__op *op)
 {
-    const enum ferry_status status = prepare(op);
-    if (status)
-        return status;
-    come_to_life(op, 0);
-    if (!ferry__op_is_join(op))
-        take_place(op);
-    return FERRY_OK;
+    return register_both(op, op);
+}
+
+enum ferry_status ferry__register_behind(struct ferry__op *join, struct ferry__op *op)
+{
+    return register_both(op, join);
 }

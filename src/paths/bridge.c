@@ -510,7 +510,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
     struct ferry__op *read = bridge->read, *write = bridge->write;
     ferry__choose_queue(read);
     ferry__choose_queue(write);
-    ferry__bridge_lock_both(bridge);
+    ferry__bridge_lock_in_turn(bridge);
     enum ferry_status status = FERRY_OK;
     if (!write->waiting) {
         status = ferry__may_park(bridge->source, ferry__park_count(read));

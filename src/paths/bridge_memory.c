@@ -10,6 +10,7 @@
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/op.h"
+#include "engine/register.h"
 #include "engine/retire.h"
 #include "engine/traced.h"
 #include "memory/pool.h"
@@ -34,12 +35,35 @@ void ferry__bridge_lock_both(struct ferry__bridge *bridge)
     const bool first = bridge->source->id < bridge->destination->id;
     ferry__device_lock(first ? bridge->source : bridge->destination);
     ferry__device_lock(first ? bridge->destination : bridge->source);
+    bridge->source->in_one_breath++; /* neither lock may be taken again beside the other */
+    bridge->destination->in_one_breath++;
 }
 
 void ferry__bridge_unlock_both(struct ferry__bridge *bridge)
 {
+    bridge->source->in_one_breath--;
+    bridge->destination->in_one_breath--;
     ferry__device_unlock(bridge->source);
     ferry__device_unlock(bridge->destination);
+}
+
+static void await_turn(const struct ferry__op *op)
+{
+    ferry__device_lock(op->device);
+    ferry__await_turn(op);
+    ferry__device_unlock(op->device);
+}
+
+void ferry__bridge_lock_in_turn(struct ferry__bridge *bridge)
+{
+    const struct ferry__op *read = bridge->read, *write = bridge->write;
+    ferry__bridge_lock_both(bridge);
+    while (ferry__is_claimed(read) || ferry__is_claimed(write)) {
+        ferry__bridge_unlock_both(bridge);
+        await_turn(read);
+        await_turn(write);
+        ferry__bridge_lock_both(bridge);
+    }
 }
 
 static struct ferry__staging *near_staging(const struct ferry__bridge *bridge)

@@ -87,5 +87,7 @@ void ferry__bridge_memory_give(struct ferry__bridge *bridge);
 
 void ferry__bridge_lock_both(struct ferry__bridge *bridge);
 void ferry__bridge_unlock_both(struct ferry__bridge *bridge);
+/* Both, when it is the turn of both halves to take their places. */
+void ferry__bridge_lock_in_turn(struct ferry__bridge *bridge);
 
 #endif
