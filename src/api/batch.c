@@ -13,6 +13,7 @@
 #include "memory/host_memory.h"
 #include "paths/choose.h"
 #include "paths/direct.h"
+#include "paths/landing.h"
 #include "paths/record.h"
 #include "paths/stream.h"
 
@@ -218,6 +219,8 @@ static enum ferry_status plan(ferry_batch *batch)
     size_t i;
     for (i = 0; i < batch->count && !status; i++)
         status = ferry__transfer_plan(batch->device, &batch->transfers[i]);
+    if (!status)
+        status = ferry__landings_plan(batch->device, batch->transfers, batch->count);
     if (!status)
         return FERRY_OK;
     while (i--)

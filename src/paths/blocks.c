@@ -16,6 +16,7 @@
 #include "paths/record.h"
 
 #include <ferry/ferry.h>
+#include <stdbool.h>
 
 /*
  * Scattered blocks. By lists that a kernel carries out, where the driver has one, nothing overlaps
@@ -211,6 +212,15 @@ static enum ferry_status plan_each(struct ferry_device *device, struct ferry__tr
     return rmw ? ferry__note_rmw(device, transfer->size) : FERRY_OK;
 }
 
+static enum ferry_status choose_way(struct ferry_device *device, struct ferry__transfer *transfer)
+{
+    if (!goes_by_list(device, transfer))
+        return plan_each(device, transfer);
+    transfer->way = FERRY__WAY_LIST;
+    transfer->path = FERRY_PATH_BLOCKS;
+    return FERRY_OK;
+}
+
 enum ferry_status ferry__blocks_plan(struct ferry_device *device, struct ferry__transfer *transfer)
 {
     enum ferry_status status = FERRY_OK;
@@ -228,15 +238,31 @@ enum ferry_status ferry__blocks_plan(struct ferry_device *device, struct ferry__
                                  "path imported cannot carry %zu blocks: some lie in host memory "
                                  "that is not registered",
                                  transfer->blocks->count);
-    if (!status && goes_by_list(device, transfer)) {
-        transfer->way = FERRY__WAY_LIST;
-        transfer->path = FERRY_PATH_BLOCKS;
-    } else if (!status) {
-        status = plan_each(device, transfer);
-    }
+    if (!status)
+        status = choose_way(device, transfer);
     if (status)
         ferry__blocks_unplan(device, transfer->blocks);
     return status;
+}
+
+enum ferry_status ferry__blocks_plan_staged(struct ferry_device *device,
+                                            struct ferry__transfer *transfer)
+{
+    ferry__blocks_unplan(device, transfer->blocks);
+    transfer->blocks->kinds = 1u << FERRY__BLOCK_REGIONS_MAX;
+    return choose_way(device, transfer);
+}
+
+bool ferry__block_is_imported(struct ferry_device *device, const struct ferry__transfer *transfer,
+                              size_t i)
+{
+    const struct ferry__blocks *blocks = transfer->blocks;
+    if (!blocks->region_count)
+        return false;
+    if (transfer->way == FERRY__WAY_LIST)
+        return !blocks->region_of || blocks->region_of[i] != FERRY__BLOCK_STAGED;
+    set_now(device, transfer, i);
+    return blocks->now.path == FERRY_PATH_IMPORTED;
 }
 
 /* --- each by itself --------------------------------------------------------------------------- */

@@ -27,6 +27,13 @@ static inline uintptr_t ferry__block_host(const struct ferry__transfer *transfer
 /* Chooses how a transfer of blocks goes; takes the regions that they lie in. */
 enum ferry_status ferry__blocks_plan(struct ferry_device *device, struct ferry__transfer *transfer);
 
+/* Once more, all through staging. */
+enum ferry_status ferry__blocks_plan_staged(struct ferry_device *device,
+                                            struct ferry__transfer *transfer);
+/* Does the device reach the host's side of the block? Of a transfer that is planned. */
+bool ferry__block_is_imported(struct ferry_device *device, const struct ferry__transfer *transfer,
+                              size_t i);
+
 /* Gives the regions back; blocks may be NULL. */
 void ferry__blocks_unplan(struct ferry_device *device, struct ferry__blocks *blocks);
 

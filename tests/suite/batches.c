@@ -1,6 +1,8 @@
 /* Batches: effects as if one after another, one submission, one ticket. */
 #include "suite.h"
 
+#include <unistd.h>
+
 static ferry_batch *make_batch(ferry_device *device)
 {
     ferry_batch *batch = NULL;
@@ -334,6 +336,76 @@ static void test_joined(void **state)
     ferry_device_close(device);
 }
 
+enum { PAGES = 3, LANDINGS = 24 };
+
+/* Where downloads land, of which the device may reach the middle page: some are written there by
+ * it, some by the host, and some of a list's blocks so and some so. */
+struct landing {
+    unsigned char *pages, *want;
+    size_t page;
+    struct mirror *from;
+};
+
+static size_t next_random(uint64_t *seed)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (size_t)(*seed >> 33);
+}
+
+static void land_range(ferry_batch *batch, const struct landing *landing, uint64_t *seed)
+{
+    const bool inside = next_random(seed) % 2;
+    const size_t room = inside ? landing->page : PAGES * landing->page;
+    const size_t size = 1 + next_random(seed) % (room / 2);
+    const size_t at = (inside ? landing->page : 0) + next_random(seed) % (room - size + 1);
+    const size_t from = next_random(seed) % (landing->from->size - size + 1);
+    OK(ferry_batch_copy_to_host(batch, landing->from->buffer, landing->pages + at, size, from));
+    memcpy(landing->want + at, landing->from->bytes + from, size);
+}
+
+static void land_list(ferry_batch *batch, const struct landing *landing, uint64_t *seed)
+{
+    enum { BLOCKS = 12 };
+    struct ferry_block list[BLOCKS];
+    const bool apart = next_random(seed) % 2;
+    const size_t room = PAGES * landing->page, each = room / BLOCKS;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        const size_t size = 1 + next_random(seed) % each;
+        const size_t at = apart ? i * each : next_random(seed) % (room - size + 1);
+        list[i] = (struct ferry_block){
+            .dst_offset = at, .src_offset = next_random(seed) % 999, .size = size};
+        memcpy(landing->want + at, landing->from->bytes + list[i].src_offset, size);
+    }
+    OK(ferry_batch_copy_blocks_to_host(batch, landing->from->buffer, landing->pages, list, BLOCKS));
+}
+
+/* Of downloads that overlap in host memory, the later one's bytes stay, whichever way each goes. */
+static void test_landings(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct mirror from = make_mirror(fixture->device, PAGES * page, FERRY_STORAGE_PRIVATE, 20);
+    struct landing landing = {.pages = aligned_alloc(page, PAGES * page),
+                              .want = scribbled(PAGES * page, 21),
+                              .page = page,
+                              .from = &from};
+    memcpy(landing.pages, landing.want, PAGES * page);
+    OK(ferry_host_register(fixture->device, landing.pages + page, page, 0));
+    ferry_batch *batch = make_batch(fixture->device);
+    for (uint64_t round = 1; round <= 30; round++) {
+        uint64_t seed = round * UINT64_C(0x9e3779b97f4a7c15);
+        for (unsigned i = 0; i < LANDINGS; i++)
+            (next_random(&seed) % 4 ? land_range : land_list)(batch, &landing, &seed);
+        submit_and_wait(fixture->device, batch);
+        expect_bytes(landing.pages, landing.want, PAGES * page, "where downloads landed");
+    }
+    ferry_batch_destroy(batch);
+    OK(ferry_host_unregister(fixture->device, landing.pages + page));
+    free(landing.pages);
+    free(landing.want);
+    drop_mirror(&from);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_mixed),
     SUITE_TEST(test_reuse),
@@ -347,6 +419,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_parked),
     SUITE_TEST(test_ping_pong),
     SUITE_TEST(test_joined),
+    SUITE_TEST(test_landings),
 };
 
 SUITE_GROUP(batches);
