@@ -141,7 +141,6 @@ struct cuda {
         pthread_t thread;
         bool started, busy, closing;
         _Atomic uint64_t given_back; /* how often */
-        _Atomic uint64_t registered; /* of those to be freed */
     } freeing;
 };
 
@@ -176,6 +175,7 @@ enum cuda_kind { CUDA_DEVICE, CUDA_HOST, CUDA_REGISTERED, CUDA_OTHERS };
 struct cuda_memory {
     struct cuda_memory *next;            /* to be freed */
     struct cuda_memory *registered_next; /* of what the driver has registered */
+    uint64_t leaving;                    /* 0: it is not to be unregistered yet */
     enum cuda_kind kind;
     cu_address address; /* for copies, fills and kernels */
     void *host;         /* NULL: the host does not reach it */

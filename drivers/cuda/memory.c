@@ -11,8 +11,10 @@
  */
 static struct {
     pthread_mutex_t lock;
+    pthread_cond_t changed;
     struct cuda_memory *first;
-} registered = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    uint64_t leaving; /* the last that was handed over to be unregistered */
+} registered = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void note_registered(struct cuda_memory *memory)
 {
@@ -29,6 +31,34 @@ static void forget_registered(struct cuda_memory *memory)
     while (*link != memory)
         link = &(*link)->registered_next;
     *link = memory->registered_next;
+    pthread_cond_broadcast(&registered.changed);
+    pthread_mutex_unlock(&registered.lock);
+}
+
+static void leave_registered(struct cuda_memory *memory)
+{
+    pthread_mutex_lock(&registered.lock);
+    memory->leaving = ++registered.leaving;
+    pthread_mutex_unlock(&registered.lock);
+}
+
+/* Under its lock. */
+static bool any_leaving(uint64_t until)
+{
+    const struct cuda_memory *memory = registered.first;
+    while (memory && (!memory->leaving || memory->leaving > until))
+        memory = memory->registered_next;
+    return memory != NULL;
+}
+
+/* The user may have unmapped what is still to be unregistered, on whichever device: new memory may
+ * lie at its address. */
+static void settle_registered(void)
+{
+    pthread_mutex_lock(&registered.lock);
+    const uint64_t until = registered.leaving;
+    while (any_leaving(until))
+        pthread_cond_wait(&registered.changed, &registered.lock);
     pthread_mutex_unlock(&registered.lock);
 }
 
@@ -68,10 +98,8 @@ static void give_back(struct cuda *c, struct cuda_memory *memory)
         break;
     case CUDA_OTHERS: break;
     }
-    if (memory->kind == CUDA_REGISTERED) {
+    if (memory->kind == CUDA_REGISTERED)
         forget_registered(memory);
-        atomic_fetch_sub(&c->freeing.registered, 1);
-    }
     char why[FERRY__WHY_MAX];
     if (result && ferry__cuda_fail(c, result, call, why) != FERRY_ERROR_DEVICE_LOST)
         ferry__log(FERRY_LOG_ERROR, "cuda: memory is not given back: %s", why);
@@ -88,10 +116,8 @@ static void give_back_all(struct cuda *c, struct cuda_memory *memory)
         if (inside) {
             give_back(c, memory);
         } else {
-            if (memory->kind == CUDA_REGISTERED) {
+            if (memory->kind == CUDA_REGISTERED)
                 forget_registered(memory);
-                atomic_fetch_sub(&c->freeing.registered, 1);
-            }
             ferry__free(memory);
         }
         memory = next;
@@ -162,7 +188,7 @@ void ferry__cuda_memory_free(void *state, struct ferry__memory *memory)
     }
     native->next = NULL;
     if (native->kind == CUDA_REGISTERED)
-        atomic_fetch_add(&c->freeing.registered, 1);
+        leave_registered(native);
     pthread_mutex_lock(&c->freeing.lock);
     if (!c->freeing.started)
         c->freeing.started =
@@ -241,9 +267,8 @@ static enum ferry_status make(struct cuda *c, const struct cuda_memory *wanted, 
     enum ferry_status status = ferry__cuda_enter(c, &scope, why);
     if (status)
         goto fail;
-    /* The user may have unmapped what is still registered: new memory may lie at its address. */
-    if (native->kind != CUDA_DEVICE && atomic_load(&c->freeing.registered))
-        ferry__cuda_memory_settle(c);
+    if (native->kind != CUDA_DEVICE)
+        settle_registered();
     if (native->kind == CUDA_REGISTERED)
         note_registered(native);
     const cu_result result = ask_again(c, native, size, flags, &call);

@@ -119,13 +119,27 @@ static bool has_reached(const struct ferry_device *device, const struct ferry__q
     return device->gpu.driver->completed(device->gpu.state, queue->event) >= sub->value;
 }
 
+/* Whether the first submission may be taken apart. The bytes of one op come to the host in order,
+ * whichever threads bring them: a list's blocks may overlap there, and a stream is told of its
+ * chunks one after the other. */
+static bool is_next(const struct ferry__queue *queue)
+{
+    return queue->flying_first && !(queue->flying_first->follows && queue->retiring);
+}
+
+void ferry__queue_poll(struct ferry_device *device, unsigned queue)
+{
+    if (device->polling && is_next(&device->queues[queue]) && !(device->polled & (1u << queue)))
+        device->gpu.driver->wake(device->gpu.state);
+}
+
 /* Takes one submission apart that the device is done with. */
 static bool retire(struct ferry_device *device)
 {
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         struct ferry__queue *queue = &device->queues[q];
         struct ferry__submission *sub = queue->flying_first;
-        if (!sub)
+        if (!is_next(queue))
             continue;
         bool reached = has_reached(device, queue, sub);
         if (!reached) {
@@ -143,10 +157,13 @@ static bool retire(struct ferry_device *device)
         if (!queue->flying_first)
             queue->flying_last = NULL;
         queue->in_flight--;
+        queue->retiring++;
         /* The device gets its next chunk first, to do while this one is copied out. */
         if (sub->copies_out && !sub->result.status && !device->no_staging_wait)
             (void)ferry__build(device, q);
         ferry__submission_done(device, sub);
+        queue->retiring--;
+        ferry__queue_poll(device, q);
         return true;
     }
     return false;
@@ -223,7 +240,7 @@ static void list_points(struct ferry_device *device, struct points *points)
     points->polled = 0;
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         const struct ferry__queue *queue = &device->queues[q];
-        if (!queue->flying_first)
+        if (!is_next(queue))
             continue;
         points->list[points->count++] =
             (struct ferry_sync){queue->event, queue->flying_first->value};

@@ -55,6 +55,9 @@ void ferry__kick(struct ferry_device *device);
  * the condition or in the driver. After every such change, under device->lock. */
 void ferry__changed(struct ferry_device *device);
 
+/* A submission of this queue is the next to be waited for: who waits in the driver shall, too. */
+void ferry__queue_poll(struct ferry_device *device, unsigned queue);
+
 /* Lets other threads have the lock, in the middle of long work under it, but where all of that is
  * one step (device->in_one_breath). */
 void ferry__breathe(struct ferry_device *device);

@@ -65,7 +65,7 @@ static struct ferry__submission *sub_take(struct ferry_device *device, unsigned 
     sub->result = (struct ferry__result){.status = FERRY_OK};
     sub->command_count = sub->part_count = sub->wait_count = 0;
     sub->due_count = 0;
-    sub->copies_out = false;
+    sub->copies_out = sub->follows = false;
     ferry__run_begin(sub);
     sub->added = sub->staged = sub->transfers = sub->submitted_ns = 0;
     sub->blocks = sub->blocks_max = sub->block_bytes = 0;
@@ -169,6 +169,7 @@ static bool add_part(struct ferry__submission *sub, struct ferry__op *op)
         .continued = op->transfer_done || op->rmw_ready || (ferry__op_is_half(op) && op->carried),
         .added = sub->added,
         .waits = waits};
+    sub->follows |= op->carried && op->in_flight;
     ferry__op_ref(op);
     op->in_flight++;
     return true;
@@ -352,8 +353,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__submission
     sub->next = NULL;
     *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
     queue->flying_last = sub;
-    if (device->polling && !(device->polled & (1u << sub->queue)))
-        device->gpu.driver->wake(device->gpu.state);
+    ferry__queue_poll(device, sub->queue);
 }
 
 /* Nothing came of a submission: earlier ones may have had the rest of its ops. */

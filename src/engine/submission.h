@@ -84,6 +84,7 @@ struct ferry__submission {
     struct ferry__due *dues;
     size_t due_count, due_capacity;
     bool copies_out; /* one of them copies much to the host */
+    bool follows;    /* a part's op may have dues in an earlier submission, which come first */
     uint64_t staged; /* bytes of upload and readback staging */
     uint64_t transfers;
     struct ferry__launch launch;
@@ -105,8 +106,9 @@ struct ferry__queue {
     struct ferry__tree ready; /* may be built: what holds staging first, then by ticket */
     struct ferry__submission *flying_first, *flying_last;
     unsigned in_flight;
-    bool building; /* a thread is filling or handing over a submission */
-    bool starved;  /* the first op waits for staging */
+    unsigned retiring; /* submissions that threads see to: their dues run under no lock */
+    bool building;     /* a thread is filling or handing over a submission */
+    bool starved;      /* the first op waits for staging */
 };
 
 /* Builds and submits one submission of a queue. Under device->lock; gives it up on the way. */

@@ -2,7 +2,9 @@
 #include "client.h"
 
 #include <ferry/ferry.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -238,6 +240,48 @@ static void test_free_elsewhere(void **unused)
     ferry_device_close(device);
     assert_int_equal(strictcuda_live(), 0);
     free(bytes);
+}
+
+struct release {
+    _Atomic bool released;
+};
+
+static void *release_later(void *arg)
+{
+    struct release *release = arg;
+    usleep(50000);
+    release->released = true;
+    strictcuda_hold(false);
+    return NULL;
+}
+
+/* Memory that was used once may be unmapped before it is unregistered: no device may be given new
+ * memory there until it is. */
+static void test_unmapped(void **unused)
+{
+    (void)unused;
+    ferry_device *device =
+        open_with("devices=2", (struct ferry_device_params){.path = FERRY_PATH_IMPORTED});
+    ferry_device *second = NULL;
+    OK(ferry_device_open(&(struct ferry_device_params){.name = "cuda:1"}, &second));
+    struct release release = {false};
+    ferry_buffer *buffer = make(device, MIB, FERRY_STORAGE_PRIVATE);
+    void *bytes = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = NULL;
+    pthread_t thread;
+    assert_ptr_not_equal(bytes, MAP_FAILED);
+    strictcuda_hold(true);
+    OK(ferry_copy_from_host(buffer, bytes, MIB, 0));
+    assert_int_equal(munmap(bytes, MIB), 0);
+    assert_int_equal(pthread_create(&thread, NULL, release_later, &release), 0);
+    OK(ferry_host_alloc(second, MIB, &memory));
+    assert_true(release.released);
+    pthread_join(thread, NULL);
+    ferry_host_free(second, memory);
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(second);
+    ferry_device_close(device);
+    assert_int_equal(strictcuda_live(), 0);
 }
 
 /* --- others' memory ---------------------------------------------------------------------------- */
@@ -485,11 +529,12 @@ int main(void)
         cmocka_unit_test(test_why_none),       cmocka_unit_test(test_devices),
         cmocka_unit_test(test_by_name_only),   cmocka_unit_test(test_fork),
         cmocka_unit_test(test_capture),        cmocka_unit_test(test_context),
-        cmocka_unit_test(test_free_elsewhere), cmocka_unit_test(test_page_locked),
-        cmocka_unit_test(test_two_ranges),     cmocka_unit_test(test_device_memory),
-        cmocka_unit_test(test_managed),        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_times),          cmocka_unit_test(test_fills),
-        cmocka_unit_test(test_memory_info),    cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_free_elsewhere), cmocka_unit_test(test_unmapped),
+        cmocka_unit_test(test_page_locked),    cmocka_unit_test(test_two_ranges),
+        cmocka_unit_test(test_device_memory),  cmocka_unit_test(test_managed),
+        cmocka_unit_test(test_batches),        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_fills),          cmocka_unit_test(test_memory_info),
+        cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests_name("CUDA driver", tests, NULL, NULL);
 }

@@ -1,7 +1,9 @@
 /* Threads: disjoint ranges, own buffers, bytes that two write at once, waits of several. */
 #include "suite.h"
 
+#include <ferry/stream.h>
 #include <pthread.h>
+#include <unistd.h>
 
 enum { THREADS = 8, PART = 30001, ROUNDS = 40 };
 
@@ -276,11 +278,86 @@ static void test_beside(void **state)
     drop_mirror(&mirror);
 }
 
+/* Pieces of one operation come to the host one after the other, whichever threads bring them. */
+struct pieces {
+    ferry_device *device;
+    _Atomic unsigned inside;
+    _Atomic bool together, ended;
+    unsigned char *bytes;
+    size_t size;
+};
+
+static void piece_begin(void *user, ferry_stream *stream)
+{
+    (void)user;
+    (void)stream;
+}
+
+static void piece_chunk(void *user, ferry_stream *stream, const struct ferry_stream_chunk *chunk)
+{
+    struct pieces *pieces = user;
+    const size_t size = chunk->size;
+    if (atomic_fetch_add(&pieces->inside, 1))
+        pieces->together = true;
+    usleep(1000); /* long enough for another to come */
+    memcpy(pieces->bytes + chunk->at, chunk->memory, size);
+    atomic_fetch_sub(&pieces->inside, 1);
+    ferry_stream_done(stream, chunk, size, FERRY_OK, NULL);
+}
+
+static void piece_cancel(void *user, ferry_stream *stream, enum ferry_status status,
+                         const char *why)
+{
+    (void)user;
+    (void)stream;
+    (void)status;
+    (void)why;
+}
+
+static void piece_end(void *user, enum ferry_status status)
+{
+    (void)status;
+    ((struct pieces *)user)->ended = true;
+}
+
+static void *idle(void *arg)
+{
+    struct worker *w = arg;
+    keep(w, ferry_wait_idle(w->device));
+    return NULL;
+}
+
+static void test_pieces_in_turn(void **state)
+{
+    enum { SIZE = 400000 };
+    struct fixture *fixture = *state;
+    struct mirror mirror = make_mirror(fixture->device, SIZE, FERRY_STORAGE_PRIVATE, 41);
+    struct pieces pieces = {.device = fixture->device, .bytes = xmalloc(SIZE), .size = SIZE};
+    const struct ferry_stream_methods methods = {.version = FERRY_STREAM_VERSION,
+                                                 .depth = 8,
+                                                 .begin = piece_begin,
+                                                 .chunk = piece_chunk,
+                                                 .cancel = piece_cancel,
+                                                 .end = piece_end,
+                                                 .flags = FERRY_STREAM_EAGER};
+    struct worker workers[THREADS];
+    OK(ferry_stream_send(mirror.buffer, SIZE, 0, &methods, &pieces, NULL, NULL, NULL));
+    for (unsigned i = 0; i < THREADS; i++)
+        workers[i] = (struct worker){.device = fixture->device, .number = i};
+    run(workers, idle);
+    while (!pieces.ended)
+        sched_yield();
+    assert_false(pieces.together);
+    assert_memory_equal(pieces.bytes, mirror.bytes, SIZE);
+    free(pieces.bytes);
+    drop_mirror(&mirror);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_disjoint_private), SUITE_TEST(test_disjoint_shared),
     SUITE_TEST(test_own_buffers),      SUITE_TEST(test_same_bytes),
     SUITE_TEST(test_waiting_together), SUITE_TEST(test_counts),
-    SUITE_TEST(test_beside),
+    SUITE_TEST(test_beside),           SUITE_TEST(test_pieces_in_turn),
 };
 
 SUITE_GROUP(threads);
