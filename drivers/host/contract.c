@@ -191,9 +191,9 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
     return true;
 }
 
-enum ferry_status ferry__host_check(const struct host_queue *queue,
-                                    const struct ferry__submission_info *info,
-                                    struct host_command *commands, char *why)
+static enum ferry_status check(const struct host_queue *queue,
+                               const struct ferry__submission_info *info,
+                               struct host_command *commands, char *why)
 {
     if (!info->commands) {
         snprintf(why, FERRY__WHY_MAX, "%zu commands at NULL", info->count);
@@ -206,6 +206,31 @@ enum ferry_status ferry__host_check(const struct host_queue *queue,
 }
 
 /* --- all but the commands --------------------------------------------------------------------- */
+
+/* It will end at once, with these words. */
+static void refuse(struct host_submission *s, const char *why)
+{
+    s->outcome = FERRY_ERROR_INTERNAL;
+    snprintf(s->why, sizeof s->why, "%s", why);
+    s->count = 0;
+    s->wait_count = 0;
+}
+
+enum ferry_status ferry__host_take_in(struct host_queue *queue,
+                                      const struct ferry__submission_info *info,
+                                      struct host_submission *s, char *why)
+{
+    const enum ferry_status status = check(queue, info, s->commands, why);
+    if (status == FERRY_ERROR_OUT_OF_HOST_MEMORY)
+        return status;
+    if (!status) {
+        ferry__host_imitate(queue, s);
+    } else {
+        ferry__host_breach(why);
+        refuse(s, why);
+    }
+    return FERRY_OK;
+}
 
 enum ferry_status ferry__host_breach(const char *why)
 {
@@ -231,7 +256,7 @@ bool ferry__host_is_hopeless(struct host_device *device, const struct ferry__sub
     return true;
 }
 
-const char *ferry__host_check_order(struct host_queue *queue, const struct host_submission *s)
+static const char *disorder(const struct host_queue *queue, const struct host_submission *s)
 {
     for (size_t i = 0; i < s->wait_count; i++) {
         const struct host_event *event = ferry__host_event_find(queue->device, s->waits[i].event);
@@ -241,6 +266,14 @@ const char *ferry__host_check_order(struct host_queue *queue, const struct host_
             return "a wait for a value that was not submitted yet";
     }
     return s->value == queue->event.submitted + 1 ? NULL : "a value that does not grow by 1";
+}
+
+const char *ferry__host_check_order(struct host_queue *queue, struct host_submission *s)
+{
+    const char *breach = disorder(queue, s);
+    if (breach)
+        refuse(s, breach);
+    return breach;
 }
 
 bool ferry__host_is_awaited(struct host_device *device, uint64_t handle)

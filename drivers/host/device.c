@@ -1,3 +1,4 @@
+/* Opening and closing: the limits are those of imitation.c, which real drivers ask their device for. */
 #include "base/env.h"
 #include "host_internal.h"
 

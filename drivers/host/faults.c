@@ -37,6 +37,19 @@ bool ferry__host_set(void *state, const char *name, uint64_t n)
     return true;
 }
 
+enum ferry_status ferry__host_submit_admit(struct host_device *device, size_t count, char *why)
+{
+    if (atomic_load(&device->lost)) {
+        snprintf(why, FERRY__WHY_MAX, "the host device is lost");
+        return FERRY_ERROR_DEVICE_LOST;
+    }
+    if (ferry__host_fires(device, HOST_FAIL_SUBMIT)) {
+        snprintf(why, FERRY__WHY_MAX, "a submission of %zu commands fails by a knob", count);
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    return FERRY_OK;
+}
+
 /* Where half of a submission's bytes are done it is to fail, or the device to be lost. */
 void ferry__host_fail_later(struct host_device *device, struct host_submission *s)
 {

@@ -97,39 +97,22 @@ struct host_device {
 /* --- entries of the driver, by file ----------------------------------------------------------- */
 
 /* memory.c */
-/* What every kind of memory is: made, admitted, and entered in the device's account. */
+unsigned char *ferry__host_map(uint64_t size); /* zeros; NULL: the system has none */
 struct host_memory *ferry__host_memory_make(uint64_t size, const char *label);
-enum ferry_status ferry__host_memory_admit(struct host_device *device, uint64_t size, char *why);
-bool ferry__host_memory_enter(struct host_device *device, struct host_memory *memory,
-                              uint64_t *out_free);
-extern const struct ferry__sharing ferry__host_sharing; /* share_linux.c, share_macos.c */
+void ferry__host_memory_release(struct host_memory *memory); /* what it has of it */
 enum ferry_status ferry__host_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why);
 void ferry__host_memory_free(void *state, struct ferry__memory *memory);
 enum ferry_status ferry__host_import(void *state, void *host, uint64_t size, bool read_only,
                                      struct ferry__memory *out_memory, char *why);
-uint64_t ferry__host_memory_available(void *state);
-
-/* views.c */
-enum ferry_status ferry__host_flush(void *state, const struct ferry__memory *memory,
-                                    uint64_t offset, uint64_t size);
-enum ferry_status ferry__host_invalidate(void *state, const struct ferry__memory *memory,
-                                         uint64_t offset, uint64_t size);
-
-/* memory.c: gives up a reference; the lock is held. */
-void ferry__host_memory_drop(struct host_device *device, struct host_memory *memory);
-void ferry__host_memory_finish(struct host_device *device); /* frees what was forgotten */
+extern const struct ferry__sharing ferry__host_sharing; /* share_linux.c, share_macos.c */
 
 /* event.c */
 uint64_t ferry__host_completed(void *state, uint64_t event);
 void ferry__host_wait_any(void *state, const struct ferry_sync *points, size_t count,
                           uint64_t timeout_ns);
 void ferry__host_wake(void *state);
-enum ferry_status ferry__host_event_create(void *state, uint64_t *out_event, char *why);
-void ferry__host_event_destroy(void *state, uint64_t event);
-void ferry__host_event_raise(void *state, uint64_t event, uint64_t value);
-void ferry__host_events_finish(struct host_device *device);
 
 static inline struct host_event *ferry__host_event(uint64_t event)
 {
@@ -138,9 +121,6 @@ static inline struct host_event *ferry__host_event(uint64_t event)
 
 /* A value never falls: what is behind it already changes nothing. The lock is held. */
 void ferry__host_event_raise_to(struct host_event *event, uint64_t value);
-
-/* The event of this handle, or NULL; the lock is held. */
-struct host_event *ferry__host_event_find(struct host_device *device, uint64_t event);
 
 /* Have all been reached? The lock is held. */
 bool ferry__host_reached(const struct ferry_sync *points, size_t count);

@@ -10,6 +10,8 @@
 #include <stdatomic.h>
 
 struct host_device;
+struct host_event;
+struct host_memory;
 struct host_queue;
 struct host_submission;
 struct host_command;
@@ -71,6 +73,7 @@ enum host_knob ferry__host_knob_live(const char *name);
 /* Counts a call: is it the one that this knob makes fail? */
 bool ferry__host_fires(struct host_device *device, enum host_knob knob);
 uint64_t ferry__host_random(uint64_t *seed);
+enum ferry_status ferry__host_submit_admit(struct host_device *device, size_t count, char *why);
 void ferry__host_fail_later(struct host_device *device, struct host_submission *s);
 
 /* The lock is held: begins the loss; and ends all submissions, once no thread copies any more. */
@@ -90,24 +93,58 @@ bool ferry__host_kernels(void *state, uint64_t timeout_ns);
 void ferry__host_hold_back(struct host_queue *queue);
 void ferry__host_imitate(struct host_queue *queue, struct host_submission *s);
 
+/* --- what is allocated (account.c) ------------------------------------------------------------ */
+
+/* May so much be had, or imported, at all? */
+enum ferry_status ferry__host_memory_admit(struct host_device *device, uint64_t size, char *why);
+enum ferry_status ferry__host_import_admit(struct host_device *device, const void *host,
+                                           uint64_t size, char *why);
+/* Enters it in the device's account. false: it is over what is free. */
+bool ferry__host_memory_enter(struct host_device *device, struct host_memory *memory, char *why);
+/* Its owner's reference; it is released with the last. */
+void ferry__host_memory_leave(struct host_device *device, struct host_memory *memory);
+/* Those of a submission's commands; the lock is held. */
+void ferry__host_memory_hold(const struct host_submission *s);
+void ferry__host_memory_let_go(struct host_device *device, const struct host_submission *s);
+uint64_t ferry__host_memory_available(void *state);
+void ferry__host_memory_finish(struct host_device *device); /* frees what was forgotten */
+
+/* --- memory that is not coherent, or not zeroed (views.c) -------------------------------------- */
+
+/* What the knobs add to memory: a view for the host, if it may have one. false: no memory. */
+bool ferry__host_view_make(struct host_device *device, struct host_memory *memory, bool may);
+enum ferry_status ferry__host_flush(void *state, const struct ferry__memory *memory,
+                                    uint64_t offset, uint64_t size);
+enum ferry_status ferry__host_invalidate(void *state, const struct ferry__memory *memory,
+                                         uint64_t offset, uint64_t size);
+
+/* --- events for external work (external.c) ---------------------------------------------------- */
+
+enum ferry_status ferry__host_event_create(void *state, uint64_t *out_event, char *why);
+void ferry__host_event_destroy(void *state, uint64_t event);
+void ferry__host_event_raise(void *state, uint64_t event, uint64_t value);
+void ferry__host_events_finish(struct host_device *device);
+/* The event of this handle, or NULL; the lock is held. */
+struct host_event *ferry__host_event_find(struct host_device *device, uint64_t event);
+
 /* --- what driver.h promises to a driver, checked (contract.c) --------------------------------- */
 
 /* Logs a breach of the contract. Returns INTERNAL. */
 enum ferry_status ferry__host_breach(const char *why);
 
-/* Looks a submission's commands up and checks them. OK; INTERNAL, with words in why; or
- * OUT_OF_HOST_MEMORY. */
-enum ferry_status ferry__host_check(const struct host_queue *queue,
-                                    const struct ferry__submission_info *info,
-                                    struct host_command *commands, char *why);
+/* Looks a submission's commands up, checks them, and decides what the knobs do to it. One that breaks
+ * the contract is to end at once, with words. OK, or OUT_OF_HOST_MEMORY. */
+enum ferry_status ferry__host_take_in(struct host_queue *queue,
+                                      const struct ferry__submission_info *info,
+                                      struct host_submission *s, char *why);
 /* Do those between two barriers touch nothing of each other's? As above. */
 enum ferry_status ferry__host_check_barriers(const struct host_command *commands, size_t count,
                                              char *why);
 /* What cannot even end: there is no queue, no result or no value for it. */
 bool ferry__host_is_hopeless(struct host_device *device, const struct ferry__submission_info *info,
                              char *why);
-/* The waits and the value, which need the lock. NULL: good. */
-const char *ferry__host_check_order(struct host_queue *queue, const struct host_submission *s);
+/* The waits and the value, which need the lock. NULL: good; else it is to end with these words. */
+const char *ferry__host_check_order(struct host_queue *queue, struct host_submission *s);
 /* Does a submission that has not ended wait for it? The lock is held. */
 bool ferry__host_is_awaited(struct host_device *device, uint64_t event);
 /* At close: how many of them the layers above forgot. */

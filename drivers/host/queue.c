@@ -20,13 +20,7 @@ void ferry__host_end_head(struct host_queue *queue, enum ferry_status status, ui
         *s->result = (struct ferry__result){.status = status, .device_ns = device_ns};
         snprintf(s->result->why, sizeof s->result->why, "%s", why);
     }
-    for (size_t i = 0; i < s->count; i++) {
-        ferry__host_memory_drop(device, s->commands[i].dst);
-        if (s->commands[i].src)
-            ferry__host_memory_drop(device, s->commands[i].src);
-        if (s->commands[i].list)
-            ferry__host_memory_drop(device, s->commands[i].list);
-    }
+    ferry__host_memory_let_go(device, s);
     atomic_store_explicit(&queue->event.value, s->value, memory_order_release);
     ferry__free(s);
 }
@@ -90,6 +84,7 @@ static struct host_submission *make(const struct ferry__submission_info *info)
         ferry__alloc(sizeof *s + commands + info->wait_count * sizeof *info->waits);
     if (s) {
         s->value = info->value;
+        s->count = info->count;
         s->result = info->result;
         s->stop_after = UINT64_MAX;
         s->waits = (struct ferry_sync *)(void *)&s->commands[info->count];
@@ -100,26 +95,11 @@ static struct host_submission *make(const struct ferry__submission_info *info)
     return s;
 }
 
-/* It will end at once, with these words. */
-static void refuse(struct host_submission *s, const char *why)
-{
-    s->outcome = FERRY_ERROR_INTERNAL;
-    snprintf(s->why, sizeof s->why, "%s", why);
-    s->count = 0;
-    s->wait_count = 0;
-}
-
 /* Puts it into its queue; the lock is held. */
 static void append(struct host_queue *queue, struct host_submission *s)
 {
     struct host_device *device = queue->device;
-    for (size_t i = 0; i < s->count; i++) {
-        s->commands[i].dst->references++;
-        if (s->commands[i].src)
-            s->commands[i].src->references++;
-        if (s->commands[i].list)
-            s->commands[i].list->references++;
-    }
+    ferry__host_memory_hold(s);
     s->number = ++device->submissions;
     queue->event.submitted = s->value;
     *queue->tail = s;
@@ -146,10 +126,8 @@ static enum ferry_status enqueue(struct host_queue *queue, struct host_submissio
 {
     struct host_device *device = queue->device;
     pthread_mutex_lock(&device->lock);
-    const char *disorder = ferry__host_check_order(queue, s);
-    if (disorder)
-        refuse(s, disorder);
-    bool lost = atomic_load(&device->lost);
+    const char *breach = ferry__host_check_order(queue, s);
+    const bool lost = atomic_load(&device->lost);
     if (!lost)
         append(queue, s);
     pthread_mutex_unlock(&device->lock);
@@ -158,8 +136,8 @@ static enum ferry_status enqueue(struct host_queue *queue, struct host_submissio
         snprintf(why, FERRY__WHY_MAX, "the host device is lost");
         return FERRY_ERROR_DEVICE_LOST;
     }
-    if (disorder)
-        ferry__host_breach(disorder);
+    if (breach)
+        ferry__host_breach(breach);
     return FERRY_OK;
 }
 
@@ -169,16 +147,10 @@ enum ferry_status ferry__host_submit(void *state, const struct ferry__submission
     struct host_device *device = state;
     if (ferry__host_is_hopeless(device, info, why))
         return ferry__host_breach(why);
-    if (atomic_load(&device->lost)) {
-        snprintf(why, FERRY__WHY_MAX, "the host device is lost");
-        return FERRY_ERROR_DEVICE_LOST;
-    }
     struct host_queue *queue = &device->queues[info->queue];
-    if (ferry__host_fires(device, HOST_FAIL_SUBMIT)) {
-        snprintf(why, FERRY__WHY_MAX, "a submission of %zu commands fails by a knob", info->count);
-        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    }
-    enum ferry_status status = start(queue, why);
+    enum ferry_status status = ferry__host_submit_admit(device, info->count, why);
+    if (!status)
+        status = start(queue, why);
     if (status)
         return status;
     struct host_submission *s = make(info);
@@ -186,17 +158,10 @@ enum ferry_status ferry__host_submit(void *state, const struct ferry__submission
         snprintf(why, FERRY__WHY_MAX, "no host memory for %zu commands", info->count);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
-    s->count = info->count;
-    status = ferry__host_check(queue, info, s->commands, why);
-    if (status == FERRY_ERROR_OUT_OF_HOST_MEMORY) {
+    status = ferry__host_take_in(queue, info, s, why);
+    if (status) {
         ferry__free(s);
         return status;
-    }
-    if (!status) {
-        ferry__host_imitate(queue, s);
-    } else {
-        ferry__host_breach(why);
-        refuse(s, why);
     }
     return enqueue(queue, s, why);
 }

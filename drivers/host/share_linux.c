@@ -23,7 +23,6 @@ static enum ferry_status take_in(struct host_device *device, struct host_memory 
                                  struct ferry__memory *out_memory, char *why)
 {
     const bool reached = device->map_private && !ferry__host_knob(&device->knobs, HOST_NONCOHERENT);
-    uint64_t left = 0;
     void *bytes = mmap(NULL, memory->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
     if (bytes == MAP_FAILED) {
         snprintf(why, FERRY__WHY_MAX, "mmap of descriptor %d: errno %d", memory->fd, errno);
@@ -31,11 +30,8 @@ static enum ferry_status take_in(struct host_device *device, struct host_memory 
     }
     memory->bytes = bytes;
     memory->has_fd = true;
-    if (!ferry__host_memory_enter(device, memory, &left)) {
-        snprintf(why, FERRY__WHY_MAX, "%llu bytes are over the %llu that are free",
-                 (unsigned long long)memory->size, (unsigned long long)left);
+    if (!ferry__host_memory_enter(device, memory, why))
         goto unmap;
-    }
     *out_memory = (struct ferry__memory){
         .native = memory,
         .size = memory->size,
@@ -54,11 +50,8 @@ close_fd:
 
 static struct host_memory *make(uint64_t size, const char *label, char *why)
 {
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     struct host_memory *memory = ferry__host_memory_make(size, label);
-    if (memory)
-        memory->mapped = (size + page - 1) / page * page;
-    else
+    if (!memory)
         snprintf(why, FERRY__WHY_MAX, "no host memory to keep account of an allocation");
     return memory;
 }

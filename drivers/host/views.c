@@ -7,6 +7,21 @@
 #include <stdio.h>
 #include <string.h>
 
+bool ferry__host_view_make(struct host_device *device, struct host_memory *memory, bool may)
+{
+    if (may && ferry__host_knob(&device->knobs, HOST_NONCOHERENT)) {
+        memory->view = ferry__host_map(memory->mapped);
+        if (!memory->view)
+            return false;
+    }
+    if (ferry__host_knob(&device->knobs, HOST_ZERO_OFF)) {
+        memset(memory->bytes, 0xA5, memory->mapped);
+        if (memory->view)
+            memset(memory->view, 0xA5, memory->mapped);
+    }
+    return true;
+}
+
 /* Checks what flush and invalidate are asked for; NULL: not for such memory. */
 static struct host_memory *viewed(struct host_device *device, const char *what,
                                   const struct ferry__memory *handle, uint64_t offset,
