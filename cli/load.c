@@ -2,6 +2,7 @@
 #include "load.h"
 
 #include "compare.h"
+#include "load_synthetic.h"
 #include "progress.h"
 
 #include <stdlib.h>
@@ -249,6 +250,21 @@ static enum cli_exit load_all(const struct load *load, char *const *names, int c
     return worst;
 }
 
+static enum cli_exit load_synthetic(const struct load *load, char *const *names, int count)
+{
+    char **all = calloc((size_t)count + 2, sizeof *all);
+    const char *made = all ? load_synthetic_make(load->synthetic) : NULL;
+    enum cli_exit end = CLI_DEVICE;
+    if (made) {
+        all[0] = (char *)(uintptr_t)made;
+        memcpy(all + 1, names, (size_t)count * sizeof *all);
+        end = load_all(load, all, count + 1);
+        load_synthetic_remove();
+    }
+    free(all);
+    return end;
+}
+
 static const char text[] =
     "Loads every tensor of a model into private memory, reads it back and compares every byte,\n"
     "unless the model is over 1 GiB.\n"
@@ -258,14 +274,19 @@ static const char text[] =
 static const char examples[] = "  ferry load model.safetensors\n"
                                "  ferry load --memory 64M --verify models/large/\n"
                                "  ferry load --list --match '*.attn.*' model.gguf\n"
+                               "  ferry load --bench --synthetic 8G\n"
                                "  ferry load --json models/tiny/ > report.json\n";
 
-static bool check_options(const struct load *load)
+static bool check_options(const struct load *load, int files)
 {
     if (load->verify && load->no_verify)
         cli_complain("load: --verify or --no-verify, not both");
     else if (load->list && (load->bench || load->verify || load->device_name))
         cli_complain("load: --list loads nothing: no --bench, --verify or --device");
+    else if (load->list && load->synthetic != 0)
+        cli_complain("load: --list of a synthetic model tells nothing");
+    else if (files == 0 && load->synthetic == 0)
+        cli_complain("load: no file is named (ferry load --help)");
     else if (load->memory != 0 && load->memory < 1 << 20)
         cli_complain("load: --memory is 1M at least");
     else
@@ -285,13 +306,14 @@ enum cli_exit cli_load(int argc, char **argv)
         {"no-verify", CLI_FLAG, &load.no_verify, NULL, "compare none"},
         {"list", CLI_FLAG, &load.list, NULL, "tell what is in it, metadata too, and load nothing"},
         {"match", CLI_TEXT, &load.match, "GLOB", "tell of tensors with such names only"},
-        {"bench", CLI_FLAG, &load.bench, NULL, "measure it, beside reading into host memory"},
+        {"synthetic", CLI_SIZE, &load.synthetic, "SIZE", "make a model of this size, and load it"},
+        {"bench", CLI_FLAG, &load.bench, NULL, "measure it, beside what else reads its files"},
         {"json", CLI_FLAG, &load.json, NULL, "print JSON instead of tables"},
         {"quiet", CLI_FLAG, &load.quiet, NULL, "print errors, and JSON, only"},
     };
     const struct cli_manual manual = {
         .name = "load",
-        .operands = "FILE...",
+        .operands = "[FILE...]",
         .text = text,
         .examples = examples,
         .options = options,
@@ -301,7 +323,7 @@ enum cli_exit cli_load(int argc, char **argv)
     enum cli_exit end = CLI_DONE;
     if (!cli_options(&manual, argc, argv, &first, &end))
         return end;
-    if (!check_options(&load))
+    if (!check_options(&load, argc - first))
         return CLI_USAGE;
     const struct ferry_device_params params = {
         .name = load.device_name, .path = load.path, .staging_budget = staging_budget(&load)};
@@ -310,7 +332,8 @@ enum cli_exit cli_load(int argc, char **argv)
         return CLI_DEVICE;
     }
     load.quiet = load.quiet || load.json;
-    end = load_all(&load, argv + first, argc - first);
+    end = load.synthetic ? load_synthetic(&load, argv + first, argc - first)
+                         : load_all(&load, argv + first, argc - first);
     ferry_device_close(load.device);
     return end;
 }

@@ -11,7 +11,8 @@
 struct load {
     const char *device_name, *match;
     enum ferry_path path;
-    uint64_t memory; /* 0: as much as is fast */
+    uint64_t memory;    /* 0: as much as is fast */
+    uint64_t synthetic; /* bytes of a model that is to be made; 0: none */
     bool separate, bench, json, quiet, list, verify, no_verify;
     ferry_device *device; /* NULL: only listed */
 };

@@ -1,6 +1,8 @@
 /* ferry load --bench: loading a model beside what else reads its files. */
 #include "load_bench.h"
 
+#include "load_synthetic.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,6 +55,7 @@ static bool run_way(struct load_yard *yard, enum load_way way, bool cold, uint64
             (void)load_yard_read(yard, LOAD_THREADS_MAX, true, out_ns);
         break;
     case LOAD_ONE: (void)load_yard_read(yard, 1, false, out_ns); break;
+    case LOAD_PEER: (void)load_peer_round(&yard->peer, out_ns); break;
     case LOAD_WAYS: break;
     }
     return true;
@@ -94,6 +97,8 @@ bool load_bench_run(const struct load_bench *bench, struct load_bench_result *ou
         return false;
     }
     out->threads = yard.threads;
+    out->synthetic = load_synthetic_is(bench->model);
+    load_peer_start(&yard.peer, bench);
     out->caches[0].measured = can_be_cold(bench->model);
     out->caches[1].measured = true;
     bool good = true;
@@ -102,6 +107,9 @@ bool load_bench_run(const struct load_bench *bench, struct load_bench_result *ou
             good = run_rounds(&yard, i == 0, out->caches[i].ns);
     if (!good)
         cli_why(why, "measuring");
+    snprintf(out->peer, sizeof out->peer, "%s", yard.peer.what);
+    snprintf(out->peer_why, sizeof out->peer_why, "%s", yard.peer.why);
+    load_peer_stop(&yard.peer);
     load_yard_free(&yard);
     return good;
 }
@@ -118,12 +126,19 @@ static const struct {
     [LOAD_READ] = {"read into memory, as many threads", "read_threads_seconds"},
     [LOAD_DIRECT] = {"read directly, 16 threads", "read_direct_seconds"},
     [LOAD_ONE] = {"read into memory, one thread", "read_seconds"},
+    [LOAD_PEER] = {"safetensors' load_file", "load_file_seconds"},
 };
 
 void load_bench_print(const struct load_bench_result *result, uint64_t bytes)
 {
     printf("  medians of %d, %u threads; in brackets: loading beside it\n", LOAD_BENCH_ROUNDS,
            result->threads);
+    if (result->synthetic)
+        puts("  the model is synthetic: made to be measured, of no use for anything else");
+    if (result->peer_why[0])
+        printf("  safetensors' load_file: not measured: %s\n", result->peer_why);
+    else
+        printf("  safetensors' load_file: %s\n", result->peer);
     for (int i = 0; i < 2; i++) {
         const uint64_t *ns = result->caches[i].ns;
         if (!result->caches[i].measured)
@@ -137,7 +152,9 @@ void load_bench_print(const struct load_bench_result *result, uint64_t bytes)
 
 void load_bench_json(const struct load_bench_result *result)
 {
-    printf(", \"bench\": {\"threads\": %u", result->threads);
+    printf(", \"bench\": {\"threads\": %u, \"synthetic\": %s, \"load_file\": ", result->threads,
+           result->synthetic ? "true" : "false");
+    cli_json_string(stdout, result->peer_why[0] ? result->peer_why : result->peer);
     for (int i = 0; i < 2; i++) {
         const char *separator = "{";
         printf(", \"%s\": %s", caches[i], result->caches[i].measured ? "" : "null");

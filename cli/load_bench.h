@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <ferry/model.h>
+#include <sys/types.h>
 
 enum { LOAD_BENCH_ROUNDS = 3, LOAD_THREADS_MAX = 16 };
 
@@ -22,11 +23,14 @@ enum load_way {
     LOAD_READ, /* as many threads that read into memory that was touched before */
     LOAD_DIRECT, /* the same past the system's cache */
     LOAD_ONE,    /* one thread that reads into memory */
+    LOAD_PEER,   /* load_file of safetensors with torch */
     LOAD_WAYS
 };
 
 struct load_bench_result {
     unsigned threads;
+    bool synthetic;                /* the model is one that was made to be measured */
+    char peer[128], peer_why[256]; /* what load_file is, or why it is not there */
     struct {
         bool measured;
         uint64_t ns[LOAD_WAYS]; /* medians; 0: not measured */
@@ -46,8 +50,22 @@ struct load_piece {
     uint64_t at, size;
 };
 
+/* load_peer.c: another process that loads the same model. */
+struct load_peer {
+    pid_t pid;
+    int to;
+    FILE *from;
+    char what[128], why[256]; /* why: it is not there, or has failed; "": all is well */
+    void (*on_pipe)(int number);
+};
+
+void load_peer_start(struct load_peer *peer, const struct load_bench *bench);
+bool load_peer_round(struct load_peer *peer, uint64_t *out_ns);
+void load_peer_stop(struct load_peer *peer);
+
 struct load_yard {
     const struct load_bench *bench;
+    struct load_peer peer;
     struct load_piece *pieces;
     size_t piece_count;
     unsigned char *memory; /* for all bytes, touched */

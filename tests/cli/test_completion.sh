@@ -55,13 +55,17 @@ zpty shell zsh -f
 zpty -w shell "PS1=; fpath=($source/cli/completion \$fpath); autoload -U compinit; compinit -u -D; zstyle ':completion:*' list-prompt; setopt no_beep; bindkey '^I' list-choices; print -r READY"
 while zpty -r shell line; do [[ $line == READY* ]] && break; done
 zpty -w -n shell "$2"$'\t'
-zpty -r shell line "*$3*" # until the last word is there; the caller ends what waits for ever
-print -r -- $line
+all=
+for word in "${@[3,-1]}"; do # until each is there, in any order; the caller ends what waits for ever
+    [[ $all == *$word* ]] || zpty -r shell line "*$word*" && all+=$line
+done
+print -r -- $all
 ZSH
     name="zsh, commands"
     if timeout 60 zsh "$dir/zsh" "$source" "ferry " "prove every byte*verify" >"$dir/out" 2>"$dir/err"; then
         for word in transfer load devices explain verify bench metrics triton; do says out "$word"; done
-        run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" "--verify"
+        run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" \
+            --device --path --bench --json --quiet --separate --verify
         for word in device path bench json quiet separate verify; do says out "--$word"; done
     else
         if [ $? = 77 ] || [ ! -e /dev/ptmx ]; then skip "zsh has no terminal here"; else bad "$name"; fi

@@ -189,6 +189,66 @@ def check_metadata():
     check("plain bytes have no metadata", model["metadata"] == [], model)
 
 
+# --- measuring -----------------------------------------------------------------------------------
+
+
+TORCH = """
+__version__ = "9.9"
+def zeros(count, device):
+    assert device == "cpu"
+"""
+LOAD_FILE = """
+class Tensor:
+    def clone(self):
+        return self
+def load_file(file, device):
+    assert device == "cpu" and open(file, "rb").read(1)
+    return {"t": Tensor()}
+"""
+
+
+def bench(name, path, torch, load_file):
+    """The object bench, where Python has these modules and no others of their names."""
+    home = f"{folder}/peer-{name}"
+    write(f"{home}/torch.py", torch.encode())
+    write(f"{home}/safetensors/torch.py", load_file.encode())
+    done = subprocess.run([ferry, "load", "--device", "host", "--bench", "--json", *path],
+                          env={**environment, "PYTHONPATH": home}, capture_output=True, text=True,
+                          timeout=250)
+    return json.loads(done.stdout)["files"][0]["bench"]
+
+
+def check_bench():
+    path = write(f"{folder}/bench/m.safetensors", safetensors(SAFE)[0])
+    got = bench("good", [path], TORCH, LOAD_FILE)
+    check("load_file is measured", got["load_file"] == "torch 9.9 on cpu"
+          and got["warm"]["load_file_seconds"] > 0 and got["synthetic"] is False, got)
+    for name, torch, load_file, words in (
+            ("absent", "raise ImportError('no torch of that kind')", LOAD_FILE,
+             "ImportError: no torch of that kind"),
+            ("failing", TORCH, "def load_file(file, device):\n    raise ValueError('bad\\x1b file')",
+             "ValueError: bad\\x1b file"),
+            ("ending", TORCH, "import os\ndef load_file(file, device):\n    os._exit(3)",
+             "Python ended without a word"),
+            ("silent", "import os\nos._exit(0)", LOAD_FILE, "Python ended without a word")):
+        got = bench(name, [path], torch, load_file)
+        check(f"load_file that is {name}", got["load_file"] == words
+              and "load_file_seconds" not in got["warm"] and got["warm"]["load_seconds"] > 0, got)
+    got = bench("gguf", [write(f"{folder}/bench/m.gguf", gguf(GGUF)[0])], TORCH, LOAD_FILE)
+    check("load_file is for safetensors", got["load_file"] == "the model is no safetensors", got)
+    done = subprocess.run([ferry, "load", "--device", "host", "--bench", "--json", path],
+                          env={**environment, "PATH": folder}, capture_output=True, text=True,
+                          timeout=250)
+    got = json.loads(done.stdout)["files"][0]["bench"]
+    check("there is no Python", got["load_file"] == "there is no python3", got)
+    environment["TMPDIR"] = f"{folder}/bench/made"
+    os.makedirs(environment["TMPDIR"])
+    got = bench("synthetic", ["--synthetic", "40M"], TORCH, LOAD_FILE)
+    check("a synthetic model says so", got["synthetic"] is True, got)
+    check("and is taken away", os.listdir(environment["TMPDIR"]) == [])
+    del environment["TMPDIR"]
+
+
 # --- files that are wrong ------------------------------------------------------------------------
 
 
@@ -268,6 +328,7 @@ print("[==========] Running the tests of ferry load")
 check_right_files()
 check_plain_bytes()
 check_metadata()
+check_bench()
 check_shards()
 check_wrong("gguf", WRONG_GGUF, ".gguf")
 check_wrong_shards()
