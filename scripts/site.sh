@@ -44,6 +44,7 @@ nav:
     - Scattered blocks: docs/blocks.md
     - Order and threads: docs/order.md
     - Ownership: docs/ownership.md
+    - Sharing memory: docs/sharing.md
     - Errors: docs/errors.md
     - Environment variables: docs/environment.md
     - Metrics: docs/metrics.md

@@ -6,6 +6,7 @@
  * list.c    the devices there are
  * device.c  open and close, the context of every entry, loss
  * memory.c  allocations, registered memory, others' memory, freeing
+ * share.c   memory for other processes, and theirs and Vulkan's
  * queue.c   submitting, seeing that a submission has ended
  * event.c   waiting and waking
  * external.c the user's streams: waits and events of his work
@@ -112,6 +113,7 @@ struct cuda {
     bool wrapped;       /* it is the user's */
     long process;       /* that opened it: a forked child has no CUDA */
     bool read_only_registers;
+    bool shares, shares_rdma; /* memory has descriptors; that others' devices reach directly */
     uint32_t queue_count;
     struct cuda_queue queues[CUDA__QUEUES_MAX];
 
@@ -169,7 +171,14 @@ bool ferry__cuda_forked(const struct cuda *c);
 
 /* --- memory.c --------------------------------------------------------------------------------- */
 
-enum cuda_kind { CUDA_DEVICE, CUDA_HOST, CUDA_REGISTERED, CUDA_OTHERS };
+enum cuda_kind {
+    CUDA_DEVICE,
+    CUDA_HOST,
+    CUDA_REGISTERED,
+    CUDA_OTHERS,
+    CUDA_VIRTUAL, /* mapped: for other processes, or theirs */
+    CUDA_EXTERNAL /* Vulkan's */
+};
 
 /* ferry__memory's native object. */
 struct cuda_memory {
@@ -179,6 +188,10 @@ struct cuda_memory {
     enum cuda_kind kind;
     cu_address address; /* for copies, fills and kernels */
     void *host;         /* NULL: the host does not reach it */
+    uint64_t size;      /* of virtual and external memory */
+    cu_memory memory;
+    cu_external external;
+    int kept; /* of what was imported: its descriptor and 1; 0: none */
 };
 
 enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__memory_kind use, uint64_t size,
@@ -196,6 +209,15 @@ enum ferry_status ferry__cuda_memory_wrap(void *state, cu_address address, uint6
 uint64_t ferry__cuda_memory_available(void *state);
 int ferry__cuda_freeing_init(struct cuda *c); /* 0, or an errno */
 void ferry__cuda_freeing_finish(struct cuda *c);
+
+/* --- share.c ---------------------------------------------------------------------------------- */
+
+extern const struct ferry__sharing ferry__cuda_sharing;
+/* Within enter and leave: what the device can share. */
+void ferry__cuda_share_init(struct cuda *c);
+/* Within enter and leave: gives virtual or external memory back. */
+cu_result ferry__cuda_share_drop(struct cuda *c, const struct cuda_memory *memory,
+                                 const char **out_call);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
 

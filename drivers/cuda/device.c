@@ -154,6 +154,7 @@ static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params 
         c->read_only_registers = read_only != 0;
     if (!c->cu.DeviceGetAttribute(&units, CU_ATTRIBUTE_UNITS, c->device) && units > 0)
         c->kernels.units = (unsigned)units;
+    ferry__cuda_share_init(c);
     const enum ferry_status status = make_queues(c, params->queues, why);
     const bool has_kernel = ferry__cuda_kernels_join(c);
     if (!status && !has_kernel)
@@ -274,6 +275,7 @@ const struct ferry__driver ferry__cuda_driver = {
     .memory_settle = ferry__cuda_memory_settle,
     .host_import = ferry__cuda_host_import,
     .host_find = ferry__cuda_host_find,
+    .sharing = &ferry__cuda_sharing,
     .submit = ferry__cuda_submit,
     .completed = ferry__cuda_completed,
     .wait_any = ferry__cuda_wait_any,

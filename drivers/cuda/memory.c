@@ -1,6 +1,7 @@
 #include "cuda_internal.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 /* --- what the driver has registered ----------------------------------------------------------- */
 
@@ -96,6 +97,8 @@ static void give_back(struct cuda *c, struct cuda_memory *memory)
         call = "cuMemHostUnregister";
         result = c->cu.MemHostUnregister(memory->host);
         break;
+    case CUDA_VIRTUAL:
+    case CUDA_EXTERNAL: result = ferry__cuda_share_drop(c, memory, &call); break;
     case CUDA_OTHERS: break;
     }
     if (memory->kind == CUDA_REGISTERED)
@@ -182,6 +185,8 @@ void ferry__cuda_memory_free(void *state, struct ferry__memory *memory)
 {
     struct cuda *c = state;
     struct cuda_memory *native = memory->native;
+    if (native->kept)
+        close(native->kept - 1);
     if (native->kind == CUDA_OTHERS || ferry__cuda_forked(c)) {
         ferry__free(native);
         return;
@@ -232,6 +237,8 @@ static cu_result ask(struct cuda *c, struct cuda_memory *memory, uint64_t size, 
         *out_call = "cuMemHostRegister";
         result = c->cu.MemHostRegister(memory->host, size, flags);
         break;
+    case CUDA_VIRTUAL:
+    case CUDA_EXTERNAL:
     case CUDA_OTHERS: break;
     }
     /* One address space: copies take the host's own pointer. */

@@ -306,8 +306,8 @@ struct ferry_buffer_params {
 };
 
 /* Private memory of an allocation of its own, which ferry_buffer_export gives to others. The host's
- * driver has such memory on Linux, Vulkan's where the device has VK_KHR_external_memory_fd; else
- * UNSUPPORTED. */
+ * driver has such memory on Linux, CUDA's and Vulkan's where the device has descriptors of it (CUDA
+ * rounds up to its granule, 2 MiB on today's GPUs); else UNSUPPORTED. */
 enum ferry_buffer_flag { FERRY_BUFFER_EXPORTABLE = 1 };
 
 /*
@@ -328,7 +328,8 @@ FERRY_API ferry_device *ferry_buffer_device(const ferry_buffer *buffer);
 
 /* What memory is given to other processes and APIs as: a file descriptor. */
 enum ferry_handle {
-    FERRY_HANDLE_OPAQUE_FD = 1, /* the driver's own kind, for devices of the same driver */
+    FERRY_HANDLE_OPAQUE_FD = 1, /* the driver's own kind: for devices of the same driver; CUDA's
+                                   and Vulkan's take each other's, of the same GPU */
     FERRY_HANDLE_DMA_BUF = 2,   /* Linux's kind, where the driver has it */
 };
 

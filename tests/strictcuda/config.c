@@ -27,6 +27,7 @@ static const struct {
     OPTION(nojit, 0),       /* no compiler for PTX */
     OPTION(noregister, 0),  /* host memory cannot be registered */
     OPTION(noreadonly, 0),  /* nor for reading only */
+    OPTION(noshare, 0),     /* memory has no descriptors */
     OPTION(prohibited, 0),  /* the first so many devices have a prohibited compute mode */
     OPTION(pageable, 0),    /* copies of pageable memory are no breach */
     OPTION(fail_alloc, 0),  /* the n-th allocation */
@@ -204,6 +205,7 @@ size_t strictcuda_live(void)
         live += !stream->users;
     for (cu_module module = sim.modules; module; module = module->next)
         live += !module->users;
+    live += sim_virtual_left(NULL);
     pthread_mutex_unlock(&sim.lock);
     return live;
 }

@@ -152,6 +152,10 @@ cu_result sim_DeviceGetAttribute_2000(int *value, cu_attribute attribute, cu_dev
     case CU_ATTRIBUTE_UNIFIED_ADDRESSING: *value = 1; break;
     case CU_ATTRIBUTE_HOST_REGISTER: *value = !options.noregister; break;
     case CU_ATTRIBUTE_READ_ONLY_HOST_REGISTER: *value = !options.noreadonly; break;
+    case CU_ATTRIBUTE_VIRTUAL_MEMORY:
+    case CU_ATTRIBUTE_FD_HANDLES:
+    case CU_ATTRIBUTE_VIRTUAL_RDMA:
+    case CU_ATTRIBUTE_DMA_BUF: *value = !options.noshare; break;
     case CU_ATTRIBUTE_COMPUTE_MODE:
         *value = device - FIRST_DEVICE < (int)options.prohibited ? CU_MODE_PROHIBITED : 0;
         break;
@@ -198,6 +202,7 @@ static void check_leaks(cu_context context)
         events += event->context == context;
     for (cu_module module = sim.modules; module; module = module->next)
         modules += module->context == context && !module->users;
+    ranges += sim_virtual_left(context);
     if (ranges + streams + events + modules)
         sim_breach(STRICTCUDA_LEAK, "left: %zu allocations, %zu streams, %zu events, %zu modules",
                    ranges, streams, events, modules);
@@ -222,6 +227,7 @@ cu_result sim_DevicePrimaryCtxRelease_11000(cu_device device)
         sim_drop_work(context);
         sim_drop_modules(context);
         sim_drop_ranges(context);
+        sim_drop_virtual(context);
     }
     context->retained--;
     return sim_end(CU_SUCCESS);
@@ -235,6 +241,7 @@ void strictcuda_reset(void)
         sim_drop_work(context);
         sim_drop_modules(context);
         sim_drop_ranges(context);
+        sim_drop_virtual(context);
         context->retained = context->current = 0;
         context->sticky = CU_SUCCESS;
     }

@@ -27,7 +27,11 @@ bool sim_find_span(const char *function, cu_address address, size_t size, bool w
         sim_breach(STRICTCUDA_READ_ONLY, "%s: memory for reading only is written", function);
         return false;
     }
-    if (range->kind == RANGE_DEVICE && range->context != sim_current()) {
+    if (range->kind == RANGE_VIRTUAL && !range->reached) {
+        sim_breach(STRICTCUDA_VIRTUAL, "%s: no device was given access to the memory", function);
+        return false;
+    }
+    if (sim_range_is_device(range) && range->context != sim_current()) {
         sim_breach(STRICTCUDA_CONTEXT, "%s: another context's memory", function);
         return false;
     }

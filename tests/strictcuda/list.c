@@ -58,7 +58,7 @@ bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, un
     if (!work->dst.range || !work->src.range)
         return refuse(work, "memory that is not page-locked");
     const bool inside =
-        work->dst.range->kind == RANGE_DEVICE && work->src.range->kind == RANGE_DEVICE;
+        sim_range_is_device(work->dst.range) && sim_range_is_device(work->src.range);
     if (groups > UNITS / (inside ? 2u : 8u))
         return refuse(work, "more of the units than are its");
     work->list.dst = (unsigned long long)(uintptr_t)work->dst.bytes + from->dst - work->dst.address;

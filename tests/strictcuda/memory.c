@@ -14,7 +14,7 @@ static size_t pages(size_t size)
     return (size + page - 1) / page * page;
 }
 
-static void *map(size_t size, int protection)
+void *sim_map(size_t size, int protection)
 {
     void *memory =
         mmap(NULL, pages(size), protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -29,7 +29,7 @@ struct range *sim_range(cu_address address)
     return range;
 }
 
-static struct range *add(enum range_kind kind, cu_context context, size_t size)
+struct range *sim_range_add(enum range_kind kind, cu_context context, size_t size)
 {
     struct range *range = calloc(1, sizeof *range);
     if (!range)
@@ -42,7 +42,7 @@ static struct range *add(enum range_kind kind, cu_context context, size_t size)
     return range;
 }
 
-static void drop(struct range *range)
+void sim_range_drop(struct range *range)
 {
     struct range **link = &sim.ranges;
     while (*link != range)
@@ -50,10 +50,12 @@ static void drop(struct range *range)
     *link = range->next;
     if (range->kind == RANGE_DEVICE) {
         munmap((void *)(uintptr_t)range->base, pages(range->size));
-        range->context->used -= range->size;
+        range->context->used -= range->external ? 0 : range->size;
     }
     if (range->kind != RANGE_REGISTERED)
         munmap(range->bytes, pages(range->size));
+    if (range->allocation)
+        sim_allocation_unmapped(range->allocation);
     free(range);
 }
 
@@ -63,7 +65,7 @@ void sim_drop_ranges(cu_context context)
     while (range) {
         struct range *next = range->next;
         if (range->context == context && !range->users)
-            drop(range);
+            sim_range_drop(range);
         range = next;
     }
 }
@@ -74,12 +76,12 @@ void sim_drop_ranges(cu_context context)
  * no room for so much. */
 static struct range *add_device(cu_context context, size_t size)
 {
-    void *address = map(size, PROT_NONE), *bytes = map(size, PROT_READ | PROT_WRITE);
+    void *address = sim_map(size, PROT_NONE), *bytes = sim_map(size, PROT_READ | PROT_WRITE);
     if (address && !bytes)
         munmap(address, pages(size));
     if (!address || !bytes)
         return NULL;
-    struct range *range = add(RANGE_DEVICE, context, size);
+    struct range *range = sim_range_add(RANGE_DEVICE, context, size);
     range->base = (cu_address)(uintptr_t)address;
     range->bytes = bytes;
     context->used += size;
@@ -88,16 +90,16 @@ static struct range *add_device(cu_context context, size_t size)
 
 static struct range *add_host(enum range_kind kind, cu_context context, size_t size)
 {
-    void *bytes = map(size, PROT_READ | PROT_WRITE);
+    void *bytes = sim_map(size, PROT_READ | PROT_WRITE);
     if (!bytes)
         return NULL;
-    struct range *range = add(kind, context, size);
+    struct range *range = sim_range_add(kind, context, size);
     range->base = (cu_address)(uintptr_t)bytes;
     range->bytes = bytes;
     return range;
 }
 
-static bool has_room(cu_context context, size_t size)
+bool sim_has_room(cu_context context, size_t size)
 {
     return !sim_fires(&sim.options.fail_alloc) && size <= sim.options.memory &&
            context->used <= sim.options.memory - size;
@@ -111,7 +113,7 @@ cu_result sim_MemAlloc_3020(cu_address *address, size_t size)
         return result;
     if (!size)
         sim_breach(STRICTCUDA_EMPTY, "cuMemAlloc of 0 bytes");
-    if (!size || !has_room(sim_current(), size))
+    if (!size || !sim_has_room(sim_current(), size))
         return sim_end(size ? CU_ERROR_OUT_OF_MEMORY : CU_ERROR_INVALID_VALUE);
     struct range *range = add_device(sim_current(), size);
     if (!range)
@@ -162,7 +164,7 @@ static cu_result give_back(const char *function, cu_address address, enum range_
         return unknown;
     if (range->context->sticky)
         return range->context->sticky;
-    drop(range);
+    sim_range_drop(range);
     return CU_SUCCESS;
 }
 
@@ -246,7 +248,7 @@ cu_result sim_MemHostRegister_6050(void *host, size_t size, unsigned flags)
         result = CU_ERROR_INVALID_VALUE;
     if (result)
         return sim_end(result);
-    struct range *range = add(RANGE_REGISTERED, sim_current(), size);
+    struct range *range = sim_range_add(RANGE_REGISTERED, sim_current(), size);
     range->base = (cu_address)(uintptr_t)host;
     range->bytes = host;
     range->read_only = read_only;
@@ -275,9 +277,14 @@ cu_result sim_MemGetInfo_3020(size_t *available, size_t *total)
     return sim_end(CU_SUCCESS);
 }
 
+bool sim_range_is_device(const struct range *range)
+{
+    return range->kind == RANGE_DEVICE || range->kind == RANGE_VIRTUAL;
+}
+
 static cu_result attribute_of(const struct range *range, cu_pointer_attribute which, void *value)
 {
-    const bool device = range && (range->kind == RANGE_DEVICE || range->kind == RANGE_MANAGED);
+    const bool device = range && (sim_range_is_device(range) || range->kind == RANGE_MANAGED);
     switch (which) {
     case CU_POINTER_MEMORY_TYPE:
         *(unsigned *)value = device ? CU_MEMORY_DEVICE : range ? CU_MEMORY_HOST : 0;
@@ -329,7 +336,7 @@ void strictcuda_free(uint64_t address)
     struct range *range = sim_range(address);
     if (!range || !range->users || range->in_use)
         abort();
-    drop(range);
+    sim_range_drop(range);
     pthread_mutex_unlock(&sim.lock);
 }
 

@@ -5,6 +5,7 @@
  * entry.c   the table of functions, and what every call begins with
  * context.c devices and contexts
  * memory.c  allocations, page-locked memory, what an address is
+ * virtual.c memory apart from its address, with descriptors; other APIs' memory
  * work.c    streams and their threads, events, order
  * enqueue.c copies, fills, batches and launches
  * kernel.c  the driver's kernels as C
@@ -27,7 +28,7 @@ enum { DEVICES_MAX = 4, STREAMS_MAX = 64, STACK_MAX = 8, BATCH_LIMIT = 4096 };
 
 struct options {
     uint64_t devices, delay, memory, version, seed;
-    uint64_t nobatch, nojit, noregister, noreadonly, prohibited, pageable;
+    uint64_t nobatch, nojit, noregister, noreadonly, noshare, prohibited, pageable;
     uint64_t fail_alloc, import_fail, fail_submit, fail_exec, fail_every, lose_at;
 };
 
@@ -54,7 +55,7 @@ extern _Thread_local struct own sim_own;
 
 /* --- memory (memory.c) ------------------------------------------------------------------------- */
 
-enum range_kind { RANGE_DEVICE, RANGE_HOST, RANGE_REGISTERED, RANGE_MANAGED };
+enum range_kind { RANGE_DEVICE, RANGE_VIRTUAL, RANGE_HOST, RANGE_REGISTERED, RANGE_MANAGED };
 
 struct range {
     struct range *next;
@@ -64,12 +65,27 @@ struct range {
     size_t size;
     unsigned char *bytes; /* the store: not at base where the host is kept out */
     bool read_only;
-    bool users;      /* strictcuda_alloc's */
-    unsigned in_use; /* by work that has not ended */
+    bool users;                      /* strictcuda_alloc's */
+    bool reached;                    /* of virtual memory: cuMemSetAccess was called */
+    struct allocation *allocation;   /* of virtual memory */
+    struct CUextMemory_st *external; /* another API's; NULL: it is not */
+    unsigned in_use;                 /* by work that has not ended */
 };
 
 /* The range that holds the address; NULL: none. */
 struct range *sim_range(cu_address address);
+struct range *sim_range_add(enum range_kind kind, cu_context context, size_t size);
+void sim_range_drop(struct range *range);
+void *sim_map(size_t size, int protection);
+bool sim_has_room(cu_context context, size_t size);
+bool sim_range_is_device(const struct range *range); /* no memory of the host's */
+
+/* --- virtual memory (virtual.c) ---------------------------------------------------------------- */
+
+void sim_allocation_unmapped(struct allocation *allocation);
+/* How much of it is left; forgets all of it. */
+size_t sim_virtual_left(cu_context context);
+void sim_drop_virtual(cu_context context);
 
 /* --- work (work.c) ----------------------------------------------------------------------------- */
 

@@ -44,7 +44,11 @@ enum strictcuda_rule {
     STRICTCUDA_LEAK = 20,        /* at the last release nothing is left */
     STRICTCUDA_ALIGNMENT = 21,   /* fills with words at multiples of words */
     STRICTCUDA_FREE_WAITS = 22,  /* freeing waits for all work, the user's too: IMITATED */
-    STRICTCUDA_STICKY = 23, /* after a fault every call says so; its events never come: IMITATED */
+    STRICTCUDA_STICKY = 23,  /* after a fault every call says so; its events never come: IMITATED */
+    STRICTCUDA_VIRTUAL = 24, /* mapped, reached and unmapped whole, in whole granules; the
+                                   address is given back after that */
+    STRICTCUDA_DESCRIPTOR = 25, /* descriptors are open, and CUDA's from an import of external
+                                   memory on, whose buffers go before it */
     STRICTCUDA_RULES
 };
 
@@ -83,6 +87,9 @@ STRICTCUDA_API uint64_t strictcuda_alloc(enum strictcuda_memory kind, size_t siz
 STRICTCUDA_API void strictcuda_free(uint64_t address);
 /* The store of device memory, to look at. */
 STRICTCUDA_API unsigned char *strictcuda_bytes(uint64_t address);
+
+/* A descriptor of another API's memory of this device, as Vulkan exports it. */
+STRICTCUDA_API int strictcuda_external(size_t size);
 
 /* Forgets all that is left, as a new process would: nothing of it may be in use. */
 STRICTCUDA_API void strictcuda_reset(void);

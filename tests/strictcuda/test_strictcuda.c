@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include "drivers/cuda/kernel.h"
+#include "rules_virtual.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -555,7 +556,8 @@ int main(void)
         cmocka_unit_test(test_alignment),  cmocka_unit_test(test_leak),
         cmocka_unit_test(test_race),       cmocka_unit_test(test_batch),
         cmocka_unit_test(test_versions),   cmocka_unit_test(test_launch),
-        cmocka_unit_test(test_sticky),     cmocka_unit_test(test_all_rules),
+        cmocka_unit_test(test_sticky),     cmocka_unit_test(test_virtual),
+        cmocka_unit_test(test_descriptor), cmocka_unit_test(test_all_rules),
     };
     return cmocka_run_group_tests_name("strict CUDA", tests, NULL, NULL);
 }
