@@ -9,6 +9,8 @@
 
 static size_t some_size(struct lane *lane)
 {
+    if (lane->run->config->arena)
+        return lane->run->config->arena;
     if (lane->run->config->backlog)
         return 1 + below(&lane->random, 300); /* each of so many keeps what it moves */
     if (one_in(&lane->random, 20))
@@ -333,72 +335,12 @@ bool may_refuse(const struct run *run, enum ferry_status status)
            (run->config->losing && status == FERRY_ERROR_DEVICE_LOST);
 }
 
-/* --- what is behind held external work ---------------------------------------------------------- */
-
-/* By words, as a device may touch them. */
-static bool any_stuck(const struct model *model, size_t offset, size_t size)
-{
-    if (model == NULL || size == 0)
-        return false;
-    size_t end = (offset + size + WORD_MAX - 1) / WORD_MAX * WORD_MAX;
-    for (size_t i = offset - offset % WORD_MAX; i < end && i < model->size; i++)
-        if (model->stuck[i])
-            return true;
-    return false;
-}
-
-static void set_stuck(struct model *model, size_t offset, size_t size)
-{
-    if (model == NULL || size == 0)
-        return;
-    size_t end = (offset + size + WORD_MAX - 1) / WORD_MAX * WORD_MAX;
-    for (size_t i = offset - offset % WORD_MAX; i < end && i < model->size; i++)
-        model->stuck[i] = 1;
-}
-
-bool op_is_stuck(const struct op *op)
-{
-    return any_stuck(op->dst, op->dst_offset, op_span(op)) ||
-           any_stuck(op->src, op->src_offset, op_span(op));
-}
-
-/* What touches such bytes may be behind the work itself, and so may what touches its bytes. */
-static void note_stuck(const struct lane *lane, struct task *task)
-{
-    for (unsigned i = 0; i < task->count && lane->held != NULL; i++)
-        task->stuck |= op_is_stuck(&task->ops[i]);
-    if (!task->stuck)
-        return;
-    for (unsigned i = 0; i < task->count; i++) {
-        set_stuck(task->ops[i].dst, task->ops[i].dst_offset, op_span(&task->ops[i]));
-        set_stuck(task->ops[i].src, task->ops[i].src_offset, op_span(&task->ops[i]));
-    }
-}
-
-void lane_hold(struct lane *lane, struct task *task)
-{
-    lane->held = task;
-    set_stuck(task->ops[0].dst, task->ops[0].dst_offset, task->ops[0].size);
-    set_stuck(task->ops[0].src, task->ops[0].src_offset, task->ops[0].size);
-    task->stuck = true;
-}
-
-void lane_release(struct lane *lane)
-{
-    lane->held = NULL;
-    for (size_t i = 0; i < lane->count; i++)
-        lane->tasks[i]->stuck = false;
-    for (size_t i = 0; i < LANE_BUFFERS; i++)
-        if (lane->models[i] != NULL)
-            memset(lane->models[i]->stuck, 0, lane->models[i]->size);
-}
-
 /* --- issuing, in the end ------------------------------------------------------------------------ */
 
 void lane_issue(struct lane *lane, struct task *task, bool waiting)
 {
     const struct op *op = &task->ops[0];
-    note_stuck(lane, task);
+    lane_note_stuck(lane, task);
     const struct model *owner = op->dst != NULL ? op->dst : op->src;
     task->device = lane->run->devices[owner->device];
     if (waiting && !task->batch) {

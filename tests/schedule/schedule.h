@@ -37,6 +37,7 @@ struct config {
     struct ferry_device_params params;
     unsigned threads; /* 0: one, the main thread */
     unsigned backlog; /* a lane's steps of a round, most of them behind external work; 0: few */
+    size_t arena;     /* the size of all buffers, of which operations touch small parts; 0: any */
     bool failing;     /* submissions fail by knobs: any operation may */
     bool losing;      /* the device is lost some time */
     bool shared;      /* the threads write the same buffers: shared.c */
@@ -114,7 +115,7 @@ struct model {
     size_t size;
     unsigned char *bytes, *known;
     unsigned *must, *may;
-    unsigned char *stuck; /* bytes whose operations may be behind external work that is held */
+    unsigned char *stuck; /* bytes with operations behind external work that is held: STUCK_ */
     unsigned number;
 };
 
@@ -138,6 +139,7 @@ struct task {
     struct op ops[BATCH_MAX];
     unsigned count;
     bool stuck; /* it may be behind external work that is held: nobody may wait for it */
+    bool bound; /* it is, and pending until that has ended */
     bool batch, waited, refused; /* refused: the call itself failed, and nothing was done */
     bool with_callback;
     bool asked; /* answered: what ferry_wait said */
@@ -220,10 +222,20 @@ void lane_replace(struct lane *lane, size_t index);
 /* Issues the task that was added last: its operation, or all in a batch. */
 void lane_issue(struct lane *lane, struct task *task, bool waiting);
 
+/* --- what is behind external work that is held (stuck.c) -------------------------------------- */
+
+/* Of a byte: an operation that may be behind it, as far as the order demands, reads it, or writes
+ * it; one that is. A device touches whole words; those of the same bytes alone are surely bound. */
+enum { STUCK_READ = 1, STUCK_WRITE = 2, BOUND_READ = 4, BOUND_WRITE = 8 };
+
 /* From now on external work is held: the lane's threads may wait for other bytes only. */
 void lane_hold(struct lane *lane, struct task *task);
 void lane_release(struct lane *lane);
-bool op_is_stuck(const struct op *op);
+/* Notes where a task is that is about to be issued. */
+void lane_note_stuck(struct lane *lane, struct task *task);
+bool op_is_stuck(const struct op *op); /* it would be */
+/* All that is bound is pending. */
+void lane_check_bound(const struct lane *lane);
 
 /* May a call be refused with this status? */
 bool may_refuse(const struct run *run, enum ferry_status status);

@@ -3,14 +3,30 @@
 
 #include <string.h>
 
+static bool is_held(const struct lane *lane, const struct model *model)
+{
+    return lane->held != NULL && model != NULL &&
+           (lane->held->ops[0].dst == model || lane->held->ops[0].src == model);
+}
+
+/* In an arena mostly the one that is held, which then has thousands of intervals. */
 static struct model *some_model(struct lane *lane)
 {
+    const bool arena = lane->run->config->arena && lane->held != NULL;
+    for (unsigned i = 0; i < LANE_BUFFERS && arena && !one_in(&lane->random, 6); i++)
+        if (is_held(lane, lane->models[i]))
+            return lane->models[i];
     return lane->models[below(&lane->random, LANE_BUFFERS)];
 }
 
 /* Ranges that meet each other often: at the ends, small, or all. */
 static void some_range(struct lane *lane, size_t limit, size_t *size, size_t *offset)
 {
+    if (lane->run->config->arena) {
+        *size = one_in(&lane->random, 500) ? limit : below(&lane->random, 60);
+        *offset = below(&lane->random, limit - *size + 1);
+        return;
+    }
     *size = one_in(&lane->random, 6)   ? limit
             : one_in(&lane->random, 3) ? below(&lane->random, limit + 1)
                                        : below(&lane->random, limit < 80 ? limit + 1 : 80);
@@ -42,6 +58,8 @@ static bool some_op(struct lane *lane, struct op *op, bool one_device, unsigned 
     if (one_device && b->device != device)
         b = a;
     *op = (struct op){.kind = (enum kind)below(&lane->random, ZERO + 1)};
+    if (op->kind == ZERO && lane->run->config->arena && !one_in(&lane->random, 500))
+        op->kind = FILL;
     switch (op->kind) {
     case UPLOAD:
         op->dst = a;
@@ -66,8 +84,7 @@ static bool some_op(struct lane *lane, struct op *op, bool one_device, unsigned 
                    &op->dst_offset);
         op->dst_offset = below(&lane->random, a->size - op->size + 1);
         op->src_offset = below(&lane->random, op->src->size - op->size + 1);
-        if (op->src != a && op->src->device == a->device) /* the model reads all, then writes */
-            some_list(lane, op);
+        some_list(lane, op); /* also within one buffer, where blocks may read what others wrote */
         break;
     case FILL:
         op->dst = a;
@@ -111,12 +128,20 @@ static void step_batch(struct lane *lane)
         lane_issue(lane, task, false);
 }
 
+static bool any_stuck(const struct model *model)
+{
+    for (size_t i = 0; i < model->size; i++)
+        if (model->stuck[i] != 0)
+            return true;
+    return false;
+}
+
 static void step_contents(struct lane *lane)
 {
     struct model *model = some_model(lane);
     void *contents = NULL;
     if (lane->in_callbacks || model == NULL || model->storage != FERRY_STORAGE_SHARED ||
-        memchr(model->stuck, 1, model->size) != NULL)
+        any_stuck(model))
         return;
     enum ferry_status status = ferry_buffer_contents(model->buffer, &contents);
     struct task *task = lane_add(lane);
@@ -166,6 +191,8 @@ static void step_hold(struct lane *lane)
     if (lane->run->config->backlog != 0 && lane->count != 0)
         return; /* one backlog a round */
     unsigned access = 1 + (unsigned)below(&lane->random, 3);
+    if (lane->run->config->backlog)
+        access |= FERRY_ACCESS_WRITE; /* all that touches it is behind it */
     struct ferry_use use = {.buffer = model->buffer, .access = access};
     if (lane->run->config->backlog == 0)
         some_range(lane, model->size, &use.size, &use.offset);
@@ -197,27 +224,12 @@ static void step_hold(struct lane *lane)
         lane->held_for = lane->run->config->backlog - 100;
 }
 
-/* What is behind the held work is all still there: the backlog is as long as it is meant to be. */
-static void check_backlog(struct lane *lane)
-{
-    size_t pending = 0;
-    for (size_t i = 0; i < lane->count; i++) {
-        const struct task *task = lane->tasks[i];
-        if (!task->waited && !task->refused)
-            pending += ferry_poll(task->device, task->ticket) == FERRY_PENDING;
-    }
-    if (pending < lane->run->config->backlog / 2)
-        wrong(lane->run, "of %zu operations %zu are behind work that is held", lane->count,
-              pending);
-}
-
 static void end_held(struct lane *lane)
 {
     struct task *task = lane->held;
     if (task == NULL)
         return;
-    if (lane->run->config->backlog != 0)
-        check_backlog(lane);
+    lane_check_bound(lane);
     bool has_event = lane->external.signal.event != 0;
     /* An event is ours until the ticket is done, and a loss may have done it. */
     bool fails = one_in(&lane->random, 3) || (has_event && lane->run->config->losing);
@@ -265,7 +277,9 @@ static void step_odds(struct lane *lane)
 
 static void step_replace(struct lane *lane)
 {
-    lane_replace(lane, below(&lane->random, LANE_BUFFERS));
+    const size_t which = below(&lane->random, LANE_BUFFERS);
+    if (lane->run->config->backlog == 0 || !is_held(lane, lane->models[which]))
+        lane_replace(lane, which); /* else no backlog would come of it */
 }
 
 /* How often each step is taken, of all together. */
