@@ -257,7 +257,8 @@ static void end_externals(struct ferry_device *device)
 static void orphan_buffers(struct ferry_device *device)
 {
     ferry__device_lock(device);
-    for (struct ferry_buffer *buffer = device->buffers; buffer; buffer = buffer->next) {
+    for (struct ferry__link *link = device->buffers.first; link; link = link->next) {
+        struct ferry_buffer *buffer = FERRY__OF_LINK(link, struct ferry_buffer, of_device);
         if (!buffer->release)
             ferry__memory_give(&device->gpu, &buffer->place);
         buffer->zombie = true;

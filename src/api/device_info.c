@@ -80,12 +80,12 @@ struct trim_question {
 static ferry_ticket last_to_end(const struct trim_question *question)
 {
     struct ferry_device *device = question->device;
-    struct ferry__walk walk = {device->live_first, device->walks};
+    struct ferry__walk walk = {ferry__living(device->living.first), device->walks};
     ferry_ticket last = 0;
     device->walks = &walk;
     for (size_t i = 0; walk.next && walk.next->ticket <= question->last; i++) {
         struct ferry__op *op = walk.next;
-        walk.next = op->live_next;
+        walk.next = ferry__living(op->live.next);
         op->held_up = is_held_up(op);
         if (!op->held_up)
             last = op->ticket;

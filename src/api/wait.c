@@ -222,7 +222,7 @@ struct idle_question {
 static bool all_done(void *arg)
 {
     const struct idle_question *question = arg;
-    const struct ferry__op *first = question->device->live_first;
+    const struct ferry__op *first = ferry__living(question->device->living.first);
     return !first || first->ticket > question->last;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/list.h"
 #include "base/lock_record.h"
 #include "base/thread.h"
 #include "common/show.h"
@@ -26,12 +27,13 @@ struct settings {
 /* One call of the user's function, on the stack of the thread that makes it. */
 struct call {
     uint64_t settings_number;
-    struct call *next, *previous, *outer; /* outer: of this thread, which logs in the function */
+    struct ferry__link link; /* of calls */
+    struct call *outer;      /* of this thread, which logs in the function */
 };
 
 /* A message that was logged while a lock of ours was held. */
 struct held_back {
-    struct held_back *next;
+    struct ferry__link link;
     enum ferry_log_level level;
     char message[];
 };
@@ -40,7 +42,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next four
 static pthread_cond_t returned = PTHREAD_COND_INITIALIZER;
 static struct settings settings;
 static uint64_t settings_number; /* how often they were set */
-static struct call *calls;       /* that run */
+static struct ferry__list calls; /* that run */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static _Atomic int threshold = FERRY_LOG_WARN; /* what is below costs one load */
 static bool set_by_program;                    /* under the lock, as above */
@@ -50,7 +52,7 @@ static _Thread_local struct call *own_call; /* that this thread is in */
  * once. */
 static _Thread_local struct own_locks {
     unsigned count;
-    struct held_back *first, *last;
+    struct ferry__list held;
 } own_locks;
 
 static const char *const level_names[] = {
@@ -60,26 +62,10 @@ static const char *const level_names[] = {
 
 /* --- the calls that run ----------------------------------------------------------------------- */
 
-static void link_call(struct call *call)
-{
-    call->previous = NULL;
-    call->next = calls;
-    if (calls)
-        calls->previous = call;
-    calls = call;
-}
-
-static void unlink_call(struct call *call)
-{
-    *(call->previous ? &call->previous->next : &calls) = call->next;
-    if (call->next)
-        call->next->previous = call->previous;
-}
-
 static bool one_runs_since_before(uint64_t number)
 {
-    for (const struct call *call = calls; call; call = call->next)
-        if (call->settings_number < number)
+    for (struct ferry__link *link = calls.first; link; link = link->next)
+        if (FERRY__OF_LINK(link, struct call, link)->settings_number < number)
             return true;
     return false;
 }
@@ -97,9 +83,9 @@ static void after_fork(void)
 /* The other threads are gone, and with them their calls. */
 static void after_fork_in_child(void)
 {
-    calls = NULL;
+    calls = (struct ferry__list){NULL, NULL};
     for (struct call *call = own_call; call; call = call->outer)
-        link_call(call);
+        ferry__list_push(&calls, &call->link);
     returned = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     pthread_mutex_unlock(&lock);
 }
@@ -154,7 +140,7 @@ static void deliver(enum ferry_log_level level, const char *message)
     const struct settings now = settings;
     struct call call = {.settings_number = settings_number, .outer = own_call};
     if (now.fn)
-        link_call(&call);
+        ferry__list_push(&calls, &call.link);
     pthread_mutex_unlock(&lock);
     if (!now.fn) {
         write_stderr(level, message);
@@ -164,7 +150,7 @@ static void deliver(enum ferry_log_level level, const char *message)
     now.fn(level, message, now.user);
     own_call = call.outer;
     pthread_mutex_lock(&lock);
-    unlink_call(&call);
+    ferry__list_remove(&calls, &call.link);
     pthread_cond_broadcast(&returned);
     pthread_mutex_unlock(&lock);
 }
@@ -179,16 +165,15 @@ static void hold_back(enum ferry_log_level level, const char *message)
     }
     held->level = level;
     memcpy(held->message, message, size);
-    *(own_locks.first ? &own_locks.last->next : &own_locks.first) = held;
-    own_locks.last = held;
+    ferry__list_push(&own_locks.held, &held->link);
 }
 
 static FERRY__COLD void deliver_held(void)
 {
     const int saved_errno = errno, cancel = ferry__cancel_off();
-    while (own_locks.first && !own_locks.count) {
-        struct held_back *held = own_locks.first;
-        own_locks.first = held->next;
+    while (own_locks.held.first && !own_locks.count) {
+        struct ferry__link *link = ferry__list_pop(&own_locks.held);
+        struct held_back *held = FERRY__OF_LINK(link, struct held_back, link);
         deliver(held->level, held->message);
         ferry__free(held);
     }
@@ -245,13 +230,13 @@ void ferry__unlock(pthread_mutex_t *mutex)
     ferry__lock_releasing(mutex);
     own->count--;
     pthread_mutex_unlock(mutex);
-    if (own->first && !own->count)
+    if (own->held.first && !own->count)
         deliver_held();
 }
 
 bool ferry__log_kept(pthread_mutex_t *mutex)
 {
-    if (!own_locks.first || own_locks.count != 1)
+    if (!own_locks.held.first || own_locks.count != 1)
         return false;
     const unsigned rank = ferry__lock_rank(mutex);
     ferry__unlock(mutex);

@@ -20,10 +20,7 @@ void ferry__buffer_link(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
     ferry__device_lock(device);
-    buffer->next = device->buffers;
-    if (buffer->next)
-        buffer->next->previous = buffer;
-    device->buffers = buffer;
+    ferry__list_push(&device->buffers, &buffer->of_device);
     ferry__device_unlock(device);
 }
 
@@ -31,9 +28,7 @@ static void unlink_buffer(struct ferry_buffer *buffer)
 {
     struct ferry_device *device = buffer->device;
     ferry__device_lock(device);
-    *(buffer->previous ? &buffer->previous->next : &device->buffers) = buffer->next;
-    if (buffer->next)
-        buffer->next->previous = buffer->previous;
+    ferry__list_remove(&device->buffers, &buffer->of_device);
     ferry__device_unlock(device);
 }
 

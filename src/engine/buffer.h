@@ -2,6 +2,7 @@
 #ifndef FERRY_ENGINE_BUFFER_H
 #define FERRY_ENGINE_BUFFER_H
 
+#include "base/list.h"
 #include "engine/failure.h"
 #include "engine/order.h"
 #include "memory/pool.h"
@@ -34,10 +35,10 @@ struct ferry_buffer {
     /* Under device->lock: */
     struct ferry__order order; /* of the operations in flight */
     struct ferry__failures failures;
-    struct ferry__intervals questions;    /* who asked for a ticket of all that is in flight */
-    struct ferry_buffer *next, *previous; /* of the device */
-    bool zombie;                          /* the device is closed: good for destroy only */
-    void (*release)(void *user);          /* of a wrapped native buffer */
+    struct ferry__intervals questions; /* who asked for a ticket of all that is in flight */
+    struct ferry__link of_device;      /* of device->buffers */
+    bool zombie;                       /* the device is closed: good for destroy only */
+    void (*release)(void *user);       /* of a wrapped native buffer */
     void *release_user;
 };
 

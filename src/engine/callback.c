@@ -97,10 +97,8 @@ static bool close_asked(struct ferry_device *own)
 static bool run_first(struct ferry_device *device)
 {
     struct ferry__callback_thread *callbacks = &device->callbacks;
-    struct ferry__call *call = callbacks->first;
-    callbacks->first = call->next;
-    if (!callbacks->first)
-        callbacks->last = NULL;
+    struct ferry__link *link = ferry__list_pop(&callbacks->calls);
+    struct ferry__call *call = FERRY__OF_LINK(link, struct ferry__call, link);
     ferry__device_unlock(device);
     run_call(device, call);
     const bool close_own = close_asked(device);
@@ -116,7 +114,7 @@ static void *run_callbacks(void *arg)
     struct ferry__callback_thread *callbacks = &device->callbacks;
     ferry__device_lock(device);
     while (!callbacks->closing)
-        if (callbacks->first)
+        if (callbacks->calls.first)
             callbacks->closing = run_first(device);
         else if (callbacks->stop)
             break;
@@ -189,9 +187,7 @@ void ferry__call_done(struct ferry_device *device, struct ferry__call *call, fer
 void ferry__callbacks_push(struct ferry_device *device, struct ferry__call *call)
 {
     struct ferry__callback_thread *callbacks = &device->callbacks;
-    call->next = NULL;
-    *(callbacks->last ? &callbacks->last->next : &callbacks->first) = call;
-    callbacks->last = call;
+    ferry__list_push(&callbacks->calls, &call->link);
     callbacks->pushed++;
     pthread_cond_signal(&callbacks->work);
 }

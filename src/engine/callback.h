@@ -2,6 +2,8 @@
 #ifndef FERRY_ENGINE_CALLBACK_H
 #define FERRY_ENGINE_CALLBACK_H
 
+#include "base/list.h"
+
 #include <ferry/ferry.h>
 #include <pthread.h>
 
@@ -9,7 +11,7 @@ struct ferry__reason;
 struct ferry_device;
 
 struct ferry__call {
-    struct ferry__call *next;
+    struct ferry__link link; /* of calls */
     ferry_callback callback;
     void *user;
     ferry_ticket ticket;
@@ -22,7 +24,7 @@ struct ferry__callback_thread { /* the thread that runs the user's functions, an
     pthread_cond_t work, idle;
     bool started, stop;
     bool closing; /* a callback closed the device: the thread has left its list, and does so */
-    struct ferry__call *first, *last;
+    struct ferry__list calls; /* to be made, in order */
     uint64_t pushed, returned;
 };
 

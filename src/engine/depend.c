@@ -257,9 +257,8 @@ static void live_remove(struct ferry__op *op)
     struct ferry_device *device = op->device;
     for (struct ferry__walk *walk = device->walks; walk; walk = walk->outer)
         if (walk->next == op)
-            walk->next = op->live_next;
-    *(op->live_previous ? &op->live_previous->live_next : &device->live_first) = op->live_next;
-    *(op->live_next ? &op->live_next->live_previous : &device->live_last) = op->live_previous;
+            walk->next = ferry__living(op->live.next);
+    ferry__list_remove(&device->living, &op->live);
 }
 
 /* Nobody follows an op that is done: so it may leave in pieces. */
@@ -361,22 +360,19 @@ static bool finish_if_over(struct ferry__op *op)
         (ferry__op_is_join(op) && op->state < FERRY__STATE_SUBMITTED))
         return false;
     finish(op);
-    op->closing_next = NULL;
-    if (op->dependents) {
-        *(device->closing ? &device->closing_last->closing_next : &device->closing) = op;
-        device->closing_last = op;
-    }
+    if (op->dependents)
+        ferry__list_push(&device->closing, &op->closing);
     return true;
 }
 
 /* The first of what depends on the first op that is done and has not told all. */
 static struct ferry__edge *next_to_tell(struct ferry_device *device)
 {
-    struct ferry__op *from = device->closing;
+    struct ferry__op *from = FERRY__OF_LINK(device->closing.first, struct ferry__op, closing);
     struct ferry__edge *edge = from->dependents->next;
     if (edge == from->dependents) {
         from->dependents = NULL;
-        device->closing = from->closing_next;
+        (void)ferry__list_pop(&device->closing);
     } else {
         from->dependents->next = edge->next;
     }
@@ -386,7 +382,7 @@ static struct ferry__edge *next_to_tell(struct ferry_device *device)
 bool ferry__tell_some(struct ferry_device *device)
 {
     bool any = false;
-    for (unsigned i = 0; i < FERRY__AT_ONCE && device->closing; i++) {
+    for (unsigned i = 0; i < FERRY__AT_ONCE && device->closing.first; i++) {
         struct ferry__edge *edge = next_to_tell(device);
         any = true;
         edge_close(edge, false);

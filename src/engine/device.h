@@ -49,8 +49,8 @@ struct ferry_device {
     pthread_cond_t changed;     /* something is done, or a waiter must take over */
     pthread_cond_t engine_work; /* wakes the engine thread */
     struct ferry__queue queues[FERRY__QUEUES_MAX];
-    unsigned role_queue[4]; /* by log2 of the role */
-    struct ferry__op *live_first, *live_last;
+    unsigned role_queue[4];    /* by log2 of the role */
+    struct ferry__list living; /* ops that are not done, by ticket */
     struct ferry__walk *walks; /* through that list, in pieces */
     struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
@@ -59,7 +59,7 @@ struct ferry_device {
         parked;          /* operations and blocks that were not handed over; internal ones and
                                     those that wait inside their call are not counted */
     uint64_t sub_number; /* of the latest submission that was begun */
-    struct ferry_buffer *buffers;
+    struct ferry__list buffers;
     pthread_t engine;
     bool engine_started, engine_stop, polling;
     uint32_t polled;              /* a bit for each queue that the poller waits for */
@@ -71,21 +71,19 @@ struct ferry_device {
     bool look_at_all;              /* of those */
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
     struct ferry__list dead_ops;                    /* done, to be let go without the lock */
-    struct ferry__op *closing;     /* done, with dependents that have not heard of it */
-    struct ferry__op *joins;       /* whose dependents are to hear how far they are */
+    struct ferry__list closing; /* ops that are done, with dependents that have not heard of it */
+    struct ferry__op *joins;    /* whose dependents are to hear how far they are */
     struct ferry__follows follows; /* what an op that registers depends on */
     struct ferry__claim *claims;   /* buffers of those that register in pieces */
     pthread_cond_t claims_over;    /* one has */
     unsigned in_one_breath;        /* over 0: ferry__breathe does not give up the lock */
     struct ferry__reason *reason;  /* why an op failed last */
-    struct ferry__op *closing_last;
-    struct ferry__op *to_resume; /* halves of bridges on other devices, likewise */
-    unsigned bridges;            /* copies between this device and another */
+    struct ferry__op *to_resume;   /* halves of bridges on other devices, likewise */
+    unsigned bridges;              /* copies between this device and another */
     void (*staging_came)(struct ferry_device *device); /* under the lock; NULL: nobody asks */
-    struct ferry__bridge_wait *bridge_first;           /* those that wait for staging, by ticket */
-    struct ferry__bridge_wait *bridge_last;
-    unsigned reaping; /* threads that are letting ops go */
-    struct ferry__submission *free_subs;
+    struct ferry__list bridge_waits; /* bridges that wait for staging, by ticket */
+    unsigned reaping;                /* threads that are letting ops go */
+    struct ferry__list free_subs;
     uint64_t staging_returns; /* counts the times that staging came back */
     struct ferry__callback_thread callbacks;
     _Atomic(struct ferry__file_io *) files;      /* NULL: none were moved yet */

@@ -124,7 +124,8 @@ static bool has_reached(const struct ferry_device *device, const struct ferry__q
  * chunks one after the other. */
 static bool is_next(const struct ferry__queue *queue)
 {
-    return queue->flying_first && !(queue->flying_first->follows && queue->retiring);
+    const struct ferry__submission *sub = ferry__flying_first(queue);
+    return sub && !(sub->follows && queue->retiring);
 }
 
 void ferry__queue_poll(struct ferry_device *device, unsigned queue)
@@ -138,7 +139,7 @@ static bool retire(struct ferry_device *device)
 {
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         struct ferry__queue *queue = &device->queues[q];
-        struct ferry__submission *sub = queue->flying_first;
+        struct ferry__submission *sub = ferry__flying_first(queue);
         if (!is_next(queue))
             continue;
         bool reached = has_reached(device, queue, sub);
@@ -153,9 +154,7 @@ static bool retire(struct ferry_device *device)
             if (!sub->result.why[0])
                 memcpy(sub->result.why, "the device is lost", sizeof "the device is lost");
         }
-        queue->flying_first = sub->next;
-        if (!queue->flying_first)
-            queue->flying_last = NULL;
+        (void)ferry__list_pop(&queue->flying);
         queue->in_flight--;
         queue->retiring++;
         /* The device gets its next chunk first, to do while this one is copied out. */
@@ -243,7 +242,7 @@ static void list_points(struct ferry_device *device, struct points *points)
         if (!is_next(queue))
             continue;
         points->list[points->count++] =
-            (struct ferry_sync){queue->event, queue->flying_first->value};
+            (struct ferry_sync){queue->event, ferry__flying_first(queue)->value};
         points->polled |= 1u << q;
     }
     for (struct ferry__link *link = device->works.first;
@@ -301,8 +300,8 @@ static bool can_build(const struct ferry_device *device)
 void ferry__kick(struct ferry_device *device)
 {
     if (device->polling) {
-        if (can_build(device) || device->closing || device->dead_ops.first || device->to_resume ||
-            device->cancels_due)
+        if (can_build(device) || device->closing.first || device->dead_ops.first ||
+            device->to_resume || device->cancels_due)
             device->gpu.driver->wake(device->gpu.state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
@@ -360,7 +359,7 @@ bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), voi
         }
     }
     device->waiters--;
-    if (device->live_first)
+    if (device->living.first)
         ferry__kick(device);
     ferry__reap(device);
     ferry__cancel_on(cancel);
@@ -407,7 +406,7 @@ enum ferry_status ferry__engine_start(struct ferry_device *device)
 static bool nothing_lives(void *arg)
 {
     const struct ferry_device *device = arg;
-    return !device->live_first && !device->reaping && !device->dead_ops.first && !device->bridges;
+    return !device->living.first && !device->reaping && !device->dead_ops.first && !device->bridges;
 }
 
 void ferry__engine_finish(struct ferry_device *device)

@@ -120,13 +120,13 @@ struct ferry__op {
     ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
     uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
     uint32_t mark;       /* where it is in the latest answer that it is in */
-    struct ferry__op *live_next, *live_previous; /* all that are not done, by ticket */
+    struct ferry__link live; /* of device->living */
     struct ferry__op *hash_next;
     union {
-        struct ferry__node ready; /* READY, RECORDING: in its queue's list */
-        struct {                  /* DONE */
-            struct ferry__op *closing_next;
-            struct ferry__link dead; /* of device->dead_ops */
+        struct ferry__node ready;       /* READY, RECORDING: in its queue's list */
+        struct {                        /* DONE */
+            struct ferry__link closing; /* of device->closing */
+            struct ferry__link dead;    /* of device->dead_ops */
         };
     };
     uint64_t start_ns;
@@ -166,6 +166,12 @@ struct ferry__op {
     };
     struct ferry__range own_ranges[];
 };
+
+/* The op of a link of device->living; NULL: of none. */
+static inline struct ferry__op *ferry__living(struct ferry__link *link)
+{
+    return link ? FERRY__OF_LINK(link, struct ferry__op, live) : NULL;
+}
 
 static inline bool ferry__op_is_half(const struct ferry__op *op)
 {

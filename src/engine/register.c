@@ -180,14 +180,6 @@ static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *fol
     return !ferry__op_is_join(op) || ferry__join_note(op, list, count);
 }
 
-static void live_push(struct ferry__op *op)
-{
-    struct ferry_device *device = op->device;
-    op->live_previous = device->live_last;
-    *(device->live_last ? &device->live_last->live_next : &device->live_first) = op;
-    device->live_last = op;
-}
-
 /* Nothing fails any more: op has its ticket, follows those, and is found by others. It does not
  * begin, nor end, before begin is called. */
 static void come_to_life(struct ferry__op *op, const struct ferry__follows *follows, size_t first)
@@ -197,7 +189,7 @@ static void come_to_life(struct ferry__op *op, const struct ferry__follows *foll
     op->deps_unsubmitted++;
     op->deps_undone++;
     ferry__ticket_add(device, op);
-    live_push(op);
+    ferry__list_push(&op->device->living, &op->live);
     ferry__op_ref(op); /* the engine's, until it is done */
     device->last_ticket = op->ticket;
     if (!ferry__op_is_join(op))

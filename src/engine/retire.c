@@ -40,8 +40,7 @@ void ferry__submission_drop_waits(struct ferry_device *device, struct ferry__sub
 void ferry__submission_give(struct ferry_device *device, struct ferry__submission *sub)
 {
     ferry__submission_drop_waits(device, sub, 0);
-    sub->next = device->free_subs;
-    device->free_subs = sub;
+    ferry__list_insert(&device->free_subs, NULL, &sub->link);
 }
 
 /* --- failures --------------------------------------------------------------------------------- */

@@ -44,21 +44,18 @@ static void sub_free(struct ferry__submission *sub)
 
 void ferry__submissions_free(struct ferry_device *device)
 {
-    while (device->free_subs) {
-        struct ferry__submission *sub = device->free_subs;
-        device->free_subs = sub->next;
-        sub_free(sub);
-    }
+    while (device->free_subs.first)
+        sub_free(
+            FERRY__OF_LINK(ferry__list_pop(&device->free_subs), struct ferry__submission, link));
 }
 
 static struct ferry__submission *sub_take(struct ferry_device *device, unsigned queue)
 {
-    struct ferry__submission *sub = device->free_subs;
-    if (sub)
-        device->free_subs = sub->next;
-    else if (!(sub = ferry__alloc(sizeof *sub)))
+    struct ferry__link *link = ferry__list_pop(&device->free_subs);
+    struct ferry__submission *sub =
+        link ? FERRY__OF_LINK(link, struct ferry__submission, link) : ferry__alloc(sizeof *sub);
+    if (!sub)
         return NULL;
-    sub->next = NULL;
     sub->queue = queue;
     sub->number = ++device->sub_number;
     memset(sub->wait_of, 0, sizeof sub->wait_of);
@@ -350,9 +347,7 @@ static void note_submitted(struct ferry_device *device, struct ferry__submission
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
             ferry__breathe(device);
     }
-    sub->next = NULL;
-    *(queue->flying_last ? &queue->flying_last->next : &queue->flying_first) = sub;
-    queue->flying_last = sub;
+    ferry__list_push(&queue->flying, &sub->link);
     ferry__queue_poll(device, sub->queue);
 }
 

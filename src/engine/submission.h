@@ -3,6 +3,7 @@
 #define FERRY_ENGINE_SUBMISSION_H
 
 #include "base/interval.h"
+#include "base/list.h"
 #include "base/tree.h"
 #include "driver.h"
 #include "memory/staging.h"
@@ -67,7 +68,7 @@ struct ferry__launch {
 enum { FERRY__HULLS_MAX = 8 };
 
 struct ferry__submission {
-    struct ferry__submission *next;
+    struct ferry__link link; /* of queue->flying, or of device->free_subs */
     unsigned queue;
     uint64_t value;
     struct ferry__result result;
@@ -103,13 +104,20 @@ struct ferry__submission {
 
 struct ferry__queue {
     uint64_t event, value;
-    struct ferry__tree ready; /* may be built: what holds staging first, then by ticket */
-    struct ferry__submission *flying_first, *flying_last;
+    struct ferry__tree ready;  /* may be built: what holds staging first, then by ticket */
+    struct ferry__list flying; /* submissions, in order */
     unsigned in_flight;
     unsigned retiring; /* submissions that threads see to: their dues run under no lock */
     bool building;     /* a thread is filling or handing over a submission */
     bool starved;      /* the first op waits for staging */
 };
+
+/* The submission that ends next; NULL: none is with the device. */
+static inline struct ferry__submission *ferry__flying_first(const struct ferry__queue *queue)
+{
+    struct ferry__link *link = queue->flying.first;
+    return link ? FERRY__OF_LINK(link, struct ferry__submission, link) : NULL;
+}
 
 /* Builds and submits one submission of a queue. Under device->lock; gives it up on the way. */
 bool ferry__build(struct ferry_device *device, unsigned queue);

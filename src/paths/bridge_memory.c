@@ -196,23 +196,19 @@ static enum ferry_status slots_alloc(struct ferry__bridge *bridge)
 
 /* --- the devices' lists, under both locks ----------------------------------------------------- */
 
-static void list_add(struct ferry_device *device, struct ferry__bridge_wait *wait)
+static struct ferry__bridge_wait *wait_of(struct ferry__link *link)
 {
-    struct ferry__bridge_wait *before = device->bridge_last;
-    const ferry_ticket ticket = wait->bridge->write->ticket;
-    while (before && before->bridge->write->ticket > ticket)
-        before = before->previous;
-    wait->previous = before;
-    wait->next = before ? before->next : device->bridge_first;
-    *(before ? &before->next : &device->bridge_first) = wait;
-    *(wait->next ? &wait->next->previous : &device->bridge_last) = wait;
-    device->staging_came = ferry__bridge_wake;
+    return link ? FERRY__OF_LINK(link, struct ferry__bridge_wait, link) : NULL;
 }
 
-static void list_remove(struct ferry_device *device, struct ferry__bridge_wait *wait)
+static void list_add(struct ferry_device *device, struct ferry__bridge_wait *wait)
 {
-    *(wait->previous ? &wait->previous->next : &device->bridge_first) = wait->next;
-    *(wait->next ? &wait->next->previous : &device->bridge_last) = wait->previous;
+    const ferry_ticket ticket = wait->bridge->write->ticket;
+    struct ferry__link *behind = device->bridge_waits.last;
+    while (behind && wait_of(behind)->bridge->write->ticket > ticket)
+        behind = behind->previous;
+    ferry__list_insert(&device->bridge_waits, behind, &wait->link);
+    device->staging_came = ferry__bridge_wake;
 }
 
 static void begin_to_wait(struct ferry__bridge *bridge)
@@ -226,17 +222,18 @@ static void begin_to_wait(struct ferry__bridge *bridge)
 
 void ferry__bridge_wake(struct ferry_device *device)
 {
-    if (!device->bridge_first)
+    const struct ferry__bridge_wait *first = wait_of(device->bridge_waits.first);
+    if (!first)
         return;
-    struct ferry__op *half = device->bridge_first->half;
+    struct ferry__op *half = first->half;
     half->resumed = true;
     ferry__ready_again(half, FERRY__STATE_SUSPENDED);
 }
 
 static void end_waiting(struct ferry__bridge *bridge)
 {
-    list_remove(bridge->source, &bridge->waits[0]);
-    list_remove(bridge->destination, &bridge->waits[1]);
+    ferry__list_remove(&bridge->source->bridge_waits, &bridge->waits[0].link);
+    ferry__list_remove(&bridge->destination->bridge_waits, &bridge->waits[1].link);
     ferry__bridge_wake(bridge->source);
     ferry__bridge_wake(bridge->destination);
 }
@@ -270,7 +267,7 @@ static bool reserve(struct ferry__bridge *bridge, unsigned slots)
 /* Under both locks, by one that waits: has it its turn, and is there room? One slot will do. */
 static bool try_to_reserve(struct ferry__bridge *bridge)
 {
-    if (bridge->waits[0].previous || bridge->waits[1].previous)
+    if (bridge->waits[0].link.previous || bridge->waits[1].link.previous)
         return false;
     if ((bridge->size <= bridge->chunk || !reserve(bridge, 2)) && !reserve(bridge, 1))
         return false;

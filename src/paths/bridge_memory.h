@@ -5,6 +5,7 @@
 #ifndef FERRY_PATHS_BRIDGE_MEMORY_H
 #define FERRY_PATHS_BRIDGE_MEMORY_H
 
+#include "base/list.h"
 #include "driver.h"
 
 #include <ferry/ferry.h>
@@ -40,8 +41,8 @@ enum { FERRY__BRIDGE_SLOTS = 2 };
  * the other on both. */
 struct ferry__bridge_wait {
     struct ferry__bridge *bridge;
-    struct ferry__op *half; /* on that device */
-    struct ferry__bridge_wait *next, *previous;
+    struct ferry__op *half;  /* on that device */
+    struct ferry__link link; /* of device->bridge_waits */
 };
 
 enum ferry__bridge_memory {

@@ -6,6 +6,7 @@
 #ifndef FERRY_PATHS_FILE_H
 #define FERRY_PATHS_FILE_H
 
+#include "base/list.h"
 #include "paths/stream.h"
 
 #include <ferry/ferry.h>
@@ -56,9 +57,9 @@ struct ferry__file_request {
     bool refused; /* by a ring that nothing may stand in for */
     unsigned char *memory;
     uint64_t size, offset;
-    uint64_t moved; /* less than size without an error: the file has ended */
-    int error;      /* an errno; 0: none */
-    struct ferry__file_request *next;
+    uint64_t moved;          /* less than size without an error: the file has ended */
+    int error;               /* an errno; 0: none */
+    struct ferry__link link; /* of those that are to be begun */
 };
 
 struct ferry__file_io {
@@ -70,8 +71,8 @@ struct ferry__file_io {
     unsigned thread_count, idle_threads;
     unsigned threads_max; /* those that the CPUs have use for; more once they wait for a disk */
     bool stop;
-    unsigned queued; /* requests in the list */
-    struct ferry__file_request *first, *last;
+    struct ferry__list requests;
+    unsigned queued; /* of them */
 };
 
 /* --- file.c ----------------------------------------------------------------------------------- */

@@ -117,18 +117,17 @@ static void *run(void *arg)
 {
     struct ferry__file_io *io = arg;
     ferry__lock(&io->lock);
-    while (io->first || !io->stop) {
-        struct ferry__file_request *request = io->first;
-        if (!request) {
+    while (io->requests.first || !io->stop) {
+        struct ferry__link *link = ferry__list_pop(&io->requests);
+        if (!link) {
             io->idle_threads++;
             ferry__cond_wait(&io->work, &io->lock);
             io->idle_threads--;
             continue;
         }
-        io->first = request->next;
         io->queued--;
         ferry__unlock(&io->lock);
-        see_to(io, request);
+        see_to(io, FERRY__OF_LINK(link, struct ferry__file_request, link));
         ferry__lock(&io->lock);
     }
     ferry__unlock(&io->lock);
@@ -139,7 +138,6 @@ static void *run(void *arg)
 static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_request *request)
 {
     int error = 0;
-    request->next = NULL;
     ferry__lock(&io->lock);
     if (request->way != FERRY__FILE_CACHED)
         io->threads_max = FERRY__FILE_THREADS;
@@ -147,8 +145,7 @@ static int begin_by_threads(struct ferry__file_io *io, struct ferry__file_reques
         error = ENOMEM;
     if (io->thread_count) {
         error = 0;
-        *(io->first ? &io->last->next : &io->first) = request;
-        io->last = request;
+        ferry__list_push(&io->requests, &request->link);
         io->queued++;
         pthread_cond_signal(&io->work);
     }
@@ -174,7 +171,6 @@ void ferry__file_refused(struct ferry__file_io *io, struct ferry__file_request *
 
 void ferry__file_begin(struct ferry__file_io *io, struct ferry__file_request *request)
 {
-    request->next = NULL;
     request->moved = 0;
     request->error = 0;
     if (!ring_takes(io, request))

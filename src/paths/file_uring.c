@@ -31,29 +31,19 @@ struct ferry__file_ring {
     pthread_t thread;
     int bell; /* an eventfd, that the ring reads: something was begun */
     uint64_t rung;
-    bool listening;       /* the bell is being read; the thread's own, as the next */
-    unsigned in_flight;   /* taken by the kernel, or about to be */
-    pthread_mutex_t lock; /* guards all below; a leaf */
-    pthread_cond_t work;  /* something was begun while the thread was not in the kernel */
-    struct ferry__file_request *first, *last; /* to be given to the kernel */
-    bool inside;                              /* the thread is in the kernel, or on its way */
+    bool listening;           /* the bell is being read; the thread's own, as the next */
+    unsigned in_flight;       /* taken by the kernel, or about to be */
+    pthread_mutex_t lock;     /* guards all below; a leaf */
+    pthread_cond_t work;      /* something was begun while the thread was not in the kernel */
+    struct ferry__list begun; /* requests that are to be given to the kernel */
+    bool inside;              /* the thread is in the kernel, or on its way */
     bool stop;
     int broken; /* an errno: the ring takes nothing any more */
 };
 
-/* Under the lock. */
-static void append(struct ferry__file_ring *ring, struct ferry__file_request *request)
+static struct ferry__file_request *request_of(struct ferry__link *link)
 {
-    request->next = NULL;
-    *(ring->first ? &ring->last->next : &ring->first) = request;
-    ring->last = request;
-}
-
-static struct ferry__file_request *take_all(struct ferry__file_ring *ring)
-{
-    struct ferry__file_request *list = ring->first;
-    ring->first = ring->last = NULL;
-    return list;
+    return link ? FERRY__OF_LINK(link, struct ferry__file_request, link) : NULL;
 }
 
 static void push(struct io_uring_sqe *entry, struct ferry__file_request *request)
@@ -83,12 +73,10 @@ static bool push_all(struct ferry__file_ring *ring)
 {
     ferry__lock(&ring->lock);
     ring->inside = false;
-    while (!ring->first && !ring->in_flight && !ring->stop)
+    while (!ring->begun.first && !ring->in_flight && !ring->stop)
         ferry__cond_wait(&ring->work, &ring->lock);
-    while (ring->first && io_uring_sq_space_left(&ring->uring) > 1) { /* one for the bell */
-        struct ferry__file_request *request = ring->first;
-        ring->first = request->next;
-        push(io_uring_get_sqe(&ring->uring), request);
+    while (ring->begun.first && io_uring_sq_space_left(&ring->uring) > 1) { /* one for the bell */
+        push(io_uring_get_sqe(&ring->uring), request_of(ferry__list_pop(&ring->begun)));
         ring->in_flight++;
     }
     const bool more = ring->in_flight > 0;
@@ -110,7 +98,7 @@ static void look_after(struct ferry__file_ring *ring, struct ferry__file_request
     ferry__lock(&ring->lock);
     const int broken = ring->broken;
     if (!broken)
-        append(ring, request);
+        ferry__list_push(&ring->begun, &request->link);
     ferry__unlock(&ring->lock);
     if (broken)
         ferry__file_refused(ring->io, request, broken);
@@ -148,9 +136,9 @@ static void nap(uint64_t ns)
 }
 
 /* Those entries of the ring that the kernel has not taken, as a list; they are none any more. */
-static struct ferry__file_request *take_back(struct ferry__file_ring *ring)
+static struct ferry__list take_back(struct ferry__file_ring *ring)
 {
-    struct ferry__file_request *list = NULL;
+    struct ferry__list list = {NULL, NULL};
     struct io_uring_sq *queue = &ring->uring.sq;
     const unsigned mask = *queue->kring_mask;
     unsigned first = queue->sqe_tail - io_uring_sq_ready(&ring->uring);
@@ -159,20 +147,16 @@ static struct ferry__file_request *take_back(struct ferry__file_ring *ring)
             (struct ferry__file_request *)(uintptr_t)queue->sqes[(at - 1) & mask].user_data;
         if (!request)
             continue;
-        request->next = list;
-        list = request;
+        ferry__list_insert(&list, NULL, &request->link);
         ring->in_flight--;
     }
     return list;
 }
 
-static void refuse_all(struct ferry__file_ring *ring, struct ferry__file_request *list, int error)
+static void refuse_all(struct ferry__file_ring *ring, struct ferry__list list, int error)
 {
-    while (list) {
-        struct ferry__file_request *request = list;
-        list = request->next;
-        ferry__file_refused(ring->io, request, error);
-    }
+    while (list.first)
+        ferry__file_refused(ring->io, request_of(ferry__list_pop(&list)), error);
 }
 
 /* The ring is good for nothing but what the kernel has already: that ends in memory, which can be
@@ -182,7 +166,7 @@ static void wind_up(struct ferry__file_ring *ring, int error)
     enum { NAP_NS = 1000 * 1000, NAP_MAX_NS = 16 * NAP_NS };
     ferry__lock(&ring->lock);
     ring->broken = error;
-    struct ferry__file_request *waiting = take_all(ring);
+    const struct ferry__list waiting = ferry__list_take(&ring->begun);
     ferry__unlock(&ring->lock);
     refuse_all(ring, take_back(ring), error);
     refuse_all(ring, waiting, error);
@@ -228,11 +212,11 @@ int ferry__file_ring_begin(struct ferry__file_ring *ring, struct ferry__file_req
 {
     ferry__lock(&ring->lock);
     /* Of several only the first rings: the thread takes all. */
-    if (!ring->broken && !ring->first && ring->inside && !ring_bell(ring))
+    if (!ring->broken && !ring->begun.first && ring->inside && !ring_bell(ring))
         ring->broken = errno;
     const int broken = ring->broken;
     if (!broken) {
-        append(ring, request);
+        ferry__list_push(&ring->begun, &request->link);
         if (!ring->inside)
             pthread_cond_signal(&ring->work);
     }

@@ -78,7 +78,8 @@ static size_t count_edges(size_t *most)
     size_t count = 0;
     *most = 0;
     pthread_mutex_lock(&device->lock);
-    for (const struct ferry__op *op = device->live_first; op; op = op->live_next) {
+    for (struct ferry__link *link = device->living.first; link; link = link->next) {
+        const struct ferry__op *op = ferry__living(link);
         count += op->edge_count;
         if (!op->join && op->edge_count > *most)
             *most = op->edge_count;

@@ -88,10 +88,10 @@ static unsigned places(ferry_ticket ticket, unsigned *edges)
 {
     unsigned count = 0;
     pthread_mutex_lock(&device->lock);
-    for (const struct ferry__op *op = device->live_first; op; op = op->live_next)
-        if (op->ticket == ticket) {
-            count = op->range_count;
-            *edges = op->edge_count;
+    for (struct ferry__link *link = device->living.first; link; link = link->next)
+        if (ferry__living(link)->ticket == ticket) {
+            count = ferry__living(link)->range_count;
+            *edges = ferry__living(link)->edge_count;
         }
     pthread_mutex_unlock(&device->lock);
     return count;
