@@ -91,7 +91,6 @@ static void load_once(void)
 
 enum ferry_status ferry__wire_ucp_start(void)
 {
-    /* PATH is always set, and told unless the process has more rights than its caller. */
     if (ferry__env_is_another_users())
         return ferry__wire_fail(FERRY_ERROR_UNSUPPORTED,
                                 "no wire in a process with more rights than its caller: UCX obeys "

@@ -27,6 +27,19 @@ static bool copy_text(char **out, const char *text)
     return !text || *out;
 }
 
+/* "FIRST-LAST", and nothing else: UCX takes what it cannot read in silence. */
+static bool are_ports(const char *text)
+{
+    unsigned ports[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        for (; *text >= '0' && *text <= '9' && ports[i] <= UINT16_MAX; text++)
+            ports[i] = 10 * ports[i] + (unsigned)(*text - '0');
+        if (!ports[i] || ports[i] > UINT16_MAX || *text++ != (i ? '\0' : '-'))
+            return false;
+    }
+    return ports[0] <= ports[1];
+}
+
 static enum ferry_status take_params(ferry_wire *wire, const struct ferry_wire_params *params)
 {
     static const struct ferry_wire_params none;
@@ -42,6 +55,10 @@ static enum ferry_status take_params(ferry_wire *wire, const struct ferry_wire_p
         return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT,
                                 "the interface's name has more than %d characters",
                                 FERRY_WIRE_DEVICES_MAX - 1);
+    if (own->data_ports && !are_ports(own->data_ports))
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT,
+                                "data ports \"%.40s\" are not FIRST-LAST, from 1 to 65535",
+                                own->data_ports);
     own->max_peers = own->max_peers ? own->max_peers : 1024;
     own->staging_budget = own->staging_budget ? own->staging_budget : 64u << 20;
     own->heartbeat_ns = own->heartbeat_ns ? own->heartbeat_ns : 1000 * FERRY_WIRE_MS;
