@@ -15,6 +15,7 @@ enum cli_exit wire_end_open(struct wire_end *end, const char *command,
                                            .secret_file = options->secret_file,
                                            .transports = options->transports,
                                            .interface = options->interface,
+                                           .data_ports = options->data_ports,
                                            .flags =
                                                options->no_fallback ? FERRY_WIRE_NO_FALLBACK : 0};
     *end = (struct wire_end){.device = NULL};
@@ -89,4 +90,31 @@ enum ferry_status wire_receive_header(struct wire_end *end, struct wire_header *
     if (!status)
         *header = (struct wire_header){values[0], values[1], values[2], values[3]};
     return status;
+}
+
+enum ferry_status wire_in_turns(struct wire_end *end, uint64_t count, uint64_t at_once,
+                                wire_start start, void *user)
+{
+    ferry_ticket tickets[WIRE_AT_ONCE_MAX] = {0};
+    enum ferry_status status = FERRY_OK;
+    for (uint64_t turn = 0; turn < count && !status; turn++) {
+        status = ferry_wait(end->device, tickets[turn % at_once], UINT64_MAX);
+        if (!status)
+            status = start(user, turn, &tickets[turn % at_once]);
+    }
+    for (uint64_t i = 0; i < at_once && !status; i++)
+        status = ferry_wait(end->device, tickets[i], UINT64_MAX);
+    return status;
+}
+
+void wire_tell_way(const struct wire_end *end)
+{
+    printf("by %s on %s\n", end->info.transports, end->info.interface);
+}
+
+void wire_json_way(const struct wire_end *end)
+{
+    const struct ferry_peer_info *info = &end->info;
+    printf("\"peer\": \"%s\", \"transports\": \"%s\", \"interface\": \"%s\", \"fallback\": %s}\n",
+           info->address, info->transports, info->interface, info->fallback ? "true" : "false");
 }

@@ -8,7 +8,7 @@
 #include <ferry/wire.h>
 
 struct wire_options {
-    const char *device_name, *secret_file, *transports, *interface;
+    const char *device_name, *secret_file, *transports, *interface, *data_ports;
     bool no_fallback;
 };
 
@@ -18,6 +18,7 @@ struct wire_options {
         {"secret-file", CLI_TEXT, &(wire).secret_file, "FILE", "what both sides have to know"},   \
         {"transports", CLI_TEXT, &(wire).transports, "LIST", "UCX's transports: tcp, posix, rc"}, \
         {"interface", CLI_TEXT, &(wire).interface, "LIST", "UCX's network devices"},              \
+        {"data-ports", CLI_TEXT, &(wire).data_ports, "RANGE", "UCX's TCP ports: 7701-7800"},      \
     {                                                                                             \
         "no-fallback", CLI_FLAG, &(wire).no_fallback, NULL, "fail rather than go a slower way"    \
     }
@@ -31,7 +32,7 @@ struct wire_end {
     struct ferry_peer_info info;
 };
 
-enum { WIRE_SLOTS = 4, WIRE_HEADER = 32, WIRE_TAG = 1 };
+enum { WIRE_SLOTS = 4, WIRE_HEADER = 32, WIRE_TAG = 1, WIRE_AT_ONCE_MAX = 256 };
 #define WIRE_HEADER_TAG UINT64_MAX
 #define WIRE_WINDOW (UINT64_C(16) << 20) /* bytes of a message of a file */
 
@@ -56,6 +57,16 @@ enum ferry_status wire_end_buffer(struct wire_end *end, uint64_t size);
 
 enum ferry_status wire_send_header(struct wire_end *end, const struct wire_header *header);
 enum ferry_status wire_receive_header(struct wire_end *end, struct wire_header *header);
+
+/* Starts count operations, the first at_once of them together, each later one when the one before it
+ * by at_once is done; and waits for all. */
+typedef enum ferry_status (*wire_start)(void *user, uint64_t turn, ferry_ticket *out_ticket);
+enum ferry_status wire_in_turns(struct wire_end *end, uint64_t count, uint64_t at_once,
+                                wire_start start, void *user);
+
+/* What carried the bytes: "by tcp on eth0"; as members of a JSON object. */
+void wire_tell_way(const struct wire_end *end);
+void wire_json_way(const struct wire_end *end);
 
 /* Measures the way to a `ferry receive` that listens there. */
 enum cli_exit wire_bench(const struct wire_options *options, const char *address, bool json);

@@ -3,29 +3,33 @@
 
 #include <stdlib.h>
 
-enum { ROUNDS = 5, IN_FLIGHT_MAX = 64 };
+enum { ROUNDS = 5 };
 #define ROUND_NS UINT64_C(400000000) /* a round at least, once it is known how long one takes */
 
 static const struct size_row {
     uint64_t size, at_once;
 } rows[] = {{64, 64}, {4 << 10, 64}, {64 << 10, 32}, {1 << 20, 8}, {16 << 20, 4}, {64 << 20, 3}};
 
+struct leaving {
+    struct wire_end *end;
+    const struct size_row *row;
+};
+
+static enum ferry_status start_message(void *user, uint64_t turn, ferry_ticket *out_ticket)
+{
+    const struct leaving *leaving = user;
+    const uint64_t size = leaving->row->size;
+    return ferry_send_async(leaving->end->peer, WIRE_TAG, leaving->end->buffer, (size_t)size,
+                            (size_t)(turn % leaving->row->at_once * size), NULL, NULL, out_ticket);
+}
+
 /* Sends count messages, and waits for all. */
 static enum ferry_status send_all(struct wire_end *end, const struct size_row *row, uint64_t count)
 {
     const struct wire_header header = {WIRE_BENCH, row->size, row->at_once, count};
-    ferry_ticket tickets[IN_FLIGHT_MAX] = {0};
-    enum ferry_status status = wire_send_header(end, &header);
-    for (uint64_t i = 0; i < count && !status; i++) {
-        ferry_ticket *ticket = &tickets[i % row->at_once];
-        status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (!status)
-            status = ferry_send_async(end->peer, WIRE_TAG, end->buffer, (size_t)row->size,
-                                      (size_t)(i % row->at_once * row->size), NULL, NULL, ticket);
-    }
-    for (uint64_t i = 0; i < row->at_once && !status; i++)
-        status = ferry_wait(end->device, tickets[i], UINT64_MAX);
-    return status;
+    struct leaving leaving = {end, row};
+    const enum ferry_status status = wire_send_header(end, &header);
+    return status ? status : wire_in_turns(end, count, row->at_once, start_message, &leaving);
 }
 
 /* The median time of a message. */

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { IN_FLIGHT_MAX = 256 };
-
 struct receiving {
     struct wire_options wire;
     const char *listen, *out;
@@ -17,49 +15,58 @@ struct receiving {
     uint64_t files, bytes, ns;
 };
 
+struct arriving {
+    struct wire_end *end;
+    const struct wire_header *header;
+    int fd;
+};
+
 /* A window comes into its slot once what was there before is in the file: by the order of bytes. */
+static enum ferry_status start_window(void *user, uint64_t turn, ferry_ticket *out_ticket)
+{
+    const struct arriving *arriving = user;
+    struct wire_end *end = arriving->end;
+    const uint64_t window = arriving->header->window, at = turn * window;
+    const uint64_t left = arriving->header->size - at;
+    const size_t size = (size_t)(left < window ? left : window);
+    const size_t slot = (size_t)(turn % WIRE_SLOTS * window);
+    enum ferry_status status =
+        ferry_receive_async(end->peer, WIRE_TAG, end->buffer, size, slot, NULL, NULL, out_ticket);
+    if (!status && arriving->fd >= 0)
+        status = ferry_copy_to_file_async(end->buffer, arriving->fd, at, size, slot, NULL, NULL,
+                                          out_ticket);
+    return status;
+}
+
 static enum ferry_status receive_file(struct receiving *receiving, const struct wire_header *header,
                                       int fd)
 {
-    struct wire_end *end = &receiving->end;
-    ferry_ticket tickets[WIRE_SLOTS] = {0};
+    struct arriving arriving = {&receiving->end, header, fd};
     const uint64_t window = header->window;
-    enum ferry_status status = wire_end_buffer(end, WIRE_SLOTS * window);
-    for (uint64_t at = 0, turn = 0; at < header->size && !status; turn++) {
-        const uint64_t left = header->size - at;
-        const size_t size = (size_t)(left < window ? left : window);
-        const size_t slot = (size_t)(turn % WIRE_SLOTS * window);
-        ferry_ticket *ticket = &tickets[turn % WIRE_SLOTS];
-        status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (!status)
-            status = ferry_receive_async(end->peer, WIRE_TAG, end->buffer, size, slot, NULL, NULL,
-                                         ticket);
-        if (!status && fd >= 0)
-            status = ferry_copy_to_file_async(end->buffer, fd, at, size, slot, NULL, NULL, ticket);
-        at += size;
-    }
-    for (int i = 0; i < WIRE_SLOTS && !status; i++)
-        status = ferry_wait(end->device, tickets[i], UINT64_MAX);
-    return status;
+    const uint64_t windows = header->size / window + (header->size % window != 0);
+    const enum ferry_status status = wire_end_buffer(&receiving->end, WIRE_SLOTS * window);
+    return status ? status
+                  : wire_in_turns(&receiving->end, windows, WIRE_SLOTS, start_window, &arriving);
+}
+
+static enum ferry_status start_message(void *user, uint64_t turn, ferry_ticket *out_ticket)
+{
+    const struct arriving *arriving = user;
+    const struct wire_header *header = arriving->header;
+    return ferry_receive_async(arriving->end->peer, WIRE_TAG, arriving->end->buffer,
+                               (size_t)header->size, (size_t)(turn % header->window * header->size),
+                               NULL, NULL, out_ticket);
 }
 
 static enum ferry_status receive_bench(struct receiving *receiving,
                                        const struct wire_header *header)
 {
-    struct wire_end *end = &receiving->end;
-    ferry_ticket tickets[IN_FLIGHT_MAX] = {0};
-    const uint64_t at_once = header->window;
-    enum ferry_status status = wire_end_buffer(end, at_once * header->size);
-    for (uint64_t i = 0; i < header->count && !status; i++) {
-        ferry_ticket *ticket = &tickets[i % at_once];
-        status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (!status)
-            status = ferry_receive_async(end->peer, WIRE_TAG, end->buffer, (size_t)header->size,
-                                         (size_t)(i % at_once * header->size), NULL, NULL, ticket);
-    }
-    for (uint64_t i = 0; i < at_once && !status; i++)
-        status = ferry_wait(end->device, tickets[i], UINT64_MAX);
-    return status;
+    struct arriving arriving = {&receiving->end, header, -1};
+    const enum ferry_status status =
+        wire_end_buffer(&receiving->end, header->window * header->size);
+    return status ? status
+                  : wire_in_turns(&receiving->end, header->count, header->window, start_message,
+                                  &arriving);
 }
 
 /* What a header says comes from the other machine. */
@@ -67,28 +74,27 @@ static bool is_sane(const struct wire_header *header)
 {
     if (header->kind == WIRE_FILE)
         return header->window > 0 && header->window <= WIRE_WINDOW && header->size <= INT64_MAX;
-    return header->kind == WIRE_BENCH && header->window > 0 && header->window <= IN_FLIGHT_MAX &&
+    return header->kind == WIRE_BENCH && header->window > 0 && header->window <= WIRE_AT_ONCE_MAX &&
            header->size > 0 && header->size <= UINT64_C(1) << 30;
 }
 
 static void tell(const struct receiving *receiving)
 {
     char bytes[CLI_TEXT_MAX], time[CLI_TEXT_MAX];
-    const struct ferry_peer_info *info = &receiving->end.info;
     if (receiving->json) {
         struct ferry_device_info device;
         ferry_device_get_info(receiving->end.device, &device);
         cli_json_head(stdout, "receive");
         cli_json_device(stdout, &device);
-        printf(" \"files\": %llu, \"bytes\": %llu, \"seconds\": %.9f, \"peer\": \"%s\", "
-               "\"transports\": \"%s\", \"interface\": \"%s\", \"fallback\": %s}\n",
+        printf(" \"files\": %llu, \"bytes\": %llu, \"seconds\": %.9f, ",
                (unsigned long long)receiving->files, (unsigned long long)receiving->bytes,
-               (double)receiving->ns * 1e-9, info->address, info->transports, info->interface,
-               info->fallback ? "true" : "false");
+               (double)receiving->ns * 1e-9);
+        wire_json_way(&receiving->end);
     } else if (!receiving->quiet && receiving->files > 0) {
-        printf("received %s from %s in %s, %.2f GB/s, by %s on %s\n",
-               cli_size(bytes, receiving->bytes), info->address, cli_time(time, receiving->ns),
-               cli_rate(receiving->bytes, receiving->ns), info->transports, info->interface);
+        printf("received %s from %s in %s, %.2f GB/s, ", cli_size(bytes, receiving->bytes),
+               receiving->end.info.address, cli_time(time, receiving->ns),
+               cli_rate(receiving->bytes, receiving->ns));
+        wire_tell_way(&receiving->end);
     }
     fflush(stdout);
 }

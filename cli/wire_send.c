@@ -16,38 +16,36 @@ struct sending {
     char why[CLI_WHY_MAX];
 };
 
-static enum ferry_status send_window(struct sending *sending, int fd, uint64_t at, uint64_t size,
-                                     ferry_ticket *out_ticket)
+struct leaving {
+    struct sending *sending;
+    int fd;
+    struct progress *progress;
+};
+
+/* The buffer's order by bytes has each slot sent before it is read into again. */
+static enum ferry_status start_window(void *user, uint64_t turn, ferry_ticket *out_ticket)
 {
-    struct wire_end *end = &sending->end;
-    const size_t slot = (size_t)(at / WIRE_WINDOW % WIRE_SLOTS * WIRE_WINDOW);
+    const struct leaving *leaving = user;
+    struct wire_end *end = &leaving->sending->end;
+    const uint64_t all = leaving->sending->bytes, at = turn * WIRE_WINDOW;
+    const size_t size = (size_t)(all - at < WIRE_WINDOW ? all - at : WIRE_WINDOW);
+    const size_t slot = (size_t)(turn % WIRE_SLOTS * WIRE_WINDOW);
     enum ferry_status status =
-        ferry_copy_from_file_async(end->buffer, fd, at, (size_t)size, slot, NULL, NULL, NULL);
+        ferry_copy_from_file_async(end->buffer, leaving->fd, at, size, slot, NULL, NULL, NULL);
     if (!status)
-        status = ferry_send_async(end->peer, WIRE_TAG, end->buffer, (size_t)size, slot, NULL, NULL,
-                                  out_ticket);
+        status =
+            ferry_send_async(end->peer, WIRE_TAG, end->buffer, size, slot, NULL, NULL, out_ticket);
+    progress_bytes(leaving->progress, at + size, all);
     return status;
 }
 
-/* The buffer's order by bytes has each slot sent before it is read into again. */
 static enum ferry_status send_windows(struct sending *sending, int fd, struct progress *progress)
 {
-    struct wire_end *end = &sending->end;
-    ferry_ticket tickets[WIRE_SLOTS] = {0};
-    enum ferry_status status = wire_end_buffer(end, WIRE_SLOTS * WIRE_WINDOW);
-    uint64_t windows = 0;
-    for (uint64_t at = 0; at < sending->bytes && !status; windows++) {
-        const uint64_t left = sending->bytes - at;
-        ferry_ticket *ticket = &tickets[windows % WIRE_SLOTS];
-        status = ferry_wait(end->device, *ticket, UINT64_MAX);
-        if (!status)
-            status = send_window(sending, fd, at, left < WIRE_WINDOW ? left : WIRE_WINDOW, ticket);
-        at += left < WIRE_WINDOW ? left : WIRE_WINDOW;
-        progress_bytes(progress, at, sending->bytes);
-    }
-    for (int i = 0; i < WIRE_SLOTS && !status; i++)
-        status = ferry_wait(end->device, tickets[i], UINT64_MAX);
-    return status;
+    struct leaving leaving = {sending, fd, progress};
+    const uint64_t windows = (sending->bytes + WIRE_WINDOW - 1) / WIRE_WINDOW;
+    const enum ferry_status status = wire_end_buffer(&sending->end, WIRE_SLOTS * WIRE_WINDOW);
+    return status ? status
+                  : wire_in_turns(&sending->end, windows, WIRE_SLOTS, start_window, &leaving);
 }
 
 static enum cli_exit send_file(struct sending *sending, const char *name)
@@ -80,7 +78,6 @@ static enum cli_exit send_file(struct sending *sending, const char *name)
 static void tell(const struct sending *sending, const char *name)
 {
     char bytes[CLI_TEXT_MAX], time[CLI_TEXT_MAX], shown[CLI_SHOWN_MAX];
-    const struct ferry_peer_info *info = &sending->end.info;
     if (sending->json) {
         struct ferry_device_info device;
         ferry_device_get_info(sending->end.device, &device);
@@ -88,14 +85,14 @@ static void tell(const struct sending *sending, const char *name)
         cli_json_device(stdout, &device);
         fputs(" \"file\": ", stdout);
         cli_json_string(stdout, name);
-        printf(", \"bytes\": %llu, \"seconds\": %.9f, \"peer\": \"%s\", \"transports\": \"%s\", "
-               "\"interface\": \"%s\", \"fallback\": %s}\n",
-               (unsigned long long)sending->bytes, (double)sending->ns * 1e-9, info->address,
-               info->transports, info->interface, info->fallback ? "true" : "false");
+        printf(", \"bytes\": %llu, \"seconds\": %.9f, ", (unsigned long long)sending->bytes,
+               (double)sending->ns * 1e-9);
+        wire_json_way(&sending->end);
     } else if (!sending->quiet) {
-        printf("%s: sent %s to %s in %s, %.2f GB/s, by %s on %s\n", cli_show(shown, name),
-               cli_size(bytes, sending->bytes), info->address, cli_time(time, sending->ns),
-               cli_rate(sending->bytes, sending->ns), info->transports, info->interface);
+        printf("%s: sent %s to %s in %s, %.2f GB/s, ", cli_show(shown, name),
+               cli_size(bytes, sending->bytes), sending->end.info.address,
+               cli_time(time, sending->ns), cli_rate(sending->bytes, sending->ns));
+        wire_tell_way(&sending->end);
     }
 }
 

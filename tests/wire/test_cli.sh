@@ -55,6 +55,8 @@ run "a short secret" 3 "$ferry" send --device host --secret-file "$dir/short" "$
 says err '5 bytes, not 16 to 4096'
 run "not without a secret" 3 "$ferry" receive --device host --listen 0.0.0.0:0
 says err 'wants a secret'
+run "no range of ports" 3 "$ferry" receive --device host --data-ports 7701
+says err 'FIRST-LAST'
 run "transports that are none" 3 "$ferry" receive --device host --listen 127.0.0.1:x
 run "two at once" 2 "$ferry" bench --quick --wire 127.0.0.1:1
 run "of the wire only" 2 "$ferry" bench --transports tcp
