@@ -103,7 +103,7 @@ static void do_peers(ferry_wire *wire)
         next = dialled->accept_next;
         dialled->accept_next = NULL;
         ferry__wire_peer_add(dialled);
-        ferry__wire_peer_dial(dialled);
+        ferry__wire_peer_dial(dialled, 0);
     }
     bool again = false;
     for (ferry_peer *peer = closing ? wire->peers : NULL; peer; peer = peer->next) {
@@ -203,7 +203,22 @@ static bool progress(ferry_peer *peer)
 static bool is_hot(const ferry_peer *peer)
 {
     return peer->state == FERRY_WIRE_CONNECTING ||
-           (peer->state == FERRY_WIRE_OPEN && (peer->moving || peer->link.requests));
+           (peer->state == FERRY_WIRE_OPEN && !peer->link_failed_ns &&
+            (peer->moving || peer->link.requests));
+}
+
+/* The other side may have said why, and that its bytes have arrived; or its words are still on their
+ * way, which is another than that of the bytes. */
+static void check_failed_link(ferry_peer *peer)
+{
+    const uint64_t now = ferry__wire_now_ns();
+    while (peer->state == FERRY_WIRE_OPEN && ferry__wire_control_read(peer))
+        ;
+    if (!peer->link_failed_ns)
+        peer->link_failed_ns = now;
+    if (peer->state == FERRY_WIRE_OPEN && now - peer->link_failed_ns >= FERRY_WIRE_LAST_WORDS_NS)
+        ferry__wire_peer_end(peer, FERRY_ERROR_IO, "the data connection failed: %s",
+                             ferry__wire_link_why(&peer->link));
 }
 
 static void check_link(ferry_peer *peer)
@@ -218,13 +233,8 @@ static void check_link(ferry_peer *peer)
                                  ? "the peer does not read what it is told"
                                  : "no host memory for what the peer is to be told");
     }
-    if (peer->state == FERRY_WIRE_OPEN && peer->link.error) {
-        /* The other side may have said why. */
-        while (peer->state == FERRY_WIRE_OPEN && ferry__wire_control_read(peer))
-            ;
-        ferry__wire_peer_end(peer, FERRY_ERROR_IO, "the data connection failed: %s",
-                             ferry__wire_link_why(&peer->link));
-    }
+    if (peer->state == FERRY_WIRE_OPEN && peer->link.error)
+        check_failed_link(peer);
 }
 
 /* A peer that poll() has something of. */
@@ -234,8 +244,9 @@ static bool serve_polled(ferry_peer *peer, const struct pollfd *polled)
     if (polled[0].fd < 0 || polled[0].fd != peer->fd)
         return false;
     if (peer->state == FERRY_WIRE_DIALLING && polled[0].revents) {
-        if (ferry__wire_dialled(peer->fd))
-            ferry__wire_peer_dial(peer);
+        const int error = ferry__wire_dialled(peer->fd);
+        if (error)
+            ferry__wire_peer_dial(peer, error);
         else
             ferry__wire_peer_greet(peer);
         return true;
@@ -311,13 +322,16 @@ static void tick_peer(ferry_peer *peer, uint64_t now)
 static void tick(ferry_wire *wire)
 {
     const uint64_t now = ferry__wire_now_ns(), beat = wire->params.heartbeat_ns / 4;
+    bool ends = false;
     if (now < wire->tick_ns)
         return;
-    for (ferry_peer *peer = wire->peers; peer; peer = peer->next)
+    for (ferry_peer *peer = wire->peers; peer; peer = peer->next) {
         tick_peer(peer, now);
+        ends |= peer->link_failed_ns != 0;
+    }
     for (struct ferry__wire_transfer *at = wire->transfers; at; at = at->next)
         ferry__wire_transfer_tick(at, now);
-    const bool near = wire->transfers || wire->unproven;
+    const bool near = wire->transfers || wire->unproven || ends;
     wire->tick_ns = now + (near && TICK_NS < beat ? TICK_NS : beat);
 }
 

@@ -145,9 +145,8 @@ void ferry__wire_peer_end(ferry_peer *peer, enum ferry_status status, const char
 /* --- the beginning ---------------------------------------------------------------------------- */
 
 /* Dials the next of the addresses that a name stands for. */
-void ferry__wire_peer_dial(ferry_peer *peer)
+void ferry__wire_peer_dial(ferry_peer *peer, int error)
 {
-    int error = peer->fd >= 0 ? ferry__wire_dialled(peer->fd) : 0;
     char name[FERRY_WIRE_NAME_MAX] = "";
     if (peer->fd >= 0)
         close(peer->fd);

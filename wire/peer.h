@@ -15,7 +15,8 @@ enum {
     FERRY_WIRE_MISSED = 5,            /* heartbeats */
 };
 
-#define FERRY_WIRE_PROOF_NS (5000 * FERRY_WIRE_MS) /* until a connection has proved itself */
+#define FERRY_WIRE_LAST_WORDS_NS (1000 * FERRY_WIRE_MS) /* after its data connection has ended */
+#define FERRY_WIRE_PROOF_NS (5000 * FERRY_WIRE_MS)      /* until a connection has proved itself */
 
 enum ferry__wire_state {
     FERRY_WIRE_DIALLING,   /* the control connection is being made */
@@ -53,8 +54,9 @@ struct ferry_peer {
     int fd;
     struct ferry__wire_place places[FERRY_WIRE_PLACES_MAX];
     size_t place_count, place;
-    uint64_t deadline_ns; /* of the handshake */
-    uint64_t closing_ns;  /* since when it is to close */
+    uint64_t deadline_ns;    /* of the handshake */
+    uint64_t link_failed_ns; /* since when it has no data connection any more; 0: it has */
+    uint64_t closing_ns;     /* since when it is to close */
     uint64_t in_ns, out_ns;
     size_t unproven_bytes;
     size_t skip; /* bytes of an unknown frame that are still to come */
@@ -77,7 +79,8 @@ void ferry__wire_peer_ref(ferry_peer *peer);
 void ferry__wire_peer_unref(ferry_peer *peer);
 /* The thread takes a peer on: a dialled one, or one that was taken from a listener. */
 void ferry__wire_peer_add(ferry_peer *peer);
-void ferry__wire_peer_dial(ferry_peer *peer);
+/* error: why the one before has failed. */
+void ferry__wire_peer_dial(ferry_peer *peer, int error);
 void ferry__wire_peer_greet(ferry_peer *peer);
 /* The data connection, while it is being made. */
 void ferry__wire_peer_connecting(ferry_peer *peer);

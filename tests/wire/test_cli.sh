@@ -6,6 +6,7 @@ ferry=$1
 
 # listen OPTION...: a receiver on the host device, in the background; its address in $address.
 listen() {
+    : >"$dir/listening"
     "$ferry" receive --device host --listen 127.0.0.1:0 "$@" >"$dir/received" 2>"$dir/listening" &
     receiver=$!
     address=

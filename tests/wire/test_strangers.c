@@ -406,6 +406,51 @@ static void test_rogue(void **state)
     still_good();
 }
 
+/* What a peer says last may come later than the end of its data connection, which goes another way. It
+ * has a second; one that has not had it is no proof. */
+static void test_last_words(void **state)
+{
+    struct ferry__wire_ucp_settings settings = {.transports = "tcp", .devices = "lo"};
+    struct ferry__wire_context *context = NULL;
+    struct ferry_peer_info info;
+    bool heard = false;
+    (void)state;
+    assert_ok(ferry__wire_context_open(&settings, &context));
+    for (int turn = 0; turn < 20 && !heard; turn++) {
+        const struct ferry__wire_frame goodbye = {
+            .type = FERRY_WIRE_GOODBYE, .rest = (const uint8_t *)"it is late", .rest_size = 10};
+        unsigned char bytes[FERRY_WIRE_FRAME_MAX];
+        ferry_peer *peer = NULL;
+        become_peer(context);
+        assert_ok(ferry_wire_accept(wire, LONG_NS, &peer));
+        ferry__wire_link_close(&rogue);
+        usleep(300000);
+        (void)!send(stranger.fd, bytes, ferry__wire_frame_put(bytes, &goodbye), MSG_NOSIGNAL);
+        do {
+            usleep(1000);
+            ferry_peer_get_info(peer, &info);
+        } while (info.there);
+        heard = strstr(info.reason, "it is late");
+        close(stranger.fd);
+        ferry_peer_close(peer);
+    }
+    assert_true(heard);
+    /* And if it says nothing the data connection is the reason. */
+    ferry_peer *peer = NULL;
+    become_peer(context);
+    assert_ok(ferry_wire_accept(wire, LONG_NS, &peer));
+    ferry__wire_link_close(&rogue);
+    do {
+        usleep(1000);
+        ferry_peer_get_info(peer, &info);
+    } while (info.there);
+    assert_non_null(strstr(info.reason, "data connection failed"));
+    close(stranger.fd);
+    ferry_peer_close(peer);
+    ferry__wire_context_close(context);
+    still_good();
+}
+
 /* --- secrets and sockets ---------------------------------------------------------------------- */
 
 static void test_other_secret(void **state)
@@ -575,12 +620,17 @@ static void test_no_data_ports(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_noise),        cmocka_unit_test(test_unproven_bytes),
-        cmocka_unit_test(test_version),      cmocka_unit_test(test_wrong_proof),
-        cmocka_unit_test(test_out_of_turn),  cmocka_unit_test(test_rogue),
-        cmocka_unit_test(test_other_secret), cmocka_unit_test(test_listening_sockets),
-        cmocka_unit_test(test_data_ports),   cmocka_unit_test(test_no_data_ports),
-        cmocka_unit_test(test_thousand)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_noise),
+                                       cmocka_unit_test(test_unproven_bytes),
+                                       cmocka_unit_test(test_version),
+                                       cmocka_unit_test(test_wrong_proof),
+                                       cmocka_unit_test(test_out_of_turn),
+                                       cmocka_unit_test(test_rogue),
+                                       cmocka_unit_test(test_last_words),
+                                       cmocka_unit_test(test_other_secret),
+                                       cmocka_unit_test(test_listening_sockets),
+                                       cmocka_unit_test(test_data_ports),
+                                       cmocka_unit_test(test_no_data_ports),
+                                       cmocka_unit_test(test_thousand)};
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
