@@ -17,8 +17,8 @@ debian_run="tesseract-ocr-eng"
 debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
     vulkan-validationlayers glslang-tools libobjc4 libblocksruntime-dev clang clang-19 llvm
     libclang-rt-19-dev lld valgrind
-    libdlpack-dev libucx0 libucx-dev libssl3 spin dpkg-dev file python3-numpy python3-pytest python3-pip
-    python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh
+    libdlpack-dev libucx0 libucx-dev libssl3 iproute2 spin dpkg-dev file python3-numpy python3-pytest
+    python3-pip python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh
     mkdocs clang-format clang-tidy"
 debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
 debian_docs="doxygen groff-base python3 mkdocs"
