@@ -156,18 +156,132 @@ static enum ferry_status submit_joined(const struct ferry__triton_plan *plan, fe
     return status;
 }
 
+/* --- lists ------------------------------------------------------------------------------------ */
+
+/*
+ * Many small parts of one buffer, which is what a batch of requests is, are one list of blocks: less
+ * is done for each. Measured with 512 bytes to 256 KiB each, staged, on lavapipe and the host driver:
+ * from 8 on and up to 64 KiB lists are as fast as copies or up to 1.5 times as fast; longer parts
+ * are copied faster one by one, several at once. A list is bounded by a chunk of staging, and copies
+ * by all of it: a plan of many bytes stays one submission only without lists.
+ */
+enum {
+    LIST_MIN = 8,
+    LIST_MAX = 128, /* of one list, which lies on the stack */
+    LISTED_SIZE = 64 << 10,
+    LISTED_BYTES = 1 << 20, /* of the whole plan */
+    GROUPS_MAX = 16,        /* looked for in a plan: each is one more look at all of it */
+};
+
+/* What may be in one list: the same kind on the same buffer. NULL: such moves are in none. */
+static ferry_buffer *list_buffer(const struct ferry__triton_move *move)
+{
+    if (move->size > LISTED_SIZE)
+        return NULL;
+    return move->kind == FERRY_TRITON_UP     ? move->dst
+           : move->kind == FERRY_TRITON_DOWN ? move->src
+                                             : NULL;
+}
+
+static bool are_of_one_list(const struct ferry__triton_move *a, const struct ferry__triton_move *b)
+{
+    return a->kind == b->kind && list_buffer(a) && list_buffer(a) == list_buffer(b);
+}
+
+static struct ferry_block block_of(const struct ferry__triton_move *move)
+{
+    const size_t address = (size_t)(uintptr_t)move->host;
+    return move->kind == FERRY_TRITON_UP
+               ? (struct ferry_block){move->dst_offset, address, move->size}
+               : (struct ferry_block){address, move->src_offset, move->size};
+}
+
+static enum ferry_status add_list(ferry_batch *batch, const struct ferry__triton_move *move,
+                                  const struct ferry_block *blocks, size_t count)
+{
+    if (!count)
+        return FERRY_OK;
+    return move->kind == FERRY_TRITON_UP
+               ? ferry_batch_copy_blocks_from_host(batch, move->dst, NULL, blocks, count)
+               : ferry_batch_copy_blocks_to_host(batch, move->src, NULL, blocks, count);
+}
+
+/* All that go with the move at first, which are apart from all others in what they write. */
+static enum ferry_status add_group(const struct ferry__triton_plan *plan, ferry_batch *batch,
+                                   size_t first)
+{
+    struct ferry_block blocks[LIST_MAX];
+    size_t count = 0;
+    enum ferry_status status = FERRY_OK;
+    for (size_t i = first; i < plan->count && !status; i++) {
+        if (!are_of_one_list(&plan->moves[first], &plan->moves[i]))
+            continue;
+        blocks[count++] = block_of(&plan->moves[i]);
+        if (count < LIST_MAX)
+            continue;
+        status = add_list(batch, &plan->moves[first], blocks, count);
+        count = 0;
+    }
+    return status ? status : add_list(batch, &plan->moves[first], blocks, count);
+}
+
+static size_t count_group(const struct ferry__triton_plan *plan, size_t first)
+{
+    size_t count = 0;
+    for (size_t i = first; i < plan->count; i++)
+        count += are_of_one_list(&plan->moves[first], &plan->moves[i]);
+    return count;
+}
+
+/* Groups that are in lists, each told by its first move. */
+struct groups {
+    size_t firsts[GROUPS_MAX], counts[GROUPS_MAX], count;
+    bool none; /* the plan is better without */
+};
+
+static bool is_short(const struct ferry__triton_plan *plan, size_t first)
+{
+    size_t bytes = 0;
+    for (size_t i = first; i < plan->count && bytes <= LISTED_BYTES; i++)
+        bytes += plan->moves[i].size < LISTED_BYTES ? plan->moves[i].size : LISTED_BYTES + 1;
+    return bytes <= LISTED_BYTES;
+}
+
+/* A move is added by itself, or with its group when its group's first comes. */
+static enum ferry_status add_in_place(const struct ferry__triton_plan *plan, ferry_batch *batch,
+                                      size_t at, struct groups *groups)
+{
+    const struct ferry__triton_move *move = &plan->moves[at];
+    if (groups->none || !list_buffer(move))
+        return add_move(batch, move);
+    size_t group = 0;
+    while (group < groups->count && !are_of_one_list(&plan->moves[groups->firsts[group]], move))
+        group++;
+    if (group == GROUPS_MAX)
+        return add_move(batch, move);
+    const bool is_first = group == groups->count;
+    if (is_first) {
+        groups->firsts[groups->count] = at;
+        groups->counts[groups->count++] = count_group(plan, at);
+    }
+    if (groups->counts[group] < LIST_MIN)
+        return add_move(batch, move);
+    return is_first ? add_group(plan, batch, at) : FERRY_OK;
+}
+
 /* All from the first on. */
 static enum ferry_status submit(const struct ferry__triton_plan *plan, size_t first,
                                 ferry_callback cb, void *user, ferry_ticket *out_ticket)
 {
     ferry_batch *batch = NULL;
     size_t between = 0;
+    struct groups groups = {.none = !is_short(plan, first)};
     enum ferry_status status = ferry_batch_create(plan->device, &batch);
     for (size_t i = first; i < plan->count && !status; i++)
         if (is_between(&plan->moves[i]))
             between++;
         else
-            status = add_move(batch, &plan->moves[i]);
+            status = add_in_place(plan, batch, i, &groups);
     if (!status)
         status = between ? submit_joined(plan, batch, between, cb, user, out_ticket)
                          : ferry_batch_submit(batch, cb, user, out_ticket);

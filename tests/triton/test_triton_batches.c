@@ -123,6 +123,73 @@ static void one_submission_however_many(void **state)
     succeed(TRITONSERVER_ResponseAllocatorDelete(allocator));
 }
 
+/* Two inputs of each request in one buffer, and zeros between the parts of the second. *out_uploads:
+ * as how many operations their count of parts with bytes went up. */
+static void gather_two(const size_t *sizes, size_t size_count, size_t *out_parts,
+                       uint64_t *out_uploads)
+{
+    enum { N = 300, STRIDE = 101, SECOND = 13 << 20, ROOM = SECOND + N * STRIDE + 5 };
+    static struct ferry_triton_span both[2 * N];
+    struct ferry_stats before, after;
+    ferry_ticket ticket;
+    uint8_t *bytes = make_bytes(300000, 7), *wanted = calloc(1, ROOM), *got = malloc(ROOM);
+    ferry_buffer *buffer = make_buffer(device, ROOM);
+    const struct ferry_triton_input inputs[] = {
+        {.name = "a", .dst = buffer, .offset = 3},
+        {.name = "b", .dst = buffer, .offset = SECOND, .stride = STRIDE},
+    };
+    size_t at = 3;
+    *out_parts = 0;
+    for (size_t i = 0; i < N; i++) {
+        const size_t size = sizes[i % size_count];
+        TRITONSERVER_InferenceRequest *made = make_request();
+        add_input(made, "a");
+        add_data(made, "a", bytes + i, size);
+        add_input(made, "b");
+        add_data(made, "b", bytes + 2 * i, 1 + i % STRIDE);
+        requests[i] = standin_hand_over(made);
+        memcpy(wanted + at, bytes + i, size);
+        memcpy(wanted + SECOND + i * STRIDE, bytes + 2 * i, 1 + i % STRIDE);
+        at += size;
+        *out_parts += (size > 0) + 1;
+    }
+    assert_true(at < SECOND);
+    ferry_device_get_stats(device, &before, sizeof before);
+    succeed(ferry_triton_gather(device, requests, N, inputs, 2, both, errors, NULL, NULL, &ticket));
+    wait_for_one(ticket, &before, at + N * STRIDE);
+    ferry_device_get_stats(device, &after, sizeof after);
+    *out_uploads = 0;
+    for (size_t path = 0; path < FERRY_PATHS_MAX; path++)
+        *out_uploads += after.operations[FERRY_OPERATION_UPLOAD][path].operations -
+                        before.operations[FERRY_OPERATION_UPLOAD][path].operations;
+    assert_int_equal(ferry_copy_to_host(buffer, got, ROOM, 0), FERRY_OK);
+    assert_memory_equal(got, wanted, ROOM);
+    for (size_t i = 0; i < N; i++) {
+        assert_null(errors[i]);
+        succeed(TRITONBACKEND_RequestRelease(requests[i], TRITONSERVER_REQUEST_RELEASE_ALL));
+    }
+    standin_reset();
+    ferry_buffer_destroy(buffer);
+    free(bytes);
+    free(wanted);
+    free(got);
+}
+
+/* Short parts of one buffer go as lists of 128 blocks; where some are long, or all together are,
+ * each goes by itself: still one submission. */
+static void short_and_long(void **state)
+{
+    static const size_t small[] = {4096, 0, 1, 33, 4097, 31, 100, 5001};
+    static const size_t large[] = {4096, 65536, 65537, 0, 1, 33, 4097, 200000};
+    size_t count = 0;
+    uint64_t uploads = 0;
+    (void)state;
+    gather_two(small, COUNT(small), &count, &uploads);
+    assert_int_equal(uploads, (count + 127) / 128);
+    gather_two(large, COUNT(large), &count, &uploads);
+    assert_int_equal(uploads, count);
+}
+
 /* Sums beyond 4 GiB are what they are. */
 static void sizes_of_64_bits(void **state)
 {
@@ -179,7 +246,7 @@ static void offsets_of_64_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(one_submission_however_many), TEST(sizes_of_64_bits),
-                                       TEST(offsets_of_64_bits)};
+    const struct CMUnitTest tests[] = {TEST(one_submission_however_many), TEST(short_and_long),
+                                       TEST(sizes_of_64_bits), TEST(offsets_of_64_bits)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
