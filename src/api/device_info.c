@@ -62,7 +62,7 @@ static bool is_held_up(const struct ferry__op *op)
     if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op) || ferry__registers(op))
         return true;
     for (size_t i = 0; i < op->edge_count; i++) {
-        const struct ferry__op *from = op->edges[i].from;
+        const struct ferry__op *from = ferry__op_from(op, i);
         if (!atomic_load(&from->done) && from->held_up)
             return true;
     }

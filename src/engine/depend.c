@@ -38,7 +38,7 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
         return op;
     const struct ferry__op *external = external_undone(op->device, op->behind);
     for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind; i++) {
-        const struct ferry__op *from = op->edges[i].from;
+        const struct ferry__op *from = ferry__op_from(op, i);
         if (atomic_load(&from->done))
             continue;
         external = from->type->kind == FERRY__OP_EXTERNAL ? from

@@ -245,7 +245,7 @@ void ferry__footprint_free(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->range_count; i++) {
         if (op->ranges[i].kind == FERRY__RANGE_WRITE)
-            ferry__free(op->ranges[i].write.spare);
+            ferry__free(op->ranges[i].write.own.next);
         ferry__free(op->ranges[i].spans);
     }
     if (op->ranges != op->own_ranges)

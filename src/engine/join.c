@@ -72,7 +72,7 @@ void ferry__join_sum_up(struct ferry__op *op)
 {
     uint64_t *latest = op->join->latest;
     for (size_t i = 0; i < op->edge_count; i++) {
-        const struct ferry__op *from = op->edges[i].from;
+        const struct ferry__op *from = ferry__op_from(op, i);
         ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
         if (atomic_load(&from->done) || from->type->kind == FERRY__OP_EXTERNAL)
             continue;

@@ -31,7 +31,6 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, const struct fer
     op->type = type;
     op->room = (uint8_t)(room & 15);
     op->ranges = op->own_ranges;
-    op->edges = &op->one_edge;
     atomic_init(&op->refs, 1);
     return op;
 }
@@ -64,10 +63,10 @@ void ferry__op_ref(struct ferry__op *op)
 static void let_go(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->edge_count; i++)
-        ferry__op_unref(op->edges[i].from);
-    if (op->edges != &op->one_edge)
+        ferry__op_unref(ferry__op_from(op, i));
+    if (op->many_edges)
         ferry__free(op->edges);
-    op->edges = NULL;
+    op->many_edges = false;
     op->edge_count = 0;
     if (op->type->release)
         op->type->release(op);

@@ -95,7 +95,8 @@ struct ferry__op {
     bool keep;    /* its ticket was given out: a failure is remembered */
     bool waiting; /* a thread waits inside the call that made it */
     bool batch;
-    bool rmw_ready; /* the chunk that was read is merged, and to be written; the builder's */
+    bool rmw_ready;  /* the chunk that was read is merged, and to be written; the builder's */
+    bool many_edges; /* room for more than one was made */
     /* Done; or it has failed, and is known to, ahead of its place in the order. */
     _Atomic bool told;
     /* Read and written under the lock only, also the first time. */
@@ -115,7 +116,10 @@ struct ferry__op {
     unsigned in_flight;  /* submissions with parts of it */
     unsigned starved_us; /* traced: it waits for staging since then, from its start on; 0: no */
     struct ferry__range *ranges;
-    struct ferry__edge *edges, one_edge;
+    union {
+        struct ferry__edge one_edge;
+        struct ferry__edge *edges; /* where they may be more: see ferry__op_edges */
+    };
     struct ferry__edge *dependents; /* the last of them; NULL: none */
     ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
     uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
@@ -171,6 +175,18 @@ struct ferry__op {
 static inline struct ferry__op *ferry__living(struct ferry__link *link)
 {
     return link ? FERRY__OF_LINK(link, struct ferry__op, live) : NULL;
+}
+
+/* op->edge_count of them. */
+static inline struct ferry__edge *ferry__op_edges(struct ferry__op *op)
+{
+    return op->many_edges ? op->edges : &op->one_edge;
+}
+
+/* What op depends on by its edge i. */
+static inline struct ferry__op *ferry__op_from(const struct ferry__op *op, size_t i)
+{
+    return (op->many_edges ? op->edges : &op->one_edge)[i].from;
 }
 
 static inline bool ferry__op_is_half(const struct ferry__op *op)

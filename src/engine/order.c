@@ -28,6 +28,12 @@ static struct ferry__read_group *group_of(struct ferry__interval *interval)
     return (struct ferry__read_group *)interval;
 }
 
+/* The range whose own a group is. */
+static struct ferry__range *home_of(struct ferry__read_group *group)
+{
+    return (struct ferry__range *)(void *)((char *)group - offsetof(struct ferry__range, read.own));
+}
+
 /* Bytes that are asked for: spans, or where there are none all of them. */
 struct bytes {
     uint64_t begin, end;
@@ -280,17 +286,30 @@ static void link_piece(struct ferry__write_piece *piece, struct ferry__range *ra
                        uint64_t end)
 {
     *piece = (struct ferry__write_piece){
-        .interval = {.begin = begin, .end = end, .stamp = range->op->ticket},
-        .range = range,
-        .next = range->write.pieces,
-        .linked = true};
-    range->write.pieces = piece;
+        .interval = {.begin = begin, .end = end, .stamp = range->op->ticket}, .range = range};
     ferry__interval_insert(&order_of(range)->writes, &piece->interval);
 }
 
+static void unlink_piece(struct ferry__intervals *writes, struct ferry__interval *node)
+{
+    ferry__interval_remove(writes, node);
+    node->stamp = 0;
+}
+
+/* What lies behind a range that was cut out of another one's piece. */
+static void add_piece(struct ferry__write_piece *piece, struct ferry__range *range, uint64_t begin,
+                      uint64_t end)
+{
+    struct ferry__write_piece *others = range->write.own.next;
+    link_piece(piece, range, begin, end);
+    piece->next = others;
+    range->write.own.next = piece;
+}
+
 /* Takes [begin, end) from the pieces that have it. At most one has bytes on both sides: its second
- * half is the spare piece. */
-static void carve(struct ferry__range *range)
+ * half is the spare piece. What is left of that. */
+static struct ferry__write_piece *carve(const struct ferry__range *range,
+                                        struct ferry__write_piece *spare)
 {
     const uint64_t begin = range->begin, end = range->end;
     struct ferry__intervals *writes = &order_of(range)->writes;
@@ -302,16 +321,16 @@ static void carve(struct ferry__range *range)
             node->end = begin;
             ferry__interval_changed(node);
             if (old_end > end) {
-                link_piece(range->write.spare, piece_of(node)->range, end, old_end);
-                range->write.spare = NULL;
+                add_piece(spare, piece_of(node)->range, end, old_end);
+                spare = NULL;
             }
         } else if (old_end > end) {
             node->begin = end;
         } else {
-            ferry__interval_remove(writes, node);
-            piece_of(node)->linked = false;
+            unlink_piece(writes, node);
         }
     }
+    return spare;
 }
 
 static void group_push(struct ferry__read_group *group, struct ferry__range *range)
@@ -322,7 +341,7 @@ static void group_push(struct ferry__read_group *group, struct ferry__range *ran
     if (group->first)
         group->first->read.previous = range;
     group->first = range;
-    group->count++;
+    home_of(group)->readers++;
 }
 
 static struct ferry__intervals *reads_of(const struct ferry__range *range)
@@ -346,6 +365,7 @@ static void enter_read(struct ferry__range *range, uint64_t stamp)
     }
     range->read.own = (struct ferry__read_group){
         .interval = {.begin = range->begin, .end = range->end, .stamp = stamp}};
+    range->readers = 0;
     group_push(&range->read.own, range);
     ferry__interval_insert(reads, &range->read.own.interval);
 }
@@ -363,8 +383,7 @@ static void carve_lists(const struct ferry__range *range)
                               : ferry__spans_remove_range(written(node), range->begin, range->end);
         if (left)
             continue;
-        ferry__interval_remove(lists, node);
-        piece_of(node)->linked = false;
+        unlink_piece(lists, node);
     }
 }
 
@@ -373,9 +392,7 @@ static void enter_list(struct ferry__range *range)
     struct ferry__write_piece *own = &range->write.own;
     *own = (struct ferry__write_piece){
         .interval = {.begin = range->begin, .end = range->end, .stamp = range->op->ticket},
-        .range = range,
-        .linked = true};
-    range->write.pieces = own;
+        .range = range};
     ferry__interval_insert(&order_of(range)->list_writes, &own->interval);
 }
 
@@ -386,13 +403,12 @@ void ferry__order_enter(struct ferry__range *range)
         enter_read(range, range->op->ticket);
         return;
     }
-    range->write.pieces = NULL;
     carve_lists(range);
     if (range->spans) {
         enter_list(range);
         return;
     }
-    carve(range);
+    ferry__free(carve(range, range->write.own.next));
     link_piece(&range->write.own, range, range->begin, range->end);
 }
 
@@ -404,10 +420,11 @@ static void group_move(struct ferry__read_group *group, struct ferry__intervals 
     struct ferry__read_group *home = &group->first->read.own;
     ferry__interval_remove(reads, &group->interval);
     *home = *group;
+    home_of(home)->readers = home_of(group)->readers;
     for (struct ferry__range *range = home->first; range; range = range->read.next)
         range->read.group = home;
     if (home->after)
-        home->after->serves = home;
+        home->after->after.serves = home;
     ferry__interval_insert(reads, &home->interval);
 }
 
@@ -421,29 +438,29 @@ static void leave_read(struct ferry__range *range)
     if (range->read.next)
         range->read.next->read.previous = range->read.previous;
     range->read.group = NULL;
-    if (--group->count == 0) {
+    if (--home_of(group)->readers == 0) {
         ferry__interval_remove(reads, &group->interval);
         if (group->after)
-            group->after->serves = NULL;
+            group->after->after.serves = NULL;
     } else if (group == &range->read.own) {
         group_move(group, reads);
     }
 }
 
-/* Pieces but the first of all were others' spare ones. */
 static void leave_write(struct ferry__range *range)
 {
     struct ferry__intervals *writes =
         range->spans ? &order_of(range)->list_writes : &order_of(range)->writes;
-    struct ferry__write_piece *next;
-    for (struct ferry__write_piece *piece = range->write.pieces; piece; piece = next) {
-        next = piece->next;
-        if (piece->linked)
+    struct ferry__write_piece *piece = &range->write.own, *others = piece->next;
+    if (piece->interval.stamp)
+        ferry__interval_remove(writes, &piece->interval);
+    while ((piece = others)) {
+        others = piece->next;
+        if (piece->interval.stamp)
             ferry__interval_remove(writes, &piece->interval);
-        if (piece != &range->write.own)
-            ferry__free(piece);
+        ferry__free(piece);
     }
-    range->write.pieces = NULL;
+    range->write.own.next = NULL;
 }
 
 void ferry__order_leave(struct ferry__range *range)
@@ -455,9 +472,9 @@ void ferry__order_leave(struct ferry__range *range)
     case FERRY__RANGE_READ: leave_read(range); break;
     case FERRY__RANGE_WRITE: leave_write(range); break;
     case FERRY__RANGE_AFTER:
-        if (range->serves)
-            range->serves->after = NULL;
-        range->serves = NULL;
+        if (range->after.serves)
+            range->after.serves->after = NULL;
+        range->after.serves = NULL;
         break;
     }
 }
@@ -471,7 +488,7 @@ static struct ferry__read_group *crowd_among(const struct ferry__range *range,
     const struct bytes bytes = {range->begin, range->end, range->spans};
     for (; node; node = ferry__meeting_next(&meeting, node)) {
         const struct ferry__spans *spans = read_by(node);
-        if (group_of(node)->count > most &&
+        if (home_of(group_of(node))->readers > most &&
             (spans           ? meet_spans(&bytes, spans)
              : !range->spans ? true
                              : ferry__spans_meet_range(range->spans, node->begin, node->end)))
@@ -510,9 +527,9 @@ void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__rang
     }
     *home = *group;
     home->first = NULL;
-    home->count = 0;
+    joint->readers = 0;
     if (home->after)
-        home->after->serves = home;
+        home->after->after.serves = home;
     group_push(home, joint);
     joint->entered = true;
     ferry__interval_insert(reads, &home->interval);
@@ -522,8 +539,8 @@ void ferry__order_join_writes(struct ferry__range *reader, struct ferry__range *
 {
     struct ferry__read_group *group = reader->read.group;
     if (group->after)
-        group->after->serves = NULL;
+        group->after->after.serves = NULL;
     group->after = joint;
-    joint->serves = group;
+    joint->after.serves = group;
     joint->entered = true;
 }

@@ -9,6 +9,7 @@
 
 #include "base/interval.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,19 +27,18 @@ struct ferry__order {
     struct ferry__intervals list_writes, list_reads;
 };
 
-/* Bytes whose latest writer is the range's operation. */
+/* Bytes whose latest writer is the range's operation. Its stamp is 0 once they were overwritten, and
+ * it is in the tree no more. */
 struct ferry__write_piece {
     struct ferry__interval interval;
     struct ferry__range *range;
     struct ferry__write_piece *next; /* of the range */
-    bool linked;                     /* in the tree: not yet overwritten */
 };
 
 /* All that read just these bytes, the newest first. */
 struct ferry__read_group {
     struct ferry__interval interval;
     struct ferry__range *first;
-    size_t count;
     /* Stands for all writes that a reader of these bytes must follow, up to its own ticket; NULL:
      * nothing does. */
     struct ferry__range *after;
@@ -47,22 +47,27 @@ struct ferry__read_group {
 enum ferry__range_kind { FERRY__RANGE_READ, FERRY__RANGE_WRITE, FERRY__RANGE_AFTER };
 
 /* Bytes of a buffer that an operation uses in one way: its footprint, or a part of it. Where they
- * are many ranges they are one all the same, which takes one place. */
+ * are many ranges they are one all the same, which takes one place. There may be a million of them:
+ * a reader's bounds are those of its interval. */
 struct ferry__range {
     struct ferry__op *op;
     struct ferry_buffer *buffer;
-    uint64_t begin, end;
     struct ferry__spans *spans; /* the bytes between that count; NULL: all. The range's own */
-    enum ferry__range_kind kind;
+    enum ferry__range_kind kind : 8;
     bool entered;
+    uint32_t readers; /* of read.own, if that is a group */
     union {
         struct {
-            struct ferry__write_piece own, *pieces;
-            /* For ferry__order_splits: the other range's when this one enters. */
-            struct ferry__write_piece *spare;
+            uint64_t begin, end;
+        };
+        struct {
+            uint64_t bounds[2]; /* begin and end */
+            /* Until it enters own.next is a spare one, for ferry__order_splits; then the others
+             * that were made of it, which go with it. All of ferry__alloc. */
+            struct ferry__write_piece own;
         } write;
         struct {
-            struct ferry__read_group own, *group; /* NULL: it has left */
+            struct ferry__read_group own, *group; /* group NULL: it has left */
             struct ferry__range *next;            /* of the group */
             union {
                 struct ferry__range *previous;
@@ -70,9 +75,18 @@ struct ferry__range {
                                                readers of the same bytes; NULL */
             };
         } read;
-        struct ferry__read_group *serves; /* AFTER: whose readers ask it */
+        struct {
+            uint64_t bounds[2];
+            struct ferry__read_group *serves; /* whose readers ask it */
+        } after;
     };
 };
+
+static_assert(offsetof(struct ferry__range, read.own.interval.begin) ==
+                      offsetof(struct ferry__range, begin) &&
+                  offsetof(struct ferry__range, read.own.interval.end) ==
+                      offsetof(struct ferry__range, end),
+              "a reader's bounds are those of its interval");
 
 /* Calls follow for each operation that one must follow which reads (or writes) [begin, end) and
  * comes now; for some more than once. */

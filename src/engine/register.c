@@ -145,7 +145,7 @@ static void ask_range(struct question *question, const struct ferry__range *rang
 
 static void add_edge(struct ferry__op *op, struct ferry__op *from)
 {
-    struct ferry__edge *edge = &op->edges[op->edge_count++];
+    struct ferry__edge *edge = &ferry__op_edges(op)[op->edge_count++];
     const bool same_queue = from->type->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
                             op->type->kind != FERRY__OP_EXTERNAL;
     struct ferry__edge *last = from->dependents;
@@ -174,8 +174,13 @@ static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *fol
     const size_t count = follows->count - first;
     if (follows->short_of_memory)
         return false;
-    if (count > 1 && !(op->edges = ferry__alloc(count * sizeof *op->edges)))
-        return false;
+    if (count > 1) {
+        struct ferry__edge *edges = ferry__alloc(count * sizeof *edges);
+        if (!edges)
+            return false;
+        op->edges = edges;
+        op->many_edges = true;
+    }
     struct ferry__op *const *list = count ? follows->list + first : NULL;
     return !ferry__op_is_join(op) || ferry__join_note(op, list, count);
 }
@@ -318,7 +323,7 @@ static bool make_spares(struct ferry__op *op)
         struct ferry__range *range = &op->ranges[i];
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&range->buffer->order, range->begin, range->end))
-            enough = (range->write.spare = ferry__alloc(sizeof *range->write.spare)) != NULL;
+            enough = (range->write.own.next = ferry__alloc(sizeof *range->write.own.next)) != NULL;
         ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
     }
     return enough;

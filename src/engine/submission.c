@@ -137,7 +137,7 @@ static bool add_waits(struct ferry__submission *sub, struct ferry__op *op)
 {
     bool enough = true;
     for (size_t i = 0; i < op->edge_count && enough; i++) {
-        struct ferry__op *from = op->edges[i].from;
+        struct ferry__op *from = ferry__op_from(op, i);
         if (atomic_load(&from->done))
             continue;
         if (ferry__op_is_join(from))
@@ -179,8 +179,8 @@ static void drop_part(struct ferry__submission *sub)
     struct ferry__op *op = sub->parts[--sub->part_count].op;
     ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
     for (size_t i = 0; i < op->edge_count; i++)
-        if (!atomic_load(&op->edges[i].from->done) && ferry__op_is_join(op->edges[i].from))
-            op->edges[i].from->join->waited = 0;
+        if (!atomic_load(&ferry__op_from(op, i)->done) && ferry__op_is_join(ferry__op_from(op, i)))
+            ferry__op_from(op, i)->join->waited = 0;
     op->in_flight--;
     ferry__op_unref_locked(op);
 }

@@ -317,7 +317,8 @@ static void enter(struct world *world, const struct shape *shape)
         /* Without need there is no spare: a use of it would crash. */
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&world->buffer.order, range->begin, range->end))
-            assert_non_null(range->write.spare = ferry__alloc(sizeof *range->write.spare));
+            assert_non_null(range->write.own.next =
+                                ferry__alloc(sizeof(struct ferry__write_piece)));
         ferry__order_enter(range);
     }
     tell_oracle(world, node);
