@@ -211,7 +211,8 @@ static bool distribute(struct ferry__collect *collect)
         return true;
     struct ferry__span *spans = ferry__alloc_unset(collect->count * sizeof *spans);
     uint32_t *at = ferry__alloc(collect->bucket_count * sizeof *at);
-    if (spans && at) {
+    const bool enough = spans && at;
+    if (enough) {
         for (size_t i = 1; i < collect->bucket_count; i++)
             at[i] = at[i - 1] + collect->buckets[i - 1].count;
         for (size_t i = 0; i < collect->count; i++)
@@ -220,7 +221,6 @@ static bool distribute(struct ferry__collect *collect)
         collect->spans = spans;
         spans = NULL;
     }
-    const bool enough = at && !spans;
     ferry__free(spans);
     ferry__free(at);
     return enough;

@@ -340,7 +340,6 @@ bool may_refuse(const struct run *run, enum ferry_status status)
 void lane_issue(struct lane *lane, struct task *task, bool waiting)
 {
     const struct op *op = &task->ops[0];
-    lane_note_stuck(lane, task);
     const struct model *owner = op->dst != NULL ? op->dst : op->src;
     task->device = lane->run->devices[owner->device];
     if (waiting && !task->batch) {
@@ -355,6 +354,7 @@ void lane_issue(struct lane *lane, struct task *task, bool waiting)
     enum ferry_status status =
         task->batch ? submit_batch(task, cb) : call_async(op, cb, task, &task->ticket);
     task->refused = status != FERRY_OK;
+    lane_note_stuck(lane, task);
     if (task->refused && task->ticket != 0)
         wrong(lane->run, "a call that was refused wrote its ticket");
     if (task->refused && !may_refuse(lane->run, status))

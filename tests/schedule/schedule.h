@@ -231,8 +231,8 @@ enum { STUCK_READ = 1, STUCK_WRITE = 2, BOUND_READ = 4, BOUND_WRITE = 8 };
 /* From now on external work is held: the lane's threads may wait for other bytes only. */
 void lane_hold(struct lane *lane, struct task *task);
 void lane_release(struct lane *lane);
-/* Notes where a task is that is about to be issued. */
-void lane_note_stuck(struct lane *lane, struct task *task);
+/* Notes where a task is that was issued, or refused. */
+void lane_note_stuck(const struct lane *lane, struct task *task);
 bool op_is_stuck(const struct op *op); /* it would be */
 /* All that is bound is pending. */
 void lane_check_bound(const struct lane *lane);

@@ -72,9 +72,9 @@ static void mark_task(const struct task *task)
 }
 
 /* A batch takes its place as a whole: all of it is behind what one operation is behind. */
-void lane_note_stuck(struct lane *lane, struct task *task)
+void lane_note_stuck(const struct lane *lane, struct task *task)
 {
-    for (unsigned i = 0; i < task->count && lane->held != NULL; i++) {
+    for (unsigned i = 0; i < task->count && lane->held != NULL && !task->refused; i++) {
         task->stuck |= op_is_stuck(&task->ops[i]);
         task->bound |= meets(&task->ops[i], BOUND_READ, BOUND_WRITE, false);
     }
@@ -105,7 +105,7 @@ void lane_check_bound(const struct lane *lane)
     size_t bound = 0;
     for (size_t i = 0; i < lane->count && !run->config->losing; i++) {
         const struct task *task = lane->tasks[i];
-        if (!task->bound || task->refused)
+        if (!task->bound)
             continue;
         bound++;
         const enum ferry_status status = ferry_poll(task->device, task->ticket);
