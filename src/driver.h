@@ -165,7 +165,7 @@ struct ferry__driver {
     enum ferry_status (*host_find)(void *state, const void *host, uint64_t size,
                                    struct ferry__memory *out_memory, char *why);
 
-    const struct ferry__sharing *sharing; /* with other processes and APIs; NULL: none */
+    const struct ferry__sharing *sharing; /* with others; NULL: none */
 
     /* For memory that is not coherent, in multiples of atom. Optional. */
     enum ferry_status (*flush)(void *state, const struct ferry__memory *memory, uint64_t offset,

@@ -7,6 +7,7 @@
  * device.c  open and close, the context of every entry, loss
  * memory.c  allocations, registered memory, others' memory, freeing
  * share.c   memory for other processes, and theirs and Vulkan's
+ * peers.c   which devices reach each other
  * queue.c   submitting, seeing that a submission has ended
  * event.c   waiting and waking
  * external.c the user's streams: waits and events of his work
@@ -127,6 +128,13 @@ struct cuda {
         unsigned units; /* that the device has */
     } kernels;
 
+    uint64_t serial; /* of all that were opened */
+    struct {
+        pthread_mutex_t lock;                /* guards all of it */
+        uint64_t serials[CUDA__DEVICES_MAX]; /* who was asked about, by its ordinal */
+        bool reached[CUDA__DEVICES_MAX];
+    } peers;
+
     _Atomic bool lost;
     struct {
         pthread_mutex_t lock; /* guards all of it */
@@ -186,6 +194,7 @@ struct cuda_memory {
     struct cuda_memory *registered_next; /* of what the driver has registered */
     uint64_t leaving;                    /* 0: it is not to be unregistered yet */
     enum cuda_kind kind;
+    cu_context context; /* that it is of */
     cu_address address; /* for copies, fills and kernels */
     void *host;         /* NULL: the host does not reach it */
     uint64_t size;      /* of virtual and external memory */
@@ -218,6 +227,12 @@ void ferry__cuda_share_init(struct cuda *c);
 /* Within enter and leave: gives virtual or external memory back. */
 cu_result ferry__cuda_share_drop(struct cuda *c, const struct cuda_memory *memory,
                                  const char **out_call);
+
+/* --- peers.c ---------------------------------------------------------------------------------- */
+
+int ferry__cuda_peers_init(struct cuda *c); /* 0, or an errno */
+void ferry__cuda_peers_finish(struct cuda *c);
+bool ferry__cuda_reaches(void *state, void *other);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
 

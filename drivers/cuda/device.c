@@ -213,8 +213,12 @@ static struct cuda *create(char *why)
     c->process = (long)getpid();
     if (ferry__cuda_wake_init(c))
         goto free_state;
+    if (ferry__cuda_peers_init(c))
+        goto finish_wake;
     if (!ferry__cuda_freeing_init(c))
         return c;
+    ferry__cuda_peers_finish(c);
+finish_wake:
     ferry__cuda_wake_finish(c);
 free_state:
     ferry__free(c);
@@ -259,6 +263,7 @@ void ferry__cuda_close(void *state)
     ferry__cuda_freeing_finish(c);
     if (c->context)
         take_down(c);
+    ferry__cuda_peers_finish(c);
     ferry__cuda_wake_finish(c);
     ferry__free(c);
 }

@@ -271,6 +271,7 @@ static enum ferry_status make(struct cuda *c, const struct cuda_memory *wanted, 
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     *native = *wanted;
+    native->context = c->context;
     enum ferry_status status = ferry__cuda_enter(c, &scope, why);
     if (status)
         goto fail;

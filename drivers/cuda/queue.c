@@ -173,8 +173,29 @@ static cu_result put_fill(struct putting *p, const struct ferry__command *comman
     return result;
 }
 
+/* Its source's memory is of another device's context. */
+static bool is_from_peer(const struct cuda *c, const struct ferry__command *command)
+{
+    const struct cuda_memory *memory = command->src->native;
+    return memory->context && memory->context != c->context;
+}
+
+static cu_result put_peer_copy(struct putting *p, const struct ferry__command *command)
+{
+    p->call = "cuMemcpyPeerAsync";
+    const cu_result result =
+        p->c->cu.MemcpyPeerAsync(cuda_address(command->dst, command->dst_offset), p->c->context,
+                                 cuda_address(command->src, command->src_offset),
+                                 ((const struct cuda_memory *)command->src->native)->context,
+                                 command->size, p->queue->stream);
+    p->begun |= !result;
+    return result;
+}
+
 static cu_result put_copy(struct putting *p, const struct ferry__command *command)
 {
+    if (is_from_peer(p->c, command))
+        return put_peer_copy(p, command);
     p->call = "cuMemcpyAsync";
     const cu_result result = p->c->cu.MemcpyAsync(cuda_address(command->dst, command->dst_offset),
                                                   cuda_address(command->src, command->src_offset),
@@ -184,11 +205,13 @@ static cu_result put_copy(struct putting *p, const struct ferry__command *comman
 }
 
 /* How many commands from here on are copies that nothing orders. */
-static size_t run_of_copies(const struct ferry__command *commands, size_t count)
+static size_t run_of_copies(const struct cuda *c, const struct ferry__command *commands,
+                            size_t count)
 {
     size_t run = 0;
     while (run < count && run < CUDA__BATCH_MAX && commands[run].kind == FERRY__COPY &&
-           commands[run].engine == FERRY__ENGINE_COPY && (!run || !commands[run].barrier))
+           commands[run].engine == FERRY__ENGINE_COPY && (!run || !commands[run].barrier) &&
+           !is_from_peer(c, &commands[run]))
         run++;
     return run;
 }
@@ -238,7 +261,7 @@ static cu_result put_commands(struct putting *p, const struct ferry__command *co
 {
     cu_result result = CU_SUCCESS;
     for (size_t i = 0; i < count && !result;) {
-        const size_t run = run_of_copies(&commands[i], count - i);
+        const size_t run = run_of_copies(p->c, &commands[i], count - i);
         if (run >= BATCH_FROM && batch_of(p)) {
             result = put_batch(p, &commands[i], run);
             i += run;

@@ -344,4 +344,5 @@ const struct ferry__sharing ferry__cuda_sharing = {
     .alloc = share_alloc,
     .give = share_give,
     .take = share_take,
+    .reaches = ferry__cuda_reaches,
 };

@@ -62,6 +62,7 @@ bool ferry__host_memory_enter(struct host_device *device, struct host_memory *me
     if (fits) {
         device->used += memory->budgeted ? memory->size : 0;
         memory->references = 1;
+        memory->device = device;
         memory->next = device->memories;
         if (memory->next)
             memory->next->previous = memory;
@@ -91,7 +92,8 @@ void ferry__host_memory_leave(struct host_device *device, struct host_memory *me
 {
     char why[FERRY__WHY_MAX];
     pthread_mutex_lock(&device->lock);
-    const bool busy = memory->references > 1 && !atomic_load(&device->lost);
+    const bool busy = (memory->references > 1 && !atomic_load(&device->lost)) ||
+                      atomic_load(&memory->borrowed) > 0;
     if (busy)
         snprintf(why, sizeof why, "memory \"%s\" of %llu bytes is freed while commands use it",
                  memory->label, (unsigned long long)memory->size);
@@ -106,8 +108,10 @@ void ferry__host_memory_hold(const struct host_submission *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct host_command *command = &s->commands[i];
         command->dst->references++;
-        if (command->src)
+        if (command->src && command->src->device == command->dst->device)
             command->src->references++;
+        else if (command->src) /* a peer's, whose references are under the peer's lock */
+            atomic_fetch_add(&command->src->borrowed, 1);
         if (command->list)
             command->list->references++;
     }
@@ -117,9 +121,11 @@ void ferry__host_memory_let_go(struct host_device *device, const struct host_sub
 {
     for (size_t i = 0; i < s->count; i++) {
         const struct host_command *command = &s->commands[i];
-        drop(device, command->dst);
-        if (command->src)
+        if (command->src && command->src->device == device)
             drop(device, command->src);
+        else if (command->src)
+            atomic_fetch_sub(&command->src->borrowed, 1);
+        drop(device, command->dst);
         if (command->list)
             drop(device, command->list);
     }

@@ -152,6 +152,21 @@ static bool look_up_list(const struct host_queue *queue, const struct ferry__com
     return total == command->size;
 }
 
+/* Memory is the device's own; what a copy command reads may be a peer's. */
+static bool check_owners(const struct host_queue *queue, const struct ferry__command *command,
+                         size_t index, char *why)
+{
+    const struct host_memory *dst = command->dst->native;
+    const struct host_memory *src = command->kind == FERRY__FILL ? dst : command->src->native;
+    const bool peers = command->kind == FERRY__COPY && command->engine == FERRY__ENGINE_COPY &&
+                       ferry__host_reaches(queue->device, src->device);
+    if (dst->device == queue->device && (src->device == queue->device || peers))
+        return true;
+    snprintf(why, FERRY__WHY_MAX, "command %zu: \"%s\" is another device's", index,
+             dst->device == queue->device ? src->label : dst->label);
+    return false;
+}
+
 static bool look_up(const struct host_queue *queue, const struct ferry__command *command,
                     size_t index, struct host_command *out, char *why)
 {
@@ -170,6 +185,8 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
         return false;
     out->dst = command->dst->native;
     out->src = fill ? NULL : command->src->native;
+    if (!check_owners(queue, command, index, why))
+        return false;
     out->from = from;
     out->size = command->size;
     if (listed) { /* whose blocks count from the start */

@@ -25,6 +25,8 @@ struct host_memory {
     uint64_t size;
     uint64_t mapped;     /* bytes of each mapping */
     uint64_t references; /* its owner and the commands in flight */
+    struct host_device *device;
+    _Atomic uint64_t borrowed; /* by commands in flight on peers */
     bool imported;
     bool has_fd; /* it is shared with others */
     int fd;

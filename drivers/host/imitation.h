@@ -47,6 +47,7 @@ enum host_knob {
     HOST_SEED,
     HOST_DEVICES,
     HOST_EVENTS,
+    HOST_PEERS,
     HOST_KNOB_COUNT
 };
 
@@ -67,6 +68,9 @@ bool ferry__host_knobs_parse(struct host_knobs *knobs, const char *text, char *w
 
 /* The number of a knob that may change on an open device; HOST_KNOB_COUNT: there is none. */
 enum host_knob ferry__host_knob_live(const char *name);
+
+/* Are both devices to be peers? (knobs.c) */
+bool ferry__host_reaches(void *state, void *other);
 
 /* --- failures and luck (faults.c) ------------------------------------------------------------- */
 

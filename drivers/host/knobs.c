@@ -48,6 +48,7 @@ static const struct row rows[] = {
     {"seed", HOST_SEED, NUMBER, 0, UINT64_MAX, 1},
     {"devices", HOST_DEVICES, NUMBER, 1, 64, 2},
     {"events", HOST_EVENTS, FLAG, 0, 1, 0},
+    {"peers", HOST_PEERS, FLAG, 0, 1, 0},
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
@@ -148,4 +149,11 @@ enum host_knob ferry__host_knob_live(const char *name)
 {
     const struct row *row = find(name, strlen(name));
     return row && row->kind == COUNT ? row->knob : HOST_KNOB_COUNT;
+}
+
+bool ferry__host_reaches(void *state, void *other)
+{
+    const struct host_device *device = state, *peer = other;
+    return ferry__host_knob(&device->knobs, HOST_PEERS) &&
+           ferry__host_knob(&peer->knobs, HOST_PEERS);
 }

@@ -158,4 +158,5 @@ const struct ferry__sharing ferry__host_sharing = {
     .alloc = share_alloc,
     .give = share_give,
     .take = share_take,
+    .reaches = ferry__host_reaches,
 };

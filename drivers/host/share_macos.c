@@ -3,4 +3,4 @@
 
 #include "base/sharing.h"
 
-const struct ferry__sharing ferry__host_sharing = {.alloc = NULL};
+const struct ferry__sharing ferry__host_sharing = {.reaches = ferry__host_reaches};

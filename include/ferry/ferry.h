@@ -135,6 +135,7 @@ enum ferry_path {
     FERRY_PATH_BRIDGED,   /* between buffers of two devices */
     FERRY_PATH_NONE,      /* size 0: nothing to do */
     FERRY_PATH_BLOCKS,    /* scattered blocks and rows, by one kernel over a list of them */
+    FERRY_PATH_PEER,      /* between two devices that reach each other, without the host's memory */
     FERRY_PATH_COUNT
 };
 

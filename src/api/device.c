@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/range.h"
+#include "base/sharing.h"
 #include "base/status.h"
 #include "base/thread.h"
 #include "base/words.h"
@@ -214,6 +215,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     device->gpu.info.paths = ferry__device_paths(device->gpu.limits.import_granularity);
     if (device->gpu.limits.blocks_max)
         device->gpu.info.paths |= 1u << FERRY_PATH_BLOCKS;
+    if (device->gpu.driver->sharing && device->gpu.driver->sharing->reaches)
+        device->gpu.info.paths |= 1u << FERRY_PATH_PEER;
     if (!device->gpu.limits.atom)
         device->gpu.limits.atom = 1;
     device->gpu.limits_no_kernel = device->gpu.limits;

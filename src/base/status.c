@@ -29,7 +29,7 @@ static const char *const path_names[] = {
     [FERRY_PATH_STAGED] = "staged",     [FERRY_PATH_PIPELINED] = "pipelined",
     [FERRY_PATH_IMPORTED] = "imported", [FERRY_PATH_DEVICE] = "device",
     [FERRY_PATH_BRIDGED] = "bridged",   [FERRY_PATH_NONE] = "none",
-    [FERRY_PATH_BLOCKS] = "blocks",
+    [FERRY_PATH_BLOCKS] = "blocks",     [FERRY_PATH_PEER] = "peer",
 };
 static_assert(sizeof path_names / sizeof *path_names == FERRY_PATH_COUNT, "a path has no name");
 

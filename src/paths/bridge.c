@@ -8,11 +8,9 @@
 #include "driver.h"
 #include "engine/blocks.h"
 #include "engine/buffer.h"
-#include "engine/callback.h"
 #include "engine/depend.h"
 #include "engine/device.h"
 #include "engine/engine.h"
-#include "engine/footprint.h"
 #include "engine/judge.h"
 #include "engine/op.h"
 #include "engine/reason.h"
@@ -20,7 +18,6 @@
 #include "engine/submission.h"
 #include "paths/bridge_memory.h"
 #include "paths/choose.h"
-#include "paths/plan.h"
 #include "paths/record.h"
 
 #include <ferry/ferry.h>
@@ -34,6 +31,11 @@
  * host memory to and fro. While one chunk is read from the source's device the other is written to
  * the destination's. Neither device ever waits for the other: a half with nothing to do leaves its
  * queue, and is resumed when its partner is done with a chunk.
+ *
+ * Where the destination's device reaches the source's memory (peers) it copies from there itself, in
+ * one piece. The source's half reads a token of the piece, which comes after all that the piece
+ * depends on there, and stays in flight, so that nobody writes what is being read, until the copy is
+ * done.
  *
  * Where the destination can import the source's staging memory both devices work on that; else the
  * host copies a chunk from one to the other. Where the destination cannot write single bytes the
@@ -157,31 +159,60 @@ static void add_due(struct ferry__submission *sub, struct ferry__op *half)
         ferry__due_add(sub, (struct ferry__due){.run = due_chunk, .what = half});
 }
 
-static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__submission *sub,
-                                     struct ferry__bridge *bridge, enum ferry_status *out_status)
+static enum ferry_status read_chunk(struct ferry_device *device, struct ferry__submission *sub,
+                                    struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
-    ferry__lock(&bridge->lock);
-    struct ferry__bridge_slot *slot = find_slot(bridge, FERRY__SLOT_FREE);
-    if (bridge->status || !slot) {
-        const bool stop = bridge->status != FERRY_OK;
-        ferry__unlock(&bridge->lock);
-        return stop ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
-    }
-    slot->state = FERRY__SLOT_READING;
-    next_chunk(bridge, slot);
-    slot->sub = sub;
-    const bool last = bridge->read_at == bridge->size;
-    ferry__unlock(&bridge->lock);
     const uint64_t align = device->gpu.limits.copy_alignment;
     const struct ferry__memory *memory = bridge->read->transfers[0].src->memory;
     const uint64_t skip = near_skip(bridge, slot), begin = slot->src - skip;
     uint64_t size = ferry__round_up(skip + slot->size, align);
     if (begin + size > memory->size)
         size = skip + slot->size;
+    if (bridge->peer && size > FERRY__BRIDGE_TOKEN)
+        size = FERRY__BRIDGE_TOKEN;
+    return ferry__emit_copy(device, sub, &slot->near, 0, memory, begin, size);
+}
+
+/* Peers: the source's half is done when nothing of it is being read any more. Under the bridge's
+ * lock. */
+static bool is_read(const struct ferry__bridge *bridge)
+{
+    for (size_t i = 0; i < FERRY__BRIDGE_SLOTS; i++)
+        if (bridge->slots[i].state > FERRY__SLOT_FREE &&
+            (!bridge->status || bridge->slots[i].state == FERRY__SLOT_WRITING))
+            return false;
+    return bridge->status || bridge->write_at == bridge->size;
+}
+
+/* OK: a chunk may be read. Else how it stands. Under the bridge's lock. */
+static enum ferry__emitted look_at_read(const struct ferry__bridge *bridge)
+{
+    if (bridge->peer && (bridge->status || bridge->read_at == bridge->size))
+        return is_read(bridge) ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
+    return bridge->status ? FERRY__EMIT_DONE : FERRY__EMIT_BLOCKED;
+}
+
+static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__submission *sub,
+                                     struct ferry__bridge *bridge, enum ferry_status *out_status)
+{
+    ferry__lock(&bridge->lock);
+    struct ferry__bridge_slot *slot = find_slot(bridge, FERRY__SLOT_FREE);
+    if (bridge->status || !slot || bridge->read_at == bridge->size) {
+        const enum ferry__emitted how = look_at_read(bridge);
+        ferry__unlock(&bridge->lock);
+        return how;
+    }
+    slot->state = FERRY__SLOT_READING;
+    next_chunk(bridge, slot);
+    slot->sub = sub;
+    const bool last = bridge->read_at == bridge->size;
+    ferry__unlock(&bridge->lock);
     add_due(sub, bridge->read);
-    *out_status = ferry__emit_copy(device, sub, &slot->near, 0, memory, begin, size);
+    *out_status = read_chunk(device, sub, bridge, slot);
     if (*out_status)
         return FERRY__EMIT_FAILED;
+    if (last && bridge->peer)
+        return FERRY__EMIT_BLOCKED; /* until it is written */
     return last ? FERRY__EMIT_DONE : FERRY__EMIT_MORE;
 }
 
@@ -189,6 +220,8 @@ static enum ferry__emitted emit_read(struct ferry_device *device, struct ferry__
 static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t skip = near_skip(bridge, slot), begin = far_begin(bridge, slot);
+    if (bridge->peer)
+        return FERRY_OK;
     enum ferry_status status =
         ferry__memory_invalidate(&bridge->source->gpu, &slot->near, skip, slot->size);
     if (status || bridge->shared)
@@ -258,6 +291,8 @@ static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__
     const uint64_t align = device->gpu.limits.copy_alignment, begin = far_begin(bridge, slot);
     const struct ferry__memory *memory = bridge->write->transfers[0].dst->memory;
     const uint64_t to = slot->dst;
+    if (bridge->peer)
+        return ferry__emit_copy(device, sub, memory, to, &bridge->foreign, slot->src, slot->size);
     if (!bridge->merges)
         return ferry__emit_copy(device, sub, memory, to, &slot->far, begin, slot->size);
     return ferry__emit_copy(device, sub, memory, to - begin, &slot->far, 0,
@@ -273,6 +308,15 @@ static struct ferry__bridge_slot *next_to_write(struct ferry__bridge *bridge)
             return slot;
     }
     return NULL;
+}
+
+/* It was not begun: nothing reads the source for it. */
+static void forget_write(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
+{
+    ferry__lock(&bridge->lock);
+    slot->state = FERRY__SLOT_FREE;
+    slot->sub = NULL;
+    ferry__unlock(&bridge->lock);
 }
 
 static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__submission *sub,
@@ -303,6 +347,8 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
         add_due(sub, bridge->write);
         *out_status = merge ? read_ends(device, sub, bridge, slot, &ends)
                             : write_chunk(device, sub, bridge, slot);
+        if (*out_status && bridge->peer)
+            forget_write(bridge, slot);
         if (*out_status)
             return FERRY__EMIT_FAILED;
         if (merge)
@@ -409,7 +455,7 @@ static void half_done(struct ferry__op *half)
     ferry__device_unlock(device);
 }
 
-/* --- submitting ------------------------------------------------------------------------------- */
+/* --- the halves as ops ------------------------------------------------------------------------ */
 
 static void release(struct ferry__op *half)
 {
@@ -419,7 +465,7 @@ static void release(struct ferry__op *half)
     half->bridge = NULL;
 }
 
-static const struct ferry__op_type read_type = {
+const struct ferry__op_type ferry__bridge_read_type = {
     .kind = FERRY__OP_BRIDGE_READ,
     .record = record,
     .abandon = give_up,
@@ -428,166 +474,10 @@ static const struct ferry__op_type read_type = {
     .release = release,
 };
 
-static const struct ferry__op_type write_type = {
+const struct ferry__op_type ferry__bridge_write_type = {
     .kind = FERRY__OP_BRIDGE_WRITE,
     .record = record,
     .abandon = give_up,
     .judge = ferry__judge_transfers,
     .release = release,
 };
-
-static struct ferry__op *make_half(struct ferry__bridge *bridge,
-                                   const struct ferry__transfer *transfer, enum ferry__op_kind kind)
-{
-    const bool read = kind == FERRY__OP_BRIDGE_READ;
-    struct ferry__op *op = ferry__op_create(read ? bridge->source : bridge->destination,
-                                            read ? &read_type : &write_type, 1);
-    if (!op)
-        return NULL;
-    op->one = (struct ferry__transfer){
-        .operation = FERRY_OPERATION_COPY, .path = FERRY_PATH_BRIDGED, .size = transfer->size};
-    if (read) {
-        op->one.src = transfer->src;
-        op->one.src_offset = transfer->src_offset;
-    } else {
-        op->one.dst = transfer->dst;
-        op->one.dst_offset = transfer->dst_offset;
-    }
-    op->one.by_words = read ? ferry__by_words(bridge->source) : bridge->by_words;
-    op->one.blocks = transfer->blocks;
-    if (transfer->blocks && !ferry__blocks_keep(&op->one, true)) {
-        ferry__op_unref(op);
-        return NULL;
-    }
-    ferry__buffer_ref(read ? transfer->src : transfer->dst);
-    op->transfers = &op->one;
-    op->count = 1;
-    op->waiting = read; /* its failure is told by the other half */
-    op->bridge = bridge;
-    atomic_fetch_add(&bridge->refs, 1);
-    if (!ferry__footprint_transfers(op))
-        return op;
-    ferry__op_unref(op);
-    return NULL;
-}
-
-static struct ferry__bridge *make_bridge(const struct ferry__transfer *transfer)
-{
-    struct ferry__bridge *bridge = ferry__alloc(sizeof *bridge);
-    if (!bridge) {
-        (void)!ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",
-                           sizeof *bridge);
-        return NULL;
-    }
-    atomic_init(&bridge->refs, 1);
-    pthread_mutex_init(&bridge->lock, NULL);
-    bridge->source = transfer->src->device;
-    bridge->destination = transfer->dst->device;
-    ferry__device_ref(bridge->source);
-    ferry__device_ref(bridge->destination);
-    bridge->src = transfer->src->offset + (transfer->blocks ? 0 : transfer->src_offset);
-    bridge->dst = transfer->dst->offset + (transfer->blocks ? 0 : transfer->dst_offset);
-    bridge->size = transfer->size;
-    struct ferry__gpu *gpu = &bridge->destination->gpu;
-    const size_t parts = ferry__transfer_parts(transfer);
-    bridge->by_words = ferry__by_words(bridge->destination);
-    for (size_t i = 0; i < parts && bridge->by_words && !bridge->merges; i++) {
-        const struct ferry_block part = ferry__transfer_part(transfer, i);
-        const uint64_t dst = transfer->dst->offset + part.dst_offset;
-        struct ferry__span spans[3];
-        bridge->merges = part.size && !ferry__plan_copy_spans(&gpu->limits_no_kernel, dst, dst,
-                                                              part.size, spans);
-    }
-    if (bridge->merges && ferry__kernels_needed(gpu, false))
-        bridge->merges = bridge->by_words = false;
-    ferry__bridge_measure(bridge);
-    return bridge;
-}
-
-/* Registers both halves in one step. */
-static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_ticket)
-{
-    struct ferry__op *read = bridge->read, *write = bridge->write;
-    ferry__choose_queue(read);
-    ferry__choose_queue(write);
-    ferry__bridge_lock_in_turn(bridge);
-    enum ferry_status status = FERRY_OK;
-    if (!write->waiting) {
-        status = ferry__may_park(bridge->source, ferry__park_count(read));
-        if (!status)
-            status = ferry__may_park(bridge->destination, ferry__park_count(write));
-    }
-    if (!status)
-        status = ferry__enqueue(read);
-    if (!status) {
-        bridge->held = true;
-        bridge->source->bridges++;
-        bridge->destination->bridges++;
-        ferry__op_ref(read);
-        ferry__op_ref(write);
-        write->deps_undone++; /* it is judged after the other */
-        status = ferry__enqueue(write);
-        if (status) { /* the source's half ends at once */
-            ferry__bridge_fail(bridge, status, "the other half could not be made");
-            atomic_store(&bridge->alone, true);
-            write->bridge = NULL;
-            atomic_fetch_sub(&bridge->refs, 1);
-        }
-    }
-    if (!status && !write->waiting) {
-        ferry__park(read, ferry__park_count(read));
-        ferry__park(write, ferry__park_count(write));
-    }
-    if (!status && out_ticket)
-        *out_ticket = write->ticket;
-    ferry__kick(bridge->source);
-    ferry__kick(bridge->destination);
-    ferry__bridge_unlock_both(bridge);
-    return status;
-}
-
-static enum ferry_status wait_for(struct ferry__op *write)
-{
-    struct ferry_device *device = write->device;
-    ferry__device_lock(device);
-    (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
-    const enum ferry_status status = write->status;
-    if (status)
-        ferry__set_error(ferry__reason_text(write->why));
-    ferry__device_unlock(device);
-    return status;
-}
-
-enum ferry_status ferry__bridge_submit(struct ferry__transfer *transfer, bool waiting,
-                                       ferry_callback cb, void *user, ferry_ticket *out_ticket)
-{
-    enum ferry_status status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    struct ferry__bridge *bridge = make_bridge(transfer);
-    struct ferry__op *read = NULL, *write = NULL;
-    if (!bridge)
-        return status;
-    if (bridge->merges && (status = ferry__note_rmw(bridge->destination, transfer->size)))
-        goto release;
-    status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if (!(read = make_half(bridge, transfer, FERRY__OP_BRIDGE_READ)) ||
-        !(write = make_half(bridge, transfer, FERRY__OP_BRIDGE_WRITE)))
-        goto release;
-    bridge->read = read;
-    bridge->write = write;
-    write->waiting = waiting;
-    write->keep = out_ticket != NULL;
-    if ((status = ferry__engine_start(bridge->source)) ||
-        (status = ferry__engine_start(bridge->destination)) ||
-        (status = ferry__call_prepare(bridge->destination, cb, user, &write->call)))
-        goto release;
-    status = enter(bridge, out_ticket);
-    if (!status && waiting)
-        status = wait_for(write);
-release:
-    if (write)
-        ferry__op_unref(write);
-    if (read)
-        ferry__op_unref(read);
-    ferry__bridge_unref(bridge);
-    return status;
-}

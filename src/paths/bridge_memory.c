@@ -95,6 +95,11 @@ void ferry__bridge_measure(struct ferry__bridge *bridge)
     const struct ferry__limits *far = &bridge->destination->gpu.limits;
     const uint64_t most = least(chunk_max(near_staging(bridge)), chunk_max(far_staging(bridge)));
     const uint64_t align = far->copy_alignment;
+    if (bridge->peer) { /* no chunk comes to the host: of each only a token does */
+        bridge->chunk = least(bridge->size, far->max_copy);
+        bridge->near_size = ferry__round_up(FERRY__BRIDGE_TOKEN, FERRY_BUFFER_ALIGNMENT);
+        return;
+    }
     const uint64_t atom = near->atom > FERRY_BUFFER_ALIGNMENT ? near->atom : FERRY_BUFFER_ALIGNMENT;
     bridge->chunk = least(bridge->size, most);
     bridge->near_size = ferry__round_up(bridge->chunk + 2 * (uint64_t)near->copy_alignment,
@@ -170,7 +175,7 @@ static enum ferry_status slot_alloc(struct ferry__bridge *bridge, struct ferry__
     const enum ferry_status status =
         ask(bridge->source, FERRY__MEMORY_READBACK, bridge->near_size, &slot->near);
     *out_shared = false;
-    if (status)
+    if (status || bridge->peer)
         return status;
     *out_shared = may_share && import_near(bridge, slot);
     return *out_shared ? FERRY_OK : ask(bridge->destination, use, bridge->far_size, &slot->far);

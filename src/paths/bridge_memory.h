@@ -1,6 +1,7 @@
 /*
- * A copy between two devices, as its two files see it. bridge.c: its halves, and what becomes of
- * the chunks. bridge_memory.c: the memory for them, that counts in both devices' staging.
+ * A copy between two devices, as its files see it. bridge_submit.c: how it is made, and begins.
+ * bridge.c: its halves, and what becomes of the chunks. bridge_memory.c: the memory for them, that
+ * counts in both devices' staging.
  */
 #ifndef FERRY_PATHS_BRIDGE_MEMORY_H
 #define FERRY_PATHS_BRIDGE_MEMORY_H
@@ -61,9 +62,11 @@ struct ferry__bridge {
     uint64_t edge;                  /* where the words at the ends lie in far */
     uint64_t near_size, far_size;   /* of a slot */
     bool shared, merges;
-    bool by_words;      /* the destination copies whole words */
-    bool held;          /* read and write are, by the bridge */
-    _Atomic bool alone; /* the destination's half could not be registered */
+    bool peer;                    /* the destination's device copies from the source's memory */
+    struct ferry__memory foreign; /* which this is, for it */
+    bool by_words;                /* the destination copies whole words */
+    bool held;                    /* read and write are, by the bridge */
+    _Atomic bool alone;           /* the destination's half could not be registered */
     struct ferry__bridge_slot slots[FERRY__BRIDGE_SLOTS];
     _Atomic int memory; /* changed under both devices' locks, or by the thread that asks */
     unsigned reserved;  /* slots that are in the budgets */
@@ -76,9 +79,12 @@ struct ferry__bridge {
     char why[FERRY__WHY_MAX];
 };
 
+extern const struct ferry__op_type ferry__bridge_read_type, ferry__bridge_write_type;
+
 void ferry__bridge_fail(struct ferry__bridge *bridge, enum ferry_status status, const char *why);
 /* Of make_bridge: how long the chunks are. */
 void ferry__bridge_measure(struct ferry__bridge *bridge);
+enum { FERRY__BRIDGE_TOKEN = 16 }; /* bytes read of a chunk that peers copy */
 /* Has the bridge its memory? Called by a half that is about to work: takes it, if both may begin,
  * and it is there; else the half is resumed when it may be. False also where it failed. Under no
  * lock. */

@@ -153,6 +153,7 @@ enum ferry_path ferry__plan_path(const struct ferry__path_question *q, bool *out
     case FERRY_PATH_BRIDGED:
     case FERRY_PATH_NONE:
     case FERRY_PATH_BLOCKS:
+    case FERRY_PATH_PEER:
     case FERRY_PATH_COUNT: return auto_path(q);
     }
     *out_fallback = true;

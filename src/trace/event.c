@@ -55,9 +55,9 @@ static void put_transfer(struct ferry__text *text, const struct ferry__event *ev
     ferry__put(text, ",\"args\":{\"size\":%" PRIu64 ",\"path\":\"%s\",", event->transfer.size,
                ferry_path_name(event->transfer.path));
     put_place(text, "dst", event->transfer.dst, event->transfer.dst_offset);
-    /* The source of a bridged copy is not at hand: it belongs to the other device. */
+    /* The source on another device is not at hand. */
     if (event->transfer.operation != FERRY_OPERATION_FILL &&
-        event->transfer.path != FERRY_PATH_BRIDGED)
+        event->transfer.path != FERRY_PATH_BRIDGED && event->transfer.path != FERRY_PATH_PEER)
         put_place(text, "src", event->transfer.src, event->transfer.src_offset);
     put_result(text, event);
 }

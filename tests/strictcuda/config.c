@@ -28,6 +28,8 @@ static const struct {
     OPTION(noregister, 0),  /* host memory cannot be registered */
     OPTION(noreadonly, 0),  /* nor for reading only */
     OPTION(noshare, 0),     /* memory has no descriptors */
+    OPTION(nopeers, 0),     /* no device reaches another's memory */
+    OPTION(badpeers, 0),    /* they say so, and the bytes are others */
     OPTION(prohibited, 0),  /* the first so many devices have a prohibited compute mode */
     OPTION(pageable, 0),    /* copies of pageable memory are no breach */
     OPTION(fail_alloc, 0),  /* the n-th allocation */

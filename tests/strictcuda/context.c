@@ -164,6 +164,32 @@ cu_result sim_DeviceGetAttribute_2000(int *value, cu_attribute attribute, cu_dev
     return sim_end(CU_SUCCESS);
 }
 
+/* --- peers ------------------------------------------------------------------------------------- */
+
+cu_result sim_DeviceCanAccessPeer_4000(int *can, cu_device device, cu_device peer)
+{
+    const cu_result result = sim_begin("cuDeviceCanAccessPeer", NEEDS_INIT);
+    if (result)
+        return result;
+    *can = device != peer && !sim_options().nopeers;
+    return sim_end(is_device(device) && is_device(peer) ? CU_SUCCESS : CU_ERROR_INVALID_DEVICE);
+}
+
+cu_result sim_CtxEnablePeerAccess_4000(cu_context peer, unsigned flags)
+{
+    const cu_result result =
+        sim_begin("cuCtxEnablePeerAccess", NEEDS_INIT | NEEDS_CONTEXT | TELLS_FAULT);
+    if (result)
+        return result;
+    const cu_context context = sim_current();
+    if (flags || !peer || !peer->retained || peer == context || sim_options().nopeers)
+        return sim_end(CU_ERROR_INVALID_CONTEXT);
+    const unsigned bit = 1u << (peer - sim.contexts);
+    const bool before = context->peers & bit;
+    context->peers |= bit;
+    return sim_end(before ? CU_ERROR_PEER_ACCESS_ALREADY_ENABLED : CU_SUCCESS);
+}
+
 /* --- contexts ---------------------------------------------------------------------------------- */
 
 /* Options hold from when a context is retained. Those of an open one do not change under it. */
@@ -184,8 +210,12 @@ cu_result sim_DevicePrimaryCtxRetain_7000(cu_context *context, cu_device device)
         return sim_end(CU_ERROR_INVALID_DEVICE);
     take_options();
     *context = &sim.contexts[device - FIRST_DEVICE];
-    if (!(*context)->retained++)
+    if (!(*context)->retained++) { /* a new one: what was let reach the old one has to be anew */
         (*context)->sticky = CU_SUCCESS;
+        (*context)->peers = 0;
+        for (int i = 0; i < DEVICES_MAX; i++)
+            sim.contexts[i].peers &= ~(1u << (device - FIRST_DEVICE));
+    }
     (*context)->device = device;
     return sim_end(CU_SUCCESS);
 }

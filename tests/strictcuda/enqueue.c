@@ -10,6 +10,12 @@
 bool sim_find_span(const char *function, cu_address address, size_t size, bool written,
                    struct span *out)
 {
+    return sim_find_span_of(sim_current(), function, address, size, written, out);
+}
+
+bool sim_find_span_of(cu_context context, const char *function, cu_address address, size_t size,
+                      bool written, struct span *out)
+{
     struct range *range = sim_range(address);
     *out = (struct span){
         .range = range, .address = address, .size = size, .bytes = (void *)(uintptr_t)address};
@@ -31,7 +37,7 @@ bool sim_find_span(const char *function, cu_address address, size_t size, bool w
         sim_breach(STRICTCUDA_VIRTUAL, "%s: no device was given access to the memory", function);
         return false;
     }
-    if (sim_range_is_device(range) && range->context != sim_current()) {
+    if (sim_range_is_device(range) && range->context != context) {
         sim_breach(STRICTCUDA_CONTEXT, "%s: another context's memory", function);
         return false;
     }
@@ -85,6 +91,37 @@ cu_result sim_MemcpyAsync_4000(cu_address dst, cu_address src, size_t size, cu_s
     if (!stream)
         return sim_end(CU_ERROR_INVALID_HANDLE);
     return sim_end(enqueue_copy("cuMemcpyAsync", dst, src, size, stream));
+}
+
+cu_result sim_MemcpyPeerAsync_4000(cu_address dst, cu_context dst_context, cu_address src,
+                                   cu_context src_context, size_t size, cu_stream in)
+{
+    static const char function[] = "cuMemcpyPeerAsync";
+    const cu_result result = sim_begin(function, NEEDS_INIT | NEEDS_CONTEXT | TELLS_FAULT);
+    if (result)
+        return result;
+    cu_stream stream = sim_stream(in, function);
+    struct work *work = new_work(WORK_COPY);
+    if (!size)
+        sim_breach(STRICTCUDA_EMPTY, "%s of 0 bytes", function);
+    if (!stream || !size || !sim_find_span_of(dst_context, function, dst, size, true, &work->dst) ||
+        !sim_find_span_of(src_context, function, src, size, false, &work->src)) {
+        free(work);
+        return sim_end(CU_ERROR_INVALID_VALUE);
+    }
+    if (src_context->sticky || dst_context->sticky) {
+        free(work);
+        return sim_end(src_context->sticky ? src_context->sticky : dst_context->sticky);
+    }
+    const bool enabled = dst_context == src_context ||
+                         (sim_current()->peers & 1u << (src_context - sim.contexts)) ||
+                         (sim_current()->peers & 1u << (dst_context - sim.contexts));
+    if (!enabled) /* through the host, and slowly: CUDA does not say so */
+        sim_breach(STRICTCUDA_PEER, "%s between devices that were not let reach each other",
+                   function);
+    if (sim.options.badpeers && dst_context != src_context)
+        work->src.bytes = work->dst.bytes; /* nothing arrives */
+    return sim_end(sim_append(stream, work));
 }
 
 /* --- fills ------------------------------------------------------------------------------------- */

@@ -58,6 +58,40 @@ void test_virtual(void **unused)
     client_end(&c);
 }
 
+/* Two devices that nobody let reach each other. */
+void test_peer(void **unused)
+{
+    (void)unused;
+    struct client c = client_begin("devices=2");
+    cu_device second;
+    cu_context other, ignored;
+    cu_address there;
+    int can = 0;
+    GOOD(c.cu.DeviceGet(&second, 1));
+    GOOD(c.cu.DevicePrimaryCtxRetain(&other, second));
+    GOOD(c.cu.DeviceCanAccessPeer(&can, c.device, second));
+    assert_int_equal(can, 1);
+    GOOD(c.cu.CtxPushCurrent(other));
+    GOOD(c.cu.MemAlloc(&there, SIZE));
+    GOOD(c.cu.CtxPopCurrent(&ignored));
+    GOOD(c.cu.MemsetD8Async(c.memory, 1, SIZE, c.stream));
+    GOOD(c.cu.MemcpyPeerAsync(c.memory, c.context, there, other, 64, c.stream));
+    assert_broken(STRICTCUDA_PEER, 1);
+    assert_int_equal(c.cu.MemcpyPeerAsync(c.memory, c.context, there, c.context, 64, c.stream),
+                     CU_ERROR_INVALID_VALUE);
+    assert_int_equal(c.cu.MemcpyAsync(c.memory, there, 64, c.stream), CU_ERROR_INVALID_VALUE);
+    assert_broken(STRICTCUDA_CONTEXT, 2); /* whose it is has to be said */
+    GOOD(c.cu.CtxEnablePeerAccess(other, 0));
+    assert_int_equal(c.cu.CtxEnablePeerAccess(other, 0), CU_ERROR_PEER_ACCESS_ALREADY_ENABLED);
+    GOOD(c.cu.MemcpyPeerAsync(c.memory, c.context, there, other, 64, c.stream));
+    client_finish(&c);
+    GOOD(c.cu.CtxPushCurrent(other));
+    GOOD(c.cu.MemFree(there));
+    GOOD(c.cu.CtxPopCurrent(&ignored));
+    GOOD(c.cu.DevicePrimaryCtxRelease(second));
+    client_end(&c);
+}
+
 /* Two handles of the same bytes; the descriptor of each call is the one's whose it should be. */
 void test_descriptor(void **unused)
 {

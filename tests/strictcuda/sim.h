@@ -28,7 +28,8 @@ enum { DEVICES_MAX = 4, STREAMS_MAX = 64, STACK_MAX = 8, BATCH_LIMIT = 4096 };
 
 struct options {
     uint64_t devices, delay, memory, version, seed;
-    uint64_t nobatch, nojit, noregister, noreadonly, noshare, prohibited, pageable;
+    uint64_t nobatch, nojit, noregister, noreadonly, noshare, nopeers, badpeers, prohibited,
+        pageable;
     uint64_t fail_alloc, import_fail, fail_submit, fail_exec, fail_every, lose_at;
 };
 
@@ -41,6 +42,7 @@ struct CUctx_st {
     uint64_t used;    /* bytes of device memory */
     unsigned current; /* on how many stacks it lies */
     unsigned users;   /* of them the user's own */
+    unsigned peers;   /* bits: whose memory it was let reach */
 };
 
 /* Of a thread. */
@@ -233,6 +235,9 @@ void sim_drop_modules(cu_context context);
 /* enqueue.c: where bytes lie; false, and a breach: not in one allocation. */
 bool sim_find_span(const char *function, cu_address address, size_t size, bool written,
                    struct span *out);
+/* Likewise, of that context. */
+bool sim_find_span_of(cu_context context, const char *function, cu_address address, size_t size,
+                      bool written, struct span *out);
 
 /* kernel.c */
 int sim_kernel_number(const char *name); /* -1: none */

@@ -49,6 +49,7 @@ enum strictcuda_rule {
                                    address is given back after that */
     STRICTCUDA_DESCRIPTOR = 25, /* descriptors are open, and CUDA's from an import of external
                                    memory on, whose buffers go before it */
+    STRICTCUDA_PEER = 26, /* copies between devices are of those that were let reach each other */
     STRICTCUDA_RULES
 };
 

@@ -557,7 +557,8 @@ int main(void)
         cmocka_unit_test(test_race),       cmocka_unit_test(test_batch),
         cmocka_unit_test(test_versions),   cmocka_unit_test(test_launch),
         cmocka_unit_test(test_sticky),     cmocka_unit_test(test_virtual),
-        cmocka_unit_test(test_descriptor), cmocka_unit_test(test_all_rules),
+        cmocka_unit_test(test_descriptor), cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_all_rules),
     };
     return cmocka_run_group_tests_name("strict CUDA", tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static void path_names(void **state)
 {
     (void)state;
     static const char *const names[] = {"auto",   "direct",  "staged", "pipelined", "imported",
-                                        "device", "bridged", "none",   "blocks"};
+                                        "device", "bridged", "none",   "blocks",    "peer"};
     for (unsigned i = 0; i < FERRY_PATH_COUNT; i++)
         assert_string_equal(ferry_path_name((enum ferry_path)i), names[i]);
     assert_string_equal(ferry_path_name(FERRY_PATH_COUNT), "unknown");
