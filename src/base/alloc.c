@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static _Atomic uint64_t calls;   /* since the last ferry__alloc_fail_at */
 static _Atomic uint64_t fail_at; /* the call that fails; 0: none */
@@ -15,10 +16,17 @@ static bool must_fail(void)
     return call == atomic_load_explicit(&fail_at, memory_order_relaxed);
 }
 
-/* Size 0 is served as 1, so that NULL means one thing only. */
+/* Size 0 is served as 1, so that NULL means one thing only. What is small is cleared here: glibc's
+ * calloc takes nothing from the thread's cache, which what was freed last fills. */
 void *ferry__alloc(size_t size)
 {
-    return must_fail() ? NULL : calloc(1, size > 0 ? size : 1);
+    enum { SMALL = 1024 };
+    if (must_fail())
+        return NULL;
+    if (size > SMALL)
+        return calloc(1, size);
+    void *memory = malloc(size > 0 ? size : 1);
+    return memory ? memset(memory, 0, size) : NULL;
 }
 
 void *ferry__alloc_unset(size_t size)
