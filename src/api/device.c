@@ -100,7 +100,7 @@ static int init_locks(struct ferry_device *device)
     if (!error)
         error = ferry__cond_init(&device->engine_work);
     if (!error)
-        error = ferry__cond_init(&device->claims_over);
+        error = ferry__cond_init(&device->turn);
     if (!error)
         error = ferry__cond_init(&device->callbacks.work);
     if (!error)

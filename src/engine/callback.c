@@ -144,13 +144,8 @@ bool ferry__callbacks_drain(struct ferry_device *device)
 enum ferry_status ferry__callbacks_start(struct ferry_device *device)
 {
     struct ferry__callback_thread *callbacks = &device->callbacks;
-    int error = 0;
-    ferry__device_lock(device);
-    if (!callbacks->started) {
-        error = ferry__thread_start(&callbacks->thread, "ferry-callback", run_callbacks, device);
-        callbacks->started = !error;
-    }
-    ferry__device_unlock(device);
+    const int error = ferry__device_thread(device, &callbacks->start, &callbacks->thread,
+                                           "ferry-callback", run_callbacks);
     if (!error)
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no thread for callbacks: error %d", error);
@@ -198,7 +193,7 @@ void ferry__callbacks_finish(struct ferry_device *device)
     ferry__device_lock(device);
     callbacks->stop = true;
     pthread_cond_broadcast(&callbacks->work);
-    const bool join = callbacks->started && !callbacks->closing;
+    const bool join = callbacks->start.done && !callbacks->closing;
     ferry__device_unlock(device);
     if (join)
         pthread_join(callbacks->thread, NULL);

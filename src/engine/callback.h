@@ -10,6 +10,11 @@
 struct ferry__reason;
 struct ferry_device;
 
+/* Whether a thread was started. Under the lock. */
+struct ferry__start {
+    bool busy, done;
+};
+
 struct ferry__call {
     struct ferry__link link; /* of calls */
     ferry_callback callback;
@@ -22,7 +27,8 @@ struct ferry__call {
 struct ferry__callback_thread { /* the thread that runs the user's functions, and its list */
     pthread_t thread;
     pthread_cond_t work, idle;
-    bool started, stop;
+    struct ferry__start start;
+    bool stop;
     bool closing; /* a callback closed the device: the thread has left its list, and does so */
     struct ferry__list calls; /* to be made, in order */
     uint64_t pushed, returned;

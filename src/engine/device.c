@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "base/thread.h"
 #include "engine/ticket.h"
 
 #include <ferry/ferry.h>
@@ -100,6 +101,29 @@ enum ferry_status ferry__device_dead(const struct ferry_device *device, const ch
                        why[dead]);
 }
 
+int ferry__device_thread(struct ferry_device *device, struct ferry__start *start, pthread_t *thread,
+                         const char *name, void *(*run)(void *device))
+{
+    int error = 0;
+    ferry__device_lock(device);
+    while (start->busy) {
+        const int cancel = ferry__cancel_off();
+        ferry__cond_wait(&device->turn, &device->lock);
+        ferry__cancel_on(cancel);
+    }
+    if (!start->done) {
+        start->busy = true;
+        ferry__device_unlock(device);
+        error = ferry__thread_start(thread, name, run, device);
+        ferry__device_lock(device);
+        start->busy = false;
+        start->done = !error;
+        pthread_cond_broadcast(&device->turn);
+    }
+    ferry__device_unlock(device);
+    return error;
+}
+
 void ferry__device_lose(struct ferry_device *device)
 {
     int alive = FERRY__ALIVE;
@@ -122,7 +146,7 @@ void ferry__device_unref(struct ferry_device *device)
     pthread_mutex_destroy(&device->gpu.host_lock);
     pthread_cond_destroy(&device->changed);
     pthread_cond_destroy(&device->engine_work);
-    pthread_cond_destroy(&device->claims_over);
+    pthread_cond_destroy(&device->turn);
     pthread_cond_destroy(&device->callbacks.work);
     pthread_cond_destroy(&device->callbacks.idle);
     pthread_cond_destroy(&device->gpu.region_freed);

@@ -61,7 +61,8 @@ struct ferry_device {
     uint64_t sub_number; /* of the latest submission that was begun */
     struct ferry__list buffers;
     pthread_t engine;
-    bool engine_started, engine_stop, polling;
+    struct ferry__start engine_start;
+    bool engine_stop, polling;
     uint32_t polled;              /* a bit for each queue that the poller waits for */
     bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
     void *poll_arg;
@@ -75,7 +76,7 @@ struct ferry_device {
     struct ferry__op *joins;    /* whose dependents are to hear how far they are */
     struct ferry__follows follows; /* what an op that registers depends on */
     struct ferry__claim *claims;   /* buffers of those that register in pieces */
-    pthread_cond_t claims_over;    /* one has */
+    pthread_cond_t turn;           /* one has, or a thread was started */
     unsigned in_one_breath;        /* over 0: ferry__breathe does not give up the lock */
     struct ferry__reason *reason;  /* why an op failed last */
     struct ferry__op *to_resume;   /* halves of bridges on other devices, likewise */
@@ -109,6 +110,11 @@ static inline void ferry__device_unlock(struct ferry_device *device)
 {
     ferry__unlock(&device->lock);
 }
+
+/* Starts a thread of the device's, if that was not done, and not under the lock: it takes long. 0, or
+ * why there is none. */
+int ferry__device_thread(struct ferry_device *device, struct ferry__start *start, pthread_t *thread,
+                         const char *name, void *(*run)(void *device));
 
 /* device->dead: later ones replace earlier ones. */
 enum { FERRY__ALIVE, FERRY__LOST, FERRY__CLOSED, FERRY__FORKED };

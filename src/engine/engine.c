@@ -305,7 +305,7 @@ void ferry__kick(struct ferry_device *device)
             device->gpu.driver->wake(device->gpu.state);
     } else if (device->waiters) {
         pthread_cond_broadcast(&device->changed);
-    } else if (device->engine_started) {
+    } else if (device->engine_start.done) {
         pthread_cond_signal(&device->engine_work);
     }
 }
@@ -391,13 +391,8 @@ static void *run_engine(void *arg)
 
 enum ferry_status ferry__engine_start(struct ferry_device *device)
 {
-    int error = 0;
-    ferry__device_lock(device);
-    if (!device->engine_started) {
-        error = ferry__thread_start(&device->engine, "ferry-engine", run_engine, device);
-        device->engine_started = !error;
-    }
-    ferry__device_unlock(device);
+    const int error = ferry__device_thread(device, &device->engine_start, &device->engine,
+                                           "ferry-engine", run_engine);
     if (!error)
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no thread for the engine: error %d", error);
@@ -417,7 +412,7 @@ void ferry__engine_finish(struct ferry_device *device)
     } while (ferry__callbacks_drain(device) || !nothing_lives(device));
     device->engine_stop = true;
     pthread_cond_broadcast(&device->engine_work);
-    const bool started = device->engine_started;
+    const bool started = device->engine_start.done;
     ferry__device_unlock(device);
     if (started)
         pthread_join(device->engine, NULL);

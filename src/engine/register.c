@@ -62,7 +62,7 @@ void ferry__await_turn(const struct ferry__op *op)
         return;
     const int cancel = ferry__cancel_off();
     while (ferry__is_claimed(op))
-        ferry__cond_wait(&device->claims_over, &device->lock);
+        ferry__cond_wait(&device->turn, &device->lock);
     ferry__cancel_on(cancel);
 }
 
@@ -80,7 +80,7 @@ static void claim_end(struct ferry_device *device, const struct ferry__claim *cl
     while (*link != claim)
         link = &(*link)->next;
     *link = claim->next;
-    pthread_cond_broadcast(&device->claims_over);
+    pthread_cond_broadcast(&device->turn);
 }
 
 /* --- what is followed ------------------------------------------------------------------------- */
