@@ -45,6 +45,7 @@ void ferry__wire_transfer_moved(struct ferry__wire_transfer *transfer)
 void ferry__wire_transfer_matched(struct ferry__wire_transfer *transfer)
 {
     transfer->matched = true;
+    atomic_store(&transfer->matched_ns, ferry__wire_now_ns());
     transfer->peer->moving++;
     if (transfer->send)
         atomic_fetch_sub(&transfer->peer->waiting, 1);
@@ -368,6 +369,35 @@ static void when_stopped(void *user, ferry_stream *stream, enum ferry_status sta
     pthread_mutex_unlock(&transfer->wire->lock);
 }
 
+/* The whole of it, and in it how long it waited for the other side, and moved bytes. */
+static void trace(struct ferry__wire_transfer *transfer, enum ferry_status status)
+{
+    const struct ferry_peer *peer = transfer->peer;
+    const uint64_t now = ferry__wire_now_ns(), matched_ns = atomic_load(&transfer->matched_ns);
+    const uint64_t first_ns = atomic_load(&transfer->first_ns);
+    char words[320]; /* the trace cuts it */
+    struct ferry_stream_event event = {.name = transfer->send ? "send" : "receive",
+                                       .words = words,
+                                       .begin_ns = transfer->called_ns,
+                                       .end_ns = now,
+                                       .status = status};
+    pthread_mutex_lock(&transfer->wire->lock);
+    event.ticket = transfer->ticket.key;
+    snprintf(words, sizeof words, "tag %llu, %llu bytes, %s %s by %s",
+             (unsigned long long)transfer->tag, (unsigned long long)transfer->size,
+             transfer->send ? "to" : "from", peer->info.address, peer->info.transports);
+    pthread_mutex_unlock(&transfer->wire->lock);
+    ferry_stream_trace(transfer->device, &event);
+    event.name = "waits for peer";
+    event.end_ns = matched_ns ? matched_ns : now;
+    ferry_stream_trace(transfer->device, &event);
+    event.name = "moves bytes";
+    event.begin_ns = first_ns;
+    event.end_ns = now;
+    if (first_ns)
+        ferry_stream_trace(transfer->device, &event);
+}
+
 static void when_ended(void *user, enum ferry_status status)
 {
     struct ferry__wire_transfer *transfer = user;
@@ -375,6 +405,8 @@ static void when_ended(void *user, enum ferry_status status)
     pthread_mutex_lock(&wire->stream_lock);
     transfer->stream_ended = true;
     pthread_mutex_unlock(&wire->stream_lock);
+    if (ferry_stream_traced(transfer->device)) /* which is there until this returns */
+        trace(transfer, status);
     pthread_mutex_lock(&wire->lock);
     transfer->told_status = status;
     ferry__wire_map_remove(&wire->tickets, &transfer->ticket);
@@ -432,6 +464,7 @@ static struct ferry__wire_transfer *make(const struct call *call)
     transfer->size = call->size;
     transfer->device = ferry_buffer_device(call->buffer);
     transfer->came_end = &transfer->came;
+    transfer->called_ns = ferry__wire_now_ns();
     const size_t chunk_max = ferry_stream_chunk_max(transfer->device);
     transfer->chunk_max = chunk_max < FERRY_WIRE_CHUNK ? (uint32_t)chunk_max : FERRY_WIRE_CHUNK;
     if (!transfer->chunk_max || (call->send && !ferry__wire_random(transfer->id, FERRY_WIRE_ID))) {

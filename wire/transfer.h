@@ -65,6 +65,9 @@ struct ferry__wire_transfer {
 
     bool stream_ended; /* under wire->stream_lock */
 
+    uint64_t called_ns;
+    _Atomic uint64_t matched_ns, first_ns; /* met the other side; of the first credit; 0: not yet */
+
     /* Under wire->lock: */
     struct ferry__wire_node ticket;       /* in wire->tickets; its key is the ticket */
     unsigned told;                        /* of FERRY_WIRE_TOLD_ */
@@ -83,7 +86,6 @@ struct ferry__wire_transfer {
     enum ferry_status status; /* once it is over */
     char why[FERRY_WIRE_WHY_MAX];
     uint64_t since_ns; /* of the last progress */
-    uint64_t first_ns; /* of the first credit */
     uint64_t over_ns;
     uint64_t asked, arrived, done;           /* bytes wanted of the stream, given by it, through */
     uint64_t staged;                         /* counted in peer->staged and wire->staged */

@@ -125,6 +125,20 @@ FERRY_API enum ferry_status ferry_stream_error(enum ferry_status status, const c
 /* OK; in a callback IN_CALLBACK: for what waits, and says so as "WHAT waits ...". */
 FERRY_CHECK enum ferry_status ferry_stream_in_callback(const char *what);
 
+/* What a stream did for an operation, and when: an event of its own on the device's track "streams"
+ * of a trace (FERRY_TRACE). name is cut at 15 bytes, words at 111. */
+struct ferry_stream_event {
+    const char *name, *words;  /* "send", "tag 1 to node-2" */
+    uint64_t begin_ns, end_ns; /* CLOCK_MONOTONIC */
+    ferry_ticket ticket;       /* 0: none */
+    enum ferry_status status;
+    uint64_t reserved[4]; /* zero */
+};
+
+/* Is there a trace? Without one ferry_stream_trace does nothing. Until end() has returned. */
+FERRY_API bool ferry_stream_traced(ferry_device *device);
+FERRY_API void ferry_stream_trace(ferry_device *device, const struct ferry_stream_event *event);
+
 /* Tells the user's log function. */
 FERRY_API void ferry_stream_log(enum ferry_log_level level, const char *words);
 

@@ -9,6 +9,7 @@
 #include "engine/callback.h"
 #include "engine/device.h"
 #include "engine/op.h"
+#include "engine/traced.h"
 
 #include <ferry/ferry.h>
 #include <ferry/stream.h>
@@ -132,4 +133,15 @@ enum ferry_status ferry_stream_in_callback(const char *what)
 void ferry_stream_log(enum ferry_log_level level, const char *words)
 {
     ferry__log(level, "%s", words ? words : "");
+}
+
+bool ferry_stream_traced(ferry_device *device)
+{
+    return device && device->trace;
+}
+
+void ferry_stream_trace(ferry_device *device, const struct ferry_stream_event *event)
+{
+    if (event && ferry_stream_traced(device) && event->begin_ns <= event->end_ns)
+        ferry__trace_stream(device, event);
 }

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <ferry/ferry.h>
+#include <ferry/stream.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -166,6 +167,25 @@ void ferry__trace_callback(const struct ferry_device *device, const struct ferry
                                        .ticket = call->ticket,
                                        .begin_ns = begin_ns,
                                        .end_ns = ferry__now_ns()});
+}
+
+void ferry__trace_stream(const struct ferry_device *device, const struct ferry_stream_event *stream)
+{
+    struct ferry__event event = {.kind = FERRY__EVENT_STREAM,
+                                 .device = device->id,
+                                 .track = FERRY__TRACK_STREAMS,
+                                 .status = stream->status,
+                                 .ticket = stream->ticket,
+                                 .begin_ns = stream->begin_ns,
+                                 .end_ns = stream->end_ns};
+    snprintf(event.stream.words, sizeof event.stream.words, "%s",
+             stream->words ? stream->words : "");
+    size_t length = 0;
+    /* A name stands in the file as it is. */
+    for (const char *at = stream->name; at && *at && length + 1 < sizeof event.stream.name; at++)
+        event.stream.name[length++] =
+            *at >= ' ' && *at < 127 && *at != '"' && *at != '\\' ? *at : '?';
+    add(device, &event);
 }
 
 void ferry__device_trace(struct ferry_device *device)

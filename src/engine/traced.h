@@ -9,6 +9,7 @@ struct ferry__transfer;
 struct ferry__op;
 struct ferry__submission;
 struct ferry_device;
+struct ferry_stream_event;
 
 /* One event each; those without an end end now. */
 void ferry__trace_transfer(const struct ferry_device *device,
@@ -21,6 +22,9 @@ void ferry__trace_wait(struct ferry__op *op);    /* from op->starved_us on, whic
 void ferry__trace_starved(struct ferry__op *op); /* now */
 void ferry__trace_callback(const struct ferry_device *device, const struct ferry__call *call,
                            uint64_t begin_ns);
+
+void ferry__trace_stream(const struct ferry_device *device,
+                         const struct ferry_stream_event *stream);
 
 /* Sets device->trace where the environment asks for one. */
 void ferry__device_trace(struct ferry_device *device);

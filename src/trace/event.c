@@ -138,6 +138,16 @@ static void put_callback(struct ferry__text *text, const struct ferry__event *ev
     put_result(text, event);
 }
 
+static void put_stream(struct ferry__text *text, const struct ferry__event *event)
+{
+    put_head(text, event, "stream", event->stream.name, 'b', event->begin_ns);
+    ferry__put(text, ",\"args\":{\"words\":");
+    ferry__put_json(text, event->stream.words);
+    ferry__put(text, ",");
+    put_result(text, event);
+    put_end(text, event, "stream", event->stream.name);
+}
+
 static void put_track_name(struct ferry__text *text, unsigned device, unsigned track,
                            const char *name)
 {
@@ -156,6 +166,7 @@ static void put_names(struct ferry__text *text, const struct ferry__event *event
     put_track_name(text, event->device, FERRY__TRACK_OPERATIONS, "operations");
     put_track_name(text, event->device, FERRY__TRACK_CALLBACKS, "callbacks");
     put_track_name(text, event->device, FERRY__TRACK_STAGING, "staging waits");
+    put_track_name(text, event->device, FERRY__TRACK_STREAMS, "streams");
     for (unsigned q = 0; q < event->names.queues; q++) {
         char name[24];
         snprintf(name, sizeof name, "queue %u", q);
@@ -170,7 +181,7 @@ void ferry__put_event(struct ferry__text *text, const struct ferry__event *event
         [FERRY__EVENT_BATCHED] = put_batched,     [FERRY__EVENT_BATCH_END] = put_batch_end,
         [FERRY__EVENT_EXTERNAL] = put_external,   [FERRY__EVENT_SUBMISSION] = put_submission,
         [FERRY__EVENT_WAIT] = put_wait,           [FERRY__EVENT_CALLBACK] = put_callback,
-        [FERRY__EVENT_NAMES] = put_names,
+        [FERRY__EVENT_STREAM] = put_stream,       [FERRY__EVENT_NAMES] = put_names,
     };
     puts[event->kind](text, event);
 }

@@ -6,13 +6,14 @@
 
 struct ferry__text;
 
-enum { FERRY__TRACE_LABEL_MAX = 48 };
+enum { FERRY__TRACE_LABEL_MAX = 48, FERRY__TRACE_NAME_MAX = 16, FERRY__TRACE_WORDS_MAX = 112 };
 
 /* Numbers no two tracks share: a device's id is its process, and in its tracks. */
 enum ferry__track {
     FERRY__TRACK_OPERATIONS,
     FERRY__TRACK_CALLBACKS,
     FERRY__TRACK_STAGING,
+    FERRY__TRACK_STREAMS,
     FERRY__TRACK_QUEUES,
     FERRY__TRACKS_MAX = 16
 };
@@ -27,6 +28,7 @@ enum ferry__event_kind {
     FERRY__EVENT_SUBMISSION,
     FERRY__EVENT_WAIT,
     FERRY__EVENT_CALLBACK,
+    FERRY__EVENT_STREAM,
     FERRY__EVENT_NAMES
 };
 
@@ -48,6 +50,9 @@ struct ferry__event {
         struct {
             uint64_t value, commands, staged, device_ns;
         } submission;
+        struct {
+            char name[FERRY__TRACE_NAME_MAX], words[FERRY__TRACE_WORDS_MAX];
+        } stream;
         struct {
             char device[2 * FERRY__TRACE_LABEL_MAX];
             unsigned queues;

@@ -33,6 +33,24 @@ cp "$dir/received" "$dir/out"
 name=receive json 'j["version"] == 2 and j["bytes"] == 20000001 and j["files"] == 1'
 
 
+# A trace has each send and receive: how long it waited for the other side, and moved bytes.
+FERRY_TRACE=$dir/there.json listen --out "$dir/came" --transports tcp
+run "traced" 0 env FERRY_TRACE="$dir/here.json" "$ferry" send --device host --transports tcp \
+    "$dir/file" "$address"
+wait "$receiver"
+for side in here/send there/receive; do
+    cp "$dir/${side%/*}.json" "$dir/out"
+    name="trace of a ${side#*/}" json '[(s := [e for e in j if e.get("cat") == "stream"]),
+        (whole := [e for e in s if e["name"] == "'"${side#*/}"'" and e["ph"] == "b"]),
+        len(whole) == 4 and len(s) == 3 * 2 * len(whole)
+        and any("20000001" not in e["args"]["words"] and "16777216 bytes" in e["args"]["words"]
+                and "127.0.0.1:" in e["args"]["words"] and " by tcp" in e["args"]["words"]
+                and e["args"]["ticket"] and e["args"]["status"] == "FERRY_OK" for e in whole)
+        and {"waits for peer", "moves bytes"} < {e["name"] for e in s}
+        and all(a["ts"] <= b["ts"] for a in s for b in s
+                if a["id"] == b["id"] and (a["ph"], b["ph"]) == ("b", "e"))][-1]'
+done
+
 listen --out "$dir/came" --transports tcp --secret-file "$dir/key" --keep
 run "another secret" 3 "$ferry" send --device host --secret-file "$dir/other" "$dir/file" "$address"
 says err 'same secret'
