@@ -15,8 +15,8 @@
 
 /*
  * The device writes imported memory while a submission is on its way; what is staged the host puts
- * there afterwards. So a staged download would undo an imported one that comes behind it: where they
- * share a byte, both are staged. Those that are staged are emptied one after another, and the
+ * there afterwards. So a staged download would undo an imported one that comes behind it: where
+ * they share a byte, both are staged. Those that are staged are emptied one after another, and the
  * device's commands have barriers between them.
  */
 
