@@ -197,6 +197,9 @@ struct ferry_device_params {
      * made with zeroed does: nobody sees what an earlier one held. Memory that was in use before is
      * filled, which takes its time. */
     bool zeroed;
+    /* Kernels carry out only what no copy or fill command of the device can (bytes that are not
+     * aligned, long patterns): they take units from your own. No list of blocks goes by one, then. */
+    bool no_kernel;
     uint64_t reserved[1]; /* zero */
 };
 
@@ -591,7 +594,8 @@ FERRY_CHECK enum ferry_status ferry_batch_zero_buffer(ferry_batch *batch, ferry_
 FERRY_CHECK enum ferry_status ferry_batch_fill_buffer(ferry_batch *batch, ferry_buffer *buffer,
                                                       size_t size, size_t offset,
                                                       const void *pattern, size_t pattern_size);
-/* Scattered blocks and rows. Several lists in one batch go as one: a layer of a model each, say. */
+/* Scattered blocks and rows. Lists that are added one after another, between the same two places, go
+ * as one where they touch nothing of each other's; so do 16 and more copies of at most 64 KiB. */
 FERRY_CHECK enum ferry_status ferry_batch_copy_blocks_from_host(ferry_batch *batch,
                                                                 ferry_buffer *dst, const void *src,
                                                                 const struct ferry_block *blocks,
@@ -829,7 +833,8 @@ struct ferry_explanation {
 };
 
 /* Which way count blocks of block_size bytes (1: one range) would go, if nothing in flight touches the
- * bytes. buffer NULL: an ordinary private one. host: where the first of them lies, or NULL: in ordinary
+ * bytes, as a list, or as a batch of so many copies between the same two places. buffer NULL: an
+ * ordinary private one. host: where the first of them lies, or NULL: in ordinary
  * host memory. Nothing is moved. */
 FERRY_CHECK enum ferry_status ferry_explain(ferry_device *device, const ferry_buffer *buffer,
                                             enum ferry_operation operation, const void *host,

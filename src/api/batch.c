@@ -11,6 +11,7 @@
 #include "engine/op.h"
 #include "engine/ticket.h"
 #include "memory/host_memory.h"
+#include "paths/blocks.h"
 #include "paths/choose.h"
 #include "paths/direct.h"
 #include "paths/landing.h"
@@ -244,6 +245,7 @@ enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void
         }
         return status;
     }
+    batch->count = ferry__transfers_merge(device, batch->transfers, batch->count);
     struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type, 1);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;

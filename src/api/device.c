@@ -130,6 +130,7 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->gpu.no_fallback = params->no_fallback;
     device->no_staging_wait = params->no_staging_wait;
     device->zeroed = params->zeroed;
+    device->no_kernel = params->no_kernel;
     device->cpus_taken = by_cpu;
     device->parked_max = params->parked_max ? params->parked_max : PARKED_MAX;
     const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
@@ -154,6 +155,14 @@ static void limit_chunks(struct ferry_device *device)
     for (size_t i = 0; i < 2; i++)
         if (largest && both[i]->chunk_size > largest)
             both[i]->chunk_size = largest;
+}
+
+/* But for what no command can do. */
+static void forbid_kernels(struct ferry__limits *limits)
+{
+    limits->blocks_max = 0;
+    limits->kernel_copy_from = 0;
+    limits->kernel_decided = true;
 }
 
 static void discard_device(struct ferry_device *device)
@@ -204,6 +213,8 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
         return ferry__fail(status, "opening %s: %s", info->name, why);
     }
     limit_chunks(device);
+    if (device->no_kernel)
+        forbid_kernels(&device->gpu.limits);
     device->gpu.info.queues = device->gpu.limits.queue_count;
     device->gpu.info.total_memory = device->gpu.limits.total_memory;
     device->gpu.info.max_allocation = device->gpu.limits.max_allocation;

@@ -66,6 +66,8 @@ static bool is_direct(const struct question *q)
 static const char *list_refusal(const struct question *q)
 {
     const struct ferry__limits *limits = &q->device->gpu.limits;
+    if (q->device->no_kernel)
+        return "no kernel may (no_kernel)";
     if (!limits->blocks_max)
         return "the device takes no lists of blocks";
     if (!ferry__limits_now(&q->device->gpu)->blocks_max &&

@@ -127,19 +127,19 @@ static unsigned bucket_of(uint64_t value, uint64_t first, unsigned buckets)
     return i;
 }
 
-void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation operation,
-                        enum ferry_path path, uint64_t bytes, enum ferry_status status,
-                        uint64_t time_ns)
+void ferry__count_timed_many(struct ferry__metrics *metrics, enum ferry_operation operation,
+                             enum ferry_path path, uint64_t operations, uint64_t bytes,
+                             enum ferry_status status, uint64_t time_ns)
 {
     bool is_own;
     struct counts *counts = &find_shard(metrics, &is_own)->counts[operation][path];
     void (*add)(_Atomic uint64_t *, uint64_t) = is_own ? add_own : add_shared;
-    add(&counts->operations, 1);
+    add(&counts->operations, operations);
     add(&counts->bytes, status ? 0 : bytes);
-    add(&counts->errors, status != FERRY_OK);
-    add(&counts->timed, 1);
-    add(&counts->time_ns, time_ns);
-    add(&counts->buckets[bucket_of(time_ns, FERRY_TIME_BUCKET_NS, FERRY_TIME_BUCKETS)], 1);
+    add(&counts->errors, status ? operations : 0);
+    add(&counts->timed, operations);
+    add(&counts->time_ns, operations * time_ns);
+    add(&counts->buckets[bucket_of(time_ns, FERRY_TIME_BUCKET_NS, FERRY_TIME_BUCKETS)], operations);
 }
 
 void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations, uint64_t commands)

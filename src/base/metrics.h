@@ -38,9 +38,15 @@ static inline void ferry__count(struct ferry__metrics *metrics, enum ferry_opera
 {
     ferry__count_many(metrics, operation, path, 1, bytes);
 }
-void ferry__count_timed(struct ferry__metrics *metrics, enum ferry_operation operation,
-                        enum ferry_path path, uint64_t bytes, enum ferry_status status,
-                        uint64_t time_ns);
+void ferry__count_timed_many(struct ferry__metrics *metrics, enum ferry_operation operation,
+                             enum ferry_path path, uint64_t operations, uint64_t bytes,
+                             enum ferry_status status, uint64_t time_ns); /* of each */
+static inline void ferry__count_timed(struct ferry__metrics *metrics,
+                                      enum ferry_operation operation, enum ferry_path path,
+                                      uint64_t bytes, enum ferry_status status, uint64_t time_ns)
+{
+    ferry__count_timed_many(metrics, operation, path, 1, bytes, status, time_ns);
+}
 
 /* Counts a submission that was handed over. */
 void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations,

@@ -1,6 +1,7 @@
 #include "engine/blocks.h"
 
 #include "base/alloc.h"
+#include "base/range.h"
 #include "base/spans.h"
 #include "engine/op.h"
 
@@ -33,6 +34,29 @@ bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied)
     return true;
 }
 
+uint64_t ferry__blocks_measure(struct ferry__blocks *blocks)
+{
+    uint64_t total = 0;
+    blocks->dst_begin = blocks->src_begin = UINT64_MAX;
+    blocks->dst_ascends = true;
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        const uint64_t dst_end = block.dst_offset + block.size;
+        const uint64_t src_end = block.src_offset + block.size;
+        if (!block.size)
+            continue;
+        blocks->dst_ascends &= block.dst_offset >= blocks->dst_end;
+        blocks->dst_begin = ferry__least(blocks->dst_begin, block.dst_offset);
+        blocks->src_begin = ferry__least(blocks->src_begin, block.src_offset);
+        blocks->dst_end = dst_end > blocks->dst_end ? dst_end : blocks->dst_end;
+        blocks->src_end = src_end > blocks->src_end ? src_end : blocks->src_end;
+        blocks->dst_all |= block.dst_offset | block.size;
+        blocks->src_all |= block.src_offset | block.size;
+        total += block.size;
+    }
+    return total;
+}
+
 void ferry__blocks_free(struct ferry__blocks *blocks)
 {
     if (!blocks || !blocks->kept)
@@ -41,6 +65,7 @@ void ferry__blocks_free(struct ferry__blocks *blocks)
         ferry__free((void *)(uintptr_t)blocks->list);
     ferry__free(blocks->region_of);
     ferry__free(blocks->written);
+    ferry__free(blocks->merged_as);
     ferry__free(blocks);
 }
 

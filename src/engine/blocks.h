@@ -24,6 +24,9 @@ struct ferry__blocks {
     bool dst_ascends;             /* each is written where the one before it ends, or behind that */
     struct ferry__spans *written; /* what is written, if that was found out; NULL */
     bool kept, owned;             /* not on a stack; nor is the list the caller's */
+    bool apart;                   /* it is known that they touch nothing of each other's */
+    size_t merged; /* operations of a batch that are one list; 0: it is one by itself */
+    struct ferry_block *merged_as; /* each of them, where they are traced; NULL */
     /* Registered memory that the host's side of blocks lies in, where the device reaches it, and
      * which of it by block; NULL: all in the first, or where there is none, nowhere. */
     struct ferry__region *regions[FERRY__BLOCK_REGIONS_MAX];
@@ -61,6 +64,12 @@ static inline struct ferry_block ferry__transfer_part(const struct ferry__transf
     return (struct ferry_block){transfer->dst_offset, transfer->src_offset, transfer->size};
 }
 
+/* How many operations of the API it is. */
+static inline size_t ferry__transfer_operations(const struct ferry__transfer *transfer)
+{
+    return transfer->blocks && transfer->blocks->merged ? transfer->blocks->merged : 1;
+}
+
 /* The transfer that commands are written for: where blocks go one by one, the one that is at it. */
 static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 {
@@ -71,6 +80,8 @@ static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 /* Makes what a transfer's blocks are outlive the call, and the list too where copied says so.
  * False: no host memory; nothing has changed. */
 bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied);
+/* What all lie within, of a list whose blocks alone are known; how many bytes they are. */
+uint64_t ferry__blocks_measure(struct ferry__blocks *blocks);
 void ferry__blocks_free(struct ferry__blocks *blocks); /* NULL, and one on a stack: nothing */
 
 /* What is written, or read, where a bitmap is the smaller set, and there is memory; else NULL. */

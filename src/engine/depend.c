@@ -283,8 +283,9 @@ static void count_op(struct ferry__op *op)
         op->type->kind == FERRY__OP_TRANSFER || op->type->kind == FERRY__OP_BRIDGE_WRITE;
     for (size_t i = 0; i < op->count && counts; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
-        ferry__count_timed(metrics, transfer->operation, transfer->path, transfer->size,
-                           transfer->status, taken);
+        ferry__count_timed_many(metrics, transfer->operation, transfer->path,
+                                ferry__transfer_operations(transfer), transfer->size,
+                                transfer->status, taken);
         ferry__breathe_each(op->device, i, FERRY__TRANSFERS_AT_ONCE);
     }
     if (op->device->trace)

@@ -55,6 +55,7 @@ struct ferry_device {
     struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
     uint64_t awaited_done; /* operations that have ended of which somebody waited for one of many */
+    bool no_kernel; /* for what commands can do */
     uint64_t parked_max,
         parked;          /* operations and blocks that were not handed over; internal ones and
                                     those that wait inside their call are not counted */

@@ -97,6 +97,29 @@ static void cover_transfer(const struct ferry__transfer *transfer)
     }
 }
 
+/* Of operations that were merged each fails by itself: those that read what has failed. */
+static void judge_merged(struct ferry__op *op, struct ferry__transfer *transfer)
+{
+    const size_t parts = ferry__transfer_parts(transfer);
+    for (size_t i = 0; i < parts; i++) {
+        const struct ferry_block part = ferry__transfer_part(transfer, i);
+        const uint64_t src_end = part.src_offset + part.size, dst_end = part.dst_offset + part.size;
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
+        if (!part.size)
+            continue;
+        const struct ferry__failed *failed =
+            ferry__failed_find(&transfer->src->failures, part.src_offset, src_end);
+        if (failed) {
+            transfer->status = failed->status;
+            fail_op(op, failed->status, failed->reason);
+        }
+        if (failed && transfer->dst)
+            mark_failed(transfer->dst, part.dst_offset, dst_end, failed->status, op->why);
+        else if (transfer->dst)
+            ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, UINT64_MAX);
+    }
+}
+
 void ferry__judge_transfers(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->count; i++) {
@@ -106,6 +129,10 @@ void ferry__judge_transfers(struct ferry__op *op)
         if (!transfer->size)
             continue;
         const struct ferry__failed *failed = transfer->status ? NULL : find_failed(transfer);
+        if (failed && ferry__transfer_operations(transfer) > 1) {
+            judge_merged(op, transfer);
+            continue;
+        }
         if (failed) {
             transfer->status = failed->status;
             why = failed->reason;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "driver.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/device.h"
@@ -70,6 +71,27 @@ void ferry__trace_transfer(const struct ferry_device *device,
     add(device, &event);
 }
 
+/* The operations that were merged into a list one by one; where memory was short, as one. */
+static void trace_batched(const struct ferry__op *op, const struct ferry__transfer *transfer,
+                          bool begun, uint64_t end_ns)
+{
+    const struct ferry_block *each = transfer->blocks ? transfer->blocks->merged_as : NULL;
+    const size_t count = each ? ferry__transfer_operations(transfer) : 1;
+    struct ferry__event event = transfer_event(op->device, transfer);
+    event.kind = begun ? FERRY__EVENT_BATCHED : FERRY__EVENT_OPERATION;
+    event.ticket = op->ticket;
+    event.begin_ns = op->start_ns;
+    event.end_ns = end_ns;
+    for (size_t i = 0; i < count; i++) {
+        if (each) {
+            event.transfer.size = each[i].size;
+            event.transfer.dst_offset = each[i].dst_offset;
+            event.transfer.src_offset = each[i].src_offset;
+        }
+        ferry__trace_add_locked(op->device->trace, &event, begun);
+    }
+}
+
 /* Of a batch the begin and the end are both written, or neither. */
 static void trace_batch(const struct ferry__op *op, uint64_t end_ns)
 {
@@ -79,20 +101,15 @@ static void trace_batch(const struct ferry__op *op, uint64_t end_ns)
                                  .status = op->status,
                                  .begin_ns = op->start_ns,
                                  .end_ns = end_ns,
-                                 .ticket = op->ticket,
-                                 .count = op->count};
+                                 .ticket = op->ticket};
+    for (size_t i = 0; i < op->count; i++)
+        event.count += ferry__transfer_operations(&op->transfers[i]);
     struct ferry__event end = event;
     end.kind = FERRY__EVENT_BATCH_END;
     ferry__trace_lock(trace);
     const bool begun = ferry__trace_add_locked(trace, &event, 1);
-    for (size_t i = 0; i < op->count; i++) {
-        event = transfer_event(op->device, &op->transfers[i]);
-        event.kind = begun ? FERRY__EVENT_BATCHED : FERRY__EVENT_OPERATION;
-        event.ticket = op->ticket;
-        event.begin_ns = op->start_ns;
-        event.end_ns = end_ns;
-        ferry__trace_add_locked(trace, &event, begun);
-    }
+    for (size_t i = 0; i < op->count; i++)
+        trace_batched(op, &op->transfers[i], begun, end_ns);
     if (begun)
         ferry__trace_add_locked(trace, &end, 0);
     ferry__trace_unlock(trace);

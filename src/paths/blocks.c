@@ -130,8 +130,11 @@ static bool are_apart(const struct ferry__transfer *transfer)
 {
     const struct ferry_buffer *dst = transfer->dst, *src = transfer->src;
     const bool native = dst && src && dst->memory->native == src->memory->native;
-    return ferry__blocks_are_apart(transfer->blocks, native, native ? dst->offset : 0,
-                                   native ? src->offset : 0);
+    struct ferry__blocks *blocks = transfer->blocks;
+    if (!blocks->apart)
+        blocks->apart = ferry__blocks_are_apart(blocks, native, native ? dst->offset : 0,
+                                                native ? src->offset : 0);
+    return blocks->apart;
 }
 
 /* Copy commands are faster for long blocks. Within the device a command costs as much, and moves
@@ -144,7 +147,7 @@ static bool are_long(const struct ferry__limits *limits, const struct ferry__tra
     return from && transfer->size / transfer->blocks->count >= from;
 }
 
-static bool goes_by_list(struct ferry_device *device, const struct ferry__transfer *transfer)
+bool ferry__blocks_go_by_list(struct ferry_device *device, const struct ferry__transfer *transfer)
 {
     const struct ferry__limits *limits = &device->gpu.limits;
     const size_t count = transfer->blocks->count;
@@ -214,7 +217,7 @@ static enum ferry_status plan_each(struct ferry_device *device, struct ferry__tr
 
 static enum ferry_status choose_way(struct ferry_device *device, struct ferry__transfer *transfer)
 {
-    if (!goes_by_list(device, transfer))
+    if (!ferry__blocks_go_by_list(device, transfer))
         return plan_each(device, transfer);
     transfer->way = FERRY__WAY_LIST;
     transfer->path = FERRY_PATH_BLOCKS;

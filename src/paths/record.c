@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "driver.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/commands.h"
 #include "engine/device.h"
@@ -131,7 +132,7 @@ static enum ferry__emitted record_all(struct ferry_device *device, struct ferry_
             return result;
         op->next_transfer++;
         op->transfer_done = 0;
-        sub->transfers++;
+        sub->transfers += ferry__transfer_operations(transfer);
         if (sub->command_count >= FERRY__COMMANDS_MAX && op->next_transfer < op->count)
             return FERRY__EMIT_MORE;
     }

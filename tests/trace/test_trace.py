@@ -160,7 +160,8 @@ def check_mix():
                                   for label in labels), labels)
     check("mix: bridged", [(args["size"], args["dst_offset"]) for args in
                            mapped["copy", "bridged"]] == [(150001, 1)], mapped)
-    batch = [args for args in queued["upload", "staged"] if args["size"] == 2000]
+    batch = [args for way in ("staged", "blocks") for args in queued["upload", way]
+             if args["size"] == 2000]
     check("mix: a batch", sorted(args["dst_offset"] for args in batch)
           == list(range(0, 200000, 2000)) and len({args["ticket"] for args in batch}) == 1, batch)
     check("mix: batches", [args["operations"] for args in devices[0].args_of("batch")]

@@ -245,6 +245,40 @@ static void without_memory(void **state)
     }
 }
 
+/* A million blocks in one call, in no order, up and down again. */
+static void a_million_blocks(void **state)
+{
+    (void)state;
+    enum { MILLION = 1000000, EACH = 8 };
+    const size_t size = (size_t)2 * MILLION * EACH;
+    unsigned char *up = malloc(size), *down = calloc(1, size);
+    struct ferry_block *blocks = malloc(MILLION * sizeof *blocks);
+    ferry_buffer *buffer;
+    assert_true(up && down && blocks);
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = size}, &buffer),
+        FERRY_OK);
+    for (size_t i = 0; i < size; i++)
+        up[i] = (unsigned char)(i * 7 + i / 251);
+    for (size_t i = 0; i < MILLION; i++) /* 7919 has no divisor in common with a million */
+        blocks[i] = (struct ferry_block){i * 7919 % MILLION * 2 * EACH, i * 2 * EACH, 1 + i % EACH};
+    assert_int_equal(ferry_copy_blocks_from_host(buffer, up, blocks, MILLION), FERRY_OK);
+    for (size_t i = 0; i < MILLION; i++)
+        blocks[i] =
+            (struct ferry_block){blocks[i].src_offset, blocks[i].dst_offset, blocks[i].size};
+    assert_int_equal(ferry_copy_blocks_to_host(buffer, down, blocks, MILLION), FERRY_OK);
+    for (size_t i = 0; i < MILLION; i++) {
+        const size_t at = blocks[i].dst_offset, end = at + blocks[i].size;
+        assert_memory_equal(down + at, up + at, blocks[i].size);
+        for (size_t k = end; k < at + 2 * EACH; k++)
+            assert_int_equal(down[k], 0);
+    }
+    ferry_buffer_destroy(buffer);
+    free(blocks);
+    free(up);
+    free(down);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +287,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_latest_covers_the_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_buffers_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_million_blocks, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("lists", tests, NULL, NULL);
 }

@@ -59,6 +59,7 @@ class DeviceParams(_c.Structure):
         ("thresholds", _c.c_uint64 * 6),
         ("parked_max", _c.c_uint64),
         ("zeroed", _c.c_bool),
+        ("no_kernel", _c.c_bool),
         ("reserved", _c.c_uint64 * 1),
     ]
 

@@ -94,7 +94,8 @@ class Device:
     """
 
     def __init__(self, name=None, *, path="auto", map_private="auto", staging_budget=0,
-                 pool_budget=0, no_fallback=False, no_staging_wait=False, queues=0, zeroed=False):
+                 pool_budget=0, no_fallback=False, no_staging_wait=False, queues=0, zeroed=False,
+                 no_kernel=False):
         _close_orphans()
         params = DeviceParams(
             name=text(name, "name"),
@@ -103,6 +104,7 @@ class Device:
             staging_budget=whole(staging_budget, "staging_budget"),
             pool_budget=whole(pool_budget, "pool_budget"),
             no_fallback=no_fallback, no_staging_wait=no_staging_wait, zeroed=zeroed,
+            no_kernel=no_kernel,
             queues=min(whole(queues, "queues"), 2**32 - 1))
         handle, info = ctypes.c_void_p(), DeviceInfoStruct()
         check(lib.ferry_device_open(ctypes.byref(params), ctypes.byref(handle)))
