@@ -1,5 +1,6 @@
 #include "base/metrics.h"
 #include "base/range.h"
+#include "base/sharing.h"
 #include "base/status.h"
 #include "driver.h"
 #include "engine/blocks.h"
@@ -127,6 +128,11 @@ static void explain_each(const struct question *q, const char *refusal,
         [FERRY_PATH_DEVICE] = "by the device, within its own memory",
     };
     tell(out, taken, engine, reasons[taken] ? reasons[taken] : "as it was forced");
+    if (q->operation == FERRY_OPERATION_COPY && gpu->driver->sharing &&
+        gpu->driver->sharing->reaches)
+        tell(out, taken, engine,
+             "by the device, within its own memory; from another device of this driver by peer, "
+             "where it reaches that memory, else bridged");
     const size_t length = strlen(out->reason);
     if (refusal)
         snprintf(out->reason + length, sizeof out->reason - length, "; each block by itself: %s",

@@ -32,10 +32,10 @@
  * the destination's. Neither device ever waits for the other: a half with nothing to do leaves its
  * queue, and is resumed when its partner is done with a chunk.
  *
- * Where the destination's device reaches the source's memory (peers) it copies from there itself, in
- * one piece. The source's half reads a token of the piece, which comes after all that the piece
- * depends on there, and stays in flight, so that nobody writes what is being read, until the copy is
- * done.
+ * Where the destination's device reaches the source's memory (peers) it copies from there itself,
+ * in one piece. The source's half reads a token of the piece, which comes after all that the piece
+ * depends on there, and stays in flight until the copy is done, so that nobody writes what is being
+ * read.
  *
  * Where the destination can import the source's staging memory both devices work on that; else the
  * host copies a chunk from one to the other. Where the destination cannot write single bytes the
