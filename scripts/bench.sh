@@ -44,6 +44,8 @@ machine "$work/targets.txt" >"$work/machine.txt"
 name=$(sed -n '1s/^device: \([^: ]*\)[^ ]* (\([^,(]*[^,( ]\).*/\1 \2/p' "$work/targets.txt" |
     tr 'A-Z' 'a-z' | tr -cs 'a-z0-9\n' '-')
 out=$all/$name
+# The wire, between two processes of this machine: from host memory to host memory.
+case $name in host-*) python3 bench/wire.py "$ferry" >"$work/wire.txt" || rm -f "$work/wire.txt" ;; esac
 mkdir -p "$out"
 cp "$work"/* "$out"
 {

@@ -20,7 +20,7 @@ debian_test="g++ libcmocka-dev python3 tesseract-ocr-eng mesa-vulkan-drivers
     libdlpack-dev libucx0 libucx-dev libssl3 iproute2 spin dpkg-dev file python3-numpy python3-pytest
     python3-pip python3-setuptools python3-wheel python3-venv mypy groff-base doxygen zsh
     mkdocs clang-format clang-tidy"
-debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd"
+debian_bench="python3 gnuplot-nox libplacebo-dev ocl-icd-opencl-dev pocl-opencl-icd libucx0 ucx-utils"
 debian_docs="doxygen groff-base python3 mkdocs"
 debian_wheel="binutils python3 python3-pip python3-setuptools python3-wheel"
 
