@@ -40,10 +40,10 @@ enum ferry_status ferry__collect_begin(struct ferry__collect *collect, struct fe
 
 static bool spans_reserve(struct ferry__collect *collect)
 {
-    if (collect->spans)
-        return true;
-    collect->spans = ferry__alloc_unset(collect->capacity * sizeof *collect->spans);
-    collect->bucket_of = ferry__alloc_unset(collect->capacity * sizeof *collect->bucket_of);
+    if (!collect->spans)
+        collect->spans = ferry__alloc_unset(collect->capacity * sizeof *collect->spans);
+    if (!collect->bucket_of)
+        collect->bucket_of = ferry__alloc_unset(collect->capacity * sizeof *collect->bucket_of);
     return collect->spans && collect->bucket_of;
 }
 
