@@ -183,23 +183,24 @@ void ferry__streams_close(struct ferry_device *device)
     ferry__device_unlock(device);
 }
 
-/* Its turn may be long in coming, and what it does then is nothing: told now. True: it was, and its
- * op has one reference more. Under device->lock. */
-static bool tell_ahead(struct ferry_stream *stream)
+/* Its turn may be long in coming, and what it does then is nothing: told now. Its side, whose end is
+ * to be called; the caller has a reference, since the stream may go as soon as the lock does. NULL:
+ * it has begun. Under device->lock. */
+static struct ferry__stream_side *tell_ahead(struct ferry_stream *stream)
 {
     struct ferry__op *op = stream->op;
     if (stream->begins || op->state >= FERRY__STATE_RECORDED)
-        return false;
+        return NULL;
+    struct ferry__stream_side *side = op->transfers[0].side;
+    ferry__side_ref(side);
     op->status = stream->status;
     stream->ended = true;
     ferry__op_tell(op);
-    ferry__op_ref(op);
-    return true;
+    return side;
 }
 
-static void tell_end(const struct ferry_stream *stream, enum ferry_status status)
+static void tell_end(const struct ferry__stream_side *side, enum ferry_status status)
 {
-    const struct ferry__stream_side *side = told_side(stream);
     if (side->methods.end)
         side->methods.end(side->user, status);
 }
@@ -213,21 +214,21 @@ enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket,
                            "ferry_stream_cancel: this device has given out no ticket %llu",
                            (unsigned long long)ticket);
     ferry__device_lock(device);
-    struct ferry__op *op = ferry__ticket_find(device, ticket);
+    const struct ferry__op *op = ferry__ticket_find(device, ticket);
     const bool lives = op && !atomic_load(&op->done);
     struct ferry_stream *stream = lives && op->type->kind == FERRY__OP_TRANSFER ? op->stream : NULL;
     const bool wrong = lives && !(stream && told_side(stream));
     const bool ends =
         stream && !wrong && end_it(stream, FERRY_ERROR_IO, why ? why : "it was cancelled");
-    const bool ahead = ends && tell_ahead(stream);
+    struct ferry__stream_side *ahead = ends ? tell_ahead(stream) : NULL;
     if (ends)
         cancel_later(stream);
     cancel_all(device);
     ferry__kick(device);
     ferry__device_unlock(device);
     if (ahead) {
-        tell_end(stream, FERRY_ERROR_IO);
-        ferry__op_unref(op);
+        tell_end(ahead, FERRY_ERROR_IO);
+        ferry__side_unref(ahead);
     }
     if (!wrong)
         return FERRY_OK;
@@ -269,7 +270,8 @@ bool ferry__stream_begin(struct ferry_stream *stream, const struct ferry__transf
 void ferry__stream_done(struct ferry__op *op)
 {
     struct ferry_stream *stream = op->stream;
-    if (!stream || !told_side(stream))
+    const struct ferry__stream_side *side = stream ? told_side(stream) : NULL;
+    if (!side)
         return;
     ferry__device_lock(op->device);
     if (stream->begun)
@@ -278,7 +280,7 @@ void ferry__stream_done(struct ferry__op *op)
     const bool ended = stream->ended;
     ferry__device_unlock(op->device);
     if (!ended)
-        tell_end(stream, status);
+        tell_end(side, status);
 }
 
 void ferry__stream_free(struct ferry__op *op)

@@ -581,6 +581,51 @@ static void test_cancelled_between(void **state)
     drop_mirror(&mirror);
 }
 
+struct canceller {
+    pthread_t thread;
+    ferry_device *device;
+    ferry_ticket ticket;
+    enum ferry_status status;
+};
+
+static void *cancel_it(void *arg)
+{
+    struct canceller *canceller = arg;
+    canceller->status = ferry_stream_cancel(canceller->device, canceller->ticket, "just now");
+    return NULL;
+}
+
+/* While its turn comes it is cancelled: it ends once, begun or not, and what follows it goes on. */
+static void test_cancelled_at_its_turn(void **state)
+{
+    struct fixture *fixture = *state;
+    require_hold(fixture->device);
+    struct mirror mirror = make_mirror(fixture->device, ROOM, FERRY_STORAGE_PRIVATE, 3);
+    for (unsigned i = 0; i < 60; i++) {
+        struct tap *tap = make_tap(i % 2 == 0, 3000, 71 + i);
+        struct ferry_external held = hold(fixture->device, mirror.buffer, FERRY_ACCESS_WRITE);
+        struct canceller canceller = {.device = fixture->device};
+        tap->alone = true;
+        canceller.ticket = start(tap, mirror.buffer, 1000);
+        assert_int_equal(pthread_create(&canceller.thread, NULL, cancel_it, &canceller), 0);
+        for (unsigned k = 0; k < i % 8; k++)
+            sched_yield();
+        release(fixture->device, &held);
+        const enum ferry_status status =
+            ferry_wait(fixture->device, canceller.ticket, FERRY_FOREVER);
+        pthread_join(canceller.thread, NULL);
+        OK(canceller.status);
+        assert_true(status == FERRY_OK || status == FERRY_ERROR_IO);
+        OK(ferry_copy_from_host(mirror.buffer, mirror.bytes, ROOM, 0));
+        wait_ended(tap);
+        assert_true(tap->cancelled <= tap->begun && tap->begun <= 1);
+        assert_true(tap->begun || status);
+        drop_tap(tap, status, tap->begun);
+    }
+    expect_mirror(&mirror);
+    drop_mirror(&mirror);
+}
+
 /* Closing a device ends what is in flight first. */
 static void test_closing(void **state)
 {
@@ -724,6 +769,7 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_cancelled),
     SUITE_TEST(test_cancelled_early),
     SUITE_TEST(test_cancelled_between),
+    SUITE_TEST(test_cancelled_at_its_turn),
     SUITE_TEST(test_closing),
     SUITE_TEST(test_lost),
     SUITE_TEST(test_arguments),
