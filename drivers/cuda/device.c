@@ -123,6 +123,7 @@ static void describe_limits(const struct cuda *c, const struct ferry_device_info
         .atom = 1,
         .has_events = true,
         .events_by_stream = true,
+        .polls = true,
         .queue_count = c->queue_count,
     };
     for (uint32_t i = 0; i < c->queue_count; i++) {

@@ -480,12 +480,15 @@ static uint64_t bytes_staged(const struct ferry__op *op)
     return staged;
 }
 
-/* An asynchronous call copies at most one chunk: more is left to the engine. */
+/* An asynchronous call copies at most one chunk: more is left to the engine; and so is what can be
+ * joined to others while the device has work, where it is cheaper to let one thread submit. */
 static bool may_build_now(const struct ferry__op *op, uint64_t staged)
 {
     const struct ferry_device *device = op->device;
+    const struct ferry__queue *queue = &device->queues[op->queue];
     return op->state == FERRY__STATE_READY && staged <= device->gpu.upload.chunk_size &&
-           ferry__ready_first(&device->queues[op->queue]) == op;
+           ferry__ready_first(queue) == op &&
+           !(device->gpu.limits.polls && device->polling && queue->in_flight);
 }
 
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, void *user,
