@@ -63,8 +63,7 @@ struct ferry__limits {
     uint32_t atom;                       /* flush and invalidate ranges are multiples of it */
     bool whole_readback;   /* the host gets all of readback memory, where it is not coherent */
     bool has_events;       /* queue and event handles mean something to the user's own API */
-    bool polls;            /* wait_any looks all the time, and two threads in the driver hold each
-                            * other up: while one waits there, it builds what the others add */
+    bool polls;            /* wait_any asks all the time: who waits there submits for others, too */
     bool events_by_stream; /* no, but ferry/cuda.h records them: nothing is waited for before */
     char pci[16];          /* its address as sysfs has it, "0000:3b:00.0"; "": not known */
     uint32_t queue_count;

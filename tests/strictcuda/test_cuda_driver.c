@@ -386,7 +386,7 @@ static void test_batches(void **unused)
 {
     (void)unused;
     enum { COUNT = 5000, PART = 16 };
-    ferry_device *device = open_cuda("delay=0");
+    ferry_device *device = open_with("delay=0", (struct ferry_device_params){.no_kernel = true});
     ferry_buffer *from = make(device, 2 * COUNT * PART, FERRY_STORAGE_PRIVATE);
     ferry_buffer *to = make(device, 2 * COUNT * PART, FERRY_STORAGE_PRIVATE);
     unsigned char *bytes = scribbled(2 * COUNT * PART), *got = malloc(2 * COUNT * PART);
