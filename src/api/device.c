@@ -123,6 +123,11 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
         goto free_tickets;
     if (init_locks(device))
         goto free_metrics;
+    const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
+    if (ferry__memory_init(&device->gpu, params->pool_budget ? params->pool_budget : POOL_BUDGET) ||
+        ferry__staging_init(&device->gpu.upload, FERRY__MEMORY_UPLOAD, staging, by_cpu) ||
+        ferry__staging_init(&device->gpu.readback, FERRY__MEMORY_READBACK, staging, by_cpu))
+        goto free_metrics;
     atomic_init(&device->refs, 1);
     device->close_now = ferry__device_close_now;
     device->path = path;
@@ -133,10 +138,6 @@ static struct ferry_device *make_device(const struct ferry_device_params *params
     device->no_kernel = params->no_kernel;
     device->cpus_taken = by_cpu;
     device->parked_max = params->parked_max ? params->parked_max : PARKED_MAX;
-    const uint64_t staging = params->staging_budget ? params->staging_budget : STAGING_BUDGET;
-    ferry__memory_init(&device->gpu, params->pool_budget ? params->pool_budget : POOL_BUDGET);
-    ferry__staging_init(&device->gpu.upload, FERRY__MEMORY_UPLOAD, staging, by_cpu);
-    ferry__staging_init(&device->gpu.readback, FERRY__MEMORY_READBACK, staging, by_cpu);
     return device;
 free_metrics:
     ferry__metrics_finish(&device->gpu.metrics);

@@ -55,8 +55,8 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
 }
 
 /* Does op wait for what the user holds? That is external work, and, of a bridge, what the other
- * device may wait for; and what registers just now, whose call is not over. All before it were asked
- * already. */
+ * device may wait for; and what registers just now, whose call is not over. All before it were
+ * asked already. */
 static bool is_held_up(const struct ferry__op *op)
 {
     if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op) || ferry__registers(op))

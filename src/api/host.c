@@ -29,8 +29,8 @@ static enum ferry_status check(struct ferry_device *device, const char *what)
 enum { PAGES_FROM = 32 << 20 };
 static const uint64_t PIECE_MAX = (uint64_t)64 << 30; /* more at once is refused by some systems */
 
-/* The driver's own shared memory, of which the host is to see size bytes from a page on: all drivers
- * align it to FERRY_BUFFER_ALIGNMENT, and most to a page. */
+/* The driver's own shared memory, of which the host is to see size bytes from a page on. Drivers
+ * align it to FERRY_BUFFER_ALIGNMENT, most to a page. */
 static bool alloc_shared(struct ferry_device *device, struct ferry__region *region, uint64_t size,
                          char *why)
 {

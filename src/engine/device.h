@@ -67,7 +67,7 @@ struct ferry_device {
     uint32_t polled;              /* a bit for each queue that the poller waits for */
     bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
     void *poll_arg;
-    unsigned waiters;
+    unsigned waiters; /* threads in ferry__wait_until, which do the engine's work meanwhile */
     struct ferry__list open_works; /* external work that was not ended */
     struct ferry__list works;      /* was ended, and not done: their events are waited for */
     bool look_at_all;              /* of those */

@@ -13,8 +13,8 @@ struct ferry_device;
 /* The queue that is to carry op out, which is not registered yet. Under no lock. */
 void ferry__choose_queue(struct ferry__op *op);
 
-/* Registers op, in its turn; if it depends on nothing that is not handed over it may be built. Under the
- * lock. */
+/* Registers op, in its turn; if it depends on nothing that is not handed over it may be built.
+ * Under the lock. */
 enum ferry_status ferry__enqueue(struct ferry__op *op);
 /* A join with it, that is all before it. */
 enum ferry_status ferry__enqueue_behind(struct ferry__op *join, struct ferry__op *op);

@@ -17,7 +17,6 @@ struct ferry__call;
 struct ferry__join;
 struct ferry__reason;
 struct ferry__work_event;
-struct ferry__submission;
 struct ferry_device;
 struct ferry_stream;
 
@@ -57,9 +56,9 @@ struct ferry__op {
     uint8_t queue : 4, room : 4; /* neither changes while it lives; room: of own_ranges */
     enum ferry_status status : 8;
     bool keep;    /* its ticket was given out: a failure is remembered */
-    bool waiting; /* a thread waits inside the call that made it */
+    bool waiting; /* a thread, or another op, waits for it, and tells of its failure */
     bool batch;
-    bool rmw_ready;  /* the chunk that was read is merged, and to be written; the builder's */
+    bool rmw_merged; /* the chunk that was read is merged, and to be written; the builder's */
     bool many_edges; /* room for more than one was made */
     /* Done; or it has failed, and is known to, ahead of its place in the order. */
     _Atomic bool told;
@@ -68,7 +67,7 @@ struct ferry__op {
     bool parked : 1;  /* counted in device->parked */
     bool held_up : 1; /* behind external work: set and read within ferry_device_trim */
     bool carried : 1; /* a submission with a part of it was accepted */
-    /* All of it is in submissions, the last with commands: what depends on it may be in that, too. */
+    /* All of it is in submissions, the last with commands: what depends on it may join that. */
     bool followed : 1;
     bool holds : 1; /* staging, for an rmw's write: it is built before others, that may need that */
     bool awaited : 1; /* its end is counted in device->awaited_done */

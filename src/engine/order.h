@@ -27,8 +27,8 @@ struct ferry__order {
     struct ferry__intervals list_writes, list_reads;
 };
 
-/* Bytes whose latest writer is the range's operation. Its stamp is 0 once they were overwritten, and
- * it is in the tree no more. */
+/* Bytes whose latest writer is the range's operation. Its stamp is 0 once they were overwritten,
+ * and it is in the tree no more. */
 struct ferry__write_piece {
     struct ferry__interval interval;
     struct ferry__range *range;

@@ -81,9 +81,9 @@ void ferry__staging_returned(struct ferry_device *device)
 void ferry__op_drop_rmw(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (!op->rmw_ready)
+    if (!op->rmw_merged)
         return;
-    op->rmw_ready = op->holds = false;
+    op->rmw_merged = op->holds = false;
     ferry__staging_give(&device->gpu, &device->gpu.readback, &op->rmw->slice);
     ferry__staging_returned(device);
 }
@@ -165,7 +165,7 @@ static void unblock(struct ferry__op *op, enum ferry_status status)
         op->next_transfer++;
         op->transfer_done = 0;
     } else {
-        op->rmw_ready = op->holds = true;
+        op->rmw_merged = op->holds = true;
     }
     ferry__ready_again(op, FERRY__STATE_BLOCKED);
 }

@@ -163,9 +163,9 @@ static bool add_part(struct ferry__submission *sub, struct ferry__op *op)
         .op = op,
         .first = op->next_transfer,
         .last = op->next_transfer,
-        .continued = op->transfer_done || op->rmw_ready || (ferry__op_is_half(op) && op->carried),
-        .added = sub->added,
-        .waits = waits};
+        .continued = op->transfer_done || op->rmw_merged || (ferry__op_is_half(op) && op->carried),
+        .added_before = sub->added,
+        .waits_before = waits};
     sub->follows |= op->carried && op->in_flight;
     ferry__op_ref(op);
     op->in_flight++;
@@ -177,7 +177,7 @@ static bool add_part(struct ferry__submission *sub, struct ferry__op *op)
 static void drop_part(struct ferry__submission *sub)
 {
     struct ferry__op *op = sub->parts[--sub->part_count].op;
-    ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits);
+    ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits_before);
     for (size_t i = 0; i < op->edge_count; i++)
         if (!atomic_load(&ferry__op_from(op, i)->done) && ferry__op_is_join(ferry__op_from(op, i)))
             ferry__op_from(op, i)->join->waited = 0;
@@ -237,51 +237,60 @@ static void block(struct ferry__part *part, struct ferry__op *op)
     ferry__ready_remove(op, FERRY__STATE_BLOCKED);
 }
 
-/* Applies the result of recording op; true if another op may join this submission. */
-static bool apply(struct ferry_device *device, struct ferry__submission *sub, struct ferry__op *op,
-                  enum ferry__emitted result, enum ferry_status status, uint64_t returns)
+static bool has_room(const struct ferry_device *device, const struct ferry__submission *sub)
+{
+    return sub->staged < device->gpu.upload.chunk_size &&
+           sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
+}
+
+/* Whether another op may join this submission, or it is handed over now. */
+enum after_part { GATHER_MORE, HAND_OVER };
+
+/* What follows from the result of recording op. */
+static enum after_part apply(struct ferry_device *device, struct ferry__submission *sub,
+                             struct ferry__op *op, enum ferry__emitted result,
+                             enum ferry_status status, uint64_t returns)
 {
     struct ferry__queue *queue = &device->queues[sub->queue];
     struct ferry__part *part = &sub->parts[sub->part_count - 1];
     if (!ferry__op_is_half(op)) /* which holds its memory until it ends */
-        op->holds = op->rmw_ready;
+        op->holds = op->rmw_merged;
     part->last = op->next_transfer < op->count ? op->next_transfer : op->count ? op->count - 1 : 0;
     if (op->starved_us)
         ferry__trace_wait(op);
     switch (result) {
     case FERRY__EMIT_DONE:
         cursor_ended(sub, op);
-        return sub->staged < device->gpu.upload.chunk_size &&
-               sub->command_count < FERRY__COMMANDS_MAX && sub->part_count < FERRY__PARTS_MAX;
+        return has_room(device, sub) ? GATHER_MORE : HAND_OVER;
     case FERRY__EMIT_MORE:
         ferry__op_become(op, FERRY__STATE_READY);
         ferry__ready_behind(op);
-        return false;
+        return HAND_OVER;
     case FERRY__EMIT_STARVED:
-        if (sub->command_count && sub->added == part->added)
+        if (sub->command_count && sub->added == part->added_before)
             drop_part(sub); /* it shall not fail with the others */
         if (!sub->command_count && refuse(device, op))
-            return false;
+            return HAND_OVER;
         ferry__ready_remove(op, FERRY__STATE_READY); /* behind those that hold staging */
         ferry__ready_list(op);
         if (sub->command_count)
-            return false;
+            return HAND_OVER;
         FERRY__ADD(&device->gpu.metrics, staging_waits, 1);
         if (device->trace)
             ferry__trace_starved(op);
         queue->starved = returns == device->staging_returns && !ferry__ready_first(queue)->holds;
-        return false;
+        return HAND_OVER;
     case FERRY__EMIT_BLOCKED:
         if (ferry__op_is_half(op))
-            return suspend(op);
+            return suspend(op) ? GATHER_MORE : HAND_OVER;
         block(part, op);
-        return true;
+        return GATHER_MORE;
     case FERRY__EMIT_WAITS:
         if (!suspend(op))
-            return false;
-        if (sub->added == part->added)
+            return HAND_OVER;
+        if (sub->added == part->added_before)
             drop_part(sub);
-        return true;
+        return GATHER_MORE;
     case FERRY__EMIT_FAILED:
         ferry__op_note_untouched(op);
         ferry__op_fail_transfers(op, op->next_transfer, op->next_transfer, status,
@@ -291,12 +300,12 @@ static bool apply(struct ferry_device *device, struct ferry__submission *sub, st
         op->transfer_done = 0;
         if (op->next_transfer < op->count) { /* the batch goes on behind it */
             ferry__op_become(op, FERRY__STATE_READY);
-            return true;
+            return GATHER_MORE;
         }
         cursor_ended(sub, op);
-        return true;
+        return GATHER_MORE;
     }
-    return false;
+    return HAND_OVER;
 }
 
 /* Fills a submission with what is ready. */
@@ -323,9 +332,9 @@ static void fill(struct ferry_device *device, struct ferry__submission *sub)
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = op->type->record(device, sub, op, &status);
         ferry__device_lock(device);
-        const bool more = apply(device, sub, op, result, status, returns);
+        const enum after_part after = apply(device, sub, op, result, status, returns);
         ferry__error_end(FERRY_OK);
-        if (!more)
+        if (after == HAND_OVER)
             break;
     }
 }

@@ -28,10 +28,10 @@ enum {
 /* One submission: commands of one or more ops. */
 struct ferry__part {
     struct ferry__op *op;
-    size_t first, last;  /* transfers, both included */
-    size_t added, waits; /* of the submission before it */
-    bool blocks;         /* an rmw: the op goes on when this is copied out */
-    bool continued;      /* the first transfer, or bridge, has begun in an earlier submission */
+    size_t first, last;                /* transfers, both included */
+    size_t added_before, waits_before; /* what the submission had of both without it */
+    bool blocks;                       /* an rmw: the op goes on when this is copied out */
+    bool continued; /* the first transfer, or bridge, has begun in an earlier submission */
 };
 
 struct ferry__submission;

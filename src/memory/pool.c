@@ -26,12 +26,12 @@ enum { FIRST_BLOCK = 1 << 20, LAST_BLOCK = 64 << 20, SMALLEST_BLOCK = 64 << 10 }
 enum { BLOCKS_PER_DEVICE = 64 }; /* a block is at most this part of the device's memory */
 static const uint64_t KEEP_NS = UINT64_C(10) * 1000 * 1000 * 1000;
 
-void ferry__memory_init(struct ferry__gpu *gpu, uint64_t budget)
+int ferry__memory_init(struct ferry__gpu *gpu, uint64_t budget)
 {
     struct ferry__memory_pool *pool = &gpu->pool;
-    pthread_mutex_init(&pool->lock, NULL);
     pool->budget = budget;
     pool->next_block[0] = pool->next_block[1] = FIRST_BLOCK;
+    return pthread_mutex_init(&pool->lock, NULL);
 }
 
 static uint64_t block_size(const struct ferry__gpu *gpu, enum ferry_storage storage)

@@ -37,7 +37,7 @@ struct ferry__place {
     bool zeroed; /* known to hold zeros */
 };
 
-void ferry__memory_init(struct ferry__gpu *gpu, uint64_t budget);
+int ferry__memory_init(struct ferry__gpu *gpu, uint64_t budget); /* an errno, or 0 */
 void ferry__memory_finish(struct ferry__gpu *gpu);
 enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage storage,
                                      uint64_t size, const char *label,

@@ -280,7 +280,7 @@ enum ferry__emitted ferry__emit_each(struct ferry_device *device, struct ferry__
         if (sub->command_count >= FERRY__COMMANDS_MAX ||
             (pipelined && sub->staged >= device->gpu.upload.chunk_size))
             return FERRY__EMIT_MORE;
-        if (!op->transfer_done && !op->rmw_ready)
+        if (!op->transfer_done && !op->rmw_merged)
             set_now(device, transfer, blocks->next);
         const enum ferry__emitted result =
             ferry__emit_transfer(device, sub, op, &blocks->now, out_status);

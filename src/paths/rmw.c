@@ -131,7 +131,7 @@ enum ferry__emitted ferry__emit_rmw(struct ferry_device *device, struct ferry__s
         if (ferry__submission_is_full(device, sub, op, transfer))
             return FERRY__EMIT_MORE;
         bool reads = false;
-        if (!op->rmw_ready) {
+        if (!op->rmw_merged) {
             if ((status = rmw_begin(device, sub, op, transfer, end)))
                 return ferry__emit_result(status, out_status);
             status = rmw_read(device, sub, op, transfer, &reads);
@@ -142,7 +142,7 @@ enum ferry__emitted ferry__emit_rmw(struct ferry_device *device, struct ferry__s
                 return ferry__emit_result(ferry__no_memory(), out_status);
             status = FERRY_OK;
         }
-        op->rmw_ready = false;
+        op->rmw_merged = false;
         sub->staged += op->rmw->slice.taken;
         const bool merges = reads && !status;
         ferry__due_add(sub, (struct ferry__due){.run = merges ? due_merge : ferry__due_readback,
