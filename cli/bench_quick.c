@@ -1,5 +1,5 @@
 /* ferry bench --quick: the targets, each with both figures. */
-#include "bench.h"
+#include "bench_quick.h"
 #include "progress.h"
 
 #include <string.h>
@@ -185,12 +185,6 @@ static bool applies(const struct bench_session *session, const struct target *ta
            (target->yardstick == TIME || !lacks(session, &specs[target->yardstick]));
 }
 
-struct outcome {
-    const char *why; /* why there is no figure; NULL: there is */
-    bool met, noisy; /* noisy: too much so to tell */
-    struct bench_figure figure;
-};
-
 /* Where the spread reaches over the bound by more than a fifth on either side, a verdict is worth
  * nothing: the same run again may give the other one. */
 static bool is_noisy(const struct bench_figure *figure, double bound)
@@ -198,90 +192,40 @@ static bool is_noisy(const struct bench_figure *figure, double bound)
     return figure->low < bound * 0.8 && figure->high > bound * 1.2;
 }
 
-static struct outcome judge(const struct target *target, const struct bench_group *groups)
+static struct bench_verdict judge(const struct target *target, const struct bench_group *groups)
 {
     const struct bench_group *group = &groups[target->group];
     const struct bench_entry *entry = &group->entries[target->way];
     const struct bench_entry *yardstick =
         &group->entries[target->yardstick == TIME ? target->way : target->yardstick];
-    struct outcome outcome = {NULL, false, false, {0, 0, 0}};
+    struct bench_verdict verdict = {.name = target->name,
+                                    .unit = target->unit,
+                                    .bound = target->bound,
+                                    .at_most = target->yardstick == TIME};
     if (!entry->measured || !yardstick->measured) {
-        outcome.why = entry->measured ? yardstick->why : entry->why;
-        return outcome;
+        verdict.why = entry->measured ? yardstick->why : entry->why;
+        return verdict;
     }
     if (target->yardstick == TIME) {
-        outcome.figure = bench_time(&entry->way, group->rounds);
-        outcome.met = outcome.figure.median <= target->bound;
+        verdict.figure = bench_time(&entry->way, group->rounds);
+        verdict.met = verdict.figure.median <= target->bound;
     } else {
-        outcome.figure = bench_ratio(&entry->way, &yardstick->way, group->rounds);
-        outcome.met = outcome.figure.median >= target->bound;
+        verdict.figure = bench_ratio(&entry->way, &yardstick->way, group->rounds);
+        verdict.met = verdict.figure.median >= target->bound;
     }
-    outcome.noisy = is_noisy(&outcome.figure, target->bound);
-    return outcome;
+    verdict.noisy = is_noisy(&verdict.figure, target->bound);
+    return verdict;
 }
 
-static void print_number(double value)
+/* The targets that apply here, each with what became of it. Returns how many. */
+static size_t judge_all(const struct bench_session *session, const struct bench_group *groups,
+                        struct bench_verdict *out)
 {
-    printf("%.*f", value < 20 ? 2 : 0, value);
-}
-
-static void print_text(const struct target *target, const struct outcome *outcome)
-{
-    if (outcome->why) {
-        printf("-       %-34s not measured: %s\n", target->name, outcome->why);
-        return;
-    }
-    printf("%-7s %-34s ", outcome->noisy ? "noisy" : outcome->met ? "met" : "missed", target->name);
-    print_number(outcome->figure.median);
-    printf(" %s (", target->unit);
-    print_number(outcome->figure.low);
-    printf(" to ");
-    print_number(outcome->figure.high);
-    printf("), %s ", target->yardstick == TIME ? "at most" : "at least");
-    print_number(target->bound);
-    puts(outcome->noisy ? ": too noisy to judge" : "");
-}
-
-static void print_json(const struct target *target, const struct outcome *outcome, bool first)
-{
-    fputs(first ? "" : ",\n", stdout);
-    printf("  {\"name\": \"%s\", \"unit\": \"%s\", \"%s\": %g, ", target->name, target->unit,
-           target->yardstick == TIME ? "at_most" : "at_least", target->bound);
-    if (outcome->why) {
-        fputs("\"met\": null, \"why\": ", stdout);
-        cli_json_string(stdout, outcome->why);
-    } else {
-        printf("\"met\": %s, \"measured\": %.6g, \"low\": %.6g, \"high\": %.6g%s",
-               outcome->noisy ? "null"
-               : outcome->met ? "true"
-                              : "false",
-               outcome->figure.median, outcome->figure.low, outcome->figure.high,
-               outcome->noisy ? ", \"why\": \"too noisy to judge\"" : "");
-    }
-    fputs("}", stdout);
-}
-
-static void print(const struct bench_session *session, const struct bench_group *groups,
-                  enum bench_format format)
-{
-    bool first = true;
-    if (format == BENCH_JSON) {
-        fputs("{", stdout);
-        bench_json_device(session);
-        fputs(" \"targets\": [\n", stdout);
-    }
-    for (size_t i = 0; i < CLI_COUNT(targets); i++) {
-        if (!applies(session, &targets[i]))
-            continue;
-        const struct outcome outcome = judge(&targets[i], groups);
-        if (format == BENCH_JSON)
-            print_json(&targets[i], &outcome, first);
-        else
-            print_text(&targets[i], &outcome);
-        first = false;
-    }
-    if (format == BENCH_JSON)
-        fputs("\n]}\n", stdout);
+    size_t count = 0;
+    for (size_t i = 0; i < CLI_COUNT(targets); i++)
+        if (applies(session, &targets[i]))
+            out[count++] = judge(&targets[i], groups);
+    return count;
 }
 
 static enum cli_exit run_groups(struct bench_session *session, const struct bench_plan *plan,
@@ -321,8 +265,10 @@ enum cli_exit bench_quick(struct bench_session *session, const struct bench_plan
         fflush(stdout);
     }
     const enum cli_exit end = run_groups(session, plan, groups);
-    if (end == CLI_DONE)
-        print(session, groups, plan->format);
+    if (end == CLI_DONE) {
+        struct bench_verdict verdicts[CLI_COUNT(targets)];
+        bench_quick_print(session, verdicts, judge_all(session, groups, verdicts), plan->format);
+    }
     for (size_t i = 0; i < GROUP_COUNT; i++)
         bench_group_free(&groups[i]);
     return end;

@@ -84,14 +84,15 @@ enum cli_exit cli_explain(int argc, char **argv)
         {"operation", CLI_TEXT, &explain.operation, "NAME", "upload, download, copy or fill"},
         {"size", CLI_SIZE, &explain.size, "SIZE", "bytes of each block; default 1M"},
         {"count", CLI_SIZE, &explain.count, "N", "how many blocks; default 1"},
-        {"memory", CLI_TEXT, &explain.memory, "KIND", "the host's: pageable or registered"},
+        {"memory", CLI_TEXT, &explain.memory, "KIND", "host memory: pageable or registered"},
         {"json", CLI_FLAG, &explain.json, NULL, "print JSON instead of text"},
     };
     const struct cli_manual manual = {
         .name = "explain",
         .text =
-            "Says which path an operation would take on a device, what would carry it out, and\n"
-            "which condition is missing where a faster way is not taken. Nothing is moved.",
+            "Says which path an operation would take on a device, and what would carry it out.\n"
+            "Where a faster way is not taken, it says which condition is missing. Nothing is "
+            "moved.",
         .examples = "  ferry explain --size 4K --count 20000\n"
                     "  ferry explain --operation download --size 1G --memory registered\n",
         .options = options,

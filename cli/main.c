@@ -91,6 +91,10 @@ static enum cli_exit help(int argc, char **argv)
         print_help(stdout);
         return CLI_DONE;
     }
+    if (argv[1][0] == '-') { /* ferry help --help */
+        print_help(stdout);
+        return CLI_DONE;
+    }
     if (strcmp(argv[1], "environment") == 0)
         return print_environment();
     char option[] = "--help";

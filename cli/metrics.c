@@ -75,11 +75,10 @@ static enum cli_exit print_stats(const struct metrics *metrics)
     return CLI_DONE;
 }
 
-static const char text[] = "Moves each file once through private memory, as transfer does, or "
-                           "without a file 16 MiB there\n"
-                           "and back, and prints the library's metrics of that run as Prometheus "
-                           "reads them. A program of\n"
-                           "your own gets the same text from ferry_stats_format (docs/metrics.md).";
+static const char text[] =
+    "Moves each file through private memory once, as transfer does; without a file, 16 MiB there\n"
+    "and back. Then it prints the library's metrics of that run in Prometheus's text format. Your\n"
+    "own program gets the same text from ferry_stats_format (docs/metrics.md).";
 
 static const char examples[] = "  ferry metrics\n"
                                "  ferry metrics --device vulkan --path staged model.bin\n"

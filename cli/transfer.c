@@ -75,8 +75,8 @@ static enum cli_exit transfer_all(struct transfer *transfer, char *const *names,
 
 static const char text[] =
     "Moves each file from host memory to a private buffer, from there to another, and back, and\n"
-    "compares every byte. Files larger than the device's memory go in windows; - is standard\n"
-    "input. A file that is through in less than half a second goes again until that has passed.";
+    "compares every byte. Files larger than the device's memory are moved in windows; - is\n"
+    "standard input. A file that takes less than half a second is moved again until that is over.";
 
 static const char examples[] = "  ferry transfer model.bin\n"
                                "  ferry transfer --device vulkan --path staged model.bin\n"
@@ -89,7 +89,8 @@ enum cli_exit cli_transfer(int argc, char **argv)
     const struct cli_option options[] = {
         {"device", CLI_TEXT, &transfer.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &transfer.path, "PATH", "auto, direct, staged, pipelined or imported"},
-        {"repeat", CLI_NUMBER, &transfer.repeat, "N", "pass N times, however long it takes"},
+        {"repeat", CLI_NUMBER, &transfer.repeat, "N",
+         "move each file N times, however long it takes"},
         {"json", CLI_FLAG, &transfer.report.json, NULL, "print JSON instead of tables"},
         {"quiet", CLI_FLAG, &transfer.report.quiet, NULL, "print errors, and JSON, only"},
     };

@@ -216,7 +216,7 @@ static enum cli_exit run_apart(const struct triton_options *options)
 
 static const char text[] =
     "Starts a Triton server in this process, loads the backend \"ferry\" with a model whose\n"
-    "output is its input, sends requests, compares every byte that comes back, and tells the\n"
+    "output is its input, sends requests, and compares every byte that comes back. Prints the\n"
     "throughput (making and comparing the bytes included), Triton's statistics and Ferry's\n"
     "metrics.";
 

@@ -93,9 +93,9 @@ static enum cli_exit verify_device(const struct verify *verify)
 }
 
 static const char text[] =
-    "Does random operations on a device's buffers and the same on plain arrays, and compares the\n"
-    "bytes: waiting and asynchronous operations, batches, overlaps, odd sizes and offsets. The\n"
-    "same seed does the same operations; the first thing to run when something looks wrong.";
+    "Runs random operations on a device's buffers and the same ones on plain arrays, and\n"
+    "compares the bytes: waiting and asynchronous operations, batches, overlaps, odd sizes and\n"
+    "offsets. The same seed gives the same operations. Run this first when something looks wrong.";
 
 static const char examples[] = "  ferry verify\n"
                                "  ferry verify --device vulkan --seconds 60\n"
@@ -109,8 +109,9 @@ enum cli_exit cli_verify(int argc, char **argv)
         {"device", CLI_TEXT, &verify.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &verify.path, "PATH", "auto, direct, staged, pipelined or imported"},
         {"seconds", CLI_SECONDS, &verify.seconds_ns, "S", "how long; 5 if not given"},
-        {"operations", CLI_NUMBER, &verify.operations, "N", "do N, however long it takes"},
-        {"seed", CLI_SEED, &verify.seed, "N", "what to begin with; printed if not given"},
+        {"operations", CLI_NUMBER, &verify.operations, "N", "stop after N, however long they take"},
+        {"seed", CLI_SEED, &verify.seed, "N",
+         "the seed; a new one is made and printed if not given"},
         {"json", CLI_FLAG, &verify.json, NULL, "print JSON instead of a line"},
         {"quiet", CLI_FLAG, &verify.quiet, NULL, "print errors, and JSON, only"},
     };

@@ -13,14 +13,14 @@ struct wire_options {
 };
 
 /* The rows of an option table, to stand in it. */
-#define WIRE_OPTIONS(wire)                                                                        \
-    {"device", CLI_TEXT, &(wire).device_name, "NAME", "the device (ferry devices)"},              \
-        {"secret-file", CLI_TEXT, &(wire).secret_file, "FILE", "what both sides have to know"},   \
-        {"transports", CLI_TEXT, &(wire).transports, "LIST", "UCX's transports: tcp, posix, rc"}, \
-        {"interface", CLI_TEXT, &(wire).interface, "LIST", "UCX's network devices"},              \
-        {"data-ports", CLI_TEXT, &(wire).data_ports, "RANGE", "UCX's TCP ports: 7701-7800"},      \
-    {                                                                                             \
-        "no-fallback", CLI_FLAG, &(wire).no_fallback, NULL, "fail rather than go a slower way"    \
+#define WIRE_OPTIONS(wire)                                                                         \
+    {"device", CLI_TEXT, &(wire).device_name, "NAME", "the device (ferry devices)"},               \
+        {"secret-file", CLI_TEXT, &(wire).secret_file, "FILE", "the secret that both ends share"}, \
+        {"transports", CLI_TEXT, &(wire).transports, "LIST", "UCX's transports: tcp, posix, rc"},  \
+        {"interface", CLI_TEXT, &(wire).interface, "LIST", "UCX's network devices"},               \
+        {"data-ports", CLI_TEXT, &(wire).data_ports, "RANGE", "UCX's TCP ports: 7701-7800"},       \
+    {                                                                                              \
+        "no-fallback", CLI_FLAG, &(wire).no_fallback, NULL, "fail rather than go a slower way"     \
     }
 
 /* One end of a wire: open, and with a peer. */

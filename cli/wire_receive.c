@@ -172,9 +172,9 @@ static enum cli_exit run(struct receiving *receiving)
 }
 
 static const char text[] =
-    "Listens at HOST:PORT (port 0: any), and takes what one `ferry send` or `ferry bench --wire`\n"
-    "sends into a private buffer, and on to a file if one is named. It says where it listens on\n"
-    "stderr. Without --secret-file it listens on this machine's loopback only.";
+    "Listens at HOST:PORT (port 0: any). Receives what one `ferry send` or `ferry bench --wire`\n"
+    "sends into a private buffer, and writes it to a file if --out names one. It prints to stderr\n"
+    "where it listens. Without --secret-file it listens on this machine's loopback only.";
 
 static const char examples[] = "  ferry receive --listen 127.0.0.1:7700 --out model.bin\n"
                                "  ferry receive --listen 0.0.0.0:7700 --secret-file key --keep\n";
@@ -184,8 +184,8 @@ enum cli_exit cli_receive(int argc, char **argv)
     struct receiving receiving = {.listen = "127.0.0.1:0"};
     const struct cli_option options[] = {
         {"listen", CLI_TEXT, &receiving.listen, "ADDR", "where (127.0.0.1, any port)"},
-        {"out", CLI_TEXT, &receiving.out, "FILE", "where to write what comes"},
-        {"keep", CLI_FLAG, &receiving.keep, NULL, "go on with the next sender"},
+        {"out", CLI_TEXT, &receiving.out, "FILE", "write what is received to this file"},
+        {"keep", CLI_FLAG, &receiving.keep, NULL, "then serve the next sender"},
         WIRE_OPTIONS(receiving.wire),
         {"json", CLI_FLAG, &receiving.json, NULL, "print JSON instead of a line"},
         {"quiet", CLI_FLAG, &receiving.quiet, NULL, "print errors, and JSON, only"},
