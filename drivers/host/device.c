@@ -1,4 +1,4 @@
-/* Opening and closing: the limits are those of imitation.c, which real drivers ask their device for. */
+/* Opening and closing. The limits come from imitation.c; a real driver asks its device for them. */
 #include "base/env.h"
 #include "host_internal.h"
 

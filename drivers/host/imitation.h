@@ -113,7 +113,7 @@ void ferry__host_memory_let_go(struct host_device *device, const struct host_sub
 uint64_t ferry__host_memory_available(void *state);
 void ferry__host_memory_finish(struct host_device *device); /* frees what was forgotten */
 
-/* --- memory that is not coherent, or not zeroed (views.c) -------------------------------------- */
+/* --- memory that is not coherent, or not zeroed (views.c) ------------------------------------- */
 
 /* What the knobs add to memory: a view for the host, if it may have one. false: no memory. */
 bool ferry__host_view_make(struct host_device *device, struct host_memory *memory, bool may);
@@ -136,8 +136,8 @@ struct host_event *ferry__host_event_find(struct host_device *device, uint64_t e
 /* Logs a breach of the contract. Returns INTERNAL. */
 enum ferry_status ferry__host_breach(const char *why);
 
-/* Looks a submission's commands up, checks them, and decides what the knobs do to it. One that breaks
- * the contract is to end at once, with words. OK, or OUT_OF_HOST_MEMORY. */
+/* Looks a submission's commands up, checks them, and decides what the knobs do to it. One that
+ * breaks the contract is to end at once, with words. OK, or OUT_OF_HOST_MEMORY. */
 enum ferry_status ferry__host_take_in(struct host_queue *queue,
                                       const struct ferry__submission_info *info,
                                       struct host_submission *s, char *why);
