@@ -190,6 +190,24 @@ static enum ferry_status check_params(const struct ferry_device_params *params)
     return FERRY_OK;
 }
 
+/* What the limits say of the device to its users. */
+static void note_limits(struct ferry__gpu *gpu)
+{
+    gpu->info.queues = gpu->limits.queue_count;
+    gpu->info.total_memory = gpu->limits.total_memory;
+    gpu->info.max_allocation = gpu->limits.max_allocation;
+    gpu->info.max_buffer_size =
+        ferry__round_down(gpu->limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
+    if (gpu->info.max_buffer_size > SIZE_MAX / 2)
+        gpu->info.max_buffer_size = SIZE_MAX / 2;
+    gpu->info.import_granularity = gpu->limits.import_granularity;
+    gpu->info.paths = ferry__device_paths(gpu->limits.import_granularity);
+    if (gpu->limits.blocks_max)
+        gpu->info.paths |= 1u << FERRY_PATH_BLOCKS;
+    if (gpu->driver->sharing && gpu->driver->sharing->reaches)
+        gpu->info.paths |= 1u << FERRY_PATH_PEER;
+}
+
 enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
                                         const struct ferry__open_params *open_params,
                                         const struct ferry_device_info *info,
@@ -216,19 +234,7 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     limit_chunks(device);
     if (device->no_kernel)
         forbid_kernels(&device->gpu.limits);
-    device->gpu.info.queues = device->gpu.limits.queue_count;
-    device->gpu.info.total_memory = device->gpu.limits.total_memory;
-    device->gpu.info.max_allocation = device->gpu.limits.max_allocation;
-    device->gpu.info.max_buffer_size =
-        ferry__round_down(device->gpu.limits.max_allocation, FERRY_BUFFER_ALIGNMENT);
-    if (device->gpu.info.max_buffer_size > SIZE_MAX / 2)
-        device->gpu.info.max_buffer_size = SIZE_MAX / 2;
-    device->gpu.info.import_granularity = device->gpu.limits.import_granularity;
-    device->gpu.info.paths = ferry__device_paths(device->gpu.limits.import_granularity);
-    if (device->gpu.limits.blocks_max)
-        device->gpu.info.paths |= 1u << FERRY_PATH_BLOCKS;
-    if (device->gpu.driver->sharing && device->gpu.driver->sharing->reaches)
-        device->gpu.info.paths |= 1u << FERRY_PATH_PEER;
+    note_limits(&device->gpu);
     if (!device->gpu.limits.atom)
         device->gpu.limits.atom = 1;
     device->gpu.limits_no_kernel = device->gpu.limits;
