@@ -12,7 +12,6 @@
 
 enum { FERRY__QUEUES_MAX = 8, FERRY__PATTERN_MAX = 16, FERRY__WHY_MAX = 160 };
 
-/* What memory is for. */
 enum ferry__memory_kind {
     FERRY__MEMORY_PRIVATE,  /* fastest for the device */
     FERRY__MEMORY_SHARED,   /* host pointer, coherent; cached where there is a choice */

@@ -55,7 +55,7 @@ struct ferry_device {
     struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
     uint64_t awaited_done; /* operations that have ended of which somebody waited for one of many */
-    bool no_kernel; /* for what commands can do */
+    bool no_kernel;        /* for what commands can do */
     uint64_t parked_max,
         parked;          /* operations and blocks that were not handed over; internal ones and
                                     those that wait inside their call are not counted */
@@ -112,8 +112,8 @@ static inline void ferry__device_unlock(struct ferry_device *device)
     ferry__unlock(&device->lock);
 }
 
-/* Starts a thread of the device's, if that was not done, and not under the lock: it takes long. 0, or
- * why there is none. */
+/* Starts a thread of the device's, if that was not done, and not under the lock: it takes long. 0,
+ * or why there is none. */
 int ferry__device_thread(struct ferry_device *device, struct ferry__start *start, pthread_t *thread,
                          const char *name, void *(*run)(void *device));
 

@@ -27,7 +27,7 @@ static bool may_merge(const struct ferry__transfer *transfer)
 {
     if (transfer->operation == FERRY_OPERATION_FILL || transfer->side || !transfer->size)
         return false;
-    return transfer->blocks ? transfer->blocks->list != NULL : transfer->size <= SMALL_MAX;
+    return transfer->blocks ? (bool)transfer->blocks->list : transfer->size <= SMALL_MAX;
 }
 
 /* Some that follow each other. */

@@ -183,9 +183,9 @@ void ferry__streams_close(struct ferry_device *device)
     ferry__device_unlock(device);
 }
 
-/* Its turn may be long in coming, and what it does then is nothing: told now. Its side, whose end is
- * to be called; the caller has a reference, since the stream may go as soon as the lock does. NULL:
- * it has begun. Under device->lock. */
+/* Its turn may be long in coming, and what it does then is nothing: told now. Its side, whose end
+ * is to be called; the caller has a reference, since the stream may go as soon as the lock does.
+ * NULL: it has begun. Under device->lock. */
 static struct ferry__stream_side *tell_ahead(struct ferry_stream *stream)
 {
     struct ferry__op *op = stream->op;

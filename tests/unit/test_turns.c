@@ -29,7 +29,7 @@ static int set_up(void **state)
 {
     (void)state;
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE); /* work that is ended as failed says so */
-    alarm(HANG_SECONDS); /* a cycle of operations waits for ever */
+    alarm(HANG_SECONDS);                       /* a cycle of operations waits for ever */
     atomic_store(&collisions, 0);
     atomic_store(&failures, 0);
     if (ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device))
