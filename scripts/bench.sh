@@ -41,7 +41,7 @@ bench --blocks --json >"$work/blocks.json"
 machine "$work/targets.txt" >"$work/machine.txt"
 
 # "vulkan:0 (llvmpipe (LLVM ..." is vulkan-llvmpipe.
-name=$(sed -n '1s/^device: \([^: ]*\)[^ ]* (\([^,(]*[^,( ]\).*/\1 \2/p' "$work/targets.txt" |
+name=$(sed -n '1s/^device: \([^: ]*\)[^ ]* (\([^,()]*[^,() ]\).*/\1 \2/p' "$work/targets.txt" |
     tr 'A-Z' 'a-z' | tr -cs 'a-z0-9\n' '-')
 out=$all/$name
 # The wire, between two processes of this machine: from host memory to host memory.

@@ -55,6 +55,21 @@ static unsigned find_region(struct ferry_device *device, const struct ferry__tra
     return FERRY__BLOCK_STAGED;
 }
 
+bool ferry__blocks_in_region(struct ferry_device *device, const struct ferry__transfer *transfer)
+{
+    const struct ferry__blocks *blocks = transfer->blocks;
+    const bool upload = transfer->operation == FERRY_OPERATION_UPLOAD;
+    const uint64_t begin = upload ? blocks->src_begin : blocks->dst_begin;
+    const uint64_t size = (upload ? blocks->src_end : blocks->dst_end) - begin;
+    void *host = (void *)((uintptr_t)transfer->host + begin);
+    struct ferry__region *region = ferry__region_find(&device->gpu, host, size);
+    if (!region && ferry__region_look(&device->gpu, host, size, &region))
+        return false;
+    const bool held = region && usable(transfer, region);
+    ferry__region_unref(&device->gpu, region);
+    return held;
+}
+
 /* Which of the blocks lie in registered memory. */
 static enum ferry_status find_regions(struct ferry_device *device, struct ferry__transfer *transfer)
 {

@@ -37,6 +37,9 @@ bool ferry__block_is_imported(struct ferry_device *device, const struct ferry__t
 /* Does a kernel carry them by a list, as far as is known of the host's memory now? */
 bool ferry__blocks_go_by_list(struct ferry_device *device, const struct ferry__transfer *transfer);
 
+/* Is all of their host memory registered, as one? */
+bool ferry__blocks_in_region(struct ferry_device *device, const struct ferry__transfer *transfer);
+
 /* Operations of a batch that follow each other between the same two places become one list where
  * that is faster and changes nothing. How many transfers are left. */
 size_t ferry__transfers_merge(struct ferry_device *device, struct ferry__transfer *transfers,

@@ -21,6 +21,7 @@
 enum {
     BLOCKS_LEAST = 16,    /* fewer are as fast each by itself */
     SMALL_MAX = 64 << 10, /* a longer copy is left to a command of its own */
+    BESIDE = 64,          /* bytes of staging that a block takes beside its own, at most */
 };
 
 static bool may_merge(const struct ferry__transfer *transfer)
@@ -100,8 +101,31 @@ static struct ferry__blocks *blocks_of(const struct run *run, bool traced)
     return blocks;
 }
 
+/* What of the batch may go through staging. */
+static uint64_t staged_by(const struct ferry__transfer *transfers, size_t count)
+{
+    uint64_t staged = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ferry__transfer *transfer = &transfers[i];
+        const bool by_host = transfer->operation == FERRY_OPERATION_UPLOAD ||
+                             transfer->operation == FERRY_OPERATION_DOWNLOAD;
+        if (by_host)
+            staged += transfer->size + ferry__transfer_parts(transfer) * BESIDE;
+    }
+    return staged;
+}
+
+/* A list ends its submission where a chunk of staging is full: a batch that is larger, and is
+ * carried in one submission as copies, stays as it is. */
+static bool splits(struct ferry_device *device, const struct ferry__transfer *whole,
+                   uint64_t staged)
+{
+    return whole->operation != FERRY_OPERATION_COPY && staged > device->gpu.upload.chunk_size &&
+           !ferry__blocks_in_region(device, whole);
+}
+
 /* The first of the run becomes all of it. False: it stays as it is. */
-static bool merge(struct ferry_device *device, const struct run *run)
+static bool merge(struct ferry_device *device, const struct run *run, uint64_t staged)
 {
     struct ferry__blocks *blocks = blocks_of(run, device->trace);
     if (!blocks)
@@ -113,7 +137,7 @@ static bool merge(struct ferry_device *device, const struct run *run)
     whole.size = ferry__blocks_measure(blocks);
     whole.dst_offset = blocks->dst_begin;
     whole.src_offset = blocks->src_begin;
-    if (!ferry__blocks_go_by_list(device, &whole)) {
+    if (splits(device, &whole, staged) || !ferry__blocks_go_by_list(device, &whole)) {
         ferry__blocks_free(blocks);
         return false;
     }
@@ -129,10 +153,11 @@ size_t ferry__transfers_merge(struct ferry_device *device, struct ferry__transfe
     size_t kept = 0;
     if (!device->gpu.limits.blocks_max || device->path != FERRY_PATH_AUTO)
         return count;
+    const uint64_t staged = staged_by(transfers, count);
     for (size_t i = 0, times; i < count; i += times) {
         const struct run run = run_from(transfers + i, count - i);
         times = run.count ? run.count : 1;
-        const bool merged = times > 1 && run.blocks >= BLOCKS_LEAST && merge(device, &run);
+        const bool merged = times > 1 && run.blocks >= BLOCKS_LEAST && merge(device, &run, staged);
         const size_t left = merged ? 1 : times;
         if (kept != i)
             memmove(transfers + kept, transfers + i, left * sizeof *transfers);

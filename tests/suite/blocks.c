@@ -216,20 +216,6 @@ static void test_blocks_page_locked(void **state)
     drop_mirror(&mirror);
 }
 
-/* Kernels may have to be compiled first; this waits for them. False: there will be none. */
-static bool kernels_come(ferry_device *device)
-{
-    const struct timespec nap = {.tv_nsec = 5000000};
-    struct ferry_explanation told;
-    for (int naps = 0; naps < 400; naps++) {
-        OK(ferry_explain(device, NULL, FERRY_OPERATION_UPLOAD, NULL, 48, 100, &told));
-        if (!strstr(told.reason, "to be compiled"))
-            return true;
-        nanosleep(&nap, NULL);
-    }
-    return false;
-}
-
 /* Where the device takes lists, a list that could go by the kernel did. */
 static void test_blocks_path(void **state)
 {
@@ -244,7 +230,7 @@ static void test_blocks_path(void **state)
         blocks[i] = (struct ferry_block){i * 37 % COUNT * SIZE, i * SIZE, SIZE};
     unsigned char *host = scribbled((size_t)COUNT * SIZE, 29);
     const struct list list = {FERRY_OPERATION_UPLOAD, &mirror, NULL, host, blocks, COUNT};
-    bool lists = (info.paths >> FERRY_PATH_BLOCKS & 1) && kernels_come(device);
+    bool lists = (info.paths >> FERRY_PATH_BLOCKS & 1) && suite_kernels_come(device);
     for (int i = 0; i < 100 && lists; i++) {
         list_run(device, &list, ASYNC);
         const struct ferry_stats stats = read_stats(device);
@@ -275,7 +261,7 @@ static void test_blocks_explain(void **state)
     void *locked = NULL;
     unsigned char *pageable = scribbled(1 << 18, 31);
     OK(ferry_host_alloc(fixture->device, 1 << 18, &locked));
-    (void)kernels_come(fixture->device);
+    (void)suite_kernels_come(fixture->device);
     for (size_t i = 0; i < sizeof cases / sizeof *cases * 4; i++) {
         const size_t size = cases[i / 4].size, count = cases[i / 4].count;
         void *host = i % 2 ? locked : (void *)pageable;

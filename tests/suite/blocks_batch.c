@@ -10,6 +10,13 @@ static size_t place(size_t i)
     return i * 29 % COUNT * 4 * SIZE;
 }
 
+static struct fixture *with_kernels(void **state)
+{
+    struct fixture *fixture = *state;
+    (void)suite_kernels_come(fixture->device);
+    return fixture;
+}
+
 static bool takes_lists(const struct fixture *fixture)
 {
     return fixture->info.paths & 1u << FERRY_PATH_BLOCKS && suite->params.path == FERRY_PATH_AUTO;
@@ -53,7 +60,7 @@ static void expect_counts(const struct fixture *fixture, enum ferry_operation op
 
 static void test_blocks_batch_uploads(void **state)
 {
-    struct fixture *fixture = *state;
+    struct fixture *fixture = with_kernels(state);
     struct mirror mirror = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 61);
     unsigned char *host = scribbled(ARENA, 62);
     ferry_batch *batch = NULL;
@@ -73,7 +80,7 @@ static void test_blocks_batch_uploads(void **state)
 
 static void test_blocks_batch_downloads(void **state)
 {
-    struct fixture *fixture = *state;
+    struct fixture *fixture = with_kernels(state);
     struct mirror mirror = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 63);
     unsigned char *out = scribbled(ARENA, 64), *want = scribbled(ARENA, 64);
     ferry_batch *batch = NULL;
@@ -94,7 +101,7 @@ static void test_blocks_batch_downloads(void **state)
 /* Within one buffer: from odd places to even ones. */
 static void test_blocks_batch_copies(void **state)
 {
-    struct fixture *fixture = *state;
+    struct fixture *fixture = with_kernels(state);
     struct mirror mirror = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 65);
     ferry_batch *batch = NULL;
     OK(ferry_batch_create(fixture->device, &batch));
@@ -113,7 +120,7 @@ static void test_blocks_batch_copies(void **state)
 /* What shares bytes stays in its order, and what lies between keeps its place. */
 static void test_blocks_batch_in_order(void **state)
 {
-    struct fixture *fixture = *state;
+    struct fixture *fixture = with_kernels(state);
     struct mirror mirror = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 66);
     unsigned char *host = scribbled(ARENA, 67), *out = scribbled(SIZE, 68), want[SIZE];
     for (size_t round = 0; round < 4; round++) {
@@ -152,7 +159,7 @@ static void test_blocks_batch_in_order(void **state)
 static void test_blocks_batch_lists(void **state)
 {
     enum { LISTS = 6, EACH = COUNT / LISTS };
-    struct fixture *fixture = *state;
+    struct fixture *fixture = with_kernels(state);
     struct mirror mirror = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 69);
     unsigned char *host = scribbled(ARENA, 70);
     ferry_batch *batch = NULL;

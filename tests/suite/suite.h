@@ -183,4 +183,7 @@ bool suite_sanitised(void);
  * though the promise allows it. */
 bool suite_watches_races(void);
 
+/* Kernels may have to be compiled first; this waits for them. False: there will be none. */
+bool suite_kernels_come(ferry_device *device);
+
 #endif

@@ -1,6 +1,8 @@
 /* What the bodies share: fixtures, statuses, buffers with models, notes of callbacks, holds. */
 #include "suite.h"
 
+#include <time.h>
+
 #include <pthread.h>
 #include <unistd.h>
 
@@ -320,4 +322,17 @@ uint64_t count_bytes(const struct ferry_stats *stats, enum ferry_operation opera
     for (int path = 0; path < FERRY_PATH_COUNT; path++)
         sum += stats->operations[operation][path].bytes;
     return sum;
+}
+
+bool suite_kernels_come(ferry_device *device)
+{
+    const struct timespec nap = {.tv_nsec = 5000000};
+    struct ferry_explanation told;
+    for (int naps = 0; naps < 12000; naps++) {
+        OK(ferry_explain(device, NULL, FERRY_OPERATION_UPLOAD, NULL, 48, 100, &told));
+        if (!strstr(told.reason, "to be compiled"))
+            return true;
+        nanosleep(&nap, NULL);
+    }
+    return false;
 }
