@@ -268,7 +268,7 @@ void ferry__wire_transfer_told(struct ferry__wire_transfer *transfer, unsigned t
     }
     ferry__wire_transfer_give_back(transfer);
     if (told & FERRY_WIRE_TOLD_ENDED)
-        ended(transfer, transfer->told_status);
+        ended(transfer, transfer->ended_status);
     else if (!transfer->over && transfer->send)
         ferry__wire_send_pump(transfer);
     else if (!transfer->over)
@@ -408,7 +408,7 @@ static void when_ended(void *user, enum ferry_status status)
     if (ferry_stream_traced(transfer->device)) /* which is there until this returns */
         trace(transfer, status);
     pthread_mutex_lock(&wire->lock);
-    transfer->told_status = status;
+    transfer->ended_status = status;
     ferry__wire_map_remove(&wire->tickets, &transfer->ticket);
     tell(transfer, FERRY_WIRE_TOLD_ENDED);
     pthread_mutex_unlock(&wire->lock);

@@ -76,7 +76,7 @@ struct ferry__wire_transfer {
     struct ferry__wire_transfer *in_next; /* of the inbox */
     ferry_stream *stream;                 /* once it has begun */
     struct ferry__wire_chunk *came, **came_end;
-    enum ferry_status told_status;
+    enum ferry_status told_status, ended_status; /* of STOP, and of ENDED */
     char told_why[FERRY_WIRE_WHY_MAX];
 
     /* The thread's: */

@@ -2,15 +2,18 @@
 
 #include "memory.h"
 #include "ucp_library.h"
+#include "words.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ucp ferry__wire_ucp
 
 enum {
-    PIECE_MESSAGE = 0,     /* the active message that pieces are */
-    EAGER_MAX = 8 << 10,   /* bytes of a piece that UCX copies; larger ones go straight */
+    PIECE_MESSAGE = 0,              /* the active message that pieces are */
+    EAGER_MAX = 8 << 10,            /* bytes of a piece that UCX copies; larger ones go straight */
+    SETTLING_NS = 50 * 1000 * 1000, /* until a worker is destroyed that has words to send */
     CLOSING_ROUNDS = 1000, /* of progress, until an endpoint is taken from UCX with the worker */
 };
 
@@ -367,6 +370,21 @@ bool ferry__wire_link_arm(struct ferry__wire_link *link)
     return link->armed;
 }
 
+/* UCX aborts the process where a worker is destroyed while words of a connection that the other side
+ * began wait to be sent (1.13.1, ucp_request_send_state_ff): they get some time to go. */
+static void settle(ucp_worker *worker)
+{
+    const struct ucp_request_param param = {0};
+    ucs_pointer flushing = ucp.ucp_worker_flush_nbx(worker, &param);
+    const uint64_t until = ferry__wire_now_ns() + SETTLING_NS;
+    if (!flushing || ucs_is_error(flushing))
+        return;
+    while (ucp.ucp_request_check_status(flushing) == UCS_INPROGRESS && ferry__wire_now_ns() < until)
+        if (!ucp.ucp_worker_progress(worker))
+            sched_yield();
+    ucp.ucp_request_free(flushing);
+}
+
 void ferry__wire_link_close(struct ferry__wire_link *link)
 {
     const struct ucp_request_param param = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
@@ -387,6 +405,7 @@ void ferry__wire_link_close(struct ferry__wire_link *link)
     }
     if (link->flush && !ucs_is_error(link->flush))
         ucp.ucp_request_free(link->flush);
+    settle(link->worker);
     ucp.ucp_worker_destroy(link->worker);
     link->context->links--;
     *link = (struct ferry__wire_link){.fd = -1};

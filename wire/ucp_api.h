@@ -156,40 +156,41 @@ struct ucp_mem_map_params {
 };
 
 /* FERRY_UCP(result, name, parameters): ucp's functions. */
-#define FERRY_UCP_FUNCTIONS                                                                       \
-    FERRY_UCP(ucs_status, ucp_config_read, (const char *prefix, const char *file, ucp_config **)) \
-    FERRY_UCP(void, ucp_config_release, (ucp_config *))                                           \
-    FERRY_UCP(ucs_status, ucp_config_modify, (ucp_config *, const char *name, const char *value)) \
-    FERRY_UCP(void, ucp_config_print, (const ucp_config *, FILE *, const char *title, int flags)) \
-    FERRY_UCP(void, ucp_get_version, (unsigned *major, unsigned *minor, unsigned *release))       \
-    FERRY_UCP(ucs_status, ucp_init_version,                                                       \
-              (unsigned major, unsigned minor, const struct ucp_params *, const ucp_config *,     \
-               ucp_context **))                                                                   \
-    FERRY_UCP(void, ucp_cleanup, (ucp_context *))                                                 \
-    FERRY_UCP(ucs_status, ucp_worker_create,                                                      \
-              (ucp_context *, const struct ucp_worker_params *, ucp_worker **))                   \
-    FERRY_UCP(void, ucp_worker_destroy, (ucp_worker *))                                           \
-    FERRY_UCP(ucs_status, ucp_worker_get_address, (ucp_worker *, void **, size_t *))              \
-    FERRY_UCP(void, ucp_worker_release_address, (ucp_worker *, void *))                           \
-    FERRY_UCP(unsigned, ucp_worker_progress, (ucp_worker *))                                      \
-    FERRY_UCP(ucs_status, ucp_worker_get_efd, (ucp_worker *, int *))                              \
-    FERRY_UCP(ucs_status, ucp_worker_arm, (ucp_worker *))                                         \
-    FERRY_UCP(ucs_status, ucp_worker_set_am_recv_handler,                                         \
-              (ucp_worker *, const struct ucp_am_handler_param *))                                \
-    FERRY_UCP(ucs_status, ucp_ep_create, (ucp_worker *, const struct ucp_ep_params *, ucp_ep **)) \
-    FERRY_UCP(ucs_pointer, ucp_ep_close_nbx, (ucp_ep *, const struct ucp_request_param *))        \
-    FERRY_UCP(ucs_pointer, ucp_ep_flush_nbx, (ucp_ep *, const struct ucp_request_param *))        \
-    FERRY_UCP(void, ucp_ep_print_info, (ucp_ep *, FILE *))                                        \
-    FERRY_UCP(ucs_pointer, ucp_am_send_nbx,                                                       \
-              (ucp_ep *, unsigned id, const void *header, size_t header_size, const void *,       \
-               size_t, const struct ucp_request_param *))                                         \
-    FERRY_UCP(ucs_pointer, ucp_am_recv_data_nbx,                                                  \
-              (ucp_worker *, void *descriptor, void *, size_t, const struct ucp_request_param *)) \
-    FERRY_UCP(void, ucp_request_free, (void *))                                                   \
-    FERRY_UCP(ucs_status, ucp_request_check_status, (void *))                                     \
-    FERRY_UCP(ucs_status, ucp_mem_map,                                                            \
-              (ucp_context *, const struct ucp_mem_map_params *, ucp_mem **))                     \
-    FERRY_UCP(ucs_status, ucp_mem_unmap, (ucp_context *, ucp_mem *))                              \
+#define FERRY_UCP_FUNCTIONS                                                                        \
+    FERRY_UCP(ucs_status, ucp_config_read, (const char *prefix, const char *file, ucp_config **))  \
+    FERRY_UCP(void, ucp_config_release, (ucp_config *))                                            \
+    FERRY_UCP(ucs_status, ucp_config_modify, (ucp_config *, const char *name, const char *value))  \
+    FERRY_UCP(void, ucp_config_print, (const ucp_config *, FILE *, const char *title, int flags))  \
+    FERRY_UCP(void, ucp_get_version, (unsigned *major, unsigned *minor, unsigned *release))        \
+    FERRY_UCP(ucs_status, ucp_init_version,                                                        \
+              (unsigned major, unsigned minor, const struct ucp_params *, const ucp_config *,      \
+               ucp_context **))                                                                    \
+    FERRY_UCP(void, ucp_cleanup, (ucp_context *))                                                  \
+    FERRY_UCP(ucs_status, ucp_worker_create,                                                       \
+              (ucp_context *, const struct ucp_worker_params *, ucp_worker **))                    \
+    FERRY_UCP(void, ucp_worker_destroy, (ucp_worker *))                                            \
+    FERRY_UCP(ucs_status, ucp_worker_get_address, (ucp_worker *, void **, size_t *))               \
+    FERRY_UCP(void, ucp_worker_release_address, (ucp_worker *, void *))                            \
+    FERRY_UCP(unsigned, ucp_worker_progress, (ucp_worker *))                                       \
+    FERRY_UCP(ucs_status, ucp_worker_get_efd, (ucp_worker *, int *))                               \
+    FERRY_UCP(ucs_status, ucp_worker_arm, (ucp_worker *))                                          \
+    FERRY_UCP(ucs_status, ucp_worker_set_am_recv_handler,                                          \
+              (ucp_worker *, const struct ucp_am_handler_param *))                                 \
+    FERRY_UCP(ucs_status, ucp_ep_create, (ucp_worker *, const struct ucp_ep_params *, ucp_ep **))  \
+    FERRY_UCP(ucs_pointer, ucp_ep_close_nbx, (ucp_ep *, const struct ucp_request_param *))         \
+    FERRY_UCP(ucs_pointer, ucp_ep_flush_nbx, (ucp_ep *, const struct ucp_request_param *))         \
+    FERRY_UCP(ucs_pointer, ucp_worker_flush_nbx, (ucp_worker *, const struct ucp_request_param *)) \
+    FERRY_UCP(void, ucp_ep_print_info, (ucp_ep *, FILE *))                                         \
+    FERRY_UCP(ucs_pointer, ucp_am_send_nbx,                                                        \
+              (ucp_ep *, unsigned id, const void *header, size_t header_size, const void *,        \
+               size_t, const struct ucp_request_param *))                                          \
+    FERRY_UCP(ucs_pointer, ucp_am_recv_data_nbx,                                                   \
+              (ucp_worker *, void *descriptor, void *, size_t, const struct ucp_request_param *))  \
+    FERRY_UCP(void, ucp_request_free, (void *))                                                    \
+    FERRY_UCP(ucs_status, ucp_request_check_status, (void *))                                      \
+    FERRY_UCP(ucs_status, ucp_mem_map,                                                             \
+              (ucp_context *, const struct ucp_mem_map_params *, ucp_mem **))                      \
+    FERRY_UCP(ucs_status, ucp_mem_unmap, (ucp_context *, ucp_mem *))                               \
     FERRY_UCP(const char *, ucs_status_string, (ucs_status))
 
 #endif
