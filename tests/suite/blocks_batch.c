@@ -19,7 +19,8 @@ static struct fixture *with_kernels(void **state)
 
 static bool takes_lists(const struct fixture *fixture)
 {
-    return fixture->info.paths & 1u << FERRY_PATH_BLOCKS && suite->params.path == FERRY_PATH_AUTO;
+    return fixture->info.paths & 1u << FERRY_PATH_BLOCKS && suite->params.path == FERRY_PATH_AUTO &&
+           suite_kernels_come(fixture->device);
 }
 
 /* What was counted of an operation: on all paths, and as lists. */
