@@ -100,11 +100,12 @@ static bool put_rows(struct ferry__spans *spans, const struct side *side)
 /* Puts a side of all blocks into a bitmap. False: some touch others. */
 static bool put_side(struct ferry__spans *spans, const struct side *side)
 {
-    const struct ferry_block *list = side->blocks->list, *end = list + side->blocks->count;
+    const struct ferry_block *list = side->blocks->list;
     const uint64_t base = side->base;
     bool apart = true;
     if (!list)
         return put_rows(spans, side);
+    const struct ferry_block *const end = list + side->blocks->count;
     if (side->dst)
         for (; list < end; list++)
             apart &= ferry__spans_put(spans, base + list->dst_offset,
