@@ -67,7 +67,6 @@ static void test_more_rights(void **state)
 {
     enum { NOBODY = 65534 };
     char program[] = "/tmp/ferry-test-XXXXXX";
-    ferry_wire *wire = NULL;
     (void)state;
     if (geteuid())
         skip();
@@ -82,7 +81,14 @@ static void test_more_rights(void **state)
     if (result == NO_RIGHTS || result == NO_EXEC) /* the file system has no setuid */
         skip();
     assert_int_equal(result, GOOD);
-    /* And here it would. */
+}
+
+/* One with its caller's rights does open it. */
+static void test_own_rights(void **state)
+{
+    ferry_wire *wire = NULL;
+    (void)state;
+    assert_false(ferry__env_is_another_users());
     assert_ok(ferry_wire_open(NULL, &wire));
     assert_true(has_loaded("libucp"));
     ferry_wire_close(wire);
@@ -90,7 +96,8 @@ static void test_more_rights(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_rights)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_rights),
+                                       cmocka_unit_test(test_own_rights)};
     (void)argv;
     if (argc > 1)
         _exit(child());
