@@ -5,6 +5,8 @@
  * and how these compare: that is steadier on a machine that does other work. A third line is of one
  * after the other, which is what both at once would be if they had to wait.
  */
+#include "program.h"
+
 #include <ferry/ferry.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,31 +22,6 @@ struct bench {
     unsigned char *up, *down;
     size_t size;
 };
-
-static void check(enum ferry_status status, const char *what)
-{
-    if (!status)
-        return;
-    fprintf(stderr, "arena: %s: %s: %s\n", what, ferry_status_name(status), ferry_last_error());
-    exit(1);
-}
-
-#define CHECK(call) check(call, #call)
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void *need(void *memory)
-{
-    if (memory)
-        return memory;
-    fprintf(stderr, "arena: no memory\n");
-    exit(1);
-}
 
 /* What was uploaded is in the other half, or the other buffer. */
 static void expect_filled(const struct bench *bench)

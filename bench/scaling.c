@@ -5,6 +5,7 @@
  * to one CPU (taskset -c 0) for figures that can be compared.
  */
 #include "base/lock_record.h"
+#include "program.h"
 
 #include <ferry/ferry.h>
 #include <ferry/model.h>
@@ -24,31 +25,6 @@ struct bench {
     size_t n;
     uint64_t start_ns;
 };
-
-static void check(enum ferry_status status, const char *what)
-{
-    if (!status)
-        return;
-    fprintf(stderr, "scaling: %s: %s: %s\n", what, ferry_status_name(status), ferry_last_error());
-    exit(1);
-}
-
-#define CHECK(call) check(call, #call)
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void *need(void *memory)
-{
-    if (memory)
-        return memory;
-    fprintf(stderr, "scaling: no memory\n");
-    exit(1);
-}
 
 /* A number that visits all of [0, n) in no order: n is no multiple of the prime. */
 static size_t shuffled(size_t i, size_t n)

@@ -93,6 +93,15 @@ cu_result ferry__cuda_share_drop(struct cuda *c, const struct cuda_memory *memor
 
 /* --- given out -------------------------------------------------------------------------------- */
 
+/* Maps what is the process's now; gives it back where that fails. */
+static cu_result map_own(struct cuda *c, struct cuda_memory *memory, const char **out_call)
+{
+    const cu_result result = map(c, memory, out_call);
+    if (result)
+        (void)c->cu.MemRelease(memory->memory);
+    return result;
+}
+
 static cu_result create(struct cuda *c, struct cuda_memory *memory, const char **out_call)
 {
     const struct cu_memory_prop prop = prop_of(c);
@@ -105,12 +114,7 @@ static cu_result create(struct cuda *c, struct cuda_memory *memory, const char *
     memory->size = (memory->size + granularity - 1) / granularity * granularity;
     *out_call = "cuMemCreate";
     result = c->cu.MemCreate(&memory->memory, memory->size, &prop, 0);
-    if (result)
-        return result;
-    result = map(c, memory, out_call);
-    if (result)
-        (void)c->cu.MemRelease(memory->memory);
-    return result;
+    return result ? result : map_own(c, memory, out_call);
 }
 
 /* What was still to be given back may be what is missing. */
@@ -239,12 +243,7 @@ static cu_result take_virtual(struct cuda *c, struct cuda_memory *memory, int fd
     *out_call = "cuMemImportFromShareableHandle";
     cu_result result =
         c->cu.MemImportFromShareableHandle(&memory->memory, (void *)(intptr_t)fd, CU_HANDLE_FD);
-    if (result)
-        return result;
-    result = map(c, memory, out_call);
-    if (result)
-        (void)c->cu.MemRelease(memory->memory);
-    return result;
+    return result ? result : map_own(c, memory, out_call);
 }
 
 /* As Vulkan's. fd is CUDA's where *out_taken. */
