@@ -48,7 +48,8 @@ static void submit(ferry_device *device, ferry_batch *batch)
     OK(ferry_wait(device, ticket, FERRY_FOREVER));
 }
 
-/* All are counted, none twice; by lists where the device takes them and the CPU did not do it. */
+/* All are counted, none twice; by lists where the device takes them and the CPU did not do it. A
+ * batch that a chunk of a small staging budget does not hold may stay as copies. */
 static void expect_counts(const struct fixture *fixture, enum ferry_operation operation,
                           struct counted before, uint64_t operations)
 {
@@ -56,7 +57,11 @@ static void expect_counts(const struct fixture *fixture, enum ferry_operation op
     assert_true(now.all - before.all == operations);
     if (now.commands == before.commands)
         return;
-    assert_true(now.listed - before.listed == (takes_lists(fixture) ? operations : 0));
+    const uint64_t listed = now.listed - before.listed;
+    if (operation != FERRY_OPERATION_COPY && suite->params.staging_budget)
+        assert_true(listed == 0 || listed == operations);
+    else
+        assert_true(listed == (takes_lists(fixture) ? operations : 0));
 }
 
 static void test_blocks_batch_uploads(void **state)
