@@ -120,6 +120,14 @@ void add_memory(TRITONSERVER_InferenceRequest *request, const char *name, const 
     succeed(TRITONSERVER_InferenceRequestAppendInputData(request, name, base, size, type, id));
 }
 
+TRITONBACKEND_Request *simple(const void *bytes, size_t size)
+{
+    TRITONSERVER_InferenceRequest *request = make_request();
+    add_input(request, "x");
+    add_data(request, "x", bytes, size);
+    return standin_hand_over(request);
+}
+
 static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
 {
     (void)flags;
@@ -135,6 +143,19 @@ void finish_request(TRITONBACKEND_Request *request)
     succeed(TRITONBACKEND_ResponseNew(&response, request));
     succeed(TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, NULL));
     succeed(TRITONBACKEND_RequestRelease(request, TRITONSERVER_REQUEST_RELEASE_ALL));
+}
+
+void wait_for(ferry_ticket ticket)
+{
+    assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
+}
+
+void note(enum ferry_status status, ferry_ticket ticket, void *user)
+{
+    struct called *called = user;
+    called->status = (int)status;
+    called->ticket = ticket;
+    called->calls++;
 }
 
 uint64_t submissions(ferry_device *of)

@@ -55,8 +55,22 @@ void add_data(TRITONSERVER_InferenceRequest *request, const char *name, const vo
 void add_memory(TRITONSERVER_InferenceRequest *request, const char *name, const void *base,
                 size_t size, TRITONSERVER_MemoryType type, int64_t id);
 
+/* A request with one input "x", in one piece, handed over. */
+TRITONBACKEND_Request *simple(const void *bytes, size_t size);
+
 /* Answers with an empty response and releases. */
 void finish_request(TRITONBACKEND_Request *request);
+
+void wait_for(ferry_ticket ticket);
+
+/* A callback that counts: user is a struct called. */
+struct called {
+    _Atomic int calls;
+    _Atomic int status;
+    _Atomic uint64_t ticket;
+};
+
+void note(enum ferry_status status, ferry_ticket ticket, void *user);
 
 uint64_t submissions(ferry_device *of);
 struct ferry_triton_stats triton_stats(void);

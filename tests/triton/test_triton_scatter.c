@@ -107,11 +107,6 @@ static void finish_pair(TRITONBACKEND_Request *request, TRITONBACKEND_Response *
     succeed(TRITONBACKEND_RequestRelease(request, TRITONSERVER_REQUEST_RELEASE_ALL));
 }
 
-static void wait_for(ferry_ticket ticket)
-{
-    assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
-}
-
 static const char *const only_y[] = {"y", NULL};
 static const int64_t shape[] = {1, -1};
 

@@ -5,14 +5,6 @@
 static const int64_t shape[] = {1, -1};
 static const char *const only_y[] = {"y", NULL};
 
-static TRITONBACKEND_Request *simple(const void *bytes, size_t size)
-{
-    TRITONSERVER_InferenceRequest *request = make_request();
-    add_input(request, "x");
-    add_data(request, "x", bytes, size);
-    return standin_hand_over(request);
-}
-
 /* --- gather ----------------------------------------------------------------------------------- */
 
 /* One request and many, of awkward sizes: the bytes are there when the call returns. */
@@ -318,7 +310,7 @@ static void failures_are_the_calls(void **state)
     }
 }
 
-struct called {
+struct gather_call {
     TRITONBACKEND_Request *requests[2];
     const struct ferry_triton_input *input;
     uint32_t count;
@@ -327,13 +319,13 @@ struct called {
 
 static void call_it(enum ferry_status status, ferry_ticket ticket, void *user)
 {
-    struct called *called = user;
+    struct gather_call *call = user;
     TRITONSERVER_Error *errors[2];
     struct ferry_triton_span spans[2];
     (void)status;
     (void)ticket;
-    called->error = ferry_triton_gather_wait(device, called->requests, called->count, called->input,
-                                             1, spans, errors);
+    call->error = ferry_triton_gather_wait(device, call->requests, call->count, call->input, 1,
+                                           spans, errors);
 }
 
 /* It cannot wait there, and has begun nothing. */
@@ -345,17 +337,17 @@ static void not_in_a_callback(void **state)
     (void)state;
     fill(dst, 0x55);
     for (uint32_t count = 1; count <= 2; count++) {
-        struct called called = {.requests = {simple(bytes, 31), simple(bytes + 31, 33)},
-                                .input = &input,
-                                .count = count};
+        struct gather_call call = {.requests = {simple(bytes, 31), simple(bytes + 31, 33)},
+                                   .input = &input,
+                                   .count = count};
         const uint64_t before = submissions(device);
-        assert_int_equal(ferry_copy_from_host_async(dst, NULL, 0, 0, call_it, &called, NULL),
+        assert_int_equal(ferry_copy_from_host_async(dst, NULL, 0, 0, call_it, &call, NULL),
                          FERRY_OK);
         assert_int_equal(ferry_wait_idle(device), FERRY_OK);
-        expect_error(called.error, TRITONSERVER_ERROR_INTERNAL, "callback");
+        expect_error(call.error, TRITONSERVER_ERROR_INTERNAL, "callback");
         assert_int_equal(submissions(device), before);
-        finish_request(called.requests[0]);
-        finish_request(called.requests[1]);
+        finish_request(call.requests[0]);
+        finish_request(call.requests[1]);
     }
     expect_bytes(dst, NULL, 0, 0x55);
     ferry_buffer_destroy(dst);
