@@ -30,16 +30,21 @@ cross_build() {
 #
 # What is the same in every build, or counts the allocator's bytes, runs optimised only. What has one
 # thread, calls Ferry where a fault is handled, or measures its own memory is not run under the thread
-# sanitizer; nor, unless ALL=1 is given, are configurations that have the threads and queues of
-# another, and differ in paths, alignments or memory: there they would take as long as all the rest
-# together.
+# sanitizer. Many configurations are another one but for a detail. Unless ALL=1 is given, those that
+# differ in threads, queues or order run under the thread sanitizer, those that differ in paths,
+# alignments or memory under the address sanitizer. Optimised, all run.
 skip_release='^$'
 skip_asan='^test_(install|package|docs|man|reference|op_memory)$'
 skip_tsan="$skip_asan|^test_(command|bench|load|python.*|failed_meanwhile|metal_loading)$|inject"
 if [ "${ALL:-0}" = 0 ]; then
+    skip_asan="$skip_asan|^schedule\.(.*-)?threads-|^schedule\.(cuda|metal|vulkan)-threads|^schedule_joins\.threads"
+    skip_asan="$skip_asan|^schedule\.backlog-(events|arena-kernel)$"
+    skip_asan="$skip_asan|^suite\.(host-(disorder|events)|vulkan-(two-devices|and-host)"
+    skip_asan="$skip_asan|cuda-(late|and-host)|metal-(apple|apple-queue.*|amd-queues))$"
+    skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$"
     skip_tsan="$skip_tsan|^suite\.(path-|no-import|tiny-.*align|host-(nofill|nomap|noncoherent|metal)"
-    skip_tsan="$skip_tsan|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete-late|one-queue)"
-    skip_tsan="$skip_tsan|cuda-(staged|pipelined|kernel|no-jit|no-batch|12|one-queue|two-queues|tiny)"
+    skip_tsan="$skip_tsan|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete|one-queue)"
+    skip_tsan="$skip_tsan|cuda-(staged|pipelined|imported|kernel|no-jit|no-batch|no-peers|12|one-queue|two-queues|tiny)"
     skip_tsan="$skip_tsan|metal-(apple-mapped|apple-no-kernels|intel|amd\$|paravirtual))"
 fi
 
