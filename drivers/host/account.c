@@ -63,10 +63,7 @@ bool ferry__host_memory_enter(struct host_device *device, struct host_memory *me
         device->used += memory->budgeted ? memory->size : 0;
         memory->references = 1;
         memory->device = device;
-        memory->next = device->memories;
-        if (memory->next)
-            memory->next->previous = memory;
-        device->memories = memory;
+        ferry__list_insert(&device->memories, NULL, &memory->link);
     }
     pthread_mutex_unlock(&device->lock);
     if (!fits)
@@ -81,9 +78,7 @@ static void drop(struct host_device *device, struct host_memory *memory)
 {
     if (--memory->references > 0)
         return;
-    *(memory->previous ? &memory->previous->next : &device->memories) = memory->next;
-    if (memory->next)
-        memory->next->previous = memory->previous;
+    ferry__list_remove(&device->memories, &memory->link);
     device->used -= memory->budgeted ? memory->size : 0;
     ferry__host_memory_release(memory);
 }
@@ -143,11 +138,12 @@ uint64_t ferry__host_memory_available(void *state)
 void ferry__host_memory_finish(struct host_device *device)
 {
     uint64_t count = 0, bytes = 0;
-    while (device->memories) {
+    for (struct ferry__link *link; (link = device->memories.first) != NULL;) {
+        struct host_memory *memory = FERRY__OF_LINK(link, struct host_memory, link);
         count++;
-        bytes += device->memories->size;
-        device->memories->references = 1;
-        drop(device, device->memories);
+        bytes += memory->size;
+        memory->references = 1;
+        drop(device, memory);
     }
     ferry__host_check_left("memories", count, bytes);
 }

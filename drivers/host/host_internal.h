@@ -3,6 +3,7 @@
 #define FERRY_HOST_INTERNAL_H
 
 #include "base/base.h"
+#include "base/list.h"
 #include "host.h"
 #include "imitation.h"
 
@@ -19,7 +20,7 @@ struct host_event {
 };
 
 struct host_memory {
-    struct host_memory *next, *previous;
+    struct ferry__link link;
     unsigned char *bytes; /* what the device reads and writes */
     unsigned char *view;  /* what the host reads and writes, where that is not bytes; else NULL */
     uint64_t size;
@@ -85,7 +86,7 @@ struct host_device {
     pthread_mutex_t lock;   /* guards all below, the queues' lists, and the values of events */
     pthread_cond_t changed; /* an event, a loss, a wake; with out_of_order also a submission */
     struct host_event *events;
-    struct host_memory *memories;
+    struct ferry__list memories;
     uint64_t used;        /* bytes of budgeted memory */
     uint64_t submissions; /* how many there were */
     unsigned running;     /* queues that copy now, without the lock */

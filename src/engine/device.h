@@ -90,7 +90,7 @@ struct ferry_device {
     struct ferry__callback_thread callbacks;
     _Atomic(struct ferry__file_io *) files;      /* NULL: none were moved yet */
     _Atomic(struct ferry__stream_slots *) slots; /* likewise of any stream */
-    struct ferry_stream *streams;                /* the user's, that have begun */
+    struct ferry__list streams;                  /* the user's, that have begun */
     bool streams_over;                           /* none begins any more */
     bool cancels_due;                            /* of some of them */
     /* Tells streams of their end; false: there was none to tell. Under the lock, which it gives up.

@@ -212,7 +212,7 @@ bool ferry__step(struct ferry_device *device)
         ferry__breathe(device);
         return true;
     }
-    if (device->streams && device->streams_step(device))
+    if (device->streams.first && device->streams_step(device))
         return true;
     if (retire(device))
         return true;
@@ -261,7 +261,7 @@ static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     if (device->polling)
         return false;
     list_points(device, &points);
-    if (!points.count && !device->open_works.first && !device->streams)
+    if (!points.count && !device->open_works.first && !device->streams.first)
         return false;
     /* With more external work than is waited for, the rest is looked at now and then; with work
      * that the user holds, and nothing of ours, whether the device is lost. */

@@ -1,3 +1,4 @@
+#include "base/list.h"
 #include "interop/dlpack_native.h"
 
 #include <assert.h>
@@ -63,32 +64,24 @@ struct exported {
     struct ferry_dlpack_managed plain;
     struct ferry_dlpack_managed_versioned versioned;
     ferry_buffer *buffer;
-    struct exported *next, *previous;
+    struct ferry__link link;
     int64_t numbers[];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards living and its links */
-static struct exported *living;
+static struct ferry__list living;
 
 static void enlist(struct exported *exported)
 {
     pthread_mutex_lock(&lock);
-    exported->next = living;
-    if (living)
-        living->previous = exported;
-    living = exported;
+    ferry__list_push(&living, &exported->link);
     pthread_mutex_unlock(&lock);
 }
 
 static void delist(struct exported *exported)
 {
     pthread_mutex_lock(&lock);
-    if (exported->next)
-        exported->next->previous = exported->previous;
-    if (exported->previous)
-        exported->previous->next = exported->next;
-    else
-        living = exported->next;
+    ferry__list_remove(&living, &exported->link);
     pthread_mutex_unlock(&lock);
 }
 
@@ -96,8 +89,8 @@ size_t ferry_dlpack_exports(const ferry_device *device)
 {
     size_t count = 0;
     pthread_mutex_lock(&lock);
-    for (const struct exported *at = living; at; at = at->next)
-        count += at->buffer->device == device;
+    for (struct ferry__link *at = living.first; at; at = at->next)
+        count += FERRY__OF_LINK(at, struct exported, link)->buffer->device == device;
     pthread_mutex_unlock(&lock);
     return count;
 }

@@ -61,11 +61,14 @@ static void block_free(struct ferry__gpu *gpu, struct ferry__block *block)
     ferry__free(block);
 }
 
+static struct ferry__block *block_of(struct ferry__link *link)
+{
+    return link ? FERRY__OF_LINK(link, struct ferry__block, link) : NULL;
+}
+
 static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *block)
 {
-    *(block->previous ? &block->previous->next : &pool->idle) = block->next;
-    *(block->next ? &block->next->previous : &pool->idle_last) = block->previous;
-    block->next = block->previous = NULL;
+    ferry__list_remove(&pool->idle, &block->link);
     pool->idle_bytes -= block->memory.size;
 }
 
@@ -73,9 +76,9 @@ static void idle_unlink(struct ferry__memory_pool *pool, struct ferry__block *bl
 static void idle_shrink(struct ferry__gpu *gpu, uint64_t budget, uint64_t now)
 {
     struct ferry__memory_pool *pool = &gpu->pool;
-    while (pool->idle_last &&
-           (pool->idle_bytes > budget || now - pool->idle_last->idle_ns > KEEP_NS)) {
-        struct ferry__block *block = pool->idle_last;
+    for (struct ferry__block *block; (block = block_of(pool->idle.last)) != NULL;) {
+        if (pool->idle_bytes <= budget && now - block->idle_ns <= KEEP_NS)
+            break;
         idle_unlink(pool, block);
         block_free(gpu, block);
     }
@@ -86,10 +89,7 @@ static void idle_add(struct ferry__gpu *gpu, struct ferry__block *block)
 {
     struct ferry__memory_pool *pool = &gpu->pool;
     block->idle_ns = ferry__now_ns();
-    block->previous = NULL;
-    block->next = pool->idle;
-    *(pool->idle ? &pool->idle->previous : &pool->idle_last) = block;
-    pool->idle = block;
+    ferry__list_insert(&pool->idle, NULL, &block->link);
     pool->idle_bytes += block->memory.size;
     idle_shrink(gpu, pool->budget, block->idle_ns);
 }
@@ -97,7 +97,7 @@ static void idle_add(struct ferry__gpu *gpu, struct ferry__block *block)
 bool ferry__memory_trim(struct ferry__gpu *gpu)
 {
     ferry__lock_as(&gpu->pool.lock, FERRY__LOCK_POOL);
-    const bool any = gpu->pool.idle != NULL;
+    const bool any = gpu->pool.idle.first != NULL;
     idle_shrink(gpu, 0, ferry__now_ns());
     ferry__unlock(&gpu->pool.lock);
     return any;
@@ -108,11 +108,9 @@ void ferry__memory_finish(struct ferry__gpu *gpu)
     struct ferry__memory_pool *pool = &gpu->pool;
     idle_shrink(gpu, 0, ferry__now_ns());
     for (int storage = 0; storage < 2; storage++) {
-        while (pool->blocks[storage]) {
-            struct ferry__block *block = pool->blocks[storage];
-            pool->blocks[storage] = block->next;
-            block_free(gpu, block);
-        }
+        struct ferry__link *link;
+        while ((link = ferry__list_pop(&pool->blocks[storage])) != NULL)
+            block_free(gpu, block_of(link));
     }
     pthread_mutex_destroy(&pool->lock);
 }
@@ -179,7 +177,8 @@ static struct ferry__block *idle_take(struct ferry__memory_pool *pool, enum ferr
 {
     const enum ferry__memory_kind use =
         storage == FERRY_STORAGE_PRIVATE ? FERRY__MEMORY_PRIVATE : FERRY__MEMORY_SHARED;
-    for (struct ferry__block *block = pool->idle; block; block = block->next) {
+    for (struct ferry__link *link = pool->idle.first; link; link = link->next) {
+        struct ferry__block *block = block_of(link);
         if (block->use != use || !!block->arena != shared || block->memory.size < size)
             continue;
         if (!shared && block->memory.size > size + size / 4)
@@ -198,18 +197,15 @@ static void place_in(struct ferry__block *block, uint64_t offset, void *range,
     block->fresh = false;
 }
 
-static bool place_in_blocks(struct ferry__block *blocks, uint64_t size,
-                            struct ferry__place *out_place)
+static bool place_in_block(struct ferry__block *block, uint64_t size,
+                           struct ferry__place *out_place)
 {
     uint64_t offset;
     void *range;
-    for (struct ferry__block *block = blocks; block; block = block->next) {
-        if (!ferry__arena_take(block->arena, size, &offset, &range))
-            continue;
-        place_in(block, offset, range, out_place);
-        return true;
-    }
-    return false;
+    if (!ferry__arena_take(block->arena, size, &offset, &range))
+        return false;
+    place_in(block, offset, range, out_place);
+    return true;
 }
 
 static enum ferry_status place_shared(struct ferry__gpu *gpu, enum ferry_storage storage,
@@ -217,8 +213,9 @@ static enum ferry_status place_shared(struct ferry__gpu *gpu, enum ferry_storage
 {
     struct ferry__memory_pool *pool = &gpu->pool;
     *out_hit = true;
-    if (place_in_blocks(pool->blocks[storage], size, out_place))
-        return FERRY_OK;
+    for (struct ferry__link *link = pool->blocks[storage].first; link; link = link->next)
+        if (place_in_block(block_of(link), size, out_place))
+            return FERRY_OK;
     struct ferry__block *block = idle_take(pool, storage, size, true);
     if (!block) {
         *out_hit = false;
@@ -229,12 +226,8 @@ static enum ferry_status place_shared(struct ferry__gpu *gpu, enum ferry_storage
         if (pool->next_block[storage] < LAST_BLOCK)
             pool->next_block[storage] *= 2;
     }
-    block->previous = NULL;
-    block->next = pool->blocks[storage];
-    if (block->next)
-        block->next->previous = block;
-    pool->blocks[storage] = block;
-    if (place_in_blocks(block, size, out_place))
+    ferry__list_insert(&pool->blocks[storage], NULL, &block->link);
+    if (place_in_block(block, size, out_place))
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to place %llu bytes",
                        (unsigned long long)size);
@@ -271,7 +264,7 @@ enum ferry_status ferry__memory_take(struct ferry__gpu *gpu, enum ferry_storage 
     /* A whole block may be too much where the buffer alone is not. */
     if (shared && status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY)
         status = place_alone(gpu, storage, rounded, label, &hit, out_place);
-    if (pool->idle_last)
+    if (pool->idle.last)
         idle_shrink(gpu, pool->budget, ferry__now_ns());
     publish(gpu);
     ferry__unlock(&pool->lock);
@@ -340,9 +333,7 @@ void ferry__memory_give(struct ferry__gpu *gpu, const struct ferry__place *place
         if (ferry__arena_used(block->arena) == 0) {
             const int storage =
                 block->use == FERRY__MEMORY_PRIVATE ? FERRY_STORAGE_PRIVATE : FERRY_STORAGE_SHARED;
-            *(block->previous ? &block->previous->next : &pool->blocks[storage]) = block->next;
-            if (block->next)
-                block->next->previous = block->previous;
+            ferry__list_remove(&pool->blocks[storage], &block->link);
             idle_add(gpu, block);
         }
     } else if (block->shared) {

@@ -2,6 +2,7 @@
 #ifndef FERRY_MEMORY_POOL_H
 #define FERRY_MEMORY_POOL_H
 
+#include "base/list.h"
 #include "driver.h"
 
 #include <ferry/ferry.h>
@@ -18,13 +19,13 @@ struct ferry__block {
     bool fresh;       /* no buffer has lived here yet */
     bool shared;      /* others may have it: no second buffer lives here */
     uint64_t idle_ns; /* since when it has been empty */
-    struct ferry__block *next, *previous;
+    struct ferry__link link;
 };
 
 struct ferry__memory_pool {
-    pthread_mutex_t lock;                  /* guards all below */
-    struct ferry__block *blocks[2];        /* with arenas, by storage */
-    struct ferry__block *idle, *idle_last; /* empty ones, the latest first */
+    pthread_mutex_t lock;         /* guards all below */
+    struct ferry__list blocks[2]; /* with arenas, by storage */
+    struct ferry__list idle;      /* empty ones, the latest first */
     uint64_t idle_bytes, budget;
     uint64_t next_block[2]; /* size of the next arena block, by storage */
     uint64_t allocated;     /* bytes asked of the driver and not given back */

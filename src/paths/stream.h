@@ -7,6 +7,7 @@
 #ifndef FERRY_PATHS_STREAM_H
 #define FERRY_PATHS_STREAM_H
 
+#include "base/list.h"
 #include "driver.h"
 #include "engine/submission.h"
 
@@ -95,8 +96,8 @@ struct ferry_stream {
     unsigned want_first, want_count;
     uint8_t hungry; /* for a slot: 1 to fill it, 2 to empty it */
     bool offered;   /* it was resumed for one: who is hungry next gets what it leaves */
-    struct ferry_stream *hungry_before, *hungry_after;
-    struct ferry_stream *next, *before; /* device->streams: those that have begun */
+    struct ferry__link hungry_link;
+    struct ferry__link link; /* in device->streams: those that have begun */
 };
 
 /* --- stream.c --------------------------------------------------------------------------------- */
@@ -153,7 +154,7 @@ struct ferry__stream_slots {
     uint64_t slot_size; /* bytes of the longest piece */
     unsigned slots_max;
     /* Streams that wait for a slot, by direction, the first one first; under device->lock. */
-    struct ferry_stream *hungry_first[2], *hungry_last[2];
+    struct ferry__list hungry[2];
     _Atomic uint64_t last_id;
     pthread_mutex_t lock;               /* guards all below */
     struct ferry__stream_slot *idle[2]; /* by direction: write or not */

@@ -61,23 +61,9 @@ static const struct ferry__stream_side *told_side(const struct ferry_stream *str
 
 /* --- the device's list of those that have begun ----------------------------------------------- */
 
-/* Under device->lock, as the next. */
-static void list_add(struct ferry_stream *stream)
+static struct ferry_stream *stream_of(struct ferry__link *link)
 {
-    struct ferry_device *device = stream->op->device;
-    stream->before = NULL;
-    stream->next = device->streams;
-    if (stream->next)
-        stream->next->before = stream;
-    device->streams = stream;
-}
-
-static void list_remove(struct ferry_stream *stream)
-{
-    struct ferry_device *device = stream->op->device;
-    *(stream->before ? &stream->before->next : &device->streams) = stream->next;
-    if (stream->next)
-        stream->next->before = stream->before;
+    return link ? FERRY__OF_LINK(link, struct ferry_stream, link) : NULL;
 }
 
 /* --- failing ---------------------------------------------------------------------------------- */
@@ -114,9 +100,9 @@ static void cancel_later(struct ferry_stream *stream)
 static void cancel_all(struct ferry_device *device)
 {
     while (device->cancels_due) {
-        struct ferry_stream *stream = device->streams;
+        struct ferry_stream *stream = stream_of(device->streams.first);
         while (stream && !stream->cancel_due)
-            stream = stream->next;
+            stream = stream_of(stream->link.next);
         if (!stream) {
             device->cancels_due = false;
             return;
@@ -159,9 +145,9 @@ static void end_all(struct ferry_device *device)
     const bool lost = atomic_load(&device->dead) != FERRY__ALIVE;
     const char *why = lost ? "the device is lost" : "the device was closed";
     device->streams_over = true;
-    for (struct ferry_stream *stream = device->streams; stream; stream = stream->next)
-        if (end_it(stream, lost ? FERRY_ERROR_DEVICE_LOST : FERRY_ERROR_IO, why))
-            cancel_later(stream);
+    for (struct ferry__link *link = device->streams.first; link; link = link->next)
+        if (end_it(stream_of(link), lost ? FERRY_ERROR_DEVICE_LOST : FERRY_ERROR_IO, why))
+            cancel_later(stream_of(link));
 }
 
 bool ferry__streams_step(struct ferry_device *device)
@@ -258,7 +244,7 @@ bool ferry__stream_begin(struct ferry_stream *stream, const struct ferry__transf
         methods->begin(transfer->side->user, stream);
     ferry__device_lock(device);
     stream->begun = true;
-    list_add(stream);
+    ferry__list_insert(&device->streams, NULL, &stream->link);
     if (device->streams_over)
         (void)end_it(stream, FERRY_ERROR_IO, "the device was closed");
     if (atomic_load(&stream->over)) /* meanwhile, and by others */
@@ -275,7 +261,7 @@ void ferry__stream_done(struct ferry__op *op)
         return;
     ferry__device_lock(op->device);
     if (stream->begun)
-        list_remove(stream);
+        ferry__list_remove(&op->device->streams, &stream->link);
     const enum ferry_status status = op->status;
     const bool ended = stream->ended;
     ferry__device_unlock(op->device);

@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/range.h"
@@ -66,10 +67,7 @@ static void hungry_remove(struct ferry_stream *stream)
     struct ferry__stream_slots *slots = stream->op->device->slots;
     if (!stream->hungry)
         return;
-    struct ferry_stream **first = &slots->hungry_first[stream->hungry - 1];
-    struct ferry_stream **last = &slots->hungry_last[stream->hungry - 1];
-    *(stream->hungry_before ? &stream->hungry_before->hungry_after : first) = stream->hungry_after;
-    *(stream->hungry_after ? &stream->hungry_after->hungry_before : last) = stream->hungry_before;
+    ferry__list_remove(&slots->hungry[stream->hungry - 1], &stream->hungry_link);
     stream->hungry = 0;
 }
 
@@ -80,22 +78,19 @@ static void hungry_add(struct ferry_stream *stream, bool write)
         return;
     hungry_remove(stream);
     stream->hungry = 1 + write;
-    stream->hungry_before = slots->hungry_last[write];
-    stream->hungry_after = NULL;
-    *(stream->hungry_before ? &stream->hungry_before->hungry_after : &slots->hungry_first[write]) =
-        stream;
-    slots->hungry_last[write] = stream;
+    ferry__list_push(&slots->hungry[write], &stream->hungry_link);
 }
 
 /* Where a slot lies idle, the first that waits for one is resumed: one, however many wait. */
 static void offer(struct ferry__stream_slots *slots, bool write)
 {
-    struct ferry_stream *stream = slots->hungry_first[write];
+    struct ferry__link *first = slots->hungry[write].first;
     ferry__lock_as(&slots->lock, FERRY__LOCK_STAGING);
     const bool idle = slots->idle[write];
     ferry__unlock(&slots->lock);
-    if (!idle || !stream)
+    if (!idle || !first)
         return;
+    struct ferry_stream *stream = FERRY__OF_LINK(first, struct ferry_stream, hungry_link);
     hungry_remove(stream);
     stream->offered = true;
     ferry__stream_resume(stream->op);
