@@ -78,9 +78,6 @@ struct side {
     const ferry_buffer *buffer; /* NULL: the host */
     const char *name;
     uint64_t lowest, limit; /* where a block that has bytes may lie */
-    /* Of all blocks that were looked at: */
-    uint64_t begin, end, all; /* all: begins and sizes, or'ed */
-    bool ascends; /* each begins where the one before it ends, or behind that: dst only */
 };
 
 static struct side side_of(const struct given *given, const ferry_buffer *buffer, const char *name)
@@ -90,9 +87,7 @@ static struct side side_of(const struct given *given, const ferry_buffer *buffer
                          .buffer = buffer,
                          .name = name,
                          .lowest = !buffer && !host,
-                         .limit = buffer ? buffer->size : UINTPTR_MAX - host,
-                         .begin = UINT64_MAX,
-                         .ascends = true};
+                         .limit = buffer ? buffer->size : UINTPTR_MAX - host};
 }
 
 static enum ferry_status fail_range(const struct side *side, size_t i, uint64_t offset,
@@ -132,56 +127,57 @@ static enum ferry_status side_fail(const struct side *side, size_t i, uint64_t o
     return side->buffer ? fail_range(side, i, offset, size) : fail_host(side, i, offset, size);
 }
 
-static inline void side_add(struct side *side, uint64_t offset, uint64_t size)
+/* Block by block, to find what is wrong with one. */
+static enum ferry_status check_each(const struct given *given, const struct side sides[2])
 {
-    side->ascends &= offset >= side->end;
-    side->begin = offset < side->begin ? offset : side->begin;
-    side->end = offset + size > side->end ? offset + size : side->end;
-    side->all |= offset | size;
-}
-
-static enum ferry_status check_list(const struct given *given, struct side sides[2],
-                                    uint64_t *out_total)
-{
-    struct side dst = sides[0], src = sides[1];
     uint64_t total = 0;
-    enum ferry_status status;
-    if (given->count > SIZE_MAX / sizeof *given->list)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "%s: a list of %zu blocks is larger than memory", given->what,
-                           given->count);
     for (size_t i = 0; i < given->count; i++) {
         const struct ferry_block block = given->list[i];
-        const bool fits = side_fits(&dst, block.dst_offset, block.size) &&
-                          side_fits(&src, block.src_offset, block.size);
-        if (!FERRY__LIKELY(fits) &&
-            ((status = side_fail(&sides[0], i, block.dst_offset, block.size)) ||
-             (status = side_fail(&sides[1], i, block.src_offset, block.size))))
+        enum ferry_status status = side_fail(&sides[0], i, block.dst_offset, block.size);
+        if (!status)
+            status = side_fail(&sides[1], i, block.src_offset, block.size);
+        if (status)
             return status;
-        if (!block.size)
-            continue;
         if (block.size > UINT64_MAX - total)
             return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                                "%s: the sizes of %zu blocks are more than 2^64 bytes together",
                                given->what, given->count);
         total += block.size;
-        side_add(&dst, block.dst_offset, block.size);
-        side_add(&src, block.src_offset, block.size);
     }
-    sides[0] = dst;
-    sides[1] = src;
-    *out_total = total;
     return FERRY_OK;
 }
 
+/* Is what the blocks lie within all that there is to check? Where no sum can have wrapped, and none
+ * is empty: an empty one has a place too. */
+static bool tells_all(const struct ferry__blocks *blocks)
+{
+    enum { PLACE_BITS = 62, SIZE_BITS = 32 };
+    return !((blocks->dst_all | blocks->src_all) >> PLACE_BITS) &&
+           !((blocks->size_all | blocks->count) >> SIZE_BITS) && !blocks->some_empty;
+}
+
+static enum ferry_status check_list(const struct given *given, const struct side sides[2],
+                                    struct ferry__blocks *blocks, uint64_t *out_total)
+{
+    if (given->count > SIZE_MAX / sizeof *given->list)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "%s: a list of %zu blocks is larger than memory", given->what,
+                           given->count);
+    *out_total = ferry__blocks_measure(blocks);
+    const bool fits = blocks->dst_begin >= sides[0].lowest && blocks->dst_end <= sides[0].limit &&
+                      blocks->src_begin >= sides[1].lowest && blocks->src_end <= sides[1].limit;
+    return FERRY__LIKELY(fits && tells_all(blocks)) ? FERRY_OK : check_each(given, sides);
+}
+
 /* The first row and the last say what holds of all: strides are not negative. */
-static enum ferry_status check_rows(const struct given *given, struct side sides[2],
-                                    uint64_t *out_total)
+static enum ferry_status check_rows(const struct given *given, const struct side sides[2],
+                                    struct ferry__blocks *blocks, uint64_t *out_total)
 {
     const struct ferry_rows *rows = given->rows;
     const uint64_t last = rows->rows ? rows->rows - 1 : 0;
     const uint64_t offsets[2] = {rows->dst_offset, rows->src_offset};
     const uint64_t strides[2] = {rows->dst_stride, rows->src_stride};
+    uint64_t ends[2];
     *out_total = (uint64_t)rows->rows * rows->row_size;
     if (!rows->rows)
         return FERRY_OK;
@@ -196,16 +192,21 @@ static enum ferry_status check_rows(const struct given *given, struct side sides
                                " on are past 2^64",
                                given->what, sides[i].name, rows->rows, strides[i], offsets[i]);
         const uint64_t end = offsets[i] + last * strides[i];
+        ends[i] = end + rows->row_size;
         enum ferry_status status = side_fail(&sides[i], 0, offsets[i], rows->row_size);
         if (!status)
             status = side_fail(&sides[i], last, end, rows->row_size);
         if (status)
             return status;
-        side_add(&sides[i], offsets[i], rows->row_size);
-        side_add(&sides[i], end, rows->row_size);
-        sides[i].all |= strides[i];
-        sides[i].ascends = !last || strides[i] >= rows->row_size;
     }
+    blocks->dst_begin = rows->dst_offset;
+    blocks->dst_end = ends[0];
+    blocks->src_begin = rows->src_offset;
+    blocks->src_end = ends[1];
+    blocks->dst_all = rows->dst_offset | rows->row_size | (last ? rows->dst_stride : 0);
+    blocks->src_all = rows->src_offset | rows->row_size | (last ? rows->src_stride : 0);
+    blocks->dst_ascends = !last || rows->dst_stride >= rows->row_size;
+    blocks->size_each = rows->row_size;
     return FERRY_OK;
 }
 
@@ -213,27 +214,20 @@ static enum ferry_status check_rows(const struct given *given, struct side sides
 static enum ferry_status make(const struct given *given, struct ferry__transfer *transfer,
                               struct ferry__blocks *blocks)
 {
-    struct side sides[2] = {side_of(given, given->dst, "dst"), side_of(given, given->src, "src")};
+    const struct side sides[2] = {side_of(given, given->dst, "dst"),
+                                  side_of(given, given->src, "src")};
     uint64_t total = 0;
     enum ferry_status status = check_given(given);
-    if (!status)
-        status =
-            given->by_rows ? check_rows(given, sides, &total) : check_list(given, sides, &total);
     if (status)
         return status;
     *blocks = (struct ferry__blocks){.count = given->by_rows ? given->rows->rows : given->count,
                                      .list = given->list};
     if (given->by_rows)
         blocks->rows = *given->rows;
-    if (total) {
-        blocks->dst_begin = sides[0].begin;
-        blocks->dst_end = sides[0].end;
-        blocks->src_begin = sides[1].begin;
-        blocks->src_end = sides[1].end;
-        blocks->dst_all = sides[0].all;
-        blocks->src_all = sides[1].all;
-        blocks->dst_ascends = sides[0].ascends;
-    }
+    status = given->by_rows ? check_rows(given, sides, blocks, &total)
+                            : check_list(given, sides, blocks, &total);
+    if (status)
+        return status;
     *transfer = (struct ferry__transfer){.operation = given->operation,
                                          .dst = given->dst,
                                          .src = given->src,

@@ -32,4 +32,9 @@ static inline uint64_t ferry__least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static inline uint64_t ferry__most(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 #endif

@@ -34,26 +34,40 @@ bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied)
     return true;
 }
 
+/* In words of its own, which stay in registers: this is most of what checking a list costs. */
 uint64_t ferry__blocks_measure(struct ferry__blocks *blocks)
 {
-    uint64_t total = 0;
-    blocks->dst_begin = blocks->src_begin = UINT64_MAX;
-    blocks->dst_ascends = true;
-    for (size_t i = 0; i < blocks->count; i++) {
-        const struct ferry_block block = ferry__blocks_at(blocks, i);
-        const uint64_t dst_end = block.dst_offset + block.size;
-        const uint64_t src_end = block.src_offset + block.size;
-        if (!block.size)
+    uint64_t dst_begin = UINT64_MAX, dst_end = 0, src_begin = UINT64_MAX, src_end = 0;
+    uint64_t dst_all = 0, src_all = 0, size_all = 0, size_common = UINT64_MAX, total = 0;
+    bool descends = false;
+    const struct ferry_block *const end = blocks->list + blocks->count;
+    for (const struct ferry_block *block = blocks->list; block < end; block++) {
+        const uint64_t dst = block->dst_offset, src = block->src_offset, size = block->size;
+        if (!size) {
+            blocks->some_empty = true;
             continue;
-        blocks->dst_ascends &= block.dst_offset >= blocks->dst_end;
-        blocks->dst_begin = ferry__least(blocks->dst_begin, block.dst_offset);
-        blocks->src_begin = ferry__least(blocks->src_begin, block.src_offset);
-        blocks->dst_end = dst_end > blocks->dst_end ? dst_end : blocks->dst_end;
-        blocks->src_end = src_end > blocks->src_end ? src_end : blocks->src_end;
-        blocks->dst_all |= block.dst_offset | block.size;
-        blocks->src_all |= block.src_offset | block.size;
-        total += block.size;
+        }
+        const uint64_t dst_last = dst + size, src_last = src + size;
+        dst_all |= dst;
+        src_all |= src;
+        size_all |= size;
+        size_common &= size;
+        total += size;
+        descends |= dst < dst_end;
+        dst_begin = dst < dst_begin ? dst : dst_begin;
+        src_begin = src < src_begin ? src : src_begin;
+        dst_end = dst_last > dst_end ? dst_last : dst_end;
+        src_end = src_last > src_end ? src_last : src_end;
     }
+    blocks->dst_begin = size_all ? dst_begin : 0;
+    blocks->dst_end = dst_end;
+    blocks->src_begin = size_all ? src_begin : 0;
+    blocks->src_end = src_end;
+    blocks->dst_all = dst_all | size_all;
+    blocks->src_all = src_all | size_all;
+    blocks->size_all = size_all;
+    blocks->size_each = size_common == size_all && !blocks->some_empty ? size_all : 0;
+    blocks->dst_ascends = !descends;
     return total;
 }
 
@@ -65,6 +79,7 @@ void ferry__blocks_free(struct ferry__blocks *blocks)
         ferry__free((void *)(uintptr_t)blocks->list);
     ferry__free(blocks->region_of);
     ferry__free(blocks->written);
+    ferry__free(blocks->read);
     ferry__free(blocks->merged_as);
     ferry__free(blocks);
 }
@@ -85,6 +100,48 @@ static inline uint64_t begin_of(const struct side *side, struct ferry_block bloc
 
 enum { BITS_EACH = 1024, BITS_LEAST = 1 << 16 }; /* a larger bitmap is slower than sorting */
 
+static inline uint64_t offset_of(const struct ferry_block *block, bool dst)
+{
+    return dst ? block->dst_offset : block->src_offset;
+}
+
+/* Blocks of one size, which is count granules, and no more than a word has bits. */
+static inline bool put_equal(struct ferry__spans *spans, const struct side *side, bool dst,
+                             uint64_t count)
+{
+    const struct ferry_block *block = side->blocks->list;
+    const struct ferry_block *const end = block + side->blocks->count;
+    const uint64_t first = spans->first - (side->base >> spans->shift);
+    const uint64_t ones = UINT64_MAX >> (64 - count);
+    const unsigned shift = spans->shift;
+    uint64_t *const words = spans->words, met = 0;
+    bool apart = true;
+    for (; block < end; block++) {
+        const uint64_t at = (offset_of(block, dst) >> shift) - first, bit = at % 64;
+        if (count > 1 && bit > 64 - count) {
+            apart &= ferry__spans_put_long(spans, at, at + count);
+            continue;
+        }
+        const uint64_t word = words[at / 64], mask = ones << bit;
+        met |= word & mask;
+        words[at / 64] = word | mask;
+    }
+    return apart && !met;
+}
+
+static inline bool put_list(struct ferry__spans *spans, const struct side *side, bool dst)
+{
+    const struct ferry_block *block = side->blocks->list;
+    const struct ferry_block *const end = block + side->blocks->count;
+    const uint64_t base = side->base;
+    bool apart = true;
+    for (; block < end; block++) {
+        const uint64_t begin = base + offset_of(block, dst);
+        apart &= ferry__spans_put(spans, begin, begin + block->size);
+    }
+    return apart;
+}
+
 static bool put_rows(struct ferry__spans *spans, const struct side *side)
 {
     const struct ferry__blocks *blocks = side->blocks;
@@ -100,21 +157,15 @@ static bool put_rows(struct ferry__spans *spans, const struct side *side)
 /* Puts a side of all blocks into a bitmap. False: some touch others. */
 static bool put_side(struct ferry__spans *spans, const struct side *side)
 {
-    const struct ferry_block *list = side->blocks->list;
-    const uint64_t base = side->base;
-    bool apart = true;
-    if (!list)
+    const uint64_t granules = side->blocks->size_each >> spans->shift;
+    if (!side->blocks->list)
         return put_rows(spans, side);
-    const struct ferry_block *const end = list + side->blocks->count;
-    if (side->dst)
-        for (; list < end; list++)
-            apart &= ferry__spans_put(spans, base + list->dst_offset,
-                                      base + list->dst_offset + list->size);
-    else
-        for (; list < end; list++)
-            apart &= ferry__spans_put(spans, base + list->src_offset,
-                                      base + list->src_offset + list->size);
-    return apart;
+    if (granules == 1)
+        return side->dst ? put_equal(spans, side, true, 1) : put_equal(spans, side, false, 1);
+    if (granules && granules <= 64)
+        return side->dst ? put_equal(spans, side, true, granules)
+                         : put_equal(spans, side, false, granules);
+    return side->dst ? put_list(spans, side, true) : put_list(spans, side, false);
 }
 
 /* Puts what is written, but by blocks that are copied onto themselves, which do nothing. */
@@ -193,15 +244,32 @@ static bool sorted_apart(const struct side *sides, size_t count)
     return apart;
 }
 
-/* Where the two sides are one memory's. */
-static bool within_apart(const struct side sides[2])
+/* All of a side, as an empty bitmap. NULL: no host memory, or it would be too large. */
+static struct ferry__spans *bitmap_for(const struct side *side, uint64_t all)
 {
-    const struct ferry__blocks *blocks = sides->blocks;
-    const uint64_t dst_begin = sides[0].base + blocks->dst_begin;
-    const uint64_t dst_end = sides[0].base + blocks->dst_end;
-    const uint64_t all = blocks->dst_all | blocks->src_all | sides[0].base | sides[1].base;
-    struct ferry__spans *spans =
-        ferry__spans_bitmap(dst_begin, dst_end, all, BITS_LEAST + BITS_EACH * blocks->count);
+    const struct ferry__blocks *blocks = side->blocks;
+    const uint64_t begin = side->dst ? blocks->dst_begin : blocks->src_begin;
+    const uint64_t end = side->dst ? blocks->dst_end : blocks->src_end;
+    return ferry__spans_bitmap(side->base + begin, side->base + end, all,
+                               BITS_LEAST + BITS_EACH * blocks->count);
+}
+
+/* A bitmap is kept where it is also what the order is to know of a buffer. */
+static void keep(struct ferry__spans **kept, struct ferry__spans *spans, const struct side *side)
+{
+    const uint64_t bits = (spans->end - spans->begin) >> spans->shift;
+    if (side->base || bits > ferry__spans_dense(side->blocks->count)) {
+        ferry__free(spans);
+        return;
+    }
+    ferry__free(*kept);
+    *kept = spans;
+}
+
+/* Where the two sides are one memory's: exactly, also of blocks that stay where they are. */
+static bool moved_apart(const struct side sides[2], uint64_t all)
+{
+    struct ferry__spans *spans = bitmap_for(&sides[0], all);
     if (!spans)
         return sorted_apart(sides, 2);
     const bool apart = put_moved(spans, sides) && !meet_read(spans, &sides[1]);
@@ -209,37 +277,52 @@ static bool within_apart(const struct side sides[2])
     return apart;
 }
 
-/* Where they are not. The bitmap is kept where it is also what the order is to know of a buffer. */
+/* Likewise, but mostly no block stays, and both bitmaps will be asked for soon. */
+static bool within_apart(struct ferry__blocks *blocks, const struct side sides[2])
+{
+    const uint64_t all = blocks->dst_all | blocks->src_all | sides[0].base | sides[1].base;
+    struct ferry__spans *written = bitmap_for(&sides[0], all);
+    struct ferry__spans *read = written ? bitmap_for(&sides[1], all) : NULL;
+    bool apart = read && put_side(written, &sides[0]);
+    if (apart) {
+        (void)put_side(read, &sides[1]);
+        apart = !ferry__spans_meet(written, read);
+    }
+    if (apart) {
+        keep(&blocks->written, written, &sides[0]);
+        keep(&blocks->read, read, &sides[1]);
+        return true;
+    }
+    ferry__free(written);
+    ferry__free(read);
+    return moved_apart(sides, all);
+}
+
+/* Where they are not. */
 static bool written_apart(struct ferry__blocks *blocks, const struct side *side)
 {
-    const uint64_t begin = side->base + blocks->dst_begin, end = side->base + blocks->dst_end;
-    const uint64_t all = blocks->dst_all | side->base;
-    const uint64_t dense = side->base ? 0 : ferry__spans_dense(blocks->count);
-    struct ferry__spans *spans = ferry__spans_bitmap(begin, end, all, dense);
-    const bool keep = spans;
-    if (!spans)
-        spans = ferry__spans_bitmap(begin, end, all, BITS_LEAST + BITS_EACH * blocks->count);
+    struct ferry__spans *spans = bitmap_for(side, blocks->dst_all | side->base);
     if (!spans)
         return sorted_apart(side, 1);
     const bool apart = put_side(spans, side);
-    if (keep && apart) {
-        ferry__free(blocks->written);
-        blocks->written = spans;
-    } else {
+    if (apart)
+        keep(&blocks->written, spans, side);
+    else
         ferry__free(spans);
-    }
     return apart;
 }
 
 bool ferry__blocks_are_apart(struct ferry__blocks *blocks, bool native, uint64_t dst_base,
                              uint64_t src_base)
 {
-    const struct side sides[] = {{blocks, true, dst_base}, {blocks, false, src_base}};
     const uint64_t begin = dst_base + blocks->dst_begin, end = dst_base + blocks->dst_end;
     const bool meet =
         native && begin < src_base + blocks->src_end && src_base + blocks->src_begin < end;
+    const bool shifted = meet && dst_base != src_base; /* else buffers' own offsets do */
+    const struct side sides[] = {{blocks, true, shifted ? dst_base : 0},
+                                 {blocks, false, shifted ? src_base : 0}};
     if (meet)
-        return within_apart(sides);
+        return within_apart(blocks, sides);
     return blocks->dst_ascends || written_apart(blocks, sides);
 }
 

@@ -21,10 +21,12 @@ struct ferry__blocks {
     struct ferry_rows rows;
     uint64_t dst_begin, dst_end, src_begin, src_end; /* all bytes lie within */
     uint64_t dst_all, src_all;                       /* begins and sizes of all blocks, or'ed */
+    uint64_t size_all, size_each; /* sizes, or'ed; the size that all have, 0: they differ */
+    bool some_empty;              /* blocks of no bytes, of which nothing above tells */
     bool dst_ascends;             /* each is written where the one before it ends, or behind that */
-    struct ferry__spans *written; /* what is written, if that was found out; NULL */
-    bool kept, owned;             /* not on a stack; nor is the list the caller's */
-    bool apart;                   /* it is known that they touch nothing of each other's */
+    struct ferry__spans *written, *read; /* what is, of a buffer, if that was found out; NULL */
+    bool kept, owned;                    /* not on a stack; nor is the list the caller's */
+    bool apart;                          /* it is known that they touch nothing of each other's */
     size_t merged; /* operations of a batch that are one list; 0: it is one by itself */
     struct ferry_block *merged_as; /* each of them, where they are traced; NULL */
     /* Registered memory that the host's side of blocks lies in, where the device reaches it, and
@@ -80,7 +82,8 @@ static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 /* Makes what a transfer's blocks are outlive the call, and the list too where copied says so.
  * False: no host memory; nothing has changed. */
 bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied);
-/* What all lie within, of a list whose blocks alone are known; how many bytes they are. */
+/* What is to be known of a list whose blocks alone are; how many bytes they are. Sums may wrap where
+ * the or'ed places or sizes are so large, or the blocks so many. */
 uint64_t ferry__blocks_measure(struct ferry__blocks *blocks);
 void ferry__blocks_free(struct ferry__blocks *blocks); /* NULL, and one on a stack: nothing */
 
@@ -89,7 +92,7 @@ struct ferry__spans *ferry__blocks_spans(const struct ferry__blocks *blocks, boo
 
 /* Do the blocks write no byte twice, and does none read what another writes? native: both sides are
  * of one memory, in which their offsets count from dst_base and src_base. Without host memory to
- * find out: false. May note what is written. */
+ * find out: false. May note what is written and read. */
 bool ferry__blocks_are_apart(struct ferry__blocks *blocks, bool native, uint64_t dst_base,
                              uint64_t src_base);
 

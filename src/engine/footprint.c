@@ -108,11 +108,10 @@ static struct ferry__spans *spans_of(const struct side *side, struct ferry__bloc
 {
     if (side->word != 1)
         return NULL;
-    if (!side->write || !blocks->written)
-        return ferry__blocks_spans(blocks, side->write);
-    struct ferry__spans *written = blocks->written;
-    blocks->written = NULL;
-    return written;
+    struct ferry__spans **known = side->write ? &blocks->written : &blocks->read;
+    struct ferry__spans *spans = *known;
+    *known = NULL;
+    return spans ? spans : ferry__blocks_spans(blocks, side->write);
 }
 
 static void collect_side(struct ferry__collect *collect, struct ferry__transfer *transfer,

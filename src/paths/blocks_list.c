@@ -197,30 +197,89 @@ static enum ferry_status take_list(struct ferry_device *device, struct ferry__su
     return launch_open(sub, &slice, ferry__least(capacity, wanted), ends->dst, ends->src);
 }
 
-/* Whole blocks, as long as each is an entry: of blocks that are all of one kind, and of two
- * memories. How many bytes. */
+/* What a launch's blocks lie in, now that some from one to before another of a list are among them:
+ * exactly where they ascend, else as all of the list does. */
+static void hull_widen(struct ferry__launch_hull *hull, const struct ferry__blocks *blocks,
+                       const struct ends *ends, size_t from, size_t to)
+{
+    uint64_t begin = blocks->dst_begin, end = blocks->dst_end;
+    if (blocks->dst_ascends) {
+        begin = ferry__blocks_at(blocks, from).dst_offset;
+        end = ferry__blocks_at(blocks, to - 1).dst_offset + blocks->size_each;
+    }
+    hull->dst_begin = ferry__least(hull->dst_begin, ends->dst_base + begin);
+    hull->src_begin = ferry__least(hull->src_begin, ends->src_base + blocks->src_begin);
+    hull->dst_end = ferry__most(hull->dst_end, ends->dst_base + end);
+    hull->src_end = ferry__most(hull->src_end, ends->src_base + blocks->src_end);
+}
+
+/* Writes count entries of blocks of one size; where both sides are one memory, none for a block that
+ * is there already. How many entries. */
+static inline uint64_t write_equal(struct ferry__block_entry *entry,
+                                   const struct ferry__blocks *blocks, const struct ends *ends,
+                                   size_t count, bool one_memory)
+{
+    const struct ferry__block_entry *const first = entry;
+    const struct ferry_block *block = blocks->list + blocks->next;
+    const struct ferry_block *const end = block + count;
+    const uint64_t dst_base = ends->dst_base, src_base = ends->src_base;
+    const uint32_t size = (uint32_t)blocks->size_each;
+    for (; block < end; block++) {
+        const uint64_t dst = dst_base + block->dst_offset, src = src_base + block->src_offset;
+        *entry = (struct ferry__block_entry){.dst = dst, .src = src, .size = size};
+        entry += !one_memory || dst != src;
+    }
+    return (uint64_t)(entry - first);
+}
+
+/* Whole blocks of one size, as many as there is room for. How many bytes. */
+static uint64_t add_equal(struct ferry__launch *launch, struct ferry__blocks *blocks,
+                          const struct ends *ends, uint64_t room)
+{
+    const uint64_t size = blocks->size_each;
+    const uint64_t left = ferry__least(blocks->count - blocks->next, room / size);
+    const size_t count = (size_t)ferry__least(launch->capacity - launch->count, left);
+    struct ferry__block_entry *entry = launch->entries + launch->count;
+    if (!count)
+        return 0;
+    const uint64_t written = ends->dst->native == ends->src->native
+                                 ? write_equal(entry, blocks, ends, count, true)
+                                 : write_equal(entry, blocks, ends, count, false);
+    hull_widen(&launch->hull, blocks, ends, blocks->next, blocks->next + count);
+    launch->hull.bytes += written * size;
+    launch->count += (uint32_t)written;
+    blocks->next += count;
+    return count * size;
+}
+
+/* The same of any sizes. */
 static uint64_t add_whole(const struct ferry_device *device, struct ferry__launch *launch,
                           struct ferry__blocks *blocks, const struct ends *ends, uint64_t room)
 {
     const uint64_t max = device->gpu.limits.block_size_max;
+    if (blocks->list && blocks->size_each && blocks->size_each <= max)
+        return add_equal(launch, blocks, ends, room);
     const uint64_t dst_base = ends->dst_base, src_base = ends->src_base;
+    const bool one_memory = ends->dst->native == ends->src->native;
     struct ferry__block_entry *entry = launch->entries + launch->count;
     const struct ferry__block_entry *end = launch->entries + launch->capacity;
     struct ferry__launch_hull hull = launch->hull;
-    const uint64_t bytes_max = hull.bytes + room;
+    uint64_t added = 0;
     size_t i = blocks->next;
     for (; i < blocks->count && entry < end; i++) {
         const struct ferry_block block = ferry__blocks_at(blocks, i);
         if (!block.size)
             continue;
-        if (block.size > max || hull.bytes + block.size > bytes_max)
+        if (block.size > max || added + block.size > room)
             break;
         const uint64_t dst = dst_base + block.dst_offset, src = src_base + block.src_offset;
+        added += block.size;
+        if (one_memory && dst == src) /* it is there */
+            continue;
         *entry++ =
             (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)block.size};
         hull_add(&hull, dst, src, block.size);
     }
-    const uint64_t added = hull.bytes - launch->hull.bytes;
     launch->count = (uint32_t)(entry - launch->entries);
     launch->hull = hull;
     blocks->next = i;
@@ -262,7 +321,7 @@ static enum ferry_status fill_reached(struct ferry_device *device, struct ferry_
             return status;
     }
     const uint32_t first = launch->count;
-    const bool plain = !blocks->region_of && ends.dst->native != ends.src->native;
+    const bool plain = !blocks->region_of;
     transfer->begun = true;
     transfer->untouched = false;
     while (launch->count < launch->capacity && sub->block_bytes < FERRY__BLOCKS_BYTES_MAX &&

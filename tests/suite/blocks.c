@@ -345,6 +345,42 @@ static void test_blocks_arguments(void **state)
     drop_mirror(&mirror);
 }
 
+/* One of many, all of one size, is wrong: it is told which, and nothing moves. */
+static void test_blocks_one_of_many(void **state)
+{
+    enum { COUNT = 300, AT = 200, SIZE = 16 };
+    struct fixture *fixture = *state;
+    struct mirror mirror = make_mirror(fixture->device, COUNT * SIZE, FERRY_STORAGE_PRIVATE, 26);
+    unsigned char host[COUNT * SIZE];
+    struct ferry_block blocks[COUNT];
+    const struct {
+        struct ferry_block block;
+        enum ferry_status status;
+    } rows[] = {
+        {{COUNT * SIZE - SIZE + 1, 0, SIZE}, FERRY_ERROR_OUT_OF_RANGE},
+        {{SIZE_MAX - SIZE + 1, 0, SIZE}, FERRY_ERROR_OUT_OF_RANGE},
+        {{COUNT * SIZE + 1, 0, 0}, FERRY_ERROR_OUT_OF_RANGE},
+        {{0, SIZE_MAX - SIZE + 1, SIZE}, FERRY_ERROR_INVALID_ARGUMENT},
+        {{0, 0, SIZE_MAX}, FERRY_ERROR_OUT_OF_RANGE},
+    };
+    memset(host, 0x55, sizeof host);
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = (struct ferry_block){(COUNT - 1 - i) * SIZE, i * SIZE, SIZE};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        blocks[AT] = rows[i].block;
+        IS(rows[i].status, ferry_copy_blocks_from_host(mirror.buffer, host, blocks, COUNT));
+        expect_words("block 200, ");
+        expect_mirror(&mirror);
+    }
+    blocks[AT] = (struct ferry_block){COUNT * SIZE, 0, 0};
+    for (size_t i = 0; i < COUNT; i++)
+        if (i != AT)
+            memset(mirror.bytes + blocks[i].dst_offset, 0x55, SIZE);
+    OK(ferry_copy_blocks_from_host(mirror.buffer, host, blocks, COUNT));
+    expect_mirror(&mirror);
+    drop_mirror(&mirror);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_blocks_small_uploads), SUITE_TEST(test_blocks_small_downloads),
     SUITE_TEST(test_blocks_small_copies),  SUITE_TEST(test_blocks_small_moves),
@@ -353,5 +389,6 @@ static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_blocks_many),          SUITE_TEST(test_blocks_several_regions),
     SUITE_TEST(test_blocks_page_locked),   SUITE_TEST(test_blocks_path),
     SUITE_TEST(test_blocks_explain),       SUITE_TEST(test_blocks_arguments),
+    SUITE_TEST(test_blocks_one_of_many),
 };
 SUITE_GROUP(blocks);
