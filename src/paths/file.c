@@ -49,7 +49,7 @@ static void count(const struct ferry__file_request *request, uint64_t moved)
 static void count_direct(const struct ferry__file_request *request, uint64_t moved)
 {
     struct ferry__metrics *metrics = &request->file->device->gpu.metrics;
-    if (request->way != FERRY__FILE_DIRECT || moved <= request->before)
+    if (!ferry__file_is_past(request->way) || moved <= request->before)
         return;
     if (request->write)
         FERRY__ADD(metrics, file_write_direct_bytes, moved - request->before);
@@ -148,13 +148,40 @@ static bool plan_blocks(struct ferry__file_request *request)
     return true;
 }
 
+/* The same, round it, into memory that whoever carries it out lends: the disk has as much to do as
+ * if the chunk's own memory lay right. */
+static void plan_aside(struct ferry__file_request *request)
+{
+    plan_rest(request, FERRY__FILE_ASIDE);
+    const uint64_t end = request->offset + request->size;
+    request->memory = NULL;
+    request->offset = ferry__round_down(request->offset, FERRY__FILE_BLOCK);
+    request->size = ferry__round_up(end, FERRY__FILE_BLOCK) - request->offset;
+}
+
+void ferry__file_plainly(struct ferry__file_request *request)
+{
+    plan_rest(request, FERRY__FILE_PLAIN);
+}
+
+void ferry__file_from_aside(const struct ferry__file_request *request)
+{
+    const uint64_t at = request->chunk->at + request->before;
+    const uint64_t size = arrived(request) - request->before;
+    if (size)
+        memcpy((unsigned char *)request->chunk->memory + request->before,
+               request->memory + (at - request->offset), size);
+}
+
 /* The way that what is left of a chunk is read: the next of it is not in the cache. */
 static void plan_read_on(struct ferry__file_request *request)
 {
     struct ferry__file *file = request->file;
     plan_rest(request, FERRY__FILE_PLAIN);
-    if (atomic_load(&file->no_direct_io) || request->size < DIRECT_MIN || !plan_blocks(request))
+    if (atomic_load(&file->no_direct_io) || request->size < DIRECT_MIN)
         return;
+    if (!plan_blocks(request))
+        plan_aside(request);
     if ((request->fd = again_fd(file)) >= 0)
         return;
     atomic_store(&file->no_direct_io, true);
@@ -210,13 +237,14 @@ static bool read_on(struct ferry__file_request *request)
     const int error = request->error;
     const enum ferry__file_way way = request->way;
     request->before = arrived(request);
-    const bool ended = way == FERRY__FILE_DIRECT && !error && request->moved < request->size;
+    const bool past = ferry__file_is_past(way);
+    const bool ended = past && !error && request->moved < request->size;
     if (error == ECANCELED || request->refused || way == FERRY__FILE_PLAIN || ended ||
-        (way == FERRY__FILE_DIRECT && error && file->direct))
+        (past && error && file->direct))
         return false;
     if (way == FERRY__FILE_CACHED && error == EOPNOTSUPP)
         atomic_store(&file->no_nowait, true);
-    if (way == FERRY__FILE_DIRECT && is_direct_error(error))
+    if (past && is_direct_error(error))
         atomic_store(&file->no_direct_io, true);
     if (way == FERRY__FILE_CACHED && error == EAGAIN)
         plan_read_on(request);

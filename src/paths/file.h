@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 struct ferry__file_ring;
+struct ferry__file_aside;
 struct ferry_device;
 
 enum {
@@ -42,6 +43,7 @@ struct ferry__file {
 enum ferry__file_way {
     FERRY__FILE_CACHED, /* read, as far as it is in the system's cache */
     FERRY__FILE_DIRECT, /* past that */
+    FERRY__FILE_ASIDE,  /* past it too, into memory beside the chunk's, whose addresses do not do */
     FERRY__FILE_PLAIN,  /* through it, however long that takes */
 };
 
@@ -72,7 +74,8 @@ struct ferry__file_io {
     unsigned threads_max; /* those that the CPUs have use for; more once they wait for a disk */
     bool stop;
     struct ferry__list requests;
-    unsigned queued; /* of them */
+    unsigned queued;                  /* of them */
+    struct ferry__file_aside *asides; /* memory to read into that none of them has */
 };
 
 /* --- file.c ----------------------------------------------------------------------------------- */
@@ -82,6 +85,15 @@ struct ferry__stream_side *ferry__file_side(struct ferry_device *device, int fd,
                                             bool write);
 /* Is it this file, to be moved this way? Then transfers of a batch share it. */
 bool ferry__file_is(const struct ferry__stream_side *side, int fd, int flags, bool write);
+/* Past the system's cache? */
+static inline bool ferry__file_is_past(enum ferry__file_way way)
+{
+    return way == FERRY__FILE_DIRECT || way == FERRY__FILE_ASIDE;
+}
+/* There is no memory beside the chunk's: through the cache. */
+void ferry__file_plainly(struct ferry__file_request *request);
+/* What was read into memory beside the chunk's goes where it is wanted. */
+void ferry__file_from_aside(const struct ferry__file_request *request);
 /* A request is over. Under no lock. True: the next part of its chunk is to be begun. */
 bool ferry__file_over(struct ferry__file_request *request);
 

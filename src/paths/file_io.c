@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "driver.h"
 #include "engine/device.h"
+#include "memory/staging.h"
 #include "paths/file.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ bool ferry__file_advance(struct ferry__file_request *request, int64_t moved)
     request->moved += (uint64_t)moved;
     /* Where direct I/O ends within a block the file does. */
     return request->moved == request->size ||
-           (request->way == FERRY__FILE_DIRECT && moved % FERRY__FILE_BLOCK);
+           (ferry__file_is_past(request->way) && moved % FERRY__FILE_BLOCK);
 }
 
 static int64_t move_some(const struct ferry__file_request *request)
@@ -102,15 +103,114 @@ static bool ring_takes(struct ferry__file_io *io, struct ferry__file_request *re
     return true;
 }
 
+/* --- memory beside the chunks' ---------------------------------------------------------------- */
+
+/* It counts as staging, and is kept while any of the threads has work. */
+struct ferry__file_aside {
+    unsigned char *memory; /* of whole blocks, behind this */
+    uint64_t room, taken;  /* bytes of memory, and of it with all round it */
+    struct ferry__file_aside *next;
+};
+
+static struct ferry__file_aside *make_aside(struct ferry_device *device)
+{
+    struct ferry__gpu *gpu = &device->gpu;
+    /* A chunk that begins and ends within a block. */
+    const uint64_t room = atomic_load(&device->slots)->slot_size + 2 * FERRY__FILE_BLOCK;
+    const uint64_t taken = room + sizeof(struct ferry__file_aside) + FERRY__FILE_BLOCK;
+    if (!ferry__staging_hold(gpu, &gpu->upload, taken, false))
+        return NULL;
+    struct ferry__file_aside *aside = ferry__alloc_unset(taken);
+    if (!aside) {
+        ferry__staging_unhold(&gpu->upload, taken);
+        return NULL;
+    }
+    const uintptr_t behind = (uintptr_t)(aside + 1);
+    aside->memory = (unsigned char *)(aside + 1) + (-behind & (FERRY__FILE_BLOCK - 1));
+    aside->room = room;
+    aside->taken = taken;
+    return aside;
+}
+
+static void free_asides(struct ferry_device *device, struct ferry__file_aside *list)
+{
+    while (list) {
+        struct ferry__file_aside *aside = list;
+        list = aside->next;
+        ferry__staging_unhold(&device->gpu.upload, aside->taken);
+        ferry__free(aside);
+    }
+}
+
+/* NULL: neither memory nor room in the budget. */
+static struct ferry__file_aside *take_aside(struct ferry__file_io *io)
+{
+    ferry__lock(&io->lock);
+    struct ferry__file_aside *aside = io->asides;
+    if (aside)
+        io->asides = aside->next;
+    ferry__unlock(&io->lock);
+    return aside ? aside : make_aside(io->device);
+}
+
+static void give_aside(struct ferry__file_io *io, struct ferry__file_aside *aside)
+{
+    ferry__lock(&io->lock);
+    aside->next = io->asides;
+    io->asides = aside;
+    ferry__unlock(&io->lock);
+}
+
+/* Through the cache where there is no such memory to be had. */
+static void carry_out_aside(struct ferry__file_io *io, struct ferry__file_request *request)
+{
+    struct ferry__gpu *gpu = &io->device->gpu;
+    struct ferry__file_aside *aside = take_aside(io);
+    if (!aside || request->size > aside->room) {
+        if (aside)
+            give_aside(io, aside);
+        ferry__file_plainly(request);
+        carry_out(io, request);
+        return;
+    }
+    request->memory = aside->memory;
+    ferry__staging_note_use(gpu, &gpu->upload, aside->taken, true);
+    carry_out(io, request);
+    ferry__file_from_aside(request);
+    ferry__staging_note_use(gpu, &gpu->upload, aside->taken, false);
+    give_aside(io, aside);
+}
+
+/* --- the threads ------------------------------------------------------------------------------ */
+
 /* All of a chunk, unless the ring takes the rest. */
 static void see_to(struct ferry__file_io *io, struct ferry__file_request *request)
 {
     for (;;) {
-        carry_out(io, request);
+        if (request->way == FERRY__FILE_ASIDE)
+            carry_out_aside(io, request);
+        else
+            carry_out(io, request);
         if (!ferry__file_over(request) || ring_takes(io, request))
             return;
         expect_waits(io);
     }
+}
+
+/* Under the lock, which it gives up on the way. */
+static void wait_for_work(struct ferry__file_io *io)
+{
+    struct ferry__file_aside *list = io->asides;
+    if (!list || io->idle_threads + 1 < io->thread_count) {
+        io->idle_threads++;
+        ferry__cond_wait(&io->work, &io->lock);
+        io->idle_threads--;
+        return;
+    }
+    io->asides = NULL;
+    ferry__unlock(&io->lock);
+    free_asides(io->device, list);
+    ferry__lock(&io->lock);
 }
 
 static void *run(void *arg)
@@ -120,9 +220,7 @@ static void *run(void *arg)
     while (io->requests.first || !io->stop) {
         struct ferry__link *link = ferry__list_pop(&io->requests);
         if (!link) {
-            io->idle_threads++;
-            ferry__cond_wait(&io->work, &io->lock);
-            io->idle_threads--;
+            wait_for_work(io);
             continue;
         }
         io->queued--;
@@ -219,6 +317,7 @@ static void free_io(struct ferry__file_io *io)
         ferry__file_ring_finish(io->ring);
     for (unsigned i = 0; i < io->thread_count; i++)
         pthread_join(io->threads[i], NULL);
+    free_asides(io->device, io->asides);
     pthread_cond_destroy(&io->work);
     pthread_mutex_destroy(&io->lock);
     ferry__free(io);

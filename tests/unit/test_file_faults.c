@@ -103,7 +103,10 @@ ssize_t __pread_chk(int fd, void *memory, size_t size, off_t offset, size_t room
     return pread(fd, memory, size, offset);
 }
 
-/* --- a file, and a device whose memory the CPU does not reach ---------------------------------- */
+/* --- a file, and a device whose memory the CPU reaches, or not --------------------------------- */
+
+/* Where it reaches that, files are read straight into it: the test says where. */
+static enum ferry_map map_private;
 
 struct world {
     ferry_device *device;
@@ -124,9 +127,8 @@ static struct world make_world(void)
     unlink(path);
     assert_int_equal(pwrite(world.fd, world.bytes, SIZE, 0), SIZE);
     assert_int_equal(
-        ferry_device_open(
-            &(struct ferry_device_params){.name = "host", .map_private = FERRY_MAP_NEVER},
-            &world.device),
+        ferry_device_open(&(struct ferry_device_params){.name = "host", .map_private = map_private},
+                          &world.device),
         FERRY_OK);
     assert_int_equal(ferry_buffer_create(world.device, &(struct ferry_buffer_params){.size = SIZE},
                                          &world.buffer),
@@ -178,6 +180,21 @@ static void cached(void **state)
     drop_world(&world);
 }
 
+static bool takes_direct_io(const struct world *world)
+{
+    enum { BLOCK = 4096 };
+    char path[32];
+    void *memory = NULL;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", world->fd);
+    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECT | O_CLOEXEC, 0);
+    assert_int_equal(posix_memalign(&memory, BLOCK, BLOCK), 0);
+    const bool takes = fd >= 0 && syscall(SYS_pread64, fd, memory, (size_t)BLOCK, 0L) == BLOCK;
+    free(memory);
+    if (fd >= 0)
+        close(fd);
+    return takes;
+}
+
 /* Nothing is said to be cached, whether it is or not: all comes past the cache. */
 static void cold(void **state)
 {
@@ -186,7 +203,8 @@ static void cold(void **state)
     faults.nowait_error = EAGAIN;
     forget(&world);
     expect_bytes(&world);
-    const bool direct = faults.direct_reads > 0;
+    const bool direct = takes_direct_io(&world);
+    assert_int_equal(faults.direct_reads > 0, direct);
     const struct ferry_stats stats = read_stats(&world);
     assert_int_equal(stats.file_read_bytes, LENGTH);
     assert_int_equal(stats.file_read_direct_bytes, direct ? LENGTH : 0);
@@ -278,16 +296,67 @@ static void halves(void **state)
     drop_world(&world);
 }
 
+/* Into memory that the CPU reaches, whatever its address: past the cache, or through it where there
+ * is no memory to read into on the way, and in no more staging than there may be. */
+static void anywhere(void **state)
+{
+    const struct ferry_device_params params = {.name = "host", .staging_budget = 1 << 20};
+    struct world world = make_world();
+    (void)state;
+    faults.nowait_error = EAGAIN;
+    for (size_t at = 0; at < 3; at++) {
+        const size_t to[] = {AT, AT % 4096, AT + 1};
+        faults.direct_reads = 0;
+        assert_int_equal(ferry_zero_buffer(world.buffer), FERRY_OK);
+        assert_int_equal(ferry_copy_from_file(world.buffer, world.fd, AT, LENGTH, to[at]),
+                         FERRY_OK);
+        assert_int_equal(faults.direct_reads > 0, takes_direct_io(&world));
+        assert_int_equal(ferry_copy_to_host(world.buffer, world.got, SIZE, 0), FERRY_OK);
+        assert_memory_equal(world.got + to[at], world.bytes + AT, LENGTH);
+        for (size_t i = 0; i < SIZE; i++)
+            if (i < to[at] || i >= to[at] + LENGTH)
+                assert_int_equal(world.got[i], 0);
+    }
+    const struct ferry_stats stats = read_stats(&world);
+    assert_int_equal(stats.staging_upload_bytes, 0);
+    ferry_buffer_destroy(world.buffer);
+    ferry_device_close(world.device);
+    assert_int_equal(ferry_device_open(&params, &world.device), FERRY_OK);
+    assert_int_equal(ferry_buffer_create(world.device, &(struct ferry_buffer_params){.size = SIZE},
+                                         &world.buffer),
+                     FERRY_OK);
+    expect_bytes(&world);
+    assert_in_range(read_stats(&world).staging_upload_peak_bytes, 0, params.staging_budget);
+    drop_world(&world);
+}
+
+static int without_map(void **state)
+{
+    (void)state;
+    map_private = FERRY_MAP_NEVER;
+    return 0;
+}
+
+static int with_map(void **state)
+{
+    (void)state;
+    map_private = FERRY_MAP_ALWAYS;
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cached),  cmocka_unit_test(cold),
-        cmocka_unit_test(refused), cmocka_unit_test(interrupted_and_short),
-        cmocka_unit_test(failing), cmocka_unit_test(halves),
+        cmocka_unit_test(cached),   cmocka_unit_test(cold),
+        cmocka_unit_test(refused),  cmocka_unit_test(interrupted_and_short),
+        cmocka_unit_test(failing),  cmocka_unit_test(halves),
+        cmocka_unit_test(anywhere),
     };
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
     setenv("FERRY_FILE_IO", "threads", 1); /* so that the calls above are asked */
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed =
+        cmocka_run_group_tests_name("reached by the device", tests, without_map, NULL);
+    return failed + cmocka_run_group_tests_name("reached by the CPU", tests, with_map, NULL);
 }
 
 #else
