@@ -153,7 +153,7 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
         ferry__blocks_free(transfer->blocks);
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
-    op->waiting = reply->waiting;
+    op->has_waiter = reply->waiting;
     op->one = *transfer;
     op->transfers = &op->one;
     op->count = 1;

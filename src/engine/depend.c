@@ -89,7 +89,7 @@ static void edge_close(struct ferry__edge *edge, bool early)
     if (ferry__op_is_join(op))
         join_list(op);
     else if (was_open)
-        ferry__ready_push(op);
+        ferry__unpark(op);
 }
 
 /* Each of what depends on op, by ticket. */
@@ -298,7 +298,7 @@ static void call_back(struct ferry__op *op)
 {
     struct ferry__call *call = op->call;
     if (!call) {
-        if (op->status && !op->keep && !op->waiting)
+        if (op->status && !op->keep && !op->has_waiter)
             ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody asks: %s",
                        (unsigned long long)op->ticket, ferry__reason_text(op->why));
         return;

@@ -51,7 +51,7 @@ void ferry__ready_list(struct ferry__op *op)
         queue->starved = false;
 }
 
-void ferry__ready_push(struct ferry__op *op)
+void ferry__unpark(struct ferry__op *op)
 {
     if (op->deps_unsubmitted)
         return;
@@ -72,7 +72,7 @@ void ferry__ready_again(struct ferry__op *op, enum ferry__op_state from)
     if (op->state != from)
         return;
     ferry__op_become(op, FERRY__STATE_PARKED);
-    ferry__ready_push(op);
+    ferry__unpark(op);
 }
 
 void ferry__ready_remove(struct ferry__op *op, enum ferry__op_state state)
@@ -452,7 +452,7 @@ enum ferry_status ferry__enqueue(struct ferry__op *op)
     op->start_ns = ferry__now_ns();
     const enum ferry_status status = ferry__register(op);
     if (!status && !ferry__op_is_join(op))
-        ferry__ready_push(op);
+        ferry__unpark(op);
     return status;
 }
 
@@ -461,7 +461,7 @@ enum ferry_status ferry__enqueue_behind(struct ferry__op *join, struct ferry__op
     join->start_ns = op->start_ns = ferry__now_ns();
     const enum ferry_status status = ferry__register_behind(join, op);
     if (!status)
-        ferry__ready_push(op);
+        ferry__unpark(op);
     return status;
 }
 
@@ -532,7 +532,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
 enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    op->waiting = true;
+    op->has_waiter = true;
     ferry__choose_queue(op);
     ferry__device_lock(device);
     ferry__await_turn(op);

@@ -29,8 +29,9 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
 enum ferry_status ferry__engine_start(struct ferry_device *device);
 void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
 
-/* Puts an op that may be built on its queue's list. Under device->lock. */
-void ferry__ready_push(struct ferry__op *op); /* external work is the user's from then on */
+/* A parked op whose dependencies are all handed over: it goes on its queue's list, to be built;
+ * external work is the user's from then on. Any other stays as it is. Under device->lock. */
+void ferry__unpark(struct ferry__op *op);
 /* Likewise one that left the list, if it is in this state. */
 void ferry__ready_again(struct ferry__op *op, enum ferry__op_state from);
 /* Takes it from there, if it is there; it is in that state next. */

@@ -24,9 +24,9 @@ struct ferry__join {
     /* External work that it stands for, by itself or by other joins, with references. */
     struct ferry__op **works;
     size_t work_count, work_capacity;
-    unsigned early;  /* edges that are closed within its queue only */
-    bool listed;     /* in device->joins */
-    uint64_t waited; /* the number of the submission that waits for it */
+    unsigned early;     /* edges that are closed within its queue only */
+    bool listed;        /* in device->joins */
+    uint64_t waited_by; /* the number of the submission that waits for it */
     struct ferry__op *next, *next_to_undo;
     struct ferry__question question;
 };

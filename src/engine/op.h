@@ -55,8 +55,8 @@ struct ferry__op {
     enum ferry__op_state state : 8;
     uint8_t queue : 4, room : 4; /* neither changes while it lives; room: of own_ranges */
     enum ferry_status status : 8;
-    bool keep;    /* its ticket was given out: a failure is remembered */
-    bool waiting; /* a thread, or another op, waits for it, and tells of its failure */
+    bool keep;       /* its ticket was given out: a failure is remembered */
+    bool has_waiter; /* a thread, or another op, waits for it, and tells of its failure */
     bool batch;
     bool rmw_merged; /* the chunk that was read is merged, and to be written; the builder's */
     bool many_edges; /* room for more than one was made */

@@ -76,7 +76,7 @@ static enum ferry_status make(struct ferry_buffer *buffer, uint64_t begin, uint6
         .op = op, .buffer = buffer, .begin = begin, .end = end, .kind = FERRY__RANGE_WRITE};
     op->range_count = 1;
     op->after = same;
-    op->waiting = true; /* its failure is the others' */
+    op->has_waiter = true; /* its failure is the others' */
     const enum ferry_status status = ferry__enqueue(op);
     op->after = NULL; /* an edge holds it */
     if (status) {

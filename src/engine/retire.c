@@ -31,7 +31,7 @@ void ferry__submission_drop_waits(struct ferry_device *device, struct ferry__sub
             if (sub->wait_of[q] == sub->wait_count + 1)
                 sub->wait_of[q] = 0;
         if (event) {
-            event->waited = 0;
+            event->waited_by = 0;
             ferry__work_event_give(device, event);
         }
     }
@@ -58,7 +58,7 @@ void ferry__op_fail_transfers(struct ferry__op *op, size_t first, size_t last,
 
 void ferry__op_note_untouched(struct ferry__op *op)
 {
-    if (op->type->kind != FERRY__OP_TRANSFER || !op->waiting || op->next_transfer == op->count)
+    if (op->type->kind != FERRY__OP_TRANSFER || !op->has_waiter || op->next_transfer == op->count)
         return;
     struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
     transfer->untouched = !transfer->begun;

@@ -104,11 +104,11 @@ static bool add_queue_wait(struct ferry_device *device, struct ferry__submission
 static bool add_external_wait(struct ferry__submission *sub, const struct ferry__op *from)
 {
     struct ferry__work_event *event = from->own_event;
-    if (event->waited == sub->number)
+    if (event->waited_by == sub->number)
         return true;
     if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, event))
         return false;
-    event->waited = sub->number;
+    event->waited_by = sub->number;
     event->users++;
     return true;
 }
@@ -118,7 +118,7 @@ static bool add_join_waits(struct ferry__submission *sub, struct ferry__op *from
 {
     struct ferry__join *join = from->join;
     bool enough = true;
-    if (join->waited == sub->number)
+    if (join->waited_by == sub->number)
         return true;
     for (unsigned q = 0; q < FERRY__QUEUES_MAX && enough; q++)
         if (join->latest[q] && q != sub->queue)
@@ -126,7 +126,7 @@ static bool add_join_waits(struct ferry__submission *sub, struct ferry__op *from
     for (size_t i = 0; i < join->work_count && enough; i++)
         if (!atomic_load(&join->works[i]->done))
             enough = add_external_wait(sub, join->works[i]);
-    join->waited = sub->number;
+    join->waited_by = sub->number;
     return enough;
 }
 
@@ -180,7 +180,7 @@ static void drop_part(struct ferry__submission *sub)
     ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits_before);
     for (size_t i = 0; i < op->edge_count; i++)
         if (!atomic_load(&ferry__op_from(op, i)->done) && ferry__op_is_join(ferry__op_from(op, i)))
-            ferry__op_from(op, i)->join->waited = 0;
+            ferry__op_from(op, i)->join->waited_by = 0;
     op->in_flight--;
     ferry__op_unref_locked(op);
 }
@@ -189,7 +189,7 @@ static void drop_part(struct ferry__submission *sub)
  * nothing. */
 static bool refuse(struct ferry_device *device, struct ferry__op *op)
 {
-    if (!op->waiting || !device->no_staging_wait || op->transfer_done || op->carried)
+    if (!op->has_waiter || !device->no_staging_wait || op->transfer_done || op->carried)
         return false;
     FERRY__ADD(&device->gpu.metrics, staging_exhaustions, 1);
     ferry__op_give_up(op, FERRY_ERROR_POOL_EXHAUSTED,

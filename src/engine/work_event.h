@@ -11,11 +11,11 @@ struct ferry_device;
 struct ferry__work_event {
     struct ferry__work_event *all_next, *free_next;
     uint64_t handle;
-    uint64_t value;  /* that its latest work raises */
-    uint64_t waited; /* the submission that was last found to wait for it */
-    unsigned users;  /* its work until that is done, and submissions that wait */
-    bool aside;      /* a work of it ended with an error */
-    bool recorded;   /* its work's end, in the user's stream (limits.events_by_stream) */
+    uint64_t value;     /* that its latest work raises */
+    uint64_t waited_by; /* the submission that was last found to wait for it */
+    unsigned users;     /* its work until that is done, and submissions that wait */
+    bool aside;         /* a work of it ended with an error */
+    bool recorded;      /* its work's end, in the user's stream (limits.events_by_stream) */
 };
 
 /* An event whose value is that which work shall raise, with one user. Not under the lock. */

@@ -338,7 +338,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
         }
         /* What was not begun has changed nothing. */
         bridge->write->transfers[0].untouched =
-            *out_status && !bridge->write_at && bridge->write->waiting;
+            *out_status && !bridge->write_at && bridge->write->has_waiter;
         ferry__unlock(&bridge->lock);
         if (*out_status)
             return FERRY__EMIT_FAILED;

@@ -284,7 +284,7 @@ static bool try_to_reserve(struct ferry__bridge *bridge)
 /* A waiting call that may not wait for staging. */
 static bool is_refused(const struct ferry__bridge *bridge)
 {
-    return bridge->write->waiting &&
+    return bridge->write->has_waiter &&
            (bridge->source->no_staging_wait || bridge->destination->no_staging_wait);
 }
 

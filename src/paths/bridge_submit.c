@@ -52,7 +52,7 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge,
     ferry__buffer_ref(read ? transfer->src : transfer->dst);
     op->transfers = &op->one;
     op->count = 1;
-    op->waiting = read; /* its failure is told by the other half */
+    op->has_waiter = read; /* its failure is told by the other half */
     op->bridge = bridge;
     atomic_fetch_add(&bridge->refs, 1);
     if (!ferry__footprint_transfers(op))
@@ -121,7 +121,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
     ferry__choose_queue(write);
     ferry__bridge_lock_in_turn(bridge);
     enum ferry_status status = FERRY_OK;
-    if (!write->waiting) {
+    if (!write->has_waiter) {
         status = ferry__may_park(bridge->source, ferry__park_count(read));
         if (!status)
             status = ferry__may_park(bridge->destination, ferry__park_count(write));
@@ -143,7 +143,7 @@ static enum ferry_status enter(struct ferry__bridge *bridge, ferry_ticket *out_t
             atomic_fetch_sub(&bridge->refs, 1);
         }
     }
-    if (!status && !write->waiting) {
+    if (!status && !write->has_waiter) {
         ferry__park(read, ferry__park_count(read));
         ferry__park(write, ferry__park_count(write));
     }
@@ -183,7 +183,7 @@ enum ferry_status ferry__bridge_submit(struct ferry__transfer *transfer, bool wa
         goto release;
     bridge->read = read;
     bridge->write = write;
-    write->waiting = waiting;
+    write->has_waiter = waiting;
     write->keep = out_ticket != NULL;
     if ((status = ferry__engine_start(bridge->source)) ||
         (status = ferry__engine_start(bridge->destination)) ||

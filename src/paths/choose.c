@@ -35,7 +35,7 @@ struct tab {
     unsigned count;
 };
 
-static void settle(const struct tab *tab)
+static void give_back(const struct tab *tab)
 {
     if (tab->buffer)
         ferry__buffer_unref_times(tab->buffer, tab->count);
@@ -47,7 +47,7 @@ static inline void put_on(struct tab *tab, struct ferry_buffer *buffer)
         tab->count++;
         return;
     }
-    settle(tab);
+    give_back(tab);
     *tab = (struct tab){buffer, 1};
 }
 
@@ -71,8 +71,8 @@ void ferry__transfers_finish(struct ferry_device *device, struct ferry__transfer
         if (!FERRY__LIKELY(!region && !transfer->blocks && !transfer->side))
             finish_rest(device, transfer);
     }
-    settle(&dst);
-    settle(&src);
+    give_back(&dst);
+    give_back(&src);
 }
 
 /* --- the choice of path ----------------------------------------------------------------------- */

@@ -72,7 +72,7 @@ static void note_words(struct ferry__op *op, const char *why)
 
 /* A source has filled a piece: what lies elsewhere, for its blocks, goes where the device can copy
  * it. */
-static void settle_filled(struct ferry_device *device, struct ferry__stream_piece *piece)
+static void show_device(struct ferry_device *device, struct ferry__stream_piece *piece)
 {
     unsigned char *wanted = piece->slot->memory.host + piece->skip;
     if (wanted != piece->chunk.memory && piece->moved)
@@ -86,15 +86,10 @@ static void settle_filled(struct ferry_device *device, struct ferry__stream_piec
     piece->moved = 0;
 }
 
-static void settle(struct ferry_device *device, struct ferry__stream_piece *piece, bool comes_again,
-                   const char *why)
+/* Nothing of it is left to do. */
+static void end_piece(struct ferry_device *device, struct ferry__stream_piece *piece,
+                      const char *why)
 {
-    if (piece->status)
-        note_words(piece->stream->op, why);
-    if (comes_again) {
-        settle_filled(device, piece);
-        return;
-    }
     if (piece->status)
         ferry__piece_tell(piece, piece->status, why);
     if (piece->slot)
@@ -123,7 +118,12 @@ void ferry_stream_done(ferry_stream *stream, const struct ferry_stream_chunk *ch
     piece->status = status || piece->moved == chunk->size ? status : FERRY_ERROR_IO;
     if (piece->status && !(why && why[0]))
         why = "the stream has failed";
-    settle(device, piece, comes_again, why);
+    if (piece->status)
+        note_words(op, why);
+    if (comes_again)
+        show_device(device, piece);
+    else
+        end_piece(device, piece, why);
     if (piece->status && told)
         ferry__stream_stop(stream, piece->status, why);
     atomic_store(&piece->state, comes_again ? FERRY__PIECE_HERE : FERRY__PIECE_FREE);

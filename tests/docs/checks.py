@@ -285,6 +285,42 @@ def rules(tree, programs):
                 "nothing cites a rule"]
 
 
+def _section(page, heading):
+    return re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
+
+
+def _code(text):
+    """Without comments and strings."""
+    return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', " ", text, flags=re.S)
+
+
+def locks(tree, programs):
+    """engine.md's table has each file of src/ that has a lock, and no other."""
+    there = {path for path in tree.files if re.match(r"src/.*\.[ch]$", path) and re.search(
+        r"^\s*(?:static )?pthread_mutex_t \w+( =.*)?;", _code(tree.read(path)), re.M)}
+    told = set(re.findall(r"`(src/[\w/]+\.[ch])`",
+                          _section(tree.read("docs/engine.md"), "Locks")))
+    return _differ("docs/engine.md", there, told - {"src/base/lock_record.h"}, "lock of")
+
+
+_STATIC = re.compile(r"^ *(?:static|_Thread_local|static _Thread_local) (?!inline)([^()=;{]*?)"
+                     r"\w+(?:\[[^=;]*\])*(?: =|;)|^static (?!const)[^;()=]*\{\n(?: [^\n]*\n)*\} \w",
+                     re.M)
+
+
+def global_state(tree, programs):
+    """engine.md's table has each file with a variable that outlives a call, and no other."""
+    there = set()
+    for path in tree.files:
+        if re.match(r"(src|models|common|drivers)/.*\.[ch]$", path):
+            for match in _STATIC.finditer(_code(tree.read(path))):
+                if "const" not in (match[1] or "").rpartition("*")[2]:
+                    there.add(path)
+    told = set(re.findall(r"`((?:src|models|common|drivers)/[\w/]+\.[ch])`",
+                          _section(tree.read("docs/engine.md"), "Globals")))
+    return _differ("docs/engine.md", there, told, "global of")
+
+
 def _flat(text):
     """Without the comments' stars and line ends; in small letters, since quotations begin anywhere."""
     return re.sub(r"\s+", " ", re.sub(r"\n\s*\*\s?", " ", text)).lower()
@@ -314,4 +350,4 @@ def _differ(page, there, told, what):
 
 
 ALL = [links, quotes, snippets, commands, words, paths, statuses, metrics, environment, secure,
-       knobs, folders, rules, promises, messages]
+       knobs, folders, rules, locks, global_state, promises, messages]

@@ -42,6 +42,10 @@ FAULTS = [
     ("folders", "CONTRIBUTING.md", "| `drivers/` |", "| `driver/` |"),
     ("folders", "scripts/setup.sh", " cmake ", " cmake scons "),
     ("rules", "docs/engine.md", "- **R9 Failure.**", "- **R99 Failure.**"),
+    ("locks", "docs/engine.md", "(`src/memory/pool.h`)", "(`src/memory/pond.h`)"),
+    ("locks", "src/base/range.h", "static inline", "static pthread_mutex_t all;\nstatic inline"),
+    ("global_state", "src/base/text.c", "\n\n", "\n\nstatic const char *last;\n\n"),
+    ("global_state", "docs/engine.md", "`src/base/alloc.c`", "the allocator"),
     ("promises", "include/ferry/ferry.h", "writes have covered it", "a write has covered it"),
     ("messages", "docs/errors.md", "size 4097 at offset", "4097 bytes at offset"),
 ]
