@@ -54,8 +54,10 @@ static const char *find_clash(const struct options *given)
 {
     if (given->json + given->csv + (given->format != NULL) > 1)
         return "--json, --csv and --format are two formats";
-    if (given->wire && (given->quick || given->csv || given->size > 0))
-        return "--wire has no --quick, --csv or --size";
+    if (given->wire && (given->quick || given->csv || given->blocks || given->both_ways ||
+                        given->operation || given->path || given->record || given->format))
+        return "--wire has --device, --seconds, --size, --secret-file, --transports and --json "
+               "only";
     if (!given->wire && (given->wire_options.secret_file || given->wire_options.transports))
         return "--secret-file and --transports are of --wire";
     if (given->quick && given->csv)
@@ -230,7 +232,7 @@ enum cli_exit cli_bench(int argc, char **argv)
     }
     if (given.wire) {
         given.wire_options.device_name = given.device_name;
-        return wire_bench(&given.wire_options, given.wire, given.json);
+        return wire_bench(&given.wire_options, given.wire, given.size, given.time_ns, given.json);
     }
     return run(&given);
 }

@@ -115,6 +115,11 @@ void wire_tell_way(const struct wire_end *end)
 void wire_json_way(const struct wire_end *end)
 {
     const struct ferry_peer_info *info = &end->info;
-    printf("\"peer\": \"%s\", \"transports\": \"%s\", \"interface\": \"%s\", \"fallback\": %s}\n",
-           info->address, info->transports, info->interface, info->fallback ? "true" : "false");
+    fputs("\"peer\": ", stdout);
+    cli_json_string(stdout, info->address);
+    fputs(", \"transports\": ", stdout);
+    cli_json_string(stdout, info->transports);
+    fputs(", \"interface\": ", stdout);
+    cli_json_string(stdout, info->interface);
+    printf(", \"fallback\": %s", info->fallback ? "true" : "false");
 }

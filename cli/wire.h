@@ -34,7 +34,8 @@ struct wire_end {
 
 enum { WIRE_SLOTS = 4, WIRE_HEADER = 32, WIRE_TAG = 1, WIRE_AT_ONCE_MAX = 256 };
 #define WIRE_HEADER_TAG UINT64_MAX
-#define WIRE_WINDOW (UINT64_C(16) << 20) /* bytes of a message of a file */
+#define WIRE_WINDOW (UINT64_C(16) << 20)   /* bytes of a message of a file */
+#define WIRE_BENCH_MAX (UINT64_C(1) << 30) /* bytes of a message that is measured */
 
 /* What comes next. In a message of 32 bytes, four little-endian numbers. */
 enum wire_kind {
@@ -68,7 +69,9 @@ enum ferry_status wire_in_turns(struct wire_end *end, uint64_t count, uint64_t a
 void wire_tell_way(const struct wire_end *end);
 void wire_json_way(const struct wire_end *end);
 
-/* Measures the way to a `ferry receive` that listens there. */
-enum cli_exit wire_bench(const struct wire_options *options, const char *address, bool json);
+/* Measures the way to a `ferry receive` that listens there: one size (0: several), for about
+ * time_ns (0: as long as it likes). */
+enum cli_exit wire_bench(const struct wire_options *options, const char *address, uint64_t size,
+                         uint64_t time_ns, bool json);
 
 #endif

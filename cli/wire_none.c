@@ -21,10 +21,13 @@ enum cli_exit cli_receive(int argc, char **argv)
     return refuse("receive");
 }
 
-enum cli_exit wire_bench(const struct wire_options *options, const char *address, bool json)
+enum cli_exit wire_bench(const struct wire_options *options, const char *address, uint64_t size,
+                         uint64_t time_ns, bool json)
 {
     (void)options;
     (void)address;
+    (void)size;
+    (void)time_ns;
     (void)json;
     return refuse("bench");
 }

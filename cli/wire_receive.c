@@ -75,7 +75,7 @@ static bool is_sane(const struct wire_header *header)
     if (header->kind == WIRE_FILE)
         return header->window > 0 && header->window <= WIRE_WINDOW && header->size <= INT64_MAX;
     return header->kind == WIRE_BENCH && header->window > 0 && header->window <= WIRE_AT_ONCE_MAX &&
-           header->size > 0 && header->size <= UINT64_C(1) << 30;
+           header->size > 0 && header->size <= WIRE_BENCH_MAX;
 }
 
 static void tell(const struct receiving *receiving)
@@ -90,6 +90,7 @@ static void tell(const struct receiving *receiving)
                (unsigned long long)receiving->files, (unsigned long long)receiving->bytes,
                (double)receiving->ns * 1e-9);
         wire_json_way(&receiving->end);
+        puts("}");
     } else if (!receiving->quiet && receiving->files > 0) {
         printf("received %s from %s in %s, %.2f GB/s, ", cli_size(bytes, receiving->bytes),
                receiving->end.info.address, cli_time(time, receiving->ns),

@@ -88,6 +88,7 @@ static void tell(const struct sending *sending, const char *name)
         printf(", \"bytes\": %llu, \"seconds\": %.9f, ", (unsigned long long)sending->bytes,
                (double)sending->ns * 1e-9);
         wire_json_way(&sending->end);
+        puts("}");
     } else if (!sending->quiet) {
         printf("%s: sent %s to %s in %s, %.2f GB/s, ", cli_show(shown, name),
                cli_size(bytes, sending->bytes), sending->end.info.address,

@@ -40,6 +40,7 @@ struct ferry_peer {
     /* Under wire->lock: */
     bool open, dead, closing; /* closing: the user has closed it */
     bool handed;              /* the user has it */
+    bool straight;            /* UCX takes memory that it was not told of as well as any */
     enum ferry_status status; /* why it is dead */
     struct ferry_peer_info info;
     struct ferry_peer *accept_next;

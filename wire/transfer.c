@@ -432,7 +432,9 @@ struct call {
     size_t size, offset;
 };
 
-static enum ferry_status check(const struct call *call)
+/* *out_flags: of FERRY_STREAM_. Where UCX takes any memory as it is, what the CPU reaches itself
+ * needs no staging. */
+static enum ferry_status check(const struct call *call, uint32_t *out_flags)
 {
     ferry_peer *peer = call->peer;
     char why[sizeof peer->info.reason] = "";
@@ -442,6 +444,7 @@ static enum ferry_status check(const struct call *call)
     pthread_mutex_lock(&peer->wire->lock);
     if (peer->dead)
         snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, peer->info.reason);
+    *out_flags = peer->straight ? FERRY_STREAM_STRAIGHT : 0;
     pthread_mutex_unlock(&peer->wire->lock);
     if (why[0])
         return ferry__wire_fail(FERRY_ERROR_IO, "%s: %s", call->what, why);
@@ -480,8 +483,9 @@ static struct ferry__wire_transfer *make(const struct call *call)
 static enum ferry_status submit(const struct call *call, ferry_callback cb, void *user,
                                 ferry_ticket *out_ticket)
 {
+    struct ferry_stream_methods told = methods;
     ferry_ticket ticket = 0;
-    enum ferry_status status = check(call);
+    enum ferry_status status = check(call, &told.flags);
     if (status)
         return status;
     struct ferry__wire_transfer *transfer = make(call);
@@ -489,7 +493,7 @@ static enum ferry_status submit(const struct call *call, ferry_callback cb, void
         return ferry__wire_fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "%s: no host memory", call->what);
     ferry_wire *wire = transfer->wire;
     status = (call->send ? ferry_stream_send : ferry_stream_receive)(
-        call->buffer, call->size, call->offset, &methods, transfer, cb, user, &ticket);
+        call->buffer, call->size, call->offset, &told, transfer, cb, user, &ticket);
     if (status) {
         if (call->send)
             atomic_fetch_sub(&call->peer->waiting, 1);

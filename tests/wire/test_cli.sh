@@ -62,8 +62,12 @@ json 'j["bytes"] == 20000001 and j["transports"] == "tcp" and j["interface"] == 
 run "an empty file" 0 "$ferry" send --device host --secret-file "$dir/key" "$dir/empty" "$address"
 run "no such file" 3 "$ferry" send --device host --secret-file "$dir/key" "$dir/none" "$address"
 run "measured" 0 timeout 120 "$ferry" bench --device host --secret-file "$dir/key" \
-    --transports tcp --wire "$address" --json
+    --transports tcp --wire "$address" --json --seconds 1
 json 'len(j["wire"]["rows"]) == 6 and all(row["bytes_per_second"] > 0 for row in j["wire"]["rows"])'
+run "one size" 0 timeout 60 "$ferry" bench --device host --secret-file "$dir/key" \
+    --transports tcp --wire "$address" --json --size 5000 --seconds 0.05
+json '[r["size"] for r in j["wire"]["rows"]] == [5000] and j["wire"]["rows"][0]["in_flight"] == 64
+    and j["wire"]["transports"] == "tcp" and j["wire"]["fallback"] is False'
 kill "$receiver"
 wait "$receiver" 2>/dev/null
 
@@ -78,5 +82,7 @@ run "no range of ports" 3 "$ferry" receive --device host --data-ports 7701
 says err 'FIRST-LAST'
 run "transports that are none" 3 "$ferry" receive --device host --listen 127.0.0.1:x
 run "two at once" 2 "$ferry" bench --quick --wire 127.0.0.1:1
+run "a path of a wire" 2 "$ferry" bench --path direct --wire 127.0.0.1:1
+run "too large a size" 2 "$ferry" bench --size 2G --wire 127.0.0.1:1
 run "of the wire only" 2 "$ferry" bench --transports tcp
 summary

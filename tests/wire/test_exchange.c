@@ -171,12 +171,49 @@ static void test_numbers(void **state)
     assert_int_equal(strlen(text), 9);
 }
 
+static uint64_t through_staging(ferry_device *device, enum ferry_operation operation)
+{
+    struct ferry_stats stats;
+    ferry_device_get_stats(device, &stats, sizeof stats);
+    return stats.operations[operation][FERRY_PATH_STAGED].operations +
+           stats.operations[operation][FERRY_PATH_PIPELINED].operations;
+}
+
+/* Where the CPU reaches private memory, as on the host device, UCX has the buffers' own. */
+static void test_staging(void **state)
+{
+    struct {
+        ferry_device *device;
+        enum ferry_operation operation;
+        uint64_t before;
+    } ends[] = {{from, FERRY_OPERATION_DOWNLOAD, 0}, {to, FERRY_OPERATION_UPLOAD, 0}};
+    ferry_buffer *src = make_buffer(from, 4097), *dst = make_buffer(to, 4097);
+    const char *path = getenv("FERRY_PATH");
+    struct ferry_device_info info;
+    ferry_ticket send = 0;
+    (void)state;
+    assert_ok(ferry_zero_buffer(src));
+    for (int i = 0; i < 2; i++)
+        ends[i].before = through_staging(ends[i].device, ends[i].operation);
+    assert_ok(ferry_send_async(pair.to_b, 8, src, 4097, 0, NULL, NULL, &send));
+    assert_ok(ferry_receive(pair.to_a, 8, dst, 4097, 0));
+    assert_ok(ferry_wait(from, send, LONG_NS));
+    for (int i = 0; i < 2; i++) {
+        const bool staged = through_staging(ends[i].device, ends[i].operation) > ends[i].before;
+        ferry_device_get_info(ends[i].device, &info);
+        if (info.kind == FERRY_DEVICE_HOST)
+            assert_int_equal(staged, path != NULL);
+    }
+    ferry_buffer_destroy(src);
+    ferry_buffer_destroy(dst);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes_and_offsets), cmocka_unit_test(test_offsets),
-        cmocka_unit_test(test_nothing), cmocka_unit_test(test_both_ways),
-        cmocka_unit_test(test_numbers)};
+        cmocka_unit_test(test_nothing),           cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_numbers),           cmocka_unit_test(test_staging)};
     if (argc < 3)
         return 2;
     from_name = argv[1];
