@@ -214,6 +214,10 @@ static void edge_open(struct ferry__edge *edge, struct ferry__op **joins)
     op->deps_unsubmitted++;
     if (op->state == FERRY__STATE_READY)
         ferry__ready_remove(op, FERRY__STATE_PARKED);
+    /* The other half of a copy between devices may look meanwhile, and find that this one has to
+     * wait: so it goes on when the edge is closed, resumed or not. */
+    if (op->state == FERRY__STATE_SUSPENDED)
+        ferry__op_become(op, FERRY__STATE_PARKED);
     if (!ferry__op_is_join(op))
         return;
     op->join->early--;

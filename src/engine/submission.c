@@ -246,6 +246,17 @@ static bool has_room(const struct ferry_device *device, const struct ferry__subm
 /* Whether another op may join this submission, or it is handed over now. */
 enum after_part { GATHER_MORE, HAND_OVER };
 
+/* op goes on when it is resumed. Where it has put nothing into the submission it shall not fail with
+ * the others. */
+static enum after_part set_aside(struct ferry__submission *sub, struct ferry__op *op)
+{
+    if (!suspend(op))
+        return HAND_OVER;
+    if (sub->added == sub->parts[sub->part_count - 1].added_before)
+        drop_part(sub);
+    return GATHER_MORE;
+}
+
 /* What follows from the result of recording op. */
 static enum after_part apply(struct ferry_device *device, struct ferry__submission *sub,
                              struct ferry__op *op, enum ferry__emitted result,
@@ -282,15 +293,10 @@ static enum after_part apply(struct ferry_device *device, struct ferry__submissi
         return HAND_OVER;
     case FERRY__EMIT_BLOCKED:
         if (ferry__op_is_half(op))
-            return suspend(op) ? GATHER_MORE : HAND_OVER;
+            return set_aside(sub, op);
         block(part, op);
         return GATHER_MORE;
-    case FERRY__EMIT_WAITS:
-        if (!suspend(op))
-            return HAND_OVER;
-        if (sub->added == part->added_before)
-            drop_part(sub);
-        return GATHER_MORE;
+    case FERRY__EMIT_WAITS: return set_aside(sub, op);
     case FERRY__EMIT_FAILED:
         ferry__op_note_untouched(op);
         ferry__op_fail_transfers(op, op->next_transfer, op->next_transfer, status,
@@ -373,7 +379,8 @@ static void note_what_was_submitted(const struct ferry__submission *sub)
 }
 
 /* A submission that was refused has written nothing (R9). What had begun before, or goes straight
- * into memory, may have; what goes on behind it will; what had failed by itself has failed. */
+ * into memory, may have; what goes on behind it will; what had failed by itself has failed. From
+ * here on each has failed for this, also a copy between devices whose source fails later. */
 static void note_refused(const struct ferry__submission *sub)
 {
     for (size_t i = 0; i < sub->part_count; i++) {
@@ -382,6 +389,7 @@ static void note_refused(const struct ferry__submission *sub)
         for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++) {
             if (op->transfers[at].path != FERRY_PATH_DIRECT && !op->transfers[at].status)
                 op->transfers[at].untouched = true;
+            ferry__op_fail_transfers(op, at, at, sub->result.status, sub->result.why);
             ferry__breathe_each(op->device, at - part->first, FERRY__TRANSFERS_AT_ONCE);
         }
     }
