@@ -66,11 +66,52 @@ static void resume_partner(const struct ferry__op *half)
         ferry__op_resume(half->bridge->read);
 }
 
+/* Peers: the source's half is done when nothing of it is being read any more. Under the bridge's
+ * lock. */
+static bool is_read(const struct ferry__bridge *bridge)
+{
+    for (size_t i = 0; i < FERRY__BRIDGE_SLOTS; i++)
+        if (bridge->slots[i].state > FERRY__SLOT_FREE &&
+            (!bridge->status || bridge->slots[i].state == FERRY__SLOT_WRITING))
+            return false;
+    return bridge->status || bridge->write_at == bridge->size;
+}
+
+/* The source's half ends early: not before the other device has read what it is reading. Under the
+ * source's device->lock; the bridge has failed, so that no more is begun. */
+static void stay_while_read(struct ferry__op *half)
+{
+    struct ferry__bridge *bridge = half->bridge;
+    if (!bridge->peer || half != bridge->read)
+        return;
+    ferry__lock(&bridge->lock);
+    bridge->stays = !is_read(bridge);
+    half->in_flight += bridge->stays;
+    ferry__unlock(&bridge->lock);
+}
+
+/* Under no lock. */
+static void leave_when_read(struct ferry__bridge *bridge)
+{
+    ferry__lock(&bridge->lock);
+    const bool leaves = bridge->stays && is_read(bridge);
+    bridge->stays = bridge->stays && !leaves;
+    ferry__unlock(&bridge->lock);
+    if (!leaves)
+        return;
+    ferry__device_lock(bridge->source);
+    bridge->read->in_flight--;
+    ferry__op_try_done(bridge->read);
+    ferry__kick(bridge->source);
+    ferry__device_unlock(bridge->source);
+}
+
 static void give_up(struct ferry__op *half, enum ferry_status status, const char *why)
 {
     struct ferry__bridge *bridge = half->bridge;
     struct ferry__op *other = half == bridge->read ? bridge->write : bridge->read;
     ferry__bridge_fail(bridge, status, why);
+    stay_while_read(half);
     if (atomic_load(&bridge->alone))
         return;
     other->resume_next = half->device->to_resume;
@@ -171,17 +212,6 @@ static enum ferry_status read_chunk(struct ferry_device *device, struct ferry__s
     if (bridge->peer && size > FERRY__BRIDGE_TOKEN)
         size = FERRY__BRIDGE_TOKEN;
     return ferry__emit_copy(device, sub, &slot->near, 0, memory, begin, size);
-}
-
-/* Peers: the source's half is done when nothing of it is being read any more. Under the bridge's
- * lock. */
-static bool is_read(const struct ferry__bridge *bridge)
-{
-    for (size_t i = 0; i < FERRY__BRIDGE_SLOTS; i++)
-        if (bridge->slots[i].state > FERRY__SLOT_FREE &&
-            (!bridge->status || bridge->slots[i].state == FERRY__SLOT_WRITING))
-            return false;
-    return bridge->status || bridge->write_at == bridge->size;
 }
 
 /* OK: a chunk may be read. Else how it stands. Under the bridge's lock. */
@@ -381,6 +411,9 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
                                            : emit_write(device, sub, bridge, out_status);
     if (result == FERRY__EMIT_FAILED) {
         ferry__bridge_fail(bridge, *out_status, ferry_last_error());
+        ferry__device_lock(device);
+        stay_while_read(op);
+        ferry__device_unlock(device);
         resume_partner(op);
     }
     return result;
@@ -430,6 +463,7 @@ static void due_chunk(struct ferry_device *device, struct ferry__submission *sub
     }
     ferry__op_resume(bridge->read);
     resume_write(bridge);
+    leave_when_read(bridge);
 }
 
 /* The source's half is done, and what became of it is known: the other may be judged. */

@@ -152,11 +152,49 @@ static void status_and_bytes_agree(void **state)
     }
 }
 
+/* --- a source that goes while it is read ------------------------------------------------------- */
+
+/* The host driver tells, by its log, of memory that is freed while a peer's commands use it. */
+static _Atomic unsigned errors;
+
+static void count_errors(enum ferry_log_level level, const char *message, void *user)
+{
+    (void)user;
+    if (level == FERRY_LOG_ERROR && strstr(message, "freed while"))
+        errors++;
+}
+
+static void a_lost_source_stays_while_it_is_read(void **state)
+{
+    enum { LARGE = 1 << 20 };
+    (void)state;
+    ferry_set_log(count_errors, NULL, FERRY_LOG_ERROR);
+    for (int i = 0; i < 20; i++) {
+        struct two t = begin("peers", "peers,max_copy=64K,delay_us=3000", LARGE);
+        struct ferry_stats before, now;
+        ferry_ticket copy;
+        ferry_device_get_stats(t.b, &before, sizeof before);
+        OK(ferry_copy_buffer_async(t.dst, t.src, LARGE, 0, 0, NULL, NULL, &copy));
+        do
+            ferry_device_get_stats(t.b, &now, sizeof now);
+        while (now.submissions == before.submissions);
+        ferry__host_lose(t.a->gpu.state);
+        ferry_buffer_destroy(t.src);
+        t.src = NULL;
+        (void)!ferry_wait_idle(t.a);
+        (void)!ferry_wait(t.b, copy, PATIENCE_NS);
+        end(&t);
+        assert_int_equal(errors, 0);
+    }
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(halves_meet_after_a_refusal),
         cmocka_unit_test(status_and_bytes_agree),
+        cmocka_unit_test(a_lost_source_stays_while_it_is_read),
     };
     return cmocka_run_group_tests_name("bridge_refused", tests, NULL, NULL);
 }
