@@ -16,7 +16,7 @@ endfunction()
 # The drivers there are, the best first. The one for Metal needs macOS to find a device; elsewhere it
 # is in developers' builds, whose tests run it on a simulator. A folder without sources is a driver
 # that is not there, and has no option.
-set(FERRY_DRIVERS metal vulkan cuda host)
+set(FERRY_DRIVERS metal cuda vulkan host)
 set(FERRY_DRIVER_DEFAULT_metal OFF)
 if(APPLE OR FERRY_TESTS)
   set(FERRY_DRIVER_DEFAULT_metal ON)

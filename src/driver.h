@@ -130,10 +130,9 @@ struct ferry__open_params {
 /* Failing functions write the reason to why, of FERRY__WHY_MAX bytes. */
 struct ferry__driver {
     const char *name;
-    bool by_name_only; /* its devices are listed, and opened by their names only */
-
-    /* Writes at most capacity entries, the best first, and how many there are. None: a failure, and
-     * OUT_OF_*_MEMORY where it could not look. Fills in all but name, reason and paths. */
+    /* Writes at most capacity entries, the best first, and how many there are; fills in all but
+     * name, reason and paths. None: NO_DEVICE where there is nothing of its kind, OUT_OF_*_MEMORY
+     * where it could not look, else what is wrong with what there is. */
     enum ferry_status (*list)(struct ferry_device_info *infos, size_t capacity, size_t *out_count,
                               char *why);
     enum ferry_status (*open)(const struct ferry__open_params *params, void **out_state,

@@ -271,7 +271,6 @@ void ferry__cuda_close(void *state)
 
 const struct ferry__driver ferry__cuda_driver = {
     .name = "cuda",
-    .by_name_only = true,
     .list = ferry__cuda_list,
     .open = ferry__cuda_open,
     .close = ferry__cuda_close,

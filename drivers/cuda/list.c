@@ -100,7 +100,7 @@ enum ferry_status ferry__cuda_list(struct ferry_device_info *infos, size_t capac
         if (found < capacity)
             infos[found] = info;
     *out_count = found;
-    return found ? FERRY_OK : FERRY_ERROR_NO_DEVICE;
+    return found ? FERRY_OK : FERRY_ERROR_UNSUPPORTED;
 }
 
 enum ferry_status ferry__cuda_find(const struct cuda_functions *cu, unsigned index,

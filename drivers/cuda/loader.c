@@ -115,14 +115,14 @@ static enum ferry_status find_finder(void *library, const char *name, cu_get_pro
     void *symbol = dlsym(library, "cuDriverGetVersion");
     if (!symbol) {
         snprintf(why, FERRY__WHY_MAX, "%s has no cuDriverGetVersion", name);
-        return FERRY_ERROR_NO_DEVICE;
+        return FERRY_ERROR_UNSUPPORTED;
     }
     memcpy(&get_version, &symbol, sizeof symbol);
     symbol = dlsym(library, "cuGetProcAddress_v2");
     const cu_result result = get_version(out_version);
     if (result) {
         snprintf(why, FERRY__WHY_MAX, "%s: cuDriverGetVersion: CUDA error %u", name, result);
-        return FERRY_ERROR_NO_DEVICE;
+        return FERRY_ERROR_UNSUPPORTED;
     }
     if (!symbol || *out_version < CUDA__VERSION_NEEDED)
         return too_old(*out_version, why);
@@ -163,8 +163,26 @@ static enum ferry_status open_library(const char *name, void **out_library, char
 {
     /* Never closed: libcuda leaves threads and exit handlers behind. */
     const enum ferry_status status = ferry__library_open(name, out_library, why, FERRY__WHY_MAX);
-    if (status == FERRY_ERROR_NO_DEVICE && strstr(why, "No such file"))
-        snprintf(why, FERRY__WHY_MAX, "%s: not found", name);
+    if (status != FERRY_ERROR_NO_DEVICE)
+        return status;
+    /* What is not found may also be a library that it needs. */
+    if (!strstr(why, "No such file") || strncmp(why, name, strlen(name)) != 0)
+        return FERRY_ERROR_UNSUPPORTED;
+    snprintf(why, FERRY__WHY_MAX, "%s: not found", name);
+    return status;
+}
+
+/* No card, or a stand-in for where there is none, is no device; all else is something wrong. */
+static enum ferry_status start(const struct cuda_functions *cu, char *why)
+{
+    const cu_result result = cu->Init(0);
+    if (!result)
+        return FERRY_OK;
+    const enum ferry_status status = ferry__cuda_result(cu, result, "cuInit", why);
+    if (result == CU_ERROR_NO_DEVICE)
+        snprintf(why, FERRY__WHY_MAX, "no device");
+    else if (result != CU_ERROR_STUB_LIBRARY && status == FERRY_ERROR_NO_DEVICE)
+        return FERRY_ERROR_UNSUPPORTED;
     return status;
 }
 
@@ -180,12 +198,7 @@ static enum ferry_status initialise(const char *name, struct cuda_functions *cu,
         status = find_functions(find, version, cu, why);
     if (status)
         return status;
-    const cu_result result = cu->Init(0);
-    if (result == CU_ERROR_NO_DEVICE) {
-        snprintf(why, FERRY__WHY_MAX, "no device");
-        return FERRY_ERROR_NO_DEVICE;
-    }
-    return result ? ferry__cuda_result(cu, result, "cuInit", why) : FERRY_OK;
+    return start(cu, why);
 }
 
 /* One table for the process: CUDA is initialised once, and cannot be in a forked child. */
@@ -200,7 +213,7 @@ enum ferry_status ferry__cuda_load(struct cuda_functions *out_cu, char *why)
     pthread_mutex_lock(&lock);
     if (kept_process && kept_process != (long)getpid()) {
         snprintf(why, FERRY__WHY_MAX, "CUDA was initialised before fork(); a child cannot use it");
-        status = FERRY_ERROR_NO_DEVICE;
+        status = FERRY_ERROR_UNSUPPORTED;
     } else if (!kept_process || strcmp(kept_library, name)) {
         struct cuda_functions fresh = {0};
         status = initialise(name, &fresh, why);

@@ -105,7 +105,7 @@ enum ferry_status ferry__vulkan_load(struct vulkan_functions *vk, char *why)
     void *symbol = dlsym(library, "vkGetInstanceProcAddr");
     if (!symbol) {
         snprintf(why, FERRY__WHY_MAX, "%s has no vkGetInstanceProcAddr", name);
-        return FERRY_ERROR_NO_DEVICE;
+        return FERRY_ERROR_UNSUPPORTED;
     }
     memcpy(&vk->GetInstanceProcAddr, &symbol, sizeof symbol);
     return load(vk, KIND_GLOBAL, NULL, NULL, why);

@@ -171,7 +171,9 @@ struct ferry_thresholds {
 struct ferry_device_params {
     /*
      * "host", "host:1", "vulkan" (its best device, software included), "vulkan:1", "metal", ...
-     * NULL: the environment's FERRY_DEVICE, else the best: metal, hardware vulkan, host.
+     * NULL: the environment's FERRY_DEVICE, else the best: metal, cuda, hardware vulkan, host. What
+     * is there and cannot be used or opened is passed over with a warning; with no_fallback, and for
+     * want of memory, that is the failure.
      */
     const char *name;
     /* Forces a path, for transfers between host and device only. AUTO: the environment's
@@ -242,7 +244,8 @@ struct ferry_memory_info {
  * Lists the devices, the best first. Like snprintf: writes at most capacity entries, and the number
  * there are to *out_count. infos may be NULL if capacity is 0. Opens nothing, but loads every driver:
  * where CUDA is that calls cuInit, after which a forked child has no CUDA and CUDA_VISIBLE_DEVICES is
- * not read again. Opening a device by its name loads its driver only.
+ * not read again. Opening a device by its name loads its driver only; opening the default one loads those
+ * that are better, and its own: CUDA, but on a Mac.
  */
 FERRY_CHECK enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
                                                 size_t *out_count);

@@ -27,12 +27,9 @@ struct entry {
     struct ferry_device_info info;
 };
 
-/* A better device has a lower rank: hardware, then the host, then software that plays a GPU, then
- * what is opened by its name only. */
+/* A better device has a lower rank: hardware, then the host, then software that plays a GPU. */
 static int rank(const struct entry *entry)
 {
-    if (entry->driver->by_name_only)
-        return 3;
     if (entry->info.kind == FERRY_DEVICE_HOST)
         return 1;
     return entry->info.kind == FERRY_DEVICE_SOFTWARE ? 2 : 0;
@@ -72,24 +69,14 @@ static void insert(struct entry *entries, size_t count, const struct entry *entr
     entries[at] = *entry;
 }
 
-/* What a list is for. */
-enum listing { LISTING_ALL, LISTING_OPEN };
-
-static bool is_wanted(const struct ferry__driver *driver, enum listing listing, const char *name)
-{
-    if (listing == LISTING_ALL)
-        return true;
-    return name ? is_of(driver, name) : !driver->by_name_only;
-}
-
 static bool is_short_of_memory(enum ferry_status status)
 {
     return status == FERRY_ERROR_OUT_OF_HOST_MEMORY || status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
 }
 
-enum ferry_status ferry__driver_devices(const struct ferry__driver *driver,
-                                        struct ferry_device_info *infos, size_t capacity,
-                                        size_t *out_count, char *why)
+/* The driver's own status: NO_DEVICE, where there is nothing that it is for, or what is wrong. */
+static enum ferry_status ask(const struct ferry__driver *driver, struct ferry_device_info *infos,
+                             size_t capacity, size_t *out_count, char *why)
 {
     const int cancel = ferry__cancel_off(); /* it may load a library */
     memset(infos, 0, capacity * sizeof *infos);
@@ -97,9 +84,16 @@ enum ferry_status ferry__driver_devices(const struct ferry__driver *driver,
     why[0] = 0;
     const enum ferry_status status = driver->list(infos, capacity, out_count, why);
     ferry__cancel_on(cancel);
-    if (!status)
-        return FERRY_OK;
-    *out_count = 0;
+    if (status)
+        *out_count = 0;
+    return status;
+}
+
+enum ferry_status ferry__driver_devices(const struct ferry__driver *driver,
+                                        struct ferry_device_info *infos, size_t capacity,
+                                        size_t *out_count, char *why)
+{
+    const enum ferry_status status = ask(driver, infos, capacity, out_count, why);
     if (is_short_of_memory(status))
         return ferry__fail(status, "%s: %s", driver->name, why);
     return FERRY_OK;
@@ -124,11 +118,11 @@ static enum ferry_status add_entries(const struct ferry__driver *driver, struct 
     return FERRY_OK;
 }
 
-/* The best first; within a rank in the drivers' order. To open one (name; NULL: the best) no driver
- * is loaded that does not come into question. A driver that is short of memory is not passed over:
- * its devices may be better than what is left. */
-static enum ferry_status list_entries(enum listing listing, const char *name,
-                                      struct entry **out_entries, size_t *out_count)
+/* The best first; within a rank in the drivers' order. name: of its driver alone, and no other is
+ * loaded; NULL: of all. A driver that is short of memory is not passed over: its devices may be
+ * better than what is left. */
+static enum ferry_status list_entries(const char *name, struct entry **out_entries,
+                                      size_t *out_count)
 {
     enum ferry_status status = FERRY_OK;
     size_t drivers = 0, count = 0;
@@ -138,7 +132,7 @@ static enum ferry_status list_entries(enum listing listing, const char *name,
     if (!entries)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory to list devices");
     for (size_t i = 0; i < drivers && !status; i++)
-        if (is_wanted(ferry__drivers[i], listing, name))
+        if (!name || is_of(ferry__drivers[i], name))
             status = add_entries(ferry__drivers[i], entries, &count);
     if (status) {
         ferry__free(entries);
@@ -159,7 +153,7 @@ enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capa
     struct entry *entries = NULL;
     enum ferry_status status = ferry__env_check();
     if (!status)
-        status = list_entries(LISTING_ALL, NULL, &entries, &count);
+        status = list_entries(NULL, &entries, &count);
     if (status)
         return status;
     for (size_t i = 0; i < count && i < capacity; i++)
@@ -199,7 +193,7 @@ static enum ferry_status no_such_device(const char *name)
     char names[NAMES_MAX];
     size_t count = 0;
     struct entry *entries = NULL;
-    enum ferry_status status = list_entries(LISTING_ALL, NULL, &entries, &count);
+    enum ferry_status status = list_entries(NULL, &entries, &count);
     if (status)
         return status;
     join_names(entries, count, names);
@@ -224,61 +218,135 @@ static const char *name_from_environment(void)
     return name && name[0] ? name : NULL;
 }
 
-/* name: NULL, or asked for by the user or by the environment. */
-static enum ferry_status choose(const struct entry *entries, size_t count, const char *name,
-                                bool by_user, const struct entry **out_entry, char *reason)
+/* --- opening ---------------------------------------------------------------------------------- */
+
+enum { REASON_MAX = sizeof((struct ferry_device_info *)0)->reason };
+
+static enum ferry_status open_entry(const struct entry *entry, const char *reason,
+                                    const struct ferry_device_params *params,
+                                    ferry_device **out_device)
 {
-    enum { REASON_MAX = sizeof((struct ferry_device_info *)0)->reason };
-    if (name) {
-        *out_entry = find_entry(entries, count, name);
-        if (!*out_entry)
-            return no_such_device(name);
-        snprintf(reason, REASON_MAX, by_user ? "asked for as \"%s\"" : "FERRY_DEVICE is \"%s\"",
-                 name);
-        return FERRY_OK;
-    }
-    if (!count || rank(&entries[0]) == 2)
-        return ferry__fail(FERRY_ERROR_NO_DEVICE, "there is no device but software ones");
-    *out_entry = &entries[0];
-    snprintf(reason, REASON_MAX, rank(&entries[0]) ? "no GPU was found" : "the best of %zu devices",
-             count);
+    struct ferry_device_info info = entry->info;
+    snprintf(info.reason, sizeof info.reason, "%s", reason);
+    const struct ferry__open_params open_params = {
+        .index = entry->index, .map_private = params->map_private, .queues = params->queues};
+    const int cancel = ferry__cancel_off();
+    const enum ferry_status status =
+        ferry__device_open_as(entry->driver, &open_params, &info, params, out_device);
+    ferry__cancel_on(cancel);
+    return status;
+}
+
+static enum ferry_status open_named(const char *name, const struct ferry_device_params *params,
+                                    ferry_device **out_device)
+{
+    char reason[REASON_MAX];
+    size_t count = 0;
+    struct entry *entries = NULL;
+    enum ferry_status status = list_entries(name, &entries, &count);
+    if (status)
+        return status;
+    snprintf(reason, sizeof reason, params->name ? "asked for as \"%s\"" : "FERRY_DEVICE is \"%s\"",
+             name);
+    const struct entry *entry = find_entry(entries, count, name);
+    status = entry ? open_entry(entry, reason, params, out_device) : no_such_device(name);
+    ferry__free(entries);
+    return status;
+}
+
+/* --- the default ------------------------------------------------------------------------------ */
+
+/* An open of the device that is best. */
+struct search {
+    const struct ferry_device_params *params;
+    ferry_device *device;     /* NULL: not yet */
+    enum ferry_status failed; /* that of the last device or driver that was passed over */
+    char why[FERRY__WHY_MAX + 64];
+    char first[REASON_MAX]; /* of the best one that was passed over; "": none was */
+};
+
+/* What is there and does not work is told, and the next one tried. But not for want of memory,
+ * which the next one would not cure, nor for the caller's mistakes. */
+static enum ferry_status pass_over(struct search *search, enum ferry_status status)
+{
+    if (is_short_of_memory(status) || status == FERRY_ERROR_INVALID_ARGUMENT ||
+        search->params->no_fallback)
+        return ferry__fail(status, "%s", search->why);
+    ferry__log(FERRY_LOG_WARN, "the default device: passed over: %s", search->why);
+    if (!search->first[0])
+        snprintf(search->first, sizeof search->first, "passed over: %.140s", search->why);
+    search->failed = status;
     return FERRY_OK;
 }
 
-/* --- opening it ------------------------------------------------------------------------------- */
+static enum ferry_status try_device(struct search *search, const struct entry *entry)
+{
+    const char *reason =
+        entry->info.kind == FERRY_DEVICE_HOST ? "no GPU was found" : "the best GPU that was found";
+    if (search->first[0])
+        reason = search->first;
+    ferry__error_begin();
+    const enum ferry_status status = open_entry(entry, reason, search->params, &search->device);
+    if (status)
+        snprintf(search->why, sizeof search->why, "%.*s", (int)sizeof search->why - 1,
+                 ferry_last_error());
+    ferry__error_end(FERRY_OK);
+    return status ? pass_over(search, status) : FERRY_OK;
+}
+
+/* Its devices that are no software, the best first, until one is open. */
+static enum ferry_status try_driver(struct search *search, const struct ferry__driver *driver)
+{
+    struct ferry_device_info infos[LISTED_MAX];
+    char why[FERRY__WHY_MAX];
+    size_t count;
+    enum ferry_status status = ask(driver, infos, LISTED_MAX, &count, why);
+    snprintf(search->why, sizeof search->why, "%s: %s", driver->name, why);
+    if (status && status != FERRY_ERROR_NO_DEVICE)
+        return pass_over(search, status);
+    if (!count) {
+        ferry__log(FERRY_LOG_INFO, "%s", search->why);
+        return FERRY_OK;
+    }
+    for (size_t i = 0; i < count && i < LISTED_MAX && !status && !search->device; i++) {
+        struct entry entry = {driver, (unsigned)i, infos[i]};
+        name_entry(&entry);
+        if (rank(&entry) < 2)
+            status = try_device(search, &entry);
+    }
+    return status;
+}
+
+/* By the drivers' order, in which the host is the last: none is loaded after one whose device could
+ * be opened. */
+static enum ferry_status open_default(const struct ferry_device_params *params,
+                                      ferry_device **out_device)
+{
+    struct search search = {.params = params};
+    enum ferry_status status = FERRY_OK;
+    for (size_t i = 0; ferry__drivers[i] && !status && !search.device; i++)
+        status = try_driver(&search, ferry__drivers[i]);
+    if (status)
+        return status;
+    if (!search.device)
+        return search.failed
+                   ? ferry__fail(search.failed, "no device: %s", search.first)
+                   : ferry__fail(FERRY_ERROR_NO_DEVICE, "there is no device but software ones");
+    *out_device = search.device;
+    return FERRY_OK;
+}
 
 enum ferry_status ferry_device_open(const struct ferry_device_params *params,
                                     ferry_device **out_device)
 {
     static const struct ferry_device_params defaults;
-    const struct entry *entry = NULL;
-    size_t count = 0;
     if (!params)
         params = &defaults;
     if (!out_device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: out_device is NULL");
-    enum ferry_status status = ferry__env_check();
+    const enum ferry_status status = ferry__env_check();
     if (status)
         return status;
     const char *name = params->name ? params->name : name_from_environment();
-    struct entry *entries = NULL;
-    if ((status = list_entries(LISTING_OPEN, name, &entries, &count)))
-        return status;
-    struct ferry_device_info info;
-    char reason[sizeof info.reason];
-    status = choose(entries, count, name, params->name != NULL, &entry, reason);
-    if (!status) {
-        info = entry->info;
-        memcpy(info.reason, reason, sizeof info.reason);
-        const int cancel = ferry__cancel_off();
-        status =
-            ferry__device_open_as(entry->driver,
-                                  &(struct ferry__open_params){.index = entry->index,
-                                                               .map_private = params->map_private,
-                                                               .queues = params->queues},
-                                  &info, params, out_device);
-        ferry__cancel_on(cancel);
-    }
-    ferry__free(entries);
-    return status;
+    return name ? open_named(name, params, out_device) : open_default(params, out_device);
 }

@@ -21,8 +21,8 @@ static enum ferry_status invalid(const char *function, const char *what)
 static enum ferry_status check_device(const struct ferry_device *device, const char *function)
 {
     if (device->gpu.driver != &ferry__vulkan_driver)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Vulkan device", function,
-                           device->gpu.info.name);
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Vulkan device: open \"vulkan\"",
+                           function, device->gpu.info.name);
     return ferry__device_dead(device, function);
 }
 

@@ -7,16 +7,23 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 static unsigned said; /* of drivers that found nothing */
+static unsigned warned;
+static char warning[256];
 
 static void note(enum ferry_log_level level, const char *text, void *user)
 {
-    (void)level, (void)user;
+    (void)user;
+    if (level == FERRY_LOG_WARN) {
+        warned++;
+        snprintf(warning, sizeof warning, "%s", text);
+    }
     said += strncmp(text, "vulkan: ", 8) == 0 || strncmp(text, "metal: ", 7) == 0 ||
             strncmp(text, "cuda: ", 6) == 0;
 }
@@ -28,7 +35,7 @@ static int set_up(void **state)
     setenv("FERRY_METAL_LIBRARIES", "libnothing.so", 1);
     setenv("FERRY_CUDA_LIBRARY", "libnothing.so", 1);
     unsetenv("FERRY_DEVICE");
-    said = 0;
+    said = warned = 0;
     ferry_set_log(note, NULL, FERRY_LOG_INFO);
     return 0;
 }
@@ -41,12 +48,12 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Drivers but the host's; default_only: without those whose devices are opened by name only. */
-static unsigned others(bool default_only)
+/* Drivers but the host's. */
+static unsigned others(void)
 {
     unsigned count = 0;
     for (const struct ferry__driver *const *driver = ferry__drivers; *driver; driver++)
-        count += strcmp((*driver)->name, "host") != 0 && !(default_only && (*driver)->by_name_only);
+        count += strcmp((*driver)->name, "host") != 0;
     return count;
 }
 
@@ -81,11 +88,42 @@ static void no_name_asks_all_once(void **state)
     setenv("FERRY_DEVICE", "", 1);
     assert_string_equal(opened(NULL).name, "host:0");
     assert_string_equal(opened(NULL).reason, "no GPU was found");
-    assert_int_equal(said, 2 * others(true));
+    assert_int_equal(said, 2 * others());
     size_t count = 0;
     assert_int_equal(ferry_device_list(NULL, 0, &count), FERRY_OK);
     assert_true(count >= 2);
-    assert_int_equal(said, 2 * others(true) + others(false));
+    assert_int_equal(said, 3 * others());
+}
+
+/* The libraries are there, and are others: each driver that has one is named in a warning. */
+static void what_is_broken_is_passed_over(void **state)
+{
+    (void)state;
+    static const char *const variables[][2] = {{"cuda", "FERRY_CUDA_LIBRARY"},
+                                               {"vulkan", "FERRY_VULKAN_LIBRARY"}};
+    for (size_t i = 0; i < 2; i++) {
+        if (!strstr(ferry_build_drivers(), variables[i][0]))
+            continue;
+        setenv(variables[i][1], "libm.so.6", 1);
+        char reason[64];
+        snprintf(reason, sizeof reason, "passed over: %s: libm.so.6 has no ", variables[i][0]);
+        char before[512];
+        snprintf(before, sizeof before, "%s", ferry_last_error());
+        warned = 0;
+        const struct ferry_device_info info = opened(NULL);
+        assert_string_equal(info.name, "host:0");
+        assert_memory_equal(info.reason, reason, strlen(reason));
+        assert_int_equal(warned, 1);
+        assert_non_null(strstr(warning, reason));
+        assert_string_equal(ferry_last_error(), before);
+        ferry_device *device = NULL;
+        const struct ferry_device_params strict = {.no_fallback = true};
+        assert_int_equal(ferry_device_open(&strict, &device), FERRY_ERROR_UNSUPPORTED);
+        assert_null(device);
+        assert_non_null(strstr(ferry_last_error(), strchr(reason, ':') + 2));
+        assert_int_equal(warned, 1);
+        setenv(variables[i][1], "libnothing.so", 1);
+    }
 }
 
 static void nothing_has_that_name(void **state)
@@ -109,7 +147,8 @@ static void nothing_has_that_name(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(a_name_asks_its_driver_only),
-                                       TEST(no_name_asks_all_once), TEST(nothing_has_that_name)};
+    const struct CMUnitTest tests[] = {
+        TEST(a_name_asks_its_driver_only), TEST(no_name_asks_all_once),
+        TEST(what_is_broken_is_passed_over), TEST(nothing_has_that_name)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
