@@ -3,6 +3,7 @@
 #include "base/compiler.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "engine/blocks.h"
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/device.h"
@@ -217,9 +218,15 @@ void ferry_batch_destroy(ferry_batch *batch)
 static enum ferry_status plan(ferry_batch *batch)
 {
     enum ferry_status status = FERRY_OK;
+    uint64_t blocks = 0;
     size_t i;
-    for (i = 0; i < batch->count && !status; i++)
-        status = ferry__transfer_plan(batch->device, &batch->transfers[i]);
+    for (i = 0; i < batch->count && !status; i++) {
+        struct ferry__transfer *transfer = &batch->transfers[i];
+        if (transfer->blocks)
+            transfer->blocks->before = blocks;
+        blocks += transfer->blocks ? transfer->blocks->count : 0;
+        status = ferry__transfer_plan(batch->device, transfer);
+    }
     if (!status)
         status = ferry__landings_plan(batch->device, batch->transfers, batch->count);
     if (!status)

@@ -206,11 +206,28 @@ static int by_begin(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+enum { FEW = 16 }; /* blocks: sorted in place, sooner than a bitmap for them is cleared */
+
+static void sort_touches(struct touch *touches, size_t count)
+{
+    if (count > 2 * FEW) {
+        qsort(touches, count, sizeof *touches, by_begin);
+        return;
+    }
+    for (size_t i = 1; i < count; i++) {
+        const struct touch touch = touches[i];
+        size_t at = i;
+        for (; at && touches[at - 1].begin > touch.begin; at--)
+            touches[at] = touches[at - 1];
+        touches[at] = touch;
+    }
+}
+
 /* Sorted by where they begin, a touch meets an earlier one if that ends behind its begin. */
 static bool touches_apart(struct touch *touches, size_t count)
 {
     uint64_t end = 0, write_end = 0;
-    qsort(touches, count, sizeof *touches, by_begin);
+    sort_touches(touches, count);
     for (size_t i = 0; i < count; i++) {
         const struct touch *touch = &touches[i];
         if (touch->begin < (touch->writes ? end : write_end))
@@ -223,13 +240,11 @@ static bool touches_apart(struct touch *touches, size_t count)
     return true;
 }
 
-static bool sorted_apart(const struct side *sides, size_t count)
+/* Room for two touches of each block. */
+static bool listed_apart(const struct side *sides, size_t count, struct touch *touches)
 {
     const struct ferry__blocks *blocks = sides->blocks;
-    struct touch *touches = ferry__alloc(blocks->count * count * sizeof *touches);
     size_t used = 0;
-    if (!touches)
-        return false;
     for (size_t s = 0; s < count; s++)
         for (size_t i = 0; i < blocks->count; i++) {
             const struct ferry_block block = ferry__blocks_at(blocks, i);
@@ -239,7 +254,16 @@ static bool sorted_apart(const struct side *sides, size_t count)
                 continue;
             touches[used++] = (struct touch){begin, begin + block.size, sides[s].dst};
         }
-    const bool apart = touches_apart(touches, used);
+    return touches_apart(touches, used);
+}
+
+static bool sorted_apart(const struct side *sides, size_t count)
+{
+    struct touch few[2 * FEW];
+    if (sides->blocks->count <= FEW)
+        return listed_apart(sides, count, few);
+    struct touch *touches = ferry__alloc_unset(sides->blocks->count * count * sizeof *touches);
+    const bool apart = touches && listed_apart(sides, count, touches);
     ferry__free(touches);
     return apart;
 }
@@ -321,9 +345,11 @@ bool ferry__blocks_are_apart(struct ferry__blocks *blocks, bool native, uint64_t
     const bool shifted = meet && dst_base != src_base; /* else buffers' own offsets do */
     const struct side sides[] = {{blocks, true, shifted ? dst_base : 0},
                                  {blocks, false, shifted ? src_base : 0}};
-    if (meet)
-        return within_apart(blocks, sides);
-    return blocks->dst_ascends || written_apart(blocks, sides);
+    if (!meet && blocks->dst_ascends)
+        return true;
+    if (blocks->count <= FEW)
+        return sorted_apart(sides, meet ? 2 : 1);
+    return meet ? within_apart(blocks, sides) : written_apart(blocks, sides);
 }
 
 struct ferry__spans *ferry__blocks_spans(const struct ferry__blocks *blocks, bool dst)

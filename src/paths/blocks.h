@@ -52,7 +52,7 @@ enum ferry__emitted ferry__emit_each(struct ferry_device *device, struct ferry__
                                      struct ferry__op *op, struct ferry__transfer *transfer,
                                      enum ferry_status *out_status);
 enum ferry__emitted ferry__emit_list(struct ferry_device *device, struct ferry__submission *sub,
-                                     struct ferry__op *op, struct ferry__transfer *transfer,
+                                     struct ferry__transfer *transfer,
                                      enum ferry_status *out_status);
 
 /* The list that is being written becomes a command; where there is none, nothing. */

@@ -149,15 +149,9 @@ static enum ferry_status launch_flush(struct ferry_device *device, struct ferry_
 
 /* How many blocks a submission has at most: few at first, so that the device begins soon, and then
  * as many as it has already. */
-static uint64_t launch_max(const struct ferry_device *device, const struct ferry__op *op)
+static uint64_t launch_max(const struct ferry_device *device, const struct ferry__blocks *blocks)
 {
-    uint64_t before = 0;
-    for (size_t i = 0; i <= op->next_transfer; i++) {
-        const struct ferry__blocks *blocks = op->transfers[i].blocks;
-        if (blocks)
-            before += i < op->next_transfer ? blocks->count : blocks->next;
-    }
-    const uint64_t max = before > FIRST_LAUNCH ? before : FIRST_LAUNCH;
+    const uint64_t max = ferry__most(blocks->before + blocks->next, FIRST_LAUNCH);
     return ferry__least(max, device->gpu.limits.blocks_max);
 }
 
@@ -524,12 +518,12 @@ static enum ferry_status fill(struct ferry_device *device, struct ferry__submiss
 }
 
 enum ferry__emitted ferry__emit_list(struct ferry_device *device, struct ferry__submission *sub,
-                                     struct ferry__op *op, struct ferry__transfer *transfer,
+                                     struct ferry__transfer *transfer,
                                      enum ferry_status *out_status)
 {
     struct ferry__blocks *blocks = transfer->blocks;
     if (!sub->blocks_max)
-        sub->blocks_max = launch_max(device, op);
+        sub->blocks_max = launch_max(device, blocks);
     for (; blocks->kind <= FERRY__BLOCK_REGIONS_MAX; blocks->kind++, blocks->next = 0) {
         if (!(blocks->kinds >> blocks->kind & 1))
             continue;

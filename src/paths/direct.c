@@ -10,6 +10,7 @@
 #include "engine/buffer.h"
 #include "engine/callback.h"
 #include "engine/device.h"
+#include "engine/engine.h"
 #include "engine/failure.h"
 #include "engine/footprint.h"
 #include "engine/judge.h"
@@ -96,7 +97,8 @@ static bool part_idle(struct ferry_buffer *buffer, bool write, uint64_t offset, 
 }
 
 /* Nothing in flight touches the bytes of this side, and none that are to be read have failed. Of
- * blocks, all that they lie within is asked first. */
+ * blocks, all that they lie within is asked first. What comes while the lock is free has no order
+ * with this call. */
 static bool bytes_idle(const struct ferry__transfer *transfer, struct ferry_buffer *buffer,
                        bool write)
 {
@@ -116,6 +118,7 @@ static bool bytes_idle(const struct ferry__transfer *transfer, struct ferry_buff
             if (block.size)
                 idle = part_idle(buffer, write, write ? block.dst_offset : block.src_offset,
                                  block.size);
+            ferry__breathe_each(buffer->device, i, FERRY__RANGES_AT_ONCE);
         }
     }
     ferry__device_unlock(buffer->device);
@@ -222,6 +225,7 @@ static void carry_out(const struct ferry__transfer *transfer)
         const struct ferry_block part = ferry__transfer_part(transfer, i);
         if (part.size)
             ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, seen);
+        ferry__breathe_each(transfer->dst->device, i, FERRY__RANGES_AT_ONCE);
     }
     ferry__device_unlock(transfer->dst->device);
 }

@@ -94,7 +94,7 @@ enum ferry__emitted ferry__emit_transfer(struct ferry_device *device, struct fer
     /* What comes behind a list is behind it, another list too: within one nothing has an order. */
     ferry__launch_close(device, sub);
     if (transfer->way == FERRY__WAY_LIST)
-        return ferry__emit_list(device, sub, op, transfer, out_status);
+        return ferry__emit_list(device, sub, transfer, out_status);
     if (transfer->way == FERRY__WAY_EACH)
         return ferry__emit_each(device, sub, op, transfer, out_status);
     if (transfer->side)

@@ -25,7 +25,7 @@ static bool takes_lists(const struct fixture *fixture)
 
 /* What was counted of an operation: on all paths, and as lists. */
 struct counted {
-    uint64_t all, listed, commands;
+    uint64_t all, listed, commands, submissions;
 };
 
 static struct counted count(ferry_device *device, enum ferry_operation operation)
@@ -37,6 +37,7 @@ static struct counted count(ferry_device *device, enum ferry_operation operation
         counted.all += stats.operations[operation][path].operations;
     counted.listed = stats.operations[operation][FERRY_PATH_BLOCKS].operations;
     counted.commands = stats.submitted_commands;
+    counted.submissions = stats.submissions;
     return counted;
 }
 
@@ -254,10 +255,50 @@ static void test_blocks_no_kernel(void **state)
     ferry_device_close(device);
 }
 
+/* A list for each layer, of a buffer of its own: 2048 blocks first, and then as many as there were
+ * before, whatever list they are in. */
+static void test_blocks_batch_layers(void **state)
+{
+    enum { LAYERS = 64, EACH = 128, BUFFERS = 4, BYTES = LAYERS / BUFFERS * EACH * 2 * SIZE };
+    struct fixture *fixture = with_kernels(state);
+    struct mirror mirrors[BUFFERS];
+    ferry_batch *batch = NULL;
+    void *host;
+    OK(ferry_host_alloc(fixture->device, (size_t)LAYERS * EACH * SIZE, &host));
+    for (size_t i = 0; i < (size_t)LAYERS * EACH * SIZE; i++)
+        ((unsigned char *)host)[i] = (unsigned char)(i * 7 + i / 251);
+    for (size_t i = 0; i < BUFFERS; i++)
+        mirrors[i] = make_mirror(fixture->device, BYTES, FERRY_STORAGE_PRIVATE, 75);
+    OK(ferry_batch_create(fixture->device, &batch));
+    for (size_t layer = 0; layer < LAYERS; layer++) {
+        struct mirror *mirror = &mirrors[layer % BUFFERS];
+        struct ferry_block blocks[EACH];
+        for (size_t i = 0; i < EACH; i++) {
+            blocks[i] =
+                (struct ferry_block){(layer / BUFFERS * EACH + i * 29 % EACH) * 2 * SIZE + i % 2,
+                                     (layer * EACH + i) * SIZE, SIZE};
+            memcpy(mirror->bytes + blocks[i].dst_offset,
+                   (unsigned char *)host + blocks[i].src_offset, SIZE);
+        }
+        OK(ferry_batch_copy_blocks_from_host(batch, mirror->buffer, host, blocks, EACH));
+    }
+    const struct counted before = count(fixture->device, FERRY_OPERATION_UPLOAD);
+    submit(fixture->device, batch);
+    const struct counted now = count(fixture->device, FERRY_OPERATION_UPLOAD);
+    assert_true(now.all - before.all == LAYERS);
+    if (now.listed - before.listed == LAYERS && !suite->params.staging_budget)
+        assert_true(now.submissions - before.submissions == 3);
+    for (size_t i = 0; i < BUFFERS; i++) {
+        expect_mirror(&mirrors[i]);
+        drop_mirror(&mirrors[i]);
+    }
+    ferry_host_free(fixture->device, host);
+}
+
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_blocks_batch_uploads), SUITE_TEST(test_blocks_batch_downloads),
     SUITE_TEST(test_blocks_batch_copies),  SUITE_TEST(test_blocks_batch_in_order),
     SUITE_TEST(test_blocks_batch_lists),   SUITE_TEST(test_blocks_batch_failed),
-    SUITE_TEST(test_blocks_no_kernel),
+    SUITE_TEST(test_blocks_no_kernel),     SUITE_TEST(test_blocks_batch_layers),
 };
 SUITE_GROUP(blocks_batch);
