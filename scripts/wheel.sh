@@ -2,7 +2,8 @@
 # make wheel: scripts/wheel.sh [OUT]: packs the Python module with a library inside in OUT (dist), by
 # the setuptools and wheel that are here: nothing is fetched. The library is built for it in
 # build/wheel: liburing is linked into it, where there is an archive of it, since a system need not
-# have it. On Linux the wheel has the lowest manylinux tag that is true of the library.
+# have it. The wire's library is beside it: that opens UCX when a wire is, and needs none before. On
+# Linux the wheel has the lowest manylinux tag that is true of both.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-dist}
@@ -21,8 +22,9 @@ if [ -z "$python" ]; then
 fi
 
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DFERRY_TESTS=OFF -DFERRY_CLI=OFF \
-    -DFERRY_TRITON=OFF -DFERRY_URING_STATIC=ON >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
-cmake --build "$build" --parallel "${JOBS:-2}" --target ferry >>"$build.log" 2>&1 ||
+    -DFERRY_TRITON=OFF -DFERRY_WIRE=ON -DFERRY_URING_STATIC=ON -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
+    >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
+cmake --build "$build" --parallel "${JOBS:-2}" --target ferry ferry_wire >>"$build.log" 2>&1 ||
     { cat "$build.log"; exit 1; }
 
 stage=$(mktemp -d)
@@ -33,13 +35,13 @@ cp /usr/share/doc/liburing-dev/copyright "$stage/LICENSE.liburing" 2>/dev/null |
 mkdir "$stage/ferry"
 cp bindings/python/ferry/*.py bindings/python/ferry/*.pyi bindings/python/ferry/py.typed "$stage/ferry"
 if [ "$(uname)" = Darwin ]; then
-    cp -L "$build/libferry.dylib" "$stage/ferry"
-    strip -x "$stage/ferry/libferry.dylib"
+    cp -L "$build/libferry.dylib" "$build/wire/libferry_wire.dylib" "$stage/ferry"
+    strip -x "$stage"/ferry/libferry*
     platform=$("$python" -c 'import sysconfig; print(sysconfig.get_platform().replace("-", "_").replace(".", "_"))')
 else
-    cp -L "$build/libferry.so.1" "$stage/ferry"
-    strip --strip-unneeded "$stage/ferry/libferry.so.1"
-    platform=$("$python" scripts/wheel_tag.py "$stage/ferry/libferry.so.1")
+    cp -L "$build/libferry.so.1" "$build/wire/libferry_wire.so.1" "$stage/ferry"
+    strip --strip-unneeded "$stage"/ferry/libferry*
+    platform=$("$python" scripts/wheel_tag.py "$stage"/ferry/libferry*)
 fi
 
 # For any CPython 3: the library is opened by ctypes.

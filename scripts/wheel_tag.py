@@ -1,7 +1,8 @@
-"""wheel_tag.py LIBRARY: prints the lowest manylinux tag that is true of it, from the versions of
-glibc's symbols that it uses and the libraries that it needs (readelf). Ends with 1, and says why,
-where it needs a library that such a system need not have."""
+"""wheel_tag.py LIBRARY...: prints the lowest manylinux tag that is true of all of them, from the
+versions of glibc's symbols that they use and the libraries that they need (readelf). They may need
+each other. Ends with 1, and says why, where one needs a library that such a system need not have."""
 
+import os
 import platform
 import re
 import subprocess
@@ -30,15 +31,18 @@ def newest_glibc(versions):
     return max(found, default=(2, 5))[:2]
 
 
-def tag(library):
-    foreign = [name for name in needed(read(library, "-d")) if not ALLOWED.fullmatch(name)]
-    if foreign:
-        raise SystemExit(f"wheel_tag: {library} needs {', '.join(foreign)}, which a system need not "
-                         "have")
+def tag(libraries):
+    beside = {os.path.basename(library) for library in libraries}
+    for library in libraries:
+        foreign = [name for name in needed(read(library, "-d"))
+                   if name not in beside and not ALLOWED.fullmatch(name)]
+        if foreign:
+            raise SystemExit(f"wheel_tag: {library} needs {', '.join(foreign)}, which a system need "
+                             "not have")
     # Below 2.5 there is no tag, and nothing of today runs there.
-    major, minor = max(newest_glibc(read(library, "-V")), (2, 5))
+    major, minor = max([(2, 5)] + [newest_glibc(read(library, "-V")) for library in libraries])
     return f"manylinux_{major}_{minor}_{platform.machine()}"
 
 
 if __name__ == "__main__":
-    print(tag(sys.argv[1]))
+    print(tag(sys.argv[1:]))

@@ -17,21 +17,25 @@ installed() {
 
 inside() { (cd "$dir" && "$dir/venv/bin/python" -c "$1" "${@:2}"); }
 
-# What the tag promises is what the library needs, by other means than the script that made it.
+# What the tag promises is what the libraries need, by other means than the script that made it.
 true_tag() {
     wheel=$(ls "$dir"/dist/*.whl)
     "$python" -m zipfile -e "$wheel" "$dir/unpacked"
-    library=$(find "$dir/unpacked" -name 'libferry.so*')
-    newest=$(objdump -T "$library" | grep -o 'GLIBC_[0-9.]*' |
+    libraries=("$dir"/unpacked/ferry/libferry*.so*)
+    newest=$(objdump -T "${libraries[@]}" | grep -o 'GLIBC_[0-9.]*' |
         sort -t. -k1,1 -k2,2n -k3,3n | tail -n 1)
-    echo "$wheel: $newest"
-    [[ $wheel == *-py3-none-manylinux_$(tr . _ <<<"${newest#GLIBC_}")_$(uname -m).whl ]] &&
-        ! ldd "$library" | grep -vE 'linux-vdso|libc\.so|libm\.so|libdl\.so|libpthread\.so|ld-linux'
+    echo "$wheel: $newest, ${libraries[*]}"
+    [ "${#libraries[@]}" = 2 ] &&
+        [[ $wheel == *-py3-none-manylinux_$(tr . _ <<<"${newest#GLIBC_}")_$(uname -m).whl ]] &&
+        ! ldd "${libraries[@]}" | grep '=>' |
+            grep -vE "libc\.so|libm\.so|libdl\.so|libpthread\.so|libferry\.so\.1 => $dir/unpacked/"
 }
 
 # A library that needs more than a system has gets no tag.
 refused() {
     library=$(find "$dir/unpacked" -name 'libferry.so*')
+    wire=$(find "$dir/unpacked" -name 'libferry_wire.so*')
+    ! "$python" "$source/scripts/wheel_tag.py" "$wire" 2>"$dir/why" || return 1
     echo 'int main(void) { return 0; }' | ${CC:-cc} -shared -fPIC -x c - -x none -o "$dir/foreign.so" \
         -Wl,--no-as-needed "$library" 2>/dev/null || return 1
     ! "$python" "$source/scripts/wheel_tag.py" "$dir/foreign.so" 2>"$dir/why" &&
@@ -52,6 +56,22 @@ print(ferry.__version__, ferry.__file__)"
 says out "^b'across the water'"
 says out "^$dir/venv/lib.*/ferry/libferry.so.1$"
 says out "^[0-9]+\.[0-9]+\.[0-9]+ $dir/venv/"
+run "its own wire is used, with the UCX of the system" 0 inside "
+import ferry, ferry.wire
+with ferry.Device('host') as device, ferry.wire.Wire(listen='127.0.0.1:0') as there, \
+        ferry.wire.Wire() as here:
+    out = here.connect(there.address, timeout=60)
+    arrived = device.upload(bytes(7))
+    received = there.accept(timeout=60).receive_async(arrived, tag=1)
+    out.send(device.upload(b'weights'), tag=1)
+    received.result(60)
+    print(arrived.read())
+libraries = sorted({line.split()[-1] for line in open('/proc/self/maps') if 'libferry' in line})
+print(*libraries, f'{len(libraries)} libraries', sep='\n')"
+says out "^b'weights'"
+says out "^$dir/venv/lib.*/ferry/libferry.so.1$"
+says out "^$dir/venv/lib.*/ferry/libferry_wire.so.1$"
+says out '^2 libraries$'
 run "its documentation's examples run" 0 inside "
 import doctest, ferry, sys
 result = doctest.testmod(ferry)
