@@ -7,69 +7,25 @@
 #include "engine/device.h"
 #include "engine/join.h"
 #include "engine/op.h"
-#include "host.h"
+#include "host_buffer.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 enum { N = 10000, PIECE = 4, SIZE = N * PIECE, CROWD = 20, HANG_SECONDS = 240 };
 
-static ferry_device *device;
-static ferry_buffer *buffer;
-
-static int open_with(const char *knobs)
-{
-    setenv("FERRY_HOST", knobs, 1);
-    const struct ferry_device_params params = {.name = "host", .queues = 3};
-    alarm(HANG_SECONDS);
-    return ferry_device_open(&params, &device) ||
-           ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer);
-}
+static const struct ferry_device_params queues = {.queues = 3};
 
 static int set_up(void **state)
 {
     (void)state;
-    return open_with("no_map,events,queues=3");
+    return open_host_buffer("no_map,events,queues=3", &queues, SIZE, HANG_SECONDS);
 }
 
 static int set_up_one_queue(void **state)
 {
     (void)state;
-    return open_with("no_map,events,queues=1");
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    ferry_buffer_destroy(buffer);
-    ferry_device_close(device);
-    alarm(0);
-    unsetenv("FERRY_HOST");
-    return 0;
-}
-
-static struct ferry_external begin(unsigned access)
-{
-    struct ferry_external work;
-    const struct ferry_use use = {.buffer = buffer, .access = access};
-    assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
-    return work;
-}
-
-static void signal_end(const struct ferry_external *work)
-{
-    ferry__host_event_signal(work->signal.event, work->signal.value);
-}
-
-static void end(const struct ferry_external *work)
-{
-    assert_int_equal(ferry_external_end(device, work->ticket, FERRY_OK), FERRY_OK);
+    return open_host_buffer("no_map,events,queues=1", &queues, SIZE, HANG_SECONDS);
 }
 
 /* All edges of what is in flight, and the most that one operation has. */
@@ -120,7 +76,7 @@ static void many_readers_then_part_writers(void **state)
     unsigned char *seen = malloc((size_t)N * SHOWN);
     assert_true(back && seen);
     assert_int_equal(ferry_copy_from_host(buffer, old, SIZE, 0), FERRY_OK);
-    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    const struct ferry_external work = begin_work(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE, 0, 0);
     for (size_t i = 0; i < N; i++)
         assert_int_equal(
             ferry_copy_to_host_async(buffer, seen + i * SHOWN, SHOWN, 0, NULL, NULL, NULL),
@@ -132,8 +88,8 @@ static void many_readers_then_part_writers(void **state)
     size_t most;
     assert_true(count_edges(&most) <= 4 * N);
     assert_true(most <= FERRY__CROWD + 2);
-    signal_end(&work);
-    end(&work);
+    signal_work(&work);
+    end_work(&work);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     for (size_t i = 0; i < N; i++)
         assert_memory_equal(seen + i * SHOWN, old, SHOWN);
@@ -155,7 +111,7 @@ static void part_writers_then_many_readers(void **state)
     assert_non_null(back);
     assert_int_equal(
         ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &other), FERRY_OK);
-    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    const struct ferry_external work = begin_work(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE, 0, 0);
     for (size_t i = 0; i < N; i++)
         upload_piece(i, bytes);
     for (size_t i = 0; i < N; i++)
@@ -164,8 +120,8 @@ static void part_writers_then_many_readers(void **state)
     size_t most;
     assert_true(count_edges(&most) <= 6 * N);
     assert_true(most <= FERRY__CROWD + 2);
-    signal_end(&work);
-    end(&work);
+    signal_work(&work);
+    end_work(&work);
     assert_int_equal(ferry_copy_to_host(other, back, SIZE, 0), FERRY_OK);
     assert_memory_equal(back, bytes, SIZE);
     ferry_buffer_destroy(other);
@@ -178,7 +134,7 @@ static void crowds_in_turn(void **state)
 {
     (void)state;
     unsigned char seen[CROWD][PIECE], *bytes = bytes_of(3);
-    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    const struct ferry_external work = begin_work(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE, 0, 0);
     for (size_t i = 0; i < N / CROWD; i++) {
         for (size_t k = 0; k < CROWD; k++)
             assert_int_equal(ferry_copy_to_host_async(buffer, seen[k], PIECE, 0, NULL, NULL, NULL),
@@ -189,8 +145,8 @@ static void crowds_in_turn(void **state)
     }
     size_t most;
     assert_true(count_edges(&most) <= 8 * N);
-    signal_end(&work);
-    end(&work);
+    signal_work(&work);
+    end_work(&work);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     free(bytes);
 }
@@ -202,8 +158,8 @@ static void no_host_step_behind_a_crowd(void **state)
     unsigned char seen[CROWD][PIECE], back[PIECE];
     static const unsigned char zeros[PIECE], ones[PIECE] = {1, 1, 1, 1};
     assert_int_equal(ferry_copy_from_host(buffer, zeros, PIECE, 0), FERRY_OK);
-    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
-    end(&work); /* its event is not reached yet */
+    const struct ferry_external work = begin_work(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE, 0, 0);
+    end_work(&work); /* its event is not reached yet */
     const uint64_t before = submissions();
     for (size_t i = 0; i < CROWD; i++)
         assert_int_equal(ferry_copy_to_host_async(buffer, seen[i], PIECE, 0, NULL, NULL, NULL),
@@ -213,14 +169,14 @@ static void no_host_step_behind_a_crowd(void **state)
     /* Two submissions of downloads may be in flight: those that are parked end with them. */
     struct ferry_external reads[CROWD];
     assert_true(submissions() > before);
-    signal_end(&work);
+    signal_work(&work);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     for (size_t i = 0; i < CROWD; i++)
         assert_memory_equal(seen[i], zeros, PIECE);
     /* Works of the user that read, all ended and none done, and a write behind them. */
     for (size_t i = 0; i < CROWD; i++) {
-        reads[i] = begin(FERRY_ACCESS_READ);
-        end(&reads[i]);
+        reads[i] = begin_work(FERRY_ACCESS_READ, 0, 0);
+        end_work(&reads[i]);
     }
     const uint64_t between = submissions();
     ferry_ticket ticket;
@@ -229,7 +185,7 @@ static void no_host_step_behind_a_crowd(void **state)
     assert_int_equal(submissions(), between + 1);
     for (size_t i = 0; i < CROWD; i++) {
         assert_int_equal(ferry_poll(device, ticket), FERRY_PENDING);
-        signal_end(&reads[i]);
+        signal_work(&reads[i]);
     }
     assert_int_equal(ferry_wait(device, ticket, FERRY_FOREVER), FERRY_OK);
     assert_int_equal(ferry_copy_to_host(buffer, back, PIECE, 0), FERRY_OK);
@@ -243,15 +199,15 @@ static void one_submission_behind_a_crowd(void **state)
     unsigned char seen[CROWD][PIECE];
     static const unsigned char zeros[PIECE], ones[PIECE] = {1, 1, 1, 1};
     assert_int_equal(ferry_copy_from_host(buffer, zeros, PIECE, 0), FERRY_OK);
-    const struct ferry_external work = begin(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE);
+    const struct ferry_external work = begin_work(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE, 0, 0);
     for (size_t i = 0; i < CROWD; i++)
         assert_int_equal(ferry_copy_to_host_async(buffer, seen[i], PIECE, 0, NULL, NULL, NULL),
                          FERRY_OK);
     assert_int_equal(ferry_copy_from_host_async(buffer, ones, PIECE, 0, NULL, NULL, NULL),
                      FERRY_OK);
     const uint64_t before = submissions();
-    signal_end(&work);
-    end(&work);
+    signal_work(&work);
+    end_work(&work);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     assert_int_equal(submissions(), before + 1);
     for (size_t i = 0; i < CROWD; i++)
@@ -282,12 +238,13 @@ static void a_buffer_goes_with_its_crowd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(many_readers_then_part_writers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(part_writers_then_many_readers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(crowds_in_turn, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(no_host_step_behind_a_crowd, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_submission_behind_a_crowd, set_up_one_queue, tear_down),
-        cmocka_unit_test_setup_teardown(a_buffer_goes_with_its_crowd, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_readers_then_part_writers, set_up, close_host_buffer),
+        cmocka_unit_test_setup_teardown(part_writers_then_many_readers, set_up, close_host_buffer),
+        cmocka_unit_test_setup_teardown(crowds_in_turn, set_up, close_host_buffer),
+        cmocka_unit_test_setup_teardown(no_host_step_behind_a_crowd, set_up, close_host_buffer),
+        cmocka_unit_test_setup_teardown(one_submission_behind_a_crowd, set_up_one_queue,
+                                        close_host_buffer),
+        cmocka_unit_test_setup_teardown(a_buffer_goes_with_its_crowd, set_up, close_host_buffer),
     };
     return cmocka_run_group_tests_name("joins", tests, NULL, NULL);
 }

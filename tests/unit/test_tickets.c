@@ -8,54 +8,27 @@
 #include "engine/device.h"
 #include "engine/op.h"
 #include "engine/ticket.h"
-#include "host.h"
+#include "host_buffer.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 enum { SIZE = 1 << 16, MANY = 100000, WORKS = 6000, HANG_SECONDS = 240 };
 
-static ferry_device *device;
-static ferry_buffer *buffer;
 static unsigned char bytes[SIZE];
 static ferry_ticket tickets[MANY];
 
 static int set_up(void **state)
 {
+    static const struct ferry_device_params staged = {.path = FERRY_PATH_STAGED};
     (void)state;
-    const struct ferry_device_params params = {.name = "host", .path = FERRY_PATH_STAGED};
-    setenv("FERRY_HOST", "no_map", 1);
-    alarm(HANG_SECONDS);
-    return ferry_device_open(&params, &device) ||
-                   ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer)
-               ? -1
-               : 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    ferry_buffer_destroy(buffer);
-    ferry_device_close(device);
-    alarm(0);
-    unsetenv("FERRY_HOST");
-    return 0;
+    return open_host_buffer("no_map", &staged, SIZE, HANG_SECONDS);
 }
 
 static ferry_ticket begin(size_t offset, size_t size)
 {
-    struct ferry_external work;
-    const struct ferry_use use = {
-        .buffer = buffer, .access = FERRY_ACCESS_WRITE, .offset = offset, .size = size};
-    assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
-    return work.ticket;
+    return begin_work(FERRY_ACCESS_WRITE, offset, size).ticket;
 }
 
 /* Every other download is of the failed half. */
@@ -166,10 +139,11 @@ static void who_waits_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(they_are_kept_however_many, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reasons_are_kept_of_the_latest, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(no_failure_is_lost_without_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_waits_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(they_are_kept_however_many, set_up, close_host_buffer),
+        cmocka_unit_test_setup_teardown(reasons_are_kept_of_the_latest, set_up, close_host_buffer),
+        cmocka_unit_test_setup_teardown(no_failure_is_lost_without_memory, set_up,
+                                        close_host_buffer),
+        cmocka_unit_test_setup_teardown(who_waits_is_told, set_up, close_host_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

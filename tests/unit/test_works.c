@@ -6,21 +6,13 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
-#include "host.h"
+#include "host_buffer.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 enum { SIZE = 64, WORKS = 1000, IN_FLIGHT = 4, USES = 1000, HANG_SECONDS = 120 };
 
-static ferry_device *device;
-static ferry_buffer *buffer;
 static struct ferry__driver hooked;
 static const struct ferry__driver *real;
 static unsigned made, destroyed;
@@ -39,9 +31,7 @@ static void event_destroy(void *state, uint64_t event)
 
 static int open_with(const char *knobs)
 {
-    setenv("FERRY_HOST", knobs, 1);
-    if (ferry_device_open(&(struct ferry_device_params){.name = "host"}, &device) ||
-        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer))
+    if (open_host_buffer(knobs, NULL, SIZE, HANG_SECONDS))
         return -1;
     real = device->gpu.driver;
     hooked = *real;
@@ -49,7 +39,6 @@ static int open_with(const char *knobs)
     hooked.event_destroy = event_destroy;
     device->gpu.driver = &hooked;
     made = destroyed = 0;
-    alarm(HANG_SECONDS);
     return 0;
 }
 
@@ -67,26 +56,19 @@ static int without_events(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
-    ferry_buffer_destroy(buffer);
-    ferry_device_close(device);
-    alarm(0);
-    unsetenv("FERRY_HOST");
+    (void)close_host_buffer(state);
     return made == destroyed ? 0 : -1;
 }
 
 static struct ferry_external begin(void)
 {
-    struct ferry_external work;
-    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE};
-    assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
-    return work;
+    return begin_work(FERRY_ACCESS_WRITE, 0, 0);
 }
 
 static void signal_and_end(const struct ferry_external *work)
 {
-    ferry__host_event_signal(work->signal.event, work->signal.value);
-    assert_int_equal(ferry_external_end(device, work->ticket, FERRY_OK), FERRY_OK);
+    signal_work(work);
+    end_work(work);
 }
 
 static void events_are_used_again(void **state)
