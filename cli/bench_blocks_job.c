@@ -174,7 +174,7 @@ bool blocks_job_check(struct blocks_job *job)
                               ? check_line(job, &job->lists[i], job->host[i])
                               : check_arena(job, &job->lists[i], i);
         if (!good && job->why[0] == 0)
-            snprintf(job->why, sizeof job->why, "blocks of %zu bytes did not arrive as they were",
+            snprintf(job->why, sizeof job->why, "blocks of %zu bytes arrived changed",
                      job->cell.block);
         if (!good)
             return false;

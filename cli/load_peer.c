@@ -94,7 +94,7 @@ static void close_pipe(const int ends[2])
 static const char *answer(struct load_peer *peer, const char *word, char *line, size_t capacity)
 {
     if (!fgets(line, (int)capacity, peer->from)) {
-        snprintf(peer->why, sizeof peer->why, "Python ended without a word");
+        snprintf(peer->why, sizeof peer->why, "Python ended without saying why");
         return NULL;
     }
     line[strcspn(line, "\n")] = '\0';
@@ -157,7 +157,7 @@ void load_peer_start(struct load_peer *peer, const struct load_bench *bench)
     if (format_of(bench) == FERRY_MODEL_SAFETENSORS)
         begin(peer, bench);
     else
-        snprintf(peer->why, sizeof peer->why, "the model is no safetensors");
+        snprintf(peer->why, sizeof peer->why, "the model is not in the safetensors format");
 }
 
 bool load_peer_round(struct load_peer *peer, uint64_t *out_ns)

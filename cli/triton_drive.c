@@ -153,7 +153,7 @@ static enum cli_exit compare(struct drive *drive, struct lane *lane)
     int64_t id = 0;
     void *user = NULL;
     if (!lane->response) {
-        snprintf(drive->why, CLI_WHY_MAX, "request %llu: a final response without a response",
+        snprintf(drive->why, CLI_WHY_MAX, "request %llu: the last callback brought no response",
                  (unsigned long long)lane->number);
         return CLI_DEVICE;
     }

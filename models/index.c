@@ -57,8 +57,8 @@ static enum ferry_status make_room(const struct ferry__source *source, struct fe
     if (index->count < *capacity)
         return FERRY_OK;
     if (index->count == FERRY__TENSORS_MAX)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: it tells of over %d tensors", source->path,
-                           FERRY__TENSORS_MAX);
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: it lists more than %d tensors",
+                           source->path, FERRY__TENSORS_MAX);
     const size_t larger = *capacity ? 2 * *capacity : 64;
     struct ferry__index_entry *entries =
         ferry__realloc(index->entries, larger * sizeof *index->entries);

@@ -229,7 +229,7 @@ enum ferry_status ferry_model_load_as(const ferry_model *model,
                                "ferry_model_load_as: reserved words are not 0");
     if (!params->arena == !params->places && model->tensors.count > 0)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_model_load_as: one of arena and places is to be given");
+                           "ferry_model_load_as: exactly one of arena and places must be given");
     struct loader loader = {.model = model,
                             .places = params->places,
                             .arena = {params->arena, params->offset},
@@ -271,8 +271,8 @@ enum ferry_status ferry_model_load_tensor(const ferry_model *model, size_t index
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_model_load_tensor: %s is NULL",
                            !model ? "model" : "buffer");
     if (index >= model->tensors.count)
-        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "there is no tensor %zu, only %zu", index,
-                           model->tensors.count);
+        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "there is no tensor %zu: the model has %zu",
+                           index, model->tensors.count);
     const struct ferry_tensor_place place = {buffer, offset};
     struct loader loader = {.model = model, .places = &place, .first = index, .end = index + 1};
     return load(&loader);

@@ -230,7 +230,8 @@ static enum ferry_status place_tensors(ferry_model *model)
         bool wraps = __builtin_add_overflow(model->arena_size, FERRY_BUFFER_ALIGNMENT - 1, &start);
         start &= ~(uint64_t)(FERRY_BUFFER_ALIGNMENT - 1);
         if (wraps || __builtin_add_overflow(start, tensor->size, &end))
-            return ferry__fail(FERRY_ERROR_UNSUPPORTED, "the tensors are over 2^64 bytes together");
+            return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                               "the tensors have more than 2^64 bytes together");
         tensor->arena_offset = start;
         model->arena_size = end;
         model->bytes += tensor->size;

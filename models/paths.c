@@ -152,8 +152,8 @@ enum ferry_status ferry__directory_read(const char *path, struct ferry__paths *o
             status = check_parts(directory, suffix, &paths);
     }
     if (!status && paths.count == 0)
-        status =
-            ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s holds no safetensors and no GGUF", path);
+        status = ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                             "%s has neither safetensors nor GGUF files", path);
     ferry__paths_free(&name);
     if (!status)
         *out = paths;

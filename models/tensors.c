@@ -26,7 +26,7 @@ static enum ferry_status make_room(struct ferry__tensors *tensors,
     if (tensors->count < tensors->capacity)
         return FERRY_OK;
     if (tensors->count == FERRY__TENSORS_MAX)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: with it the model has over %d tensors",
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: the model would have more than %d tensors",
                            source->path, FERRY__TENSORS_MAX);
     size_t capacity = tensors->capacity == 0 ? 64 : tensors->capacity * 2;
     struct ferry__tensor *items = ferry__realloc(tensors->items, capacity * sizeof *items);

@@ -64,7 +64,7 @@ enum ferry_status ferry__wire_secret_read(struct ferry__wire_secret *secret, con
     struct stat about;
     const int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "the secret's file %s: %s", file,
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "secret file %s: %s", file,
                                 strerror(errno));
     const ssize_t got = read_all(fd, secret->bytes, sizeof secret->bytes);
     const int error = errno;
@@ -72,7 +72,7 @@ enum ferry_status ferry__wire_secret_read(struct ferry__wire_secret *secret, con
         ferry__wire_log(FERRY_LOG_WARN, "the secret's file %s can be read by everybody", file);
     close(fd);
     if (got < 0)
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "the secret's file %s: %s", file,
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "secret file %s: %s", file,
                                 strerror(error));
     secret->size = (size_t)got;
     if (secret->size && secret->bytes[secret->size - 1] == '\n')

@@ -46,17 +46,17 @@ enum ferry_status ferry__wire_hello_came(struct ferry__wire_handshake *handshake
     const enum ferry__wire_role other =
         handshake->role == FERRY_WIRE_CLIENT ? FERRY_WIRE_SERVER : FERRY_WIRE_CLIENT;
     if (frame->magic != FERRY_WIRE_MAGIC) {
-        snprintf(why, FERRY_WIRE_WHY_MAX, "this is no wire of Ferry's");
+        snprintf(why, FERRY_WIRE_WHY_MAX, "this is not a Ferry wire");
         return FERRY_ERROR_IO;
     }
     if (frame->version_min > FERRY_WIRE_VERSION || frame->version_max < FERRY_WIRE_VERSION) {
         snprintf(why, FERRY_WIRE_WHY_MAX,
-                 "version %d of the protocol is spoken here, and versions %u to %u there",
+                 "this side speaks version %d of the protocol, the other side versions %u to %u",
                  FERRY_WIRE_VERSION, frame->version_min, frame->version_max);
         return FERRY_ERROR_UNSUPPORTED;
     }
     if (frame->role != other) {
-        snprintf(why, FERRY_WIRE_WHY_MAX, "both sides say that they are the %s",
+        snprintf(why, FERRY_WIRE_WHY_MAX, "both sides claim to be the %s",
                  other == FERRY_WIRE_SERVER ? "client" : "server");
         return FERRY_ERROR_IO;
     }

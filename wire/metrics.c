@@ -65,7 +65,7 @@ enum ferry_status ferry_wire_metrics(ferry_wire *wire, char *out, size_t capacit
     struct text text = {.out = out, .capacity = capacity};
     struct ferry_wire_stats stats;
     if (!wire || (!out && capacity))
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "metrics: %s is NULL",
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wire_metrics: %s is NULL",
                                 wire ? "out" : "the wire");
     ferry_wire_get_stats(wire, &stats, sizeof stats);
     if (capacity)

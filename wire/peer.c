@@ -220,7 +220,8 @@ static enum ferry_status prove(ferry_peer *peer)
     const size_t frame = ferry__wire_prove(peer->handshake, address, size, bytes);
     ferry__wire_link_address_free(&peer->link, address);
     if (!frame)
-        return ferry__wire_fail(FERRY_ERROR_INTERNAL, "no proof of a worker's address of %zu bytes",
+        return ferry__wire_fail(FERRY_ERROR_INTERNAL,
+                                "UCX's worker address of %zu bytes does not fit into a frame",
                                 size);
     ferry__wire_control_bytes(peer, bytes, frame);
     return FERRY_OK;

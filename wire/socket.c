@@ -54,7 +54,7 @@ enum ferry_status ferry__wire_resolve(const char *text, bool listening,
     char host[HOST_MAX];
     if (!split(text, host, &port))
         return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT,
-                                "\"%.100s\" is no address: HOST:PORT or [IPv6]:PORT", text);
+                                "\"%.100s\" is not an address, HOST:PORT or [IPv6]:PORT", text);
     const int error = getaddrinfo(host[0] ? host : NULL, port, &hints, &all);
     if (error)
         return ferry__wire_fail(FERRY_ERROR_IO, "\"%.100s\": %s", text, gai_strerror(error));

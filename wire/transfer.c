@@ -450,7 +450,7 @@ static enum ferry_status check(const struct call *call, uint32_t *out_flags)
         return ferry__wire_fail(FERRY_ERROR_IO, "%s: %s", call->what, why);
     if (call->send && atomic_load(&peer->waiting) >= FERRY_WIRE_ANNOUNCED_MAX)
         return ferry__wire_fail(FERRY_ERROR_POOL_EXHAUSTED,
-                                "%s: %d sends wait already for this peer to receive them",
+                                "%s: %d sends are already waiting for this peer to receive them",
                                 call->what, FERRY_WIRE_ANNOUNCED_MAX);
     return FERRY_OK;
 }

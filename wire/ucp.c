@@ -43,7 +43,7 @@ static enum ferry_status configure(ucp_config *config,
             values[i].value ? ucp.ucp_config_modify(config, values[i].name, values[i].value)
                             : UCS_OK;
         if (status && values[i].needed)
-            return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "UCX does not take %s=%s: %s",
+            return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "UCX refuses %s=%s: %s",
                                     values[i].name, values[i].value, ucp.ucs_status_string(status));
     }
     return FERRY_OK;
@@ -90,7 +90,7 @@ enum ferry_status ferry__wire_context_open(const struct ferry__wire_ucp_settings
     }
     if (ucs && !status)
         status = ferry__wire_fail(FERRY_ERROR_IO,
-                                  "UCX cannot begin with transports \"%s\" on \"%s\": %s",
+                                  "UCX cannot start with transports \"%s\" on \"%s\": %s",
                                   settings->transports ? settings->transports : "all",
                                   settings->devices, ucp.ucs_status_string(ucs));
     if (status) {
@@ -298,7 +298,7 @@ enum ferry_status ferry__wire_link_connect(struct ferry__wire_link *link, const 
     const ucs_status ucs = ucp.ucp_ep_create(link->worker, &params, &link->ep);
     if (ucs)
         return ferry__wire_fail(
-            FERRY_ERROR_IO, "UCX finds no way for the bytes by \"%s\" on \"%s\": %s",
+            FERRY_ERROR_IO, "UCX finds no transport among \"%s\" on \"%s\": %s",
             link->context->settings.transports ? link->context->settings.transports : "all",
             link->context->settings.devices, ucp.ucs_status_string(ucs));
     link->flush = ucp.ucp_ep_flush_nbx(link->ep, &param);

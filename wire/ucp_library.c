@@ -92,9 +92,9 @@ static void load_once(void)
 enum ferry_status ferry__wire_ucp_start(void)
 {
     if (ferry__env_is_another_users())
-        return ferry__wire_fail(FERRY_ERROR_UNSUPPORTED,
-                                "no wire in a process with more rights than its caller: UCX obeys "
-                                "the environment");
+        return ferry__wire_fail(
+            FERRY_ERROR_UNSUPPORTED,
+            "no wire in a setuid or setgid process, since UCX obeys the environment");
     pthread_once(&once, load_once);
     return missing[0] ? ferry__wire_fail(FERRY_ERROR_UNSUPPORTED, "%s", missing) : FERRY_OK;
 }

@@ -82,7 +82,7 @@ static enum ferry_status needs_secret(const struct ferry__wire_place *place)
         return FERRY_OK;
     ferry__wire_name(place, name);
     return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT,
-                            "%s is not on this machine's loopback: that wants a secret", name);
+                            "%s is not on this machine's loopback: a secret is needed", name);
 }
 
 static enum ferry_status start_listening(ferry_wire *wire)
@@ -174,7 +174,7 @@ void ferry__wire_free(ferry_wire *wire)
 enum ferry_status ferry_wire_open(const struct ferry_wire_params *params, ferry_wire **out_wire)
 {
     if (!out_wire)
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "open a wire: out_wire is NULL");
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wire_open: out_wire is NULL");
     enum ferry_status status = ferry__wire_ucp_start();
     if (status || (status = ferry__wire_crypto_start()))
         return status;
@@ -295,7 +295,7 @@ enum ferry_status ferry_wire_connect(ferry_wire *wire, const char *address, uint
     ferry_peer *peer = NULL;
     char why[sizeof peer->info.reason] = "";
     if (!wire || !address || !out_peer)
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "connect: %s is NULL",
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wire_connect: %s is NULL",
                                 !wire      ? "the wire"
                                 : !address ? "the address"
                                            : "out_peer");
@@ -353,7 +353,7 @@ enum ferry_status ferry_wire_accept(ferry_wire *wire, uint64_t timeout_ns, ferry
 {
     ferry_peer *peer = NULL;
     if (!wire || !out_peer)
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "accept: %s is NULL",
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wire_accept: %s is NULL",
                                 wire ? "out_peer" : "the wire");
     if (!wire->address[0])
         return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "this wire does not listen");
@@ -402,7 +402,7 @@ void ferry_peer_get_info(ferry_peer *peer, struct ferry_peer_info *out_info)
 enum ferry_status ferry_wire_address(ferry_wire *wire, char *out, size_t capacity, size_t *out_size)
 {
     if (!wire || (!out && capacity))
-        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "address: %s is NULL",
+        return ferry__wire_fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_wire_address: %s is NULL",
                                 wire ? "out" : "the wire");
     if (capacity)
         snprintf(out, capacity, "%s", wire->address);

@@ -107,8 +107,7 @@ static enum ferry_status check_capture(struct cuda *c, cu_stream stream, char *w
     if (capture == CU_CAPTURE_NONE)
         return FERRY_OK;
     snprintf(why, FERRY__WHY_MAX,
-             "the stream captures a graph, and what is captured now would run "
-             "later, out of Ferry's order");
+             "the stream is capturing a graph: its work would run later, out of Ferry's order");
     return FERRY_ERROR_UNSUPPORTED;
 }
 

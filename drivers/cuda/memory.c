@@ -434,8 +434,7 @@ enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t 
     if (status)
         return status;
     if (known.type == CU_MEMORY_DEVICE && !known.managed) {
-        snprintf(why, FERRY__WHY_MAX, "%p is device memory of CUDA's, not the host's: wrap it",
-                 host);
+        snprintf(why, FERRY__WHY_MAX, "%p is CUDA device memory, not host memory: wrap it", host);
         return FERRY_ERROR_INVALID_ARGUMENT;
     }
     if (out_memory && !ours)
@@ -451,10 +450,10 @@ static enum ferry_status check_device_memory(const struct cuda *c, const struct 
                                              cu_address address, char *why)
 {
     if (known->type != CU_MEMORY_DEVICE || known->managed) {
-        snprintf(why, FERRY__WHY_MAX, "0x%llx is %s, not device memory of CUDA's", address,
+        snprintf(why, FERRY__WHY_MAX, "0x%llx is %s, not CUDA device memory", address,
                  known->managed                  ? "managed memory"
                  : known->type == CU_MEMORY_HOST ? "page-locked host memory"
-                                                 : "nothing that CUDA knows");
+                                                 : "unknown to CUDA");
         return known->managed ? FERRY_ERROR_UNSUPPORTED : FERRY_ERROR_INVALID_ARGUMENT;
     }
     if (known->ordinal == c->ordinal)

@@ -131,7 +131,7 @@ static enum ferry_status new_memory(const struct cuda *c, uint64_t size,
                                     struct cuda_memory **out_memory, char *why)
 {
     if (!c->shares) {
-        snprintf(why, FERRY__WHY_MAX, "CUDA has no descriptors for this device's memory");
+        snprintf(why, FERRY__WHY_MAX, "CUDA cannot share this device's memory by descriptors");
         return FERRY_ERROR_UNSUPPORTED;
     }
     struct cuda_memory *memory = ferry__alloc(sizeof *memory);
@@ -190,7 +190,7 @@ static enum ferry_status give_kept(const struct cuda_memory *memory, enum ferry_
 {
     if (handle == FERRY_HANDLE_OPAQUE_FD)
         return copy_fd(memory->kept - 1, out_fd, FERRY_ERROR_OUT_OF_HOST_MEMORY, why);
-    snprintf(why, FERRY__WHY_MAX, "what was imported is given on as no DMA-BUF");
+    snprintf(why, FERRY__WHY_MAX, "imported memory cannot be exported again as a DMA-BUF");
     return FERRY_ERROR_UNSUPPORTED;
 }
 
@@ -199,7 +199,7 @@ static enum ferry_status ask_descriptor(struct cuda *c, const struct cuda_memory
 {
     if (handle == FERRY_HANDLE_DMA_BUF) {
         if (!has(c, CU_ATTRIBUTE_DMA_BUF)) {
-            snprintf(why, FERRY__WHY_MAX, "CUDA has no DMA-BUF of this device's memory");
+            snprintf(why, FERRY__WHY_MAX, "CUDA cannot export this device's memory as a DMA-BUF");
             return FERRY_ERROR_UNSUPPORTED;
         }
         const cu_result result = c->cu.MemGetHandleForAddressRange(
@@ -313,7 +313,7 @@ static enum ferry_status share_take(void *state, enum ferry_handle handle, int f
     struct cuda_memory *memory;
     int kept;
     if (handle != FERRY_HANDLE_OPAQUE_FD) {
-        snprintf(why, FERRY__WHY_MAX, "CUDA imports no DMA-BUF");
+        snprintf(why, FERRY__WHY_MAX, "CUDA cannot import a DMA-BUF");
         return FERRY_ERROR_UNSUPPORTED;
     }
     enum ferry_status status = new_memory(c, size, &memory, why);

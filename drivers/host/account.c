@@ -34,7 +34,7 @@ enum ferry_status ferry__host_import_admit(struct host_device *device, const voi
 {
     const uint64_t granularity = device->limits.import_granularity;
     if (granularity == 0) {
-        snprintf(why, FERRY__WHY_MAX, "this host device imports no memory");
+        snprintf(why, FERRY__WHY_MAX, "this host device cannot import memory");
         return FERRY_ERROR_UNSUPPORTED;
     }
     if (size == 0 || size % granularity != 0 || (uintptr_t)host % granularity != 0) {

@@ -90,7 +90,7 @@ static enum ferry_status refuse_kind(enum ferry_handle handle, char *why)
 {
     if (handle == FERRY_HANDLE_OPAQUE_FD)
         return FERRY_OK;
-    snprintf(why, FERRY__WHY_MAX, "the host device knows no DMA-BUF");
+    snprintf(why, FERRY__WHY_MAX, "the host device does not support DMA-BUF");
     return FERRY_ERROR_UNSUPPORTED;
 }
 
@@ -118,14 +118,15 @@ static enum ferry_status check_fd(int fd, uint64_t size, char *why)
     char found[sizeof mark] = "";
     const int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || fstat(fd, &known)) {
-        snprintf(why, FERRY__WHY_MAX, "descriptor %d is of no memory: errno %d", fd, errno);
+        snprintf(why, FERRY__WHY_MAX, "descriptor %d does not refer to memory: errno %d", fd,
+                 errno);
         return FERRY_ERROR_INVALID_ARGUMENT;
     }
     const off_t there = known.st_size - (off_t)sizeof mark;
     if (!(seals & F_SEAL_SHRINK) || there < 0 ||
         pread(fd, found, sizeof found, there) != (ssize_t)sizeof found ||
         memcmp(found, mark, sizeof mark) != 0)
-        snprintf(why, FERRY__WHY_MAX, "descriptor %d is of no host device's memory", fd);
+        snprintf(why, FERRY__WHY_MAX, "descriptor %d does not refer to a host device's memory", fd);
     else if ((uint64_t)there < size)
         snprintf(why, FERRY__WHY_MAX, "descriptor %d is of %lld bytes, not %llu", fd,
                  (long long)there, (unsigned long long)size);

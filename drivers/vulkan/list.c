@@ -345,7 +345,7 @@ enum ferry_status ferry__vulkan_physical_all(const struct vulkan_instance *insta
     if (result != VK_SUCCESS)
         return ferry__vulkan_result(result, call, why);
     if (!found) {
-        snprintf(why, FERRY__WHY_MAX, "the Vulkan loader found no device");
+        snprintf(why, FERRY__WHY_MAX, "the Vulkan loader found no devices");
         return FERRY_ERROR_NO_DEVICE;
     }
     VkPhysicalDevice *handles = ferry__alloc(found * sizeof *handles);

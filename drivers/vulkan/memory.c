@@ -143,7 +143,7 @@ static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why)
     const VkMemoryType *type = &v->physical.memory.memoryTypes[m->type];
     uint64_t heap = v->physical.memory.memoryHeaps[type->heapIndex].size;
     if (m->size > heap) {
-        snprintf(why, FERRY__WHY_MAX, "%llu bytes are more than the heap of %llu has",
+        snprintf(why, FERRY__WHY_MAX, "%llu bytes exceed the heap of %llu",
                  (unsigned long long)m->size, (unsigned long long)heap);
         return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     }

@@ -75,17 +75,18 @@ static enum ferry_status check_params(ferry_device *device,
     if (!params->size)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: size is 0");
     if (params->storage != FERRY_STORAGE_PRIVATE && params->storage != FERRY_STORAGE_SHARED)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: storage is %d",
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: unknown storage %d",
                            (int)params->storage);
     if (!ferry__all_zero(params->reserved, sizeof params->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_buffer_create: reserved words are not 0");
     if (params->flags & ~(uint64_t)FERRY_BUFFER_EXPORTABLE)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_create: flags are 0x%llx",
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_create: unknown flags 0x%llx",
                            (unsigned long long)params->flags);
     if (params->flags && params->storage != FERRY_STORAGE_PRIVATE)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                           "ferry_buffer_create: a shared buffer is not exportable");
+                           "ferry_buffer_create: a shared buffer cannot be exportable");
     if (params->size > device->gpu.info.max_buffer_size)
         return ferry__fail(FERRY_ERROR_OUT_OF_DEVICE_MEMORY,
                            "ferry_buffer_create: size %zu exceeds the device's largest, %llu",
@@ -187,8 +188,8 @@ enum ferry_status ferry_buffer_export(ferry_buffer *buffer, enum ferry_handle ha
     if (status)
         return status;
     if (handle != FERRY_HANDLE_OPAQUE_FD && handle != FERRY_HANDLE_DMA_BUF)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_buffer_export: handle is %d",
-                           (int)handle);
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_export: unknown kind of handle %d", (int)handle);
     const struct ferry__gpu *gpu = &buffer->device->gpu;
     if (!buffer->place.block || !buffer->place.block->shared)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
@@ -217,8 +218,9 @@ static enum ferry_status check_import(ferry_device *device,
         params->fd < 0 || !params->memory_size || params->offset % FERRY_BUFFER_ALIGNMENT ||
         !ferry__all_zero(params->reserved, sizeof params->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_buffer_import: handle %d, descriptor %d, %zu bytes of memory, "
-                           "offset %zu (a multiple of %d), or reserved words that are not 0",
+                           "ferry_buffer_import: one of these is not valid: handle %d, descriptor "
+                           "%d, %zu bytes of memory, "
+                           "offset %zu (a multiple of %d is), reserved words that are not 0",
                            (int)params->handle, params->fd, params->memory_size, params->offset,
                            FERRY_BUFFER_ALIGNMENT);
     if (params->offset < params->memory_size &&
@@ -313,10 +315,10 @@ static enum ferry_status time_is_over(const ferry_buffer *buffer, const struct f
     const struct ferry__op *external = ferry__external_before(all);
     if (external)
         return ferry__fail(FERRY_ERROR_TIMEOUT,
-                           "%s: %s is in use after %llu ns, by external work %llu", what,
+                           "%s: %s is still in use after %llu ns, by external work %llu", what,
                            ferry__label(buffer), (unsigned long long)timeout_ns,
                            (unsigned long long)external->ticket);
-    return ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is in use after %llu ns", what,
+    return ferry__fail(FERRY_ERROR_TIMEOUT, "%s: %s is still in use after %llu ns", what,
                        ferry__label(buffer), (unsigned long long)timeout_ns);
 }
 

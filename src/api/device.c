@@ -178,14 +178,14 @@ static void discard_device(struct ferry_device *device)
 static enum ferry_status check_params(const struct ferry_device_params *params)
 {
     if ((unsigned)params->map_private > FERRY_MAP_ALWAYS)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_device_open: map_private is %d",
-                           (int)params->map_private);
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_device_open: unknown map_private %d", (int)params->map_private);
     if (!ferry__all_zero(params->reserved, sizeof params->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_device_open: reserved words are not 0");
     if (params->staging_budget && params->staging_budget < FERRY__STAGING_MIN)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_device_open: staging_budget %llu is under %d",
+                           "ferry_device_open: staging_budget %llu is below the smallest, %d",
                            (unsigned long long)params->staging_budget, FERRY__STAGING_MIN);
     return FERRY_OK;
 }
@@ -246,8 +246,9 @@ enum ferry_status ferry__device_open_as(const struct ferry__driver *driver,
     if (!ferry__devices_add(device)) {
         device->gpu.driver->close(device->gpu.state);
         discard_device(device);
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "opening %s: %d devices are open", info->name,
-                           (1 << FERRY__DEVICE_BITS) - 1);
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "opening %s: %d devices are open already, the most there may be",
+                           info->name, (1 << FERRY__DEVICE_BITS) - 1);
     }
     device->first_ticket = ferry__ticket_next(device);
     if (!open_params->wrapped)
@@ -267,7 +268,7 @@ static void end_externals(struct ferry_device *device)
     ferry__device_lock(device);
     while (device->open_works.first) {
         struct ferry__op *op = ferry__work_of(device->open_works.first);
-        ferry__log(FERRY_LOG_ERROR, "%s is closed while external work %llu was not ended",
+        ferry__log(FERRY_LOG_ERROR, "%s is closed, but external work %llu was not ended",
                    device->gpu.info.name, (unsigned long long)op->ticket);
         ferry__external_end(op, FERRY_ERROR_DEVICE_LOST, "the device was closed");
     }

@@ -331,7 +331,7 @@ static enum ferry_status open_default(const struct ferry_device_params *params,
     if (!search.device)
         return search.failed
                    ? ferry__fail(search.failed, "no device: %s", search.first)
-                   : ferry__fail(FERRY_ERROR_NO_DEVICE, "there is no device but software ones");
+                   : ferry__fail(FERRY_ERROR_NO_DEVICE, "only software devices were found");
     *out_device = search.device;
     return FERRY_OK;
 }

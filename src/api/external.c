@@ -31,8 +31,8 @@ static enum ferry_status check_use(const ferry_device *device, const struct ferr
     const unsigned both = FERRY_ACCESS_READ | FERRY_ACCESS_WRITE;
     if (!use->buffer || !use->access || (use->access & ~both))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_external_begin: use %zu: buffer %p, access 0x%x", index,
-                           (void *)use->buffer, use->access);
+                           "ferry_external_begin: use %zu is not valid: buffer %p, access 0x%x",
+                           index, (void *)use->buffer, use->access);
     if (use->buffer->device != device)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "ferry_external_begin: use %zu: %s belongs to another device (%s)",
@@ -51,7 +51,8 @@ static enum ferry_status check_uses(const ferry_device *device, const struct fer
 {
     enum ferry_status status = FERRY_OK;
     if (count > SIZE_MAX / sizeof *uses)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_external_begin: %zu uses", count);
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_external_begin: %zu uses are too many", count);
     for (size_t i = 0; i < count && !status; i++)
         status = check_use(device, &uses[i], i);
     return status;
@@ -153,7 +154,8 @@ enum ferry_status ferry__external_begin(ferry_device *device, const struct ferry
         return status;
     if (!device || !uses || !count || !out_external)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_external_begin: device %p, uses %p, count %zu, out %p",
+                           "ferry_external_begin: an argument is NULL or 0: device %p, uses %p, "
+                           "count %zu, out_external %p",
                            (void *)device, (const void *)uses, count, (void *)out_external);
     struct ferry__op *ready = NULL, *work = NULL;
     if ((status = ferry__device_dead(device, "ferry_external_begin")) ||
@@ -254,7 +256,7 @@ enum ferry_status ferry_external_end(ferry_device *device, ferry_ticket ticket,
     if (!may_end(status))
         return ferry__fail(
             FERRY_ERROR_INVALID_ARGUMENT,
-            "ferry_external_end: work does not end with status %d (%s), but with OK, "
+            "ferry_external_end: external work cannot end with status %d (%s), only with OK, "
             "EXECUTION_FAILED, DEVICE_LOST, IO or INTERNAL",
             (int)status, ferry_status_name(status));
     ferry__device_lock(device);

@@ -28,8 +28,9 @@ static enum ferry_status check_mode(const struct range *range, int *out_flags)
 {
     const int flags = fcntl(range->fd, F_GETFL), mode = flags & O_ACCMODE;
     if (flags < 0)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d is no open file: %s", range->what,
-                           range->fd, strerror(errno));
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "%s: descriptor %d is not an open file: %s", range->what, range->fd,
+                           strerror(errno));
     if (mode == (range->write ? O_RDONLY : O_WRONLY))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: file %d is not open for %s",
                            range->what, range->fd, range->write ? "writing" : "reading");
@@ -68,19 +69,20 @@ static enum ferry_status check_file(const struct range *range, int *out_flags)
     if (status)
         return status;
     if (fstat(range->fd, &about))
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: %d is no open file: %s", range->what,
-                           range->fd, strerror(errno));
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "%s: descriptor %d is not an open file: %s", range->what, range->fd,
+                           strerror(errno));
     const char *wrong = wrong_kind(about.st_mode);
     if (!wrong && lseek(range->fd, 0, SEEK_CUR) == (off_t)-1)
         wrong = "one to be read from its beginning only";
     if (wrong)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                           "%s: file %d has no bytes at an offset: it is %s", range->what,
+                           "%s: file %d cannot be accessed at an offset: it is %s", range->what,
                            range->fd, wrong);
     if (!ferry__in_range(range->offset, range->size, INT64_MAX))
-        return ferry__fail(FERRY_ERROR_OUT_OF_RANGE, "%s: no file has %llu bytes at offset %llu",
-                           range->what, (unsigned long long)range->size,
-                           (unsigned long long)range->offset);
+        return ferry__fail(
+            FERRY_ERROR_OUT_OF_RANGE, "%s: %llu bytes at offset %llu are more than a file can have",
+            range->what, (unsigned long long)range->size, (unsigned long long)range->offset);
     /* Files of the kernel's own tell no size. */
     const uint64_t there = S_ISREG(about.st_mode) ? (uint64_t)about.st_size : 0;
     if (!range->write && range->size && there &&

@@ -247,7 +247,8 @@ void ferry_host_free(ferry_device *device, void *memory)
         ferry__regions_remove(&device->gpu, piece);
     ferry__unlock(&device->gpu.host_lock);
     if (!region)
-        ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p is not of ferry_host_alloc", memory);
+        ferry__log(FERRY_LOG_ERROR, "ferry_host_free: %p was not allocated by ferry_host_alloc",
+                   memory);
     unref_pieces(device, region);
 }
 
@@ -260,8 +261,8 @@ enum ferry_status ferry_host_register(ferry_device *device, void *memory, size_t
     if (!memory || !size || (flags & ~(unsigned)FERRY_HOST_READ_ONLY) ||
         (uintptr_t)memory > UINTPTR_MAX - size)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_host_register: memory %p, size %zu, flags 0x%x", memory, size,
-                           flags);
+                           "ferry_host_register: memory %p, size %zu or flags 0x%x is not valid",
+                           memory, size, flags);
     struct ferry__region *region = ferry__alloc(sizeof *region);
     if (!region)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu bytes",

@@ -32,15 +32,15 @@ static enum ferry_status check_methods(const struct ferry_stream_methods *method
                                              : "methods->cancel");
     if (methods->version != FERRY_STREAM_VERSION)
         return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                           "%s: methods of version %u; this library has %d", what,
+                           "%s: the methods are of version %u; this library knows version %d", what,
                            (unsigned)methods->version, FERRY_STREAM_VERSION);
     if ((methods->flags & ~flags) || !ferry__all_zero(methods->reserved, sizeof methods->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "%s: flags 0x%x, or reserved words that are not 0", what,
+                           "%s: unknown flags 0x%x, or reserved words that are not 0", what,
                            (unsigned)methods->flags);
     if (methods->block > FERRY__STREAM_BLOCK || (methods->block & (methods->block - 1)))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "%s: block %u is no power of two of at most %d", what,
+                           "%s: block %u is not a power of two of at most %d", what,
                            (unsigned)methods->block, FERRY__STREAM_BLOCK);
     return FERRY_OK;
 }

@@ -160,7 +160,8 @@ static enum ferry_status check_tickets(ferry_device *device, const ferry_ticket 
     if (status)
         return status;
     if (!device || (count && !tickets) || count > SIZE_MAX / sizeof *tickets)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "%s: device %p, %zu tickets at %p", what,
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "%s: no device or no tickets: device %p, %zu tickets at %p", what,
                            (void *)device, count, (const void *)tickets);
     if (!count)
         return check_ticket(device, 0, what);
@@ -198,8 +199,10 @@ enum ferry_status ferry_wait_any(ferry_device *device, const ferry_ticket *ticke
     if (status)
         return status;
     if (!count || !out_index)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_wait_any: %zu tickets, out_index %p", count, (void *)out_index);
+        return ferry__fail(
+            FERRY_ERROR_INVALID_ARGUMENT,
+            "ferry_wait_any: no tickets, or nowhere to put the index: %zu tickets, out_index %p",
+            count, (void *)out_index);
     struct many many = {.device = device, .tickets = tickets, .count = count};
     ferry__device_lock(device);
     if (!await_any(&many, timeout_ns))

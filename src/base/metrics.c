@@ -567,8 +567,7 @@ static enum ferry_status format_told(const struct told *told, enum ferry_stats_f
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "out is NULL, but capacity is %zu",
                            capacity);
     if ((size_t)format >= sizeof formats / sizeof *formats)
-        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "there is no stats format %d",
-                           (int)format);
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "unknown stats format %d", (int)format);
     struct ferry__text text = {.out = out, .capacity = capacity};
     formats[format](&text, told);
     *out_size = text.length;

@@ -303,7 +303,7 @@ static void call_back(struct ferry__op *op)
     struct ferry__call *call = op->call;
     if (!call) {
         if (op->status && !op->keep && !op->has_waiter)
-            ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody asks: %s",
+            ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody waits for it: %s",
                        (unsigned long long)op->ticket, ferry__reason_text(op->why));
         return;
     }

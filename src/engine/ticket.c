@@ -259,9 +259,7 @@ enum ferry_status ferry__ticket_status(const struct ferry_device *device, ferry_
             ferry__reason_text(tickets->reasons[failure->reason % FERRY__REASONS_KEPT]));
     else
         return ferry__fail(
-            status,
-            "operation %llu failed (%s) so long ago that its reason is not kept: the "
-            "latest %d are",
+            status, "operation %llu failed (%s); its reason is no longer kept (the latest %d are)",
             (unsigned long long)ticket, ferry_status_name(status), FERRY__REASONS_KEPT);
     return status;
 }

@@ -25,7 +25,7 @@ static enum ferry_status invalid(const char *function, const char *what)
 static enum ferry_status check_device(const struct ferry_device *device, const char *function)
 {
     if (device->gpu.driver != &ferry__cuda_driver)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no CUDA device: open \"cuda\"",
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is not a CUDA device: open \"cuda\"",
                            function, device->gpu.info.name);
     return ferry__device_dead(device, function);
 }

@@ -156,9 +156,10 @@ static enum ferry_status locate_shared(ferry_buffer *buffer, struct ferry_dlpack
 {
     const bool locked = as == FERRY_DLPACK_CUDA_HOST && is_cuda(buffer);
     if (as && as != FERRY_DLPACK_CPU && !locked)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                           "ferry_dlpack_export: %s, of %s, is no memory of DLPack's type %d",
-                           ferry__label(buffer), buffer->device->gpu.info.name, (int)as);
+        return ferry__fail(
+            FERRY_ERROR_UNSUPPORTED,
+            "ferry_dlpack_export: %s, of %s, is not memory of DLPack's device type %d",
+            ferry__label(buffer), buffer->device->gpu.info.name, (int)as);
     tensor->device =
         (struct ferry_dlpack_device){locked ? FERRY_DLPACK_CUDA_HOST : FERRY_DLPACK_CPU, 0};
     return ferry_buffer_contents(buffer, &tensor->data);
@@ -171,18 +172,19 @@ static enum ferry_status locate(ferry_buffer *buffer, const struct ferry_dlpack_
     const struct native *native = native_of(buffer->device);
     const bool waits = !(view->flags & FERRY_DLPACK_NO_WAIT);
     if (!waits && (buffer->storage == FERRY_STORAGE_SHARED || !is_cuda(buffer)))
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                           "ferry_dlpack_export: NO_WAIT, and %s is no private memory of CUDA's",
-                           ferry__label(buffer));
+        return ferry__fail(
+            FERRY_ERROR_UNSUPPORTED,
+            "ferry_dlpack_export: NO_WAIT needs private memory of a CUDA device, which %s is not",
+            ferry__label(buffer));
     if (buffer->storage == FERRY_STORAGE_SHARED)
         return locate_shared(buffer, tensor, view->device);
     if (!native)
         return refuse_private(buffer);
     if (view->device && view->device != native->type)
-        return ferry__fail(
-            FERRY_ERROR_UNSUPPORTED,
-            "ferry_dlpack_export: %s is private memory of %s, not of DLPack's type %d",
-            ferry__label(buffer), native->name, (int)view->device);
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "ferry_dlpack_export: %s is private memory of %s, not memory of "
+                           "DLPack's device type %d",
+                           ferry__label(buffer), native->name, (int)view->device);
     enum ferry_status status = waits ? ferry_buffer_wait(buffer, FERRY_FOREVER) : FERRY_OK;
     if (!status)
         status = native->get(buffer, tensor);

@@ -13,7 +13,7 @@
 static enum ferry_status check_device(const struct ferry_device *device, const char *function)
 {
     if (device->gpu.driver != &ferry__metal_driver)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Metal device", function,
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is not a Metal device", function,
                            device->gpu.info.name);
     return ferry__device_dead(device, function);
 }
@@ -181,7 +181,8 @@ static enum ferry_status check_wrapped_buffer(ferry_device *device,
     if (!wrapped->size || wrapped->offset % FERRY_BUFFER_ALIGNMENT ||
         !ferry__all_zero(wrapped->reserved, sizeof wrapped->reserved))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "%s: size %zu at offset %zu, a multiple of %d; reserved words are 0",
+                           "%s: size %zu must not be 0, offset %zu must be a multiple of %d, "
+                           "reserved words must be 0",
                            function, wrapped->size, wrapped->offset, FERRY_BUFFER_ALIGNMENT);
     void *pool = mtl_pool_push();
     status = check_native(device->gpu.state, wrapped, function);
@@ -191,7 +192,7 @@ static enum ferry_status check_wrapped_buffer(ferry_device *device,
     if (!status && wrapped->size % device->gpu.limits.copy_alignment &&
         !ferry__kernels_needed(&device->gpu, true))
         status = ferry__fail(FERRY_ERROR_UNSUPPORTED,
-                             "%s: %zu bytes are no multiple of %u, and there are no kernels",
+                             "%s: %zu bytes are not a multiple of %u, and there are no kernels",
                              function, wrapped->size, device->gpu.limits.copy_alignment);
     return status;
 }

@@ -21,8 +21,9 @@ static enum ferry_status invalid(const char *function, const char *what)
 static enum ferry_status check_device(const struct ferry_device *device, const char *function)
 {
     if (device->gpu.driver != &ferry__vulkan_driver)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s: %s is no Vulkan device: open \"vulkan\"",
-                           function, device->gpu.info.name);
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED,
+                           "%s: %s is not a Vulkan device: open \"vulkan\"", function,
+                           device->gpu.info.name);
     return ferry__device_dead(device, function);
 }
 
@@ -141,8 +142,9 @@ static enum ferry_status check_wrap(ferry_device *device, const struct ferry_vul
     if (!wrapped->buffer || !wrapped->size || wrapped->size > SIZE_MAX / 2 ||
         wrapped->offset % FERRY_BUFFER_ALIGNMENT)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "%s: a VkBuffer%s, offset %llu (a multiple of %d), size %llu", function,
-                           wrapped->buffer ? "" : " of VK_NULL_HANDLE",
+                           "%s: one of these is not valid: VkBuffer%s, offset %llu (a multiple of "
+                           "%d is), size %llu",
+                           function, wrapped->buffer ? "" : " VK_NULL_HANDLE",
                            (unsigned long long)wrapped->offset, FERRY_BUFFER_ALIGNMENT,
                            (unsigned long long)wrapped->size);
     return FERRY_OK;

@@ -296,7 +296,7 @@ enum ferry_status ferry__memory_take_shared(struct ferry__gpu *gpu, uint64_t siz
     const struct ferry__sharing *sharing = gpu->driver->sharing;
     char why[FERRY__WHY_MAX] = "";
     if (!sharing || !sharing->alloc)
-        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s shares no memory with others",
+        return ferry__fail(FERRY_ERROR_UNSUPPORTED, "%s cannot share memory with other processes",
                            gpu->info.name);
     struct ferry__block *block = ferry__alloc(sizeof *block);
     if (!block)

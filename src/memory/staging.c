@@ -199,7 +199,8 @@ static enum ferry_status stay_small(struct ferry__gpu *gpu, struct ferry__stagin
         staging->limit = limit;
     ferry__unlock(&staging->lock);
     const enum ferry_status status =
-        ferry__fallback(gpu, &gpu->metrics.now.fallback_staging, "staging stays at %llu bytes: %s",
+        ferry__fallback(gpu, &gpu->metrics.now.fallback_staging,
+                        "staging memory does not grow beyond %llu bytes: %s",
                         (unsigned long long)limit, ferry_last_error());
     ferry__lock_as(&staging->lock, FERRY__LOCK_STAGING);
     return status ? cause : FERRY_OK;

@@ -121,8 +121,8 @@ static enum ferry_status import_for_call(struct ferry_device *device,
         transfer->path =
             transfer->size <= question->chunk ? FERRY_PATH_STAGED : FERRY_PATH_PIPELINED;
         return ferry__fallback(&device->gpu, &device->gpu.metrics.now.fallback_import,
-                               "%llu bytes are staged: %s", (unsigned long long)transfer->size,
-                               why);
+                               "%llu bytes go through staging memory: %s",
+                               (unsigned long long)transfer->size, why);
     }
     ferry__region_unref(&device->gpu, transfer->region);
     transfer->region = region;

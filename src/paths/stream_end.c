@@ -197,7 +197,7 @@ enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket,
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT, "ferry_stream_cancel: device is NULL");
     if (!ferry__ticket_issued(device, ticket))
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_stream_cancel: this device has given out no ticket %llu",
+                           "ferry_stream_cancel: ticket %llu was not given out by this device",
                            (unsigned long long)ticket);
     ferry__device_lock(device);
     const struct ferry__op *op = ferry__ticket_find(device, ticket);
@@ -219,7 +219,7 @@ enum ferry_status ferry_stream_cancel(ferry_device *device, ferry_ticket ticket,
     if (!wrong)
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                       "ferry_stream_cancel: ticket %llu is no stream's",
+                       "ferry_stream_cancel: ticket %llu does not belong to a stream",
                        (unsigned long long)ticket);
 }
 

@@ -106,8 +106,10 @@ void ferry_stream_done(ferry_stream *stream, const struct ferry_stream_chunk *ch
     struct ferry__op *op = stream->op;
     struct ferry_device *device = op->device;
     if (atomic_load(&piece->state) != FERRY__PIECE_MOVING) {
-        ferry__log(FERRY_LOG_ERROR, "ferry_stream_done: the chunk at %llu is not the stream's",
-                   (unsigned long long)chunk->at);
+        ferry__log(
+            FERRY_LOG_ERROR,
+            "ferry_stream_done: the chunk at %llu is not the stream's any more, or never was",
+            (unsigned long long)chunk->at);
         return;
     }
     const bool comes_again = piece->slot && !piece->write; /* the cursor comes to it */

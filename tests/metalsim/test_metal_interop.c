@@ -269,7 +269,7 @@ static void test_wrap_without_kernels(void **state)
     OK(ferry_metal_device_wrap(&wrapped, &never, &device));
     assert_int_equal(ferry_metal_buffer_wrap(device, &part, NULL, NULL, &buffer),
                      FERRY_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(ferry_last_error(), "4095 bytes are no multiple of 4"));
+    assert_non_null(strstr(ferry_last_error(), "4095 bytes are not a multiple of 4"));
     part.size = 4092;
     OK(ferry_metal_buffer_wrap(device, &part, NULL, NULL, &buffer));
     ferry_buffer_destroy(buffer);

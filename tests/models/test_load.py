@@ -229,13 +229,13 @@ def check_bench():
             ("failing", TORCH, "def load_file(file, device):\n    raise ValueError('bad\\x1b file')",
              "ValueError: bad\\x1b file"),
             ("ending", TORCH, "import os\ndef load_file(file, device):\n    os._exit(3)",
-             "Python ended without a word"),
-            ("silent", "import os\nos._exit(0)", LOAD_FILE, "Python ended without a word")):
+             "Python ended without saying why"),
+            ("silent", "import os\nos._exit(0)", LOAD_FILE, "Python ended without saying why")):
         got = bench(name, [path], torch, load_file)
         check(f"load_file that is {name}", got["load_file"] == words
               and "load_file_seconds" not in got["warm"] and got["warm"]["load_seconds"] > 0, got)
     got = bench("gguf", [write(f"{folder}/bench/m.gguf", gguf(GGUF)[0])], TORCH, LOAD_FILE)
-    check("load_file is for safetensors", got["load_file"] == "the model is no safetensors", got)
+    check("load_file is for safetensors", got["load_file"] == "the model is not in the safetensors format", got)
     done = subprocess.run([ferry, "load", "--device", "host", "--bench", "--json", path],
                           env={**environment, "PATH": folder}, capture_output=True, text=True,
                           timeout=250)
@@ -271,7 +271,7 @@ def check_wrong_shards():
               f"exit {done.returncode}: {done.stderr}")
 
     os.makedirs(f"{folder}/bad/nothing", exist_ok=True)
-    refused("no model in a directory", f"{folder}/bad/nothing", "holds no safetensors")
+    refused("no model in a directory", f"{folder}/bad/nothing", "has neither safetensors nor GGUF")
     refused("no such file", f"{folder}/bad/none", "No such file")
     refused("a device", "/dev/null", "not a regular file")
     one = gguf(GGUF[:2])[0]

@@ -215,7 +215,7 @@ static void test_default_that_has_to_be(void **unused)
     words("opening cuda:0: cuDevicePrimaryCtxRetain: ");
     const struct ferry_device_params wrong = {.staging_budget = 1};
     IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_device_open(&wrong, &device));
-    words("staging_budget 1 is under");
+    words("staging_budget 1 is below");
     assert_null(device);
     assert_int_equal(strictcuda_live(), 0);
 }

@@ -115,7 +115,7 @@ static void test_get(void **unused)
     ferry_buffer *other = make(host, 100, FERRY_STORAGE_PRIVATE);
     IS(FERRY_ERROR_UNSUPPORTED, ferry_cuda_buffer_get(other, &pointer));
     IS(FERRY_ERROR_UNSUPPORTED, ferry_cuda_device_get(host, &ordinal, NULL));
-    words("is no CUDA device");
+    words("is not a CUDA device");
     IS(FERRY_ERROR_UNSUPPORTED, ferry_cuda_external_end(host, 1, NULL));
     IS(FERRY_ERROR_UNSUPPORTED,
        ferry_cuda_external_begin(host, &(struct ferry_use){other, FERRY_ACCESS_READ, 0, 0}, 1, NULL,
@@ -206,7 +206,7 @@ static void test_wrap_refused(void **unused)
     words("is memory of CUDA's device 0, not 1");
     IS(FERRY_ERROR_INVALID_ARGUMENT,
        ferry_cuda_buffer_wrap(device, (uintptr_t)&here, 1, note_release, &released, &buffer));
-    words("nothing that CUDA knows");
+    words("unknown to CUDA");
     IS(FERRY_ERROR_INVALID_ARGUMENT,
        ferry_cuda_buffer_wrap(device, locked, 10, note_release, &released, &buffer));
     words("page-locked host memory");
@@ -392,7 +392,7 @@ static void test_capture(void **unused)
     strictcuda_capture_stream(user.stream, true);
     IS(FERRY_ERROR_UNSUPPORTED,
        ferry_cuda_external_begin(user.device, &use, 1, user.stream, &work));
-    words("captures a graph");
+    words("capturing a graph");
     OK(ferry_zero_buffer(buffer)); /* nothing is in progress */
     strictcuda_capture_stream(user.stream, false);
     OK(ferry_cuda_external_begin(user.device, &use, 1, user.stream, &work));

@@ -142,7 +142,7 @@ static void test_cancelled_early(void **state)
         OK(ferry_copy_to_host_async(mirror.buffer, mirror.bytes, 10, 0, NULL, NULL, &before));
         OK(ferry_fill_buffer_async(mirror.buffer, 30000, 1000, "f", 1, NULL, NULL, &after));
         IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_stream_cancel(fixture->device, before, NULL));
-        expect_words("no stream");
+        expect_words("does not belong to a stream");
         IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_stream_cancel(fixture->device, UINT64_MAX, NULL));
         assert_int_equal(ferry_poll(fixture->device, ticket), FERRY_PENDING);
         OK(ferry_stream_cancel(fixture->device, ticket, "never mind"));

@@ -90,7 +90,7 @@ static void reasons_are_kept_of_the_latest(void **state)
         snprintf(number, sizeof number, "%llu", (unsigned long long)ticket);
         assert_int_equal(ferry_poll(device, ticket), FERRY_ERROR_IO);
         assert_non_null(strstr(ferry_last_error(), number));
-        const bool told = strstr(ferry_last_error(), "so long ago");
+        const bool told = strstr(ferry_last_error(), "no longer kept");
         forgotten += told;
         assert_true(told == (n < forgotten)); /* the first of them, no others */
     }

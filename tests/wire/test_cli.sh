@@ -77,7 +77,7 @@ run "no address" 2 "$ferry" send "$dir/file"
 run "a short secret" 3 "$ferry" send --device host --secret-file "$dir/short" "$dir/file" 127.0.0.1:1
 says err '5 bytes, not 16 to 4096'
 run "not without a secret" 3 "$ferry" receive --device host --listen 0.0.0.0:0
-says err 'wants a secret'
+says err 'a secret is needed'
 run "no range of ports" 3 "$ferry" receive --device host --data-ports 7701
 says err 'FIRST-LAST'
 run "transports that are none" 3 "$ferry" receive --device host --listen 127.0.0.1:x

@@ -31,7 +31,7 @@ static int child(void)
         return NO_RIGHTS;
     if (ferry_wire_open(NULL, &wire) != FERRY_ERROR_UNSUPPORTED || wire)
         return OPENED;
-    if (!strstr(ferry_last_error(), "more rights than its caller"))
+    if (!strstr(ferry_last_error(), "setuid or setgid"))
         return OTHER_WORDS;
     return has_loaded("libucp") || has_loaded("libucs") ? LOADED : GOOD;
 }

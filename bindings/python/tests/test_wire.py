@@ -56,7 +56,7 @@ def test_what_is_told(device, pair):
     out, back = pair
     assert out.info.there and out.info.transports == "tcp" and out.info.version == 1
     assert re.search(r"^ferry_wire_peers 1$", out.wire.metrics(), re.M)
-    with pytest.raises(ferry.Error, match="wants a secret"):
+    with pytest.raises(ferry.Error, match="a secret is needed"):
         wire.Wire(listen="0.0.0.0:0")
     with pytest.raises(ferry.Error) as caught:
         back.wire.accept(timeout=0.01)
