@@ -1,12 +1,44 @@
 """check_site.py FOLDER: every link of a site's own pages leads to a file, and an anchor, that is there,
-every picture is there and is one, and nothing is fetched from elsewhere. Ends with 1 if not."""
+every picture is there and whole, and nothing is fetched from elsewhere. Ends with 1 if not."""
 
 import html.parser
 import os
+import struct
 import sys
 import urllib.parse
+import xml.etree.ElementTree
+import zlib
 
-PICTURES = {".svg": b"<", ".png": b"\x89PNG", ".gif": b"GIF8", ".ico": b"\x00\x00"}
+
+def is_svg(data):
+    try:
+        return xml.etree.ElementTree.fromstring(data).tag == "{http://www.w3.org/2000/svg}svg"
+    except xml.etree.ElementTree.ParseError:
+        return False
+
+
+def is_png(data):
+    """Every chunk is whole, and what they hold can be unpacked."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return False
+    at, pixels = 8, b""
+    while at + 12 <= len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        body, check = data[at + 8:at + 8 + size], data[at + 8 + size:at + 12 + size]
+        if check != struct.pack(">I", zlib.crc32(kind + body)):
+            return False
+        pixels += body if kind == b"IDAT" else b""
+        at += 12 + size
+        if kind == b"IEND":
+            try:
+                return len(zlib.decompress(pixels)) > 0
+            except zlib.error:
+                return False
+    return False
+
+
+PICTURES = {".svg": is_svg, ".png": is_png, ".gif": lambda data: data.startswith(b"GIF8"),
+            ".ico": lambda data: data.startswith(b"\x00\x00")}
 
 
 class Page(html.parser.HTMLParser):
@@ -57,7 +89,7 @@ def check(folder):
             elif target in page.loads and os.path.splitext(there)[1] in PICTURES:
                 pictures += 1
                 with open(there, "rb") as file:
-                    if not file.read(8).startswith(PICTURES[os.path.splitext(there)[1]]):
+                    if not PICTURES[os.path.splitext(there)[1]](file.read()):
                         wrong.append(f"{here}: {target} is no picture")
     return wrong if pages and pictures else wrong + ["no page, or no picture"]
 

@@ -29,7 +29,8 @@ well_formed() {
 
 site() { "$source/scripts/site.sh" "$dir/site" "$build/reference/html"; }
 
-# The check of the site sees what is wrong: a dead link, a dead anchor, a picture that is none.
+# The check of the site sees what is wrong: a dead link, a dead anchor, pictures that are
+# none, or broken off.
 planted() {
     page=$dir/site/index.html
     for fault in '<a href="nowhere.html">x</a>' '<a href="#nowhere">x</a>' '<img src="index.html.png">' \
@@ -38,6 +39,15 @@ planted() {
         echo "$fault" >>"$page"
         ! python3 "$source/scripts/check_site.py" "$dir/site" >>"$dir/told" || return 1
         cp "$dir/kept" "$page"
+    done
+    # Pictures that a browser would show in part, or not at all.
+    for picture in fill.svg fill.png; do
+        file=$dir/site/docs/benchmarks/host-host-memory/$picture
+        cp "$file" "$dir/kept"
+        head -c 2000 "$dir/kept" >"$file"
+        echo "<img src=\"docs/benchmarks/host-host-memory/$picture\">" >>"$page"
+        ! python3 "$source/scripts/check_site.py" "$dir/site" >>"$dir/told" || return 1
+        cp "$dir/kept" "$file"
     done
     echo "no picture" >"$dir/site/docs/benchmarks/host-host-memory/fill.svg.png"
     python3 "$source/scripts/check_site.py" "$dir/site"
