@@ -47,6 +47,19 @@ struct ferry__region *ferry__region_find(struct ferry__gpu *gpu, const void *hos
     return found;
 }
 
+bool ferry__regions_meet(struct ferry__gpu *gpu, const void *host, uint64_t size)
+{
+    if (!atomic_load_explicit(&gpu->regions_any, memory_order_acquire))
+        return false;
+    const uint64_t begin = (uint64_t)(uintptr_t)host;
+    ferry__lock(&gpu->host_lock);
+    const struct ferry__region *last =
+        region_of(ferry__tree_floor(&gpu->regions, begin + size - 1));
+    const bool meet = last && begin < (uint64_t)(uintptr_t)last->base + last->size;
+    ferry__unlock(&gpu->host_lock);
+    return meet;
+}
+
 static void region_release(struct ferry__gpu *gpu, struct ferry__region *region)
 {
     if (region->imported || region->allocated)

@@ -7,6 +7,8 @@
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 struct ferry__gpu;
 
@@ -25,6 +27,9 @@ struct ferry__region {
 
 /* The registered region that holds all of [host, host + size), with a reference; NULL: none. */
 struct ferry__region *ferry__region_find(struct ferry__gpu *gpu, const void *host, uint64_t size);
+
+/* Does any registered region share a byte with [host, host + size)? size is over 0. */
+bool ferry__regions_meet(struct ferry__gpu *gpu, const void *host, uint64_t size);
 
 /* Looks at memory that is not in the table: others may have made it known to the device (a region,
  * at *out_region), and what is no host memory is refused. Leaves *out_region as it is otherwise. */

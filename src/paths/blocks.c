@@ -97,6 +97,8 @@ static enum ferry_status find_regions(struct ferry_device *device, struct ferry_
         return FERRY_OK;
     }
     ferry__region_unref(&device->gpu, region);
+    if (end == begin || !ferry__regions_meet(&device->gpu, (void *)host, end - begin))
+        return FERRY_OK; /* all are staged */
     blocks->kinds = 0;
     if (!(blocks->region_of = ferry__alloc(blocks->count)))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu blocks",

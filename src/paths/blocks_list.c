@@ -332,6 +332,38 @@ static enum ferry_status fill_reached(struct ferry_device *device, struct ferry_
     return launch_flush(device, launch, first);
 }
 
+/* Whole blocks into a slice, from at on, of blocks that are all staged: as long as each is an entry
+ * and fits before end. Where the bytes end. */
+static uint64_t gather_whole(const struct ferry_device *device, struct ferry__launch *launch,
+                             const struct ferry__transfer *transfer, unsigned char *slice,
+                             uint64_t at, uint64_t end)
+{
+    struct ferry__blocks *blocks = transfer->blocks;
+    const uint64_t max = device->gpu.limits.block_size_max, dst_base = transfer->dst->offset;
+    const uintptr_t host = (uintptr_t)transfer->host;
+    struct ferry__block_entry *entry = launch->entries + launch->count;
+    const struct ferry__block_entry *const entries_end = launch->entries + launch->capacity;
+    struct ferry__launch_hull hull = launch->hull;
+    size_t i = blocks->next;
+    for (; i < blocks->count && entry < entries_end; i++) {
+        const struct ferry_block block = ferry__blocks_at(blocks, i);
+        const uint64_t dst = dst_base + block.dst_offset, src = phased(at, dst);
+        if (!block.size)
+            continue;
+        if (block.size > max || src >= end || block.size > end - src)
+            break;
+        memcpy(slice + src, (const void *)(host + block.src_offset), block.size);
+        *entry++ =
+            (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)block.size};
+        hull_add(&hull, dst, src, block.size);
+        at = src + block.size;
+    }
+    launch->count = (uint32_t)(entry - launch->entries);
+    launch->hull = hull;
+    blocks->next = i;
+    return at;
+}
+
 /* The host gathers blocks behind their list, in one slice. */
 static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry__submission *sub,
                                        struct ferry__transfer *transfer)
@@ -356,7 +388,10 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
         return status;
     launch->staged = true;
     const uint64_t end = slice.offset + slice.size;
+    unsigned char *const bytes = slice.chunk->memory.host;
     uint64_t at = launch->offset + wanted * ENTRY;
+    if (!blocks->region_of && !blocks->done)
+        at = gather_whole(device, launch, transfer, bytes, at, end);
     while (launch->count < launch->capacity &&
            find_next(blocks, FERRY__BLOCK_REGIONS_MAX, &blocks->next)) {
         const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
@@ -365,8 +400,7 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
         if (at >= end)
             break;
         const uint64_t size = piece_of(device, block.size - blocks->done, end - at);
-        memcpy(slice.chunk->memory.host + at,
-               (const void *)(ferry__block_host(transfer, block) + blocks->done), size);
+        memcpy(bytes + at, (const void *)(ferry__block_host(transfer, block) + blocks->done), size);
         launch_add(launch, dst, at, size);
         at += size;
         blocks->done += size;
