@@ -25,6 +25,7 @@
 #include "memory/host_memory.h"
 #include "memory/pool.h"
 #include "memory/staging.h"
+#include "paths/bridge.h"
 #include "paths/file.h"
 #include "paths/stream.h"
 #include "trace/trace.h"
@@ -300,6 +301,7 @@ void ferry__device_close_now(struct ferry_device *device)
     ferry__devices_remove(device);
     orphan_buffers(device);
     atomic_store(&device->dead, FERRY__CLOSED);
+    ferry__bridge_trim(device);
     ferry__host_finish(&device->gpu);
     ferry__tickets_finish(&device->tickets);
     ferry__submissions_free(device);

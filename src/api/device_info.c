@@ -8,6 +8,7 @@
 #include "engine/ticket.h"
 #include "memory/pool.h"
 #include "memory/staging.h"
+#include "paths/bridge.h"
 #include "paths/stream.h"
 
 #include <ferry/ferry.h>
@@ -135,6 +136,7 @@ enum ferry_status ferry_device_trim(ferry_device *device)
     ferry__staging_trim(&device->gpu, &device->gpu.upload);
     ferry__staging_trim(&device->gpu, &device->gpu.readback);
     ferry__slots_trim(device);
+    ferry__bridge_trim(device);
     if (device->gpu.driver->memory_settle)
         device->gpu.driver->memory_settle(device->gpu.state);
     return FERRY_OK;

@@ -19,6 +19,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { FERRY__TOKENS_MAX = 8 };
+
 struct ferry__bridge_wait;
 struct ferry__file_io;
 struct ferry__stream_slots;
@@ -82,6 +84,8 @@ struct ferry_device {
     struct ferry__reason *reason;  /* why an op failed last */
     struct ferry__op *to_resume;   /* halves of bridges on other devices, likewise */
     unsigned bridges;              /* copies between this device and another */
+    struct ferry__memory tokens[FERRY__TOKENS_MAX]; /* of such copies by peers, for the next ones */
+    unsigned token_count;
     void (*staging_came)(struct ferry_device *device); /* under the lock; NULL: nobody asks */
     struct ferry__list bridge_waits; /* bridges that wait for staging, by ticket */
     unsigned reaping;                /* threads that are letting ops go */

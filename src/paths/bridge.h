@@ -21,4 +21,7 @@ enum ferry_status ferry__bridge_submit(struct ferry__transfer *transfer, bool wa
 /* Staging of the device has come back: the first that waits for it looks again. Under its lock. */
 void ferry__bridge_wake(struct ferry_device *device);
 
+/* Gives back what copies that are over have left for the next ones. Under no lock. */
+void ferry__bridge_trim(struct ferry_device *device);
+
 #endif

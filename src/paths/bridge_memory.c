@@ -110,11 +110,41 @@ void ferry__bridge_measure(struct ferry__bridge *bridge)
 
 /* --- native memory ---------------------------------------------------------------------------- */
 
+/* Where peers read their tokens to is kept for the next copy: making page-locked memory and giving
+ * it back takes a device longer than a small copy. */
+static bool token_take(struct ferry_device *device, struct ferry__memory *out_memory)
+{
+    ferry__device_lock(device);
+    const bool found = device->token_count > 0;
+    if (found)
+        *out_memory = device->tokens[--device->token_count];
+    ferry__device_unlock(device);
+    return found;
+}
+
+static bool token_keep(struct ferry_device *device, const struct ferry__memory *memory)
+{
+    ferry__device_lock(device);
+    const bool room = device->token_count < FERRY__TOKENS_MAX;
+    if (room)
+        device->tokens[device->token_count++] = *memory;
+    ferry__device_unlock(device);
+    return room;
+}
+
+void ferry__bridge_trim(struct ferry_device *device)
+{
+    struct ferry__memory memory;
+    while (token_take(device, &memory))
+        device->gpu.driver->memory_free(device->gpu.state, &memory);
+}
+
 static void slot_free(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
+    const bool kept = bridge->peer && slot->near.size && token_keep(bridge->source, &slot->near);
     if (slot->far.size)
         bridge->destination->gpu.driver->memory_free(bridge->destination->gpu.state, &slot->far);
-    if (slot->near.size)
+    if (slot->near.size && !kept)
         bridge->source->gpu.driver->memory_free(bridge->source->gpu.state, &slot->near);
     *slot = (struct ferry__bridge_slot){0};
 }
@@ -172,9 +202,11 @@ static enum ferry_status slot_alloc(struct ferry__bridge *bridge, struct ferry__
 {
     const enum ferry__memory_kind use =
         bridge->merges ? FERRY__MEMORY_READBACK : FERRY__MEMORY_UPLOAD;
+    *out_shared = false;
+    if (bridge->peer && token_take(bridge->source, &slot->near))
+        return FERRY_OK;
     const enum ferry_status status =
         ask(bridge->source, FERRY__MEMORY_READBACK, bridge->near_size, &slot->near);
-    *out_shared = false;
     if (status || bridge->peer)
         return status;
     *out_shared = may_share && import_near(bridge, slot);

@@ -85,6 +85,35 @@ static void test_both_ways(void **unused)
     end(&t);
 }
 
+/* Copies make no page-locked memory each: what one has used the next one takes. A thread that lets a
+ * copy go may be late, so there may be as many as there are threads. */
+static void test_no_memory_each(void **unused)
+{
+    (void)unused;
+    enum { COPIES = 60, THREADS = 5 };
+    struct two t = begin("devices=2", 0);
+    assert_int_equal(copy(&t, t.dst, t.src, FERRY_PATH_PEER), 1);
+    const uint64_t made = strictcuda_calls("cuMemHostAlloc");
+    const uint64_t given = strictcuda_calls("cuMemFreeHost");
+    for (size_t i = 0; i < COPIES; i++)
+        assert_int_equal(ferry_copy_buffer(t.dst, t.src, 4096, i, AT), FERRY_OK);
+    assert_true(strictcuda_calls("cuMemHostAlloc") - made <= THREADS);
+    assert_int_equal(strictcuda_calls("cuMemFreeHost"), given);
+    end(&t);
+}
+
+/* What is kept for the next copy is given back when asked for: once a thread has let the copy go. */
+static void test_trim(void **unused)
+{
+    (void)unused;
+    struct two t = begin("devices=2", 0);
+    assert_int_equal(ferry_copy_buffer(t.dst, t.src, 4096, 0, AT), FERRY_OK);
+    const uint64_t given = strictcuda_calls("cuMemFreeHost");
+    while (strictcuda_calls("cuMemFreeHost") == given)
+        assert_int_equal(ferry_device_trim(t.a), FERRY_OK);
+    end(&t);
+}
+
 /* One device was closed and opened again: its context is a new one. */
 static void test_opened_again(void **unused)
 {
@@ -166,8 +195,9 @@ static void test_order(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_ways), cmocka_unit_test(test_opened_again),
-        cmocka_unit_test(test_bridged),   cmocka_unit_test(test_trial_without_memory),
+        cmocka_unit_test(test_both_ways),      cmocka_unit_test(test_opened_again),
+        cmocka_unit_test(test_no_memory_each), cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_bridged),        cmocka_unit_test(test_trial_without_memory),
         cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests_name("CUDA's peers", tests, NULL, NULL);
