@@ -246,8 +246,8 @@ static bool has_room(const struct ferry_device *device, const struct ferry__subm
 /* Whether another op may join this submission, or it is handed over now. */
 enum after_part { GATHER_MORE, HAND_OVER };
 
-/* op goes on when it is resumed. Where it has put nothing into the submission it shall not fail with
- * the others. */
+/* op goes on when it is resumed. Where it has put nothing into the submission it shall not fail
+ * with the others. */
 static enum after_part set_aside(struct ferry__submission *sub, struct ferry__op *op)
 {
     if (!suspend(op))

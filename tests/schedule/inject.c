@@ -30,6 +30,24 @@ static const struct config losing = {
     .losing = true,
 };
 
+/* Devices that reach each other, with copies in several pieces. */
+static const struct config peers = {
+    .name = "inject",
+    .knobs = "queues=2,peers,max_copy=1000",
+    .second_knobs = "peers,max_copy=700",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true,
+};
+
+static const struct config peers_losing = {
+    .name = "inject",
+    .knobs = "queues=2,peers,max_copy=1000",
+    .second_knobs = "peers,max_copy=700",
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
+    .failing = true,
+    .losing = true,
+};
+
 #ifdef SCHEDULE_METALSIM
 #define METAL .metal = true, .work = metal_work
 #else
@@ -61,9 +79,8 @@ static const struct {
     const char *prefix;
     const struct config *configs[2];
 } scenarios[] = {
-    {"metal-amd.", {&amd, &amd_losing}},
-    {"metal.", {&apple, &apple_losing}},
-    {"cuda.", {&cuda, &cuda_losing}},
+    {"metal-amd.", {&amd, &amd_losing}}, {"metal.", {&apple, &apple_losing}},
+    {"cuda.", {&cuda, &cuda_losing}},    {"peers.", {&peers, &peers_losing}},
     {"", {&scenario, &losing}},
 };
 
