@@ -83,8 +83,8 @@ static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 /* Makes what a transfer's blocks are outlive the call, and the list too where copied says so.
  * False: no host memory; nothing has changed. */
 bool ferry__blocks_keep(struct ferry__transfer *transfer, bool copied);
-/* What is to be known of a list whose blocks alone are; how many bytes they are. Sums may wrap where
- * the or'ed places or sizes are so large, or the blocks so many. */
+/* What is to be known of a list whose blocks alone are; how many bytes they are. Sums may wrap
+ * where the or'ed places or sizes are so large, or the blocks so many. */
 uint64_t ferry__blocks_measure(struct ferry__blocks *blocks);
 void ferry__blocks_free(struct ferry__blocks *blocks); /* NULL, and one on a stack: nothing */
 

@@ -109,7 +109,7 @@ void ferry__memory_finish(struct ferry__gpu *gpu)
     idle_shrink(gpu, 0, ferry__now_ns());
     for (int storage = 0; storage < 2; storage++) {
         struct ferry__link *link;
-        while ((link = ferry__list_pop(&pool->blocks[storage])) != NULL)
+        while ((link = ferry__list_pop(&pool->blocks[storage])))
             block_free(gpu, block_of(link));
     }
     pthread_mutex_destroy(&pool->lock);

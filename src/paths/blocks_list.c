@@ -207,8 +207,8 @@ static void hull_widen(struct ferry__launch_hull *hull, const struct ferry__bloc
     hull->src_end = ferry__most(hull->src_end, ends->src_base + blocks->src_end);
 }
 
-/* Writes count entries of blocks of one size; where both sides are one memory, none for a block that
- * is there already. How many entries. */
+/* Writes count entries of blocks of one size; where both sides are one memory, none for a block
+ * that is there already. How many entries. */
 static inline uint64_t write_equal(struct ferry__block_entry *entry,
                                    const struct ferry__blocks *blocks, const struct ends *ends,
                                    size_t count, bool one_memory)
