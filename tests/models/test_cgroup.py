@@ -109,12 +109,24 @@ def load(path, memory, limit, *options):
         group.remove()
 
 
+def can_test():
+    """Whether a group can be made, limited, joined and asked."""
+    group = Group()
+    if not group.path:
+        return False
+    try:
+        group.limit(MEMORY)
+        return group.run("true").returncode == 0 and group.peak() >= 0
+    except OSError:
+        return False
+    finally:
+        group.remove()
+
+
 def main():
-    probe = Group()
-    if not probe.path:
-        print("no memory cgroup can be made here: not tested")
+    if not can_test():
+        print("no memory cgroup can be made and joined here: not tested")
         return 77
-    probe.remove()
     os.makedirs(folder, exist_ok=True)
     small = write_model(f"{folder}/small.safetensors", 3, 1000)
     large = write_model(f"{folder}/large.safetensors", TENSORS, TENSOR)
