@@ -1,6 +1,6 @@
 /*
  * Memory of a buffer given to another process, and taken there: `test_share [DEVICE VARIABLE OPTIONS...]`
- * on that device, once with each of the options in the environment; else on the host's.
+ * on that device, in a process without options and one for each of these; else on the host's.
  */
 #define _GNU_SOURCE /* memfd_create, mkstemp */
 #include <ferry/ferry.h>
@@ -32,15 +32,11 @@ static void words(const char *text)
         fail_msg("\"%s\" does not say \"%s\"", ferry_last_error(), text);
 }
 
-static const char *name = "host", *variable = "FERRY_HOST";
-static char *host_options[] = {"", "no_map,kernel", "no_map,align=4,queues=3,delay_us=20"};
-static char **options = host_options;
-static int option_count = sizeof host_options / sizeof *host_options;
+static const char *name = "host", *variable = "FERRY_HOST", *options = "";
 
-static ferry_device *open_device(const char *knobs)
+static ferry_device *open_device(void)
 {
     ferry_device *device = NULL;
-    setenv(variable, knobs, 1);
     if (ferry_device_open(&(struct ferry_device_params){.name = name}, &device))
         fail_msg("%s", ferry_last_error());
     return device;
@@ -56,6 +52,7 @@ static ferry_buffer *make(ferry_device *device, uint64_t flags)
 
 /* A descriptor and what goes with it, over a socket. */
 struct message {
+    enum ferry_handle handle;
     size_t memory_size, offset;
 };
 
@@ -106,7 +103,7 @@ static int other_process(int socket)
     ferry_buffer *buffer = NULL;
     char go;
     const int fd = receive_fd(socket, &message);
-    const struct ferry_import_params params = {.handle = FERRY_HANDLE_OPAQUE_FD,
+    const struct ferry_import_params params = {.handle = message.handle,
                                                .fd = fd,
                                                .memory_size = message.memory_size,
                                                .offset = message.offset,
@@ -135,13 +132,12 @@ static int other_process(int socket)
     return 0;
 }
 
-static void pass(const char *knobs)
+static void pass(enum ferry_handle handle)
 {
     static unsigned char bytes[SIZE];
     int sockets[2], fd = -1, result = -1;
-    struct message message;
+    struct message message = {.handle = handle};
     char done;
-    setenv(variable, knobs, 1);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
     const pid_t child = fork();
     if (child == 0) { /* a new program: CUDA, once begun, does not work in a forked one */
@@ -150,13 +146,12 @@ static void pass(const char *knobs)
         execl("/proc/self/exe", "test_share", "--other", name, socket, (char *)NULL);
         _exit(100);
     }
-    ferry_device *device = open_device(knobs);
+    ferry_device *device = open_device();
     ferry_buffer *buffer = make(device, FERRY_BUFFER_EXPORTABLE);
     for (size_t i = 0; i < SIZE; i++)
         bytes[i] = (unsigned char)(i * 7);
     OK(ferry_copy_from_host(buffer, bytes, SIZE, 0));
-    OK(ferry_buffer_export(buffer, FERRY_HANDLE_OPAQUE_FD, &fd, &message.memory_size,
-                           &message.offset));
+    OK(ferry_buffer_export(buffer, handle, &fd, &message.memory_size, &message.offset));
     assert_true(message.memory_size >= SIZE);
     send_fd(sockets[0], fd, message);
     close(fd);
@@ -176,15 +171,64 @@ static void pass(const char *knobs)
 static void test_two_processes(void **state)
 {
     (void)state;
-    for (int i = 0; i < option_count; i++)
-        pass(options[i]);
+    pass(FERRY_HANDLE_OPAQUE_FD);
+}
+
+/* What is given as a DMA-BUF is taken as one, and as nothing else. */
+static void pass_dma_buf(ferry_device *device, ferry_buffer *buffer)
+{
+    static unsigned char bytes[SIZE], got[SIZE];
+    struct ferry_import_params params = {.handle = FERRY_HANDLE_DMA_BUF, .size = SIZE};
+    ferry_buffer *other = NULL;
+    size_t size, offset;
+    int fd;
+    for (size_t i = 0; i < SIZE; i++)
+        bytes[i] = (unsigned char)(i * 11);
+    OK(ferry_buffer_export(buffer, FERRY_HANDLE_DMA_BUF, &params.fd, &params.memory_size,
+                           &params.offset));
+    OK(ferry_buffer_import(device, &params, &other));
+    OK(ferry_copy_from_host(buffer, bytes, SIZE, 0));
+    OK(ferry_copy_to_host(other, got, SIZE, 0));
+    assert_memory_equal(got, bytes, SIZE);
+    IS(FERRY_ERROR_UNSUPPORTED,
+       ferry_buffer_export(other, FERRY_HANDLE_OPAQUE_FD, &fd, &size, &offset));
+    OK(ferry_buffer_export(other, FERRY_HANDLE_DMA_BUF, &fd, &size, &offset));
+    close(fd);
+    ferry_buffer_destroy(other);
+    params.handle = FERRY_HANDLE_OPAQUE_FD;
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_buffer_import(device, &params, &other));
+    words("ferry_buffer_import: ");
+    close(params.fd);
+}
+
+/* CUDA gives memory as a DMA-BUF and takes none, others do neither. */
+static void test_dma_bufs(void **state)
+{
+    (void)state;
+    if (!strcmp(name, "cuda"))
+        skip();
+    ferry_device *device = open_device();
+    ferry_buffer *buffer = make(device, FERRY_BUFFER_EXPORTABLE);
+    const bool has = strstr(options, "dmabuf=1");
+    size_t size, offset;
+    int fd;
+    if (has) {
+        pass_dma_buf(device, buffer);
+        pass(FERRY_HANDLE_DMA_BUF);
+    } else {
+        IS(FERRY_ERROR_UNSUPPORTED,
+           ferry_buffer_export(buffer, FERRY_HANDLE_DMA_BUF, &fd, &size, &offset));
+        words("DMA-BUF");
+    }
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
 }
 
 /* A foreign memfd is not taken for the host device's own, though it could be mapped. */
 static void test_foreign_memfd(void **state)
 {
     (void)state;
-    ferry_device *device = open_device(options[0]);
+    ferry_device *device = open_device();
     ferry_buffer *none = NULL;
     char path[] = "/tmp/ferry-share-XXXXXX";
     const int file = mkstemp(path);
@@ -210,21 +254,43 @@ static void test_foreign_memfd(void **state)
     ferry_device_close(device);
 }
 
+/* In a process of its own: what stands in for a driver reads its options once. */
+static int run_with(const char *program_options)
+{
+    int result = -1;
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        execl("/proc/self/exe", "test_share", "--one", name, variable, program_options,
+              (char *)NULL);
+        _exit(100);
+    }
+    return child > 0 && waitpid(child, &result, 0) == child ? result : -1;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_processes),
+        cmocka_unit_test(test_dma_bufs),
         cmocka_unit_test(test_foreign_memfd),
     };
     if (argc == 4 && !strcmp(argv[1], "--other")) {
         name = argv[2];
         return other_process(atoi(argv[3]));
     }
-    if (argc > 3) {
+    if (argc == 5 && !strcmp(argv[1], "--one")) {
+        name = argv[2];
+        variable = argv[3];
+        options = argv[4];
+    } else if (argc > 2) {
         name = argv[1];
         variable = argv[2];
-        options = argv + 3;
-        option_count = argc - 3;
+        int failed = run_with("");
+        for (int i = 3; i < argc; i++)
+            failed |= run_with(argv[i]);
+        return failed != 0;
     }
+    setenv(variable, options, 1);
     return cmocka_run_group_tests_name("share", tests, NULL, NULL);
 }

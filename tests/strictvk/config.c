@@ -82,6 +82,7 @@ static const struct {
     {"lose", &config.lose},
     {"drop", &config.drop},
     {"reads", &config.reads},
+    {"dmabuf", &config.dmabuf},
 };
 
 static bool set_fail(const char *value)

@@ -223,7 +223,7 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateDeviceExtensionProperties(
     uint32_t room = *count;
     result = real.EnumerateDeviceExtensionProperties(device, layer, count, extensions);
     if (!extensions) {
-        *count += 2; /* for those that may be added */
+        *count += 3; /* for those that may be added */
         return result;
     }
     uint32_t used = 0;
@@ -240,6 +240,9 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_EnumerateDeviceExtensionProperties(
     if (config.pci[0] && used < room)
         snprintf(extensions[used++].extensionName, VK_MAX_EXTENSION_NAME_SIZE, "%s",
                  VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
+    if (config.dmabuf && used < room)
+        snprintf(extensions[used++].extensionName, VK_MAX_EXTENSION_NAME_SIZE, "%s",
+                 VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME);
     *count = used;
     return result;
 }

@@ -167,6 +167,15 @@ VKAPI_ATTR void VKAPI_CALL strict_GetPhysicalDeviceMemoryProperties2(
     pthread_mutex_unlock(&lock);
 }
 
+uint32_t memory_types(void)
+{
+    VkPhysicalDeviceMemoryProperties now;
+    pthread_mutex_lock(&lock);
+    properties_now(&now);
+    pthread_mutex_unlock(&lock);
+    return (1u << now.memoryTypeCount) - 1;
+}
+
 /* --- buffers ---------------------------------------------------------------------------------- */
 
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBufferCreateInfo *info,
@@ -183,6 +192,9 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBuff
     for (uint32_t i = 0; b->concurrent && i < info->queueFamilyIndexCount; i++)
         b->families |= 1u << info->pQueueFamilyIndices[i];
     VkBufferCreateInfo mine = *info; /* the real device has one family */
+    struct share_chain room;
+    if (config.dmabuf)
+        mine.pNext = share_chain(info->pNext, &room);
     mine.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
     mine.queueFamilyIndexCount = 0;
     mine.pQueueFamilyIndices = NULL;
@@ -315,6 +327,11 @@ static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
         .pNext = info->pNext,
         .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
     };
+    struct share_chain room;
+    if (!share_takes(info->pNext))
+        return VK_ERROR_INVALID_EXTERNAL_HANDLE;
+    if (config.dmabuf)
+        import.pNext = mine.pNext = share_chain(info->pNext, &room);
     if (faked())
         mine.memoryTypeIndex = real_type();
     if (is_watched(a)) {

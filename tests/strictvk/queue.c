@@ -99,7 +99,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateDevice(VkPhysicalDevice physical,
     bool import = !config.reads; /* which takes imports, whether the driver wants them or not */
     for (uint32_t i = 0; i < info->enabledExtensionCount && used < 15; i++) {
         const char *name = info->ppEnabledExtensionNames[i];
-        if (!config.budget || strcmp(name, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME))
+        if ((!config.budget || strcmp(name, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME)) &&
+            (!config.dmabuf || strcmp(name, VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME)))
             names[used++] = name;
         import |= strcmp(name, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME) == 0;
     }

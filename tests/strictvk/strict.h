@@ -24,7 +24,7 @@ struct config {
     int kind; /* VkPhysicalDeviceType, -1: as it is */
     int memory, import;
     uint64_t coherent, heap, allocation, count, atom, granularity;
-    uint64_t queues, transfer, delay, budget, validate, collect, reads;
+    uint64_t queues, transfer, delay, budget, validate, collect, reads, dmabuf;
     char fail_call[64];
     uint64_t fail_at;
     int fail_result;
@@ -69,6 +69,27 @@ bool buffer_shared_with(VkBuffer buffer, uint32_t family);
 VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset);
 /* What the device sees at an address that the host has mapped; NULL: it has not. */
 const void *bytes_at(uint64_t address, uint64_t size);
+
+/* All types of memory that the device now tells of, as bits. */
+uint32_t memory_types(void);
+
+/* --- share.c ---------------------------------------------------------------------------------- */
+
+enum { SHARE_LINKS = 4 };
+struct share_chain {
+    const void *first;
+    union share_link {
+        VkBaseInStructure base;
+        VkExternalMemoryBufferCreateInfo buffer;
+        VkExportMemoryAllocateInfo exported;
+        VkImportMemoryFdInfoKHR imported;
+        VkMemoryAllocateFlagsInfo flags;
+    } links[SHARE_LINKS];
+};
+/* The chain with opaque descriptors for DMA-BUFs; it lies in room. */
+const void *share_chain(const void *chain, struct share_chain *room);
+/* Is what the chain imports, if anything, of the kind that it is called? Under the lock. */
+bool share_takes(const void *chain);
 
 /* --- watch.c, fault_*.c ----------------------------------------------------------------------- */
 

@@ -23,6 +23,7 @@
  *   import=strict|none|as_is, granularity=N   strict: imports that overlap others are refused
  *   budget=1        VK_EXT_memory_budget, from the strict Vulkan's own books
  *   pci=0000:3b:00.0   VK_EXT_pci_bus_info: the device says that it is there
+ *   dmabuf=1        VK_EXT_external_memory_dma_buf, by opaque descriptors of the real device
  *   fail=CALL:N:RESULT  the N-th call (1: the next) of CALL fails; any: of any call that can fail
  *   lose=N          the N-th vkQueueSubmit loses the device; drop=N: it is accepted, and then lost
  *   validate=1|2    the validation layer's messages are reports too; 2: synchronisation as well
