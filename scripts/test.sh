@@ -39,11 +39,11 @@ skip_tsan="$skip_asan|^test_(command|bench|load|python.*|failed_meanwhile|metal_
 if [ "${ALL:-0}" = 0 ]; then
     skip_asan="$skip_asan|^schedule\.(.*-)?threads-|^schedule\.(cuda|metal|vulkan)-threads|^schedule_joins\.threads"
     skip_asan="$skip_asan|^schedule\.backlog-(events|arena-kernel)$"
-    skip_asan="$skip_asan|^suite\.(host-(disorder|events)|vulkan-(two-devices|and-host)"
+    skip_asan="$skip_asan|^suite\.(host-(disorder|events)|vulkan-two-devices"
     skip_asan="$skip_asan|cuda-(late|and-host)|metal-(apple|apple-queue.*|amd-queues))$"
-    skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$"
+    skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$|^test_cuda_failures$|\.staged$"
     skip_tsan="$skip_tsan|^suite\.(path-|no-import|tiny-.*align|host-(nofill|nomap|noncoherent|metal)"
-    skip_tsan="$skip_tsan|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete|one-queue)"
+    skip_tsan="$skip_tsan|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete|one-queue|and-host)"
     skip_tsan="$skip_tsan|cuda-(staged|pipelined|imported|kernel|no-jit|no-batch|no-peers|12|one-queue|two-queues|tiny)"
     skip_tsan="$skip_tsan|metal-(apple-mapped|apple-no-kernels|intel|amd\$|paravirtual))"
 fi
