@@ -40,8 +40,8 @@ uint64_t ferry__blocks_measure(struct ferry__blocks *blocks)
     uint64_t dst_begin = UINT64_MAX, dst_end = 0, src_begin = UINT64_MAX, src_end = 0;
     uint64_t dst_all = 0, src_all = 0, size_all = 0, size_common = UINT64_MAX, total = 0;
     bool descends = false;
-    const struct ferry_block *const end = blocks->list + blocks->count;
-    for (const struct ferry_block *block = blocks->list; block < end; block++) {
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct ferry_block *block = &blocks->list[i];
         const uint64_t dst = block->dst_offset, src = block->src_offset, size = block->size;
         if (!size) {
             blocks->some_empty = true;
