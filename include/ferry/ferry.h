@@ -244,8 +244,9 @@ struct ferry_memory_info {
  * Lists the devices, the best first. Like snprintf: writes at most capacity entries, and the number
  * there are to *out_count. infos may be NULL if capacity is 0. Opens nothing, but loads every driver:
  * where CUDA is that calls cuInit, after which a forked child has no CUDA and CUDA_VISIBLE_DEVICES is
- * not read again. Opening a device by its name loads its driver only; opening the default one loads those
- * that are better, and its own: CUDA, but on a Mac.
+ * not read again. Opening a device by its name loads its driver only. Opening the default device asks
+ * the drivers in the order of ferry_device_params.name until one has a device: CUDA before Vulkan and
+ * the host.
  */
 FERRY_CHECK enum ferry_status ferry_device_list(struct ferry_device_info *infos, size_t capacity,
                                                 size_t *out_count);

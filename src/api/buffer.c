@@ -214,15 +214,20 @@ static enum ferry_status check_import(ferry_device *device,
     const enum ferry_status status = ferry__device_dead(device, "ferry_buffer_import");
     if (status)
         return status;
-    if ((params->handle != FERRY_HANDLE_OPAQUE_FD && params->handle != FERRY_HANDLE_DMA_BUF) ||
-        params->fd < 0 || !params->memory_size || params->offset % FERRY_BUFFER_ALIGNMENT ||
-        !ferry__all_zero(params->reserved, sizeof params->reserved))
+    if (params->handle != FERRY_HANDLE_OPAQUE_FD && params->handle != FERRY_HANDLE_DMA_BUF)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
-                           "ferry_buffer_import: one of these is not valid: handle %d, descriptor "
-                           "%d, %zu bytes of memory, "
-                           "offset %zu (a multiple of %d is), reserved words that are not 0",
-                           (int)params->handle, params->fd, params->memory_size, params->offset,
-                           FERRY_BUFFER_ALIGNMENT);
+                           "ferry_buffer_import: unknown kind of handle %d", (int)params->handle);
+    if (params->fd < 0 || !params->memory_size)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_import: descriptor %d with %zu bytes of memory",
+                           params->fd, params->memory_size);
+    if (params->offset % FERRY_BUFFER_ALIGNMENT)
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_import: offset %zu is not a multiple of %d",
+                           params->offset, FERRY_BUFFER_ALIGNMENT);
+    if (!ferry__all_zero(params->reserved, sizeof params->reserved))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "ferry_buffer_import: reserved words are not 0");
     if (params->offset < params->memory_size &&
         params->size <= params->memory_size - params->offset)
         return FERRY_OK;
