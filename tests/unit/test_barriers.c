@@ -7,6 +7,7 @@
 #include "engine/commands.h"
 #include "engine/device.h"
 #include "engine/submission.h"
+#include "random.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -15,14 +16,6 @@
 #include <cmocka.h>
 
 enum { COMMANDS = 3000, MEMORIES = 4, BYTES = 1 << 12 };
-
-static uint64_t random_next(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
 
 /* Which command has read or written a byte last; 0: none. */
 struct model {

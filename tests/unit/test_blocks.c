@@ -3,6 +3,7 @@
 #include "base/base.h"
 #include "base/spans.h"
 #include "engine/blocks.h"
+#include "random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,10 +18,7 @@ static uint64_t seed = 88172645463325252u;
 
 static uint64_t below(uint64_t limit)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % limit;
+    return random_next(&seed) % limit;
 }
 
 /* One list, in units; what is true of it. */

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "engine/failure.h"
 #include "engine/reason.h"
+#include "random.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -18,14 +19,6 @@ static void add_failed(struct ferry__failures *failures, uint64_t begin, uint64_
     struct ferry__reason *reason = ferry__reason_make(why);
     ferry__failed_add(failures, begin, end, status, reason);
     ferry__reason_unref(reason);
-}
-
-static uint64_t random_next(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
 }
 
 struct byte {

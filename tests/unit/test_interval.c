@@ -1,6 +1,7 @@
 /* The tree of intervals and the set of bytes on it, against an array that has a flag for each byte. */
 #include "base/base.h"
 #include "base/interval.h"
+#include "random.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -9,14 +10,6 @@
 #include <cmocka.h>
 
 enum { UNIVERSE = 48 };
-
-static uint64_t random_next(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
 
 /* --- the tree ---------------------------------------------------------------------------------- */
 

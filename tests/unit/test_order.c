@@ -7,6 +7,7 @@
 #include "engine/buffer.h"
 #include "engine/op.h"
 #include "engine/order.h"
+#include "random.h"
 
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -16,14 +17,6 @@
 #include <cmocka.h>
 
 enum { BYTES = 40, LIVE = 60, RANGES = 3 }; /* LIVE: bits of a mask */
-
-static uint64_t random_next(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
 
 struct node {
     /* A struct ferry__op, of which only the ticket counts, and whether it is done: its own array is never used. */

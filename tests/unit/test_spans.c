@@ -1,6 +1,7 @@
 /* Sets of ranges against an array with an entry for each byte, as lists and as bitmaps. */
 #include "base/base.h"
 #include "base/spans.h"
+#include "random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,10 +17,7 @@ static uint64_t seed = 88172645463325252u;
 
 static uint64_t below(uint64_t limit)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % limit;
+    return random_next(&seed) % limit;
 }
 
 struct set {
