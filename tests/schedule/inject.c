@@ -12,41 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two devices, little staging, three queues: everything the engine has is used. */
-static const struct config scenario = {
-    .name = "inject",
-    .knobs = "queues=2",
-    .second_knobs = "align=4,fill_pattern=1",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-};
+/* Two devices, little staging, two queues each. */
+#define ON_HOST(named, second)                                                              \
+    .name = "inject", .knobs = "queues=2" named, .second_knobs = (second), .failing = true, \
+    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2}
 
-static const struct config losing = {
-    .name = "inject",
-    .knobs = "queues=2",
-    .second_knobs = "",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-    .losing = true,
-};
+static const struct config scenario = {ON_HOST("", "align=4,fill_pattern=1")};
+static const struct config losing = {ON_HOST("", ""), .losing = true};
 
 /* Devices that reach each other, with copies in several pieces. */
-static const struct config peers = {
-    .name = "inject",
-    .knobs = "queues=2,peers,max_copy=1000",
-    .second_knobs = "peers,max_copy=700",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-};
-
-static const struct config peers_losing = {
-    .name = "inject",
-    .knobs = "queues=2,peers,max_copy=1000",
-    .second_knobs = "peers,max_copy=700",
-    .params = {.map_private = FERRY_MAP_NEVER, .staging_budget = 16384, .queues = 2},
-    .failing = true,
-    .losing = true,
-};
+static const struct config peers = {ON_HOST(",peers,max_copy=1000", "peers,max_copy=700")};
+static const struct config peers_losing = {ON_HOST(",peers,max_copy=1000", "peers,max_copy=700"),
+                                           .losing = true};
 
 #ifdef SCHEDULE_METALSIM
 #define METAL .metal = true, .work = metal_work

@@ -1,6 +1,6 @@
 /*
  * Memory of a buffer given to another process, and taken there: `test_share [DEVICE VARIABLE OPTIONS...]`
- * on that device, in a process without options and one for each of these; else on the host's.
+ * on that device, else on the host's; first without options, then with each, in a process of its own.
  */
 #define _GNU_SOURCE /* memfd_create, mkstemp */
 #include <ferry/ferry.h>

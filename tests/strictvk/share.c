@@ -95,9 +95,9 @@ const void *share_chain(const void *chain, struct share_chain *room)
         if (!size)
             break;
         memcpy(link, from, size);
-        link->buffer.handleTypes = from->sType == VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO
-                                       ? link->buffer.handleTypes
-                                       : real_handles(link->buffer.handleTypes);
+        if (from->sType !=
+            VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO) /* all others begin alike */
+            link->buffer.handleTypes = real_handles(link->buffer.handleTypes);
         *at = link;
         at = (const void **)&link->base.pNext;
     }
