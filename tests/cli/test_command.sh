@@ -208,6 +208,23 @@ run "explain nonsense" 2 "$ferry" explain --operation swim
 run "devices and thresholds" 0 "$ferry" devices --verbose
 says out "^host:0: .*paths direct"
 says out "direct_write_max +max"
+run "devices opened, as JSON" 0 "$ferry" devices --verbose --json
+json 'all("direct_write_max" in d["open"]["thresholds"] for d in j["devices"])'
+json 'all(d["open"]["paths"] and d["open"]["queues"] > 0 for d in j["devices"])'
+run "devices as JSON open none" 0 "$ferry" devices --json
+json 'not any("open" in d for d in j["devices"])'
+# A device that cannot be opened says why, and those after it are opened all the same. Listing
+# ignores a knob that there is not.
+for option in --verbose "--verbose --json"; do
+    run "devices that cannot be opened $option" 3 env FERRY_HOST=depth=3 "$ferry" devices $option
+    says err 'devices: 2 of [0-9]+ cannot be opened'
+done
+json '["depth" in d["open"]["error"] for d in j["devices"] if d["driver"] == "host"] == [True] * 2'
+json 'all("paths" in d["open"] for d in j["devices"] if d["driver"] != "host")'
+run "devices that cannot be opened" 3 env FERRY_HOST=depth=3 "$ferry" devices --verbose
+says out '^host:0 cannot be opened: .*depth'
+says out '^host:1 cannot be opened: .*depth'
+if "$ferry" devices | grep -q '^vulkan:0'; then says out '^vulkan:0: .*paths'; fi
 
 run "verify" 0 "$ferry" verify --device host --operations 300 --seed 7
 says out "300 operations on .* \(seed 7\)"
