@@ -55,7 +55,8 @@ static bool run_way(struct load_yard *yard, enum load_way way, bool cold, uint64
             (void)load_yard_read(yard, LOAD_THREADS_MAX, true, out_ns);
         break;
     case LOAD_ONE: (void)load_yard_read(yard, 1, false, out_ns); break;
-    case LOAD_PEER: (void)load_peer_round(&yard->peer, out_ns); break;
+    case LOAD_FILE:
+    case LOAD_TORCH: (void)load_peer_round(&yard->peer, way, out_ns); break;
     case LOAD_WAYS: break;
     }
     return true;
@@ -108,7 +109,7 @@ bool load_bench_run(const struct load_bench *bench, struct load_bench_result *ou
     if (!good)
         cli_why(why, "measuring");
     snprintf(out->peer, sizeof out->peer, "%s", yard.peer.what);
-    snprintf(out->peer_why, sizeof out->peer_why, "%s", yard.peer.why);
+    memcpy(out->peer_why, yard.peer.why, sizeof out->peer_why);
     load_peer_stop(&yard.peer);
     load_yard_free(&yard);
     return good;

@@ -23,14 +23,18 @@ enum load_way {
     LOAD_READ, /* as many threads that read into memory that was touched before */
     LOAD_DIRECT, /* the same past the system's cache */
     LOAD_ONE,    /* one thread that reads into memory */
-    LOAD_PEER,   /* load_file of safetensors with torch */
+    LOAD_FILE,   /* load_file of safetensors with torch */
+    LOAD_TORCH,  /* torch alone: maps the files, and copies each tensor */
     LOAD_WAYS
 };
 
+enum { LOAD_PEERS = LOAD_WAYS - LOAD_FILE }; /* the ways that another process goes */
+
 struct load_bench_result {
     unsigned threads;
-    bool synthetic;                /* the model is one that was made to be measured */
-    char peer[128], peer_why[256]; /* what load_file is, or why it is not there */
+    bool synthetic; /* the model is one that was made to be measured */
+    /* What each peer is, or why it is not measured; LOAD_FILE is the first. */
+    char peer[128], peer_why[LOAD_PEERS][256];
     struct {
         bool measured;
         uint64_t ns[LOAD_WAYS]; /* medians; 0: not measured */
@@ -50,17 +54,18 @@ struct load_piece {
     uint64_t at, size;
 };
 
-/* load_peer.c: another process that loads the same model. */
+/* load_peer.c: another process that loads the same model, in LOAD_PEERS ways. */
 struct load_peer {
     pid_t pid;
     int to;
     FILE *from;
-    char what[128], why[256]; /* why: it is not there, or has failed; "": all is well */
+    char what[128];
+    char why[LOAD_PEERS][256]; /* a way is not there, or has failed; "": all is well */
     void (*on_pipe)(int number);
 };
 
 void load_peer_start(struct load_peer *peer, const struct load_bench *bench);
-bool load_peer_round(struct load_peer *peer, uint64_t *out_ns);
+bool load_peer_round(struct load_peer *peer, enum load_way way, uint64_t *out_ns);
 void load_peer_stop(struct load_peer *peer);
 
 struct load_yard {

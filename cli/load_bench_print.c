@@ -10,8 +10,15 @@ static const struct {
     [LOAD_READ] = {"read into memory, as many threads", "read_threads_seconds"},
     [LOAD_DIRECT] = {"read directly, 16 threads", "read_direct_seconds"},
     [LOAD_ONE] = {"read into memory, one thread", "read_seconds"},
-    [LOAD_PEER] = {"safetensors' load_file", "load_file_seconds"},
+    [LOAD_FILE] = {"safetensors' load_file", "load_file_seconds"},
+    [LOAD_TORCH] = {"torch alone, tensor by tensor", "torch_seconds"},
 };
+
+/* What a peer is, or why it is not measured. */
+static const char *peer_text(const struct load_bench_result *result, int peer)
+{
+    return result->peer_why[peer][0] ? result->peer_why[peer] : result->peer;
+}
 
 void load_bench_print(const struct load_bench_result *result, uint64_t bytes)
 {
@@ -19,10 +26,9 @@ void load_bench_print(const struct load_bench_result *result, uint64_t bytes)
            result->threads);
     if (result->synthetic)
         puts("  the model is synthetic: made to be measured, of no use for anything else");
-    if (result->peer_why[0])
-        printf("  safetensors' load_file: not measured: %s\n", result->peer_why);
-    else
-        printf("  safetensors' load_file: %s\n", result->peer);
+    for (int i = 0; i < LOAD_PEERS; i++)
+        printf("  %s: %s%s\n", ways[LOAD_FILE + i].name,
+               result->peer_why[i][0] ? "not measured: " : "", peer_text(result, i));
     for (int i = 0; i < 2; i++) {
         const uint64_t *ns = result->caches[i].ns;
         if (!result->caches[i].measured)
@@ -38,7 +44,9 @@ void load_bench_json(const struct load_bench_result *result)
 {
     printf(", \"bench\": {\"threads\": %u, \"synthetic\": %s, \"load_file\": ", result->threads,
            result->synthetic ? "true" : "false");
-    cli_json_string(stdout, result->peer_why[0] ? result->peer_why : result->peer);
+    cli_json_string(stdout, peer_text(result, 0));
+    fputs(", \"torch\": ", stdout);
+    cli_json_string(stdout, peer_text(result, LOAD_TORCH - LOAD_FILE));
     for (int i = 0; i < 2; i++) {
         const char *separator = "{";
         printf(", \"%s\": %s", caches[i], result->caches[i].measured ? "" : "null");

@@ -194,8 +194,22 @@ def check_metadata():
 
 TORCH = """
 __version__ = "9.9"
+uint8 = "bytes"
 def zeros(count, device):
     assert device == "cpu"
+class Bytes:
+    def __init__(self, data):
+        self.data = data
+    def __getitem__(self, part):
+        assert part.start <= part.stop <= len(self.data)
+        return Bytes(self.data[part])
+    def clone(self):
+        with open(__file__ + ".cloned", "ab") as cloned:
+            cloned.write(self.data)
+def from_file(file, shared, size, dtype):
+    data = open(file, "rb").read()
+    assert not shared and size == len(data) and dtype == uint8
+    return Bytes(data)
 """
 LOAD_FILE = """
 class Tensor:
@@ -221,11 +235,20 @@ def bench(name, path, torch, load_file):
 def check_bench():
     path = write(f"{folder}/bench/m.safetensors", safetensors(SAFE)[0])
     got = bench("good", [path], TORCH, LOAD_FILE)
-    check("load_file is measured", got["load_file"] == "torch 9.9 on cpu"
-          and got["warm"]["load_file_seconds"] > 0 and got["synthetic"] is False, got)
+    check("load_file is measured", got["load_file"] == got["torch"] == "torch 9.9 on cpu"
+          and got["warm"]["load_file_seconds"] > 0 and got["warm"]["torch_seconds"] > 0
+          and got["synthetic"] is False, got)
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(f"{folder}/peer-good/torch.py.cloned", "rb") as file:
+        cloned = file.read()
+    one = data[8 + struct.unpack("<Q", data[:8])[0]:]
+    check("torch alone copies every byte", len(cloned) >= len(one)
+          and len(cloned) % len(one) == 0 and cloned[:len(one)] == one, len(cloned))
     for name, torch, load_file, words in (
             ("absent", "raise ImportError('no torch of that kind')", LOAD_FILE,
              "ImportError: no torch of that kind"),
+            ("missing", TORCH, "raise ImportError('no package')", "ImportError: no package"),
             ("failing", TORCH, "def load_file(file, device):\n    raise ValueError('bad\\x1b file')",
              "ValueError: bad\\x1b file"),
             ("ending", TORCH, "import os\ndef load_file(file, device):\n    os._exit(3)",
@@ -234,13 +257,16 @@ def check_bench():
         got = bench(name, [path], torch, load_file)
         check(f"load_file that is {name}", got["load_file"] == words
               and "load_file_seconds" not in got["warm"] and got["warm"]["load_seconds"] > 0, got)
+        check(f"torch alone where load_file is {name}", ("torch_seconds" in got["warm"]) ==
+              (name in ("failing", "missing")) and got["torch"] ==
+              ("torch 9.9 on cpu" if name in ("failing", "missing") else words), got)
     got = bench("gguf", [write(f"{folder}/bench/m.gguf", gguf(GGUF)[0])], TORCH, LOAD_FILE)
     check("load_file is for safetensors", got["load_file"] == "the model is not in the safetensors format", got)
     done = subprocess.run([ferry, "load", "--device", "host", "--bench", "--json", path],
                           env={**environment, "PATH": folder}, capture_output=True, text=True,
                           timeout=250)
     got = json.loads(done.stdout)["files"][0]["bench"]
-    check("there is no Python", got["load_file"] == "there is no python3", got)
+    check("there is no Python", got["load_file"] == got["torch"] == "there is no python3", got)
     environment["TMPDIR"] = f"{folder}/bench/made"
     os.makedirs(environment["TMPDIR"])
     got = bench("synthetic", ["--synthetic", "40M"], TORCH, LOAD_FILE)
