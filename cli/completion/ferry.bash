@@ -21,7 +21,7 @@ _ferry_words() {
     case $command,$cur in
     ,*) ferry --help | sed -n 's/^  ferry \([a-z]*\) .*/\1/p' && echo help --help --version ;;
     help,*) ferry --help | sed -n 's/^  ferry \([a-z]*\) .*/\1/p' && echo environment ;;
-    *,-*) ferry "$command" --help 2>/dev/null | sed -n 's/^  .*\(--[a-z-]*\).*/\1/p' ;;
+    *,-*) ferry "$command" --help 2>/dev/null | sed -n 's/^  \(-h, \)*\(--[a-z-]*\) .*/\2/p' ;;
     esac
 }
 

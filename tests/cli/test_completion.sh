@@ -26,10 +26,10 @@ says out '^triton$'
 lacks out '^load$'
 run "help" 0 offers ferry help e
 says out '^environment$'
-for command in transfer load devices explain verify bench metrics triton; do
+for command in transfer load devices explain verify bench metrics send receive triton; do
     run "options of $command" 0 offers ferry "$command" --
     "$ferry" "$command" --help | sed -n 's/^  \(--[a-z-]*\).*/\1/p' >"$dir/options"
-    sort -u "$dir/out" | grep -v '^--help$' >"$dir/offered"
+    sort "$dir/out" | grep -v '^--help$' >"$dir/offered"
     if [ -s "$dir/options" ] && sort "$dir/options" | diff - "$dir/offered" >>"$dir/err"; then
         good "options of $command: those there are"
     else
@@ -67,6 +67,9 @@ ZSH
         run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" \
             --device --path --bench --json --quiet --separate --verify
         for word in device path bench json quiet separate verify; do says out "--$word"; done
+        # Its help names another option.
+        run "zsh, one option" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry bench --c" --compare --csv
+        says out "--compare"
     else
         if [ $? = 77 ] || [ ! -e /dev/ptmx ]; then skip "zsh has no terminal here"; else bad "$name"; fi
     fi
