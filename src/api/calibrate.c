@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <ferry/ferry.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,29 +85,47 @@ static bool parse_bytes(const char *text, uint64_t *out)
     return true;
 }
 
+/* Says which part of FERRY_THRESHOLDS is wrong, and what would be right. */
+static enum ferry_status wrong_name(const char *word)
+{
+    char all[256] = "";
+    for (unsigned i = 0; i < THRESHOLD_COUNT; i++) {
+        const size_t length = strlen(all);
+        snprintf(all + length, sizeof all - length, "%s%s", i ? ", " : "", names[i]);
+    }
+    return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                       "FERRY_THRESHOLDS: no threshold is called \"%.64s\"; there are %s", word,
+                       all);
+}
+
 /* One word of FERRY_THRESHOLDS. */
-static bool parse_word(char *word, struct ferry__threshold_choice *choice)
+static enum ferry_status parse_word(char *word, struct ferry__threshold_choice *choice)
 {
     if (strcmp(word, "default") == 0 || strcmp(word, "measure") == 0) {
         choice->measure = word[0] == 'm' ? FERRY__MEASURE_ALWAYS : FERRY__MEASURE_NEVER;
-        return true;
+        return FERRY_OK;
     }
     char *equals = strchr(word, '=');
     if (!equals)
-        return false;
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "FERRY_THRESHOLDS: \"%.64s\" is not default, measure or NAME=BYTES",
+                           word);
     *equals = '\0';
-    for (unsigned i = 0; i < THRESHOLD_COUNT; i++) {
-        uint64_t value;
-        if (strcmp(word, names[i]))
-            continue;
-        if (!parse_bytes(equals + 1, &value))
-            return false;
-        /* 0 means that none is given. */
-        if (!*value_of(&choice->given, i))
-            *value_of(&choice->given, i) = value ? value : 1;
-        return true;
-    }
-    return false;
+    unsigned i = 0;
+    while (i < THRESHOLD_COUNT && strcmp(word, names[i]))
+        i++;
+    if (i == THRESHOLD_COUNT)
+        return wrong_name(word);
+    uint64_t value;
+    if (!parse_bytes(equals + 1, &value))
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "FERRY_THRESHOLDS: %s takes bytes, such as 65536, 64K, 1M or max, not "
+                           "\"%.64s\"",
+                           word, equals + 1);
+    /* 0 means that none is given. */
+    if (!*value_of(&choice->given, i))
+        *value_of(&choice->given, i) = value ? value : 1;
+    return FERRY_OK;
 }
 
 enum ferry_status ferry__thresholds_choose(const struct ferry_device_params *params,
@@ -121,20 +140,19 @@ enum ferry_status ferry__thresholds_choose(const struct ferry_device_params *par
         return FERRY_OK;
     const size_t length = strlen(environment);
     if (length >= sizeof words)
-        goto wrong;
+        return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
+                           "FERRY_THRESHOLDS has %zu characters; at most %zu are read", length,
+                           sizeof words - 1);
     memcpy(words, environment, length + 1);
     char *rest = words;
-    for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
-        if (!parse_word(word, out_choice))
-            goto wrong;
+    for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+        const enum ferry_status status = parse_word(word, out_choice);
+        if (status)
+            return status;
+    }
     if (params->no_measuring)
         out_choice->measure = FERRY__MEASURE_NEVER;
     return FERRY_OK;
-wrong:
-    return ferry__fail(
-        FERRY_ERROR_INVALID_ARGUMENT,
-        "FERRY_THRESHOLDS is \"%.200s\", not a list of default, measure and NAME=BYTES",
-        environment);
 }
 
 static void set_kernel(struct ferry_device *device)

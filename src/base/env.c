@@ -53,6 +53,13 @@ static unsigned distance(const char *a, size_t a_size, const char *b, size_t b_s
     return result < FAR ? result : FAR;
 }
 
+/* Is one the beginning of the other, as "warn" is of "warning"? */
+static bool begins(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    const size_t shorter = a_size < b_size ? a_size : b_size;
+    return shorter >= 3 && !memcmp(a, b, shorter);
+}
+
 /* The next word of a list, from *at on; its length, 0 at the end. */
 static size_t next_word(const char **at, const char **out_word)
 {
@@ -92,9 +99,11 @@ static enum ferry_status check_value(const struct variable *variable)
     if (!value || !*value || !*words)
         return FERRY_OK;
     for (size_t size; (size = next_word(&words, &word));) {
-        const unsigned away = distance(value, strlen(value), word, size);
+        unsigned away = distance(value, strlen(value), word, size);
         if (!away)
             return FERRY_OK;
+        if (away > 1 && begins(value, strlen(value), word, size))
+            away = 1;
         /* Of a word of three letters hardly anything is near. */
         if (away < nearest_distance && away < size - 1) {
             nearest = word;

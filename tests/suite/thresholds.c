@@ -76,10 +76,16 @@ static void test_import_from(void **state)
 static void test_of_environment(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"sideways",       "import_from",
-                                        "import_from=",   "import_from=1X",
-                                        "import_from=-1", "import_from=99999999999G",
-                                        "size=1"};
+    /* A value, and what is told of it. */
+    static const char *const wrong[][2] = {
+        {"fast", "\"fast\" is not default, measure or NAME=BYTES"},
+        {"default,import_from", "\"import_from\" is not default"},
+        {"import_from=", "import_from takes bytes, such as 65536, 64K, 1M or max, not \"\""},
+        {"import_from=1X", "not \"1X\""},
+        {"import_from=-1", "not \"-1\""},
+        {"import_from=99999999999G", "not \"99999999999G\""},
+        {"size=1", "no threshold is called \"size\"; there are direct_write_max, "},
+    };
     struct ferry_device_params params = auto_params();
     params.thresholds.direct_copy_max = 12345;
     setenv("FERRY_THRESHOLDS",
@@ -94,9 +100,10 @@ static void test_of_environment(void **state)
     assert_true(info.thresholds.direct_write_max == UINT64_MAX);
     assert_int_equal(info.thresholds.direct_registered_max, 70000);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        setenv("FERRY_THRESHOLDS", wrong[i], 1);
+        setenv("FERRY_THRESHOLDS", wrong[i][0], 1);
         IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_device_open(&params, &device));
-        expect_words(wrong[i]);
+        expect_words("FERRY_THRESHOLDS");
+        expect_words(wrong[i][1]);
     }
     setenv("FERRY_THRESHOLDS", "default", 1);
 }

@@ -60,6 +60,14 @@ static void test_messages(void **state)
         "FERRY_PATH", "dierct", FERRY_ERROR_INVALID_ARGUMENT,
         "FERRY_PATH is \"dierct\", not auto, direct, staged, pipelined or imported; did you mean "
         "\"direct\"?");
+    expect(
+        "FERRY_LOG", "warning", FERRY_ERROR_INVALID_ARGUMENT,
+        "FERRY_LOG is \"warning\", not none, error, warn, info or debug; did you mean \"warn\"?");
+    expect("FERRY_PATH", "pipe", FERRY_ERROR_INVALID_ARGUMENT,
+           "FERRY_PATH is \"pipe\", not auto, direct, staged, pipelined or imported; did you mean "
+           "\"pipelined\"?");
+    expect("FERRY_PATH", "di", FERRY_ERROR_INVALID_ARGUMENT,
+           "FERRY_PATH is \"di\", not auto, direct, staged, pipelined or imported");
     expect("FERRY_LOG", "WARN", FERRY_ERROR_INVALID_ARGUMENT,
            "FERRY_LOG is \"WARN\", not none, error, warn, info or debug");
 }
