@@ -83,7 +83,7 @@ enum cli_exit cli_explain(int argc, char **argv)
         {"device", CLI_TEXT, &explain.device_name, "NAME", "the device (ferry devices)"},
         {"operation", CLI_TEXT, &explain.operation, "NAME", "upload, download, copy or fill"},
         {"size", CLI_SIZE, &explain.size, "SIZE", "bytes of each block; default 1M"},
-        {"count", CLI_SIZE, &explain.count, "N", "how many blocks; default 1"},
+        {"count", CLI_NUMBER, &explain.count, "N", "how many blocks; default 1"},
         {"memory", CLI_TEXT, &explain.memory, "KIND", "host memory: pageable or registered"},
         {"json", CLI_FLAG, &explain.json, NULL, "print JSON instead of text"},
     };

@@ -56,16 +56,39 @@ static const struct {
 #undef FERRY_VARIABLE
 };
 
+enum { HELP_WIDTH = 80 };
+
+/* Words, without the marks of code, in lines that a terminal shows whole. */
+static void print_wrapped(const char *text)
+{
+    size_t column = 0;
+    while (*text) {
+        const size_t length = strcspn(text, " ");
+        if (column > 0 && column + 1 + length > HELP_WIDTH) {
+            putchar('\n');
+            column = 0;
+        }
+        column += (size_t)printf("%s", column > 0 ? " " : "    ");
+        for (size_t i = 0; i < length; i++, column++)
+            if (text[i] == '`')
+                column--;
+            else
+                putchar(text[i]);
+        text += length + strspn(text + length, " ");
+    }
+    putchar('\n');
+}
+
 static enum cli_exit print_environment(void)
 {
     for (size_t i = 0; i < CLI_COUNT(variables); i++) {
         const char *words = variables[i].words;
-        printf("%s%s=%s\n    ", i > 0 ? "\n" : "", variables[i].name,
-               words[0] != 0 ? words : variables[i].form);
-        for (const char *at = variables[i].help; *at != 0; at++)
-            if (*at != '`')
-                putchar(*at);
-        printf("\n    Read by the %s.\n", variables[i].reader);
+        printf("%s%s=", i > 0 ? "\n" : "", variables[i].name);
+        for (const char *at = words[0] != 0 ? words : variables[i].form; *at != 0; at++)
+            putchar(*at == ' ' ? '|' : *at);
+        putchar('\n');
+        print_wrapped(variables[i].help);
+        printf("    Read by the %s.\n", variables[i].reader);
     }
     return CLI_DONE;
 }
@@ -94,6 +117,10 @@ static enum cli_exit help(int argc, char **argv)
     if (argv[1][0] == '-') { /* ferry help --help */
         print_help(stdout);
         return CLI_DONE;
+    }
+    if (argc > 2) {
+        cli_complain("help takes one command, not \"%s\" too", argv[2]);
+        return CLI_USAGE;
     }
     if (strcmp(argv[1], "environment") == 0)
         return print_environment();

@@ -234,7 +234,7 @@ enum cli_exit cli_triton(int argc, char **argv)
         {"backends", CLI_TEXT, &given.backends, "DIR", "the folder with ferry/libtriton_ferry.so"},
         {"requests", CLI_NUMBER, &given.requests, "N", "send N requests (1000)"},
         {"concurrency", CLI_NUMBER, &given.concurrency, "C", "C of them at a time (16)"},
-        {"bytes", CLI_NUMBER, &given.bytes, "B", "each of B bytes (65536)"},
+        {"bytes", CLI_SIZE, &given.bytes, "B", "each of B bytes (64K)"},
         {"device", CLI_TEXT, &given.device, "NAME", "the device (ferry devices)"},
         {"kind", CLI_TEXT, &given.kind, "KIND", "the model's instance: cpu, model or gpu (cpu)"},
         {"private", CLI_FLAG, &given.private_outputs, NULL, "outputs in private memory"},

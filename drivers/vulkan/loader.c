@@ -159,6 +159,11 @@ static enum ferry_status make_instance(struct vulkan_instance *out, char *why)
         .pApplicationInfo = &application,
     };
     VkResult result = out->vk.CreateInstance(&create, NULL, &out->handle);
+    if (result == VK_ERROR_INCOMPATIBLE_DRIVER) {
+        snprintf(why, FERRY__WHY_MAX,
+                 "the Vulkan loader found no driver for a GPU, nor a software one");
+        return FERRY_ERROR_NO_DEVICE;
+    }
     if (result != VK_SUCCESS)
         return ferry__vulkan_result(result, "vkCreateInstance", why);
     status = ferry__vulkan_load_instance(&out->vk, out->handle, why);

@@ -30,7 +30,11 @@ run "help, a word" 0 "$ferry" help
 says out "exit codes: 0 done, 1"
 run "help of what there is not" 2 "$ferry" help swim
 says err 'no command "swim"'
+run "help of two commands" 2 "$ferry" help devices load
+says err 'help takes one command, not "load" too'
 run "help environment" 0 "$ferry" help environment
+if awk 'length > 80 && !/^[A-Z_]*=/ { exit 1 }' "$dir/out"; then good "lines fit"; else bad "long lines"; fi
+says out '^FERRY_FILE_IO=auto\|threads$'
 for variable in $(sed -n 's/^FERRY_VARIABLE("\([A-Z_]*\)".*/\1/p' \
     "$(dirname "$0")/../../include/ferry/environment.inc"); do
     says out "^$variable="
@@ -188,6 +192,13 @@ json '[d["name"] for d in j["drivers"] if d["devices"] == 0 and not d["reason"]]
 # Why there is no GPU, on a line of its own.
 run "no loader" 0 env FERRY_VULKAN_LIBRARY="$dir/no loader.so" "$ferry" devices
 if "$ferry" --version | grep -q '^drivers:.*vulkan'; then says out '^no vulkan device: .*no loader.so'; fi
+# A loader without a driver, in the user's words.
+if "$ferry" devices | grep -q '^vulkan:0'; then
+    run "no driver" 0 env VK_DRIVER_FILES="$dir/none.json" VK_ICD_FILENAMES="$dir/none.json" "$ferry" devices
+    says out '^no vulkan device: the Vulkan loader found no driver'
+else
+    skip "there is no Vulkan device to hide"
+fi
 
 # The environment.
 run "a wrong value" 3 env FERRY_FILE_IO=thread "$ferry" devices
@@ -205,6 +216,8 @@ says out "path .*direct"
 run "explain JSON" 0 "$ferry" explain --device host --memory registered --json
 json 'j["path"] == "direct" and j["engine"] == "cpu" and j["count"] == 1'
 run "explain nonsense" 2 "$ferry" explain --operation swim
+run "explain a wrong count" 2 "$ferry" explain --count many
+says err '--count takes a whole number over 0, not "many"'
 run "devices and thresholds" 0 "$ferry" devices --verbose
 says out "^host:0: .*paths direct"
 says out "direct_write_max +max"
