@@ -335,34 +335,39 @@ def test_ticket_is_a_future(device):
     assert buffer.read() == b"\x01" * 5 + source[5:]
 
 
-def test_ticket_waits_and_times_out(slow):
-    buffer = slow.buffer(5)
-    ticket = buffer.copy_from_host_async(b"12345")
-    assert not ticket.done()
-    assert not ticket.cancel()
-    with pytest.raises(concurrent.futures.TimeoutError):
-        ticket.result(0.001)
-    with pytest.raises(concurrent.futures.TimeoutError):
-        ticket.exception(0)
-    assert not buffer.wait(0.001)
+def test_ticket_waits_and_times_out(held):
+    device, hold = held
+    buffer = device.buffer(5)
+    with hold(buffer):
+        ticket = buffer.copy_from_host_async(b"12345")
+        assert not ticket.done()
+        assert not ticket.cancel()
+        with pytest.raises(concurrent.futures.TimeoutError):
+            ticket.result(0.001)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            ticket.exception(0)
+        assert not buffer.wait(0.001)
     assert ticket.result(60) is None
     assert ticket.done() and buffer.wait()
 
 
-def test_ticket_of_a_range(slow):
-    buffer = slow.buffer(100)
+def test_ticket_of_a_range(held):
+    device, hold = held
+    buffer = device.buffer(100)
     assert buffer.ticket().done() and buffer.ticket(0, 100).done()
-    upload = buffer.copy_from_host_async(b"12345", 10)
-    assert buffer.ticket(10).done() and buffer.ticket(offset=15).done()
-    ticket = buffer.ticket(1, 14)
-    assert not ticket.done()
+    with hold(buffer, 10, 5):
+        upload = buffer.copy_from_host_async(b"12345", 10)
+        assert buffer.ticket(10).done() and buffer.ticket(offset=15).done()
+        ticket = buffer.ticket(1, 14)
+        assert not ticket.done()
     assert ticket.result(60) is None and upload.result(60) is None
     with pytest.raises(ferry.Error, match="size 2 at offset 99"):
         buffer.ticket(2, 99)
 
 
-def test_callback_runs_without_anybody_waiting(slow):
-    buffer = slow.buffer(5)
+def test_callback_runs_without_anybody_waiting(held):
+    device, hold = held
+    buffer = device.buffer(5)
     called = threading.Event()
     threads = []
 
@@ -371,7 +376,8 @@ def test_callback_runs_without_anybody_waiting(slow):
         buffer.zero()  # waiting is allowed: this is none of Ferry's own threads
         called.set()
 
-    buffer.copy_from_host_async(b"12345").add_done_callback(when_done)
+    with hold(buffer):
+        buffer.copy_from_host_async(b"12345").add_done_callback(when_done)
     assert called.wait(60)
     assert threads == ["ferry-tickets"]
     assert buffer.read() == bytes(5)
@@ -404,44 +410,39 @@ def may_grow(source):
     return True
 
 
-def test_source_is_held_until_done(slow):
+def test_source_is_held_until_done(held):
     class Source(bytearray):
         pass
 
-    buffer = slow.buffer(100)
-    for _ in range(20):
-        source = Source(pattern(100))
-        alive = weakref.ref(source)
+    device, hold = held
+    buffer = device.buffer(100)
+    source = Source(pattern(100))
+    alive = weakref.ref(source)
+    with hold(buffer):
         ticket = buffer.copy_from_host_async(source)
-        held = not may_grow(source)
+        assert not may_grow(source)
         del source
         gc.collect()
-        assert alive() is not None or ticket.done()
-        ticket.result()
-        gc.collect()
-        assert alive() is None
-        assert buffer.read() == pattern(100)
-        if held:  # else the machine was so busy that the operation was done first
-            return
-    pytest.fail("the source was never held")
-
-
-def test_dropped_ticket_still_holds(slow):
-    source = bytearray(pattern(100))
-    buffer = slow.buffer(100)
-    buffer.copy_from_host_async(source)
+        assert alive() is not None
+    ticket.result()
     gc.collect()
-    with pytest.raises(BufferError):
-        source.append(1)
-    slow.wait_idle()
-    _tickets.drain(slow)
+    assert alive() is None
     assert buffer.read() == pattern(100)
-    for _ in range(1000):  # the helper thread releases it at its next look
-        try:
-            source.append(1)
-            break
-        except BufferError:
-            threading.Event().wait(0.01)
+
+
+def test_dropped_ticket_still_holds(held):
+    device, hold = held
+    source = bytearray(pattern(100))
+    buffer = device.buffer(100)
+    with hold(buffer):
+        buffer.copy_from_host_async(source)
+        gc.collect()
+        assert not may_grow(source)
+    device.wait_idle()
+    _tickets.drain(device)
+    assert buffer.read() == pattern(100)
+    while not may_grow(source):  # the helper thread releases it at its next look
+        threading.Event().wait(0.01)
     assert len(source) == 101
 
 
