@@ -12,7 +12,7 @@
 
 enum {
     PIECE_MESSAGE = 0,              /* the active message that pieces are */
-    EAGER_MAX = 8 << 10,            /* bytes of a piece that UCX copies; larger ones go straight */
+    EAGER_MAX = 8 << 10,            /* bytes of a piece that go with its header */
     SETTLING_NS = 50 * 1000 * 1000, /* until a worker is destroyed that has words to send */
     CLOSING_ROUNDS = 1000, /* of progress, until an endpoint is taken from UCX with the worker */
 };
@@ -24,9 +24,15 @@ enum {
 static const char default_transports[] =
     "^cma,knem,xpmem,sysv,cuda_copy,cuda_ipc,gdr_copy,rocm_copy,rocm_ipc,rocm_gdr,ze_copy,ze_ipc";
 
+/* Bytes that UCX gives to a socket at once, and takes from it: 8 and 64 KiB, as it has by itself,
+ * cost a third of the rate. */
+#define SEGMENT "256k"
+
 static enum ferry_status configure(ucp_config *config,
                                    const struct ferry__wire_ucp_settings *settings)
 {
+    /* The interface of a network, not the port of an adapter for RDMA, "mlx5_0:1". */
+    const bool sockets = settings->devices[0] && !strchr(settings->devices, ':');
     const struct {
         const char *name, *value;
         bool needed; /* by a name that each version knows */
@@ -37,6 +43,12 @@ static enum ferry_status configure(ucp_config *config,
         {"MM_ERROR_HANDLING", "y", false},
         {"PORT_RANGE", settings->data_ports, false},
         {"AF_PRIO", settings->ipv6 ? "inet6,inet" : "inet,inet6", false},
+        /* Over a socket UCX copies, in large segments: where the peer resets the connection while
+         * bytes go straight from the caller's memory, UCX ends that send twice and aborts the
+         * process (uct_tcp_ep_sendv; 1.13 to 1.19, at least). */
+        {"ZCOPY_THRESH", sockets ? "inf" : NULL, true},
+        {"TX_SEG_SIZE", sockets ? SEGMENT : NULL, false},
+        {"RX_SEG_SIZE", sockets ? SEGMENT : NULL, false},
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         const ucs_status status =
