@@ -77,14 +77,14 @@ enum { FERRY__BLOCKS_BYTES_MAX = 256 << 20 };
 
 /* One block of a FERRY__BLOCKS, as its list holds it for the device. */
 struct ferry__block_entry {
-    uint64_t dst, src; /* in the two ferry__memory, whose own offsets are to be added */
+    uint64_t dst, src; /* in the two ferry__memory; or addresses, where the driver tells them */
     uint32_t size, zero;
 };
 
 /* What FERRY__BLOCKS adds, a copy by a list; docs/drivers.md says what holds of the blocks. */
 struct ferry__block_list {
     const struct ferry__memory *memory; /* upload memory; flushed */
-    uint64_t offset;                    /* of count entries; a multiple of 16 */
+    uint64_t offset;                    /* of count entries; a multiple of 8 */
     uint32_t count;
     uint64_t dst_span, src_span; /* the blocks lie within so much from the two offsets on */
 };
@@ -152,7 +152,6 @@ struct ferry__driver {
 
     /* Waits until all that memory_free was given is given back. Optional: where that is at once. */
     void (*memory_settle)(void *state);
-
     /* host and size are multiples of import_granularity. Every refusal is a normal outcome.
      * Optional: NULL if import_granularity is 0. */
     enum ferry_status (*host_import)(void *state, void *host, uint64_t size, bool read_only,
@@ -166,6 +165,9 @@ struct ferry__driver {
 
     const struct ferry__sharing *sharing; /* with others; NULL: none */
 
+    /* Where memory begins for the blocks of lists, which hold addresses then: lists that lie end to
+     * end, without a barrier between, may be one. Optional. */
+    uint64_t (*address)(const struct ferry__memory *memory);
     /* For memory that is not coherent, in multiples of atom. Optional. */
     enum ferry_status (*flush)(void *state, const struct ferry__memory *memory, uint64_t offset,
                                uint64_t size);
@@ -177,7 +179,6 @@ struct ferry__driver {
      * nothing was submitted and the value is not used up. */
     enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
     uint64_t (*completed)(void *state, uint64_t event); /* its value: cheap */
-
     /* Waits until one of the points is reached, the device is lost, wake was called (since the last
      * return), or the time is over. May return early for no reason. count may be 0. */
     void (*wait_any)(void *state, const struct ferry_sync *points, size_t count,

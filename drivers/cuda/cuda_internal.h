@@ -262,8 +262,12 @@ void ferry__cuda_kernels_start(struct cuda *c);
 /* Are there kernels? Waits for that thread. */
 bool ferry__cuda_kernels_join(struct cuda *c);
 void ferry__cuda_kernels_free(struct cuda *c);
+uint64_t ferry__cuda_kernel_address(const struct ferry__memory *memory);
+/* Launches the first of the commands, and those behind it that are one launch with it: how many,
+ * all ENGINE_KERNEL. */
 cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
-                                    const struct ferry__command *command);
+                                    const struct ferry__command *commands, size_t count,
+                                    size_t *out_taken);
 
 /* --- event.c ---------------------------------------------------------------------------------- */
 

@@ -281,6 +281,7 @@ const struct ferry__driver ferry__cuda_driver = {
     .host_import = ferry__cuda_host_import,
     .host_find = ferry__cuda_host_find,
     .sharing = &ferry__cuda_sharing,
+    .address = ferry__cuda_kernel_address,
     .submit = ferry__cuda_submit,
     .completed = ferry__cuda_completed,
     .wait_any = ferry__cuda_wait_any,

@@ -110,34 +110,63 @@ static cu_result launch_one(struct cuda *c, cu_stream stream, const struct ferry
                               CUDA__KERNEL_GROUP, 1, 1, 0, stream, parameters, NULL);
 }
 
+uint64_t ferry__cuda_kernel_address(const struct ferry__memory *memory)
+{
+    return cuda_address(memory, 0);
+}
+
 static bool is_on_device(const struct ferry__memory *memory)
 {
     return !((const struct cuda_memory *)memory->native)->host;
 }
 
+static bool is_inside(const struct ferry__command *command)
+{
+    return is_on_device(command->dst) && is_on_device(command->src);
+}
+
 /* As few units as reach the rate, since they are taken from the user's own work: what crosses the
  * link needs 4 (on an H200, from 1 KiB on), and never gets more than an eighth; within the device
  * the rate is the memory's, and half of them come near it. */
-static unsigned groups_for(const struct cuda *c, const struct ferry__command *command)
+static unsigned groups_for(const struct cuda *c, bool inside, unsigned count)
 {
     enum { LINK_GROUPS = 4, LINK_PART = 8, INSIDE_PART = 2, WARPS = CUDA__LIST_GROUP / CUDA__WARP };
-    const bool inside = is_on_device(command->dst) && is_on_device(command->src);
     unsigned groups = c->kernels.units / (inside ? INSIDE_PART : LINK_PART);
     if (groups > LINK_GROUPS && !inside)
         groups = LINK_GROUPS;
-    const unsigned useful = (command->list.count + WARPS - 1) / WARPS;
+    const unsigned useful = (count + WARPS - 1) / WARPS;
     groups = groups < useful ? groups : useful;
     return groups ? groups : 1;
 }
 
-static cu_result launch_list(struct cuda *c, cu_stream stream, const struct ferry__command *command)
+/* How many lists from here on lie end to end, and are one: they have addresses, whatever memories
+ * their blocks are in. */
+static size_t run_of_lists(const struct ferry__command *commands, size_t count,
+                           unsigned *out_blocks)
 {
-    const unsigned groups = groups_for(c, command);
+    const bool inside = is_inside(commands);
+    const struct ferry__block_list *first = &commands->list;
+    uint64_t blocks = first->count;
+    size_t run = 1;
+    for (; run < count; run++) {
+        const struct ferry__command *next = &commands[run];
+        if (next->kind != FERRY__BLOCKS || next->barrier || next->list.memory != first->memory ||
+            next->list.offset != first->offset + blocks * sizeof(struct ferry__block_entry) ||
+            is_inside(next) != inside)
+            break;
+        blocks += next->list.count;
+    }
+    *out_blocks = (unsigned)blocks; /* no more than one list may have, all of a submission's */
+    return run;
+}
+
+static cu_result launch_list(struct cuda *c, cu_stream stream, const struct ferry__command *command,
+                             unsigned count)
+{
+    const unsigned groups = groups_for(c, is_inside(command), count);
     struct cuda_list_arguments arguments = {
-        .dst = cuda_address(command->dst, 0),
-        .src = cuda_address(command->src, 0),
         .list = cuda_address(command->list.memory, command->list.offset),
-        .count = command->list.count,
+        .count = count,
         .warps = groups * (CUDA__LIST_GROUP / CUDA__WARP),
     };
     void *parameters[] = {&arguments};
@@ -146,8 +175,13 @@ static cu_result launch_list(struct cuda *c, cu_stream stream, const struct ferr
 }
 
 cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
-                                    const struct ferry__command *command)
+                                    const struct ferry__command *commands, size_t count,
+                                    size_t *out_taken)
 {
-    return command->kind == FERRY__BLOCKS ? launch_list(c, stream, command)
-                                          : launch_one(c, stream, command);
+    unsigned blocks;
+    *out_taken = 1;
+    if (commands->kind != FERRY__BLOCKS)
+        return launch_one(c, stream, commands);
+    *out_taken = run_of_lists(commands, count, &blocks);
+    return launch_list(c, stream, commands, blocks);
 }

@@ -15,7 +15,8 @@ struct cuda_kernel_arguments {
 
 enum { CUDA__KERNEL_BLOCK = 16, CUDA__KERNEL_GROUP = 256 };
 
-/* A piece of a list: offsets from the two addresses of the arguments. As the engine writes it. */
+/* A piece of a list: offsets from the two addresses of the arguments, which the driver leaves 0. As
+ * the engine writes it. */
 struct cuda_piece {
     unsigned long long dst, src;
     unsigned size, zero;

@@ -247,10 +247,12 @@ static cu_result put_batch(struct putting *p, const struct ferry__command *comma
                                       &first, 1, &failed, p->queue->stream);
 }
 
-static cu_result put_kernel(struct putting *p, const struct ferry__command *command)
+static cu_result put_kernel(struct putting *p, const struct ferry__command *commands, size_t count,
+                            size_t *out_taken)
 {
     p->call = "cuLaunchKernel";
-    const cu_result result = ferry__cuda_kernel_launch(p->c, p->queue->stream, command);
+    const cu_result result =
+        ferry__cuda_kernel_launch(p->c, p->queue->stream, commands, count, out_taken);
     p->begun |= !result;
     return result;
 }
@@ -261,12 +263,13 @@ static cu_result put_commands(struct putting *p, const struct ferry__command *co
 {
     cu_result result = CU_SUCCESS;
     for (size_t i = 0; i < count && !result;) {
-        const size_t run = run_of_copies(p->c, &commands[i], count - i);
+        size_t run = run_of_copies(p->c, &commands[i], count - i);
         if (run >= BATCH_FROM && batch_of(p)) {
             result = put_batch(p, &commands[i], run);
             i += run;
         } else if (commands[i].engine == FERRY__ENGINE_KERNEL) {
-            result = put_kernel(p, &commands[i++]);
+            result = put_kernel(p, &commands[i], count - i, &run);
+            i += run;
         } else if (commands[i].kind == FERRY__COPY) {
             result = put_copy(p, &commands[i++]);
         } else {

@@ -114,6 +114,12 @@ static bool check_shape(const struct host_queue *queue, const struct ferry__comm
     return true;
 }
 
+uint64_t ferry__host_address(const struct ferry__memory *handle)
+{
+    const struct host_memory *memory = handle->native;
+    return (uintptr_t)memory->bytes + handle->offset;
+}
+
 /* Looks the list up, and checks each block by itself. */
 static bool look_up_list(const struct host_queue *queue, const struct ferry__command *command,
                          size_t index, struct host_command *out, char *why)
@@ -123,7 +129,10 @@ static bool look_up_list(const struct host_queue *queue, const struct ferry__com
     const struct side side = {"list", list->memory, list->offset};
     unsigned char *bytes;
     uint64_t total = 0;
-    if (list->count < 1 || list->count > limits->blocks_max || list->offset % 16 != 0) {
+    const uint64_t dst_begin = ferry__host_address(command->dst) + command->dst_offset;
+    const uint64_t src_begin = ferry__host_address(command->src) + command->src_offset;
+    if (list->count < 1 || list->count > limits->blocks_max ||
+        list->offset % sizeof out->blocks->dst != 0) {
         snprintf(why, FERRY__WHY_MAX, "command %zu: %u blocks, not from 1 to %u, at %llu", index,
                  list->count, limits->blocks_max, ULL(list->offset));
         return false;
@@ -136,12 +145,12 @@ static bool look_up_list(const struct host_queue *queue, const struct ferry__com
     for (uint32_t i = 0; i < list->count; i++) {
         const struct ferry__block_entry block = out->blocks[i];
         if (block.size < 1 || block.size > limits->block_size_max || block.zero ||
-            block.dst < command->dst_offset || block.src < command->src_offset ||
-            !ferry__in_range(block.dst - command->dst_offset, block.size, list->dst_span) ||
-            !ferry__in_range(block.src - command->src_offset, block.size, list->src_span)) {
+            block.dst < dst_begin || block.src < src_begin ||
+            !ferry__in_range(block.dst - dst_begin, block.size, list->dst_span) ||
+            !ferry__in_range(block.src - src_begin, block.size, list->src_span)) {
             snprintf(why, FERRY__WHY_MAX,
-                     "command %zu: block %u: %u bytes from %llu to %llu: outside its limits", index,
-                     i, block.size, ULL(block.src), ULL(block.dst));
+                     "command %zu: block %u: %u bytes from %#llx to %#llx: outside its limits",
+                     index, i, block.size, ULL(block.src), ULL(block.dst));
             return false;
         }
         total += block.size;
@@ -187,12 +196,9 @@ static bool look_up(const struct host_queue *queue, const struct ferry__command 
     out->src = fill ? NULL : command->src->native;
     if (!check_owners(queue, command, index, why))
         return false;
-    out->from = from;
+    out->from = listed ? NULL : from; /* the blocks of a list have addresses */
+    out->to = listed ? NULL : out->to;
     out->size = command->size;
-    if (listed) { /* whose blocks count from the start */
-        out->to -= command->dst_offset;
-        out->from -= command->src_offset;
-    }
     out->barrier = command->barrier;
     out->pattern_size = fill ? command->pattern_size : 1;
     memcpy(out->pattern, command->pattern, sizeof out->pattern);

@@ -108,6 +108,7 @@ const struct ferry__driver ferry__host_driver = {
     .memory_free = ferry__host_memory_free,
     .host_import = ferry__host_import,
     .sharing = &ferry__host_sharing,
+    .address = ferry__host_address,
     .flush = ferry__host_flush,
     .invalidate = ferry__host_invalidate,
     .kernels = ferry__host_kernels,

@@ -133,6 +133,8 @@ struct host_event *ferry__host_event_find(struct host_device *device, uint64_t e
 
 /* --- what driver.h promises to a driver, checked (contract.c) --------------------------------- */
 
+uint64_t ferry__host_address(const struct ferry__memory *handle);
+
 /* Logs a breach of the contract. Returns INTERNAL. */
 enum ferry_status ferry__host_breach(const char *why);
 

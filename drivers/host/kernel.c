@@ -39,7 +39,7 @@ static bool run_blocks(struct host_device *device, const struct host_command *co
             if (atomic_load_explicit(&device->losing, memory_order_relaxed))
                 return false;
         }
-        memcpy(command->to + block->dst, command->from + block->src, size);
+        memcpy((void *)(uintptr_t)block->dst, (const void *)(uintptr_t)block->src, size);
         bytes -= size;
         since += size;
     }

@@ -433,6 +433,7 @@ const struct ferry__driver ferry__vulkan_driver = {
     .memory_free = ferry__vulkan_memory_free,
     .host_import = ferry__vulkan_host_import,
     .sharing = &ferry__vulkan_sharing,
+    .address = ferry__vulkan_kernel_address,
     .flush = ferry__vulkan_flush,
     .invalidate = ferry__vulkan_invalidate,
     .submit = ferry__vulkan_submit,

@@ -169,30 +169,44 @@ static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *
     return arguments;
 }
 
-static void put_list(const struct vulkan *v, VkCommandBuffer to,
-                     const struct ferry__command *command)
+uint64_t ferry__vulkan_kernel_address(const struct ferry__memory *memory)
 {
-    const struct ferry__block_list *list = &command->list;
+    return address_of(memory, 0);
+}
+
+/* How many lists from here on lie end to end, and are one: they have addresses, whatever buffers
+ * their blocks are in. */
+static size_t run_of_lists(const struct ferry__command *commands, size_t count,
+                           uint32_t *out_blocks)
+{
+    const struct ferry__block_list *first = &commands->list;
+    uint64_t blocks = first->count;
+    size_t run = 1;
+    for (; run < count; run++) {
+        const struct ferry__command *next = &commands[run];
+        if (next->kind != FERRY__BLOCKS || next->barrier || next->list.memory != first->memory ||
+            next->list.offset != first->offset + blocks * sizeof(struct ferry__block_entry))
+            break;
+        blocks += next->list.count;
+    }
+    *out_blocks = (uint32_t)blocks; /* no more than one list may have, all of a submission's */
+    return run;
+}
+
+static void put_list(const struct vulkan *v, VkCommandBuffer to,
+                     const struct ferry__block_list *list, uint32_t count)
+{
     const struct vulkan_blocks_arguments arguments = {
-        .dst = address_of(command->dst, 0),
-        .src = address_of(command->src, 0),
-        .list = address_of(list->memory, list->offset),
-        .count = list->count,
-    };
-    const uint32_t runs = (list->count + LIST_RUN - 1) / LIST_RUN;
+        .list = address_of(list->memory, list->offset), .count = count};
+    const uint32_t runs = (count + LIST_RUN - 1) / LIST_RUN;
     v->vk.CmdPushConstants(to, v->kernel_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof arguments,
                            &arguments);
     v->vk.CmdDispatch(to, runs < LIST_GROUPS ? runs : LIST_GROUPS, 1, 1);
 }
 
-void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
-                              const struct ferry__command *command)
+static void put_one(const struct vulkan *v, VkCommandBuffer to,
+                    const struct ferry__command *command)
 {
-    v->vk.CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, v->kernels[command->kind]);
-    if (command->kind == FERRY__BLOCKS) {
-        put_list(v, to, command);
-        return;
-    }
     const struct vulkan_kernel_arguments arguments = arguments_of(command);
     const uint32_t blocks = (arguments.end + BLOCK - 1) / BLOCK;
     const uint32_t groups = (blocks + VULKAN__KERNEL_GROUP - 1) / VULKAN__KERNEL_GROUP;
@@ -200,4 +214,18 @@ void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
     v->vk.CmdPushConstants(to, v->kernel_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof arguments,
                            &arguments);
     v->vk.CmdDispatch(to, (groups + rows - 1) / rows, rows, 1);
+}
+
+size_t ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
+                                const struct ferry__command *commands, size_t count)
+{
+    uint32_t blocks;
+    v->vk.CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, v->kernels[commands->kind]);
+    if (commands->kind == FERRY__BLOCKS) {
+        const size_t run = run_of_lists(commands, count, &blocks);
+        put_list(v, to, &commands->list, blocks);
+        return run;
+    }
+    put_one(v, to, commands);
+    return 1;
 }

@@ -14,9 +14,10 @@ struct vulkan_kernel_arguments {
     uint32_t pattern[4];
 };
 
-/* Of blocks.comp: the memories that the entries' offsets count from, the list and its length. */
+/* Of blocks.comp: what the entries' offsets count from, the list and its length. The driver leaves
+ * the two 0, since entries are addresses. */
 struct vulkan_blocks_arguments {
-    uint64_t dst, src, list; /* addresses */
+    uint64_t dst, src, list;
     uint32_t count, zero;
 };
 

@@ -231,7 +231,7 @@ static void put_commands(const struct vulkan *v, const struct vulkan_queue *queu
         if (i && commands[i].barrier)
             put_barrier(v, queue, to, BETWEEN);
         if (commands[i].engine == FERRY__ENGINE_KERNEL)
-            ferry__vulkan_kernel_put(v, to, &commands[i++]);
+            i += ferry__vulkan_kernel_put(v, to, &commands[i], count - i);
         else if (commands[i].kind == FERRY__COPY)
             i += put_copies(v, to, &commands[i], count - i);
         else

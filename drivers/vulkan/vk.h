@@ -300,9 +300,11 @@ enum vulkan_engine { VULKAN_ENGINE_AUTO, VULKAN_ENGINE_COPY, VULKAN_ENGINE_KERNE
 enum vulkan_engine ferry__vulkan_engine(void);
 enum ferry_status ferry__vulkan_kernels_make(struct vulkan *v, char *why);
 void ferry__vulkan_kernels_free(struct vulkan *v);
-/* Records a FERRY__ENGINE_KERNEL command; its memories have addresses. */
-void ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
-                              const struct ferry__command *command);
+uint64_t ferry__vulkan_kernel_address(const struct ferry__memory *memory);
+/* Records the first of the commands, an ENGINE_KERNEL, and those behind it that are one dispatch
+ * with it; its memories have addresses. How many. */
+size_t ferry__vulkan_kernel_put(const struct vulkan *v, VkCommandBuffer to,
+                                const struct ferry__command *commands, size_t count);
 
 /* --- event.c ---------------------------------------------------------------------------------- */
 

@@ -214,6 +214,19 @@ void ferry_batch_destroy(ferry_batch *batch)
     ferry__free(batch);
 }
 
+/* How many blocks of lists that need no staging come behind each list. */
+static void count_after(struct ferry__transfer *transfers, size_t count)
+{
+    uint64_t after = 0;
+    for (size_t i = count; i-- > 0;) {
+        struct ferry__blocks *blocks = transfers[i].blocks;
+        if (transfers[i].way != FERRY__WAY_LIST || blocks->kinds >> FERRY__BLOCK_REGIONS_MAX)
+            continue;
+        blocks->after = after;
+        after += blocks->count;
+    }
+}
+
 /* Chooses the transfers' paths; on a failure gives their regions back. */
 static enum ferry_status plan(ferry_batch *batch)
 {
@@ -229,8 +242,10 @@ static enum ferry_status plan(ferry_batch *batch)
     }
     if (!status)
         status = ferry__landings_plan(batch->device, batch->transfers, batch->count);
-    if (!status)
+    if (!status) {
+        count_after(batch->transfers, batch->count);
         return FERRY_OK;
+    }
     while (i--)
         ferry__transfer_drop_region(batch->device, &batch->transfers[i]);
     return status;

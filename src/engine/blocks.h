@@ -27,8 +27,9 @@ struct ferry__blocks {
     struct ferry__spans *written, *read; /* what is, of a buffer, if that was found out; NULL */
     bool kept, owned;                    /* not on a stack; nor is the list the caller's */
     bool apart;                          /* it is known that they touch nothing of each other's */
-    uint64_t before;                     /* blocks of a batch's lists that come before this one */
-    size_t merged; /* operations of a batch that are one list; 0: it is one by itself */
+    uint64_t before, after; /* blocks of a batch's lists before this one; of those that may
+                               lie end to end with it, behind it */
+    size_t merged;          /* operations of a batch that are one list; 0: it is one by itself */
     struct ferry_block *merged_as; /* each of them, where they are traced; NULL */
     /* Registered memory that the host's side of blocks lies in, where the device reaches it, and
      * which of it by block; NULL: all in the first, or where there is none, nowhere. */

@@ -65,11 +65,20 @@ static bool commands_meet(const struct ferry__command *a, const struct ferry__co
            extents_meet(extent_read(b), a_written);
 }
 
-static struct ferry__hull *find_hull(struct ferry__submission *sub, const void *space)
+/* NULL: nothing of it was touched since the last barrier. */
+static struct ferry__hull *look_for_hull(struct ferry__submission *sub, const void *space)
 {
     for (size_t i = 0; i < sub->hull_count; i++)
         if (sub->hulls[i].space == space)
             return &sub->hulls[i];
+    return NULL;
+}
+
+static struct ferry__hull *find_hull(struct ferry__submission *sub, const void *space)
+{
+    struct ferry__hull *found = look_for_hull(sub, space);
+    if (found)
+        return found;
     if (sub->hull_count == FERRY__HULLS_MAX)
         return NULL;
     struct ferry__hull *hull = &sub->hulls[sub->hull_count++];
@@ -102,23 +111,28 @@ static bool note(struct ferry__submission *sub, const struct ferry__command *com
     return true;
 }
 
-static bool meets_hull(const struct ferry__hull *hull, struct extent written, struct extent read)
+/* The hulls of where a command writes and reads. NULL: nothing there was touched. */
+struct hulls {
+    const struct ferry__hull *written, *read;
+};
+
+static bool meets_hulls(struct hulls hulls, struct extent written, struct extent read)
 {
-    if (hull->space == written.space &&
-        (meets(written.begin, written.end, hull->write_begin, hull->write_end) ||
-         meets(written.begin, written.end, hull->read_begin, hull->read_end)))
+    const struct ferry__hull *hull = hulls.written;
+    if (hull && (meets(written.begin, written.end, hull->write_begin, hull->write_end) ||
+                 meets(written.begin, written.end, hull->read_begin, hull->read_end)))
         return true;
-    return hull->space == read.space &&
-           meets(read.begin, read.end, hull->write_begin, hull->write_end);
+    return hulls.read &&
+           meets(read.begin, read.end, hulls.read->write_begin, hulls.read->write_end);
 }
 
-static bool meets_indexed(const struct ferry__hull *hull, struct extent written, struct extent read)
+static bool meets_indexed(struct hulls hulls, struct extent written, struct extent read)
 {
-    if (hull->space == written.space &&
-        (ferry__intervals_meet(&hull->written, written.begin, written.end) ||
-         ferry__intervals_meet(&hull->read, written.begin, written.end)))
+    const struct ferry__hull *hull = hulls.written;
+    if (hull && (ferry__intervals_meet(&hull->written, written.begin, written.end) ||
+                 ferry__intervals_meet(&hull->read, written.begin, written.end)))
         return true;
-    return hull->space == read.space && ferry__intervals_meet(&hull->written, read.begin, read.end);
+    return hulls.read && ferry__intervals_meet(&hulls.read->written, read.begin, read.end);
 }
 
 /* Puts commands into the exact sets, up to the last one, which may still grow. Their memories have
@@ -143,18 +157,16 @@ static bool meets_run(struct ferry__submission *sub, const struct ferry__command
 {
     enum { FEW = 16 };
     const struct extent written = extent_written(command), read = extent_read(command);
-    bool maybe = false;
-    for (size_t i = 0; i < sub->hull_count && !maybe; i++)
-        maybe = meets_hull(&sub->hulls[i], written, read);
-    if (!maybe)
+    const struct hulls hulls = {look_for_hull(sub, written.space),
+                                read.space ? look_for_hull(sub, read.space) : NULL};
+    if (!meets_hulls(hulls, written, read))
         return false;
     size_t asked = sub->run;
     if (sub->command_count - sub->run > FEW) {
         if (!index_run(sub))
             return true;
-        for (size_t i = 0; i < sub->hull_count; i++)
-            if (meets_indexed(&sub->hulls[i], written, read))
-                return true;
+        if (meets_indexed(hulls, written, read))
+            return true;
         asked = sub->indexed;
     }
     for (size_t i = asked; i < sub->command_count; i++)

@@ -66,6 +66,7 @@ static struct ferry__submission *sub_take(struct ferry_device *device, unsigned 
     ferry__run_begin(sub);
     sub->added = sub->staged = sub->transfers = sub->submitted_ns = 0;
     sub->blocks = sub->blocks_max = sub->block_bytes = 0;
+    sub->launch.goes_on = false;
     return sub;
 }
 

@@ -59,13 +59,15 @@ struct ferry__launch {
     const struct ferry__memory *memory; /* that the list lies in, and where */
     uint64_t offset;
     const struct ferry__memory *dst, *src;
+    uint64_t dst_at, src_at; /* where these begin, as blocks have it */
     struct ferry__launch_hull {
         uint64_t dst_begin, dst_end, src_begin, src_end, bytes;
-    } hull;      /* what its blocks lie in, and the sum of them */
-    bool staged; /* one side of it is staging */
+    } hull;       /* what its blocks lie in, and the sum of them */
+    bool staged;  /* one side of it is staging */
+    bool goes_on; /* it is closed; the next may lie end to end with it, in what it left free */
 };
 
-enum { FERRY__HULLS_MAX = 8 };
+enum { FERRY__HULLS_MAX = 32 };
 
 struct ferry__submission {
     struct ferry__link link; /* of queue->flying, or of device->free_subs */

@@ -55,7 +55,4 @@ enum ferry__emitted ferry__emit_list(struct ferry_device *device, struct ferry__
                                      struct ferry__transfer *transfer,
                                      enum ferry_status *out_status);
 
-/* The list that is being written becomes a command; where there is none, nothing. */
-void ferry__launch_close(const struct ferry_device *device, struct ferry__submission *sub);
-
 #endif

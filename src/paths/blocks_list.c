@@ -2,7 +2,6 @@
 #include "driver.h"
 #include "engine/blocks.h"
 #include "engine/buffer.h"
-#include "engine/commands.h"
 #include "engine/device.h"
 #include "engine/op.h"
 #include "engine/retire.h"
@@ -10,6 +9,7 @@
 #include "memory/host_memory.h"
 #include "memory/staging.h"
 #include "paths/blocks.h"
+#include "paths/launch.h"
 #include "paths/record.h"
 
 #include <ferry/ferry.h>
@@ -22,19 +22,13 @@ enum { FIRST_LAUNCH = 2048, PHASE = 16, ENTRY = sizeof(struct ferry__block_entry
 
 /* --- one list --------------------------------------------------------------------------------- */
 
-/* The two memories of a list, and what is to be added to a block's offsets in them. */
-struct ends {
-    const struct ferry__memory *dst, *src;
-    uint64_t dst_base, src_base;
-};
-
-static struct ends ends_of(const struct ferry__transfer *transfer, unsigned kind)
+static struct ferry__ends ends_of(const struct ferry__transfer *transfer, unsigned kind)
 {
     const struct ferry__region *region =
         ferry__blocks_by_host(transfer) && kind < FERRY__BLOCK_REGIONS_MAX
             ? transfer->blocks->regions[kind]
             : NULL;
-    struct ends ends = {0};
+    struct ferry__ends ends = {0};
     if (transfer->dst) {
         ends.dst = transfer->dst->memory;
         ends.dst_base = transfer->dst->offset;
@@ -75,78 +69,6 @@ static uint64_t phased(uint64_t at, uint64_t phase)
     return at + ((phase - at) & (PHASE - 1));
 }
 
-void ferry__launch_close(const struct ferry_device *device, struct ferry__submission *sub)
-{
-    struct ferry__launch *launch = &sub->launch;
-    const struct ferry__launch_hull *hull = &launch->hull;
-    const struct ferry__command command = {.kind = FERRY__BLOCKS,
-                                           .engine = FERRY__ENGINE_KERNEL,
-                                           .dst = launch->dst,
-                                           .src = launch->src,
-                                           .dst_offset = hull->dst_begin,
-                                           .src_offset = hull->src_begin,
-                                           .size = hull->bytes,
-                                           .list = {.memory = launch->memory,
-                                                    .offset = launch->offset,
-                                                    .count = launch->count,
-                                                    .dst_span = hull->dst_end - hull->dst_begin,
-                                                    .src_span = hull->src_end - hull->src_begin}};
-    if (launch->count)
-        (void)ferry__add_command(device, sub, command); /* there is room: launch_open */
-    launch->entries = NULL;
-    launch->count = 0;
-}
-
-/* Begins a list in a slice of upload staging, from the slice's start on. */
-static enum ferry_status launch_open(struct ferry__submission *sub,
-                                     const struct ferry__slice *slice, uint64_t capacity,
-                                     const struct ferry__memory *dst,
-                                     const struct ferry__memory *src)
-{
-    struct ferry__launch *launch = &sub->launch;
-    const uint64_t offset = ferry__round_up(slice->offset, PHASE);
-    if (!FERRY__RESERVE(sub, command))
-        return ferry__no_memory();
-    *launch = (struct ferry__launch){
-        .memory = &slice->chunk->memory,
-        .offset = offset,
-        .entries = (struct ferry__block_entry *)(void *)(slice->chunk->memory.host + offset),
-        .capacity = (uint32_t)capacity,
-        .dst = dst,
-        .src = src,
-        .hull = {.dst_begin = UINT64_MAX, .src_begin = UINT64_MAX}};
-    return FERRY_OK;
-}
-
-static inline void hull_add(struct ferry__launch_hull *hull, uint64_t dst, uint64_t src,
-                            uint64_t size)
-{
-    hull->dst_begin = dst < hull->dst_begin ? dst : hull->dst_begin;
-    hull->dst_end = dst + size > hull->dst_end ? dst + size : hull->dst_end;
-    hull->src_begin = src < hull->src_begin ? src : hull->src_begin;
-    hull->src_end = src + size > hull->src_end ? src + size : hull->src_end;
-    hull->bytes += size;
-}
-
-static void launch_add(struct ferry__launch *launch, uint64_t dst, uint64_t src, uint64_t size)
-{
-    launch->entries[launch->count++] =
-        (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)size};
-    hull_add(&launch->hull, dst, src, size);
-}
-
-/* The device shall see the entries from first on. What it cannot see is taken back. */
-static enum ferry_status launch_flush(struct ferry_device *device, struct ferry__launch *launch,
-                                      uint32_t first)
-{
-    const enum ferry_status status =
-        ferry__memory_flush(&device->gpu, launch->memory, launch->offset + (uint64_t)first * ENTRY,
-                            (uint64_t)(launch->count - first) * ENTRY);
-    if (status)
-        launch->count = first;
-    return status;
-}
-
 /* How many blocks a submission has at most: few at first, so that the device begins soon, and then
  * as many as it has already. */
 static uint64_t launch_max(const struct ferry_device *device, const struct ferry__blocks *blocks)
@@ -168,33 +90,39 @@ static uint64_t piece_of(const struct ferry_device *device, uint64_t left, uint6
     return ferry__least(ferry__least(left, device->gpu.limits.block_size_max), room);
 }
 
-/* How many entries what is left may need, and how many a submission may still have. */
+/* How many entries what is left may need, with what may lie end to end with it, and how many a
+ * submission may still have. */
 static uint64_t entries_wanted(const struct ferry_device *device,
                                const struct ferry__submission *sub,
                                const struct ferry__transfer *transfer)
 {
     const struct ferry__blocks *blocks = transfer->blocks;
     const uint64_t cut = transfer->size / device->gpu.limits.block_size_max;
-    const uint64_t left = blocks->count - blocks->next + cut + 1;
+    const uint64_t left = blocks->count - blocks->next + cut + 1 + blocks->after;
     return ferry__least(left, sub->blocks_max - sub->blocks);
 }
 
 static enum ferry_status take_list(struct ferry_device *device, struct ferry__submission *sub,
-                                   uint64_t wanted, const struct ends *ends)
+                                   uint64_t wanted, const struct ferry__ends *ends)
 {
+    const struct ferry__launch *last = &sub->launch;
     struct ferry__slice slice;
+    if (last->goes_on && last->count < last->capacity)
+        return ferry__launch_open(sub, last->memory, last->offset + (uint64_t)last->count * ENTRY,
+                                  last->capacity - last->count, ends);
     const enum ferry_status status =
         ferry__take_upload(device, sub, wanted * ENTRY + PHASE, ENTRY + PHASE, 0, &slice);
     if (status)
         return status;
     const uint64_t capacity = (slice.size - PHASE) / ENTRY;
-    return launch_open(sub, &slice, ferry__least(capacity, wanted), ends->dst, ends->src);
+    return ferry__launch_open(sub, &slice.chunk->memory, ferry__round_up(slice.offset, PHASE),
+                              ferry__least(capacity, wanted), ends);
 }
 
 /* What a launch's blocks lie in, now that some from one to before another of a list are among them:
  * exactly where they ascend, else as all of the list does. */
 static void hull_widen(struct ferry__launch_hull *hull, const struct ferry__blocks *blocks,
-                       const struct ends *ends, size_t from, size_t to)
+                       const struct ferry__ends *ends, size_t from, size_t to)
 {
     uint64_t begin = blocks->dst_begin, end = blocks->dst_end;
     if (blocks->dst_ascends) {
@@ -210,8 +138,8 @@ static void hull_widen(struct ferry__launch_hull *hull, const struct ferry__bloc
 /* Writes count entries of blocks of one size; where both sides are one memory, none for a block
  * that is there already. How many entries. */
 static inline uint64_t write_equal(struct ferry__block_entry *entry,
-                                   const struct ferry__blocks *blocks, const struct ends *ends,
-                                   size_t count, bool one_memory)
+                                   const struct ferry__blocks *blocks,
+                                   const struct ferry__ends *ends, size_t count, bool one_memory)
 {
     const struct ferry__block_entry *const first = entry;
     const struct ferry_block *block = blocks->list + blocks->next;
@@ -228,7 +156,7 @@ static inline uint64_t write_equal(struct ferry__block_entry *entry,
 
 /* Whole blocks of one size, as many as there is room for. How many bytes. */
 static uint64_t add_equal(struct ferry__launch *launch, struct ferry__blocks *blocks,
-                          const struct ends *ends, uint64_t room)
+                          const struct ferry__ends *ends, uint64_t room)
 {
     const uint64_t size = blocks->size_each;
     const uint64_t left = ferry__least(blocks->count - blocks->next, room / size);
@@ -248,7 +176,8 @@ static uint64_t add_equal(struct ferry__launch *launch, struct ferry__blocks *bl
 
 /* The same of any sizes. */
 static uint64_t add_whole(const struct ferry_device *device, struct ferry__launch *launch,
-                          struct ferry__blocks *blocks, const struct ends *ends, uint64_t room)
+                          struct ferry__blocks *blocks, const struct ferry__ends *ends,
+                          uint64_t room)
 {
     const uint64_t max = device->gpu.limits.block_size_max;
     if (blocks->list && blocks->size_each && blocks->size_each <= max)
@@ -272,7 +201,7 @@ static uint64_t add_whole(const struct ferry_device *device, struct ferry__launc
             continue;
         *entry++ =
             (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)block.size};
-        hull_add(&hull, dst, src, block.size);
+        ferry__hull_add(&hull, dst, src, block.size);
     }
     launch->count = (uint32_t)(entry - launch->entries);
     launch->hull = hull;
@@ -282,14 +211,15 @@ static uint64_t add_whole(const struct ferry_device *device, struct ferry__launc
 
 /* The next block, or a part of it. How many bytes. */
 static uint64_t add_piece(const struct ferry_device *device, struct ferry__launch *launch,
-                          struct ferry__blocks *blocks, const struct ends *ends, uint64_t room)
+                          struct ferry__blocks *blocks, const struct ferry__ends *ends,
+                          uint64_t room)
 {
     const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
     const uint64_t dst = ends->dst_base + block.dst_offset + blocks->done;
     const uint64_t src = ends->src_base + block.src_offset + blocks->done;
     const uint64_t size = piece_of(device, block.size - blocks->done, room);
     if (dst != src || ends->dst->native != ends->src->native) /* else it is there */
-        launch_add(launch, dst, src, size);
+        ferry__launch_add(launch, dst, src, size);
     blocks->done += size;
     if (blocks->done == block.size) {
         blocks->next++;
@@ -304,7 +234,7 @@ static enum ferry_status fill_reached(struct ferry_device *device, struct ferry_
 {
     struct ferry__blocks *blocks = transfer->blocks;
     struct ferry__launch *launch = &sub->launch;
-    const struct ends ends = ends_of(transfer, blocks->kind);
+    const struct ferry__ends ends = ferry__ends_locate(device, ends_of(transfer, blocks->kind));
     if (launch->entries && (launch->dst != ends.dst || launch->src != ends.src ||
                             launch->count == launch->capacity || launch->staged))
         ferry__launch_close(device, sub);
@@ -329,17 +259,19 @@ static enum ferry_status fill_reached(struct ferry_device *device, struct ferry_
         sub->block_bytes += added;
     }
     sub->blocks += launch->count - first;
-    return launch_flush(device, launch, first);
+    return ferry__launch_flush(device, launch, first);
 }
 
 /* Whole blocks into a slice, from at on, of blocks that are all staged: as long as each is an entry
  * and fits before end. Where the bytes end. */
 static uint64_t gather_whole(const struct ferry_device *device, struct ferry__launch *launch,
-                             const struct ferry__transfer *transfer, unsigned char *slice,
+                             const struct ferry__transfer *transfer, const struct ferry__ends *ends,
                              uint64_t at, uint64_t end)
 {
     struct ferry__blocks *blocks = transfer->blocks;
-    const uint64_t max = device->gpu.limits.block_size_max, dst_base = transfer->dst->offset;
+    const uint64_t max = device->gpu.limits.block_size_max;
+    const uint64_t dst_base = ends->dst_base, src_at = ends->src_at;
+    unsigned char *const slice = ends->src->host;
     const uintptr_t host = (uintptr_t)transfer->host;
     struct ferry__block_entry *entry = launch->entries + launch->count;
     const struct ferry__block_entry *const entries_end = launch->entries + launch->capacity;
@@ -347,15 +279,15 @@ static uint64_t gather_whole(const struct ferry_device *device, struct ferry__la
     size_t i = blocks->next;
     for (; i < blocks->count && entry < entries_end; i++) {
         const struct ferry_block block = ferry__blocks_at(blocks, i);
-        const uint64_t dst = dst_base + block.dst_offset, src = phased(at, dst);
+        const uint64_t dst = dst_base + block.dst_offset, src = phased(at, dst - src_at);
         if (!block.size)
             continue;
         if (block.size > max || src >= end || block.size > end - src)
             break;
         memcpy(slice + src, (const void *)(host + block.src_offset), block.size);
-        *entry++ =
-            (struct ferry__block_entry){.dst = dst, .src = src, .size = (uint32_t)block.size};
-        hull_add(&hull, dst, src, block.size);
+        *entry++ = (struct ferry__block_entry){
+            .dst = dst, .src = src_at + src, .size = (uint32_t)block.size};
+        ferry__hull_add(&hull, dst, src_at + src, block.size);
         at = src + block.size;
     }
     launch->count = (uint32_t)(entry - launch->entries);
@@ -370,7 +302,7 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
 {
     struct ferry__blocks *blocks = transfer->blocks;
     struct ferry__launch *launch = &sub->launch;
-    const struct ends ends = ends_of(transfer, FERRY__BLOCK_REGIONS_MAX);
+    struct ferry__ends ends = ends_of(transfer, FERRY__BLOCK_REGIONS_MAX);
     const uint64_t each = transfer->size / blocks->count + PHASE + ENTRY;
     const uint64_t fit = device->gpu.upload.chunk_size / each + 1;
     uint64_t wanted = ferry__least(entries_wanted(device, sub, transfer), fit);
@@ -383,25 +315,27 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
     wanted = ferry__least(wanted, slice.size / each + 1);
     while (wanted > 1 && wanted * ENTRY + 4 * PHASE > slice.size)
         wanted /= 2;
-    status = launch_open(sub, &slice, wanted, ends.dst, &slice.chunk->memory);
+    ends.src = &slice.chunk->memory;
+    ends = ferry__ends_locate(device, ends);
+    status = ferry__launch_open(sub, ends.src, ferry__round_up(slice.offset, PHASE), wanted, &ends);
     if (status)
         return status;
     launch->staged = true;
     const uint64_t end = slice.offset + slice.size;
-    unsigned char *const bytes = slice.chunk->memory.host;
     uint64_t at = launch->offset + wanted * ENTRY;
     if (!blocks->region_of && !blocks->done)
-        at = gather_whole(device, launch, transfer, bytes, at, end);
+        at = gather_whole(device, launch, transfer, &ends, at, end);
     while (launch->count < launch->capacity &&
            find_next(blocks, FERRY__BLOCK_REGIONS_MAX, &blocks->next)) {
         const struct ferry_block block = ferry__blocks_at(blocks, blocks->next);
         const uint64_t dst = ends.dst_base + block.dst_offset + blocks->done;
-        at = phased(at, dst);
+        at = phased(at, dst - ends.src_at);
         if (at >= end)
             break;
         const uint64_t size = piece_of(device, block.size - blocks->done, end - at);
-        memcpy(bytes + at, (const void *)(ferry__block_host(transfer, block) + blocks->done), size);
-        launch_add(launch, dst, at, size);
+        memcpy(ends.src->host + at,
+               (const void *)(ferry__block_host(transfer, block) + blocks->done), size);
+        ferry__launch_add(launch, dst, ends.src_at + at, size);
         at += size;
         blocks->done += size;
         if (blocks->done == block.size) {
@@ -421,7 +355,7 @@ static enum ferry_status fill_gathered(struct ferry_device *device, struct ferry
 struct walk {
     struct ferry_device *device;
     struct ferry__transfer *transfer;
-    struct ends ends;
+    struct ferry__ends ends;
     size_t next;
     uint64_t done, at, end;
     /* The piece that it is at: */
@@ -436,7 +370,8 @@ static bool walk_on(struct walk *walk)
         return false;
     walk->block = ferry__blocks_at(blocks, walk->next);
     walk->from = walk->done;
-    walk->at = phased(walk->at, walk->ends.src_base + walk->block.src_offset + walk->done);
+    const uint64_t src = walk->ends.src_base + walk->block.src_offset + walk->done;
+    walk->at = phased(walk->at, src - walk->ends.dst_at);
     if (walk->at >= walk->end)
         return false;
     walk->size = piece_of(walk->device, walk->block.size - walk->done, walk->end - walk->at);
@@ -451,9 +386,11 @@ static bool walk_on(struct walk *walk)
 static struct walk walk_begin(struct ferry_device *device, struct ferry__transfer *transfer,
                               const struct ferry__slice *slice, size_t next, uint64_t done)
 {
+    struct ferry__ends ends = ends_of(transfer, FERRY__BLOCK_REGIONS_MAX);
+    ends.dst = &slice->chunk->memory;
     return (struct walk){.device = device,
                          .transfer = transfer,
-                         .ends = ends_of(transfer, FERRY__BLOCK_REGIONS_MAX),
+                         .ends = ferry__ends_locate(device, ends),
                          .next = next,
                          .done = done,
                          .at = slice->offset,
@@ -518,18 +455,17 @@ static enum ferry_status fill_scattered(struct ferry_device *device, struct ferr
     ferry__due_add(sub, due); /* gives the slice back, whatever comes */
     sub->staged += due.slice.taken;
     struct walk walk = walk_begin(device, transfer, &due.slice, blocks->next, blocks->done);
-    const struct ends ends = {.dst = &due.slice.chunk->memory, .src = walk.ends.src};
-    if ((status = take_list(device, sub, wanted, &ends))) {
+    if ((status = take_list(device, sub, wanted, &walk.ends))) {
         take_back(device, sub, index);
         return status;
     }
     launch->staged = true;
     while (launch->count < launch->capacity && walk_on(&walk)) {
-        launch_add(launch, walk.at, walk.ends.src_base + walk.block.src_offset + walk.from,
-                   walk.size);
+        ferry__launch_add(launch, walk.ends.dst_at + walk.at,
+                          walk.ends.src_base + walk.block.src_offset + walk.from, walk.size);
         walk.at += walk.size;
     }
-    if ((status = launch_flush(device, launch, 0)))
+    if ((status = ferry__launch_flush(device, launch, 0)))
         return status;
     sub->dues[index].count = launch->count;
     sub->copies_out = true;

@@ -12,6 +12,7 @@
 #include "engine/submission.h"
 #include "paths/blocks.h"
 #include "paths/choose.h"
+#include "paths/launch.h"
 #include "paths/plan.h"
 #include "paths/stream.h"
 

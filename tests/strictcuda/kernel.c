@@ -60,7 +60,7 @@ int sim_kernel_number(const char *name)
 static void run_list(const struct work *work)
 {
     struct cuda_list_arguments arguments = work->list;
-    arguments.list = (unsigned long long)(uintptr_t)work->pieces;
+    arguments.list = (unsigned long long)(uintptr_t)work->stored;
     const unsigned long long threads = (unsigned long long)arguments.warps * CUDA__WARP;
     for (unsigned long long i = 0; i < threads; i++) {
         thread_number = i;

@@ -6,26 +6,77 @@
 
 /* --- taking it --------------------------------------------------------------------------------- */
 
-/* All pieces lie in one allocation on each side, as in the driver's contract: their hull. */
-static bool find_side(const struct work *work, const struct cuda_list_arguments *from, bool dst,
-                      struct span *out)
+/* What one side of a list lies in; in the store, from its first byte to its last. */
+struct side {
+    struct work *work;
+    bool dst, inside; /* inside: all of it in the device's memory */
+    struct range *last;
+    struct span *hull;
+};
+
+/* A list holds what it touches until it has ended. */
+static void hold(struct work *work, struct range *range)
 {
-    unsigned long long low = ~0ull, high = 0;
+    for (size_t i = 0; i < work->range_count; i++)
+        if (work->ranges[i] == range)
+            return;
+    work->ranges = realloc(work->ranges, (work->range_count + 1) * sizeof *work->ranges);
+    if (!work->ranges)
+        abort();
+    work->ranges[work->range_count++] = range;
+}
+
+/* Each piece lies in one allocation, whichever that is. Where it is in the store. */
+static bool find_piece(struct side *side, unsigned long long address, size_t size,
+                       unsigned long long *out_stored)
+{
+    struct span span;
+    if (!sim_find_span("cuLaunchKernel by a list", address, size, side->dst, &span) || !span.range)
+        return false;
+    if (span.range != side->last)
+        hold(side->work, span.range);
+    side->last = span.range;
+    side->inside &= sim_range_is_device(span.range);
+    struct span *hull = side->hull;
+    unsigned char *const end = hull->size && hull->bytes + hull->size > span.bytes + size
+                                   ? hull->bytes + hull->size
+                                   : span.bytes + size;
+    if (!hull->size || span.bytes < hull->bytes)
+        hull->bytes = span.bytes;
+    hull->size = (size_t)(end - hull->bytes);
+    *out_stored = (unsigned long long)(uintptr_t)span.bytes;
+    return true;
+}
+
+static bool find_pieces(struct work *work, const struct cuda_list_arguments *from, bool *out_inside)
+{
+    struct side dst = {work, true, true, NULL, &work->dst};
+    struct side src = {work, false, true, NULL, &work->src};
     for (unsigned i = 0; i < from->count; i++) {
         const struct cuda_piece *piece = &work->pieces[i];
-        const unsigned long long at = dst ? piece->dst : piece->src;
-        low = at < low ? at : low;
-        high = at + piece->size > high ? at + piece->size : high;
+        struct cuda_piece *stored = &work->stored[i];
+        *stored = *piece;
+        if (!find_piece(&dst, from->dst + piece->dst, piece->size, &stored->dst) ||
+            !find_piece(&src, from->src + piece->src, piece->size, &stored->src))
+            return false;
     }
-    const unsigned long long base = dst ? from->dst : from->src;
-    return sim_find_span("cuLaunchKernel by a list", base + low, high - low, dst, out);
+    *out_inside = dst.inside && src.inside;
+    return true;
+}
+
+void sim_list_drop(struct work *work)
+{
+    free(work->pieces);
+    free(work->stored);
+    free(work->ranges);
+    work->pieces = work->stored = NULL;
+    work->ranges = NULL;
 }
 
 static bool refuse(struct work *work, const char *why)
 {
     sim_breach(STRICTCUDA_LAUNCH, "cuLaunchKernel by a list: %s", why);
-    free(work->pieces);
-    work->pieces = NULL;
+    sim_list_drop(work);
     return false;
 }
 
@@ -40,6 +91,7 @@ static bool sizes_are_right(const struct work *work)
 bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, unsigned groups)
 {
     const unsigned warps = groups * (CUDA__LIST_GROUP / CUDA__WARP);
+    bool inside;
     if (!from->count || from->warps != warps || from->list % 8)
         return refuse(work, "no pieces, or not by the warps that it has");
     const size_t bytes = from->count * sizeof *work->pieces;
@@ -47,22 +99,19 @@ bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, un
         return false;
     if (!work->listed.range)
         return refuse(work, "the list is not page-locked");
-    if (!(work->pieces = malloc(bytes)))
+    work->pieces = malloc(bytes);
+    work->stored = malloc(bytes);
+    if (!work->pieces || !work->stored)
         abort();
     memcpy(work->pieces, work->listed.bytes, bytes);
     work->list = *from;
     if (!sizes_are_right(work))
         return refuse(work, "a piece of no bytes");
-    if (!find_side(work, from, true, &work->dst) || !find_side(work, from, false, &work->src))
-        return refuse(work, "a piece outside its memory");
-    if (!work->dst.range || !work->src.range)
-        return refuse(work, "memory that is not page-locked");
-    const bool inside =
-        sim_range_is_device(work->dst.range) && sim_range_is_device(work->src.range);
+    if (!find_pieces(work, from, &inside))
+        return refuse(work, "a piece outside its memory, or in memory that is not page-locked");
     if (groups > UNITS / (inside ? 2u : 8u))
         return refuse(work, "more of the units than are its");
-    work->list.dst = (unsigned long long)(uintptr_t)work->dst.bytes + from->dst - work->dst.address;
-    work->list.src = (unsigned long long)(uintptr_t)work->src.bytes + from->src - work->src.address;
+    work->list.dst = work->list.src = 0;
     if (sim_lists_conflict(work, work))
         sim_breach(STRICTCUDA_RACE, "two pieces of a list touch the same bytes");
     return true;
@@ -90,9 +139,9 @@ static size_t touches_of(const struct work *work, unsigned owner, bool each, str
         return work->src.size ? 2 : 1;
     }
     for (unsigned i = 0; i < work->list.count; i++) {
-        const struct cuda_piece *piece = &work->pieces[i];
-        const unsigned char *dst = (const unsigned char *)(uintptr_t)work->list.dst + piece->dst;
-        const unsigned char *src = (const unsigned char *)(uintptr_t)work->list.src + piece->src;
+        const struct cuda_piece *piece = &work->stored[i];
+        const unsigned char *dst = (const unsigned char *)(uintptr_t)piece->dst;
+        const unsigned char *src = (const unsigned char *)(uintptr_t)piece->src;
         const unsigned own = each ? i : owner;
         out[2 * (size_t)i] = (struct touch){dst, dst + piece->size, own, true};
         out[2 * (size_t)i + 1] = (struct touch){src, src + piece->size, own, false};

@@ -139,6 +139,9 @@ struct work {
     struct cuda_list_arguments list;
     struct span listed;        /* where the list lies */
     struct cuda_piece *pieces; /* the list, as it was at the launch */
+    struct cuda_piece *stored; /* the same with addresses of the store */
+    struct range **ranges;     /* what its pieces lie in */
+    size_t range_count;
     struct record *record;
     cu_event event;
     cu_result fault;
@@ -254,5 +257,6 @@ bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, un
 bool sim_lists_conflict(const struct work *a, const struct work *b);
 /* The host has left the list alone since the launch. */
 bool sim_list_is_kept(const struct work *work);
+void sim_list_drop(struct work *work); /* of work that is no list's: nothing */
 
 #endif

@@ -145,7 +145,7 @@ static void test_launches_that_are_wrong(void **unused)
     assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_ERROR_INVALID_VALUE);
     l.pieces[1].size = 33;
     assert_broken(STRICTCUDA_LAUNCH, 4);
-    l.pieces[1].dst = (unsigned long long)1 << 40;
+    l.pieces[1].dst = SIZE - 32;
     assert_int_equal(launch(&l, 1, CUDA__LIST_GROUP), CU_ERROR_INVALID_VALUE);
     l.pieces[1].dst = 53;
     assert_true(strictcuda_breaches(STRICTCUDA_RANGE) == 1);
@@ -215,10 +215,10 @@ static struct ferry__memory get(struct world *w, enum ferry__memory_kind kind)
     return memory;
 }
 
-static void submit_list(struct world *w, unsigned queue, const struct ferry__memory *to,
-                        const struct ferry__memory *from, uint64_t bytes)
+static struct ferry__command list_of(struct world *w, const struct ferry__memory *to,
+                                     const struct ferry__memory *from, uint64_t bytes)
 {
-    const struct ferry__command command = {
+    return (struct ferry__command){
         .kind = FERRY__BLOCKS,
         .engine = FERRY__ENGINE_KERNEL,
         .dst = to,
@@ -226,10 +226,25 @@ static void submit_list(struct world *w, unsigned queue, const struct ferry__mem
         .size = bytes,
         .list = {.memory = &w->list, .count = BLOCKS, .dst_span = SPACE, .src_span = SPACE},
     };
+}
+
+/* The entries have offsets, which become addresses. */
+static void address_list(struct ferry__block_entry *list, uint32_t count,
+                         const struct ferry__memory *to, const struct ferry__memory *from)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        list[i].dst += driver->address(to);
+        list[i].src += driver->address(from);
+    }
+}
+
+static void submit(struct world *w, unsigned queue, const struct ferry__command *commands,
+                   size_t count)
+{
     struct ferry__result result = {0};
     const struct ferry__submission_info info = {.queue = queue,
-                                                .commands = &command,
-                                                .count = 1,
+                                                .commands = commands,
+                                                .count = count,
                                                 .value = ++w->values[queue],
                                                 .result = &result};
     if (driver->submit(w->state, &info, w->why))
@@ -240,21 +255,51 @@ static void submit_list(struct world *w, unsigned queue, const struct ferry__mem
     assert_int_equal(result.status, FERRY_OK);
 }
 
-/* Odd blocks scattered into an arena, moved within it, and gathered again. */
-static void test_driver(void **unused)
+static void submit_list(struct world *w, unsigned queue, const struct ferry__memory *to,
+                        const struct ferry__memory *from, uint64_t bytes)
 {
-    (void)unused;
+    struct ferry__block_entry *list = (struct ferry__block_entry *)(void *)w->list.host;
+    struct ferry__block_entry kept[BLOCKS];
+    const struct ferry__command command = list_of(w, to, from, bytes);
+    memcpy(kept, list, sizeof kept);
+    address_list(list, BLOCKS, to, from);
+    submit(w, queue, &command, 1);
+    memcpy(list, kept, sizeof kept);
+}
+
+static struct world open_world(void)
+{
     struct world w = {0};
     setenv("STRICTCUDA", "", 1);
     assert_int_equal(driver->open(&(struct ferry__open_params){0}, &w.state, &w.limits, w.why),
                      FERRY_OK);
-    assert_true(w.limits.blocks_max >= BLOCKS && w.limits.block_size_max >= 4096);
-    for (uint32_t q = 0; q < w.limits.queue_count; q++)
-        assert_true(w.limits.queues[q].roles & FERRY__ROLE_KERNEL);
     w.up = get(&w, FERRY__MEMORY_UPLOAD);
     w.down = get(&w, FERRY__MEMORY_READBACK);
     w.list = get(&w, FERRY__MEMORY_UPLOAD);
     w.arena = get(&w, FERRY__MEMORY_PRIVATE);
+    for (unsigned i = 0; i < SPACE; i++)
+        w.up.host[i] = (unsigned char)(i * 37 + i / 251 + 11);
+    memset(w.down.host, 0xEE, SPACE);
+    return w;
+}
+
+static void close_world(struct world *w)
+{
+    driver->memory_free(w->state, &w->up);
+    driver->memory_free(w->state, &w->down);
+    driver->memory_free(w->state, &w->list);
+    driver->memory_free(w->state, &w->arena);
+    driver->close(w->state);
+}
+
+/* Odd blocks scattered into an arena, moved within it, and gathered again. */
+static void test_driver(void **unused)
+{
+    (void)unused;
+    struct world w = open_world();
+    assert_true(w.limits.blocks_max >= BLOCKS && w.limits.block_size_max >= 4096);
+    for (uint32_t q = 0; q < w.limits.queue_count; q++)
+        assert_true(w.limits.queues[q].roles & FERRY__ROLE_KERNEL);
     assert_true(w.up.by_list && w.down.by_list && !w.arena.no_kernel);
     struct ferry__block_entry *list = (struct ferry__block_entry *)(void *)w.list.host;
     uint64_t bytes = 0;
@@ -263,9 +308,6 @@ static void test_driver(void **unused)
                                               1 + i * 7 % 90, 0};
         bytes += list[i].size;
     }
-    for (unsigned i = 0; i < SPACE; i++)
-        w.up.host[i] = (unsigned char)(i * 37 + i / 251 + 11);
-    memset(w.down.host, 0xEE, SPACE);
     submit_list(&w, 0, &w.arena, &w.up, bytes);
     for (uint32_t i = 0; i < BLOCKS; i++) { /* in the arena, and back to where they were */
         const uint64_t at = list[i].src;
@@ -284,11 +326,153 @@ static void test_driver(void **unused)
     }
     for (unsigned i = 0; i < SPACE; i++)
         assert_int_equal(w.down.host[i], 0xEE); /* and nothing else was written */
-    driver->memory_free(w.state, &w.up);
-    driver->memory_free(w.state, &w.down);
-    driver->memory_free(w.state, &w.list);
-    driver->memory_free(w.state, &w.arena);
-    driver->close(w.state);
+    close_world(&w);
+}
+
+enum { LISTS = 6, EACH = 7, LENGTH = 60 };
+
+/* Six lists of seven blocks end to end, each into a buffer of its own; and one gap, barrier or other
+ * direction that keeps two of them apart. How many launches. */
+static uint64_t launches_of(struct world *w, bool barrier, bool gap, bool inside)
+{
+    struct ferry__memory buffers[LISTS];
+    struct ferry__command commands[LISTS];
+    struct ferry__block_entry *list = (struct ferry__block_entry *)(void *)w->list.host;
+    for (uint32_t l = 0; l < LISTS; l++) {
+        const bool moved = l >= LISTS / 2;
+        const struct ferry__memory *from = inside && moved ? &w->arena : &w->up;
+        const uint32_t first = l * EACH + (gap && moved);
+        buffers[l] = get(w, FERRY__MEMORY_PRIVATE);
+        commands[l] = list_of(w, &buffers[l], from, (uint64_t)EACH * LENGTH);
+        commands[l].list.count = EACH;
+        commands[l].list.offset = first * sizeof *list;
+        commands[l].barrier = barrier && l == LISTS / 2;
+        for (uint32_t i = 0; i < EACH; i++)
+            list[first + i] =
+                (struct ferry__block_entry){l + i * 200, (l * EACH + i) * LENGTH, LENGTH, 0};
+        address_list(list + first, EACH, &buffers[l], from);
+    }
+    const uint64_t before = strictcuda_calls("cuLaunchKernel");
+    submit(w, 0, commands, LISTS);
+    const uint64_t launches = strictcuda_calls("cuLaunchKernel") - before;
+    for (uint32_t l = 0; l < LISTS; l++) {
+        const unsigned char *bytes = strictcuda_bytes(driver->address(&buffers[l]));
+        for (uint32_t i = 0; i < EACH && !inside; i++)
+            assert_memory_equal(bytes + l + i * (size_t)200,
+                                w->up.host + (l * EACH + i) * (size_t)LENGTH, LENGTH);
+        driver->memory_free(w->state, &buffers[l]);
+    }
+    return launches;
+}
+
+static void test_lists_end_to_end(void **unused)
+{
+    (void)unused;
+    struct world w = open_world();
+    assert_int_equal(launches_of(&w, false, false, false), 1);
+    assert_int_equal(launches_of(&w, true, false, false), 2);
+    assert_int_equal(launches_of(&w, false, true, false), 2);
+    assert_int_equal(launches_of(&w, false, false, true), 2); /* other units are for those */
+    close_world(&w);
+}
+
+/* --- through the library ----------------------------------------------------------------------- */
+
+enum { LAYERS = 60, LAYER_BLOCKS = 100, LAYER = 64 << 10, BLOCK_MAX = 96 };
+
+/* A layer's blocks, at odd places of its buffer, and one behind the other in what all share. */
+static void list_layer(struct ferry_block *blocks, size_t layer, bool up)
+{
+    for (size_t i = 0; i < LAYER_BLOCKS; i++) {
+        const size_t place = i * 37 % LAYER_BLOCKS * 600 + i % 5 + layer % 3;
+        const size_t slot = (layer * LAYER_BLOCKS + i) * BLOCK_MAX;
+        blocks[i] = (struct ferry_block){up ? place : slot, up ? slot : place, BLOCK_MAX - i % 4};
+    }
+}
+
+struct layers {
+    ferry_device *device;
+    ferry_buffer *buffers[LAYERS], *arena;
+    unsigned char *host;
+};
+
+/* A batch with a list for each layer, to or from what they share: how many launches it takes. */
+static uint64_t move_layers(struct layers *layers, enum ferry_operation operation)
+{
+    struct ferry_block blocks[LAYER_BLOCKS];
+    ferry_batch *batch = NULL;
+    ferry_ticket ticket = 0;
+    const uint64_t before = strictcuda_calls("cuLaunchKernel");
+    assert_int_equal(ferry_batch_create(layers->device, &batch), FERRY_OK);
+    for (size_t i = 0; i < LAYERS; i++) {
+        enum ferry_status status;
+        list_layer(blocks, i, operation == FERRY_OPERATION_UPLOAD);
+        if (operation == FERRY_OPERATION_UPLOAD)
+            status = ferry_batch_copy_blocks_from_host(batch, layers->buffers[i], layers->host,
+                                                       blocks, LAYER_BLOCKS);
+        else if (operation == FERRY_OPERATION_DOWNLOAD)
+            status = ferry_batch_copy_blocks_to_host(batch, layers->buffers[i], layers->host,
+                                                     blocks, LAYER_BLOCKS);
+        else
+            status = ferry_batch_copy_blocks(batch, layers->arena, layers->buffers[i], blocks,
+                                             LAYER_BLOCKS);
+        assert_int_equal(status, FERRY_OK);
+    }
+    assert_int_equal(ferry_batch_submit(batch, NULL, NULL, &ticket), FERRY_OK);
+    assert_int_equal(ferry_wait(layers->device, ticket, FERRY_FOREVER), FERRY_OK);
+    ferry_batch_destroy(batch);
+    return strictcuda_calls("cuLaunchKernel") - before;
+}
+
+/* What came back is what went, block by block, and nothing else of the host's memory has changed. */
+static void expect_layers(const unsigned char *host, const unsigned char *want)
+{
+    for (size_t at = 0; at < (size_t)LAYERS * LAYER_BLOCKS * BLOCK_MAX; at++) {
+        const size_t i = at / BLOCK_MAX % LAYER_BLOCKS;
+        const bool moved = at % BLOCK_MAX < BLOCK_MAX - i % 4;
+        assert_int_equal(host[at], moved ? want[at] : 0xEE);
+    }
+}
+
+/* A buffer for each layer: 2048 blocks first, and then as many as went before, whatever buffers they
+ * are in. */
+static void test_layers(void **unused)
+{
+    (void)unused;
+    enum { BYTES = LAYERS * LAYER_BLOCKS * BLOCK_MAX };
+    struct layers layers = {0};
+    unsigned char *const want = malloc(BYTES);
+    void *host = NULL;
+    setenv("STRICTCUDA", "", 1);
+    assert_non_null(want);
+    assert_int_equal(
+        ferry_device_open(&(struct ferry_device_params){.name = "cuda"}, &layers.device), FERRY_OK);
+    for (size_t i = 0; i < LAYERS + 1; i++)
+        assert_int_equal(
+            ferry_buffer_create(layers.device,
+                                &(struct ferry_buffer_params){.size = i < LAYERS ? LAYER : BYTES},
+                                i < LAYERS ? &layers.buffers[i] : &layers.arena),
+            FERRY_OK);
+    assert_int_equal(ferry_host_alloc(layers.device, BYTES, &host), FERRY_OK);
+    layers.host = host;
+    for (size_t i = 0; i < BYTES; i++)
+        layers.host[i] = want[i] = (unsigned char)(i * 37 + i / 251 + 11);
+    assert_int_equal(move_layers(&layers, FERRY_OPERATION_UPLOAD), 3);
+    memset(layers.host, 0xEE, BYTES);
+    assert_int_equal(move_layers(&layers, FERRY_OPERATION_DOWNLOAD), 3);
+    expect_layers(layers.host, want);
+    assert_int_equal(move_layers(&layers, FERRY_OPERATION_COPY), 3);
+    assert_int_equal(ferry_copy_to_host(layers.arena, layers.host, BYTES, 0), FERRY_OK);
+    for (size_t i = 0; i < BYTES; i++)
+        if (i % BLOCK_MAX >= BLOCK_MAX - i / BLOCK_MAX % LAYER_BLOCKS % 4)
+            layers.host[i] = 0xEE; /* nothing was written there */
+    expect_layers(layers.host, want);
+    ferry_host_free(layers.device, host);
+    for (size_t i = 0; i < LAYERS; i++)
+        ferry_buffer_destroy(layers.buffers[i]);
+    ferry_buffer_destroy(layers.arena);
+    ferry_device_close(layers.device);
+    free(want);
 }
 
 int main(void)
@@ -297,7 +481,8 @@ int main(void)
         cmocka_unit_test(test_phases),           cmocka_unit_test(test_counts),
         cmocka_unit_test(test_launch),           cmocka_unit_test(test_launches_that_are_wrong),
         cmocka_unit_test(test_pieces_that_race), cmocka_unit_test(test_list_that_changes),
-        cmocka_unit_test(test_driver),
+        cmocka_unit_test(test_driver),           cmocka_unit_test(test_lists_end_to_end),
+        cmocka_unit_test(test_layers),
     };
     return cmocka_run_group_tests_name("lists on strict CUDA", tests, NULL, NULL);
 }

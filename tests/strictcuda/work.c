@@ -50,7 +50,9 @@ static void let_go(struct work *work)
 {
     if (work->listed.range)
         work->listed.range->in_use--;
-    free(work->pieces);
+    for (size_t i = 0; i < work->range_count; i++)
+        work->ranges[i]->in_use--;
+    sim_list_drop(work);
     if (work->dst.range)
         work->dst.range->in_use--;
     if (work->src.range)
@@ -197,6 +199,8 @@ static void append(cu_stream stream, struct work *work)
         work->src.range->in_use++;
     if (work->listed.range)
         work->listed.range->in_use++;
+    for (size_t i = 0; i < work->range_count; i++)
+        work->ranges[i]->in_use++;
     check_order(stream, work);
     *stream->last = work;
     stream->last = &work->next;
@@ -217,7 +221,7 @@ cu_result sim_append(cu_stream stream, struct work *work)
 {
     const cu_result result = luck_at_begin(stream);
     if (result) {
-        free(work->pieces);
+        sim_list_drop(work);
         free(work->copied);
         free(work);
         return result;

@@ -196,6 +196,8 @@ static void test_lists(void **state)
         const uint32_t size = lengths[i / PHASES / PHASES];
         entries[i] = (struct ferry__block_entry){.dst = to, .src = from, .size = size};
         memcpy(dst.bytes + to, src.host + from, size);
+        entries[i].dst += driver->address(&dst.memory);
+        entries[i].src += driver->address(&src);
         total += size;
     }
     flush(f, &src);

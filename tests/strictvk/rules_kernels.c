@@ -51,14 +51,59 @@ static void test_kernel_reach(void **unused)
     VkCommandPool pool;
     VkCommandBuffer commands = begin(&f, &pool);
     struct ferry__command command = copy(&a, 7, &b, 0, SIZE - 7);
-    ferry__vulkan_kernel_put(f.v, commands, &command);
+    (void)ferry__vulkan_kernel_put(f.v, commands, &command, 1);
     assert_int_equal(only(STRICTVK_KERNEL), 0);
     command.size++; /* never submitted */
-    ferry__vulkan_kernel_put(f.v, commands, &command);
+    (void)ferry__vulkan_kernel_put(f.v, commands, &command, 1);
     assert_int_equal(only(STRICTVK_KERNEL), 1);
     f.v->vk.DestroyCommandPool(f.v->device, pool, NULL);
     driver->memory_free(f.v, &a);
     driver->memory_free(f.v, &b);
+    driver->close(f.v);
+}
+
+/* Lists that lie end to end are one dispatch, whatever buffers they are for: how many commands it
+ * takes. */
+static void test_lists_end_to_end(void **unused)
+{
+    (void)unused;
+    enum { LISTS = 4, EACH = 5, LENGTH = 50 };
+    struct fixture f;
+    open_kernels(&f, "collect=1");
+    struct ferry__memory from = alloc(&f, FERRY__MEMORY_UPLOAD, SIZE), to[LISTS];
+    struct ferry__memory list = alloc(&f, FERRY__MEMORY_UPLOAD, SIZE);
+    struct ferry__block_entry *entries = (struct ferry__block_entry *)(void *)list.host;
+    struct ferry__command commands[LISTS];
+    for (uint32_t l = 0; l < LISTS; l++) {
+        to[l] = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE);
+        commands[l] = copy(&to[l], 0, &from, 0, (uint64_t)EACH * LENGTH);
+        commands[l].engine = FERRY__ENGINE_KERNEL;
+        commands[l].kind = FERRY__BLOCKS;
+        commands[l].list = (struct ferry__block_list){&list, (uint64_t)l * EACH * sizeof *entries,
+                                                      EACH, SIZE, SIZE};
+        for (uint32_t i = 0; i < EACH; i++)
+            entries[l * EACH + i] = (struct ferry__block_entry){
+                driver->address(&to[l]) + i * 61 + l,
+                driver->address(&from) + (l * EACH + i) * LENGTH, LENGTH, 0};
+    }
+    VkCommandPool pool;
+    VkCommandBuffer put = begin(&f, &pool);
+    assert_int_equal(ferry__vulkan_kernel_put(f.v, put, commands, LISTS), LISTS);
+    assert_int_equal(ferry__vulkan_kernel_put(f.v, put, commands, 3), 3);
+    commands[2].barrier = true;
+    assert_int_equal(ferry__vulkan_kernel_put(f.v, put, commands, LISTS), 2);
+    commands[2].barrier = false;
+    commands[3].list.offset += sizeof *entries;
+    assert_int_equal(ferry__vulkan_kernel_put(f.v, put, commands, LISTS), 3);
+    assert_int_equal(only(STRICTVK_KERNEL), 0);
+    commands[3].list.offset -= sizeof *entries;
+    wait_for(&f, submit(&f, FERRY__ROLE_KERNEL, commands, LISTS, NULL));
+    assert_int_equal(only(STRICTVK_KERNEL), 0);
+    f.v->vk.DestroyCommandPool(f.v->device, pool, NULL);
+    for (uint32_t l = 0; l < LISTS; l++)
+        driver->memory_free(f.v, &to[l]);
+    driver->memory_free(f.v, &from);
+    driver->memory_free(f.v, &list);
     driver->close(f.v);
 }
 
@@ -88,6 +133,7 @@ static void test_kernel_family(void **unused)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_kernel_barrier),
     cmocka_unit_test(test_kernel_reach),
+    cmocka_unit_test(test_lists_end_to_end),
     cmocka_unit_test(test_kernel_family),
 };
 

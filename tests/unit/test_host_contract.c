@@ -136,6 +136,10 @@ static enum ferry_status run_shuffled(struct world *world, size_t count, size_t 
     for (size_t i = 0; i < count; i++) /* written: even ones; read: odd ones */
         entries[i] = (struct ferry__block_entry){
             (i * 7 % count) * 4 * unit, ((i * 5 % count) * 4 + 2) * unit, (uint32_t)unit, 0};
+    for (size_t i = 0; i < count; i++) {
+        entries[i].dst += driver->address(&memory);
+        entries[i].src += driver->address(&memory);
+    }
     if (meets && reads)
         entries[meets].src = entries[meets - 1].dst + unit / 2;
     else if (meets)
@@ -312,13 +316,17 @@ static void test_broken_lists(void **state)
         {{{8, 31, 8, 0}}, 0, 8, 1, FERRY__ENGINE_KERNEL, "outside its limits"},
         {{{8, 64, 8, 0}}, 0, 9, 1, FERRY__ENGINE_KERNEL, "are 8 bytes, not 9"},
         {{{8, 64, 8, 0}}, 0, 8, 1, FERRY__ENGINE_COPY, "is for the kernel"},
-        {{{8, 64, 8, 0}}, 8, 8, 1, FERRY__ENGINE_KERNEL, "not from 1 to 4, at 8"},
+        {{{8, 64, 8, 0}}, 4, 8, 1, FERRY__ENGINE_KERNEL, "not from 1 to 4, at 4"},
         {{{8, 64, 8, 0}}, 0, 8, 0, FERRY__ENGINE_KERNEL, "0 blocks"},
         {{{8, 64, 8, 0}}, 0, 8, 5, FERRY__ENGINE_KERNEL, "5 blocks"},
         {{{8, 64, 8, 0}}, OFFSET, 8, 4, FERRY__ENGINE_KERNEL, "list of 96 bytes at 4080"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         memcpy(entries, rows[i].entries, sizeof rows[i].entries);
+        for (size_t b = 0; b < sizeof rows[i].entries / sizeof *entries; b++) {
+            entries[b].dst += driver->address(&a);
+            entries[b].src += driver->address(&a);
+        }
         struct ferry__command command = copy(&a, 8, &a, 32, rows[i].size);
         command.kind = FERRY__BLOCKS;
         command.engine = rows[i].engine;

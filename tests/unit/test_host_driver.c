@@ -132,6 +132,8 @@ static void test_blocks(void **state)
             .src = 5 + (uint64_t)(COUNT - 1 - i) * STEP + offsets[i / 2 % OFFSETS],
             .size = (uint32_t)sizes[i / OFFSETS]};
         memcpy(expected + entries[i].dst, from.host + entries[i].src, entries[i].size);
+        entries[i].dst += driver->address(&to);
+        entries[i].src += driver->address(&from);
         total += entries[i].size;
     }
     struct ferry__command command = copy(&to, 3, &from, 5, total);
