@@ -86,7 +86,8 @@ def fields(rows, operation, memory):
             found.setdefault((row["block"], row["count"]), {})[row["contestant"]] = row["gb_s"]
     return {field: (rates["ferry"], rates["ferry"] / max(others) if others else 0)
             for field, rates in found.items() if "ferry" in rates
-            for others in [[rate for name, rate in rates.items() if name != "ferry"]]}
+            for others in [[rate for name, rate in rates.items()
+                           if not name.startswith("ferry")]]}
 
 
 def short(count, units):

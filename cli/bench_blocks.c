@@ -7,7 +7,7 @@
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
-enum { JOBS_MAX = 5 };
+enum { JOBS_MAX = 6 };
 
 static const size_t sizes[] = {KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB};
 static const size_t counts[] = {1000, 10000, 100000};
@@ -71,7 +71,7 @@ static void make_table(struct table *table, const struct bench_session *session,
 
 struct field {
     struct blocks_cell cell;
-    struct blocks_list lists[BLOCKS_LISTS];
+    struct blocks_list lists[BLOCKS_LISTS], rows; /* rows: in order */
     struct blocks_job jobs[JOBS_MAX];
     size_t count, rounds;
     struct bench_team *team;
@@ -84,7 +84,9 @@ static void add_job(struct field *field, struct bench_session *session, enum blo
     const char *why = NULL;
     *job = (struct blocks_job){
         .who = who, .cell = field->cell, .lists = field->lists, .team = field->team, .two = two};
-    if (who == BLOCKS_FERRY) {
+    if (who == BLOCKS_ROWS)
+        job->lists = &field->rows;
+    if (who == BLOCKS_FERRY || who == BLOCKS_ROWS) {
         job->device = bench_session_device(
             session, &(struct bench_spec){.kind = BENCH_FERRY, .path = FERRY_PATH_AUTO}, false);
         why = job->device ? NULL : ferry_last_error();
@@ -103,15 +105,18 @@ static bool set_up(struct field *field, struct bench_session *session)
 {
     const struct blocks_cell *cell = &field->cell;
     const unsigned odd = cell->operation == FERRY_OPERATION_COPY; /* what is read lies between */
-    if (!blocks_list_make(&field->lists[0], cell, cell->operation, odd) ||
-        (cell->both && !blocks_list_make(&field->lists[1], cell, FERRY_OPERATION_DOWNLOAD, 1)))
+    const bool made =
+        cell->both ? blocks_list_make(&field->lists[1], cell, FERRY_OPERATION_DOWNLOAD, 1, false)
+                   : blocks_list_make(&field->rows, cell, cell->operation, odd, true);
+    if (!made || !blocks_list_make(&field->lists[0], cell, cell->operation, odd, false))
         return false;
     if (cell->both && !(field->team = bench_team_create(2)))
         return false;
     add_job(field, session, BLOCKS_FERRY, false);
+    add_job(field, session, cell->both ? BLOCKS_FERRY : BLOCKS_ROWS, cell->both);
     if (cell->both)
-        add_job(field, session, BLOCKS_FERRY, true);
-    else if (session->peer_why[PEER_CUDA][0] == 0)
+        return true;
+    if (session->peer_why[PEER_CUDA][0] == 0)
         for (enum blocks_who who = BLOCKS_LOOP; who <= BLOCKS_KERNEL; who++)
             add_job(field, session, who, false);
     else
@@ -126,6 +131,7 @@ static void give_back(struct field *field)
     bench_team_destroy(field->team);
     for (unsigned i = 0; i < BLOCKS_LISTS; i++)
         blocks_list_free(&field->lists[i]);
+    blocks_list_free(&field->rows);
 }
 
 static enum cli_exit measure(struct field *field, const struct bench_plan *plan, uint64_t budget_ns)

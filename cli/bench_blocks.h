@@ -6,6 +6,7 @@
 
 enum blocks_who {
     BLOCKS_FERRY,
+    BLOCKS_ROWS,   /* Ferry's, the same bytes as rows, each in its place of the arena */
     BLOCKS_MEMCPY, /* a loop, in host memory */
     BLOCKS_LOOP,   /* the peer's, a copy each */
     BLOCKS_BATCH,  /* the peer's call for many */
@@ -22,7 +23,7 @@ struct blocks_cell {
     bool both; /* an upload and a download at once */
 };
 
-/* A list, and where its blocks lie in the arena: even places, or odd ones. */
+/* A list, and where its blocks lie in the arena: even places, or odd ones. Of rows in order. */
 struct blocks_list {
     struct ferry_block *blocks;
     uint32_t *block_at; /* which block lies in each place */
@@ -53,7 +54,7 @@ struct blocks_job {
 
 /* False: there is no memory. Give it back in either case. */
 bool blocks_list_make(struct blocks_list *list, const struct blocks_cell *cell,
-                      enum ferry_operation operation, unsigned odd);
+                      enum ferry_operation operation, unsigned odd, bool in_order);
 void blocks_list_free(struct blocks_list *list);
 
 /* Gets its memory and does it once. False: why says why not. Close it in either case. */

@@ -40,12 +40,12 @@ static uint64_t next_random(uint64_t *state)
     return *state ^= *state << 17;
 }
 
-static void shuffle(uint32_t *places, size_t count)
+static void order(uint32_t *places, size_t count, bool in_order)
 {
     uint64_t state = 0x2545f4914f6cdd1du;
     for (size_t i = 0; i < count; i++)
         places[i] = (uint32_t)i;
-    for (size_t i = count; i-- > 1;) {
+    for (size_t i = in_order ? 0 : count; i-- > 1;) {
         const size_t other = next_random(&state) % (i + 1);
         const uint32_t kept = places[i];
         places[i] = places[other];
@@ -54,7 +54,7 @@ static void shuffle(uint32_t *places, size_t count)
 }
 
 bool blocks_list_make(struct blocks_list *list, const struct blocks_cell *cell,
-                      enum ferry_operation operation, unsigned odd)
+                      enum ferry_operation operation, unsigned odd, bool in_order)
 {
     const size_t count = cell->count, block = cell->block;
     *list = (struct blocks_list){.blocks = calloc(count, sizeof *list->blocks),
@@ -64,7 +64,7 @@ bool blocks_list_make(struct blocks_list *list, const struct blocks_cell *cell,
                                  .odd = odd};
     if (!list->blocks || !list->block_at)
         return false;
-    shuffle(list->block_at, count);
+    order(list->block_at, count, in_order);
     for (size_t place = 0; place < count; place++) {
         const size_t i = list->block_at[place];
         const size_t arena = (2 * place + odd) * block, line = i * block;
@@ -87,6 +87,11 @@ void blocks_list_free(struct blocks_list *list)
 
 /* --- arenas ----------------------------------------------------------------------------------- */
 
+static bool is_ferry(const struct blocks_job *job)
+{
+    return job->who == BLOCKS_FERRY || job->who == BLOCKS_ROWS;
+}
+
 static size_t line_bytes(const struct blocks_job *job)
 {
     return job->cell.block * job->cell.count;
@@ -104,7 +109,7 @@ static bool move_piece(struct blocks_job *job, unsigned arena, bool in, unsigned
     const char *why = NULL;
     if (job->who == BLOCKS_MEMCPY) {
         memcpy(in ? job->yard + offset : bytes, in ? bytes : job->yard + offset, size);
-    } else if (job->who != BLOCKS_FERRY) {
+    } else if (!is_ferry(job)) {
         why = in ? job->peer->upload(job->peer_device, job->peer_arena, offset, bytes, size)
                  : job->peer->download(job->peer_device, bytes, job->peer_arena, offset, size);
         if (!why)
@@ -198,7 +203,7 @@ static bool take_line(struct blocks_job *job, unsigned index)
     if (job->cell.memory == BENCH_PAGEABLE || job->who == BLOCKS_MEMCPY) {
         if (posix_memalign(&bytes, PAGE, size) != 0)
             return fail(job, "out of host memory");
-    } else if (job->who == BLOCKS_FERRY) {
+    } else if (is_ferry(job)) {
         if (ferry_host_alloc(job->device, size, &bytes))
             return fail(job, ferry_last_error());
     } else {
@@ -224,7 +229,7 @@ static bool take_arena(struct blocks_job *job)
         if (posix_memalign(&yard, PAGE, size) != 0)
             return fail(job, "out of host memory");
         job->yard = yard;
-    } else if (job->who == BLOCKS_FERRY) {
+    } else if (is_ferry(job)) {
         const struct ferry_buffer_params params = {.size = size};
         for (unsigned i = 0; i < (job->two ? 2 : 1); i++)
             if (ferry_buffer_create(job->device, &params, &job->arenas[i]))
@@ -257,7 +262,7 @@ static void give_line(struct blocks_job *job, unsigned char *line)
 {
     if (job->cell.memory == BENCH_PAGEABLE || job->who == BLOCKS_MEMCPY)
         free(line);
-    else if (job->who == BLOCKS_FERRY)
+    else if (is_ferry(job))
         ferry_host_free(job->device, line);
     else
         job->peer->host_free(job->peer_device, line);
@@ -278,10 +283,30 @@ void blocks_job_close(struct blocks_job *job)
 
 /* --- running ---------------------------------------------------------------------------------- */
 
+/* The blocks of a list that are in order. */
+static enum ferry_status move_rows(struct blocks_job *job, const struct blocks_list *list)
+{
+    const struct ferry_block first = list->blocks[0], second = list->blocks[1];
+    const struct ferry_rows rows = {.rows = list->count,
+                                    .row_size = list->block,
+                                    .dst_offset = first.dst_offset,
+                                    .dst_stride = second.dst_offset - first.dst_offset,
+                                    .src_offset = first.src_offset,
+                                    .src_stride = second.src_offset - first.src_offset};
+    ferry_buffer *arena = job->arenas[0];
+    if (job->cell.operation == FERRY_OPERATION_UPLOAD)
+        return ferry_copy_rows_from_host(arena, job->host[0], &rows);
+    if (job->cell.operation == FERRY_OPERATION_DOWNLOAD)
+        return ferry_copy_rows_to_host(arena, job->host[0], &rows);
+    return ferry_copy_rows(arena, arena, &rows);
+}
+
 static enum ferry_status move_list(struct blocks_job *job, unsigned index)
 {
     const struct blocks_list *list = &job->lists[index];
     ferry_buffer *arena = job->arenas[index];
+    if (job->who == BLOCKS_ROWS)
+        return move_rows(job, list);
     switch (operation_of(job, index)) {
     case FERRY_OPERATION_UPLOAD:
         return ferry_copy_blocks_from_host(arena, job->host[index], list->blocks, list->count);
@@ -342,7 +367,7 @@ static uint64_t move_once(struct blocks_job *job)
         return bench_team_run(job->team, move_one_way, job);
     const uint64_t began = bench_now_ns();
     const char *why = NULL;
-    if (job->who == BLOCKS_FERRY)
+    if (is_ferry(job))
         move_one_way(job, 0);
     else if (job->who == BLOCKS_MEMCPY)
         move_memory(job);

@@ -4,8 +4,8 @@
 static const char *name_of(const struct blocks_job *job)
 {
     static const char *const names[BLOCKS_WHO] = {
-        [BLOCKS_FERRY] = "ferry",      [BLOCKS_MEMCPY] = "memcpy loop", [BLOCKS_LOOP] = "cuda loop",
-        [BLOCKS_BATCH] = "cuda batch", [BLOCKS_KERNEL] = "cuda kernel",
+        [BLOCKS_FERRY] = "ferry",    [BLOCKS_ROWS] = "ferry, rows", [BLOCKS_MEMCPY] = "memcpy loop",
+        [BLOCKS_LOOP] = "cuda loop", [BLOCKS_BATCH] = "cuda batch", [BLOCKS_KERNEL] = "cuda kernel",
     };
     if (job->cell.both)
         return job->two ? "ferry, two arenas" : "ferry, one arena";
