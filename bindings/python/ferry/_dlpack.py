@@ -96,7 +96,7 @@ def _stream(stream):
     if stream is None:
         return _LEGACY
     if isinstance(stream, bool) or not isinstance(stream, int):
-        raise TypeError("stream is None or an int")
+        raise TypeError("stream must be None or an int")
     if stream == 0 or stream < -1:
         raise ValueError(f"stream {stream}: 1 is the legacy stream, 2 the thread's, -1 none")
     return None if stream == -1 else stream
@@ -165,11 +165,11 @@ class View:
     def __init__(self, buffer, dtype, shape, offset):
         name = dtype_name(dtype)
         if name not in TYPES:
-            raise ValueError(f"dtype is one of {', '.join(sorted(TYPES))}, not {name}")
+            raise ValueError(f"dtype must be one of {', '.join(sorted(TYPES))}, not {name}")
         self._buffer, self._offset, self._type = buffer, offset, TYPES[name]
         if shape is None:
             shape = (max(0, buffer.size - offset) // (self._type[1] // 8),)
-        self._shape = tuple(shape)
+        self._shape = (shape,) if isinstance(shape, int) else tuple(shape)
 
     def __dlpack_device__(self):
         buffer = self._buffer

@@ -496,7 +496,7 @@ class _Async:
 
 def _handle_of(thing, kind, what):
     if not isinstance(thing, kind):
-        hint = ": copy_from_host() takes memory of the host" if what == "source" else ""
+        hint = "; for host memory there is copy_from_host()" if what == "source" else ""
         raise TypeError(f"{what} must be a ferry.{kind.__name__}, not {name_of(thing)}{hint}")
     return thing._handle
 
@@ -534,7 +534,12 @@ def _pattern(value):
     try:
         number = operator.index(value)
     except TypeError:
+        if isinstance(value, (str, float)):
+            raise TypeError("pattern must be bytes or a number below 256, not "
+                            f"{name_of(value)}") from None
         return bytes(value)
+    if not 0 <= number < 256:
+        raise ValueError(f"pattern must be bytes or a number below 256, not {number}")
     return bytes([number])
 
 

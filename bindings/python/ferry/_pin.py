@@ -3,6 +3,8 @@
 import ctypes
 import os
 
+from ._words import name_of
+
 
 class _PyBuffer(ctypes.Structure):
     """CPython's Py_buffer."""
@@ -41,13 +43,13 @@ class Pin:
         try:
             view = memoryview(thing)
         except TypeError:
-            raise TypeError(f"{type(thing).__name__} gives no access to its memory: bytes, "
+            raise TypeError(f"{type(thing).__name__} gives no access to its memory; bytes, "
                             "bytearray, memoryview, array.array and NumPy arrays do") from None
         if not view.c_contiguous:
             raise ValueError("the memory is not contiguous (in C order): copy it first, as "
                              "numpy.ascontiguousarray does")
         if writable and view.readonly:
-            raise ValueError("the memory is read-only, and is to be written")
+            raise ValueError("the memory is read-only, and would be written")
         self._buffer = _PyBuffer()
         if _get(view, ctypes.byref(self._buffer), 0) != 0:
             raise BufferError("the memory cannot be held")
@@ -69,6 +71,8 @@ class File:
     """
 
     def __init__(self, file):
+        if not isinstance(file, int) and not hasattr(file, "fileno"):
+            raise TypeError(f"file must be an open file or its descriptor, not {name_of(file)}")
         self.descriptor = os.dup(file if isinstance(file, int) else file.fileno())
 
     def release(self):

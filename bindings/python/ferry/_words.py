@@ -14,7 +14,7 @@ def whole(number, what):
         raise TypeError(f"{what} must be a whole number of bytes, not {name_of(number)}")
     number = number.__index__()
     if not 0 <= number < 2**64:
-        raise ValueError(f"{what} is {number}: not a size")
+        raise ValueError(f"{what} must be from 0 to 2**64 - 1, not {number}")
     return number
 
 
@@ -54,7 +54,7 @@ def dtype_name(dtype):
     try:
         found = numpy.dtype(dtype)
     except TypeError:
-        raise TypeError(f"dtype {dtype!r} is no type that NumPy knows") from None
+        raise TypeError(f"dtype {dtype!r} is not a type that NumPy knows") from None
     if not found.isnative:
-        raise ValueError(f"dtype {found.str} has the other byte order: DLPack has none such")
+        raise ValueError(f"dtype {found.str} has the other byte order, which DLPack does not have")
     return found.name

@@ -60,17 +60,21 @@ def test_everything_public_is_documented():
     (lambda d, b: d.buffer("x"), TypeError, "size must be a whole number of bytes, not str"),
     (lambda d, b: d.buffer(1.5), TypeError, "size must be a whole number of bytes, not float"),
     (lambda d, b: d.buffer(4, label=7), TypeError, "label must be text or None, not int"),
-    (lambda d, b: b.read(-1), ValueError, "size is -1: not a size"),
-    (lambda d, b: b.copy_from(b"host"), TypeError, "source must be a ferry.Buffer, not bytes: "
-     r"copy_from_host\(\) takes memory of the host"),
+    (lambda d, b: b.read(-1), ValueError, r"size must be from 0 to 2\*\*64 - 1, not -1"),
+    (lambda d, b: b.copy_from(b"host"), TypeError, "source must be a ferry.Buffer, not bytes; "
+     r"for host memory there is copy_from_host\(\)"),
     (lambda d, b: d.batch().zero(7), TypeError, "buffer must be a ferry.Buffer, not int"),
     (lambda d, b: ferry.Buffer("host", 4), TypeError, "device must be a ferry.Device, not str"),
     (lambda d, b: b.wait("soon"), TypeError, "timeout must be a number of seconds or None, not str"),
     (lambda d, b: b.copy_from_host(7), TypeError, "int gives no access to its memory"),
+    (lambda d, b: b.copy_from_file("name"), TypeError, "file must be an open file or its descriptor, not str"),
+    (lambda d, b: b.fill("x"), TypeError, "pattern must be bytes or a number below 256, not str"),
+    (lambda d, b: b.fill(1.5), TypeError, "pattern must be bytes or a number below 256, not float"),
+    (lambda d, b: b.fill(256), ValueError, "pattern must be bytes or a number below 256, not 256"),
     (lambda d, b: ferry.load_model("x", "host"), TypeError, "device must be a ferry.Device"),
     (lambda d, b: ferry.load_model(__file__, d, memory="64M"), TypeError, "memory must be a whole number"),
-    (lambda d, b: ferry.load_model(__file__, d, memory=-1), ValueError, "memory is -1"),
-    (lambda d, b: b.view("text"), ValueError, "dtype is one of bfloat16, .*, not text"),
+    (lambda d, b: ferry.load_model(__file__, d, memory=-1), ValueError, "memory must be from 0"),
+    (lambda d, b: b.view("text"), ValueError, "dtype must be one of bfloat16, .*, not text"),
 ])
 def test_messages(device, call, error, words):
     with pytest.raises(error, match=words) as info:
@@ -131,7 +135,7 @@ def test_dtypes_as_numpy_takes_them(device):
     assert buffer.view(bool) and buffer.view("bfloat16")
     with pytest.raises(ValueError, match="byte order"):
         buffer.view(">f4")
-    with pytest.raises(TypeError, match="no type that NumPy knows"):
+    with pytest.raises(TypeError, match="not a type that NumPy knows"):
         buffer.view(object())
 
 
@@ -248,3 +252,9 @@ def test_a_failing_progress_function(device, model_file):
 
     with pytest.raises(RuntimeError, match="no terminal"):
         ferry.load_model(model_file, device, progress=fail)
+
+
+def test_view_takes_a_number_as_shape(device):
+    numpy = pytest.importorskip("numpy")
+    buffer = device.buffer(12, shared=True)
+    assert numpy.from_dlpack(buffer.view("float32", 3)).shape == (3,)
