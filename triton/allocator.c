@@ -107,7 +107,7 @@ static TRITONSERVER_Error *refuse_limit(ferry_triton_allocator *allocator, const
     FERRY_TRITON_ADD(allocations_refused, 1);
     return ferry__triton_fail(TRITONSERVER_ERROR_UNAVAILABLE,
                               "output \"%s\": %zu bytes exceed the limit of %llu bytes for "
-                              "responses, of which %llu are given out",
+                              "responses, of which %llu are in use",
                               name, size, (unsigned long long)allocator->limit,
                               (unsigned long long)atomic_load(&allocator->given));
 }
@@ -191,7 +191,7 @@ static TRITONSERVER_Error *on_release(TRITONSERVER_ResponseAllocator *triton, vo
     (void)type_id;
     if (!given || given->base != buffer)
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                                  "the buffer %p was not given out by Ferry", buffer);
+                                  "the buffer %p was not allocated by Ferry", buffer);
     ferry_triton_allocator *allocator = given->allocator;
     if (given->buffer) {
         (void)ferry__triton_table_remove((uintptr_t)given->base);

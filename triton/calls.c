@@ -62,7 +62,7 @@ static const char *check_versions(void)
         error = ferry__triton.TRITONBACKEND_ApiVersion(&backend, &minor);
     if (error) {
         ferry__triton.TRITONSERVER_ErrorDelete(error);
-        return "the server in this process does not tell its API version";
+        return "the server in this process does not report its API version";
     }
     if (server == FERRY_TRITON_SERVER_MAJOR && backend == FERRY_TRITON_BACKEND_MAJOR)
         return NULL;

@@ -73,11 +73,11 @@ static TRITONSERVER_Error *join(struct entry *entry, const struct ferry_device_p
 {
     const char *other = exact ? difference(&entry->params, params) : NULL;
     if (other)
-        return ferry__triton_fail(
-            TRITONSERVER_ERROR_INVALID_ARG,
-            "the device %s is open already with another %s: it is shared by all models of the "
-            "process, which must agree on it",
-            entry->name, other);
+        return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                                  "the device %s is already open with a different %s: all models "
+                                  "in the process share it, "
+                                  "and must agree",
+                                  entry->name, other);
     entry->references++;
     *out_device = entry->device;
     return NULL;

@@ -253,15 +253,17 @@ static TRITONSERVER_Error *check_input(const ferry_device *device,
                                   "ferry_triton_gather: input \"%s\": reserved is not 0",
                                   input->name);
     if (input->dst && ferry_buffer_device(input->dst) != device)
-        return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                                  "ferry_triton_gather: the buffer for input \"%s\" is of another "
-                                  "device",
-                                  input->name);
+        return ferry__triton_fail(
+            TRITONSERVER_ERROR_INVALID_ARG,
+            "ferry_triton_gather: the buffer for input \"%s\" belongs to another "
+            "device",
+            input->name);
     if (input->align > 1 && input->stride % input->align)
-        return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                                  "ferry_triton_gather: input \"%s\": stride %zu is no multiple of "
-                                  "align %zu",
-                                  input->name, input->stride, input->align);
+        return ferry__triton_fail(
+            TRITONSERVER_ERROR_INVALID_ARG,
+            "ferry_triton_gather: input \"%s\": stride %zu is not a multiple of "
+            "align %zu",
+            input->name, input->stride, input->align);
     return NULL;
 }
 

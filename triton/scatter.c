@@ -168,10 +168,11 @@ static TRITONSERVER_Error *check(const ferry_device *device, const void *respons
                                       "ferry_triton_scatter: output \"%s\" has both src and host",
                                       output->name);
         if (output->src && ferry_buffer_device(output->src) != device)
-            return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                                      "ferry_triton_scatter: the buffer of output \"%s\" is of "
-                                      "another device",
-                                      output->name);
+            return ferry__triton_fail(
+                TRITONSERVER_ERROR_INVALID_ARG,
+                "ferry_triton_scatter: the buffer of output \"%s\" belongs to "
+                "another device",
+                output->name);
     }
     return NULL;
 }

@@ -163,7 +163,7 @@ TRITONSERVER_Error *ferry_triton_resolve(const void *base, ferry_buffer **out_bu
                                   out_buffer ? "out_offset" : "out_buffer");
     if (!base || !ferry__triton_table_find((uintptr_t)base, &range))
         return ferry__triton_fail(TRITONSERVER_ERROR_NOT_FOUND,
-                                  "ferry_triton_resolve: %p is not memory of Ferry's", base);
+                                  "ferry_triton_resolve: %p is not Ferry's memory", base);
     *out_buffer = range.buffer;
     *out_offset = (uintptr_t)base - range.base;
     return NULL;

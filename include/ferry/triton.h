@@ -42,7 +42,7 @@ FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_device(const char *name,
                                                            ferry_device **out_device);
 
 /*
- * Likewise, opened with these parameters. INVALID_ARG, in words, if the device is open already with
+ * Likewise, opened with these parameters. INVALID_ARG, in words, if the device is already open with
  * others: what is shared has one set of parameters, that of the first who opened it.
  */
 FERRY_CHECK struct TRITONSERVER_Error *

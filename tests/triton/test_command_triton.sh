@@ -73,7 +73,7 @@ says err "TRITONBACKEND API 2, Ferry needs 1 and 1"
 run "no such kind" 2 "$ferry" triton --server "$server" --backends "$backends" --kind tpu
 says err "cpu, model or gpu, not .tpu."
 run "nothing to send" 2 "$ferry" triton --server "$server" --backends "$backends" --bytes 0
-says err "bytes takes a whole number over 0"
+says err "bytes takes a size in bytes over 0"
 run "no backend there" 3 "$ferry" triton --server "$server" --backends "$dir" --device host
 says err "loading the model: .*libtriton_ferry.so"
 run "no such device" 3 "$ferry" triton --server "$server" --backends "$backends" --device atlantis

@@ -213,14 +213,14 @@ static void refusals_at_load(void **state)
          TRITONSERVER_ERROR_UNSUPPORTED},
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32") OUTPUT("TYPE_STRING"), "\"X\" is TYPE_STRING",
          TRITONSERVER_ERROR_UNSUPPORTED},
-        {"backend: \"ferry\"\n" INPUT("TYPE_FP32") OUTPUT("TYPE_FP16"), "another data_type",
+        {"backend: \"ferry\"\n" INPUT("TYPE_FP32") OUTPUT("TYPE_FP16"), "a different data_type",
          TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32") "output { name: \"X\" data_type: TYPE_FP32 "
                                                    "dims: [ 4, 1 ] }",
          "other dims", TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\ninput { name: \"A\" data_type: TYPE_FP32 dims: [ 1 ] "
          "reshape { shape: [ ] } }\noutput { name: \"X\" data_type: TYPE_FP32 dims: [ 1 ] }",
-         "another reshape", TRITONSERVER_ERROR_INVALID_ARG},
+         "a different reshape", TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" OUTPUT("TYPE_FP32"), "0 inputs and 1 outputs",
          TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32"), "1 inputs and 0 outputs",
@@ -237,11 +237,10 @@ static void refusals_at_load(void **state)
         {PARAMETER("pool_budget", "-1"), "over 0", TRITONSERVER_ERROR_INVALID_ARG},
         {PARAMETER("fallback", "maybe"), "allowed or forbidden", TRITONSERVER_ERROR_INVALID_ARG},
         {PARAMETER("operation", "magic"), "identity or invert", TRITONSERVER_ERROR_INVALID_ARG},
-        {PARAMETER("devcie", "host"), "there is no parameter devcie",
-         TRITONSERVER_ERROR_INVALID_ARG},
+        {PARAMETER("devcie", "host"), "unknown parameter devcie", TRITONSERVER_ERROR_INVALID_ARG},
         {PARAMETER("staging_budget",
                    "1M") "parameters { key: \"device\" value: { string_value: \"host\" } }",
-         "open already with another staging_budget", TRITONSERVER_ERROR_INVALID_ARG},
+         "already open with a different staging_budget", TRITONSERVER_ERROR_INVALID_ARG},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)

@@ -254,7 +254,7 @@ static void refuses_bad_calls(void **state)
         {.name = "x", .align = 8, .stride = 12},
         {.name = "x", .reserved = {[2] = 1}},
     };
-    static const char *const words[] = {"no name", "another device", "no multiple", "reserved"};
+    static const char *const words[] = {"no name", "another device", "not a multiple", "reserved"};
     for (size_t i = 0; i < COUNT(bad); i++)
         expect_error(
             ferry_triton_gather(device, &request, 1, &bad[i], 1, &span, &error, NULL, NULL, NULL),

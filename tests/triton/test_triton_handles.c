@@ -26,9 +26,9 @@ static void stand_for_buffers(void **state)
         assert_ptr_equal(found, buffers[i]);
         assert_int_equal(offset, last);
         expect_error(ferry_triton_resolve((uint8_t *)bases[i] + last + 1, &found, &offset),
-                     TRITONSERVER_ERROR_NOT_FOUND, "not memory of Ferry's");
+                     TRITONSERVER_ERROR_NOT_FOUND, "not Ferry's memory");
         expect_error(ferry_triton_resolve((uint8_t *)bases[i] - 1, &found, &offset),
-                     TRITONSERVER_ERROR_NOT_FOUND, "not memory of Ferry's");
+                     TRITONSERVER_ERROR_NOT_FOUND, "not Ferry's memory");
     }
     for (size_t i = 0; i < N; i += 2)
         ferry_triton_handle_destroy(bases[i]);
@@ -53,7 +53,7 @@ static void know_what_is_foreign(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(foreign); i++)
         expect_error(ferry_triton_resolve(foreign[i], &found, &offset),
-                     TRITONSERVER_ERROR_NOT_FOUND, "not memory of Ferry's");
+                     TRITONSERVER_ERROR_NOT_FOUND, "not Ferry's memory");
     free(heap);
     expect_error(ferry_triton_handle_create(NULL, &heap), TRITONSERVER_ERROR_INVALID_ARG, "buffer");
     expect_error(ferry_triton_resolve(&here, NULL, &offset), TRITONSERVER_ERROR_INVALID_ARG,

@@ -94,10 +94,10 @@ static void refuses_what_has_two_meanings(void **state)
 {
     (void)state;
     static const char *const texts[][2] = {
-        {"{\"device\":\"a\",\"path\":\"b\",\"device\":\"c\"}", "a key twice in an object"},
-        {"{\"x\":[{\"a\":1,\"\\u0061\":2}]}", "a key twice in an object"},
-        {"{\"device\\u0000x\":1}", "a byte 0 in a text"},
-        {"[\"a\\u0000\"]", "a byte 0 in a text"},
+        {"{\"device\":\"a\",\"path\":\"b\",\"device\":\"c\"}", "a key appears twice in an object"},
+        {"{\"x\":[{\"a\":1,\"\\u0061\":2}]}", "a key appears twice in an object"},
+        {"{\"device\\u0000x\":1}", "a string contains a zero byte"},
+        {"[\"a\\u0000\"]", "a string contains a zero byte"},
     };
     for (size_t i = 0; i < COUNT(texts); i++) {
         assert_null(parse(texts[i][0]));
@@ -141,7 +141,7 @@ static void takes_little(void **state)
         at += sprintf(at, "0,");
     strcpy(at, "0]");
     assert_null(parse(text));
-    assert_string_equal(why, "over 65536 values");
+    assert_string_equal(why, "more than 65536 values");
     free(text);
 }
 

@@ -232,7 +232,7 @@ static TRITONSERVER_Error *name_by_kind(TRITONBACKEND_ModelInstance *triton, cha
         return error;
     if (id < 0 || (size_t)id >= count || (size_t)id >= capacity)
         return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                            "KIND_GPU with gpus [%d]: Ferry lists %zu devices, from 0 on", id,
+                            "KIND_GPU with gpus [%d]: Ferry lists %zu devices, numbered from 0", id,
                             count);
     snprintf(name, size, "%s", infos[id].name);
     return NULL;

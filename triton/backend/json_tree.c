@@ -23,7 +23,7 @@ static char *copy_text(struct builder *builder, struct ferry__json_text text)
     if (!copy)
         builder->why = JSON_NO_MEMORY;
     else if (ferry__json_copy(text, copy, text.size + 1) != strlen(copy))
-        builder->why = "a byte 0 in a text";
+        builder->why = "a string contains a zero byte";
     return copy;
 }
 
@@ -33,7 +33,7 @@ static struct json *add(struct builder *builder, enum json_type type)
     const size_t depth = builder->reader.depth - (type >= JSON_ARRAY);
     struct json *json = calloc(1, sizeof *json);
     if (!json || ++builder->nodes > JSON_NODES_MAX) {
-        builder->why = json ? "over 65536 values" : JSON_NO_MEMORY;
+        builder->why = json ? "more than 65536 values" : JSON_NO_MEMORY;
         free(json);
         return NULL;
     }
@@ -71,7 +71,7 @@ static void check_keys(struct builder *builder, const struct json *object)
     qsort(members, count, sizeof *members, compare_keys);
     for (size_t i = 1; i < count; i++)
         if (!strcmp(members[i - 1]->key, members[i]->key))
-            builder->why = "a key twice in an object";
+            builder->why = "a key appears twice in an object";
     free(members);
 }
 

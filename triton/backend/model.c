@@ -34,11 +34,11 @@ static TRITONSERVER_Error *read_datatype(const char *tensor, const char *name,
     }
     if (!strcmp(name, "TYPE_STRING"))
         return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED,
-                            "tensor \"%s\" is TYPE_STRING (BYTES): this backend takes types of a "
-                            "fixed size",
+                            "tensor \"%s\" is TYPE_STRING (BYTES): this backend supports only "
+                            "types of a fixed size",
                             tensor);
-    return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED,
-                        "tensor \"%s\" is %s, which is unknown here", tensor, name);
+    return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED, "tensor \"%s\" has the unknown type %s",
+                        tensor, name);
 }
 
 static size_t length_of(const struct json *array)
@@ -85,16 +85,16 @@ static TRITONSERVER_Error *check_pair(const struct json *input, const struct jso
     const char *other = NULL;
     if (strcmp(json_text(json_get(input, "data_type"), ""),
                json_text(json_get(output, "data_type"), "")))
-        other = "another data_type";
+        other = "a different data_type";
     else if (!is_same_list(json_get(input, "dims"), json_get(output, "dims")))
-        other = "other dims";
+        other = "different dims";
     else if (!from_reshape != !to_reshape ||
              !is_same_list(json_get(from_reshape, "shape"), json_get(to_reshape, "shape")))
-        other = "another reshape";
+        other = "a different reshape";
     if (!other)
         return NULL;
     return backend_fail(
-        TRITONSERVER_ERROR_INVALID_ARG, "output \"%s\" is made of input \"%s\" but has %s",
+        TRITONSERVER_ERROR_INVALID_ARG, "output \"%s\" is made from input \"%s\" but has %s",
         json_text(json_get(output, "name"), ""), json_text(json_get(input, "name"), ""), other);
 }
 
@@ -103,8 +103,8 @@ static TRITONSERVER_Error *check_pairs(const struct model *model, const struct j
     TRITONSERVER_Error *error = NULL;
     if (!model->input_count || !model->output_count || model->output_count > model->input_count)
         return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                            "%zu inputs and %zu outputs: output i is made of input i, so there is "
-                            "at least one of each, and no more outputs than inputs",
+                            "%zu inputs and %zu outputs: output i is made from input i, so a model "
+                            "needs at least one of each, and no more outputs than inputs",
                             model->input_count, model->output_count);
     const struct json *input = json_get(config, "input")->first;
     const struct json *output = json_get(config, "output")->first;
@@ -224,7 +224,7 @@ static TRITONSERVER_Error *read_parameter(struct model *model, const struct json
                             item->key, value, parameters[i].wanted);
     }
     return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
-                        "there is no parameter %s; there are device, path, in_flight, "
+                        "unknown parameter %s; the parameters are device, path, in_flight, "
                         "staging_budget, pool_budget, fallback and operation",
                         item->key);
 }
@@ -271,8 +271,9 @@ static TRITONSERVER_Error *parse_config(struct model *model, TRITONBACKEND_Model
         else if (why == JSON_NO_MEMORY)
             error = backend_fail(TRITONSERVER_ERROR_UNAVAILABLE, "%s", why);
         else
-            error = backend_fail(TRITONSERVER_ERROR_INTERNAL,
-                                 "the server's configuration is no JSON that can be read: %s", why);
+            error =
+                backend_fail(TRITONSERVER_ERROR_INTERNAL,
+                             "the model configuration from the server is not valid JSON: %s", why);
         json_free(config);
     }
     ferry__triton.TRITONSERVER_ErrorDelete(ferry__triton.TRITONSERVER_MessageDelete(message));

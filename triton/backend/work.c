@@ -25,7 +25,7 @@ TRITONSERVER_Error *work_choose(ferry_device *device, bool is_reached, enum oper
     const bool is_host = is_driver(device, "host");
     if (operation == OPERATION_INVERT && !is_host)
         return backend_fail(TRITONSERVER_ERROR_UNSUPPORTED,
-                            "operation invert is done by the CPU, on the device \"host\", not on "
+                            "operation invert runs on the CPU and needs the device \"host\", not "
                             "%s",
                             info.name);
     if (operation == OPERATION_INVERT)
