@@ -175,9 +175,9 @@ static enum cli_exit run(const struct options *given)
 }
 
 static const char text[] =
-    "Measures how fast bytes travel, and compares the bytes. Beside it run memcpy with one and\n"
-    "with two threads, and a naive upload, which allocates everything anew in each call. They\n"
-    "take turns, so that other load on the machine slows all of them alike.\n"
+    "Measures how fast bytes travel, and compares the bytes. For comparison it also runs memcpy\n"
+    "with one and with two threads, and a naive upload, which allocates everything again in each\n"
+    "call. They take turns, so that other load on the machine slows all of them alike.\n"
     "docs/benchmarks.md explains how to read the table.";
 
 static const char examples[] = "  ferry bench --quick\n"
@@ -192,21 +192,23 @@ enum cli_exit cli_bench(int argc, char **argv)
 {
     struct options given = {.time_ns = 0};
     const struct cli_option options[] = {
-        {"quick", CLI_FLAG, &given.quick, NULL, "the targets, each met or missed, within 40 s"},
+        {"quick", CLI_FLAG, &given.quick, NULL, "only the targets, met or missed, within 40 s"},
         {"blocks", CLI_FLAG, &given.blocks, NULL, "scattered blocks of an arena: sizes by counts"},
         {"device", CLI_TEXT, &given.device_name, "NAME", "the device (ferry devices)"},
         {"seconds", CLI_SECONDS, &given.time_ns, "S", "measure for about S seconds in all"},
-        {"large", CLI_FLAG, &given.large, NULL, "also 1 GiB"},
+        {"large", CLI_FLAG, &given.large, NULL, "also measure 1 GiB"},
         {"size", CLI_SIZE, &given.size, "BYTES", "this size only: 4096, 64K, 16M, 1G"},
         {"operation", CLI_TEXT, &given.operation, "NAME", "upload, download, copy or fill only"},
-        {"path", CLI_TEXT, &given.path, "PATH", "this path only, beside memcpy"},
-        {"both-ways", CLI_FLAG, &given.both_ways, NULL, "uploads and downloads at once only"},
+        {"path", CLI_TEXT, &given.path, "PATH", "this path only, and memcpy"},
+        {"both-ways", CLI_FLAG, &given.both_ways, NULL,
+         "only uploads and downloads at the same time"},
         {"iterations", CLI_NUMBER, &given.iterations, "N",
          "N rounds of each, however long they take"},
-        {"compare", CLI_TEXT, &given.record, "FILE", "beside an earlier run, printed by --csv"},
+        {"compare", CLI_TEXT, &given.record, "FILE",
+         "compare with an earlier run, printed by --csv"},
         {"no-peers", CLI_FLAG, &given.no_peers, NULL, "only Ferry, memcpy and a naive upload"},
         {"format", CLI_TEXT, &given.format, "FORMAT", "text, json, csv or markdown"},
-        {"wire", CLI_TEXT, &given.wire, "ADDR", "the way to where ferry receive listens"},
+        {"wire", CLI_TEXT, &given.wire, "ADDR", "the connection to a ferry receive"},
         {"secret-file", CLI_TEXT, &given.wire_options.secret_file, "FILE",
          "the secret that both ends share"},
         {"transports", CLI_TEXT, &given.wire_options.transports, "LIST",

@@ -250,9 +250,9 @@ enum cli_exit cli_devices(int argc, char **argv)
     };
     const struct cli_manual manual = {
         .name = "devices",
-        .text = "Lists the devices that --device accepts, the best first. Where a driver has no "
+        .text = "Lists the devices that --device accepts, the best first. If a driver has no "
                 "device,\n"
-                "it says why.",
+                "says why.",
         .examples = "  ferry devices\n"
                     "  ferry devices --verbose\n"
                     "  ferry devices --json | python3 -m json.tool\n",

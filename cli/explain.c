@@ -91,7 +91,7 @@ enum cli_exit cli_explain(int argc, char **argv)
         .name = "explain",
         .text =
             "Says which path an operation would take on a device, and what would carry it out.\n"
-            "Where a faster way is not taken, it says which condition is missing. Nothing is "
+            "If a faster way is not taken, says which condition is missing. Nothing is "
             "moved.",
         .examples = "  ferry explain --size 4K --count 20000\n"
                     "  ferry explain --operation download --size 1G --memory registered\n",

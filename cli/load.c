@@ -269,7 +269,8 @@ static const char text[] =
     "Loads every tensor of a model into private memory. Reads a model of up to 1 GiB back, and\n"
     "compares every byte.\n"
     "FILE: safetensors or GGUF, one of the parts NAME-00001-of-00003.gguf of a GGUF, a\n"
-    "model.safetensors.index.json, or a directory with these. Any other file is moved as it is.";
+    "model.safetensors.index.json, or a directory with these. Any other file is loaded as plain "
+    "bytes.";
 
 static const char examples[] = "  ferry load model.safetensors\n"
                                "  ferry load --memory 64M --verify models/large/\n"
@@ -301,15 +302,15 @@ enum cli_exit cli_load(int argc, char **argv)
         {"device", CLI_TEXT, &load.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &load.path, "PATH", "auto, direct, staged, pipelined or imported"},
         {"separate", CLI_FLAG, &load.separate, NULL, "a buffer for each tensor, not one for all"},
-        {"memory", CLI_SIZE, &load.memory, "SIZE", "use at most this much host memory for it"},
+        {"memory", CLI_SIZE, &load.memory, "SIZE", "use at most this much host memory"},
         {"verify", CLI_FLAG, &load.verify, NULL, "compare every byte, also over 1 GiB"},
-        {"no-verify", CLI_FLAG, &load.no_verify, NULL, "compare none"},
+        {"no-verify", CLI_FLAG, &load.no_verify, NULL, "compare nothing"},
         {"list", CLI_FLAG, &load.list, NULL, "print its tensors and metadata; load nothing"},
         {"match", CLI_TEXT, &load.match, "GLOB", "print only tensors whose names match"},
         {"synthetic", CLI_SIZE, &load.synthetic, "SIZE", "make a model of this size, and load it"},
-        {"bench", CLI_FLAG, &load.bench, NULL, "measure it, beside other ways to read the files"},
+        {"bench", CLI_FLAG, &load.bench, NULL, "measure it, and other ways to read the files"},
         {"json", CLI_FLAG, &load.json, NULL, "print JSON instead of tables"},
-        {"quiet", CLI_FLAG, &load.quiet, NULL, "print errors, and JSON, only"},
+        {"quiet", CLI_FLAG, &load.quiet, NULL, "print only errors and JSON"},
     };
     const struct cli_manual manual = {
         .name = "load",

@@ -12,7 +12,7 @@ static const struct {
     {"transfer", cli_transfer, "move files through private memory and prove every byte"},
     {"load", cli_load, "load models into private memory and prove every byte"},
     {"devices", cli_devices, "list the devices, and why a driver has none"},
-    {"explain", cli_explain, "say which way an operation would go, and why"},
+    {"explain", cli_explain, "say which path an operation would take, and why"},
     {"verify", cli_verify, "do random operations on a device, checked against plain arrays"},
     {"bench", cli_bench, "measure speed against memcpy and the targets"},
     {"metrics", cli_metrics, "move bytes and print what the library counted, for Prometheus"},
@@ -37,7 +37,7 @@ static void print_help(FILE *out)
           "  ferry devices\n"
           "  ferry verify --seconds 10\n\n"
           "exit codes: 0 done, 1 bytes differ, 2 bad usage, 3 device, file or output failed\n"
-          "environment: FERRY_DEVICE names the device, FERRY_PATH the path, where no option does\n",
+          "environment: FERRY_DEVICE names the device and FERRY_PATH the path, if no option does\n",
           out);
 }
 

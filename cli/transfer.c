@@ -76,7 +76,7 @@ static enum cli_exit transfer_all(struct transfer *transfer, char *const *names,
 static const char text[] =
     "Moves each file from host memory to a private buffer, from there to another, and back, and\n"
     "compares every byte. Files larger than the device's memory are moved in windows; - is\n"
-    "standard input. A file that takes less than half a second is moved again until that is over.";
+    "standard input. A file that takes less than half a second is moved repeatedly.";
 
 static const char examples[] = "  ferry transfer model.bin\n"
                                "  ferry transfer --device vulkan --path staged model.bin\n"
@@ -92,7 +92,7 @@ enum cli_exit cli_transfer(int argc, char **argv)
         {"repeat", CLI_NUMBER, &transfer.repeat, "N",
          "move each file N times, however long it takes"},
         {"json", CLI_FLAG, &transfer.report.json, NULL, "print JSON instead of tables"},
-        {"quiet", CLI_FLAG, &transfer.report.quiet, NULL, "print errors, and JSON, only"},
+        {"quiet", CLI_FLAG, &transfer.report.quiet, NULL, "print only errors and JSON"},
     };
     const struct cli_manual manual = {
         .name = "transfer",

@@ -108,12 +108,12 @@ enum cli_exit cli_verify(int argc, char **argv)
     const struct cli_option options[] = {
         {"device", CLI_TEXT, &verify.device_name, "NAME", "the device (ferry devices)"},
         {"path", CLI_PATH, &verify.path, "PATH", "auto, direct, staged, pipelined or imported"},
-        {"seconds", CLI_SECONDS, &verify.seconds_ns, "S", "how long; 5 if not given"},
-        {"operations", CLI_NUMBER, &verify.operations, "N", "stop after N, however long they take"},
-        {"seed", CLI_SEED, &verify.seed, "N",
-         "the seed; a new one is made and printed if not given"},
+        {"seconds", CLI_SECONDS, &verify.seconds_ns, "S", "run for S seconds; 5 if not given"},
+        {"operations", CLI_NUMBER, &verify.operations, "N",
+         "run N operations, however long they take"},
+        {"seed", CLI_SEED, &verify.seed, "N", "the seed; if not given, a new one is printed"},
         {"json", CLI_FLAG, &verify.json, NULL, "print JSON instead of a line"},
-        {"quiet", CLI_FLAG, &verify.quiet, NULL, "print errors, and JSON, only"},
+        {"quiet", CLI_FLAG, &verify.quiet, NULL, "print only errors and JSON"},
     };
     const struct cli_manual manual = {
         .name = "verify",

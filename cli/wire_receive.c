@@ -173,9 +173,9 @@ static enum cli_exit run(struct receiving *receiving)
 }
 
 static const char text[] =
-    "Listens at HOST:PORT (port 0: any). Receives what one `ferry send` or `ferry bench --wire`\n"
-    "sends into a private buffer, and writes it to a file if --out names one. It prints to stderr\n"
-    "where it listens. Without --secret-file it listens on this machine's loopback only.";
+    "Listens at HOST:PORT (port 0: any). Receives from one `ferry send` or `ferry bench --wire`\n"
+    "into a private buffer, and writes the bytes to a file if --out names one. It prints the\n"
+    "address to stderr. Without --secret-file it listens on this machine's loopback only.";
 
 static const char examples[] = "  ferry receive --listen 127.0.0.1:7700 --out model.bin\n"
                                "  ferry receive --listen 0.0.0.0:7700 --secret-file key --keep\n";
@@ -189,7 +189,7 @@ enum cli_exit cli_receive(int argc, char **argv)
         {"keep", CLI_FLAG, &receiving.keep, NULL, "then serve the next sender"},
         WIRE_OPTIONS(receiving.wire),
         {"json", CLI_FLAG, &receiving.json, NULL, "print JSON instead of a line"},
-        {"quiet", CLI_FLAG, &receiving.quiet, NULL, "print errors, and JSON, only"},
+        {"quiet", CLI_FLAG, &receiving.quiet, NULL, "print only errors and JSON"},
     };
     const struct cli_manual manual = {.name = "receive",
                                       .text = text,

@@ -100,7 +100,7 @@ static void tell(const struct sending *sending, const char *name)
 static const char text[] =
     "Sends a file through a private buffer of this machine to a private buffer of the machine "
     "where\n"
-    "`ferry receive` listens, at HOST:PORT. It is sent when all of it is in that buffer.";
+    "`ferry receive` listens, at HOST:PORT. The command ends when all of it is in that buffer.";
 
 static const char examples[] = "  ferry send model.bin 127.0.0.1:7700\n"
                                "  ferry send --secret-file key model.bin host:7700\n";
@@ -111,7 +111,7 @@ enum cli_exit cli_send(int argc, char **argv)
     const struct cli_option options[] = {
         WIRE_OPTIONS(sending.wire),
         {"json", CLI_FLAG, &sending.json, NULL, "print JSON instead of a line"},
-        {"quiet", CLI_FLAG, &sending.quiet, NULL, "print errors, and JSON, only"},
+        {"quiet", CLI_FLAG, &sending.quiet, NULL, "print only errors and JSON"},
     };
     const struct cli_manual manual = {.name = "send",
                                       .operands = "FILE HOST:PORT",
