@@ -4,7 +4,7 @@ import os
 import re
 
 TOP_PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
-LEFT_OUT = {"build", ".git", "__pycache__"}
+LEFT_OUT = {"build", "dist", ".git", "__pycache__"}
 
 
 class Tree:
