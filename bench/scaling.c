@@ -92,6 +92,32 @@ static void reads_behind_a_write(struct bench *bench)
     let_go(bench, &work);
 }
 
+/* One write of all bytes, and one ticket for all of it. */
+static void write_of_all(const struct bench *bench)
+{
+    ferry_ticket ticket;
+    CHECK(ferry_zero_buffer_async(bench->buffer, NULL, NULL, NULL));
+    CHECK(ferry_buffer_ticket(bench->buffer, 0, 0, &ticket));
+}
+
+static void write_behind_writes(struct bench *bench)
+{
+    const struct ferry_external work = hold(bench);
+    uploads_at_random(bench);
+    write_of_all(bench);
+    let_go(bench, &work);
+}
+
+static void write_behind_reads(struct bench *bench)
+{
+    const struct ferry_external work = hold(bench);
+    CHECK(ferry_zero_buffer_async(bench->buffer, NULL, NULL, NULL));
+    for (size_t i = 0; i < bench->n; i++)
+        CHECK(ferry_copy_to_host_async(bench->buffer, bench->host, PIECE, 0, NULL, NULL, NULL));
+    write_of_all(bench);
+    let_go(bench, &work);
+}
+
 static void polls_at_a_chains_end(struct bench *bench)
 {
     const struct ferry_external work = hold(bench);
@@ -204,6 +230,8 @@ static const struct row {
     {"uploads to one range", uploads_to_one_range},
     {"uploads behind external work", uploads_behind_work},
     {"reads behind a write", reads_behind_a_write},
+    {"a write of all behind so many", write_behind_writes},
+    {"the same behind reads of a range", write_behind_reads},
     {"tickets polled at a chain's end", polls_at_a_chains_end},
     {"operations of one batch", one_batch},
     {"uses of external work", uses_of_work},

@@ -28,12 +28,6 @@ static struct ferry__read_group *group_of(struct ferry__interval *interval)
     return (struct ferry__read_group *)interval;
 }
 
-/* The range whose own a group is. */
-static struct ferry__range *home_of(struct ferry__read_group *group)
-{
-    return (struct ferry__range *)(void *)((char *)group - offsetof(struct ferry__range, read.own));
-}
-
 /* Bytes that are asked for: spans, or where there are none all of them. */
 struct bytes {
     uint64_t begin, end;
@@ -341,7 +335,6 @@ static void group_push(struct ferry__read_group *group, struct ferry__range *ran
     if (group->first)
         group->first->read.previous = range;
     group->first = range;
-    home_of(group)->readers++;
 }
 
 static struct ferry__intervals *reads_of(const struct ferry__range *range)
@@ -365,7 +358,6 @@ static void enter_read(struct ferry__range *range, uint64_t stamp)
     }
     range->read.own = (struct ferry__read_group){
         .interval = {.begin = range->begin, .end = range->end, .stamp = stamp}};
-    range->readers = 0;
     group_push(&range->read.own, range);
     ferry__interval_insert(reads, &range->read.own.interval);
 }
@@ -414,15 +406,14 @@ void ferry__order_enter(struct ferry__range *range)
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
-/* The group's memory is that of a range that leaves: another of its ranges gives it a place. */
+/* The group's memory is that of a range that leaves: the first gives it a place. */
 static void group_move(struct ferry__read_group *group, struct ferry__intervals *reads)
 {
     struct ferry__read_group *home = &group->first->read.own;
     ferry__interval_remove(reads, &group->interval);
     *home = *group;
-    home_of(home)->readers = home_of(group)->readers;
-    for (struct ferry__range *range = home->first; range; range = range->read.next)
-        range->read.group = home;
+    group->first = NULL;
+    home->first->read.group = home;
     if (home->after)
         home->after->after.serves = home;
     ferry__interval_insert(reads, &home->interval);
@@ -430,21 +421,29 @@ static void group_move(struct ferry__read_group *group, struct ferry__intervals 
 
 static void leave_read(struct ferry__range *range)
 {
-    struct ferry__read_group *group = range->read.group;
     struct ferry__intervals *reads = reads_of(range);
-    if (!group)
-        return; /* a joint stands for it */
-    *(range->read.previous ? &range->read.previous->read.next : &group->first) = range->read.next;
-    if (range->read.next)
-        range->read.next->read.previous = range->read.previous;
-    range->read.group = NULL;
-    if (--home_of(group)->readers == 0) {
-        ferry__interval_remove(reads, &group->interval);
-        if (group->after)
-            group->after->after.serves = NULL;
-    } else if (group == &range->read.own) {
-        group_move(group, reads);
+    struct ferry__read_group *own = &range->read.own, *group = range->read.group;
+    struct ferry__range *next = range->read.next, *previous = range->read.previous;
+    const bool is_home = own->first;
+    if (next)
+        next->read.previous = previous;
+    if (previous) {
+        previous->read.next = next;
+    } else {
+        if (next)
+            next->read.group = group;
+        if (group)
+            group->first = next;
     }
+    if (!is_home)
+        return;
+    if (own->first) {
+        group_move(own, reads);
+        return;
+    }
+    ferry__interval_remove(reads, &own->interval);
+    if (own->after)
+        own->after->after.serves = NULL;
 }
 
 static void leave_write(struct ferry__range *range)
@@ -481,6 +480,14 @@ void ferry__order_leave(struct ferry__range *range)
 
 /* --- crowds ----------------------------------------------------------------------------------- */
 
+static bool is_crowd(const struct ferry__read_group *group, size_t most)
+{
+    const struct ferry__range *reader = group->first;
+    for (size_t i = 0; i < most && reader; i++)
+        reader = reader->read.next;
+    return reader;
+}
+
 static struct ferry__read_group *crowd_among(const struct ferry__range *range,
                                              struct ferry__interval *node, size_t most)
 {
@@ -488,7 +495,7 @@ static struct ferry__read_group *crowd_among(const struct ferry__range *range,
     const struct bytes bytes = {range->begin, range->end, range->spans};
     for (; node; node = ferry__meeting_next(&meeting, node)) {
         const struct ferry__spans *spans = read_by(node);
-        if (home_of(group_of(node))->readers > most &&
+        if (is_crowd(group_of(node), most) &&
             (spans           ? meet_spans(&bytes, spans)
              : !range->spans ? true
                              : ferry__spans_meet_range(range->spans, node->begin, node->end)))
@@ -518,16 +525,10 @@ void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__rang
     joint->spans = group->first->spans;
     group->first->spans = NULL;
     struct ferry__intervals *reads = reads_of(joint);
-    struct ferry__range *next;
     ferry__interval_remove(reads, &group->interval);
-    for (struct ferry__range *range = group->first; range; range = next) {
-        next = range->read.next;
-        range->read.group = NULL;
-        range->read.next = range->read.previous = NULL;
-    }
+    group->first->read.group = NULL; /* they stay a list, of no group */
     *home = *group;
-    home->first = NULL;
-    joint->readers = 0;
+    home->first = group->first = NULL;
     if (home->after)
         home->after->after.serves = home;
     group_push(home, joint);

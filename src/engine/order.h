@@ -35,10 +35,10 @@ struct ferry__write_piece {
     struct ferry__write_piece *next; /* of the range */
 };
 
-/* All that read just these bytes, the newest first. */
+/* All that read just these bytes, the newest first. It lies in one of them. */
 struct ferry__read_group {
     struct ferry__interval interval;
-    struct ferry__range *first;
+    struct ferry__range *first; /* NULL: no group lies here */
     /* Stands for all writes that a reader of these bytes must follow, up to its own ticket; NULL:
      * nothing does. */
     struct ferry__range *after;
@@ -55,7 +55,6 @@ struct ferry__range {
     struct ferry__spans *spans; /* the bytes between that count; NULL: all. The range's own */
     enum ferry__range_kind kind : 8;
     bool entered;
-    uint32_t readers; /* of read.own, if that is a group */
     union {
         struct {
             uint64_t begin, end;
@@ -67,8 +66,9 @@ struct ferry__range {
             struct ferry__write_piece own;
         } write;
         struct {
-            struct ferry__read_group own, *group; /* group NULL: it has left */
-            struct ferry__range *next;            /* of the group */
+            /* group: what the first of a list knows; NULL: a joint stands for them. */
+            struct ferry__read_group own, *group;
+            struct ferry__range *next; /* of the list; previous: NULL, it is the first */
             union {
                 struct ferry__range *previous;
                 struct ferry__range *joint; /* it has not entered: one that is to serve later

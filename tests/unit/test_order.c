@@ -13,6 +13,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -478,11 +480,77 @@ static void later_readers_share_a_joint(void **state)
     free(nodes);
 }
 
+/* --- a crowd's cost --------------------------------------------------------------------------- */
+
+/* Reads of the same bytes, each in a page of its own: home came first, and the group lies there. */
+enum { HOME, BESIDE, FAR, NEWEST, READERS };
+
+struct crowd {
+    struct ferry_buffer buffer;
+    struct node *readers[READERS];
+    size_t page;
+};
+
+static void crowd_begin(struct crowd *crowd)
+{
+    *crowd = (struct crowd){.page = (size_t)sysconf(_SC_PAGESIZE)};
+    assert_true(sizeof(struct node) <= crowd->page);
+    for (size_t i = 0; i < READERS; i++) {
+        struct node *node =
+            mmap(NULL, crowd->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(node != MAP_FAILED);
+        op_of(node)->ticket = i + 1;
+        node->ranges[0] = (struct ferry__range){
+            .op = op_of(node), .buffer = &crowd->buffer, .end = BYTES, .kind = FERRY__RANGE_READ};
+        ferry__order_enter(&node->ranges[0]);
+        crowd->readers[i] = node;
+    }
+    assert_int_equal(mprotect(crowd->readers[FAR], crowd->page, PROT_NONE), 0);
+}
+
+static void crowd_end(struct crowd *crowd)
+{
+    assert_int_equal(mprotect(crowd->readers[FAR], crowd->page, PROT_READ | PROT_WRITE), 0);
+    for (size_t i = 0; i < READERS; i++) {
+        ferry__order_leave(&crowd->readers[i]->ranges[0]);
+        assert_int_equal(munmap(crowd->readers[i], crowd->page), 0);
+    }
+    assert_null(crowd->buffer.order.reads.root);
+}
+
+/* However many there are: who is neither its neighbour nor the newest is not looked at. */
+static void the_first_of_a_crowd_leaves(void **state)
+{
+    (void)state;
+    struct crowd crowd;
+    crowd_begin(&crowd);
+    ferry__order_leave(&crowd.readers[HOME]->ranges[0]);
+    assert_true(ferry__order_busy(&crowd.buffer.order, true, 0, 1));
+    crowd_end(&crowd);
+}
+
+static void a_crowd_is_joined(void **state)
+{
+    (void)state;
+    struct crowd crowd;
+    struct node joint = {.joint = true};
+    crowd_begin(&crowd);
+    op_of(&joint)->ticket = READERS + 1;
+    struct ferry__range *range = &joint.ranges[0];
+    *range = (struct ferry__range){
+        .op = op_of(&joint), .buffer = &crowd.buffer, .end = BYTES, .kind = FERRY__RANGE_READ};
+    ferry__order_join_reads(&crowd.readers[HOME]->ranges[0].read.own, range);
+    assert_true(ferry__order_busy(&crowd.buffer.order, true, 0, 1));
+    ferry__order_leave(range);
+    assert_false(ferry__order_busy(&crowd.buffer.order, true, 0, 1));
+    crowd_end(&crowd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows_the_oracle),
-        cmocka_unit_test(joints_change_nothing),
+        cmocka_unit_test(follows_the_oracle),          cmocka_unit_test(joints_change_nothing),
+        cmocka_unit_test(the_first_of_a_crowd_leaves), cmocka_unit_test(a_crowd_is_joined),
         cmocka_unit_test(later_readers_share_a_joint),
     };
     return cmocka_run_group_tests_name("order", tests, NULL, NULL);
