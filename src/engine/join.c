@@ -54,6 +54,8 @@ bool ferry__join_note(struct ferry__op *op, struct ferry__op *const *follows, si
         const bool external = from->type->kind == FERRY__OP_EXTERNAL;
         const unsigned queue = external ? FERRY__NO_QUEUE : from->queue;
         op->queue = !i || op->queue == queue ? queue : FERRY__NO_QUEUE;
+        if (atomic_load(&from->done)) /* since it was asked: a join has nothing left */
+            continue;
         if (external)
             enough = note_work(op->join, from);
         else if (ferry__op_is_join(from))

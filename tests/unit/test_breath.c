@@ -1,5 +1,5 @@
-/* The direct path asks of many blocks whether anything touches them, and other threads get the
- * device's lock meanwhile. */
+/* Where the device's lock is given up in the middle of long work: that it is, and what ends
+ * meanwhile. */
 #include "base/base.h"
 
 #include <sched.h>
@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,11 +16,15 @@
 enum { BLOCKS = 4096, EACH = 16, AT_ONCE = 64 };
 
 static _Atomic unsigned yields;
+static void (*_Atomic meanwhile)(void); /* called once, by the next that yields */
 
 /* Stands for the C library's, which the lock is given up with. */
 int sched_yield(void)
 {
     atomic_fetch_add(&yields, 1);
+    void (*const now)(void) = atomic_exchange(&meanwhile, NULL);
+    if (now)
+        now();
     return 0;
 }
 
@@ -59,6 +64,7 @@ static int tear_down(void **state)
     return status ? -1 : 0;
 }
 
+/* The direct path asks of many blocks whether anything touches them. */
 static void test_many_blocks(void **state)
 {
     struct fixture *fixture = *state;
@@ -73,9 +79,84 @@ static void test_many_blocks(void **state)
     assert_int_equal(byte, 0x5A);
 }
 
+/* --- joins ------------------------------------------------------------------------------------ */
+
+enum { USED = 100, CROWD = 20, SIZE = 64 };
+
+static struct {
+    ferry_device *device;
+    ferry_buffer *buffers[USED];
+    struct ferry_external work;
+    unsigned char host[SIZE];
+} parked;
+
+static int compare_addresses(const void *a, const void *b)
+{
+    const uintptr_t x = (uintptr_t) * (ferry_buffer *const *)a;
+    const uintptr_t y = (uintptr_t) * (ferry_buffer *const *)b;
+    return (x > y) - (x < y);
+}
+
+/* In the first buffer, behind work that is held: a write of some bytes, behind many reads of them
+ * and more, which are one join now. */
+static int set_up_join(void **state)
+{
+    (void)state;
+    const struct ferry_buffer_params params = {.size = SIZE};
+    setenv("FERRY_HOST", "no_map", 1);
+    if (ferry_device_open(&(struct ferry_device_params){.name = "host"}, &parked.device))
+        return -1;
+    for (size_t i = 0; i < USED; i++)
+        if (ferry_buffer_create(parked.device, &params, &parked.buffers[i]))
+            return -1;
+    qsort(parked.buffers, USED, sizeof *parked.buffers, compare_addresses);
+    const struct ferry_use use = {.buffer = parked.buffers[0], .access = FERRY_ACCESS_WRITE};
+    if (ferry_external_begin(parked.device, &use, 1, &parked.work))
+        return -1;
+    for (size_t i = 0; i < CROWD; i++)
+        if (ferry_copy_to_host_async(parked.buffers[0], parked.host, SIZE, 0, NULL, NULL, NULL))
+            return -1;
+    return ferry_copy_from_host_async(parked.buffers[0], parked.host, 1, 0, NULL, NULL, NULL) ? -1
+                                                                                              : 0;
+}
+
+static int tear_down_join(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < USED; i++)
+        ferry_buffer_destroy(parked.buffers[i]);
+    ferry_device_close(parked.device);
+    unsetenv("FERRY_HOST");
+    return 0;
+}
+
+static void end_all(void)
+{
+    assert_int_equal(ferry_external_end(parked.device, parked.work.ticket, FERRY_OK), FERRY_OK);
+    assert_int_equal(ferry_wait_idle(parked.device), FERRY_OK);
+    assert_int_equal(ferry_device_trim(parked.device), FERRY_OK); /* and they are let go */
+}
+
+/* What takes its place in pieces has found the join, which is over before it comes to follow it. */
+static void test_a_join_ends(void **state)
+{
+    (void)state;
+    struct ferry_use uses[USED];
+    struct ferry_external later;
+    for (size_t i = 0; i < USED; i++)
+        uses[i] = (struct ferry_use){.buffer = parked.buffers[i], .access = FERRY_ACCESS_WRITE};
+    atomic_store(&meanwhile, end_all);
+    assert_int_equal(ferry_external_begin(parked.device, uses, USED, &later), FERRY_OK);
+    assert_null(atomic_load(&meanwhile));
+    assert_int_equal(ferry_wait(parked.device, later.ready, FERRY_FOREVER), FERRY_OK);
+    assert_int_equal(ferry_external_end(parked.device, later.ticket, FERRY_OK), FERRY_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_many_blocks, set_up, tear_down)};
+        cmocka_unit_test_setup_teardown(test_many_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_join_ends, set_up_join, tear_down_join),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
