@@ -18,7 +18,7 @@ endif()
 
 # No test takes a quarter of this, but under the thread sanitizer on a loaded machine (280 s were
 # seen); one that takes all of it hangs.
-set(FERRY_TEST_TIMEOUT 600)
+set(FERRY_TEST_TIMEOUT 1200)
 
 function(ferry_test_program name)
   cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES" ${ARGN})

@@ -62,13 +62,13 @@ done
 print -r -- $all
 ZSH
     name="zsh, commands"
-    if timeout 60 zsh "$dir/zsh" "$source" "ferry " "prove every byte*verify" >"$dir/out" 2>"$dir/err"; then
+    if timeout 600 zsh "$dir/zsh" "$source" "ferry " "prove every byte*verify" >"$dir/out" 2>"$dir/err"; then
         for word in transfer load devices explain verify bench metrics triton; do says out "$word"; done
-        run "zsh, options" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry load --" \
+        run "zsh, options" 0 timeout 600 zsh "$dir/zsh" "$source" "ferry load --" \
             --device --path --bench --json --quiet --separate --verify
         for word in device path bench json quiet separate verify; do says out "--$word"; done
         # Its help names another option.
-        run "zsh, one option" 0 timeout 60 zsh "$dir/zsh" "$source" "ferry bench --c" --compare --csv
+        run "zsh, one option" 0 timeout 600 zsh "$dir/zsh" "$source" "ferry bench --c" --compare --csv
         says out "--compare"
     else
         if [ $? = 77 ] || [ ! -e /dev/ptmx ]; then skip "zsh has no terminal here"; else bad "$name"; fi

@@ -137,7 +137,7 @@ __attribute__((destructor)) static void end(void)
     sim_start();
     /* A device that was closed in a callback is closed by a thread of its own. */
     const bool allowed = getenv("METALSIM_LEAKS_ALLOWED") != NULL;
-    for (int i = 0; i < 200 && !allowed && count_objects(); i++)
+    for (int i = 0; i < 3000 && !allowed && count_objects(); i++)
         usleep(10000);
     uint64_t objects = finish();
     if (!objects || allowed)

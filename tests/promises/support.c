@@ -1,3 +1,4 @@
+#include "hang.h"
 #include "promises.h"
 
 #include <sys/wait.h>
@@ -10,7 +11,7 @@ void in_child(int (*body)(void *arg), void *arg)
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(60);
+        alarm(HANG_SECONDS);
         _exit(body(arg));
     }
     assert_int_equal(waitpid(child, &status, 0), child);

@@ -1,4 +1,5 @@
 /* A run: its luck, its rounds, its devices, and what is said when something is wrong. */
+#include "hang.h"
 #include "schedule.h"
 
 #include <stdarg.h>
@@ -7,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WATCHDOG_S = 120, STEPS_A_ROUND = 40 };
+enum { STEPS_A_ROUND = 40 };
 
 /* Of the lanes' threads: nothing that waits may need much, however much is in flight. Sanitizers'
  * frames are larger. */
@@ -150,9 +151,9 @@ void lanes_rounds(struct run *run, struct lanes *all, size_t steps)
     uint64_t luck = run->seed;
     for (size_t done = 0; done < steps; run->round++) {
         size_t now = 1 + below(&luck, STEPS_A_ROUND);
-        alarm(WATCHDOG_S);
+        alarm(HANG_SECONDS);
         take_steps(run, all, now);
-        alarm(WATCHDOG_S);
+        alarm(HANG_SECONDS);
         check_all(run, all);
         for (unsigned i = 0; i < all->count; i++)
             lane_verify(&all->lanes[i]);
@@ -197,7 +198,7 @@ bool run_open(struct run *run, const char *more_knobs)
                                : run->config->strict ? vulkan_names
                                                      : host_names;
     running = run;
-    alarm(WATCHDOG_S);
+    alarm(HANG_SECONDS);
     if (run->config->strict != NULL)
         vulkan_set(run->config->strict, run->config->engine);
     for (unsigned i = 0; i < DEVICES_MAX && knobs[i] != NULL; i++) {
@@ -221,7 +222,7 @@ bool run_open(struct run *run, const char *more_knobs)
 
 void run_close(struct run *run)
 {
-    alarm(WATCHDOG_S);
+    alarm(HANG_SECONDS);
     for (unsigned i = 0; i < run->device_count; i++)
         ferry_device_close(run->devices[i]);
     run->device_count = 0;

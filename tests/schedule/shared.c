@@ -2,6 +2,7 @@
  * Threads on the same buffers. Each writes values of its own; a byte is then what one of them wrote
  * last, and what a thread reads is never an older value of its own than its last before the read.
  */
+#include "hang.h"
 #include "schedule.h"
 
 #include <stdlib.h>
@@ -239,7 +240,7 @@ void shared_rounds(struct run *run)
         writers[t].scratch = make(run, FERRY_STORAGE_PRIVATE);
     }
     for (; run->round * (size_t)ROUND_STEPS < run->steps; run->round++) {
-        alarm(120);
+        alarm(HANG_SECONDS);
         one_round(run, writers, buffers);
     }
     for (unsigned t = 0; t < run->config->threads; t++)

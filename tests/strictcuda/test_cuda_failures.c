@@ -4,6 +4,7 @@
  * done and right; what failed says why; nothing hangs, and no rule is broken.
  */
 #include "client.h"
+#include "hang.h"
 
 #include <ferry/ferry.h>
 #include <signal.h>
@@ -196,7 +197,7 @@ static bool one(const char *function, unsigned error, uint64_t n, unsigned char 
     strictcuda_record(may_leave(function, error));
     strictcuda_forget();
     strictcuda_fail(function, error, n);
-    alarm(60);
+    alarm(HANG_SECONDS);
     if (!ferry_device_open(&(struct ferry_device_params){.name = "cuda", .pool_budget = 1},
                            &device))
         use_device(device, pages);

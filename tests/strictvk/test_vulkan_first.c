@@ -1,5 +1,6 @@
 /* Threads that are the first in the process to want Vulkan, all at once. */
 #include "drivers/vulkan/vk.h"
+#include "hang.h"
 #include "unit/barrier.h"
 
 #include <setjmp.h>
@@ -60,7 +61,7 @@ static void test_one_instance(void **state)
         const pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            alarm(120);
+            alarm(HANG_SECONDS);
             _exit(race());
         }
         int status = 0;

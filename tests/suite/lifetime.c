@@ -1,4 +1,5 @@
 /* Handles: destroyed while in use, closed with work in flight, alive after the device, forked. */
+#include "hang.h"
 #include "suite.h"
 
 #include <sys/wait.h>
@@ -171,7 +172,7 @@ static void test_fork(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(30);
+        alarm(HANG_SECONDS);
         _exit(child_codes(fixture, &mirror, &shared));
     }
     int status = 0;

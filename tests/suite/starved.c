@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include "base/base.h"
+#include "hang.h"
 
 #include <unistd.h>
 
@@ -206,7 +207,7 @@ static void test_each_allocation_fails(void **state)
         failed = ferry__alloc_fail_at(0) >= n;
         assert_true(failed || good);
         assert_true(n < STEPS_MAX);
-        alarm(120);
+        alarm(HANG_SECONDS);
     }
     assert_true(n > 20); /* there was something to fail */
     assert_true(live(&life));

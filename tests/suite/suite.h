@@ -41,6 +41,7 @@ struct suite_config {
     struct ferry_device_params params;
     bool big;            /* also transfers over 4 GiB, which commit that much memory */
     bool retries_memory; /* its driver tries another kind of memory when one is refused */
+    bool no_kernels;     /* they do not compile: nobody waits for them */
 };
 
 extern const struct suite_config suite_configs[];

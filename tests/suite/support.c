@@ -1,4 +1,5 @@
 /* What the bodies share: fixtures, statuses, buffers with models, notes of callbacks, holds. */
+#include "hang.h"
 #include "suite.h"
 
 #include <time.h>
@@ -22,8 +23,6 @@
 #define SANITISED_THREAD false
 #endif
 
-enum { WATCHDOG_S = 120 };
-
 unsigned suite_skipped, suite_ran;
 
 const enum ferry_storage suite_storages[2] = {FERRY_STORAGE_PRIVATE, FERRY_STORAGE_SHARED};
@@ -39,7 +38,7 @@ int suite_setup(void **state)
     static struct fixture fixture;
     suite_ran++;
     next_place = 0;
-    alarm(WATCHDOG_S);
+    alarm(HANG_SECONDS);
     fixture = (struct fixture){0};
     enum ferry_status status = ferry_device_open(&suite->params, &fixture.device);
     if (status != FERRY_OK) {
@@ -329,7 +328,7 @@ bool suite_kernels_come(ferry_device *device)
     const struct timespec nap = {.tv_nsec = 5000000};
     struct ferry_explanation told;
     static bool none; /* of this configuration */
-    for (int naps = 0; naps < 1000 && !none; naps++) {
+    for (int naps = 0; naps < 12000 && !none && !suite->no_kernels; naps++) {
         OK(ferry_explain(device, NULL, FERRY_OPERATION_UPLOAD, NULL, 48, 100, &told));
         if (!strstr(told.reason, "to be compiled"))
             return true;

@@ -2,6 +2,7 @@
 #ifndef FERRY_TEST_HOST_BUFFER_H
 #define FERRY_TEST_HOST_BUFFER_H
 
+#include "hang.h"
 #include "host.h"
 
 #include <ferry/ferry.h>
@@ -17,14 +18,14 @@
 static ferry_device *device;
 static ferry_buffer *buffer;
 
-/* 0: they are open. A test that hangs ends after so many seconds. */
+/* 0: they are open. A test that hangs is ended. */
 static inline int open_host_buffer(const char *knobs, const struct ferry_device_params *more,
-                                   size_t size, unsigned hang_seconds)
+                                   size_t size)
 {
     struct ferry_device_params params = more ? *more : (struct ferry_device_params){0};
     params.name = "host";
     setenv("FERRY_HOST", knobs, 1);
-    alarm(hang_seconds);
+    alarm(HANG_SECONDS);
     return ferry_device_open(&params, &device) ||
                    ferry_buffer_create(device, &(struct ferry_buffer_params){.size = size}, &buffer)
                ? -1

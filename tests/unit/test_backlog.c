@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 #include "host.h"
 
 #include <limits.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { N = 100000, PIECE = 64, STACK = 64 << 10, HANG_SECONDS = 240 };
+enum { N = 100000, PIECE = 64, STACK = 64 << 10 };
 
 static ferry_device *device;
 static ferry_buffer *buffer;

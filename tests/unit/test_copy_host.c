@@ -1,5 +1,6 @@
 /* Host copies and fills: every awkward size and address, several callers, and after a fork. */
 #include "base/base.h"
+#include "hang.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -246,7 +247,7 @@ static void after_fork(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(60);
+        alarm(HANG_SECONDS);
         bool right = copy_is_right((size_t)5 * MIB + 1, 1, 3, 2) &&
                      fill_is_right((size_t)5 * MIB + 1, 1, mixed, 5, 3);
         _exit(right ? 0 : 1);

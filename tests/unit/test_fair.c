@@ -6,6 +6,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 #include "host.h"
 
 #include <setjmp.h>
@@ -17,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { BUDGET = 1 << 16, LARGE = 16 * BUDGET, SMALL = 8, SMALLS = 20, HANG_SECONDS = 60 };
+enum { BUDGET = 1 << 16, LARGE = 16 * BUDGET, SMALL = 8, SMALLS = 20 };
 
 static ferry_device *device;
 static ferry_buffer *large, *small;

@@ -1,5 +1,7 @@
 /* io_uring that a sandbox forbids once it is set up: reads and writes go on by threads, or say so. */
 #define _GNU_SOURCE
+#include "hang.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ferry/ferry.h>
@@ -133,7 +135,7 @@ static void try_all(const struct trial *trials, size_t count)
         const pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            alarm(60);
+            alarm(HANG_SECONDS);
             ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
             _exit(try_one(&trials[i]));
         }
@@ -217,7 +219,7 @@ static void bell_refused(void **state)
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(60);
+        alarm(HANG_SECONDS);
         ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
         _exit(ring_mute());
     }

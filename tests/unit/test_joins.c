@@ -12,20 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 10000, PIECE = 4, SIZE = N * PIECE, CROWD = 20, HANG_SECONDS = 240 };
+enum { N = 10000, PIECE = 4, SIZE = N * PIECE, CROWD = 20 };
 
 static const struct ferry_device_params queues = {.queues = 3};
 
 static int set_up(void **state)
 {
     (void)state;
-    return open_host_buffer("no_map,events,queues=3", &queues, SIZE, HANG_SECONDS);
+    return open_host_buffer("no_map,events,queues=3", &queues, SIZE);
 }
 
 static int set_up_one_queue(void **state)
 {
     (void)state;
-    return open_host_buffer("no_map,events,queues=1", &queues, SIZE, HANG_SECONDS);
+    return open_host_buffer("no_map,events,queues=1", &queues, SIZE);
 }
 
 /* All edges of what is in flight, and the most that one operation has. */

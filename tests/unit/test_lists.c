@@ -7,6 +7,7 @@
 #include "engine/buffer.h"
 #include "engine/device.h"
 #include "engine/op.h"
+#include "hang.h"
 #include "host.h"
 
 #include <setjmp.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { N = 1000, BLOCK = 64, SIZE = 2 * N * BLOCK, HANG_SECONDS = 120 };
+enum { N = 1000, BLOCK = 64, SIZE = 2 * N * BLOCK };
 
 static ferry_device *device;
 static ferry_buffer *arena;

@@ -6,6 +6,7 @@
  */
 #include "base/base.h"
 #include "engine/buffer.h"
+#include "hang.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { WORDS = 64, ROUNDS = 1500, HANG_SECONDS = 240 };
+enum { WORDS = 64, ROUNDS = 1500 };
 
 /* How a message comes to the buffer, and from there to the reader. */
 enum tell { TELL_FLAG, TELL_TICKET, TELL_CALLBACK, TELL_WORD };

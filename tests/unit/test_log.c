@@ -1,6 +1,7 @@
 /* The log: levels, where messages go, one write for each, and user functions at the same time. */
 #include "barrier.h"
 #include "base/base.h"
+#include "hang.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -132,7 +133,7 @@ static void *log_once(void *arg)
 static void no_lock_round_the_function(void **state)
 {
     (void)state;
-    alarm(60);
+    alarm(HANG_SECONDS);
     struct barrier barrier;
     barrier_init(&barrier, 2);
     ferry_set_log(meet, &barrier, FERRY_LOG_ERROR);
@@ -209,7 +210,7 @@ static void linger(enum ferry_log_level level, const char *message, void *user)
 static void replaced_function_has_returned(void **state)
 {
     (void)state;
-    alarm(60);
+    alarm(HANG_SECONDS);
     for (int round = 0; round < 3; round++) {
         struct replaced replaced = {0};
         ferry_set_log(linger, &replaced, FERRY_LOG_ERROR);
@@ -237,7 +238,7 @@ static void replace_inside(enum ferry_log_level level, const char *message, void
 static void replaced_inside_itself(void **state)
 {
     (void)state;
-    alarm(60);
+    alarm(HANG_SECONDS);
     struct barrier barrier;
     barrier_init(&barrier, 2);
     ferry_set_log(replace_inside, &barrier, FERRY_LOG_ERROR);
@@ -309,7 +310,7 @@ static void forked_while_others_log(void **state)
         const pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            alarm(20);
+            alarm(HANG_SECONDS);
             ferry__log(FERRY_LOG_ERROR, "of the child");
             ferry_set_log(NULL, NULL, FERRY_LOG_NONE); /* waits for nobody who is not there */
             _exit(0);

@@ -6,6 +6,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,7 +34,7 @@ static size_t allocated(void)
 }
 #endif
 
-enum { OPS = 8192, SLOT = 64, SIZE = 12 * OPS * SLOT, HANG_SECONDS = 120 };
+enum { OPS = 8192, SLOT = 64, SIZE = 12 * OPS * SLOT };
 
 /* Bytes of the allocator, its own words for each allocation counted. */
 enum { ONE_RANGE = 512, TWO_RANGES = 656, CALLBACK = 64, BATCHED = 112 };

@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 #include "host.h"
 
 #include <setjmp.h>
@@ -15,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { SIZE = 256, MAX = 10, HANG_SECONDS = 120 };
+enum { SIZE = 256, MAX = 10 };
 
 static ferry_device *device, *other;
 static ferry_buffer *buffer, *far;

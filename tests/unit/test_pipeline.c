@@ -3,6 +3,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -97,7 +98,7 @@ static void downloads_overlap(void **state)
 
 int main(void)
 {
-    alarm(120);
+    alarm(HANG_SECONDS);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uploads_overlap),
         cmocka_unit_test(downloads_overlap),

@@ -4,6 +4,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -150,7 +151,7 @@ static void short_of_staging(void **state)
 
 int main(void)
 {
-    alarm(120);
+    alarm(HANG_SECONDS);
     const struct CMUnitTest tests[] = {cmocka_unit_test(refused_at_once),
                                        cmocka_unit_test(short_of_staging)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { BUFFERS = 1000, SIZE = 64, ROUNDS = 150, FEW = 3, THREADS = 6, HANG_SECONDS = 240 };
+enum { BUFFERS = 1000, SIZE = 64, ROUNDS = 150, FEW = 3, THREADS = 6 };
 
 static ferry_device *device;
 static ferry_buffer *buffers[BUFFERS];

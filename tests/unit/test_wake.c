@@ -8,6 +8,7 @@
 #include "driver.h"
 #include "engine/buffer.h"
 #include "engine/device.h"
+#include "hang.h"
 #include "host.h"
 
 #include <sched.h>
@@ -19,7 +20,7 @@
 
 #include <cmocka.h>
 
-enum { SIZE = 4096, HANG_SECONDS = 60 };
+enum { SIZE = 4096 };
 
 static ferry_device *device;
 static ferry_buffer *first, *second;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIZE = 64, WORKS = 1000, IN_FLIGHT = 4, USES = 1000, HANG_SECONDS = 120 };
+enum { SIZE = 64, WORKS = 1000, IN_FLIGHT = 4, USES = 1000 };
 
 static struct ferry__driver hooked;
 static const struct ferry__driver *real;
@@ -31,7 +31,7 @@ static void event_destroy(void *state, uint64_t event)
 
 static int open_with(const char *knobs)
 {
-    if (open_host_buffer(knobs, NULL, SIZE, HANG_SECONDS))
+    if (open_host_buffer(knobs, NULL, SIZE))
         return -1;
     real = device->gpu.driver;
     hooked = *real;

@@ -61,10 +61,10 @@ run "the secret" 0 "$ferry" send --device host --secret-file "$dir/key" --transp
 json 'j["bytes"] == 20000001 and j["transports"] == "tcp" and j["interface"] == "lo" and not j["fallback"]'
 run "an empty file" 0 "$ferry" send --device host --secret-file "$dir/key" "$dir/empty" "$address"
 run "no such file" 3 "$ferry" send --device host --secret-file "$dir/key" "$dir/none" "$address"
-run "measured" 0 timeout 120 "$ferry" bench --device host --secret-file "$dir/key" \
+run "measured" 0 timeout 600 "$ferry" bench --device host --secret-file "$dir/key" \
     --transports tcp --wire "$address" --json --seconds 1
 json 'len(j["wire"]["rows"]) == 6 and all(row["bytes_per_second"] > 0 for row in j["wire"]["rows"])'
-run "one size" 0 timeout 60 "$ferry" bench --device host --secret-file "$dir/key" \
+run "one size" 0 timeout 600 "$ferry" bench --device host --secret-file "$dir/key" \
     --transports tcp --wire "$address" --json --size 5000 --seconds 0.05
 json '[r["size"] for r in j["wire"]["rows"]] == [5000] and j["wire"]["rows"][0]["in_flight"] == 64
     and j["wire"]["transports"] == "tcp" and j["wire"]["fallback"] is False'

@@ -35,7 +35,7 @@ fi
 # listen ADDRESS: a listener of host b; its address in $address.
 listen() {
     : >"$dir/listening"
-    ip netns exec "$b" timeout 60 "$ferry" receive --device host --listen "$1" --secret-file "$dir/key" \
+    ip netns exec "$b" timeout 600 "$ferry" receive --device host --listen "$1" --secret-file "$dir/key" \
         --transports tcp --out "$dir/came" >"$dir/received" 2>"$dir/listening" &
     receiver=$!
     address=
@@ -47,7 +47,7 @@ listen() {
 
 # send NAME EXIT: from host a to that listener.
 send() {
-    run "$1" "$2" timeout 60 ip netns exec "$a" "$ferry" send --device host --secret-file "$dir/key" \
+    run "$1" "$2" timeout 600 ip netns exec "$a" "$ferry" send --device host --secret-file "$dir/key" \
         --transports tcp --json "$dir/file" "$address"
 }
 
