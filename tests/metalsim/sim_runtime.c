@@ -142,8 +142,8 @@ static bool is_hidden(SEL selector)
 METALSIM_API void (*metalsim_lookup(id to, SEL selector))(void)
 {
     atomic_fetch_add_explicit(&sim_messages, 1, memory_order_relaxed);
-    sim_check_process(sel_getName(selector));
-    if (!to)
+    sim_check_process("a message"); /* the runtime's lock for names may be held for ever */
+    if (!to || atomic_load_explicit(&sim_forked, memory_order_relaxed))
         return metalsim_nothing;
     if (!is_class(to) && !sim_is_alive(to)) {
         sim_breach(METALSIM_OBJECTS, "%s to what is no live object", sel_getName(selector));
@@ -250,15 +250,27 @@ static void add_methods(Class class, const struct sim_method *methods)
 
 static void exit_thread(void *pointer);
 
-static void note_fork(void)
+/* Another thread may have the lock, and is not in the child to give it back. */
+static void before_fork(void)
 {
+    sim_lock();
+}
+
+static void after_fork(void)
+{
+    sim_unlock();
+}
+
+static void after_fork_in_child(void)
+{
+    sim_unlock();
     atomic_store(&sim_forked, true);
 }
 
 __attribute__((constructor)) static void make_classes(void)
 {
     pthread_key_create(&pool_key, exit_thread);
-    pthread_atfork(NULL, NULL, note_fork);
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
     Class root_class = objc_allocateClassPair(NULL, "NSObject", 0);
     class_addIvar(root_class, "isa", sizeof(Class), 3, "#");
     add_methods(root_class, root_methods);
