@@ -72,8 +72,14 @@ enum ferry_status ferry__metal_queues_open(struct metal_state *state, unsigned c
 
 void ferry__metal_queue_close(struct metal_queue *queue)
 {
+    /* What was submitted last is seen to be done while its handler still has the lock, and is about
+     * to retain the event. Handlers that come later find none. */
+    pthread_mutex_lock(&queue->state->lock);
+    mtl_id event = queue->event;
+    queue->event = NULL;
+    pthread_mutex_unlock(&queue->state->lock);
     mtl_release(queue->own);
-    mtl_release(queue->event);
+    mtl_release(event);
     mtl_release(queue->queue);
 }
 

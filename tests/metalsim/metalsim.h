@@ -119,6 +119,9 @@ METALSIM_API void metalsim_fail_commands(uint64_t n, int code, unsigned victims)
 
 METALSIM_API void metalsim_end_hang(void);
 
+/* From now on who retains an object naps for so long first. 0: nobody does. */
+METALSIM_API void metalsim_slow_retain(unsigned us);
+
 /* Writes a line for each live object to stderr. */
 METALSIM_API void metalsim_print_live(void);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* GCC's libobjc, without its headers: they are in a folder that clang cannot be given. */
 typedef struct objc_class *Class;
@@ -362,9 +363,19 @@ void sim_release(void *pointer)
     bury(object);
 }
 
+static atomic_uint retain_nap_us;
+
+METALSIM_API void metalsim_slow_retain(unsigned us)
+{
+    atomic_store(&retain_nap_us, us);
+}
+
 METALSIM_API mtl_id objc_retain(mtl_id object)
 {
+    const unsigned nap_us = atomic_load(&retain_nap_us);
     sim_check_process("objc_retain");
+    if (nap_us)
+        usleep(nap_us);
     return sim_retain(object);
 }
 
