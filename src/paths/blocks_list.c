@@ -102,12 +102,15 @@ static uint64_t entries_wanted(const struct ferry_device *device,
     return ferry__least(left, sub->blocks_max - sub->blocks);
 }
 
+/* Behind the list before, if what is left there has room for all; else in a slice of its own. */
 static enum ferry_status take_list(struct ferry_device *device, struct ferry__submission *sub,
-                                   uint64_t wanted, const struct ferry__ends *ends)
+                                   const struct ferry__blocks *blocks, uint64_t wanted,
+                                   const struct ferry__ends *ends)
 {
     const struct ferry__launch *last = &sub->launch;
     struct ferry__slice slice;
-    if (last->goes_on && last->count < last->capacity)
+    if (last->goes_on &&
+        last->capacity - last->count >= ferry__least(wanted, blocks->count - blocks->next))
         return ferry__launch_open(sub, last->memory, last->offset + (uint64_t)last->count * ENTRY,
                                   last->capacity - last->count, ends);
     const enum ferry_status status =
@@ -240,7 +243,7 @@ static enum ferry_status fill_reached(struct ferry_device *device, struct ferry_
         ferry__launch_close(device, sub);
     if (!launch->entries) {
         const enum ferry_status status =
-            take_list(device, sub, entries_wanted(device, sub, transfer), &ends);
+            take_list(device, sub, blocks, entries_wanted(device, sub, transfer), &ends);
         if (status)
             return status;
     }
@@ -455,7 +458,7 @@ static enum ferry_status fill_scattered(struct ferry_device *device, struct ferr
     ferry__due_add(sub, due); /* gives the slice back, whatever comes */
     sub->staged += due.slice.taken;
     struct walk walk = walk_begin(device, transfer, &due.slice, blocks->next, blocks->done);
-    if ((status = take_list(device, sub, wanted, &walk.ends))) {
+    if ((status = take_list(device, sub, blocks, wanted, &walk.ends))) {
         take_back(device, sub, index);
         return status;
     }

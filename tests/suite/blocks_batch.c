@@ -295,10 +295,45 @@ static void test_blocks_batch_layers(void **state)
     ferry_host_free(fixture->device, host);
 }
 
+/* Behind a list that has room for little more, another one is one command all the same. */
+static void test_blocks_batch_two_kinds(void **state)
+{
+    struct fixture *fixture = with_kernels(state);
+    struct mirror a = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 76);
+    struct mirror b = make_mirror(fixture->device, ARENA, FERRY_STORAGE_PRIVATE, 76);
+    unsigned char *pageable = scribbled(ARENA, 77), *want = scribbled(ARENA, 77);
+    struct ferry_block blocks[COUNT];
+    ferry_batch *batch = NULL;
+    void *host;
+    OK(ferry_host_alloc(fixture->device, ARENA, &host));
+    memcpy(host, pageable, ARENA);
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = (struct ferry_block){i * SIZE, place(i) + i % 2, SIZE - i % 3};
+        memcpy(want + blocks[i].dst_offset, a.bytes + blocks[i].src_offset, blocks[i].size);
+    }
+    OK(ferry_batch_create(fixture->device, &batch));
+    OK(ferry_batch_copy_blocks_to_host(batch, a.buffer, host, blocks, COUNT));
+    OK(ferry_batch_copy_blocks_to_host(batch, b.buffer, pageable, blocks, COUNT));
+    const struct counted before = count(fixture->device, FERRY_OPERATION_DOWNLOAD);
+    submit(fixture->device, batch);
+    const struct counted now = count(fixture->device, FERRY_OPERATION_DOWNLOAD);
+    if (now.listed - before.listed == 2 && !suite->params.staging_budget)
+        assert_true(now.commands - before.commands == 2);
+    expect_bytes(host, want, ARENA, "page-locked memory");
+    expect_bytes(pageable, want, ARENA, "host memory");
+    expect_mirror(&b);
+    ferry_host_free(fixture->device, host);
+    free(pageable);
+    free(want);
+    drop_mirror(&a);
+    drop_mirror(&b);
+}
+
 static const struct CMUnitTest tests[] = {
-    SUITE_TEST(test_blocks_batch_uploads), SUITE_TEST(test_blocks_batch_downloads),
-    SUITE_TEST(test_blocks_batch_copies),  SUITE_TEST(test_blocks_batch_in_order),
-    SUITE_TEST(test_blocks_batch_lists),   SUITE_TEST(test_blocks_batch_failed),
-    SUITE_TEST(test_blocks_no_kernel),     SUITE_TEST(test_blocks_batch_layers),
+    SUITE_TEST(test_blocks_batch_uploads),   SUITE_TEST(test_blocks_batch_downloads),
+    SUITE_TEST(test_blocks_batch_copies),    SUITE_TEST(test_blocks_batch_in_order),
+    SUITE_TEST(test_blocks_batch_lists),     SUITE_TEST(test_blocks_batch_failed),
+    SUITE_TEST(test_blocks_no_kernel),       SUITE_TEST(test_blocks_batch_layers),
+    SUITE_TEST(test_blocks_batch_two_kinds),
 };
 SUITE_GROUP(blocks_batch);
