@@ -5,7 +5,7 @@
  * nanoseconds. Every function may be called from any thread at any time unless its comment says
  * otherwise. Handles are opaque; a function that can fail returns a status and writes its outputs
  * only on success; the reason, in words and with the numbers, is in ferry_last_error(). A thread that
- * is cancelled (pthread_cancel) inside Ferry ends after that call, which is done.
+ * is cancelled (pthread_cancel) inside a call of Ferry's ends once that call is done.
  *
  * The promises:
  *   - Any size, any offset, any alignment, any overlap that fits the buffer. Overlapping ranges of
@@ -95,11 +95,11 @@ typedef void (*ferry_log_fn)(enum ferry_log_level level, const char *message, vo
 FERRY_API void ferry_set_log(ferry_log_fn fn, void *user, enum ferry_log_level level);
 
 /*
- * FERRY_VERSION of the library that runs, which may be another than that of this header; and as
+ * The FERRY_VERSION of the library in use, which may differ from this header's; and the same as
  * text: "0.1.0".
  *
  * The binary interface: before 1.0 a change of a public struct's layout, or of a function's
- * parameters, raises the number in the library's name (SONAME), and programs are built anew. Within
+ * parameters, raises the number in the library's name (SONAME), and programs must be rebuilt. Within
  * one SONAME functions are only added; structs keep their sizes, and grow into their reserved words,
  * which callers leave zero (struct ferry_stats alone grows at its end: its reader passes a size);
  * values may be added to enums, so a program must expect ones it does not know. From 1.0 on the
@@ -160,8 +160,8 @@ enum ferry_device_kind {
 /* "host", "software", ... A static string, never NULL. */
 FERRY_API const char *ferry_device_kind_name(enum ferry_device_kind kind);
 
-/* From which size on one way is taken rather than another (docs/transfers.md); UINT64_MAX: always,
- * for a largest size, or never, for a smallest. */
+/* The sizes at which one way is taken instead of another (docs/transfers.md). UINT64_MAX means always
+ * for a largest size, and never for a smallest. */
 struct ferry_thresholds {
 #define FERRY_THRESHOLD(name, help) uint64_t name;
 #include <ferry/thresholds.inc>
@@ -171,9 +171,9 @@ struct ferry_thresholds {
 struct ferry_device_params {
     /*
      * "host", "host:1", "vulkan" (its best device, software included), "vulkan:1", "metal", ...
-     * NULL: the environment's FERRY_DEVICE, else the best: metal, cuda, hardware vulkan, host. What
-     * is there and cannot be used or opened is passed over with a warning; with no_fallback, and for
-     * want of memory, that is the failure.
+     * NULL: the environment's FERRY_DEVICE, else the best: metal, cuda, hardware vulkan, host. A
+     * device that is there and cannot be used or opened is passed over with a warning; with
+     * no_fallback, and where memory is short, that is the failure.
      */
     const char *name;
     /* Forces a path, for transfers between host and device only. AUTO: the environment's
@@ -188,8 +188,8 @@ struct ferry_device_params {
                                 staging that other operations hold */
     bool no_measuring;       /* thresholds are the defaults: nothing is measured */
     uint32_t queues;         /* queues to use at most; 0: what the driver finds best */
-    /* Each, if not 0, instead of what is measured when a GPU is opened, or the default. Where
-     * it is 0 the environment's FERRY_THRESHOLDS counts: "default", or "import_from=1M,...". */
+    /* Each that is not 0 replaces what is measured when a GPU is opened, or the default. Where it
+     * is 0 the environment's FERRY_THRESHOLDS counts: "default", or "import_from=1M,...". */
     struct ferry_thresholds thresholds;
     /* Operations that wait for others before they go to the device, at most; those of a batch count
      * one by one, and so do the blocks of a list; rows count as one. 0: 4,194,304. An asynchronous
@@ -199,8 +199,9 @@ struct ferry_device_params {
      * made with zeroed does: nobody sees what an earlier one held. Memory that was in use before is
      * filled, which takes its time. */
     bool zeroed;
-    /* Kernels carry out only what no copy or fill command of the device can (bytes that are not
-     * aligned, long patterns): they take units from your own. No list of blocks goes by one, then. */
+    /* Use kernels only for what no copy or fill command of the device can do (bytes that are not
+     * aligned, long patterns), since they take compute units from your own. Lists of blocks then
+     * use none. */
     bool no_kernel;
     uint64_t reserved[1]; /* zero */
 };
@@ -268,8 +269,8 @@ FERRY_CHECK enum ferry_status ferry_driver_list(struct ferry_driver_info *infos,
  * Opens a device. NULL params: all zero. Opening the same one twice gives two independent devices,
  * each with its own memory, order and threads; a process usually needs one. A GPU is measured for some
  * ms (see no_measuring). An unknown name is NO_DEVICE, with the names there are in
- * ferry_last_error(). A driver that is short of memory is told as that, not as NO_DEVICE. After fork()
- * the child's devices are DEVICE_LOST.
+ * ferry_last_error(). A driver that is short of memory is reported as that, not as NO_DEVICE. After
+ * fork() the child's devices are DEVICE_LOST.
  */
 FERRY_CHECK enum ferry_status ferry_device_open(const struct ferry_device_params *params,
                                                 ferry_device **out_device);
@@ -313,9 +314,9 @@ struct ferry_buffer_params {
     uint64_t reserved[3];
 };
 
-/* Private memory of an allocation of its own, which ferry_buffer_export gives to others. The host's
- * driver has such memory on Linux, CUDA's and Vulkan's where the device has descriptors of it (CUDA
- * rounds up to its granule, 2 MiB on today's GPUs); else UNSUPPORTED. */
+/* Private memory in an allocation of its own, which ferry_buffer_export can share. The host driver has
+ * it on Linux, CUDA and Vulkan where the device can export descriptors (CUDA rounds up to its granule,
+ * 2 MiB on today's GPUs); elsewhere UNSUPPORTED. */
 enum ferry_buffer_flag { FERRY_BUFFER_EXPORTABLE = 1 };
 
 /*
@@ -334,7 +335,7 @@ FERRY_API size_t ferry_buffer_size(const ferry_buffer *buffer);
 FERRY_API enum ferry_storage ferry_buffer_storage(const ferry_buffer *buffer);
 FERRY_API ferry_device *ferry_buffer_device(const ferry_buffer *buffer);
 
-/* What memory is given to other processes and APIs as: a file descriptor. */
+/* The kind of file descriptor by which other processes and APIs get memory. */
 enum ferry_handle {
     FERRY_HANDLE_OPAQUE_FD = 1, /* the driver's own kind: for devices of the same driver; CUDA's
                                    and Vulkan's take each other's, of the same GPU */
@@ -344,9 +345,9 @@ enum ferry_handle {
 /*
  * A new descriptor of the memory of a buffer that was made EXPORTABLE, for the caller to close. The
  * buffer is its size bytes from out_offset on; the memory has out_size bytes, and lives until all who
- * have it let it go. Order between processes is the caller's: Ferry's operations on either side know
- * nothing of the other's. A buffer that is not exportable, or not as that: UNSUPPORTED. One that was
- * imported is exported as what it came as. Not in a forked child.
+ * have it release it. Order between processes is the caller's: Ferry's operations on either side know
+ * nothing of the other's. A buffer that is not exportable, or not as this kind: UNSUPPORTED. A buffer
+ * that was imported can be exported only as the kind it came as. Not in a forked child.
  */
 FERRY_CHECK enum ferry_status ferry_buffer_export(ferry_buffer *buffer, enum ferry_handle handle,
                                                   int *out_fd, size_t *out_size,
@@ -365,8 +366,8 @@ struct ferry_import_params {
 /*
  * Makes a private buffer of memory that another process, or another device, has exported: the same
  * bytes. The device is the exporter's, or one that reaches its memory. Size and offset are as the
- * exporter says. A descriptor that is none of such memory is INVALID_ARGUMENT, as far as can be told;
- * UNSUPPORTED where the driver imports none of that kind.
+ * exporter says. A descriptor of anything else is INVALID_ARGUMENT, as far as can be told; UNSUPPORTED
+ * where the driver imports none of that kind.
  */
 FERRY_CHECK enum ferry_status ferry_buffer_import(ferry_device *device,
                                                   const struct ferry_import_params *params,
@@ -416,14 +417,14 @@ FERRY_CHECK enum ferry_status ferry_fill_buffer(ferry_buffer *buffer, size_t siz
 /* ---------------------------------------------------------------------------------------------
  * Scattered blocks and rows (docs/blocks.md)
  *
- * Many pieces between the same two places as one operation: one place in the order, one ticket, and
- * on a device whose driver can one kernel for thousands of them. Each form does what the operation of
+ * Many pieces between the same two places as one operation: one place in the order, one ticket, and,
+ * where the driver can, one kernel for thousands of them. Each form does what the operation of
  * one piece does (ferry_copy_from_host, ferry_copy_to_host, ferry_copy_buffer), block by block:
  * blocks that overlap take effect in the order listed. Sizes may differ and may be 0, offsets may be
  * any. All of the list is checked before anything moves: a block outside its buffer is OUT_OF_RANGE,
  * an address or a sum that wraps is INVALID_ARGUMENT. The list itself lies in host memory and is
  * copied at the call. When one fails, all that it writes holds no valid data. Two lists that share no
- * byte have no order, however their blocks lie between each other.
+ * byte have no order, however their blocks interleave.
  *
  * The host's offsets count from the pointer that is given. Where that is NULL they are addresses, so
  * that one list may span several regions of host memory. Registered memory (ferry_host_alloc,
@@ -447,7 +448,7 @@ FERRY_CHECK enum ferry_status ferry_copy_blocks(ferry_buffer *dst, ferry_buffer 
                                                 const struct ferry_block *blocks, size_t count);
 
 /* Rows of a matrix, or a part of one: the i-th goes from src_offset + i * src_stride to dst_offset + i
- * * dst_stride. Strides may be anything, 0 too. */
+ * * dst_stride. Strides may be anything, also 0. */
 struct ferry_rows {
     size_t rows, row_size; /* how many, and the bytes of each */
     size_t dst_offset, dst_stride, src_offset, src_stride;
@@ -533,16 +534,17 @@ FERRY_CHECK enum ferry_status ferry_copy_rows_async(ferry_buffer *dst, ferry_buf
 /*
  * Waits until the operation is done: its bytes are at their destination and host memory is the
  * caller's again. Returns the operation's own status, however often and however late it is asked;
- * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or never given, as far as its number
- * shows it: one with this device's mark and below the latest number of the process is taken for
- * done. Its callback may still be to run (see ferry_wait_idle). In a callback: IN_CALLBACK, unless timeout_ns is 0.
+ * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or one never issued, as far as its number
+ * shows: one with this device's mark and below the latest number of the process counts as done. Its
+ * callback may not have run yet (see ferry_wait_idle). In a callback: IN_CALLBACK, unless timeout_ns
+ * is 0.
  */
 FERRY_CHECK enum ferry_status ferry_wait(ferry_device *device, ferry_ticket ticket,
                                          uint64_t timeout_ns);
 
 /*
  * One ticket for all that is in flight on [offset, offset + size) of a buffer (size 0: to its end),
- * whoever started it; 0: nothing is. It is done when all of that is done, and its status is that of the
+ * whoever started it; 0 if nothing is. It is done when all of that is done, and its status is that of the
  * first of them, by ticket, that fails; what is called later does not count. Does not wait. Asking
  * again while nothing changed gives the same ticket, and allocates nothing. Past the end:
  * OUT_OF_RANGE.
@@ -564,14 +566,14 @@ FERRY_CHECK enum ferry_status ferry_wait_any(ferry_device *device, const ferry_t
                                              size_t count, uint64_t timeout_ns, size_t *out_index);
 
 /*
- * OK, PENDING, the operation's error, or INVALID_ARGUMENT. Never waits. A failure is told as long as
- * the device is open, however late; its reason while it is among the latest 4096, after that
- * ferry_last_error() says that it is no longer kept.
+ * OK, PENDING, the operation's error, or INVALID_ARGUMENT. Never waits. A failure is reported as long
+ * as the device is open, however late; its reason is kept while it is among the latest 4096, and
+ * after that ferry_last_error() says that it is no longer kept.
  */
 FERRY_CHECK enum ferry_status ferry_poll(ferry_device *device, ferry_ticket ticket);
 
 /* Waits until all operations submitted before this call are done and their callbacks have returned.
- * Failures are told by their tickets, not here. In a callback: IN_CALLBACK. */
+ * Failures are reported by their tickets, not here. In a callback: IN_CALLBACK. */
 FERRY_CHECK enum ferry_status ferry_wait_idle(ferry_device *device);
 
 /* ---------------------------------------------------------------------------------------------
@@ -633,21 +635,22 @@ FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callb
  * Operations like the others: [file_offset, file_offset + size) of an open file to or from
  * [offset, offset + size) of the buffer. A file is read straight into memory that the device copies
  * from, or into the buffer's own where the host reaches that, in several pieces at once and while
- * the device copies others; no other operation waits for a disk, but those on the same buffer.
+ * the device copies others; no operation waits for a disk but those on the same buffer.
  *
  * fd is borrowed: it must stay open until the operation is done. Its own position is neither used
- * nor moved. It must be a regular file or a block device; all else (a folder, a pipe, a socket, a
- * terminal, an event) is UNSUPPORTED. A number that is no open file, a file that
- * is not open for reading (or writing), or one to be written that is open for appending, is
- * INVALID_ARGUMENT. If fd was opened for direct I/O (O_DIRECT), the bytes are moved that way, at
- * any offset and size; only the parts of blocks at the ends of what is written go through the
- * system's cache. Files share the staging that they are moved through: reads of one that does not
- * answer may hold up operations on other files, and nothing else.
+ * nor moved. It must be a regular file or a block device; anything else (a folder, a pipe, a socket,
+ * a terminal, an event) is UNSUPPORTED. A number that is not an open file, a file that is not open
+ * for reading (or writing), or one to be written that is open for appending, is INVALID_ARGUMENT. If
+ * fd was opened for direct I/O (O_DIRECT), the bytes are moved that way, at any offset and size; only
+ * the parts of blocks at the ends of what is written go through the system's cache. Files share the
+ * staging that they are moved through: reads of one that does not answer may hold up operations on
+ * other files, and nothing else.
  *
  * IO: the file ends before file_offset + size (at the call, where that is known then), or cannot be
  * read or written: ferry_last_error() names the place and the reason. After a failed write the
  * range in the file may hold anything. A file is not tracked: while an operation reads a part of it
- * nobody, other operations included, may write there, and none that another writes may be read.
+ * nobody may write there, and while one writes a part nobody may read or write there, other
+ * operations included.
  * Nothing is synced (fsync).
  * --------------------------------------------------------------------------------------------- */
 
@@ -708,7 +711,7 @@ FERRY_CHECK enum ferry_status ferry_host_unregister(ferry_device *device, void *
  *
  * Where the driver has no events (signal.event is 0): ferry_wait(ready), work, then end, when the
  * work is done. Later operations on those bytes wait for it, on the device where that is possible.
- * They wait in their queue: what is behind them in it waits, too, though it uses other bytes.
+ * They wait in their queue, so what is behind them there waits too, even if it uses other bytes.
  * If your work failed or is never submitted, end it with the error: Ferry signals the event itself,
  * and what reads bytes that it writes fails.
  * --------------------------------------------------------------------------------------------- */
@@ -836,10 +839,10 @@ struct ferry_explanation {
     uint64_t reserved[8];
 };
 
-/* Which way count blocks of block_size bytes (1: one range) would go, if nothing in flight touches the
- * bytes, as a list, or as a batch of so many copies between the same two places. buffer NULL: an
- * ordinary private one. host: where the first of them lies, or NULL: in ordinary
- * host memory. Nothing is moved. */
+/* Which path count blocks of block_size bytes would take, as a list, or as a batch of that many copies
+ * between the same two places (count 1: one range), if nothing in flight touches the bytes. buffer
+ * NULL: an ordinary private one. host: where the first block lies; NULL: in ordinary host memory.
+ * Nothing is moved. */
 FERRY_CHECK enum ferry_status ferry_explain(ferry_device *device, const ferry_buffer *buffer,
                                             enum ferry_operation operation, const void *host,
                                             size_t block_size, size_t count,

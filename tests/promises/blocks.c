@@ -112,7 +112,7 @@ static void test_list_fails(void **state)
     drop_mirror(&b);
 }
 
-/* "Two lists that share no byte have no order, however their blocks lie between each other." */
+/* "Two lists that share no byte have no order, however their blocks interleave." */
 static void test_lists_between(void **state)
 {
     struct fixture *fixture = *state;
@@ -163,7 +163,7 @@ static void test_addresses(void **state)
 }
 
 /* "the i-th goes from src_offset + i * src_stride to dst_offset + i * dst_stride. Strides may be
- * anything, 0 too." */
+ * anything, also 0." */
 static void test_rows(void **state)
 {
     struct fixture *fixture = *state;
@@ -185,8 +185,8 @@ static void test_rows(void **state)
     drop_mirror(&mirror);
 }
 
-/* "Kernels carry out only what no copy or fill command of the device can [...] No list of blocks goes by
- * one, then." */
+/* "Use kernels only for what no copy or fill command of the device can do [...] Lists of blocks then use
+ * none." */
 static void test_no_kernel(void **state)
 {
     (void)state;

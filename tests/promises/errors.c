@@ -27,7 +27,7 @@ static void test_names(void **state)
     assert_ptr_equal(ferry_status_name(FERRY_ERROR_IO), ferry_status_name(FERRY_ERROR_IO));
 }
 
-/* "FERRY_VERSION of the library that runs" */
+/* "The FERRY_VERSION of the library in use" */
 static void test_version(void **state)
 {
     (void)state;

@@ -121,7 +121,7 @@ static void test_async_refused(void **state)
 }
 
 /* "0 is always done." "Returns the operation's own status, however often and however late it is asked;
- * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or never given". */
+ * TIMEOUT; INVALID_ARGUMENT for a ticket of another device or one never issued". */
 static void test_tickets(void **state)
 {
     struct fixture *fixture = *state;

@@ -65,7 +65,7 @@ static ferry_ticket ticket_of(ferry_buffer *buffer, size_t offset, size_t size)
 }
 
 /* "One ticket for all that is in flight on [offset, offset + size) of a buffer (size 0: to its end),
- * whoever started it; 0: nothing is. It is done when all of that is done [...] what is called later
+ * whoever started it; 0 if nothing is. It is done when all of that is done [...] what is called later
  * does not count." */
 static void test_buffer_ticket(void **state)
 {
@@ -244,7 +244,7 @@ static void *wait_in_vain(void *arg)
     return NULL;
 }
 
-/* "A thread that is cancelled (pthread_cancel) inside Ferry ends after that call, which is done." */
+/* "A thread that is cancelled (pthread_cancel) inside a call of Ferry's ends once that call is done." */
 static void test_cancel(void **state)
 {
     struct fixture *fixture = *state;
