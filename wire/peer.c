@@ -310,7 +310,7 @@ static void become_open(ferry_peer *peer)
              peer->link.context->settings.devices);
     peer->info.version = peer->version;
     peer->info.there = true;
-    peer->straight = !peer->link.remembers;
+    peer->straight = !peer->link.registers;
     peer->open = true;
     if (peer->role == FERRY_WIRE_SERVER && !peer->closing) {
         ferry__wire_peer_ref(peer);

@@ -14,6 +14,7 @@ enum {
     PIECE_MESSAGE = 0,              /* the active message that pieces are */
     EAGER_MAX = 8 << 10,            /* bytes of a piece that go with its header */
     SETTLING_NS = 50 * 1000 * 1000, /* until a worker is destroyed that has words to send */
+    KNOWN_MAX = 64,                 /* allocations that stay known when they are not in use */
     CLOSING_ROUNDS = 1000, /* of progress, until an endpoint is taken from UCX with the worker */
 };
 
@@ -126,37 +127,53 @@ enum ferry_status ferry__wire_context_open(const struct ferry__wire_ucp_settings
     return FERRY_OK;
 }
 
+static void forget(struct ferry__wire_context *context, struct ferry__wire_known **at)
+{
+    struct ferry__wire_known *known = *at;
+    *at = known->next;
+    ucp.ucp_mem_unmap(context->handle, known->memory);
+    free(known);
+    context->knows--;
+}
+
 void ferry__wire_context_close(struct ferry__wire_context *context)
 {
     if (!context)
         return;
-    for (size_t i = 0; i < FERRY_WIRE_KNOWN_MAX; i++)
-        if (context->known[i].memory)
-            ucp.ucp_mem_unmap(context->handle, context->known[i].memory);
+    while (context->known)
+        forget(context, &context->known);
     ucp.ucp_cleanup(context->handle);
     free(context);
 }
 
-/* Memory is made known once an allocation; one that is not in use gives way to it. NULL: UCX does
- * it for each piece. */
+/* Memory is made known once an allocation; the oldest that is not in use gives way to it. RDMA needs
+ * it, and so does the end of a peer: for memory that UCX makes known by itself, 1.19 looks in a cache
+ * that it has not without its hooks, and crashes. NULL: short of memory, UCX does it by itself. */
 static struct ferry__wire_known *know(struct ferry__wire_context *context,
                                       const struct ferry__wire_request *request)
 {
-    struct ferry__wire_known *known = context->known, *end = known + FERRY_WIRE_KNOWN_MAX;
-    for (; known < end; known++)
-        if (known->memory && known->id == request->allocation_id)
-            return known;
     const struct ucp_mem_map_params params = {.field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS |
                                                             UCP_MEM_MAP_PARAM_FIELD_LENGTH,
                                               .address = request->allocation,
                                               .length = request->allocation_size};
-    known = &context->known[context->known_next++ % FERRY_WIRE_KNOWN_MAX];
-    ucp_mem *memory = NULL;
-    if (!request->allocation || known->users || ucp.ucp_mem_map(context->handle, &params, &memory))
+    struct ferry__wire_known *known, **idle = NULL, **at = &context->known;
+    for (; (known = *at); at = &known->next) {
+        if (known->id == request->allocation_id)
+            return known;
+        if (!known->users && !idle)
+            idle = at;
+    }
+    if (!request->allocation || !(known = ferry__wire_alloc(sizeof *known)))
         return NULL;
-    if (known->memory)
-        ucp.ucp_mem_unmap(context->handle, known->memory);
-    *known = (struct ferry__wire_known){.id = request->allocation_id, .memory = memory};
+    if (ucp.ucp_mem_map(context->handle, &params, &known->memory)) {
+        free(known);
+        return NULL;
+    }
+    known->id = request->allocation_id;
+    *at = known;
+    context->knows++;
+    if (idle && context->knows > KNOWN_MAX)
+        forget(context, idle);
     return known;
 }
 
@@ -171,7 +188,7 @@ static void begin_request(struct ferry__wire_link *link, struct ferry__wire_requ
         UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
     param->user_data = request;
     param->memory_type = UCS_MEMORY_TYPE_HOST;
-    request->known = link->remembers ? know(link->context, request) : NULL;
+    request->known = know(link->context, request);
     if (!request->known)
         return;
     request->known->users++;
@@ -352,7 +369,7 @@ static void read_transports(struct ferry__wire_link *link)
             snprintf(link->transports + length, sizeof link->transports - length, "%s%s",
                      length ? "," : "", name);
         if (strncmp(name, "tcp", 3) && strcmp(name, "posix") && strcmp(name, "sysv"))
-            link->remembers = true;
+            link->registers = true;
     }
     free(text);
 }

@@ -12,7 +12,7 @@
 
 #include <ferry/ferry.h>
 
-enum { FERRY_WIRE_DEVICES_MAX = 64, FERRY_WIRE_KNOWN_MAX = 64 };
+enum { FERRY_WIRE_DEVICES_MAX = 64 };
 
 /* What a context is made with. */
 struct ferry__wire_ucp_settings {
@@ -24,16 +24,17 @@ struct ferry__wire_ucp_settings {
 /* An allocation that is made known to UCX. */
 struct ferry__wire_known {
     uint64_t id;
-    ucp_mem *memory; /* NULL: none */
+    ucp_mem *memory;
     unsigned users;
+    struct ferry__wire_known *next; /* a newer one */
 };
 
 struct ferry__wire_context {
     struct ferry__wire_ucp_settings settings;
     ucp_context *handle;
     size_t links;
-    struct ferry__wire_known known[FERRY_WIRE_KNOWN_MAX];
-    size_t known_next;
+    struct ferry__wire_known *known;
+    size_t knows;
     struct ferry__wire_context *next;
 };
 
@@ -67,7 +68,7 @@ struct ferry__wire_link {
     ucp_ep *ep;
     int fd;         /* readable when there is something to progress, once it is armed */
     bool armed;     /* and nothing was progressed since */
-    bool remembers; /* what carries the bytes wants memory to be made known to it */
+    bool registers; /* what carries the bytes registers memory, as RDMA does */
     ucs_status error;
     unsigned requests; /* that UCX has */
     ucs_pointer flush;
