@@ -25,14 +25,16 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libferry${FERRY_ABI})
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "The shared library.")
-# Opened when it is needed, so that nothing depends on it; without it no GPU is found.
+# Opened when they are needed, so that nothing depends on them: without the loader no GPU is found,
+# without UCX and OpenSSL there is no wire.
+set(opened "")
 if("vulkan" IN_LIST FERRY_DRIVERS_IN)
-  set(CPACK_DEBIAN_LIBRARY_PACKAGE_RECOMMENDS libvulkan1)
+  list(APPEND opened libvulkan1)
 endif()
-# Likewise the wire's.
 if(TARGET ferry_wire)
-  set(CPACK_DEBIAN_LIBRARY_PACKAGE_SUGGESTS "libucx0, libssl3")
+  list(APPEND opened libucx0 libssl3)
 endif()
+list(JOIN opened ", " CPACK_DEBIAN_LIBRARY_PACKAGE_RECOMMENDS)
 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libferry-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)

@@ -31,7 +31,7 @@ depends() {
     cat "$dir"/*/control
     version=$(sed -n 's/^Version: //p' "$dir/libferry1/control")
     grep -q '^Depends: .*libc6 (>= ' "$dir/libferry1/control" &&
-        grep -qx 'Recommends: libvulkan1' "$dir/libferry1/control" &&
+        grep -qx 'Recommends: libvulkan1\(, libucx0, libssl3\)\?' "$dir/libferry1/control" &&
         grep -qF "Depends: libferry1 (= $version)" "$dir/libferry-dev/control" &&
         grep -qF "libferry1 (= $version)" "$dir/ferry-tools/control"
 }
