@@ -99,7 +99,7 @@ static void by_model(void **state)
                      "hold 1 buffers");
         finish(request, response);
         expect_error(ferry_triton_resolve(base, &buffer, &offset), TRITONSERVER_ERROR_NOT_FOUND,
-                     "not memory");
+                     "not Ferry's memory");
     }
     succeed(ferry_triton_allocator_destroy(allocator));
 }

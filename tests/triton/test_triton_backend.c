@@ -217,7 +217,7 @@ static void refusals_at_load(void **state)
          TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\n" INPUT("TYPE_FP32") "output { name: \"X\" data_type: TYPE_FP32 "
                                                    "dims: [ 4, 1 ] }",
-         "other dims", TRITONSERVER_ERROR_INVALID_ARG},
+         "different dims", TRITONSERVER_ERROR_INVALID_ARG},
         {"backend: \"ferry\"\ninput { name: \"A\" data_type: TYPE_FP32 dims: [ 1 ] "
          "reshape { shape: [ ] } }\noutput { name: \"X\" data_type: TYPE_FP32 dims: [ 1 ] }",
          "a different reshape", TRITONSERVER_ERROR_INVALID_ARG},
