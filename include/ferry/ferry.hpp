@@ -1,12 +1,12 @@
 /*
  * Ferry for C++17 and newer: devices, buffers and batches that clean up after themselves, views of
- * bytes, tickets, futures and callbacks, over ferry.h. Header-only; link the C library. ferry.h is
- * the manual: ranges, order, threads and promises are its own.
+ * bytes, tickets, futures and callbacks, built on ferry.h. Header-only; link the C library. ferry.h
+ * is the manual: its rules on ranges, order, threads and promises hold here too.
  *
- * Every failure throws ferry::Error. Objects are moved, not copied; one that was moved from, or a
- * default one, holds nothing, and using it throws INVALID_ARGUMENT. Every function may be called
- * from any thread; as in C, no other call on an object may be running when it is destroyed, and a
- * device outlives what was made on it.
+ * Every failure throws ferry::Error. Objects are moved, not copied; a moved-from object, or a
+ * default-constructed one, holds nothing, and using it throws INVALID_ARGUMENT. Every function may
+ * be called from any thread. As in C, no other call on an object may be running while it is
+ * destroyed, and a device must outlive everything made on it.
  *
  * The names of Triton's Metal memory code (MetalBuffer::Create, ...) are in ferry/seed.hpp, which
  * is included at the end unless FERRY_NO_SEED_NAMES is defined.
@@ -35,7 +35,7 @@
 namespace ferry
 {
 
-/* What went wrong: what() has the reason in words and with the numbers. */
+/* What went wrong: what() returns the reason as text, with the numbers. */
 class FERRY_API Error : public std::runtime_error
 {
   public:
@@ -72,7 +72,7 @@ template <typename T> T *NotNull(T *pointer, const char *what)
 template <typename Container>
 using Element = std::remove_pointer_t<decltype(std::data(std::declval<Container &>()))>;
 
-/* What is contiguous, and whose elements may be copied byte by byte. */
+/* A contiguous container whose elements may be copied byte by byte. */
 template <typename Container>
 using IfBytes = std::enable_if_t<
     std::is_trivially_copyable_v<Element<Container>> &&
@@ -82,8 +82,8 @@ using IfBytes = std::enable_if_t<
 
 /* --- views of host memory --------------------------------------------------------------------- */
 
-/* Both are made of a pointer and a size in bytes, or of a vector, an array, a string or a std::span
- * of elements that may be copied byte by byte (a string literal counts its closing 0). */
+/* Both are made from a pointer and a size in bytes, or from a vector, an array, a string or a
+ * std::span of elements that may be copied byte by byte (a string literal counts its closing 0). */
 
 /* Bytes to read. */
 class ConstBytes
@@ -159,7 +159,7 @@ class MutableBytes
 
 /* --- operations in flight --------------------------------------------------------------------- */
 
-/* Stands for an operation: a number, copied freely, with nothing to destroy. */
+/* Stands for an operation: a number that can be copied freely, with nothing to destroy. */
 class Ticket
 {
   public:
@@ -174,7 +174,7 @@ class Ticket
         if (device_ != nullptr)
             detail::Check(ferry_wait(device_, number_, FERRY_FOREVER));
     }
-    /* False if the time is over before. */
+    /* False if the time is over before the operation is done. */
     template <typename Rep, typename Period>
     bool wait_for(std::chrono::duration<Rep, Period> timeout) const
     {
@@ -183,7 +183,7 @@ class Ticket
                IsDone(ferry_wait(device_, number_, ns > 0 ? static_cast<uint64_t>(ns) : 0),
                       FERRY_ERROR_TIMEOUT);
     }
-    /* Never waits; throws the failure of an operation that failed. */
+    /* Never waits; throws if the operation failed. */
     bool done() const
     {
         return device_ == nullptr || IsDone(ferry_poll(device_, number_), FERRY_PENDING);
@@ -206,12 +206,12 @@ class Ticket
     ferry_ticket number_ = 0;
 };
 
-/* Called once when the operation is done, on a thread of the device's own: it may submit, and must
- * not wait. ferry_last_error() has the reason of a failure. An exception that leaves it ends the
- * program. */
+/* Called once when the operation is done, on a thread of the device's own. It may submit, but must
+ * not wait. ferry_last_error() has the reason of a failure. An exception that leaves it terminates
+ * the program. */
 using Callback = std::function<void(enum ferry_status status)>;
 
-/* In the place of a callback: the operation returns a std::future<void>. */
+/* Pass it in place of a callback: the operation then returns a std::future<void>. */
 struct use_future_t {
 };
 inline constexpr use_future_t use_future{};
@@ -240,7 +240,7 @@ template <typename Submit> Ticket Start(ferry_device *device, Submit submit, Cal
         return Start(device, std::move(submit));
     auto user = std::make_unique<Callback>(std::move(callback));
     Check(submit(CallBack, user.get(), &number));
-    user.release(); /* CallBack's, which may have run by now */
+    user.release(); /* belongs to CallBack, which may have run by now */
     return Ticket(device, number);
 }
 
@@ -268,10 +268,9 @@ enum class Storage {
 };
 
 /*
- * Device memory. Its destructor does not wait: operations in flight keep what they need. The
- * functions that end in _async take at their end nothing, and return a Ticket; a callback, and
- * return a Ticket; or use_future, and return a std::future<void>. Host memory stays the operation's
- * until it is done.
+ * Device memory. The destructor does not wait: operations in flight keep what they need. The last
+ * argument of the functions that end in _async decides what they return: none, or a callback, a
+ * Ticket; use_future, a std::future<void>. Host memory belongs to the operation until it is done.
  */
 class FERRY_API Buffer
 {
@@ -306,18 +305,18 @@ class FERRY_API Buffer
     {
         return static_cast<Storage>(ferry_buffer_storage(handle()));
     }
-    /* For the functions of ferry.h; stays this object's. */
+    /* For the functions of ferry.h; still belongs to this object. */
     ferry_buffer *handle() const
     {
         return detail::NotNull(buffer_.get(), "the buffer");
     }
-    /* Gives it up: it is the caller's to destroy. */
+    /* Releases it: the caller must destroy it. */
     ferry_buffer *release() noexcept
     {
         return buffer_.release();
     }
 
-    /* A shared buffer's bytes; waits for all work on it. A private one throws UNSUPPORTED. */
+    /* The bytes of a shared buffer; waits for all work on it. Throws UNSUPPORTED if private. */
     MutableBytes contents() const
     {
         void *contents = nullptr;
@@ -332,7 +331,7 @@ class FERRY_API Buffer
             detail::Check(status);
         return status == FERRY_OK;
     }
-    /* One ticket for all that is in flight on size bytes from offset on (0: to the end). */
+    /* One ticket for everything in flight on size bytes from offset on (0: to the end). */
     Ticket ticket(size_t offset = 0, size_t size = 0) const
     {
         ferry_ticket number = 0;
@@ -340,7 +339,7 @@ class FERRY_API Buffer
         return {ferry_buffer_device(handle()), number};
     }
 
-    /* --- that wait --- */
+    /* --- functions that wait --- */
 
     void copy_from_host(ConstBytes source, size_t offset = 0)
     {
@@ -350,12 +349,12 @@ class FERRY_API Buffer
     {
         detail::Check(ferry_copy_to_host(handle(), destination.data(), destination.size(), offset));
     }
-    /* From any buffer, this one (as memmove) and those of other devices too. */
+    /* From any buffer: also this one (as memmove), and those of other devices. */
     void copy_from(const Buffer &source, size_t size, size_t offset = 0, size_t source_offset = 0)
     {
         detail::Check(ferry_copy_buffer(handle(), source.handle(), size, offset, source_offset));
     }
-    /* Scattered blocks, as one operation. Their offsets on the host's side count from its view. */
+    /* Scattered blocks, as one operation. Their host offsets count from the start of the view. */
     void copy_blocks_from_host(ConstBytes source, const std::vector<ferry_block> &blocks)
     {
         detail::Check(
@@ -388,7 +387,7 @@ class FERRY_API Buffer
         return elements;
     }
 
-    /* --- that do not --- */
+    /* --- functions that do not wait --- */
 
     template <typename... Then>
     auto copy_from_host_async(ConstBytes source, size_t offset = 0, Then &&...then)
@@ -483,7 +482,7 @@ class FERRY_API Buffer
 
 /* --- batches ---------------------------------------------------------------------------------- */
 
-/* Many operations, one submission, one Ticket; used by one thread at a time. */
+/* Many operations, one submission, one Ticket; for use by one thread at a time. */
 class FERRY_API Batch
 {
   public:
@@ -520,8 +519,8 @@ class FERRY_API Batch
                                            pattern.size()));
     }
 
-    /* Submits, and leaves the batch empty; on failure it keeps its operations. Takes what the
-     * _async functions of Buffer take at their end. */
+    /* Submits, and leaves the batch empty; on failure it keeps its operations. Takes the same last
+     * argument as the _async functions of Buffer. */
     template <typename... Then> auto submit(Then &&...then)
     {
         return detail::Start(
@@ -556,7 +555,7 @@ class FERRY_API Batch
 
 /* --- devices ---------------------------------------------------------------------------------- */
 
-/* Host memory that needs no staging (ferry_host_alloc), until it is destroyed. */
+/* Host memory that needs no staging (ferry_host_alloc), for as long as this object lives. */
 class FERRY_API HostMemory
 {
   public:
@@ -592,7 +591,7 @@ class FERRY_API HostMemory
     size_t size_;
 };
 
-/* An open device. Its destructor waits for all work, then closes; what was made on it goes
+/* An open device. The destructor waits for all work, then closes it; destroy everything made on it
  * first. */
 class FERRY_API Device
 {
@@ -608,10 +607,10 @@ class FERRY_API Device
         device_.reset(opened);
     }
 
-    /* The devices there are, the best first. Opens none. */
+    /* All devices, the best first. Opens none. */
     static std::vector<ferry_device_info> list()
     {
-        /* There may be more at the second call than at the first. */
+        /* The second call may find more than the first. */
         std::vector<ferry_device_info> infos(8);
         for (;;) {
             size_t count = 0;
@@ -670,7 +669,7 @@ class FERRY_API Device
     {
         detail::Check(ferry_wait_idle(handle()));
     }
-    /* For the functions of ferry.h; stays this object's. */
+    /* For the functions of ferry.h; still belongs to this object. */
     ferry_device *handle() const
     {
         return detail::NotNull(device_.get(), "the device");

@@ -1,9 +1,10 @@
 /*
- * Ferry and your own Vulkan: hands out what Ferry's buffers are made of, and wraps a device, a
- * queue and buffers that are yours. Read ferry/ferry.h first; docs/vulkan.md shows the whole.
+ * Ferry and your own Vulkan: hands out the Vulkan objects that Ferry's buffers are made of, and
+ * wraps a device, a queue and buffers of yours. Read ferry/ferry.h first; docs/vulkan.md shows the
+ * whole.
  *
- * Needs Vulkan's headers to build, and nothing more to link: Ferry opens the loader when it runs.
- * Handles that Ferry gives are borrowed: valid as long as the Ferry object that gave them.
+ * Needs Vulkan's headers to build, and no extra library to link: Ferry opens the loader at run
+ * time. Handles that Ferry gives are borrowed: valid as long as the Ferry object that gave them.
  */
 #ifndef FERRY_VULKAN_H
 #define FERRY_VULKAN_H
@@ -19,31 +20,31 @@ extern "C" {
  * Devices
  * --------------------------------------------------------------------------------------------- */
 
-/* Called round every use of the queue; may be called from any thread, and must not call Ferry. */
+/* Called around every use of the queue; may be called from any thread, and must not call Ferry. */
 typedef void (*ferry_vulkan_lock_fn)(void *user, uint32_t queue_family, uint32_t queue_index);
 
 struct ferry_vulkan_device {
     VkInstance instance;
     VkPhysicalDevice physical_device;
     VkDevice device;
-    /* NULL: that of libvulkan.so.1, opened at run time. */
+    /* NULL: the one from libvulkan.so.1, opened at run time. */
     PFN_vkGetInstanceProcAddr get_instance_proc_addr;
     uint32_t api_version; /* of VkApplicationInfo: VK_API_VERSION_1_2 at least */
-    /* What the device was made with: extensions by name, and the chain of features that went into
-     * VkDeviceCreateInfo. Ferry needs timelineSemaphore; where they are, it uses
+    /* What the device was created with: extensions by name, and the chain of features that went
+     * into VkDeviceCreateInfo. Ferry needs timelineSemaphore. If they are there, it also uses
      * bufferDeviceAddress with storageBuffer8BitAccess (for its compute kernels), hostQueryReset,
      * VK_EXT_external_memory_host and VK_EXT_memory_budget. */
     const char *const *extensions;
     uint32_t extension_count;
     const VkPhysicalDeviceFeatures2 *features;
-    /* The queue that Ferry shall use: its family can do compute or graphics, and it was made
-     * without flags. Ferry's buffers are shared concurrently with the families listed here as well. */
+    /* The queue for Ferry to use: its family supports compute or graphics, and it was created
+     * without flags. Ferry's buffers are shared concurrently with the families listed here too. */
     uint32_t queue_family, queue_index;
     const uint32_t *sharing_families;
     uint32_t sharing_family_count;
     /* Both or neither. Neither: nobody else uses the queue while Ferry has it. */
     ferry_vulkan_lock_fn lock_queue, unlock_queue;
-    /* NULL, or: called once when Ferry, having closed, is done with all of the above. */
+    /* Called once, after Ferry has closed and is done with all of the above. May be NULL. */
     void (*release)(void *user);
     void *user;
     uint64_t reserved[8]; /* zero */
@@ -51,9 +52,9 @@ struct ferry_vulkan_device {
 
 /*
  * Opens a Ferry device on your own Vulkan device, which is borrowed until ferry_device_close has
- * returned (release says so as well). The structure and what it points to are read during the call.
- * params: as for ferry_device_open; its name is ignored; NULL: all zero. Without timelineSemaphore,
- * or with an older Vulkan than 1.2: UNSUPPORTED, in words.
+ * returned (release tells you too). The structure and what it points to are read during the call.
+ * params: as for ferry_device_open, but its name is ignored; NULL: all zero. UNSUPPORTED, with the
+ * reason: no timelineSemaphore, or a Vulkan older than 1.2.
  */
 FERRY_CHECK enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan_device *wrapped,
                                                        const struct ferry_device_params *params,
@@ -62,9 +63,9 @@ FERRY_CHECK enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan
 /*
  * What a Ferry device is made of: instance, physical device, device, loader, the version, and the
  * family and index of the queue that copies between buffers. lock_queue and unlock_queue, called
- * with user, take the lock that Ferry holds while it submits to that queue, so that it can be
- * shared. extensions, features, sharing_families and release are left zero. UNSUPPORTED on another driver's
- * device.
+ * with user, take and release the lock that Ferry holds while it submits to that queue, so that you
+ * can share the queue. extensions, features, sharing_families and release are left zero.
+ * UNSUPPORTED on another driver's device.
  */
 FERRY_CHECK enum ferry_status ferry_vulkan_device_get(ferry_device *device,
                                                       struct ferry_vulkan_device *out_device);
@@ -82,18 +83,20 @@ struct ferry_vulkan_buffer {
 
 /*
  * The native buffer of a Ferry buffer, valid until the Ferry buffer is destroyed. Other Ferry
- * buffers may live in the same VkBuffer: keep to [offset, offset + size). Its usage is transfer,
- * storage, uniform, and device address where the device has that. Take your place in Ferry's order
- * with ferry_external_begin before your work touches it. UNSUPPORTED on another driver's buffer.
+ * buffers may live in the same VkBuffer: stay within [offset, offset + size). Its usage is
+ * transfer, storage, uniform, and device address if the device supports that. Take your place in
+ * Ferry's order with ferry_external_begin before your work touches it. UNSUPPORTED on another
+ * driver's buffer.
  */
 FERRY_CHECK enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
                                                       struct ferry_vulkan_buffer *out_buffer);
 
 /*
- * Makes a private Ferry buffer of a part of your own VkBuffer: bound to memory, with both transfer
- * usages, shared concurrently over the families used or with Ferry's family alone. offset is a
- * multiple of FERRY_BUFFER_ALIGNMENT. Borrowed until the Ferry buffer is destroyed and idle: then
- * release, if any, is called once, with user; it must not call Ferry.
+ * Makes a private Ferry buffer from a part of your own VkBuffer, which must be bound to memory,
+ * have both transfer usages, and be shared concurrently by the families used, or belong to Ferry's
+ * family alone. offset must be a multiple of FERRY_BUFFER_ALIGNMENT. The VkBuffer is borrowed until
+ * the Ferry buffer is destroyed and idle. Then release, if given, is called once, with user; it
+ * must not call Ferry.
  */
 FERRY_CHECK enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
                                                        const struct ferry_vulkan_buffer *wrapped,
