@@ -49,8 +49,8 @@ FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_device(const char *name,
 FERRY_CHECK struct TRITONSERVER_Error *
 ferry_triton_device_open(const struct ferry_device_params *params, ferry_device **out_device);
 
-/* Releases one ferry_triton_device. The last release closes the device, which waits for its work.
- * */
+/* Releases one ferry_triton_device. The last release closes the device, after waiting for its
+ * work. */
 FERRY_API void ferry_triton_device_release(ferry_device *device);
 
 /* The device as Triton's memory_type_id for memory of type GPU: its index in ferry_device_list. -1
@@ -86,8 +86,7 @@ ferry_triton_resolve(const void *base, ferry_buffer **out_buffer, size_t *out_of
  * Gather: input tensors of many requests into buffers
  * --------------------------------------------------------------------------------------------- */
 
-/* Where the parts of one input tensor go: one part for each request that goes on, in their order.
- * */
+/* Where the parts of one input tensor go: one for each request that goes on, in request order. */
 struct ferry_triton_input {
     const char *name;  /* of the input tensor */
     ferry_buffer *dst; /* may be NULL if there are no bytes to put there */

@@ -3,10 +3,10 @@
  * first; its rules apply here. Link libferry_wire. docs/wire.md is the guide and describes every
  * frame of the protocol.
  *
- * UCX moves the bytes: over TCP, over shared memory, or over RDMA if there is any. UCX's
- * library and OpenSSL's libcrypto are loaded when a wire is opened; if one is missing, that is
- * UNSUPPORTED. Bytes travel from staging memory to staging memory, so the buffers of every driver
- * can be sent and received.
+ * UCX moves the bytes: over TCP, over shared memory, or over RDMA if there is any. UCX's library
+ * and OpenSSL's libcrypto are loaded when a wire is opened; if one is missing, that is UNSUPPORTED.
+ * On each side the bytes go through staging memory, or straight through a buffer that the CPU
+ * reaches, so the buffers of every driver can be sent and received.
  *
  * What a secret does and does not do: a connecting program must prove that it knows the secret, but
  * what is sent is neither encrypted nor signed. Use a network that you trust, or WireGuard.
@@ -85,7 +85,8 @@ FERRY_CHECK enum ferry_status ferry_wire_address(ferry_wire *wire, char *out, si
 FERRY_CHECK enum ferry_status ferry_wire_connect(ferry_wire *wire, const char *address,
                                                  uint64_t timeout_ns, ferry_peer **out_peer);
 
-/* Waits for the next peer that connects. TIMEOUT: none did in time. In a callback: IN_CALLBACK. */
+/* Returns the next peer that has connected, and waits until there is one. TIMEOUT: none came in
+ * time. In a callback: IN_CALLBACK. */
 FERRY_CHECK enum ferry_status ferry_wire_accept(ferry_wire *wire, uint64_t timeout_ns,
                                                 ferry_peer **out_peer);
 
