@@ -269,8 +269,9 @@ enum class Storage {
 
 /*
  * Device memory. The destructor does not wait: operations in flight keep what they need. The last
- * argument of the functions that end in _async decides what they return: none, or a callback, a
- * Ticket; use_future, a std::future<void>. Host memory belongs to the operation until it is done.
+ * argument of the functions that end in _async decides what they return: a Ticket if there is none
+ * or it is a callback, a std::future<void> if it is use_future. Host memory belongs to the
+ * operation until it is done.
  */
 class FERRY_API Buffer
 {
