@@ -58,7 +58,7 @@ struct ferry_tensor_info {
  *   - a directory that holds one of these, or only safetensors files.
  * IO: a file cannot be read. INVALID_ARGUMENT: a file is not what it claims to be, or a part is
  * missing. UNSUPPORTED: a version or type that Ferry does not know; more than FERRY_TENSOR_RANK_MAX
- * dimensions.
+ * dimensions; more tensors than Ferry counts (the message has the number).
  */
 FERRY_CHECK enum ferry_status ferry_model_open(const char *path, ferry_model **out_model);
 
