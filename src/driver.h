@@ -8,6 +8,8 @@
 #ifndef FERRY_DRIVER_H
 #define FERRY_DRIVER_H
 
+#include "base/block_list.h"
+
 #include <ferry/ferry.h>
 
 enum { FERRY__QUEUES_MAX = 8, FERRY__PATTERN_MAX = 16, FERRY__WHY_MAX = 160 };
@@ -75,20 +77,6 @@ struct ferry__limits {
 enum ferry__command_kind { FERRY__COPY, FERRY__FILL, FERRY__BLOCKS };
 enum { FERRY__BLOCKS_BYTES_MAX = 256 << 20 };
 
-/* One block of a FERRY__BLOCKS, as its list holds it for the device. */
-struct ferry__block_entry {
-    uint64_t dst, src; /* in the two ferry__memory; or addresses, where the driver tells them */
-    uint32_t size, zero;
-};
-
-/* What FERRY__BLOCKS adds, a copy by a list; docs/drivers.md says what holds of the blocks. */
-struct ferry__block_list {
-    const struct ferry__memory *memory; /* upload memory; flushed */
-    uint64_t offset;                    /* of count entries; a multiple of 8 */
-    uint32_t count;
-    uint64_t dst_span, src_span; /* the blocks lie within so much from the two offsets on */
-};
-
 /* One copy or fill: in bounds, within the limits of its engine, never overlapping itself. */
 struct ferry__command {
     enum ferry__command_kind kind;
@@ -102,6 +90,15 @@ struct ferry__command {
     uint64_t size;                   /* of a list the sum, at most FERRY__BLOCKS_BYTES_MAX */
     struct ferry__block_list list;
 };
+
+/* Lies next end to end with the blocks that lists have from first on, so that they may be one? */
+static inline bool ferry__list_follows(const struct ferry__command *first, uint64_t blocks,
+                                       const struct ferry__command *next)
+{
+    return next->kind == FERRY__BLOCKS && !next->barrier &&
+           next->list.memory == first->list.memory &&
+           next->list.offset == first->list.offset + blocks * sizeof(struct ferry__block_entry);
+}
 
 /* How a submission ended. The driver writes it before completed() reports the value. */
 struct ferry__result {
@@ -152,6 +149,7 @@ struct ferry__driver {
 
     /* Waits until all that memory_free was given is given back. Optional: where that is at once. */
     void (*memory_settle)(void *state);
+
     /* host and size are multiples of import_granularity. Every refusal is a normal outcome.
      * Optional: NULL if import_granularity is 0. */
     enum ferry_status (*host_import)(void *state, void *host, uint64_t size, bool read_only,
@@ -179,6 +177,7 @@ struct ferry__driver {
      * nothing was submitted and the value is not used up. */
     enum ferry_status (*submit)(void *state, const struct ferry__submission_info *info, char *why);
     uint64_t (*completed)(void *state, uint64_t event); /* its value: cheap */
+
     /* Waits until one of the points is reached, the device is lost, wake was called (since the last
      * return), or the time is over. May return early for no reason. count may be 0. */
     void (*wait_any)(void *state, const struct ferry_sync *points, size_t count,

@@ -145,17 +145,11 @@ static size_t run_of_lists(const struct ferry__command *commands, size_t count,
                            unsigned *out_blocks)
 {
     const bool inside = is_inside(commands);
-    const struct ferry__block_list *first = &commands->list;
-    uint64_t blocks = first->count;
+    uint64_t blocks = commands->list.count;
     size_t run = 1;
-    for (; run < count; run++) {
-        const struct ferry__command *next = &commands[run];
-        if (next->kind != FERRY__BLOCKS || next->barrier || next->list.memory != first->memory ||
-            next->list.offset != first->offset + blocks * sizeof(struct ferry__block_entry) ||
-            is_inside(next) != inside)
-            break;
-        blocks += next->list.count;
-    }
+    while (run < count && ferry__list_follows(commands, blocks, &commands[run]) &&
+           is_inside(&commands[run]) == inside)
+        blocks += commands[run++].list.count;
     *out_blocks = (unsigned)blocks; /* no more than one list may have, all of a submission's */
     return run;
 }

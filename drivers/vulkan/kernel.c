@@ -179,16 +179,10 @@ uint64_t ferry__vulkan_kernel_address(const struct ferry__memory *memory)
 static size_t run_of_lists(const struct ferry__command *commands, size_t count,
                            uint32_t *out_blocks)
 {
-    const struct ferry__block_list *first = &commands->list;
-    uint64_t blocks = first->count;
+    uint64_t blocks = commands->list.count;
     size_t run = 1;
-    for (; run < count; run++) {
-        const struct ferry__command *next = &commands[run];
-        if (next->kind != FERRY__BLOCKS || next->barrier || next->list.memory != first->memory ||
-            next->list.offset != first->offset + blocks * sizeof(struct ferry__block_entry))
-            break;
-        blocks += next->list.count;
-    }
+    for (; run < count && ferry__list_follows(commands, blocks, &commands[run]); run++)
+        blocks += commands[run].list.count;
     *out_blocks = (uint32_t)blocks; /* no more than one list may have, all of a submission's */
     return run;
 }

@@ -1,0 +1,23 @@
+/* A list of blocks, as the engine writes it for a device and drivers read it. */
+#ifndef FERRY_BASE_BLOCK_LIST_H
+#define FERRY_BASE_BLOCK_LIST_H
+
+#include <stdint.h>
+
+struct ferry__memory;
+
+/* One block of a FERRY__BLOCKS, as its list holds it for the device. */
+struct ferry__block_entry {
+    uint64_t dst, src; /* in the two ferry__memory; or addresses, where the driver tells them */
+    uint32_t size, zero;
+};
+
+/* What FERRY__BLOCKS adds, a copy by a list; docs/drivers.md says what holds of the blocks. */
+struct ferry__block_list {
+    const struct ferry__memory *memory; /* upload memory; flushed */
+    uint64_t offset;                    /* of count entries; a multiple of 8 */
+    uint32_t count;
+    uint64_t dst_span, src_span; /* the blocks lie within so much from the two offsets on */
+};
+
+#endif
