@@ -151,7 +151,9 @@ size_t ferry__transfers_merge(struct ferry_device *device, struct ferry__transfe
                               size_t count)
 {
     size_t kept = 0;
-    if (!device->gpu.limits.blocks_max || device->path != FERRY_PATH_AUTO)
+    /* A list goes through staging by itself; the other paths are no way for one. */
+    const bool by_list = device->path == FERRY_PATH_AUTO || device->path == FERRY_PATH_STAGED;
+    if (!device->gpu.limits.blocks_max || !by_list)
         return count;
     const uint64_t staged = staged_by(transfers, count);
     for (size_t i = 0, times; i < count; i += times) {

@@ -19,7 +19,9 @@ static struct fixture *with_kernels(void **state)
 
 static bool takes_lists(const struct fixture *fixture)
 {
-    return fixture->info.paths & 1u << FERRY_PATH_BLOCKS && suite->params.path == FERRY_PATH_AUTO &&
+    const enum ferry_path path = suite->params.path;
+    return fixture->info.paths & 1u << FERRY_PATH_BLOCKS &&
+           (path == FERRY_PATH_AUTO || path == FERRY_PATH_STAGED) &&
            suite_kernels_come(fixture->device);
 }
 
