@@ -80,6 +80,7 @@ const struct suite_config suite_configs[] = {
      .second_knobs = "noncoherent,max_copy=64K"},
 #ifdef SUITE_STRICTVK
 #include "vulkan.inc"
+#include "vulkan_gpu.inc"
 #endif
 #ifdef SUITE_CUDA
 #include "cuda.inc"
