@@ -11,13 +11,14 @@ enum bench_kind {
     BENCH_MEMCPY_TWO, /* two threads, a half each */
     BENCH_FERRY,
     BENCH_SEED, /* a naive upload, all made anew (reference.h) */
-    BENCH_PEER, /* waiting, and batches: n operations, then one wait */
+    BENCH_PEER, /* waiting, both ways, and batches: n operations, then one wait */
 };
 
 enum bench_mode {
     BENCH_WAITING, /* one operation after the other, over n places in turn */
     BENCH_ASYNC,   /* n in flight, each on buffers of its own */
     BENCH_BATCH,   /* n in a batch, places of one buffer, with a gap after each */
+    BENCH_MANY,    /* the same as n asynchronous operations, then one wait */
     BENCH_THREADS, /* n threads, each waiting for its own, on buffers of its own */
     BENCH_BOTH,    /* two threads: one uploads, one downloads, on buffers of their own */
 };
@@ -28,6 +29,12 @@ enum bench_memory {
     BENCH_REGISTERED, /* ferry_host_register */
     BENCH_ALLOCATED,  /* ferry_host_alloc, or the peer's own, page-locked */
 };
+
+/* Its places are gone through by one call, and a time is that of all. */
+static inline bool bench_is_together(enum bench_mode mode)
+{
+    return mode == BENCH_BATCH || mode == BENCH_MANY;
+}
 
 /* A contestant. A memcpy has no more than its kind, and only Ferry has paths. */
 struct bench_spec {
@@ -48,6 +55,10 @@ struct bench_spec {
 #define PEER_FROM(p, m) {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_##m}
 #define PEER_BATCH(p, count) \
     {.kind = BENCH_PEER, .peer = PEER_##p, .mode = BENCH_BATCH, .n = (count)}
+#define FERRY_LOCKED(m, count) \
+    {.kind = BENCH_FERRY, .memory = BENCH_ALLOCATED, .mode = BENCH_##m, .n = (count)}
+#define PEER_LOCKED(p, m, count) \
+    {.kind = BENCH_PEER, .peer = PEER_##p, .memory = BENCH_ALLOCATED, .mode = BENCH_##m, .n = (count)}
 /* clang-format on */
 
 /* --- devices (bench_session.c) ---------------------------------------------------------------- */
@@ -99,10 +110,11 @@ struct bench_host {
 bool bench_host_take(struct bench_host *host, size_t size, size_t places, bool odd);
 void bench_host_give(struct bench_host *host);
 
-/* A contestant's own, in place of the group's source of uploads or yard of downloads. */
+/* A contestant's own, in place of the group's source of uploads or yard of downloads; both of them
+ * where it does both. */
 struct bench_own {
     enum bench_memory memory;
-    void *bytes;
+    void *source, *yard;  /* NULL: the group's */
     ferry_device *device; /* NULL: the peer's */
     const struct peer *peer;
     void *peer_device;

@@ -145,6 +145,19 @@ static enum ferry_status run_batch(struct bench_case *bench, uint64_t calls)
     return status;
 }
 
+static enum ferry_status run_many(struct bench_case *bench, uint64_t calls)
+{
+    enum ferry_status status = FERRY_OK;
+    for (uint64_t call = 0; call < calls && !status; call++) {
+        for (size_t i = 0; i < bench->places && !status; i++)
+            status = begin(bench, i, NULL);
+        const enum ferry_status end = ferry_wait_idle(bench->device);
+        if (!status)
+            status = end;
+    }
+    return status;
+}
+
 /* The words of a failure are those of the thread that met it. */
 static void fail(struct bench_case *bench, enum ferry_status status)
 {
@@ -167,8 +180,11 @@ static void work(void *state, unsigned index)
 
 uint64_t bench_run_case(void *state, uint64_t calls)
 {
-    static enum ferry_status (*const runs[])(struct bench_case *, uint64_t) = {
-        [BENCH_WAITING] = run_waiting, [BENCH_ASYNC] = run_async, [BENCH_BATCH] = run_batch};
+    static enum ferry_status (*const runs[])(struct bench_case *,
+                                             uint64_t) = {[BENCH_WAITING] = run_waiting,
+                                                          [BENCH_ASYNC] = run_async,
+                                                          [BENCH_BATCH] = run_batch,
+                                                          [BENCH_MANY] = run_many};
     struct bench_case *bench = state;
     uint64_t ns;
     if (in_threads(bench->spec.mode)) {
@@ -187,7 +203,7 @@ uint64_t bench_run_case(void *state, uint64_t calls)
 /* Each place once. */
 static enum ferry_status pass(struct bench_case *bench)
 {
-    bool together = bench->spec.mode == BENCH_BATCH || in_threads(bench->spec.mode);
+    bool together = bench_is_together(bench->spec.mode) || in_threads(bench->spec.mode);
     bench->next = 0;
     (void)bench_run_case(bench, together ? 1 : bench->places);
     return (enum ferry_status)bench->status;

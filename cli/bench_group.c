@@ -57,7 +57,7 @@ static void leave_out(struct bench_entry *entry, const char *why)
 static void enter(struct bench_entry *entry, uint64_t (*run)(void *, uint64_t), void *state)
 {
     const struct bench_spec *spec = &entry->spec;
-    bool together = spec->mode == BENCH_BATCH || spec->mode == BENCH_THREADS;
+    bool together = bench_is_together(spec->mode) || spec->mode == BENCH_THREADS;
     entry->way.items = together && spec->n > 0 ? spec->n : 1;
     entry->way.sample_ns = spec->mode == BENCH_THREADS ? THREADS_SAMPLE_NS : 0;
     entry->way.run = run;

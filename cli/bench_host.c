@@ -44,60 +44,76 @@ void bench_host_give(struct bench_host *host)
 
 /* --- a contestant's own ----------------------------------------------------------------------- */
 
-static const char *take_registered(struct bench_own *own, size_t size)
+static const char *take_registered(ferry_device *device, size_t size, void **out_bytes)
 {
     void *bytes = take(size);
     if (!bytes)
         return "out of host memory";
     memset(bytes, 0, size);
-    if (ferry_host_register(own->device, bytes, size, 0)) {
+    if (ferry_host_register(device, bytes, size, 0)) {
         free(bytes);
         return ferry_last_error();
     }
-    own->bytes = bytes;
+    *out_bytes = bytes;
     return NULL;
 }
 
-static const char *take_own(struct bench_own *own, size_t size)
+static const char *take_own(const struct bench_own *own, size_t size, void **out_bytes)
 {
     if (own->memory == BENCH_REGISTERED)
-        return take_registered(own, size);
+        return take_registered(own->device, size, out_bytes);
     if (own->device)
-        return !ferry_host_alloc(own->device, size, &own->bytes) ? NULL : ferry_last_error();
+        return !ferry_host_alloc(own->device, size, out_bytes) ? NULL : ferry_last_error();
     if (!own->peer->host_alloc)
         return "it has no memory of its own for the host";
-    return own->peer->host_alloc(own->peer_device, size, &own->bytes);
+    return own->peer->host_alloc(own->peer_device, size, out_bytes);
+}
+
+/* In place of the group's bytes, with the same in it. */
+static const char *replace(const struct bench_own *own, const void *bytes, size_t size, bool odd,
+                           void **out_bytes, unsigned char **out_place)
+{
+    const char *why = take_own(own, size, out_bytes);
+    if (why)
+        return why;
+    memcpy(*out_bytes, bytes, size);
+    *out_place = (unsigned char *)*out_bytes + (odd ? HOST_ODD : 0);
+    return NULL;
 }
 
 const char *bench_own_take(struct bench_own *own, const struct bench_spec *spec,
                            const struct bench_host *host, struct bench_ground *ground)
 {
+    const bool both = spec->mode == BENCH_BOTH, down = spec->operation == FERRY_OPERATION_DOWNLOAD;
+    const char *why = NULL;
     own->memory = spec->memory;
     if (own->memory == BENCH_PAGEABLE)
         return NULL;
-    const char *why = take_own(own, host->bytes);
-    if (why)
-        return why;
-    unsigned char **place =
-        spec->operation == FERRY_OPERATION_DOWNLOAD ? &ground->yard : &ground->source;
-    memcpy(own->bytes, spec->operation == FERRY_OPERATION_DOWNLOAD ? host->yard : host->source,
-           host->bytes);
-    *place = (unsigned char *)own->bytes + (ground->odd ? HOST_ODD : 0);
-    return NULL;
+    if (both || !down)
+        why = replace(own, host->source, host->bytes, ground->odd, &own->source, &ground->source);
+    if (!why && (both || down))
+        why = replace(own, host->yard, host->bytes, ground->odd, &own->yard, &ground->yard);
+    return why;
+}
+
+static void give_own(const struct bench_own *own, void *bytes)
+{
+    if (!bytes)
+        return;
+    if (own->memory == BENCH_REGISTERED) {
+        if (!ferry_host_unregister(own->device, bytes))
+            free(bytes);
+    } else if (own->device) {
+        ferry_host_free(own->device, bytes);
+    } else {
+        own->peer->host_free(own->peer_device, bytes);
+    }
 }
 
 void bench_own_give(struct bench_own *own)
 {
-    if (!own->bytes)
-        return;
-    if (own->memory == BENCH_REGISTERED) {
-        if (!ferry_host_unregister(own->device, own->bytes))
-            free(own->bytes);
-    } else if (own->device) {
-        ferry_host_free(own->device, own->bytes);
-    } else {
-        own->peer->host_free(own->peer_device, own->bytes);
-    }
+    give_own(own, own->source);
+    give_own(own, own->yard);
 }
 
 /* --- what arrived ----------------------------------------------------------------------------- */

@@ -98,6 +98,17 @@ static const char *run_batch(struct bench_peer_case *bench, uint64_t calls)
     return why;
 }
 
+/* As Ferry's two threads do: the first place goes up, the second comes down. */
+static const char *run_both(struct bench_peer_case *bench, uint64_t calls)
+{
+    const struct bench_ground *ground = bench->ground;
+    const char *why = bench->peer->both ? NULL : "it has no call for both ways at once";
+    for (uint64_t call = 0; call < calls && !why; call++)
+        why = bench->peer->both(bench->device, bench->to, ground->source, ground->stride,
+                                ground->yard + ground->stride, ground->size);
+    return why;
+}
+
 /* False: failed, for that reason. */
 static bool good(struct bench_peer_case *bench, const char *why)
 {
@@ -111,8 +122,9 @@ uint64_t bench_run_peer(void *state, uint64_t calls)
     struct bench_peer_case *bench = state;
     bench_peer_current(bench->peer);
     uint64_t began = bench_now_ns();
-    const char *why =
-        bench->spec.mode == BENCH_BATCH ? run_batch(bench, calls) : run_waiting(bench, calls);
+    const char *why = bench->spec.mode == BENCH_BATCH  ? run_batch(bench, calls)
+                      : bench->spec.mode == BENCH_BOTH ? run_both(bench, calls)
+                                                       : run_waiting(bench, calls);
     uint64_t ns = bench_now_ns() - began;
     bench_peer_current(NULL);
     return good(bench, why) ? ns : BENCH_FAILED;
@@ -123,8 +135,20 @@ uint64_t bench_run_peer(void *state, uint64_t calls)
 static bool pass(struct bench_peer_case *bench)
 {
     bench->next = 0;
-    return bench_run_peer(bench, bench->spec.mode == BENCH_BATCH ? 1 : bench->places) !=
+    return bench_run_peer(bench, bench->spec.mode == BENCH_WAITING ? bench->places : 1) !=
            BENCH_FAILED;
+}
+
+/* Of both ways at once the second place is the one that comes down. */
+static enum ferry_operation operation_at(const struct bench_peer_case *bench, size_t i)
+{
+    return bench->spec.mode == BENCH_BOTH && i == 1 ? FERRY_OPERATION_DOWNLOAD
+                                                    : bench->spec.operation;
+}
+
+static bool brings_down(const struct bench_peer_case *bench)
+{
+    return bench->spec.operation == FERRY_OPERATION_DOWNLOAD || bench->spec.mode == BENCH_BOTH;
 }
 
 static const char *finish_after(struct bench_peer_case *bench, const char *why)
@@ -141,7 +165,7 @@ static const char *make(struct bench_peer_case *bench)
     if (!why && bench->spec.operation == FERRY_OPERATION_COPY)
         why = peer->make(bench->device, size, &bench->from);
     /* Downloads and copies need something to bring. */
-    void *full = bench->spec.operation == FERRY_OPERATION_DOWNLOAD ? bench->to : bench->from;
+    void *full = brings_down(bench) ? bench->to : bench->from;
     for (size_t i = 0; i < bench->places && full && !why; i++) {
         const size_t offset = i * ground->stride;
         why = finish_after(bench, peer->upload(bench->device, full, offset, ground->source + offset,
@@ -178,7 +202,7 @@ static enum cli_exit check_place(struct bench_peer_case *bench, size_t i)
 {
     const struct bench_ground *ground = bench->ground;
     const size_t offset = i * ground->stride;
-    if (bench->spec.operation != FERRY_OPERATION_DOWNLOAD) {
+    if (operation_at(bench, i) != FERRY_OPERATION_DOWNLOAD) {
         memset(ground->yard + offset, 0, ground->size);
         const char *why =
             finish_after(bench, bench->peer->download(bench->device, ground->yard + offset,
@@ -186,12 +210,12 @@ static enum cli_exit check_place(struct bench_peer_case *bench, size_t i)
         if (!good(bench, why))
             return CLI_DEVICE;
     }
-    return bench_compare(ground, bench->spec.operation, offset, bench->why);
+    return bench_compare(ground, operation_at(bench, i), offset, bench->why);
 }
 
 enum cli_exit bench_peer_case_check(struct bench_peer_case *bench)
 {
-    if (bench->spec.operation == FERRY_OPERATION_DOWNLOAD) {
+    if (brings_down(bench)) {
         memset(bench->ground->yard, 0, bench->places * bench->ground->stride);
         if (!pass(bench))
             return CLI_DEVICE;

@@ -25,6 +25,8 @@ enum group {
     GROUP_ON_CUDA_DOWN_256_B,
     GROUP_ON_CUDA_COPY_16,
     GROUP_ON_CUDA_FILL,
+    GROUP_ON_CUDA_MANY,
+    GROUP_ON_CUDA_BOTH,
     GROUP_1_MIB,
     GROUP_64_KIB,
     GROUP_256_B,
@@ -107,6 +109,13 @@ static const struct {
     [GROUP_ON_CUDA_DOWN_256_B] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, 256),
     [GROUP_ON_CUDA_COPY_16] = ON_CUDA_DEVICE(FERRY_OPERATION_COPY, 16 * MIB),
     [GROUP_ON_CUDA_FILL] = ON_CUDA_DEVICE(FERRY_OPERATION_FILL, 256 * MIB),
+    [GROUP_ON_CUDA_MANY] = {FERRY_OPERATION_UPLOAD, 4 * KIB, .cuda = true, .driver = true,
+                            .weight = 1, .count = 3,
+                            .specs = {FERRY_LOCKED(MANY, BATCH), FERRY_LOCKED(BATCH, BATCH),
+                                      PEER_LOCKED(CUDA, BATCH, BATCH)}},
+    [GROUP_ON_CUDA_BOTH] = {FERRY_OPERATION_UPLOAD, 64 * MIB, .cuda = true, .driver = true,
+                            .weight = 1, .count = 2,
+                            .specs = {FERRY_LOCKED(BOTH, 2), PEER_LOCKED(CUDA, BOTH, 2)}},
     [GROUP_1_MIB] = {FERRY_OPERATION_UPLOAD, MIB, .pinned = true, .weight = 2, .count = 2,
                      .specs = {MEMCPY, FERRY_WAY(DIRECT, WAITING, 1)}},
     [GROUP_64_KIB] = {FERRY_OPERATION_UPLOAD, 64 * KIB, .pinned = true, .weight = 2, .count = 2,
@@ -163,6 +172,9 @@ static const struct target {
     {"download, 256 bytes", "times CUDA, page-locked", 0.8, GROUP_ON_CUDA_DOWN_256_B, 0, 1},
     {"copy, 16 MiB", "times CUDA", 0.9, GROUP_ON_CUDA_COPY_16, 0, 1},
     {"fill, 256 MiB", "times CUDA", 0.95, GROUP_ON_CUDA_FILL, 0, 1},
+    {"1000 x 4 KiB, asynchronous", "times CUDA's loop", 1.6, GROUP_ON_CUDA_MANY, 0, 2},
+    {"batch of 1000 x 4 KiB", "times CUDA's loop", 4, GROUP_ON_CUDA_MANY, 1, 2},
+    {"both ways, 64 MiB", "times CUDA, page-locked", 0.95, GROUP_ON_CUDA_BOTH, 0, 1},
 };
 
 static bool lacks(const struct bench_session *session, const struct bench_spec *spec)

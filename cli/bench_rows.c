@@ -19,11 +19,9 @@ static const char *const memories[] = {[BENCH_PAGEABLE] = "pageable",
                                        [BENCH_REGISTERED] = "registered",
                                        [BENCH_ALLOCATED] = "allocated"};
 
-static const char *const modes[] = {[BENCH_WAITING] = "waiting",
-                                    [BENCH_ASYNC] = "async",
-                                    [BENCH_BATCH] = "batch",
-                                    [BENCH_THREADS] = "threads",
-                                    [BENCH_BOTH] = "both"};
+static const char *const modes[] = {
+    [BENCH_WAITING] = "waiting", [BENCH_ASYNC] = "async",     [BENCH_BATCH] = "batch",
+    [BENCH_MANY] = "many",       [BENCH_THREADS] = "threads", [BENCH_BOTH] = "both"};
 
 /* The yardstick of a group is its first contestant, if that is a memcpy. */
 struct row {

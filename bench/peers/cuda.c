@@ -68,6 +68,8 @@ static void cuda_close(void *state)
     peer_cuda_blocks_close(device);
     if (device->stream)
         device->cuda.stream_destroy(device->stream);
+    if (device->other)
+        device->cuda.stream_destroy(device->other);
     if (device->context)
         device->cuda.context_release(device->device);
     free(device);
@@ -158,6 +160,25 @@ static const char *cuda_fill(void *state, void *to, size_t offset, size_t size,
                                                    size / sizeof word, device->stream));
 }
 
+/* Both streams are waited for, whatever fails. */
+static const char *cuda_both(void *state, void *buffer, const void *up, size_t offset, void *down,
+                             size_t size)
+{
+    const uint64_t address = ((struct buffer *)buffer)->address;
+    struct device *device = state;
+    const struct functions *cuda = &device->cuda;
+    int error = 0;
+    if (!device->other)
+        error = cuda->stream_create(&device->other, STREAM_NON_BLOCKING);
+    if (error != 0)
+        return peer_cuda_why(device, error);
+    error = cuda->upload(address, up, size, device->stream);
+    if (error == 0)
+        error = cuda->download(down, address + offset, size, device->other);
+    const int first = cuda->stream_wait(device->stream), second = cuda->stream_wait(device->other);
+    return peer_cuda_why(device, error != 0 ? error : first != 0 ? first : second);
+}
+
 static const char *cuda_finish(void *state)
 {
     const struct device *device = state;
@@ -186,6 +207,7 @@ const struct peer peer_cuda = {
     .download = cuda_download,
     .copy = cuda_copy,
     .fill = cuda_fill,
+    .both = cuda_both,
     .blocks = peer_cuda_blocks,
     .finish = cuda_finish,
     .host_alloc = cuda_host_alloc,

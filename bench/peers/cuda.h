@@ -31,8 +31,8 @@ struct blocks_state;
 struct device {
     struct functions cuda;
     int device;
-    void *context, *stream;
-    struct blocks_state *blocks; /* NULL: not needed so far */
+    void *context, *stream, *other; /* other: for the second way of both, NULL: not needed so far */
+    struct blocks_state *blocks;    /* NULL: not needed so far */
 };
 
 struct buffer {

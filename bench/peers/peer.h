@@ -29,7 +29,7 @@ struct peer_block {
     size_t to, from, size; /* offsets on either side */
 };
 
-/* Optional: copy, fill, blocks, and host_alloc with host_free; NULL where a peer has none. */
+/* Optional: copy, fill, both, blocks, and host_alloc with host_free; NULL where a peer has none. */
 struct peer {
     const char *name;
     const char *(*open)(const struct peer_wish *wish, void **out_device);
@@ -41,6 +41,9 @@ struct peer {
     const char *(*copy)(void *device, void *to, void *from, size_t offset, size_t size);
     const char *(*fill)(void *device, void *to, size_t offset, size_t size,
                         const unsigned char *pattern); /* PEER_PATTERN bytes, so is size */
+    /* Up to the buffer's beginning and down from an offset, at the same time. Waits for both. */
+    const char *(*both)(void *device, void *buffer, const void *up, size_t offset, void *down,
+                        size_t size);
     /* Between the buffer and host memory, or within the buffer. Waits until all is done. */
     const char *(*blocks)(void *device, enum peer_way way, enum peer_direction direction,
                           void *buffer, void *host, const struct peer_block *blocks, size_t count);

@@ -15,7 +15,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum { OK = 0, INVALID = 1, NO_MEMORY = 2, INVALID_CONTEXT = 201 };
-enum { WORK_MAX = 4096, DEVICE = 17 };
+enum { WORK_MAX = 4096, DEVICE = 17, STREAMS = 2 };
 
 struct work {
     void *to;
@@ -24,11 +24,14 @@ struct work {
     unsigned word;
 };
 
-static struct work works[WORK_MAX];
-static size_t work_count;
+static struct stream {
+    bool made;
+    struct work works[WORK_MAX];
+    size_t count;
+} streams[STREAMS];
 static int contexts; /* retained and not yet released */
 static __thread bool current;
-static char context, stream;
+static char context;
 
 static bool fails(const char *function)
 {
@@ -36,27 +39,37 @@ static bool fails(const char *function)
     return name != NULL && strcmp(name, function) == 0;
 }
 
-static void do_works(void)
+/* NULL: it is none of those that were made. */
+static struct stream *stream_of(const void *in)
 {
-    for (size_t i = 0; i < work_count; i++) {
-        const struct work *work = &works[i];
+    for (size_t i = 0; i < STREAMS; i++)
+        if (in == &streams[i] && streams[i].made)
+            return &streams[i];
+    return NULL;
+}
+
+static void do_works(struct stream *stream)
+{
+    for (size_t i = 0; i < stream->count; i++) {
+        const struct work *work = &stream->works[i];
         if (work->from != NULL)
             memcpy(work->to, work->from, work->size);
         for (size_t k = 0; work->from == NULL && k < work->size; k += sizeof work->word)
             memcpy((char *)work->to + k, &work->word, sizeof work->word);
     }
-    work_count = 0;
+    stream->count = 0;
 }
 
 static int add(struct work work, const void *in)
 {
     if (!current)
         return INVALID_CONTEXT;
-    if (in != &stream || work.to == NULL)
+    struct stream *stream = stream_of(in);
+    if (stream == NULL || work.to == NULL)
         return INVALID;
-    if (work_count == WORK_MAX)
-        do_works();
-    works[work_count++] = work;
+    if (stream->count == WORK_MAX)
+        do_works(stream);
+    stream->works[stream->count++] = work;
     return OK;
 }
 
@@ -113,21 +126,34 @@ EXPORT int cuCtxSetCurrent(void *wanted)
 
 EXPORT int cuStreamCreate(void **out_stream, unsigned flags)
 {
-    *out_stream = &stream;
-    return flags <= 1 && !fails("cuStreamCreate") ? OK : INVALID;
+    struct stream *stream = streams;
+    while (stream < streams + STREAMS && stream->made)
+        stream++;
+    if (flags > 1 || fails("cuStreamCreate") || stream == streams + STREAMS)
+        return INVALID;
+    stream->made = true;
+    *out_stream = stream;
+    return OK;
 }
 
 EXPORT int cuStreamDestroy_v2(void *in)
 {
-    return in == &stream ? OK : INVALID;
+    struct stream *stream = stream_of(in);
+    if (stream == NULL)
+        return INVALID;
+    stream->made = false;
+    return OK;
 }
 
 EXPORT int cuStreamSynchronize(void *in)
 {
     if (getenv("FAKE_CUDA_CRASH") != NULL)
         abort();
-    do_works();
-    return in == &stream && !fails("cuStreamSynchronize") ? OK : INVALID;
+    struct stream *stream = stream_of(in);
+    if (stream == NULL)
+        return INVALID;
+    do_works(stream);
+    return !fails("cuStreamSynchronize") ? OK : INVALID;
 }
 
 EXPORT int cuMemAllocHost_v2(void **out_memory, size_t size)
@@ -253,9 +279,9 @@ EXPORT int cuLaunchKernel(void *in, unsigned x, unsigned y, unsigned z, unsigned
                           void **parameters, void **extra)
 {
     if (in != &function || y != 1 || z != 1 || threads != 256 || threads_y != 1 || threads_z != 1 ||
-        shared || extra)
+        shared || extra || stream_of(stream_in) == NULL)
         return INVALID;
-    do_works();
+    do_works(stream_of(stream_in));
     uint64_t address;
     memcpy(&address, parameters[0], sizeof address);
     const uint64_t(*list)[3] = (const uint64_t(*)[3])(uintptr_t)address;

@@ -144,7 +144,8 @@ if [ -n "${FERRY_CUDA_LIBRARY-}" ]; then
           "download, 256 MiB, registered", "download, 256 MiB, pageable", "copy, 256 MiB",
           "upload, 16 MiB, registered", "upload, 1 MiB, registered",
           "download, 16 MiB, registered", "download, 1 MiB, registered", "download, 256 bytes",
-          "copy, 16 MiB", "fill, 256 MiB"]'
+          "copy, 16 MiB", "fill, 256 MiB", "1000 x 4 KiB, asynchronous", "batch of 1000 x 4 KiB",
+          "both ways, 64 MiB"]'
 fi
 if [[ " $* " == *" vulkan "* ]]; then
     FAKE_CUDA_UUID=$(python3 -c "import json, sys

@@ -103,6 +103,16 @@ static void move(const struct peer *peer, void *device, unsigned char *source)
             expected[OFFSET + i] = pattern[i % PEER_PATTERN];
         expect(peer, device, two, expected);
     }
+    if (peer->both != NULL) { /* what is not waited for is not there */
+        static unsigned char down[PART];
+        good(peer->upload(device, one, 0, expected, SIZE));
+        good(peer->finish(device));
+        memset(down, 0, PART);
+        good(peer->both(device, one, source, OFFSET + PART, down, PART));
+        assert_memory_equal(down, expected + OFFSET + PART, PART);
+        memcpy(expected, source, PART);
+        expect(peer, device, one, expected);
+    }
     peer->destroy(device, one);
     peer->destroy(device, two);
 }
