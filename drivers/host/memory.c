@@ -2,6 +2,8 @@
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS, MAP_NORESERVE */
 #include "host_internal.h"
 
+#include "base/pages.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -10,9 +12,8 @@
 /* Committed page by page when touched, so that a buffer may be longer than what is free. */
 unsigned char *ferry__host_map(uint64_t size)
 {
-    void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return bytes == MAP_FAILED ? NULL : bytes;
+    bool huge;
+    return ferry__pages_map(size, &huge);
 }
 
 struct host_memory *ferry__host_memory_make(uint64_t size, const char *label)

@@ -5,6 +5,7 @@
 
 #include "base/lock_record.h"
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/thread.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 void ferry__thread_set_name(const char *name)
@@ -26,6 +28,11 @@ unsigned ferry__cpu_count(void)
         return (unsigned)CPU_COUNT(&set);
     long online = sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than the set has bits */
     return online > 0 ? (unsigned)online : 1;
+}
+
+bool ferry__pages_huge(void *pages, uint64_t size)
+{
+    return !madvise(pages, size, MADV_HUGEPAGE);
 }
 
 int ferry__cond_init(pthread_cond_t *cond)

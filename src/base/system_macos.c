@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/lock_record.h"
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/thread.h"
 
 #include <errno.h>
@@ -22,6 +23,14 @@ unsigned ferry__cpu_count(void)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (unsigned)online : 1;
+}
+
+/* Macs choose the size of pages themselves. */
+bool ferry__pages_huge(void *pages, uint64_t size)
+{
+    (void)pages;
+    (void)size;
+    return false;
 }
 
 int ferry__cond_init(pthread_cond_t *cond)

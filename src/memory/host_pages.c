@@ -1,5 +1,6 @@
 #include "memory/host_pages.h"
 
+#include "base/pages.h"
 #include "base/range.h"
 #include "base/system.h"
 #include "base/thread.h"
@@ -8,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /*
@@ -17,7 +17,7 @@
  * slower for both, for as long as it lives.
  */
 
-enum { HUGE_PAGE = 2 << 20, STEP = 32 << 20, THREADS_MAX = 16 };
+enum { STEP = 32 << 20, THREADS_MAX = 16 };
 
 struct touching {
     unsigned char *pages;
@@ -61,26 +61,11 @@ static void touch_all(unsigned char *pages, uint64_t size)
         pthread_join(threads[i], NULL);
 }
 
-/* Some that begin at a huge page. */
-static unsigned char *map(uint64_t size)
-{
-    unsigned char *pages = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED)
-        return NULL;
-    const uint64_t before = -(uintptr_t)pages & (HUGE_PAGE - 1);
-    if (before)
-        munmap(pages, before);
-    munmap(pages + before + size, HUGE_PAGE - before);
-    return pages + before;
-}
-
 void *ferry__pages_make(uint64_t size, int node, struct ferry__pages_made *out)
 {
-    unsigned char *pages = map(size);
+    unsigned char *pages = ferry__pages_map(size, &out->huge);
     if (!pages)
         return NULL;
-    out->huge = ferry__pages_huge(pages, size);
     out->near = ferry__pages_bind(pages, size, node);
     touch_all(pages, size);
     return pages;

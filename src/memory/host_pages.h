@@ -20,7 +20,6 @@ int ferry__numa_node(const char *root, const char *pci);
 
 /* --- of one system (host_pages_linux.c, host_pages_macos.c) ----------------------------------- */
 
-bool ferry__pages_huge(void *pages, uint64_t size);
 bool ferry__pages_bind(void *pages, uint64_t size, int node);
 /* Makes the system give all of these pages now. False: it knows no such call. */
 bool ferry__pages_populate(void *pages, uint64_t size);

@@ -12,11 +12,6 @@
 
 enum { PREFERRED = 1, NODES_MAX = 64 }; /* linux/mempolicy.h: MPOL_PREFERRED */
 
-bool ferry__pages_huge(void *pages, uint64_t size)
-{
-    return !madvise(pages, size, MADV_HUGEPAGE);
-}
-
 bool ferry__pages_bind(void *pages, uint64_t size, int node)
 {
     if (node < 0 || node >= NODES_MAX)

@@ -2,14 +2,7 @@
 
 #include <stdbool.h>
 
-/* Macs have one node, and choose the size of pages themselves. */
-bool ferry__pages_huge(void *pages, uint64_t size)
-{
-    (void)pages;
-    (void)size;
-    return false;
-}
-
+/* Macs have one node. */
 bool ferry__pages_bind(void *pages, uint64_t size, int node)
 {
     (void)pages;

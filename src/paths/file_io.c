@@ -1,6 +1,7 @@
 #include "base/alloc.h"
 #include "base/env.h"
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/status.h"
 #include "base/system.h"
 #include "base/thread.h"
@@ -16,6 +17,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* The threads that read and write files, started as they are needed. */
@@ -107,29 +109,38 @@ static bool ring_takes(struct ferry__file_io *io, struct ferry__file_request *re
 
 /* It counts as staging, and is kept while any of the threads has work. */
 struct ferry__file_aside {
-    unsigned char *memory; /* of whole blocks, behind this */
+    unsigned char *memory; /* pages: whole blocks */
     uint64_t room, taken;  /* bytes of memory, and of it with all round it */
     struct ferry__file_aside *next;
 };
+
+/* Huge pages, where there are any: a read into small ones reaches the disk as many short pieces,
+ * which took twice as long and more. */
+static bool map_aside(struct ferry__file_aside *aside)
+{
+    bool huge;
+    aside->memory = ferry__pages_map(aside->room, &huge);
+    return aside->memory;
+}
 
 static struct ferry__file_aside *make_aside(struct ferry_device *device)
 {
     struct ferry__gpu *gpu = &device->gpu;
     /* A chunk that begins and ends within a block. */
     const uint64_t room = atomic_load(&device->slots)->slot_size + 2 * FERRY__FILE_BLOCK;
-    const uint64_t taken = room + sizeof(struct ferry__file_aside) + FERRY__FILE_BLOCK;
+    const uint64_t taken = room + sizeof(struct ferry__file_aside);
     if (!ferry__staging_hold(gpu, &gpu->upload, taken, false))
         return NULL;
-    struct ferry__file_aside *aside = ferry__alloc_unset(taken);
-    if (!aside) {
-        ferry__staging_unhold(&gpu->upload, taken);
-        return NULL;
+    struct ferry__file_aside *aside = ferry__alloc(sizeof *aside);
+    if (aside) {
+        aside->room = room;
+        aside->taken = taken;
+        if (map_aside(aside))
+            return aside;
     }
-    const uintptr_t behind = (uintptr_t)(aside + 1);
-    aside->memory = (unsigned char *)(aside + 1) + (-behind & (FERRY__FILE_BLOCK - 1));
-    aside->room = room;
-    aside->taken = taken;
-    return aside;
+    ferry__free(aside);
+    ferry__staging_unhold(&gpu->upload, taken);
+    return NULL;
 }
 
 static void free_asides(struct ferry_device *device, struct ferry__file_aside *list)
@@ -138,6 +149,7 @@ static void free_asides(struct ferry_device *device, struct ferry__file_aside *l
         struct ferry__file_aside *aside = list;
         list = aside->next;
         ferry__staging_unhold(&device->gpu.upload, aside->taken);
+        munmap(aside->memory, aside->room);
         ferry__free(aside);
     }
 }
