@@ -35,7 +35,8 @@ void report_device(struct report *report, const struct ferry_device_info *info)
 static void print_step(const struct journey *journey, enum step step)
 {
     uint64_t ns = journey->ns[step];
-    printf("  %-24s %14llu %12.6f", steps[step].text, number(journey->bytes), (double)ns / 1e9);
+    char time[CLI_TEXT_MAX];
+    printf("  %-24s %14llu %12s", steps[step].text, number(journey->bytes), cli_time(time, ns));
     if (ns > 0 && journey->bytes > 0)
         printf(" %8.2f", cli_rate(journey->bytes, ns));
     else
@@ -59,7 +60,7 @@ static void print_table(const char *name, const struct journey *journey)
         printf(", %llu passes, their medians", number(journey->passes));
     else if (journey->repeat > 1)
         printf(", one pass, because it cannot be read again");
-    printf("\n  %-24s %14s %12s %8s %10s  %s\n", "step", "bytes", "seconds", "GB/s", "of memcpy",
+    printf("\n  %-24s %14s %12s %8s %10s  %s\n", "step", "bytes", "time", "GB/s", "of memcpy",
            "path");
     for (enum step step = STEP_READ; step < STEP_COUNT; step++)
         print_step(journey, step);

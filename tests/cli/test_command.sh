@@ -123,6 +123,11 @@ says out "fifo: 9000001 bytes"
 kill $writer 2>/dev/null
 wait $writer 2>/dev/null
 
+# Times have the unit that shows them: no 0.000000 for what takes nanoseconds.
+printf '%s' 'a hundred bytes, or fewer' >"$dir/tiny"
+run "a tiny file" 0 "$ferry" transfer --device host --repeat 2 "$dir/tiny"
+says out "host to private +25 +[0-9.]+ (ns|us|ms) "
+
 # A device of 8 MiB: windows.
 run "windows" 0 env FERRY_HOST=memory=8388608 "$ferry" transfer --device host --repeat 2 "$dir/big"
 says out "big: 9000001 bytes, in [0-9]+ windows of .*, 2 passes"
