@@ -1,4 +1,5 @@
 #include "common/env.h"
+#include "cuda.h"
 #include "internal.h"
 
 #include <stdio.h>
@@ -148,7 +149,8 @@ static TRITONSERVER_Error *open_new(const struct ferry_device_params *params, bo
     ferry_device_get_info(entry->device, &info);
     remember(asked_name(params), info.name);
     struct entry *same = find_name(info.name); /* by another name */
-    if (!same)
+    entry->id = ferry__triton_cuda_ordinal(entry->device);
+    if (!same && entry->id < 0)
         error = find_id(info.name, &entry->id);
     if (same || error) {
         ferry_device_close(entry->device);

@@ -1,3 +1,4 @@
+#include "cuda.h"
 #include "internal.h"
 
 #include <stdlib.h>
@@ -11,11 +12,13 @@ struct gather {
     const struct ferry_triton_input *inputs;
     size_t input_count;
     bool alone; /* there is one request: an input may be passed through */
+    bool each;  /* memory of CUDA's is checked and wrapped part by part */
     struct ferry__triton_plan plan;
-    size_t *at;                       /* by input: where the next part may begin */
-    size_t *next;                     /* likewise, if the request at hand goes on */
-    uint64_t bytes, passed, in_place; /* of the requests that go on */
-    size_t few[2 * FEW_INPUTS];       /* at and next of a model with few inputs */
+    size_t *at;                           /* by input: where the next part may begin */
+    size_t *next;                         /* likewise, if the request at hand goes on */
+    uint64_t bytes, passed, in_place;     /* of the requests that go on */
+    uint64_t cancelled, foreign, refused; /* of the others */
+    size_t few[2 * FEW_INPUTS];           /* at and next of a model with few inputs */
 };
 
 /* What the server says of a request's input. */
@@ -99,6 +102,50 @@ static TRITONSERVER_Error *add_move(struct gather *gather, size_t first_move,
     return NULL;
 }
 
+/* If that fails, nothing has changed: it will fail again where it is told. */
+static void wrap_source(struct gather *gather, struct ferry__triton_move *move)
+{
+    TRITONSERVER_Error *error = NULL;
+    move->src = ferry__triton_plan_wrap(&gather->plan, move->src_offset, move->size, &error);
+    ferry__triton_delete(error);
+    if (move->src)
+        move->src_offset = 0;
+}
+
+static bool is_last_wrap(const struct ferry__triton_plan *plan, const ferry_buffer *buffer)
+{
+    return plan->wrap_count && plan->wraps[plan->wrap_count - 1] == buffer;
+}
+
+/* A part that is GPU memory: Ferry's by a handle, or CUDA's own, which is wrapped later with all
+ * others of the plan; or by itself, if that failed. */
+static TRITONSERVER_Error *find_source(struct gather *gather, const char *name, const void *base,
+                                       size_t size, int64_t id, struct ferry__triton_move *move)
+{
+    struct ferry__triton_range range;
+    const uintptr_t number = (uintptr_t)base;
+    move->kind = FERRY_TRITON_COPY;
+    move->src_offset = number;
+    if (ferry__triton_table_find(number, &range) && ferry__triton_is_handle(range.base) &&
+        size <= range.size - (number - range.base)) {
+        move->src = range.buffer;
+        move->src_offset = number - range.base;
+        return NULL;
+    }
+    if (!ferry__triton_is_handle(number) && ferry__triton_cuda_ordinal(gather->device) == id) {
+        if (!gather->each)
+            return NULL;
+        wrap_source(gather, move);
+        if (move->src)
+            return NULL;
+    }
+    gather->foreign++;
+    return ferry__triton_fail(TRITONSERVER_ERROR_UNSUPPORTED,
+                              "input \"%s\": %zu bytes of GPU memory at %p of device %lld are "
+                              "not Ferry's, nor CUDA's on this device",
+                              name, size, base, (long long)id);
+}
+
 /* One buffer of an input, as a move to dst; its bytes must be at least left. */
 static TRITONSERVER_Error *add_buffer(struct gather *gather, const struct ferry_triton_input *input,
                                       const struct tensor *tensor, uint32_t index, size_t at,
@@ -124,34 +171,30 @@ static TRITONSERVER_Error *add_buffer(struct gather *gather, const struct ferry_
                                       .host = (void *)base,
                                       .size = size,
                                       .dst_offset = at};
-    if (type == TRITONSERVER_MEMORY_GPU) {
-        struct ferry__triton_range range;
-        const uintptr_t number = (uintptr_t)base;
-        if (!ferry__triton_table_find(number, &range) || !ferry__triton_is_handle(range.base) ||
-            size > range.size - (number - range.base)) {
-            FERRY_TRITON_ADD(foreign, 1);
-            return ferry__triton_fail(TRITONSERVER_ERROR_UNSUPPORTED,
-                                      "input \"%s\": %llu bytes of GPU memory at %p of device %lld "
-                                      "are not Ferry's",
-                                      input->name, (unsigned long long)size, base, (long long)id);
-        }
-        move.kind = FERRY_TRITON_COPY;
-        move.src = range.buffer;
-        move.src_offset = number - range.base;
-    }
-    return add_move(gather, first_move, &move);
+    if (type == TRITONSERVER_MEMORY_GPU)
+        error = find_source(gather, input->name, base, size, id, &move);
+    return error ? error : add_move(gather, first_move, &move);
 }
 
 /* All of an input is what the last move copies, from a buffer of this device: take that instead. */
 static bool pass_through(struct gather *gather, const struct ferry_triton_input *input,
                          size_t first_move, size_t size, struct ferry_triton_span *out_span)
 {
-    const struct ferry__triton_move *move = &gather->plan.moves[first_move];
+    struct ferry__triton_move *move = &gather->plan.moves[first_move];
     if (!input->pass_through || !gather->alone || gather->plan.count != first_move + 1 ||
-        move->kind != FERRY_TRITON_COPY || ferry_buffer_device(move->src) != gather->device ||
-        (input->stride && input->stride != size) ||
+        move->kind != FERRY_TRITON_COPY || (input->stride && input->stride != size) ||
         (input->align > 1 && move->src_offset % input->align))
         return false;
+    if (!move->src && input->wrapped)
+        wrap_source(gather, move);
+    if (!move->src || ferry_buffer_device(move->src) != gather->device)
+        return false;
+    if (is_last_wrap(&gather->plan, move->src)) {
+        if (!input->wrapped)
+            return false;
+        *input->wrapped = move->src;
+        gather->plan.wrap_count--;
+    }
     *out_span = (struct ferry_triton_span){move->src, move->src_offset, size};
     gather->plan.count = first_move;
     return true;
@@ -211,6 +254,17 @@ static TRITONSERVER_Error *add_input(struct gather *gather, TRITONBACKEND_Reques
                                                                .dst_offset = at + tensor.size});
 }
 
+/* What was written of where the only request's input is. */
+static void forget_source(const struct ferry_triton_input *input)
+{
+    if (input->in_place)
+        *input->in_place = NULL;
+    if (!input->wrapped)
+        return;
+    ferry_buffer_destroy(*input->wrapped);
+    *input->wrapped = NULL;
+}
+
 /* A request goes on with all its inputs or with none. */
 static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Request *request,
                                        struct ferry_triton_span *spans, size_t span_step)
@@ -220,7 +274,7 @@ static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Requ
     bool cancelled = false;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestIsCancelled(request, &cancelled);
     if (!error && cancelled) {
-        FERRY_TRITON_ADD(cancelled, 1);
+        gather->cancelled++;
         return ferry__triton_fail(TRITONSERVER_ERROR_CANCELLED, "the request was cancelled");
     }
     for (size_t i = 0; i < gather->input_count && !error; i++)
@@ -235,10 +289,9 @@ static TRITONSERVER_Error *add_request(struct gather *gather, TRITONBACKEND_Requ
     gather->in_place = in_place;
     for (size_t i = 0; i < gather->input_count; i++) {
         spans[i * span_step] = (struct ferry_triton_span){0};
-        if (gather->inputs[i].in_place)
-            *gather->inputs[i].in_place = NULL;
+        forget_source(&gather->inputs[i]);
     }
-    FERRY_TRITON_ADD(gather_errors, 1);
+    gather->refused++;
     return error;
 }
 
@@ -297,20 +350,24 @@ static void count_done(const struct gather *gather, uint32_t requests)
         FERRY_TRITON_ADD(in_place, gather->in_place);
 }
 
-/* Room for where the next parts begin; false: no memory. */
-static bool begin(struct gather *gather)
+static void count_refused(const struct gather *gather)
 {
-    const size_t inputs = gather->input_count;
-    gather->at = inputs <= FEW_INPUTS ? gather->few : calloc(2 * inputs, sizeof *gather->at);
-    if (!gather->at)
-        return false;
-    gather->next = gather->at + inputs;
-    for (size_t i = 0; i < inputs; i++) {
+    if (gather->cancelled)
+        FERRY_TRITON_ADD(cancelled, gather->cancelled);
+    if (gather->foreign)
+        FERRY_TRITON_ADD(foreign, gather->foreign);
+    if (gather->refused)
+        FERRY_TRITON_ADD(gather_errors, gather->refused);
+}
+
+/* Where the next parts begin: nothing is there yet. */
+static void begin(struct gather *gather)
+{
+    gather->bytes = gather->passed = gather->in_place = 0;
+    gather->cancelled = gather->foreign = gather->refused = 0;
+    gather->plan.count = 0;
+    for (size_t i = 0; i < gather->input_count; i++)
         gather->at[i] = gather->next[i] = gather->inputs[i].offset;
-        if (gather->inputs[i].in_place)
-            *gather->inputs[i].in_place = NULL;
-    }
-    return true;
 }
 
 static void forget_errors(TRITONSERVER_Error **errors, uint32_t count)
@@ -321,17 +378,13 @@ static void forget_errors(TRITONSERVER_Error **errors, uint32_t count)
     }
 }
 
-static TRITONSERVER_Error *gather_all(struct gather *gather, TRITONBACKEND_Request *const *requests,
-                                      uint32_t count, struct ferry_triton_span *spans_out,
-                                      TRITONSERVER_Error **errors_out,
-                                      const struct ferry__triton_end *end)
+/* All requests into the plan; how many go on. */
+static uint32_t add_requests(struct gather *gather, TRITONBACKEND_Request *const *requests,
+                             uint32_t count, struct ferry_triton_span *spans_out,
+                             TRITONSERVER_Error **errors_out)
 {
-    uint32_t there = 0, going_on = 0;
-    if (!begin(gather))
-        return ferry__triton_no_memory(2 * gather->input_count * sizeof *gather->at);
-    for (uint32_t i = 0; i < count; i++)
-        there += requests[i] != NULL;
-    gather->alone = there == 1;
+    uint32_t going_on = 0;
+    begin(gather);
     if (gather->input_count && count)
         memset(spans_out, 0, gather->input_count * count * sizeof *spans_out);
     for (uint32_t i = 0; i < count; i++) {
@@ -339,13 +392,32 @@ static TRITONSERVER_Error *gather_all(struct gather *gather, TRITONBACKEND_Reque
         errors_out[i] = requests[i] ? add_request(gather, requests[i], spans, count) : NULL;
         going_on += requests[i] && !errors_out[i];
     }
-    TRITONSERVER_Error *error = ferry__triton_plan_submit(&gather->plan, end);
-    if (error)
+    return going_on;
+}
+
+/* Where what is said to be CUDA's memory is not, all is done once more, to see whose it is. */
+static TRITONSERVER_Error *gather_all(struct gather *gather, TRITONBACKEND_Request *const *requests,
+                                      uint32_t count, struct ferry_triton_span *spans_out,
+                                      TRITONSERVER_Error **errors_out,
+                                      const struct ferry__triton_end *end)
+{
+    uint32_t going_on = add_requests(gather, requests, count, spans_out, errors_out);
+    if (!ferry__triton_plan_wrap_all(&gather->plan)) {
         forget_errors(errors_out, count);
-    else
+        for (size_t i = 0; i < gather->input_count; i++)
+            forget_source(&gather->inputs[i]);
+        gather->each = true;
+        going_on = add_requests(gather, requests, count, spans_out, errors_out);
+    }
+    TRITONSERVER_Error *error = ferry__triton_plan_submit(&gather->plan, end);
+    count_refused(gather);
+    if (!error) {
         count_done(gather, going_on);
-    if (gather->at != gather->few)
-        free(gather->at);
+        return NULL;
+    }
+    forget_errors(errors_out, count);
+    for (size_t i = 0; i < gather->input_count; i++)
+        forget_source(&gather->inputs[i]);
     return error;
 }
 
@@ -355,16 +427,29 @@ static TRITONSERVER_Error *run(ferry_device *device, TRITONBACKEND_Request *cons
                                TRITONSERVER_Error **errors_out, const struct ferry__triton_end *end)
 {
     struct gather gather;
+    uint32_t there = 0;
     TRITONSERVER_Error *error =
         check(device, requests, count, inputs, input_count, spans_out, errors_out);
     if (error)
         return error;
-    gather.device = device;
-    gather.inputs = inputs;
-    gather.input_count = input_count;
-    gather.bytes = gather.passed = gather.in_place = 0;
+    gather = (struct gather){.device = device, .inputs = inputs, .input_count = input_count};
+    gather.at = input_count <= FEW_INPUTS ? gather.few : calloc(2 * input_count, sizeof(size_t));
+    if (!gather.at)
+        return ferry__triton_no_memory(2 * input_count * sizeof(size_t));
+    gather.next = gather.at + input_count;
+    for (uint32_t i = 0; i < count; i++)
+        there += requests[i] != NULL;
+    gather.alone = there == 1;
+    for (size_t i = 0; i < input_count; i++) {
+        if (inputs[i].in_place)
+            *inputs[i].in_place = NULL;
+        if (inputs[i].wrapped)
+            *inputs[i].wrapped = NULL;
+    }
     ferry__triton_plan_init(&gather.plan, device);
     error = gather_all(&gather, requests, count, spans_out, errors_out, end);
+    if (gather.at != gather.few)
+        free(gather.at);
     ferry__triton_plan_finish(&gather.plan);
     return error;
 }

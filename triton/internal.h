@@ -108,7 +108,9 @@ struct ferry__triton_move {
     ferry_buffer *dst, *src;
     void *host;       /* of UP and DOWN; not written by UP. HOST: the destination */
     const void *from; /* of HOST */
+    /* Of what has no buffer where its kind has one: an address of CUDA's, to be wrapped. */
     size_t size, dst_offset, src_offset;
+    uint32_t response; /* of a scatter: whose it is */
 };
 
 enum { FERRY_TRITON_FEW_MOVES = 8 };
@@ -116,6 +118,8 @@ enum { FERRY_TRITON_FEW_MOVES = 8 };
 /* A short plan, that of one request, takes no memory. */
 struct ferry__triton_plan {
     ferry_device *device;
+    ferry_buffer **wraps; /* of CUDA's memory; the plan's own, until it is submitted */
+    size_t wrap_count;
     struct ferry__triton_move *moves; /* few, or malloc'd */
     size_t count, capacity;
     struct ferry__triton_move few[FERRY_TRITON_FEW_MOVES];
@@ -126,6 +130,17 @@ void ferry__triton_plan_init(struct ferry__triton_plan *plan, ferry_device *devi
 /* NULL, or an error: no memory. Moves of 0 bytes are left out. */
 TRITONSERVER_Error *ferry__triton_plan_add(struct ferry__triton_plan *plan,
                                            const struct ferry__triton_move *move);
+
+/* Wraps a part of CUDA's memory for this plan, which keeps it. NULL: error says why. */
+ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t address,
+                                      size_t size, TRITONSERVER_Error **out_error);
+
+/*
+ * Wraps what is left to be: all that is read as one range, all that is written as another, so that
+ * many parts go as one list. Only the ends of a range are checked. False: one of them is not this
+ * device's memory, and nothing has changed.
+ */
+bool ferry__triton_plan_wrap_all(struct ferry__triton_plan *plan);
 
 /* How a gather or a scatter ends: by a callback and a ticket, or by waiting. */
 struct ferry__triton_end {

@@ -1,3 +1,4 @@
+#include "cuda.h"
 #include "internal.h"
 
 #include <stdlib.h>
@@ -29,6 +30,8 @@ void ferry__triton_plan_init(struct ferry__triton_plan *plan, ferry_device *devi
     plan->moves = plan->few;
     plan->count = 0;
     plan->capacity = FERRY_TRITON_FEW_MOVES;
+    plan->wraps = NULL;
+    plan->wrap_count = 0;
 }
 
 static bool grow(struct ferry__triton_plan *plan)
@@ -56,11 +59,82 @@ TRITONSERVER_Error *ferry__triton_plan_add(struct ferry__triton_plan *plan,
     return NULL;
 }
 
+/* What is under way keeps what it uses of the buffers. */
 void ferry__triton_plan_finish(struct ferry__triton_plan *plan)
 {
+    for (size_t i = 0; i < plan->wrap_count; i++)
+        ferry_buffer_destroy(plan->wraps[i]);
+    free(plan->wraps);
     if (plan->moves != plan->few)
         free(plan->moves);
 }
+
+/* --- memory of CUDA's ------------------------------------------------------------------------- */
+
+ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t address,
+                                      size_t size, TRITONSERVER_Error **out_error)
+{
+    ferry_buffer *buffer = NULL;
+    ferry_buffer **wraps = realloc(plan->wraps, (plan->wrap_count + 1) * sizeof(*plan->wraps));
+    if (!wraps) {
+        *out_error = ferry__triton_no_memory((plan->wrap_count + 1) * sizeof(*plan->wraps));
+        return NULL;
+    }
+    plan->wraps = wraps;
+    const enum ferry_status status = ferry__triton_cuda_wrap(plan->device, address, size, &buffer);
+    *out_error = ferry__triton_status(status, "GPU memory");
+    if (status)
+        return NULL;
+    plan->wraps[plan->wrap_count++] = buffer;
+    return buffer;
+}
+
+/* One side of a move, if that is a buffer. */
+struct side {
+    ferry_buffer **buffer;
+    size_t *offset;
+};
+
+static bool is_unwrapped(struct ferry__triton_move *move, bool written, struct side *out)
+{
+    const bool has_src = move->kind == FERRY_TRITON_COPY || move->kind == FERRY_TRITON_DOWN;
+    const bool has_dst = move->kind == FERRY_TRITON_COPY || move->kind == FERRY_TRITON_UP;
+    *out = written ? (struct side){&move->dst, &move->dst_offset}
+                   : (struct side){&move->src, &move->src_offset};
+    return (written ? has_dst : has_src) && !*out->buffer;
+}
+
+static bool wrap_side(struct ferry__triton_plan *plan, bool written)
+{
+    size_t begin = SIZE_MAX, end = 0;
+    struct side side;
+    TRITONSERVER_Error *error = NULL;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct ferry__triton_move *move = &plan->moves[i];
+        if (!is_unwrapped(move, written, &side))
+            continue;
+        begin = *side.offset < begin ? *side.offset : begin;
+        end = *side.offset + move->size > end ? *side.offset + move->size : end;
+    }
+    if (begin >= end)
+        return true;
+    ferry_buffer *whole = ferry__triton_plan_wrap(plan, begin, end - begin, &error);
+    ferry__triton_delete(error);
+    for (size_t i = 0; i < plan->count && whole; i++) {
+        if (!is_unwrapped(&plan->moves[i], written, &side))
+            continue;
+        *side.buffer = whole;
+        *side.offset -= begin;
+    }
+    return whole != NULL;
+}
+
+bool ferry__triton_plan_wrap_all(struct ferry__triton_plan *plan)
+{
+    return wrap_side(plan, false) && wrap_side(plan, true);
+}
+
+/* --- one operation ---------------------------------------------------------------------------- */
 
 static enum ferry_status add_move(ferry_batch *batch, const struct ferry__triton_move *move)
 {
@@ -173,27 +247,29 @@ enum {
     GROUPS_MAX = 16,        /* looked for in a plan: each is one more look at all of it */
 };
 
-/* What may be in one list: the same kind on the same buffer. NULL: such moves are in none. */
-static ferry_buffer *list_buffer(const struct ferry__triton_move *move)
+/* What may be in lists. Of copies within the device, which need no staging, the library knows by
+ * itself from what size on commands are faster. */
+static bool is_listed(const struct ferry__triton_move *move, bool is_short)
 {
-    if (move->size > LISTED_SIZE)
-        return NULL;
-    return move->kind == FERRY_TRITON_UP     ? move->dst
-           : move->kind == FERRY_TRITON_DOWN ? move->src
-                                             : NULL;
+    return move->kind == FERRY_TRITON_COPY ||
+           ((move->kind == FERRY_TRITON_UP || move->kind == FERRY_TRITON_DOWN) && is_short &&
+            move->size <= LISTED_SIZE);
 }
 
+/* Both may be in lists: are they in the same one? */
 static bool are_of_one_list(const struct ferry__triton_move *a, const struct ferry__triton_move *b)
 {
-    return a->kind == b->kind && list_buffer(a) && list_buffer(a) == list_buffer(b);
+    const bool has_dst = a->kind != FERRY_TRITON_DOWN, has_src = a->kind != FERRY_TRITON_UP;
+    return a->kind == b->kind && (!has_dst || a->dst == b->dst) && (!has_src || a->src == b->src) &&
+           (a->kind == FERRY_TRITON_COPY || b->size <= LISTED_SIZE);
 }
 
 static struct ferry_block block_of(const struct ferry__triton_move *move)
 {
     const size_t address = (size_t)(uintptr_t)move->host;
-    return move->kind == FERRY_TRITON_UP
-               ? (struct ferry_block){move->dst_offset, address, move->size}
-               : (struct ferry_block){address, move->src_offset, move->size};
+    return (struct ferry_block){move->kind == FERRY_TRITON_DOWN ? address : move->dst_offset,
+                                move->kind == FERRY_TRITON_UP ? address : move->src_offset,
+                                move->size};
 }
 
 static enum ferry_status add_list(ferry_batch *batch, const struct ferry__triton_move *move,
@@ -201,6 +277,8 @@ static enum ferry_status add_list(ferry_batch *batch, const struct ferry__triton
 {
     if (!count)
         return FERRY_OK;
+    if (move->kind == FERRY_TRITON_COPY)
+        return ferry_batch_copy_blocks(batch, move->dst, move->src, blocks, count);
     return move->kind == FERRY_TRITON_UP
                ? ferry_batch_copy_blocks_from_host(batch, move->dst, NULL, blocks, count)
                : ferry_batch_copy_blocks_to_host(batch, move->src, NULL, blocks, count);
@@ -236,14 +314,15 @@ static size_t count_group(const struct ferry__triton_plan *plan, size_t first)
 /* Groups that are in lists, each told by its first move. */
 struct groups {
     size_t firsts[GROUPS_MAX], counts[GROUPS_MAX], count;
-    bool none; /* the plan is better without */
+    bool is_short; /* the plan's bytes from and to the host fit a chunk of staging */
 };
 
 static bool is_short(const struct ferry__triton_plan *plan, size_t first)
 {
     size_t bytes = 0;
     for (size_t i = first; i < plan->count && bytes <= LISTED_BYTES; i++)
-        bytes += plan->moves[i].size < LISTED_BYTES ? plan->moves[i].size : LISTED_BYTES + 1;
+        if (plan->moves[i].kind != FERRY_TRITON_COPY)
+            bytes += plan->moves[i].size < LISTED_BYTES ? plan->moves[i].size : LISTED_BYTES + 1;
     return bytes <= LISTED_BYTES;
 }
 
@@ -252,7 +331,7 @@ static enum ferry_status add_in_place(const struct ferry__triton_plan *plan, fer
                                       size_t at, struct groups *groups)
 {
     const struct ferry__triton_move *move = &plan->moves[at];
-    if (groups->none || !list_buffer(move))
+    if (!is_listed(move, groups->is_short))
         return add_move(batch, move);
     size_t group = 0;
     while (group < groups->count && !are_of_one_list(&plan->moves[groups->firsts[group]], move))
@@ -275,7 +354,7 @@ static enum ferry_status submit(const struct ferry__triton_plan *plan, size_t fi
 {
     ferry_batch *batch = NULL;
     size_t between = 0;
-    struct groups groups = {.none = !is_short(plan, first)};
+    struct groups groups = {.is_short = is_short(plan, first)};
     enum ferry_status status = ferry_batch_create(plan->device, &batch);
     for (size_t i = first; i < plan->count && !status; i++)
         if (is_between(&plan->moves[i]))

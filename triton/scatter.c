@@ -1,3 +1,4 @@
+#include "cuda.h"
 #include "internal.h"
 
 #include <string.h>
@@ -47,17 +48,42 @@ static void ask_preference(TRITONBACKEND_Request *request, const char *name, siz
     *out_id = 0;
 }
 
+static TRITONSERVER_Error *refuse(const char *name, size_t size, const void *buffer, int64_t id)
+{
+    FERRY_TRITON_ADD(foreign, 1);
+    return ferry__triton_fail(TRITONSERVER_ERROR_UNSUPPORTED,
+                              "output \"%s\": %zu bytes of GPU memory at %p of device %lld are "
+                              "not Ferry's, nor CUDA's on this device",
+                              name, size, buffer, (long long)id);
+}
+
+/* GPU memory: Ferry's by a handle, or CUDA's own, which is wrapped later. False: neither. */
+static bool find_destination(const struct scatter *scatter, uintptr_t number, int64_t id,
+                             struct ferry__triton_move *move)
+{
+    struct ferry__triton_range range;
+    if (ferry__triton_table_find(number, &range) && ferry__triton_is_handle(range.base) &&
+        move->size <= range.size - (number - range.base)) {
+        move->dst = range.buffer;
+        move->dst_offset = number - range.base;
+        return true;
+    }
+    move->dst_offset = number;
+    return !ferry__triton_is_handle(number) && ferry__triton_cuda_ordinal(scatter->device) == id;
+}
+
 /* The move from src to what the host gave. */
 static TRITONSERVER_Error *add_move(struct scatter *scatter,
                                     const struct ferry_triton_output *output,
-                                    const struct ferry_triton_part *part, void *buffer,
-                                    TRITONSERVER_MemoryType type, int64_t id)
+                                    const struct ferry_triton_part *part, uint32_t response,
+                                    void *buffer, TRITONSERVER_MemoryType type, int64_t id)
 {
     struct ferry__triton_move move = {.kind = FERRY_TRITON_DOWN,
                                       .src = output->src,
                                       .host = buffer,
                                       .size = part->size,
-                                      .src_offset = part->offset};
+                                      .src_offset = part->offset,
+                                      .response = response};
     if (output->host) {
         move.kind = FERRY_TRITON_HOST;
         move.from = (const uint8_t *)output->host + part->offset;
@@ -67,29 +93,48 @@ static TRITONSERVER_Error *add_move(struct scatter *scatter,
                                   "output \"%s\": the allocator gave no buffer for %zu bytes",
                                   output->name, part->size);
     if (type == TRITONSERVER_MEMORY_GPU) {
-        struct ferry__triton_range range;
-        const uintptr_t number = (uintptr_t)buffer;
-        if (!ferry__triton_table_find(number, &range) || !ferry__triton_is_handle(range.base) ||
-            part->size > range.size - (number - range.base)) {
-            FERRY_TRITON_ADD(foreign, 1);
-            return ferry__triton_fail(TRITONSERVER_ERROR_UNSUPPORTED,
-                                      "output \"%s\": %zu bytes of GPU memory at %p of device %lld "
-                                      "are not Ferry's",
-                                      output->name, part->size, buffer, (long long)id);
-        }
+        if (!find_destination(scatter, (uintptr_t)buffer, id, &move))
+            return refuse(output->name, part->size, buffer, id);
         move.kind = output->host ? FERRY_TRITON_UP : FERRY_TRITON_COPY;
         move.host = (void *)move.from;
-        move.dst = range.buffer;
-        move.dst_offset = number - range.base;
     }
     return ferry__triton_plan_add(&scatter->plan, &move);
 }
 
+/* What is said to be CUDA's memory is not, in one response or in several: they are left out. */
+static void wrap_each(struct scatter *scatter, TRITONSERVER_Error **errors_out, uint32_t *going_on)
+{
+    struct ferry__triton_plan *plan = &scatter->plan;
+    size_t left = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct ferry__triton_move *move = &plan->moves[i];
+        const uintptr_t number = move->dst_offset;
+        TRITONSERVER_Error *error = NULL, **kept = &errors_out[move->response];
+        if (move->dst || (move->kind != FERRY_TRITON_UP && move->kind != FERRY_TRITON_COPY))
+            continue;
+        move->dst = ferry__triton_plan_wrap(plan, number, move->size, &error);
+        move->dst_offset = 0;
+        ferry__triton_delete(error);
+        if (move->dst || *kept)
+            continue;
+        *kept = refuse("of a response", move->size, (void *)number,
+                       ferry__triton_cuda_ordinal(scatter->device));
+        FERRY_TRITON_ADD(scatter_errors, 1);
+        *going_on -= 1;
+    }
+    for (size_t i = 0; i < plan->count; i++)
+        if (errors_out[plan->moves[i].response])
+            scatter->bytes -= plan->moves[i].size;
+        else
+            plan->moves[left++] = plan->moves[i];
+    plan->count = left;
+}
+
 static TRITONSERVER_Error *add_output(struct scatter *scatter, TRITONBACKEND_Request *request,
                                       TRITONBACKEND_Response *response,
-                                      const struct ferry_triton_output *output,
-                                      const struct ferry_triton_part *part)
+                                      const struct ferry_triton_output *output, uint32_t index)
 {
+    const struct ferry_triton_part *part = &output->parts[index];
     const size_t size = output->src ? ferry_buffer_size(output->src) : 0;
     TRITONBACKEND_Output *made = NULL;
     TRITONSERVER_MemoryType asked, type;
@@ -112,7 +157,7 @@ static TRITONSERVER_Error *add_output(struct scatter *scatter, TRITONBACKEND_Req
         return error;
     if (type != asked || id != asked_id)
         FERRY_TRITON_ADD(other_memory, 1);
-    error = add_move(scatter, output, part, buffer, type, id);
+    error = add_move(scatter, output, part, index, buffer, type, id);
     if (!error)
         scatter->bytes += part->size;
     return error;
@@ -130,7 +175,7 @@ static TRITONSERVER_Error *add_response(struct scatter *scatter, TRITONBACKEND_R
         bool asked = false;
         error = is_asked_for(request, output->name, &asked);
         if (!error && asked)
-            error = add_output(scatter, request, response, output, &output->parts[index]);
+            error = add_output(scatter, request, response, output, index);
     }
     if (!error)
         return NULL;
@@ -198,6 +243,8 @@ static TRITONSERVER_Error *run(ferry_device *device, TRITONBACKEND_Request *cons
         errors_out[i] = there ? add_response(&scatter, request, responses[i], i) : NULL;
         going_on += there && !errors_out[i];
     }
+    if (!ferry__triton_plan_wrap_all(&scatter.plan))
+        wrap_each(&scatter, errors_out, &going_on);
     error = ferry__triton_plan_submit(&scatter.plan, end);
     for (uint32_t i = 0; i < count && error; i++) {
         ferry__triton_delete(errors_out[i]);

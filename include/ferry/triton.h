@@ -53,7 +53,8 @@ ferry_triton_device_open(const struct ferry_device_params *params, ferry_device 
  * work. */
 FERRY_API void ferry_triton_device_release(ferry_device *device);
 
-/* The device as Triton's memory_type_id for memory of type GPU: its index in ferry_device_list. -1
+/* The device as Triton's memory_type_id for memory of type GPU: the number that CUDA gives a device of
+ * CUDA's; for all others their index in ferry_device_list. -1
  * for a device that is not from ferry_triton_device. Allowed in callbacks. */
 FERRY_API int64_t ferry_triton_device_id(const ferry_device *device);
 
@@ -98,18 +99,23 @@ struct ferry_triton_input {
                           padded with zeros */
     bool optional;     /* a request without this input has a part of 0 bytes */
     bool pass_through; /* if there is only one request, and this input of it is already one range of
-                          a Ferry buffer on this device: hand out that range and copy nothing */
+                          a Ferry buffer on this device: hand out that range and copy nothing. The
+                          same for memory of CUDA's own, if wrapped is set */
     /* If there is only one request, and this input of it is one range of host memory, its address
      * is written here and nothing is copied; otherwise NULL is written. This is for work by the
      * CPU: read the input there until the request is released. NULL: always copy. */
     const void **in_place;
-    uint64_t reserved[3];
+    /* If the input is passed through and is memory of CUDA's own, the buffer that wraps it is
+     * written here, and is the caller's to destroy, before the request is released; otherwise NULL
+     * is written. NULL: memory of CUDA's own is always copied. */
+    ferry_buffer **wrapped;
+    uint64_t reserved[2];
 };
 
 /* Where the part of one request is. NULL and 0 for a request that did not go on. */
 struct ferry_triton_span {
     ferry_buffer *buffer; /* dst; with pass_through maybe the tensor's own: borrowed until the
-                             request is released; NULL if the input was left in_place */
+                             request is released, or *wrapped; NULL if the input was left in_place */
     size_t offset, size;
 };
 
@@ -128,8 +134,9 @@ ferry_triton_gather_size(struct TRITONBACKEND_Request *const *requests, uint32_t
  *
  * spans_out[input * count + request] says where each part is. errors_out[request] is NULL, or says
  * why that request did not go on: INVALID_ARG if its buffers do not add up to its byte size, it
- * does not fit, or it lacks an input; CANCELLED; UNSUPPORTED if an input is GPU memory that is not
- * Ferry's. A request that does not go on takes no place in any input. Both arrays are the caller's,
+ * does not fit, or it lacks an input; CANCELLED; UNSUPPORTED if an input is GPU memory that is
+ * neither Ferry's nor CUDA's on this device. Memory of CUDA's own must be ready to be read, as Triton
+ * requires of inputs; that it is CUDA's, the server is trusted to know. A request that does not go on takes no place in any input. Both arrays are the caller's,
  * with input_count * count and count entries; the caller must delete the errors in errors_out. A
  * NULL request is skipped. If the call itself fails, all errors_out are NULL and there is neither
  * ticket nor callback. Copies from other devices may have begun by then, in the order of their
@@ -183,9 +190,9 @@ struct ferry_triton_output {
  * one submission on device. Does not wait: the responses may be sent when the ticket is done.
  *
  * Asks for the memory that the request's host prefers (CPU if it does not say) and accepts what it
- * is given: CPU memory, or a Ferry handle, also on another device. errors_out[response] is NULL or
- * says why that response does not have all its outputs: the error of the server's allocator,
- * UNSUPPORTED if the allocator gave GPU memory that is not Ferry's, INVALID_ARG for a part outside
+ * is given: CPU memory, memory of CUDA's own on this device, or a Ferry handle, also on another
+ * device. errors_out[response] is NULL or says why that response does not have all its outputs: the
+ * error of the server's allocator, UNSUPPORTED if the allocator gave other GPU memory, INVALID_ARG for a part outside
  * src. The others go on. requests[i] belongs to responses[i]; if either is NULL, both are skipped.
  * requests itself may be NULL, for requests that were already released (a ResponseFactory made the
  * responses): then all outputs are made, in CPU memory if the host has it. If the call itself

@@ -252,7 +252,7 @@ static void refuses_bad_calls(void **state)
         {.name = NULL},
         {.name = "x", .dst = far},
         {.name = "x", .align = 8, .stride = 12},
-        {.name = "x", .reserved = {[2] = 1}},
+        {.name = "x", .reserved = {[1] = 1}},
     };
     static const char *const words[] = {"no name", "another device", "not a multiple", "reserved"};
     for (size_t i = 0; i < COUNT(bad); i++)

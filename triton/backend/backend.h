@@ -94,6 +94,8 @@ struct slot {
     struct ferry_triton_output *outputs;
     size_t *sizes;         /* of each input: the bytes of all requests */
     const void **in_place; /* of each input: where the request's own bytes are; NULL: in in */
+    ferry_buffer *
+        *wrapped; /* of each input: the buffer over the request's own CUDA memory, or NULL */
     uint32_t count, capacity;
     size_t size; /* bytes of in and out that the batch uses */
 
@@ -101,13 +103,15 @@ struct slot {
     uint8_t *out_bytes; /* out's contents, where the work is the CPU's */
     void *native;       /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    ferry_ticket copied;      /* of Ferry's copy, where that is the work */
-    bool is_long;             /* it goes the long way (execute.c) */
-    bool has_work;            /* the work was begun, and work_finish is to end it */
-    bool awaits_gather;       /* its callback has not come. Under the instance's lock */
-    bool failed;              /* the whole batch did, at whatever step */
-    enum ferry_status status; /* of what was under way */
-    char why[256];            /* if it failed */
+    ferry_ticket copied;              /* of Ferry's copy, where that is the work */
+    ferry_ticket gathered, scattered; /* where both are submitted before either is waited for */
+    bool is_long;                     /* it goes the long way (execute.c) */
+    bool has_work;                    /* the work was begun, and work_finish is to end it */
+    bool has_gathered, has_scattered; /* the tickets are to be waited for */
+    bool awaits_gather;               /* its callback has not come. Under the instance's lock */
+    bool failed;                      /* the whole batch did, at whatever step */
+    enum ferry_status status;         /* of what was under way */
+    char why[256];                    /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;
 };
 
@@ -117,6 +121,7 @@ struct instance {
     ferry_device *device;
     enum work work;
     bool by_cpu;       /* the CPU reaches all memory and does the work: nothing is waited for */
+    bool at_once;      /* there is no work, and the scatter is submitted behind the gather */
     int64_t memory_id; /* what is reported of its memory */
     TRITONSERVER_MemoryType memory_type;
     struct slot *slots; /* model->in_flight */

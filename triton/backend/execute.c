@@ -91,7 +91,8 @@ static TRITONSERVER_Error *lay_out(struct slot *slot, size_t *out_needed)
             .name = model->inputs[k].name,
             .offset = at,
             .pass_through = true,
-            .in_place = slot->instance->by_cpu ? &slot->in_place[k] : NULL};
+            .in_place = slot->instance->by_cpu ? &slot->in_place[k] : NULL,
+            .wrapped = &slot->wrapped[k]};
         slot->sizes[k] = end - at;
         if (end > at)
             slot->size = end;
@@ -144,67 +145,17 @@ static TRITONSERVER_Error *gather(struct slot *slot)
             instance_note_gather(slot);
         return error;
     }
+    if (instance->at_once) {
+        error = ferry_triton_gather(instance->device, slot->requests, slot->count, slot->inputs,
+                                    inputs, slot->spans, slot->fresh, NULL, NULL, &slot->gathered);
+        slot->has_gathered = !error;
+        return error;
+    }
     error = ferry_triton_gather_wait(instance->device, slot->requests, slot->count, slot->inputs,
                                      inputs, slot->spans, slot->fresh);
     slot->compute_start_ns = backend_now_ns();
     return error;
 }
-
-/* All of it up to the work. After an error something may be under way: finish waits for that. */
-static TRITONSERVER_Error *begin(struct slot *slot)
-{
-    const struct instance *instance = slot->instance;
-    size_t needed = 0;
-    TRITONSERVER_Error *error = lay_out(slot, &needed);
-    slot->is_long = !instance->by_cpu && slot->size > SHORT_BYTES;
-    if (!error)
-        error = ferry_triton_error(
-            slot_make_buffers(slot, needed, instance->work == WORK_NONE ? 0 : slot->size),
-            "memory for the batch");
-    if (!error)
-        error = gather(slot);
-    if (!error && keep_errors(slot) && slot->size)
-        error = ferry_triton_error(work_begin(slot), "the device-side operation");
-    return error;
-}
-
-static void make_responses(struct slot *slot)
-{
-    for (uint32_t i = 0; i < slot->count; i++) {
-        slot->responses[i] = NULL;
-        slot->errors[i] =
-            ferry__triton.TRITONBACKEND_ResponseNew(&slot->responses[i], slot->requests[i]);
-    }
-}
-
-TRITONSERVER_Error *execute(struct instance *instance, TRITONBACKEND_Request **requests,
-                            uint32_t count)
-{
-    const uint64_t start = backend_now_ns();
-    struct slot *slot = instance_take_slot(instance);
-    if (!slot_reserve(slot, count)) {
-        instance_give_slot(slot);
-        return backend_fail(TRITONSERVER_ERROR_UNAVAILABLE, "no host memory for %u requests",
-                            count);
-    }
-    slot->status = FERRY_OK;
-    slot->failed = false;
-    slot->exec_start_ns = start;
-    slot->compute_start_ns = slot->compute_end_ns = slot->exec_end_ns = 0;
-    slot->count = count;
-    memcpy(slot->requests, requests, count * sizeof(TRITONBACKEND_Request *));
-    make_responses(slot);
-    TRITONSERVER_Error *error = begin(slot);
-    if (error)
-        fail_with(slot, error);
-    if (slot->is_long)
-        instance_send_later(slot);
-    else
-        finish(slot);
-    return NULL;
-}
-
-/* --- and back --------------------------------------------------------------------------------- */
 
 /* The output of input k: where its bytes are. */
 static void point_output(struct slot *slot, size_t k)
@@ -233,6 +184,7 @@ static void point_output(struct slot *slot, size_t k)
     }
 }
 
+/* Does not wait where the gather was not waited for either. */
 static TRITONSERVER_Error *scatter(struct slot *slot)
 {
     const struct instance *instance = slot->instance;
@@ -242,12 +194,77 @@ static TRITONSERVER_Error *scatter(struct slot *slot)
     for (uint32_t i = 0; i < slot->count; i++)
         slot->good[i] = slot->errors[i] ? NULL : slot->responses[i];
     TRITONSERVER_Error *error =
-        ferry_triton_scatter_wait(instance->device, slot->requests, slot->good, slot->count,
-                                  slot->outputs, outputs, slot->fresh);
+        instance->at_once
+            ? ferry_triton_scatter(instance->device, slot->requests, slot->good, slot->count,
+                                   slot->outputs, outputs, slot->fresh, NULL, NULL,
+                                   &slot->scattered)
+            : ferry_triton_scatter_wait(instance->device, slot->requests, slot->good, slot->count,
+                                        slot->outputs, outputs, slot->fresh);
+    slot->has_scattered = instance->at_once && !error;
     if (!error)
         (void)keep_errors(slot);
     return error;
 }
+
+/* All of it up to the work; or up to the scatter, where there is no work. After an error something
+ * may be under way: finish waits for that. */
+static TRITONSERVER_Error *begin(struct slot *slot)
+{
+    const struct instance *instance = slot->instance;
+    size_t needed = 0;
+    TRITONSERVER_Error *error = lay_out(slot, &needed);
+    slot->is_long = !instance->by_cpu && slot->size > SHORT_BYTES;
+    if (!error)
+        error = ferry_triton_error(
+            slot_make_buffers(slot, needed, instance->work == WORK_NONE ? 0 : slot->size),
+            "memory for the batch");
+    if (!error)
+        error = gather(slot);
+    if (error || !keep_errors(slot))
+        return error;
+    if (instance->at_once)
+        return scatter(slot);
+    return slot->size ? ferry_triton_error(work_begin(slot), "the device-side operation") : NULL;
+}
+
+static void make_responses(struct slot *slot)
+{
+    for (uint32_t i = 0; i < slot->count; i++) {
+        slot->responses[i] = NULL;
+        slot->errors[i] =
+            ferry__triton.TRITONBACKEND_ResponseNew(&slot->responses[i], slot->requests[i]);
+    }
+}
+
+TRITONSERVER_Error *execute(struct instance *instance, TRITONBACKEND_Request **requests,
+                            uint32_t count)
+{
+    const uint64_t start = backend_now_ns();
+    struct slot *slot = instance_take_slot(instance);
+    if (!slot_reserve(slot, count)) {
+        instance_give_slot(slot);
+        return backend_fail(TRITONSERVER_ERROR_UNAVAILABLE, "no host memory for %u requests",
+                            count);
+    }
+    slot->status = FERRY_OK;
+    slot->failed = false;
+    slot->has_gathered = slot->has_scattered = false;
+    slot->exec_start_ns = start;
+    slot->compute_start_ns = slot->compute_end_ns = slot->exec_end_ns = 0;
+    slot->count = count;
+    memcpy(slot->requests, requests, count * sizeof(TRITONBACKEND_Request *));
+    make_responses(slot);
+    TRITONSERVER_Error *error = begin(slot);
+    if (error)
+        fail_with(slot, error);
+    if (slot->is_long)
+        instance_send_later(slot);
+    else
+        finish(slot);
+    return NULL;
+}
+
+/* --- and back --------------------------------------------------------------------------------- */
 
 /* The times in the order that statistics want, whatever did not come to pass. */
 static void order_times(struct slot *slot)
@@ -320,18 +337,40 @@ static bool any_good(const struct slot *slot)
     return i < slot->count && !slot->status;
 }
 
+/* Of a gather without a callback. */
+static void await_gathered(struct slot *slot)
+{
+    if (!slot->has_gathered)
+        return;
+    slot_fail(slot, ferry_wait(slot->instance->device, slot->gathered, FERRY_FOREVER),
+              "gathering the inputs");
+    slot->compute_start_ns = backend_now_ns();
+}
+
+static void drop_wrapped(struct slot *slot)
+{
+    for (size_t k = 0; k < slot->instance->model->input_count; k++) {
+        ferry_buffer_destroy(slot->wrapped[k]);
+        slot->wrapped[k] = NULL;
+    }
+}
+
 void finish(struct slot *slot)
 {
     TRITONSERVER_Error *error = NULL;
     if (slot->is_long)
         instance_await_gather(slot);
+    await_gathered(slot);
     if (slot->has_work) {
         work_finish(slot);
         slot->compute_end_ns = backend_now_ns();
     } else {
         slot->compute_end_ns = slot->compute_start_ns;
     }
-    if (any_good(slot))
+    if (slot->has_scattered)
+        slot_fail(slot, ferry_wait(slot->instance->device, slot->scattered, FERRY_FOREVER),
+                  "scattering the outputs");
+    else if (any_good(slot))
         error = scatter(slot);
     slot->exec_end_ns = backend_now_ns();
     if (error)
@@ -340,6 +379,7 @@ void finish(struct slot *slot)
         fail_with(slot, backend_fail(TRITONSERVER_ERROR_INTERNAL, "%s", slot->why));
     if (slot->failed)
         slot_drop_buffers(slot); /* what they hold may count as failed */
+    drop_wrapped(slot);
     instance_touch_metrics(slot->instance);
     answer(slot);
     instance_give_slot(slot);

@@ -212,7 +212,8 @@ static TRITONSERVER_Error *start_sender(struct instance *instance)
 
 /* --- the device ------------------------------------------------------------------------------- */
 
-/* KIND_GPU names a device by its number: the index in ferry_device_list. */
+/* KIND_GPU names a device by its number: that is CUDA's where CUDA has devices, and the index in
+ * ferry_device_list elsewhere. */
 static TRITONSERVER_Error *name_by_kind(TRITONBACKEND_ModelInstance *triton, char *name,
                                         size_t size)
 {
@@ -235,6 +236,9 @@ static TRITONSERVER_Error *name_by_kind(TRITONBACKEND_ModelInstance *triton, cha
                             "KIND_GPU with gpus [%d]: Ferry lists %zu devices, numbered from 0", id,
                             count);
     snprintf(name, size, "%s", infos[id].name);
+    for (size_t i = 0; i < count && i < capacity; i++)
+        if (!strcmp(infos[i].driver, "cuda"))
+            snprintf(name, size, "cuda:%d", (int)id);
     return NULL;
 }
 
@@ -276,12 +280,18 @@ static TRITONSERVER_Error *open_device(struct instance *instance)
     if (by_kind[0] && strcmp(by_kind, info.name))
         return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
                             "parameter device is %s, but gpus names %s", info.name, by_kind);
+    if (!strncmp(by_kind, "cuda:", 5) &&
+        ferry_triton_device_id(instance->device) != atoi(by_kind + 5))
+        return backend_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                            "KIND_GPU with gpus [%s]: Ferry does not use that device of CUDA's",
+                            by_kind + 5);
     const bool reached = is_reached(instance->device);
     const bool is_host = info.kind == FERRY_DEVICE_HOST;
     instance->memory_type = is_host ? TRITONSERVER_MEMORY_CPU : TRITONSERVER_MEMORY_GPU;
     instance->memory_id = is_host ? 0 : ferry_triton_device_id(instance->device);
     error = work_choose(instance->device, reached, model->operation, &instance->work);
     instance->by_cpu = reached && (instance->work == WORK_NONE || instance->work == WORK_CPU);
+    instance->at_once = instance->work == WORK_NONE && !reached;
     return error;
 }
 
@@ -300,7 +310,8 @@ static bool make_slots(struct instance *instance)
         slot->outputs = calloc(model->output_count, sizeof *slot->outputs);
         slot->in_place = calloc(model->input_count, sizeof *slot->in_place);
         slot->sizes = calloc(model->input_count, sizeof *slot->sizes);
-        if (!slot->inputs || !slot->outputs || !slot->in_place || !slot->sizes)
+        slot->wrapped = calloc(model->input_count, sizeof(*slot->wrapped));
+        if (!slot->inputs || !slot->outputs || !slot->in_place || !slot->sizes || !slot->wrapped)
             return false;
         append(&instance->free, slot);
     }

@@ -125,5 +125,6 @@ void slot_free(struct slot *slot)
     free(slot->inputs);
     free(slot->outputs);
     free(slot->in_place);
+    free(slot->wrapped);
     free(slot->sizes);
 }

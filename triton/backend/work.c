@@ -6,8 +6,9 @@
  * What is done on the device: out becomes in, as external work on the two. This is the place for a
  * kernel of your own. On Vulkan (work_vulkan.c) it is commands on a queue, between begin and end.
  * On the host device the CPU does it: begin, wait for what it depends on, work, end; there the copy
- * from private memory is Ferry's, before the work. On other devices the copy is all. Where the CPU
- * reaches the inputs and has nothing to do with them they are the outputs.
+ * from private memory is Ferry's, before the work. On Metal the copy is all. Where the CPU reaches
+ * the inputs and has nothing to do with them they are the outputs, and so they are on CUDA, whose
+ * memory any of the server's parts may use.
  */
 
 static bool is_driver(ferry_device *device, const char *driver)
@@ -32,6 +33,8 @@ TRITONSERVER_Error *work_choose(ferry_device *device, bool is_reached, enum oper
         *out_work = WORK_CPU;
     else if (is_host)
         *out_work = is_reached ? WORK_NONE : WORK_COPY;
+    else if (is_driver(device, "cuda"))
+        *out_work = WORK_NONE;
     else
         *out_work = vulkan_work_is_there() && is_driver(device, "vulkan") ? WORK_QUEUE : WORK_COPY;
     return NULL;
