@@ -98,28 +98,28 @@ void ferry__host_memory_leave(struct host_device *device, struct host_memory *me
         ferry__host_breach(why);
 }
 
-void ferry__host_memory_hold(const struct host_submission *s)
+void ferry__host_memory_hold(struct host_submission *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        const struct host_command *command = &s->commands[i];
+        struct host_command *command = &s->commands[i];
         command->dst->references++;
         if (command->src && command->src->device == command->dst->device)
             command->src->references++;
         else if (command->src) /* a peer's, whose references are under the peer's lock */
-            atomic_fetch_add(&command->src->borrowed, 1);
+            ferry__host_borrow(command);
         if (command->list)
             command->list->references++;
     }
 }
 
-void ferry__host_memory_let_go(struct host_device *device, const struct host_submission *s)
+void ferry__host_memory_let_go(struct host_device *device, struct host_submission *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        const struct host_command *command = &s->commands[i];
+        struct host_command *command = &s->commands[i];
         if (command->src && command->src->device == device)
             drop(device, command->src);
         else if (command->src)
-            atomic_fetch_sub(&command->src->borrowed, 1);
+            ferry__host_give_back(command);
         drop(device, command->dst);
         if (command->list)
             drop(device, command->list);

@@ -243,9 +243,14 @@ enum ferry_status ferry__host_take_in(struct host_queue *queue,
                                       const struct ferry__submission_info *info,
                                       struct host_submission *s, char *why)
 {
-    const enum ferry_status status = check(queue, info, s->commands, why);
+    enum ferry_status status = check(queue, info, s->commands, why);
     if (status == FERRY_ERROR_OUT_OF_HOST_MEMORY)
         return status;
+    const char *breach = status ? NULL : ferry__host_check_owners(s);
+    if (breach) {
+        status = FERRY_ERROR_INTERNAL;
+        snprintf(why, FERRY__WHY_MAX, "%s", breach);
+    }
     if (!status) {
         ferry__host_imitate(queue, s);
     } else {
@@ -294,6 +299,8 @@ static const char *disorder(const struct host_queue *queue, const struct host_su
 const char *ferry__host_check_order(struct host_queue *queue, struct host_submission *s)
 {
     const char *breach = disorder(queue, s);
+    if (!breach)
+        breach = ferry__host_check_borrowed(s);
     if (breach)
         refuse(s, breach);
     return breach;

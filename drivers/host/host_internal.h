@@ -27,7 +27,9 @@ struct host_memory {
     uint64_t mapped;     /* bytes of each mapping */
     uint64_t references; /* its owner and the commands in flight */
     struct host_device *device;
-    _Atomic uint64_t borrowed; /* by commands in flight on peers */
+    _Atomic uint64_t borrowed;   /* by commands in flight on peers */
+    pthread_mutex_t borrow_lock; /* guards borrows; a leaf */
+    struct ferry__list borrows;  /* those commands */
     bool imported;
     bool has_fd; /* it is shared with others */
     int fd;
@@ -44,6 +46,7 @@ struct host_command {
     const struct ferry__block_entry *blocks;
     uint32_t block_count, block_first; /* which is done first */
     uint64_t to_span, from_span;       /* what is touched there at most */
+    struct ferry__link borrow;         /* of src->borrows, where src is a peer's */
     uint64_t size;
     bool barrier;
     uint8_t pattern_size;

@@ -108,10 +108,20 @@ bool ferry__host_memory_enter(struct host_device *device, struct host_memory *me
 /* Its owner's reference; it is released with the last. */
 void ferry__host_memory_leave(struct host_device *device, struct host_memory *memory);
 /* Those of a submission's commands; the lock is held. */
-void ferry__host_memory_hold(const struct host_submission *s);
-void ferry__host_memory_let_go(struct host_device *device, const struct host_submission *s);
+void ferry__host_memory_hold(struct host_submission *s);
+void ferry__host_memory_let_go(struct host_device *device, struct host_submission *s);
 uint64_t ferry__host_memory_available(void *state);
 void ferry__host_memory_finish(struct host_device *device); /* frees what was forgotten */
+
+/* --- what peers read (borrow.c) --------------------------------------------------------------- */
+
+/* command reads a peer's memory, from now on until it gives it back. */
+void ferry__host_borrow(struct host_command *command);
+void ferry__host_give_back(struct host_command *command);
+/* Does it write what a peer is reading? NULL: no; else it is to end with these words. */
+const char *ferry__host_check_borrowed(const struct host_submission *s);
+/* Does it read of a peer what that is writing? Likewise; under no lock. */
+const char *ferry__host_check_owners(const struct host_submission *s);
 
 /* --- memory that is not coherent, or not zeroed (views.c) ------------------------------------- */
 

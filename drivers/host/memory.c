@@ -22,6 +22,7 @@ struct host_memory *ferry__host_memory_make(uint64_t size, const char *label)
     struct host_memory *memory = ferry__alloc(sizeof *memory);
     if (memory) {
         memory->size = size;
+        pthread_mutex_init(&memory->borrow_lock, NULL);
         memory->mapped = (size + page - 1) / page * page;
         snprintf(memory->label, sizeof memory->label, "%s", label ? label : "");
     }
@@ -36,6 +37,7 @@ void ferry__host_memory_release(struct host_memory *memory)
         munmap(memory->view, memory->mapped);
     if (memory->has_fd)
         close(memory->fd);
+    pthread_mutex_destroy(&memory->borrow_lock);
     ferry__free(memory);
 }
 

@@ -196,6 +196,8 @@ static void joins_tell(struct ferry_device *device)
 
 void ferry__op_followed(struct ferry__op *op)
 {
+    if (op->stays)
+        return;
     op->followed = true;
     op->in_flight++;
     close_edges(op, true);
@@ -245,6 +247,8 @@ void ferry__op_unfollowed(struct ferry__op *op)
 
 void ferry__op_submitted(struct ferry__op *op)
 {
+    if (op->stays) /* no queue has what is still to come: what follows waits until op is done */
+        return;
     if (op->state != FERRY__STATE_SUBMITTED)
         ferry__op_become(op, FERRY__STATE_SUBMITTED);
     unpark(op);

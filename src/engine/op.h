@@ -72,7 +72,10 @@ struct ferry__op {
     bool holds : 1; /* staging, for an rmw's write: it is built before others, that may need that */
     bool awaited : 1; /* its end is counted in device->awaited_done */
     bool resumed : 1; /* bridges, streams: there is something to do since it was last looked at */
-    unsigned count;   /* its transfers; 0: of another type */
+    /* A half that failed while the other device reads its source: until that is over it is not
+     * done, nor does anything count it as submitted. */
+    bool stays : 1;
+    unsigned count;       /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;
     unsigned deps_unsubmitted, deps_undone;

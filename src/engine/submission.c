@@ -127,7 +127,8 @@ static bool add_join_waits(struct ferry__submission *sub, struct ferry__op *from
     for (size_t i = 0; i < join->work_count && enough; i++)
         if (!atomic_load(&join->works[i]->done))
             enough = add_external_wait(sub, join->works[i]);
-    join->waited_by = sub->number;
+    if (enough) /* else the next that follows it would wait for a part of it */
+        join->waited_by = sub->number;
     return enough;
 }
 

@@ -77,32 +77,36 @@ static bool is_read(const struct ferry__bridge *bridge)
     return bridge->status || bridge->write_at == bridge->size;
 }
 
-/* The source's half ends early: not before the other device has read what it is reading. Under the
- * source's device->lock; the bridge has failed, so that no more is begun. */
+/* The source's half ends early: not before the other device has read what it is reading, and until
+ * then nothing that follows may be submitted. Under the source's device->lock; the bridge has
+ * failed, so that no more is begun. */
 static void stay_while_read(struct ferry__op *half)
 {
     struct ferry__bridge *bridge = half->bridge;
     if (!bridge->peer || half != bridge->read)
         return;
     ferry__lock(&bridge->lock);
-    bridge->stays = !is_read(bridge);
-    half->in_flight += bridge->stays;
+    half->stays = !is_read(bridge);
     ferry__unlock(&bridge->lock);
+    half->in_flight += half->stays;
 }
 
 /* Under no lock. */
 static void leave_when_read(struct ferry__bridge *bridge)
 {
-    ferry__lock(&bridge->lock);
-    const bool leaves = bridge->stays && is_read(bridge);
-    bridge->stays = bridge->stays && !leaves;
-    ferry__unlock(&bridge->lock);
-    if (!leaves)
+    struct ferry__op *half = bridge->read;
+    if (!bridge->peer)
         return;
     ferry__device_lock(bridge->source);
-    bridge->read->in_flight--;
-    ferry__op_try_done(bridge->read);
-    ferry__kick(bridge->source);
+    ferry__lock(&bridge->lock);
+    const bool leaves = half->stays && is_read(bridge);
+    ferry__unlock(&bridge->lock);
+    if (leaves) {
+        half->stays = false;
+        half->in_flight--;
+        ferry__op_try_done(half);
+        ferry__kick(bridge->source);
+    }
     ferry__device_unlock(bridge->source);
 }
 
@@ -340,15 +344,6 @@ static struct ferry__bridge_slot *next_to_write(struct ferry__bridge *bridge)
     return NULL;
 }
 
-/* It was not begun: nothing reads the source for it. */
-static void forget_write(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
-{
-    ferry__lock(&bridge->lock);
-    slot->state = FERRY__SLOT_FREE;
-    slot->sub = NULL;
-    ferry__unlock(&bridge->lock);
-}
-
 static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry__submission *sub,
                                       struct ferry__bridge *bridge, enum ferry_status *out_status)
 {
@@ -377,9 +372,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
         add_due(sub, bridge->write);
         *out_status = merge ? read_ends(device, sub, bridge, slot, &ends)
                             : write_chunk(device, sub, bridge, slot);
-        if (*out_status && bridge->peer)
-            forget_write(bridge, slot);
-        if (*out_status)
+        if (*out_status) /* what of it was recorded reads the source till the submission is done */
             return FERRY__EMIT_FAILED;
         if (merge)
             return FERRY__EMIT_BLOCKED;

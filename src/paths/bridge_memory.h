@@ -67,7 +67,6 @@ struct ferry__bridge {
     bool by_words;                /* the destination copies whole words */
     bool held;                    /* read and write are, by the bridge */
     _Atomic bool alone;           /* the destination's half could not be registered */
-    bool stays; /* under the bridge's lock: the source's half ended, and peers still read it */
     struct ferry__bridge_slot slots[FERRY__BRIDGE_SLOTS];
     _Atomic int memory; /* changed under both devices' locks, or by the thread that asks */
     unsigned reserved;  /* slots that are in the budgets */

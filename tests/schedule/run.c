@@ -67,6 +67,11 @@ void wrong(const struct run *run, const char *format, ...)
     _exit(1);
 }
 
+void told_wrong(const char *message)
+{
+    wrong(running, "%s", message);
+}
+
 void hung(int signal_number)
 {
     (void)signal_number;

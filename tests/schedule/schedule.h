@@ -85,6 +85,7 @@ void wrong(const struct run *run, const char *format, ...)
 
 /* SIGALRM: says that the run hangs. */
 void hung(int signal_number);
+void told_wrong(const char *message); /* of the run that is going on */
 
 /* Opens the devices, takes about run->steps steps in rounds, compares after each, closes. */
 void run_all(struct run *run);
