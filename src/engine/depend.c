@@ -404,7 +404,8 @@ bool ferry__tell_some(struct ferry_device *device)
 
 void ferry__op_try_done(struct ferry__op *op)
 {
+    struct ferry_device *device = op->device; /* op may be gone by the time all is told */
     const bool over = finish_if_over(op);
-    if (ferry__tell_some(op->device) || over)
-        ferry__changed(op->device);
+    if (ferry__tell_some(device) || over)
+        ferry__changed(device);
 }

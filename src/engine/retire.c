@@ -196,8 +196,8 @@ void ferry__submission_done(struct ferry_device *device, struct ferry__submissio
         op->in_flight--;
         if (part->blocks)
             unblock(op, status);
+        ferry__op_unref_locked(op); /* the engine's is left until it is done */
         ferry__op_try_done(op);
-        ferry__op_unref_locked(op);
         if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
             ferry__breathe(device);
     }

@@ -1,11 +1,13 @@
 /* Where the device's lock is given up in the middle of long work: that it is, and what ends
  * meanwhile. */
 #include "base/base.h"
+#include "host.h"
 
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,15 +18,22 @@
 enum { BLOCKS = 4096, EACH = 16, AT_ONCE = 64 };
 
 static _Atomic unsigned yields;
-static void (*_Atomic meanwhile)(void); /* called once, by the next that yields */
+static void (*_Atomic meanwhile)(void); /* called once, by the next that yields; or each time */
+static _Atomic bool each_time;
 
 /* Stands for the C library's, which the lock is given up with. */
 int sched_yield(void)
 {
+    static _Thread_local bool inside;
     atomic_fetch_add(&yields, 1);
-    void (*const now)(void) = atomic_exchange(&meanwhile, NULL);
+    if (inside)
+        return 0;
+    void (*const now)(void) =
+        atomic_load(&each_time) ? atomic_load(&meanwhile) : atomic_exchange(&meanwhile, NULL);
+    inside = true;
     if (now)
         now();
+    inside = false;
     return 0;
 }
 
@@ -152,11 +161,103 @@ static void test_a_join_ends(void **state)
     assert_int_equal(ferry_external_end(parked.device, later.ticket, FERRY_OK), FERRY_OK);
 }
 
+/* --- ops that are let go ---------------------------------------------------------------------- */
+
+static ferry_buffer *apart;
+
+static int set_up_chain(void **state)
+{
+    (void)state;
+    const struct ferry_buffer_params params = {.size = SIZE};
+    setenv("FERRY_HOST", "no_map,events", 1);
+    if (ferry_device_open(&(struct ferry_device_params){.name = "host"}, &parked.device))
+        return -1;
+    for (size_t i = 0; i < USED; i++)
+        if (ferry_buffer_create(parked.device, &params, &parked.buffers[i]))
+            return -1;
+    return ferry_buffer_create(parked.device, &params, &apart) ? -1 : 0;
+}
+
+static int tear_down_chain(void **state)
+{
+    ferry_buffer_destroy(apart);
+    return tear_down_join(state);
+}
+
+/* Work on so many buffers, which was ended: it is over once what is before it is. */
+static struct ferry_external ended_work(size_t count)
+{
+    struct ferry_use uses[USED];
+    struct ferry_external work;
+    for (size_t i = 0; i < count; i++)
+        uses[i] = (struct ferry_use){.buffer = parked.buffers[i], .access = FERRY_ACCESS_WRITE};
+    assert_int_equal(ferry_external_begin(parked.device, uses, count, &work), FERRY_OK);
+    assert_int_equal(ferry_external_end(parked.device, work.ticket, FERRY_OK), FERRY_OK);
+    return work;
+}
+
+static void signal_work(const struct ferry_external *work)
+{
+    ferry__host_event_signal(work->signal.event, work->signal.value);
+}
+
+/* An operation that shares nothing with the others: whoever submits lets go what is over. */
+static void let_go(void)
+{
+    assert_int_equal(ferry_copy_from_host_async(apart, parked.host, SIZE, 0, NULL, NULL, NULL),
+                     FERRY_OK);
+}
+
+/* With which all others end, and are let go as soon as they may be. */
+static void end_chain(const struct ferry_external *first, const struct ferry_external *last)
+{
+    atomic_store(&yields, 0);
+    atomic_store(&each_time, true);
+    atomic_store(&meanwhile, let_go);
+    signal_work(first);
+    assert_int_equal(ferry_wait(parked.device, last->ticket, FERRY_FOREVER), FERRY_OK);
+    atomic_store(&meanwhile, NULL);
+    atomic_store(&each_time, false);
+    assert_true(atomic_load(&yields) > 0);
+}
+
+/* The end of the first is the end of the others, whose uses are many: meanwhile the first goes. */
+static void test_the_first_of_a_chain_goes(void **state)
+{
+    (void)state;
+    const struct ferry_external first = ended_work(1), second = ended_work(1),
+                                last = ended_work(USED);
+    signal_work(&second);
+    signal_work(&last);
+    assert_int_equal(ferry_wait(parked.device, last.ticket, 1000 * 1000), FERRY_ERROR_TIMEOUT);
+    end_chain(&first, &last);
+}
+
+/* Likewise an operation, while its submission is taken apart. */
+static void test_the_op_of_a_submission_goes(void **state)
+{
+    (void)state;
+    const struct ferry_external first = ended_work(1);
+    ferry_ticket ticket;
+    assert_int_equal(
+        ferry_copy_from_host_async(parked.buffers[0], parked.host, SIZE, 0, NULL, NULL, &ticket),
+        FERRY_OK);
+    const struct ferry_external last = ended_work(USED);
+    signal_work(&last);
+    assert_int_equal(ferry_wait(parked.device, last.ticket, 1000 * 1000), FERRY_ERROR_TIMEOUT);
+    assert_int_equal(ferry_poll(parked.device, ticket), FERRY_PENDING);
+    end_chain(&first, &last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many_blocks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_join_ends, set_up_join, tear_down_join),
+        cmocka_unit_test_setup_teardown(test_the_first_of_a_chain_goes, set_up_chain,
+                                        tear_down_chain),
+        cmocka_unit_test_setup_teardown(test_the_op_of_a_submission_goes, set_up_chain,
+                                        tear_down_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
