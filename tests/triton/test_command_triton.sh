@@ -8,7 +8,7 @@ ferry=$1 server=$2 backends=$3 device=${4-host}
 # shellcheck source=tests/checks.sh
 . "$(dirname "$0")/../checks.sh"
 unset FERRY_DEVICE FERRY_PATH FERRY_HOST STANDIN_MAJOR STANDIN_BACKEND_MAJOR STANDIN_NO_METRICS
-unset STANDIN_NO_STATISTICS STANDIN_GPU
+unset STANDIN_NO_STATISTICS STANDIN_GPU STANDIN_NEW_ERRORS
 export TMPDIR=$dir/tmp
 mkdir "$TMPDIR"
 # json EXPRESSION: of the last output, parsed, in Python; j is the value, m the metrics.
@@ -133,6 +133,11 @@ json "j['requests'] == 200"
 FERRY_HOST=no_map,fail_every=40 # not one alone: that may be the zeros of a new buffer
 drive "a device that fails" 3
 says err "request [0-9]+: .*(a knob stops a submission|fails by a knob)"
+# Where errors of responses are new at each call, as the real server's are, none is left over.
+export STANDIN_NEW_ERRORS=1
+drive "likewise, and each error is a new one" 3
+says err "request [0-9]+: .*(a knob stops a submission|fails by a knob)"
+unset STANDIN_NEW_ERRORS
 FERRY_HOST=no_map
 export STANDIN_NO_STATISTICS=1
 drive "no statistics" 0

@@ -1,5 +1,7 @@
 #include "core.h"
 
+#include <stdlib.h>
+
 static bool is_open(const TRITONSERVER_InferenceResponse *response, const char *what)
 {
     if (response && !atomic_load(&response->sent))
@@ -112,9 +114,14 @@ TRITONSERVER_Error *TRITONBACKEND_ResponseSend(TRITONBACKEND_Response *backend_r
 
 /* --- the host's side -------------------------------------------------------------------------- */
 
+/* The header says that the error is the response's; with STANDIN_NEW_ERRORS each call makes a new
+ * one, which is the caller's to delete, as the real core does. */
 TRITONSERVER_Error *TRITONSERVER_InferenceResponseError(TRITONSERVER_InferenceResponse *response)
 {
-    return response->error;
+    TRITONSERVER_Error *error = response->error;
+    if (!error || !getenv("STANDIN_NEW_ERRORS"))
+        return error;
+    return TRITONSERVER_ErrorNew(TRITONSERVER_ErrorCode(error), TRITONSERVER_ErrorMessage(error));
 }
 
 TRITONSERVER_Error *

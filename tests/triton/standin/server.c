@@ -341,6 +341,8 @@ TRITONSERVER_Error *TRITONSERVER_ServerDelete(TRITONSERVER_Server *server)
         server->backends = backend->next;
         close_backend(backend);
     }
+    if (getenv("STANDIN_NEW_ERRORS") && standin_live_errors())
+        violate("%ld errors were not deleted", standin_live_errors());
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
     free(server);
