@@ -249,6 +249,8 @@ enum ferry_status ferry_model_open(const char *path, ferry_model **out_model)
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory to open %s", path);
     enum ferry_status status = open_path(model, path);
     if (!status)
+        status = ferry__tensors_fit(&model->tensors);
+    if (!status)
         status = sort_names(model);
     if (!status)
         status = place_tensors(model);

@@ -55,6 +55,8 @@ enum ferry_status ferry__tensors_add(struct ferry__tensors *tensors,
                                      const struct ferry__source *source,
                                      const struct ferry__tensor *tensor, const char *name,
                                      size_t name_length);
+/* There will be no more of them: they take no more room than that. */
+enum ferry_status ferry__tensors_fit(struct ferry__tensors *tensors);
 void ferry__tensors_free(struct ferry__tensors *tensors);
 
 /* Sorts those from index first on as they lie in their file, and checks that they lie inside

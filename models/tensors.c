@@ -59,6 +59,19 @@ enum ferry_status ferry__tensors_add(struct ferry__tensors *tensors,
     return FERRY_OK;
 }
 
+enum ferry_status ferry__tensors_fit(struct ferry__tensors *tensors)
+{
+    const size_t count = tensors->count;
+    if (count == tensors->capacity || !count)
+        return FERRY_OK;
+    struct ferry__tensor *items = ferry__realloc(tensors->items, count * sizeof *items);
+    if (!items)
+        return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no memory for %zu tensors", count);
+    tensors->items = items;
+    tensors->capacity = count;
+    return FERRY_OK;
+}
+
 void ferry__tensors_free(struct ferry__tensors *tensors)
 {
     for (size_t i = 0; i < tensors->count; i++)

@@ -301,13 +301,61 @@ static int remove_files(void **state)
     return rmdir(folder);
 }
 
+/* --- what stays --------------------------------------------------------------------------------- */
+
+/* 0: the allocator does not tell, as other C libraries' and the sanitizers' do not. */
+#if defined __GLIBC__ && __GLIBC__ == 2 && __GLIBC_MINOR__ >= 33
+#include <malloc.h>
+
+static size_t bytes_in_use(void)
+{
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+#else
+static size_t bytes_in_use(void)
+{
+    return 0;
+}
+#endif
+
+/* One more than a power of two: an array that has doubled has most to spare then. docs/models.md
+ * tells the number. */
+static void test_open_model_is_small(void **state)
+{
+    enum { TENSORS = 65537, MOST = 200 };
+    FILE *file = fopen(path_of("many.safetensors"), "wb");
+    (void)state;
+    assert_non_null(file);
+    put_number(file, 0, 8);
+    for (int i = 0; i < TENSORS; i++)
+        fprintf(file,
+                "%s\"model.layers.%05d.self_attn.k_proj.w\":{\"dtype\":\"U8\",\"shape\":[0],"
+                "\"data_offsets\":[0,0]}",
+                i ? "," : "{", i);
+    fputc('}', file);
+    const long end = ftell(file);
+    rewind(file);
+    put_number(file, (uint64_t)end - 8, 8);
+    assert_int_equal(fclose(file), 0);
+    const size_t before = bytes_in_use();
+    ferry_model *model = NULL;
+    assert_int_equal(ferry_model_open(path_of("many.safetensors"), &model), FERRY_OK);
+    const size_t taken = bytes_in_use() - before;
+    print_message("an open model takes %.1f bytes a tensor\n", (double)taken / TENSORS);
+    ferry_model_close(model);
+    unlink(path_of("many.safetensors"));
+    if (!before)
+        skip();
+    assert_true(taken < (size_t)MOST * TENSORS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_allocation_fails),
-        cmocka_unit_test(test_many_values),
-        cmocka_unit_test(test_a_long_string),
-        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_each_allocation_fails), cmocka_unit_test(test_many_values),
+        cmocka_unit_test(test_a_long_string),         cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_open_model_is_small),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
