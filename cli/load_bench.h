@@ -89,6 +89,8 @@ bool load_yard_read(struct load_yard *yard, unsigned threads, bool direct, uint6
 bool load_bench_forget(int fd);
 bool load_bench_can_forget(int fd); /* without doing it */
 /* Opens a file for direct I/O; -1: there is no such thing. */
+/* Has the system use huge pages for this memory, if it can. */
+void load_bench_use_huge(void *memory, size_t size);
 int load_bench_open_direct(const char *path);
 /* The unit of ru_maxrss. */
 #ifdef __APPLE__

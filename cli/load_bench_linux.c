@@ -2,6 +2,7 @@
 #include "load_bench.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 bool load_bench_forget(int fd)
@@ -18,4 +19,9 @@ bool load_bench_can_forget(int fd)
 int load_bench_open_direct(const char *path)
 {
     return open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+}
+
+void load_bench_use_huge(void *memory, size_t size)
+{
+    (void)!madvise(memory, size, MADV_HUGEPAGE); /* then in small ones */
 }

@@ -18,3 +18,9 @@ int load_bench_open_direct(const char *path)
     (void)path;
     return -1;
 }
+
+void load_bench_use_huge(void *memory, size_t size)
+{
+    (void)memory;
+    (void)size;
+}

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POOL_PIECE = 4 << 20, POOL_SLOTS = 2, BLOCK = 4096 };
+enum { POOL_PIECE = 4 << 20, POOL_SLOTS = 2, BLOCK = 4096, HUGE_PAGE = 2 << 20 };
 
 struct crew;
 typedef bool (*work_fn)(struct crew *crew);
@@ -104,12 +104,15 @@ static bool read_work(struct crew *crew)
     return good;
 }
 
-/* Whole blocks round each piece, into memory of the thread's own. */
+/* Whole blocks round each piece, into memory of the thread's own: in huge pages, as what a disk can
+ * do shows only there. */
 static bool direct_work(struct crew *crew)
 {
     const struct load_piece *piece;
     void *memory = NULL;
-    bool good = posix_memalign(&memory, BLOCK, POOL_PIECE + 2 * BLOCK) == 0;
+    bool good = posix_memalign(&memory, HUGE_PAGE, POOL_PIECE + 2 * BLOCK) == 0;
+    if (good)
+        load_bench_use_huge(memory, POOL_PIECE + 2 * BLOCK);
     while (good && (piece = next_piece(crew))) {
         struct ferry_tensor_info tensor;
         good = !ferry_model_get_tensor(crew->yard->bench->model, piece->tensor, &tensor);
