@@ -121,6 +121,7 @@ struct ferry__open_params {
     unsigned index; /* in the driver's list */
     enum ferry_map map_private;
     uint32_t queues;     /* at most; 0: the driver's choice */
+    bool no_kernel;      /* kernels do only what commands cannot */
     const void *wrapped; /* the user's own device (ferry/vulkan.h, ferry/metal.h); NULL: none */
 };
 

@@ -126,6 +126,7 @@ struct cuda {
         cu_module module; /* NULL: there are no kernels */
         cu_function functions[CUDA__KERNELS];
         unsigned units; /* that the device has */
+        bool copies;    /* they may do what commands can */
     } kernels;
 
     uint64_t serial; /* of all that were opened */
@@ -262,6 +263,8 @@ void ferry__cuda_kernels_start(struct cuda *c);
 /* Are there kernels? Waits for that thread. */
 bool ferry__cuda_kernels_join(struct cuda *c);
 void ferry__cuda_kernels_free(struct cuda *c);
+/* Does this copy command go by the kernel, where none of another device's is in it? */
+bool ferry__cuda_kernel_copies(const struct cuda *c, const struct ferry__command *command);
 uint64_t ferry__cuda_kernel_address(const struct ferry__memory *memory);
 /* Launches the first of the commands, and those behind it that are one launch with it: how many,
  * all ENGINE_KERNEL. */

@@ -150,6 +150,7 @@ static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params 
                                 struct ferry__limits *out_limits, char *why)
 {
     int read_only = 0, units = 0;
+    c->kernels.copies = !params->no_kernel;
     ferry__cuda_kernels_start(c);
     if (!c->cu.DeviceGetAttribute(&read_only, CU_ATTRIBUTE_READ_ONLY_HOST_REGISTER, c->device))
         c->read_only_registers = read_only != 0;

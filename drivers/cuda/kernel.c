@@ -125,6 +125,15 @@ static bool is_inside(const struct ferry__command *command)
     return is_on_device(command->dst) && is_on_device(command->src);
 }
 
+/* Within the device CUDA copies by kernels, too: ours is no slower, and 1.2 to 1.6 times as fast
+ * where the two sides have different phases (on an H200). */
+bool ferry__cuda_kernel_copies(const struct cuda *c, const struct ferry__command *command)
+{
+    enum { COPY_FROM = 256 << 10 };
+    return c->kernels.module && c->kernels.copies && command->size >= COPY_FROM &&
+           is_inside(command);
+}
+
 /* As few units as reach the rate, since they are taken from the user's own work: what crosses the
  * link needs 4 (on an H200, from 1 KiB on), and never gets more than an eighth; within the device
  * the rate is the memory's, and half of them come near it. */

@@ -264,10 +264,12 @@ static cu_result put_commands(struct putting *p, const struct ferry__command *co
     cu_result result = CU_SUCCESS;
     for (size_t i = 0; i < count && !result;) {
         size_t run = run_of_copies(p->c, &commands[i], count - i);
+        const bool by_kernel = commands[i].engine == FERRY__ENGINE_KERNEL ||
+                               (run == 1 && ferry__cuda_kernel_copies(p->c, &commands[i]));
         if (run >= BATCH_FROM && batch_of(p)) {
             result = put_batch(p, &commands[i], run);
             i += run;
-        } else if (commands[i].engine == FERRY__ENGINE_KERNEL) {
+        } else if (by_kernel) {
             result = put_kernel(p, &commands[i], count - i, &run);
             i += run;
         } else if (commands[i].kind == FERRY__COPY) {

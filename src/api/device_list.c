@@ -228,8 +228,10 @@ static enum ferry_status open_entry(const struct entry *entry, const char *reaso
 {
     struct ferry_device_info info = entry->info;
     snprintf(info.reason, sizeof info.reason, "%s", reason);
-    const struct ferry__open_params open_params = {
-        .index = entry->index, .map_private = params->map_private, .queues = params->queues};
+    const struct ferry__open_params open_params = {.index = entry->index,
+                                                   .map_private = params->map_private,
+                                                   .queues = params->queues,
+                                                   .no_kernel = params->no_kernel};
     const int cancel = ferry__cancel_off();
     const enum ferry_status status =
         ferry__device_open_as(entry->driver, &open_params, &info, params, out_device);

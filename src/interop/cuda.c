@@ -80,8 +80,10 @@ enum ferry_status ferry_cuda_device_wrap(struct CUctx_st *context,
     const enum ferry_status status = describe_user(context, &info);
     if (status)
         return status;
-    const struct ferry__open_params open = {
-        .map_private = params->map_private, .queues = params->queues, .wrapped = context};
+    const struct ferry__open_params open = {.map_private = params->map_private,
+                                            .queues = params->queues,
+                                            .no_kernel = params->no_kernel,
+                                            .wrapped = context};
     return ferry__device_open_as(&ferry__cuda_driver, &open, &info, params, out_device);
 }
 

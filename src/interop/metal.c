@@ -68,8 +68,10 @@ enum ferry_status ferry_metal_device_wrap(const struct ferry_metal_device *wrapp
     mtl_pool_pop(pool);
     snprintf(info.name, sizeof info.name, "metal:wrapped");
     snprintf(info.reason, sizeof info.reason, "the caller's own MTLDevice");
-    const struct ferry__open_params open = {
-        .map_private = params->map_private, .queues = params->queues, .wrapped = wrapped};
+    const struct ferry__open_params open = {.map_private = params->map_private,
+                                            .queues = params->queues,
+                                            .no_kernel = params->no_kernel,
+                                            .wrapped = wrapped};
     return ferry__device_open_as(&ferry__metal_driver, &open, &info, params, out_device);
 }
 

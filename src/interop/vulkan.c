@@ -58,7 +58,8 @@ enum ferry_status ferry_vulkan_device_wrap(const struct ferry_vulkan_device *wra
     enum ferry_status status = describe_user(wrapped, &info);
     if (status)
         return status;
-    const struct ferry__open_params open = {.map_private = params->map_private, .wrapped = wrapped};
+    const struct ferry__open_params open = {
+        .map_private = params->map_private, .no_kernel = params->no_kernel, .wrapped = wrapped};
     return ferry__device_open_as(&ferry__vulkan_driver, &open, &info, params, out_device);
 }
 

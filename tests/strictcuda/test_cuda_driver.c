@@ -317,6 +317,46 @@ static uint64_t device_time(ferry_device *device)
 }
 
 /* Times are worth their cost for large submissions only. */
+/* How many copies of 256 KiB and one byte less, at different phases, go by kernels; every byte is
+ * compared. */
+static uint64_t copies_by_kernel(const char *options, bool no_kernel)
+{
+    enum { FROM = 256 * KIB, PHASE = 5, SPACE = 4 * FROM };
+    ferry_device *device = open_with(options, (struct ferry_device_params){.no_kernel = no_kernel});
+    ferry_buffer *one = make(device, SPACE, FERRY_STORAGE_PRIVATE);
+    ferry_buffer *two = make(device, SPACE, FERRY_STORAGE_PRIVATE);
+    unsigned char *bytes = scribbled(SPACE), *got = malloc(SPACE);
+    OK(ferry_copy_from_host(one, bytes, SPACE, 0));
+    OK(ferry_copy_from_host(two, bytes, SPACE, 0));
+    const uint64_t launches = strictcuda_calls("cuLaunchKernel");
+    const uint64_t commands = strictcuda_calls("cuMemcpyAsync");
+    OK(ferry_copy_buffer(two, one, FROM, 0, PHASE));
+    OK(ferry_copy_buffer(two, one, FROM - 1, (size_t)2 * FROM + PHASE, 3));
+    const uint64_t by_kernel = strictcuda_calls("cuLaunchKernel") - launches;
+    assert_int_equal(by_kernel + strictcuda_calls("cuMemcpyAsync") - commands, 2);
+    OK(ferry_copy_to_host(two, got, SPACE, 0));
+    assert_memory_equal(got, bytes + PHASE, FROM);
+    assert_memory_equal(got + FROM, bytes + FROM, FROM + PHASE);
+    assert_memory_equal(got + (size_t)2 * FROM + PHASE, bytes + 3, FROM - 1);
+    assert_memory_equal(got + (size_t)3 * FROM + PHASE - 1, bytes + (size_t)3 * FROM + PHASE - 1,
+                        FROM - PHASE + 1);
+    free(bytes);
+    free(got);
+    ferry_buffer_destroy(one);
+    ferry_buffer_destroy(two);
+    ferry_device_close(device);
+    return by_kernel;
+}
+
+/* Within the device large copies go by the kernel, where there is one and it may. */
+static void test_copies_by_kernel(void **unused)
+{
+    (void)unused;
+    assert_int_equal(copies_by_kernel("", false), 1);
+    assert_int_equal(copies_by_kernel("nojit", false), 0);
+    assert_int_equal(copies_by_kernel("", true), 0);
+}
+
 static void test_times(void **unused)
 {
     (void)unused;
@@ -420,13 +460,13 @@ static void test_loss(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_capture),        cmocka_unit_test(test_context),
-        cmocka_unit_test(test_free_elsewhere), cmocka_unit_test(test_unmapped),
-        cmocka_unit_test(test_page_locked),    cmocka_unit_test(test_two_ranges),
-        cmocka_unit_test(test_device_memory),  cmocka_unit_test(test_managed),
-        cmocka_unit_test(test_batches),        cmocka_unit_test(test_times),
-        cmocka_unit_test(test_fills),          cmocka_unit_test(test_memory_info),
-        cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_capture),          cmocka_unit_test(test_context),
+        cmocka_unit_test(test_free_elsewhere),   cmocka_unit_test(test_unmapped),
+        cmocka_unit_test(test_page_locked),      cmocka_unit_test(test_two_ranges),
+        cmocka_unit_test(test_device_memory),    cmocka_unit_test(test_managed),
+        cmocka_unit_test(test_batches),          cmocka_unit_test(test_times),
+        cmocka_unit_test(test_copies_by_kernel), cmocka_unit_test(test_fills),
+        cmocka_unit_test(test_memory_info),      cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests_name("CUDA driver", tests, NULL, NULL);
 }
