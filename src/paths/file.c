@@ -178,7 +178,8 @@ static void plan_read_on(struct ferry__file_request *request)
 {
     struct ferry__file *file = request->file;
     plan_rest(request, FERRY__FILE_PLAIN);
-    if (atomic_load(&file->no_direct_io) || request->size < DIRECT_MIN)
+    if (file->device->files->through_cache || atomic_load(&file->no_direct_io) ||
+        request->size < DIRECT_MIN)
         return;
     if (!plan_blocks(request))
         plan_aside(request);

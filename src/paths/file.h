@@ -67,6 +67,7 @@ struct ferry__file_request {
 struct ferry__file_io {
     struct ferry_device *device;
     struct ferry__file_ring *ring; /* of direct I/O; NULL: threads do that, too */
+    bool through_cache;            /* no direct I/O, but on files that are open for that */
     pthread_mutex_t lock;          /* guards all below */
     pthread_cond_t work;
     pthread_t threads[FERRY__FILE_THREADS];

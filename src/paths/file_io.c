@@ -300,7 +300,8 @@ static struct ferry__file_io *make_io(struct ferry_device *device)
         goto free_io;
     if (ferry__cond_init(&io->work))
         goto destroy_lock;
-    if (!choice || strcmp(choice, "threads"))
+    io->through_cache = choice && !strcmp(choice, "cache");
+    if (!choice || !strcmp(choice, "auto"))
         io->ring = ferry__file_ring_start(io);
     io->threads_max = ferry__cpu_count();
     if (io->threads_max > FERRY__FILE_THREADS)

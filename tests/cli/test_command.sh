@@ -34,7 +34,7 @@ run "help of two commands" 2 "$ferry" help devices load
 says err 'help takes one command, not "load" too'
 run "help environment" 0 "$ferry" help environment
 if awk 'length > 80 && !/^[A-Z_]*=/ { exit 1 }' "$dir/out"; then good "lines fit"; else bad "long lines"; fi
-says out '^FERRY_FILE_IO=auto\|threads$'
+says out '^FERRY_FILE_IO=auto\|threads\|cache$'
 for variable in $(sed -n 's/^FERRY_VARIABLE("\([A-Z_]*\)".*/\1/p' \
     "$(dirname "$0")/../../include/ferry/environment.inc"); do
     says out "^$variable="
@@ -207,7 +207,7 @@ fi
 
 # The environment.
 run "a wrong value" 3 env FERRY_FILE_IO=thread "$ferry" devices
-says err 'FERRY_FILE_IO is "thread", not auto or threads; did you mean "threads"\?'
+says err 'FERRY_FILE_IO is "thread", not auto, threads or cache; did you mean "threads"\?'
 run "a name that is nearly ours" 0 env FERRY_DEVCE=host "$ferry" devices
 says err 'FERRY_DEVCE, which does nothing: did you mean FERRY_DEVICE\?'
 run "the log" 3 env FERRY_LOG=info "$ferry" transfer --device host "$dir/one" --path staged "$dir/missing"

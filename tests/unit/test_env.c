@@ -53,9 +53,9 @@ static void test_messages(void **state)
 {
     (void)state;
     expect("FERRY_FILE_IO", "bogus", FERRY_ERROR_INVALID_ARGUMENT,
-           "FERRY_FILE_IO is \"bogus\", not auto or threads");
+           "FERRY_FILE_IO is \"bogus\", not auto, threads or cache");
     expect("FERRY_FILE_IO", "thread", FERRY_ERROR_INVALID_ARGUMENT,
-           "FERRY_FILE_IO is \"thread\", not auto or threads; did you mean \"threads\"?");
+           "FERRY_FILE_IO is \"thread\", not auto, threads or cache; did you mean \"threads\"?");
     expect(
         "FERRY_PATH", "dierct", FERRY_ERROR_INVALID_ARGUMENT,
         "FERRY_PATH is \"dierct\", not auto, direct, staged, pipelined or imported; did you mean "

@@ -221,6 +221,31 @@ static void cold(void **state)
     }
 }
 
+/* What is not cached is read through the cache where the environment says so: cold, in part, short
+ * and interrupted. */
+static void through_cache(void **state)
+{
+    (void)state;
+    setenv("FERRY_FILE_IO", "cache", 1);
+    struct world world = make_world();
+    faults.nowait_error = EAGAIN;
+    for (unsigned short_by = 0; short_by < 100000; short_by += 33333) {
+        faults.interrupts = 100;
+        faults.short_by = short_by;
+        forget(&world);
+        expect_bytes(&world);
+    }
+    faults.nowait_error = 0;
+    forget(&world);
+    assert_int_equal(syscall(SYS_pread64, world.fd, world.got, (size_t)SIZE / 2, 0L), SIZE / 2);
+    expect_bytes(&world);
+    assert_int_equal(faults.direct_reads, 0);
+    assert_int_equal(read_stats(&world).file_read_direct_bytes, 0);
+    assert_int_equal(read_stats(&world).file_read_bytes, 5 * LENGTH);
+    drop_world(&world);
+    setenv("FERRY_FILE_IO", "threads", 1);
+}
+
 static void refused(void **state)
 {
     static const int errors[] = {EINVAL, EOPNOTSUPP, EFAULT, EIO};
@@ -347,9 +372,13 @@ static int with_map(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cached),   cmocka_unit_test(cold),
-        cmocka_unit_test(refused),  cmocka_unit_test(interrupted_and_short),
-        cmocka_unit_test(failing),  cmocka_unit_test(halves),
+        cmocka_unit_test(cached),
+        cmocka_unit_test(cold),
+        cmocka_unit_test(through_cache),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(interrupted_and_short),
+        cmocka_unit_test(failing),
+        cmocka_unit_test(halves),
         cmocka_unit_test(anywhere),
     };
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
