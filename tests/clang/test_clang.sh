@@ -9,6 +9,7 @@ source=$1 folder=$2 clang=$3
 echo "[==========] Running the tests of a newer Clang"
 flags="-fsanitize=undefined -fno-sanitize-recover=all -isystem $source/tests/clang/include"
 run "configure" 0 cmake -S "$source" -B "$folder" -DFERRY_TESTS=ON -DFERRY_WERROR=ON -DFERRY_SANITIZE= \
+    -DFERRY_ALTERED=OFF \
     -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O0 -DCMAKE_CXX_FLAGS_DEBUG=-O0 \
     -DCMAKE_C_COMPILER="$clang" -DCMAKE_CXX_COMPILER="${clang/clang-/clang++-}" \
     -DCMAKE_C_FLAGS="$flags" -DCMAKE_CXX_FLAGS="$flags"
