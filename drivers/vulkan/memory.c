@@ -289,6 +289,7 @@ enum ferry_status ferry__vulkan_memory_make(struct vulkan *v, const struct vulka
         return status;
     }
     m.native->size = m.size;
+    m.native->shared = wanted->of_buffer;
     m.native->address = kernel_address(v, m.native->buffer);
     memory.by_list = m.native->address != 0;
     memory.no_kernel = !memory.by_list || !is_near(v, wanted->use);

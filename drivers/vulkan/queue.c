@@ -11,6 +11,7 @@ static void slot_destroy(struct vulkan *v, struct vulkan_slot *slot)
         v->vk.DestroyQueryPool(v->device, slot->times, NULL);
     if (slot->pool)
         v->vk.DestroyCommandPool(v->device, slot->pool, NULL);
+    ferry__vulkan_shares_finish(&slot->shares);
     ferry__free(slot);
 }
 
@@ -279,6 +280,10 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
                                 struct vulkan_slot *slot, const struct ferry__submission_info *info,
                                 char *why)
 {
+    if (!ferry__vulkan_shares_find(&slot->shares, info->commands, info->count)) {
+        snprintf(why, FERRY__WHY_MAX, "no host memory for what is shared with others");
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    }
     VkResult result = v->vk.ResetCommandPool(v->device, slot->pool, 0);
     if (result != VK_SUCCESS)
         return ferry__vulkan_fail(v, result, "vkResetCommandPool", why);
@@ -294,6 +299,7 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
     if (slot->timed)
         v->vk.ResetQueryPool(v->device, slot->times, 0, 2);
     put_barrier(v, queue, slot->commands, BEFORE_FIRST);
+    ferry__vulkan_shares_acquire(v, queue->family, slot->commands, &slot->shares);
     const VkPipelineStageFlagBits work =
         queue->runs_kernels ? VK_PIPELINE_STAGE_ALL_COMMANDS_BIT : TRANSFER;
     /* After the barrier, so that the time of earlier submissions does not count. */
@@ -304,6 +310,7 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
         v->vk.CmdWriteTimestamp(slot->commands, work, slot->times, 1);
     if (host_reads(info))
         put_barrier(v, queue, slot->commands, AFTER_LAST);
+    ferry__vulkan_shares_release(v, queue->family, slot->commands, &slot->shares);
     result = v->vk.EndCommandBuffer(slot->commands);
     return result == VK_SUCCESS ? FERRY_OK
                                 : ferry__vulkan_fail(v, result, "vkEndCommandBuffer", why);

@@ -239,6 +239,107 @@ static enum ferry_status share_take(void *state, enum ferry_handle handle, int f
     return status;
 }
 
+/* --- whose it is ------------------------------------------------------------------------------ */
+
+static bool shares_add(struct vulkan_shares *shares, const struct ferry__memory *memory,
+                       uint64_t offset, uint64_t size)
+{
+    const struct vulkan_memory *native = memory->native;
+    const uint64_t begin = memory->offset + offset, end = begin + size;
+    if (!native->shared)
+        return true;
+    for (size_t i = shares->count; i--;) { /* the latest is likely the one */
+        struct vulkan_share *share = &shares->list[i];
+        if (share->buffer != native->buffer)
+            continue;
+        share->begin = begin < share->begin ? begin : share->begin;
+        share->end = end > share->end ? end : share->end;
+        return true;
+    }
+    if (shares->count == shares->capacity) {
+        const size_t capacity = shares->capacity ? 2 * shares->capacity : 4;
+        struct vulkan_share *list = ferry__alloc(capacity * sizeof *list);
+        if (!list)
+            return false;
+        if (shares->count)
+            memcpy(list, shares->list, shares->count * sizeof *list);
+        ferry__free(shares->list);
+        shares->list = list;
+        shares->capacity = capacity;
+    }
+    shares->list[shares->count++] = (struct vulkan_share){native->buffer, begin, end};
+    return true;
+}
+
+bool ferry__vulkan_shares_find(struct vulkan_shares *shares, const struct ferry__command *commands,
+                               size_t count)
+{
+    shares->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ferry__command *command = &commands[i];
+        const bool list = command->kind == FERRY__BLOCKS;
+        if (!shares_add(shares, command->dst, command->dst_offset,
+                        list ? command->list.dst_span : command->size) ||
+            (command->kind != FERRY__FILL &&
+             !shares_add(shares, command->src, command->src_offset,
+                         list ? command->list.src_span : command->size)))
+            return false;
+    }
+    return true;
+}
+
+void ferry__vulkan_shares_finish(struct vulkan_shares *shares)
+{
+    ferry__free(shares->list);
+}
+
+/* Who shares it is not known, nor when they want it: a submission leaves to them what it touched.
+ * So one that reads may give back what another of ours reads at the same time; both leave it as it
+ * is. */
+static void pass(const struct vulkan *v, VkCommandBuffer to, const struct vulkan_shares *shares,
+                 VkBufferMemoryBarrier barrier)
+{
+    for (size_t i = 0; i < shares->count; i++) {
+        const struct vulkan_share *share = &shares->list[i];
+        barrier.buffer = share->buffer;
+        barrier.offset = share->begin;
+        barrier.size = share->end - share->begin;
+        v->vk.CmdPipelineBarrier(to, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
+                                 VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, NULL, 1, &barrier, 0,
+                                 NULL);
+    }
+}
+
+/* A buffer that our families share is theirs all. */
+static uint32_t ours(const struct vulkan *v, uint32_t family)
+{
+    return v->family_count > 1 ? VK_QUEUE_FAMILY_IGNORED : family;
+}
+
+void ferry__vulkan_shares_acquire(const struct vulkan *v, uint32_t family, VkCommandBuffer to,
+                                  const struct vulkan_shares *shares)
+{
+    pass(v, to, shares,
+         (VkBufferMemoryBarrier){
+             .sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER,
+             .dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT,
+             .srcQueueFamilyIndex = VK_QUEUE_FAMILY_EXTERNAL,
+             .dstQueueFamilyIndex = ours(v, family),
+         });
+}
+
+void ferry__vulkan_shares_release(const struct vulkan *v, uint32_t family, VkCommandBuffer to,
+                                  const struct vulkan_shares *shares)
+{
+    pass(v, to, shares,
+         (VkBufferMemoryBarrier){
+             .sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER,
+             .srcAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT,
+             .srcQueueFamilyIndex = ours(v, family),
+             .dstQueueFamilyIndex = VK_QUEUE_FAMILY_EXTERNAL,
+         });
+}
+
 const struct ferry__sharing ferry__vulkan_sharing = {
     .alloc = share_alloc,
     .give = share_give,

@@ -137,6 +137,18 @@ void ferry__vulkan_describe(const struct vulkan_physical *physical,
 enum ferry_status ferry__vulkan_list(struct ferry_device_info *infos, size_t capacity,
                                      size_t *out_count, char *why);
 
+/* --- share.c, queues' part -------------------------------------------------------------------- */
+
+/* What a submission touches of memory that others have too: of each buffer the bytes from the first
+ * to the last. */
+struct vulkan_shares {
+    size_t count, capacity;
+    struct vulkan_share {
+        VkBuffer buffer;
+        uint64_t begin, end;
+    } * list;
+};
+
 /* --- device.c --------------------------------------------------------------------------------- */
 
 /* One submission: its own command pool, so that recording needs no lock of the queue. */
@@ -151,6 +163,7 @@ struct vulkan_slot {
     unsigned kind;        /* of work, for the pace: enum ferry__command_kind of most of it */
     uint64_t expected_ns; /* when it should end; 0: not known */
     uint64_t alone_ns;    /* handed over then, with nothing before it; 0: there was */
+    struct vulkan_shares shares;
     struct ferry__result *result;
 };
 
@@ -232,6 +245,7 @@ struct vulkan_memory {
     VkBuffer buffer;
     VkDeviceMemory memory; /* VK_NULL_HANDLE: the user's own buffer */
     bool borrowed;
+    bool shared;      /* others may have it too, by a descriptor */
     uint64_t counted; /* bytes of device-local memory that this takes */
     uint64_t address; /* for the kernels; 0: they cannot reach it */
     uint64_t size;    /* of the device memory */
@@ -243,7 +257,7 @@ struct vulkan_memory {
 struct vulkan_wanted {
     enum ferry__memory_kind use;
     uint64_t size;                     /* of the buffer */
-    const void *of_buffer, *of_memory; /* what goes with the making of each; NULL: nothing */
+    const void *of_buffer, *of_memory; /* what sharing adds to the making of each; NULL: nothing */
     bool one_type;                     /* that follows from the device alone, as others find it */
     uint32_t types;                    /* it must be of; 0: any */
     uint64_t given;                    /* bytes of memory that is there already; 0: none */
@@ -276,6 +290,16 @@ uint64_t ferry__vulkan_memory_available(void *state);
 extern const struct ferry__sharing ferry__vulkan_sharing;
 /* Sets exports and imports; the device has VK_KHR_external_memory_fd. */
 void ferry__vulkan_share_read(const struct vulkan_functions *vk, struct vulkan_physical *physical);
+/* What these commands touch of it, for the two below. False: no host memory. */
+bool ferry__vulkan_shares_find(struct vulkan_shares *shares, const struct ferry__command *commands,
+                               size_t count);
+void ferry__vulkan_shares_finish(struct vulkan_shares *shares);
+/* Takes it over from the others, and gives it back to them: Vulkan's transfers of ownership from
+ * and to the external family. */
+void ferry__vulkan_shares_acquire(const struct vulkan *v, uint32_t family, VkCommandBuffer to,
+                                  const struct vulkan_shares *shares);
+void ferry__vulkan_shares_release(const struct vulkan *v, uint32_t family, VkCommandBuffer to,
+                                  const struct vulkan_shares *shares);
 
 /* --- queue.c ---------------------------------------------------------------------------------- */
 

@@ -45,7 +45,7 @@ struct buffer {
     VkDeviceMemory memory;
     uint64_t address, size; /* address 0: never asked for */
     uint32_t families;      /* bits */
-    bool concurrent;
+    bool concurrent, external;
     struct buffer *next;
 };
 
@@ -87,6 +87,13 @@ bool buffer_shared_with(VkBuffer buffer, uint32_t family)
 {
     struct buffer *b = find_buffer(buffer);
     return !b || (b->families & 1u << family);
+}
+
+bool buffer_external(VkBuffer buffer, uint32_t family, uint32_t *out_ours)
+{
+    const struct buffer *b = find_buffer(buffer);
+    *out_ours = b && b->concurrent ? VK_QUEUE_FAMILY_IGNORED : family;
+    return b && b->external;
 }
 
 VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset)
@@ -178,6 +185,17 @@ uint32_t memory_types(void)
 
 /* --- buffers ---------------------------------------------------------------------------------- */
 
+/* For memory that goes by descriptors. */
+static bool is_external(const VkBufferCreateInfo *info)
+{
+    const VkBaseInStructure *next = info->pNext;
+    while (next && next->sType != VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO)
+        next = next->pNext;
+    return next && ((const VkExternalMemoryBufferCreateInfo *)next)->handleTypes &
+                       (VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT |
+                        VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT);
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBufferCreateInfo *info,
                                                    const VkAllocationCallbacks *allocator,
                                                    VkBuffer *buffer)
@@ -188,6 +206,7 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_CreateBuffer(VkDevice device, const VkBuff
     struct buffer *b = calloc(1, sizeof *b);
     b->size = info->size;
     b->concurrent = info->sharingMode == VK_SHARING_MODE_CONCURRENT;
+    b->external = is_external(info);
     b->families = b->concurrent ? 0 : ~0u; /* exclusive: the first family takes it */
     for (uint32_t i = 0; b->concurrent && i < info->queueFamilyIndexCount; i++)
         b->families |= 1u << info->pQueueFamilyIndices[i];

@@ -200,7 +200,8 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdFillBuffer(VkCommandBuffer handle, VkBuffer
     real.CmdFillBuffer(handle, dst, offset, size, data);
 }
 
-/* Barriers of single buffers are not counted: Ferry makes none, and all it needs is more. */
+/* As dependencies, barriers of single buffers are not counted: Ferry makes those that pass memory on
+ * only. */
 VKAPI_ATTR void VKAPI_CALL strict_CmdPipelineBarrier(
     VkCommandBuffer handle, VkPipelineStageFlags src_stages, VkPipelineStageFlags dst_stages,
     VkDependencyFlags flags, uint32_t memory_count, const VkMemoryBarrier *memories,
@@ -217,11 +218,18 @@ VKAPI_ATTR void VKAPI_CALL strict_CmdPipelineBarrier(
         r->src_access = memories[i].srcAccessMask;
         r->dst_access = memories[i].dstAccessMask;
     }
+    for (uint32_t i = 0; c && i < buffer_count; i++) {
+        struct recorded passed = {.call = c->calls};
+        if (share_passes(&of_buffers[i], &passed))
+            *add(c) = passed;
+    }
     if (c)
         c->calls++;
     pthread_mutex_unlock(&lock);
+    VkBufferMemoryBarrier *mine = share_barriers(of_buffers, buffer_count);
     real.CmdPipelineBarrier(handle, src_stages, dst_stages, flags, memory_count, memories,
-                            buffer_count, of_buffers, image_count, images);
+                            buffer_count, mine, image_count, images);
+    free(mine);
 }
 
 VKAPI_ATTR void VKAPI_CALL strict_CmdPushConstants(VkCommandBuffer handle, VkPipelineLayout layout,
@@ -427,9 +435,12 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
 
 static void judge_commands(const struct queue *queue, const struct commands *c)
 {
+    share_judge(queue, c->list, c->count);
     for (size_t i = 0; i < c->count;)
         if (c->list[i].kind == RECORDED_BARRIER)
             fence(queue, &c->list[i++]);
+        else if (c->list[i].kind == RECORDED_ACQUIRE || c->list[i].kind == RECORDED_RELEASE)
+            i++;
         else
             i += judge_call(queue, &c->list[i], c->count - i);
     for (size_t i = 0; i < access_count; i++) {

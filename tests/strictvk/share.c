@@ -1,8 +1,10 @@
-/* Memory given to others as a DMA-BUF, which a software device does not have: the real device gives and
- * takes opaque descriptors instead, and which descriptor was given as which kind is kept. */
+/* Memory that others have too: who has it when. And memory given as a DMA-BUF, which a software
+ * device does not have: the real device gives and takes opaque descriptors instead, and which
+ * descriptor was given as which kind is kept. */
 #include "strict.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -153,4 +155,80 @@ strict_GetMemoryFdPropertiesKHR(VkDevice device, VkExternalMemoryHandleTypeFlagB
         return VK_ERROR_INVALID_EXTERNAL_HANDLE;
     properties->memoryTypeBits = memory_types();
     return VK_SUCCESS;
+}
+
+/* --- whose it is ------------------------------------------------------------------------------ */
+
+bool share_passes(const VkBufferMemoryBarrier *barrier, struct recorded *out)
+{
+    const bool acquire = barrier->srcQueueFamilyIndex == VK_QUEUE_FAMILY_EXTERNAL;
+    if (!acquire && barrier->dstQueueFamilyIndex != VK_QUEUE_FAMILY_EXTERNAL)
+        return false;
+    out->kind = acquire ? RECORDED_ACQUIRE : RECORDED_RELEASE;
+    out->dst = barrier->buffer;
+    out->dst_offset = barrier->offset;
+    out->size = barrier->size;
+    out->family = acquire ? barrier->dstQueueFamilyIndex : barrier->srcQueueFamilyIndex;
+    return true;
+}
+
+/* The real device has one family, which has every buffer for itself. */
+VkBufferMemoryBarrier *share_barriers(const VkBufferMemoryBarrier *barriers, uint32_t count)
+{
+    VkBufferMemoryBarrier *copy = malloc((count ? count : 1) * sizeof *copy);
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = barriers[i];
+        if (copy[i].srcQueueFamilyIndex != VK_QUEUE_FAMILY_EXTERNAL)
+            copy[i].srcQueueFamilyIndex = REAL_FAMILY;
+        if (copy[i].dstQueueFamilyIndex != VK_QUEUE_FAMILY_EXTERNAL)
+            copy[i].dstQueueFamilyIndex = REAL_FAMILY;
+    }
+    return copy;
+}
+
+/* Is there such a transfer of all these bytes among some of what was recorded? */
+static bool is_passed(const struct recorded *list, size_t count, enum kind kind, VkBuffer buffer,
+                      uint64_t begin, uint64_t size)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].kind == kind && list[i].dst == buffer && list[i].dst_offset <= begin &&
+            begin - list[i].dst_offset + size <= list[i].size)
+            return true;
+    return false;
+}
+
+/* What others have too is acquired before it is touched, and released behind that, by each
+ * submission: it does not know when they want it. */
+static void judge_owner(const struct queue *queue, const struct recorded *list, size_t count,
+                        size_t at, VkBuffer buffer, uint64_t begin, uint64_t size)
+{
+    uint32_t ours;
+    if (!buffer_external(buffer, queue->family, &ours))
+        return;
+    const bool acquired = is_passed(list, at, RECORDED_ACQUIRE, buffer, begin, size);
+    const bool early = is_passed(list, at, RECORDED_RELEASE, buffer, begin, size);
+    const bool released =
+        is_passed(list + at + 1, count - at - 1, RECORDED_RELEASE, buffer, begin, size);
+    if (!acquired || early || !released)
+        report(STRICTVK_OWNER, "bytes %llu to %llu:%s%s%s", (unsigned long long)begin,
+               (unsigned long long)(begin + size), acquired ? "" : " not acquired",
+               early ? " released before" : "", released ? "" : " not released");
+}
+
+void share_judge(const struct queue *queue, const struct recorded *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct recorded *r = &list[i];
+        uint32_t ours;
+        if (r->kind == RECORDED_COPY)
+            judge_owner(queue, list, count, i, r->src, r->src_offset, r->size);
+        if (r->kind == RECORDED_COPY || r->kind == RECORDED_FILL)
+            judge_owner(queue, list, count, i, r->dst, r->dst_offset, r->size);
+        if (r->kind != RECORDED_ACQUIRE && r->kind != RECORDED_RELEASE)
+            continue;
+        if (!buffer_external(r->dst, queue->family, &ours))
+            report(STRICTVK_OWNER, "a buffer that is nobody else's is passed on");
+        else if (r->family != ours)
+            report(STRICTVK_OWNER, "family %u passes it on, not %u", r->family, ours);
+    }
 }

@@ -65,6 +65,9 @@ void order_reset(void);
 
 bool buffer_host_reaches(VkBuffer buffer);
 bool buffer_shared_with(VkBuffer buffer, uint32_t family);
+/* Made for memory that others have too? Then: which family takes it over from them, on a queue of this
+ * one. */
+bool buffer_external(VkBuffer buffer, uint32_t family, uint32_t *out_ours);
 /* The buffer that holds all of these addresses; VK_NULL_HANDLE: none. */
 VkBuffer buffer_at(uint64_t address, uint64_t size, uint64_t *out_offset);
 /* What the device sees at an address that the host has mapped; NULL: it has not. */
@@ -90,6 +93,15 @@ struct share_chain {
 const void *share_chain(const void *chain, struct share_chain *room);
 /* Is what the chain imports, if anything, of the kind that it is called? Under the lock. */
 bool share_takes(const void *chain);
+
+struct queue;
+struct recorded;
+/* Does the barrier pass memory on, from others or to them? Then: what is recorded. */
+bool share_passes(const VkBufferMemoryBarrier *barrier, struct recorded *out);
+/* The barriers as the real device takes them: the caller frees them. */
+VkBufferMemoryBarrier *share_barriers(const VkBufferMemoryBarrier *barriers, uint32_t count);
+/* The commands of a submission: is what others have passed on as the rule says? Under the lock. */
+void share_judge(const struct queue *queue, const struct recorded *list, size_t count);
 
 /* --- watch.c, fault_*.c ----------------------------------------------------------------------- */
 
@@ -144,7 +156,13 @@ void pump(void);
 
 /* --- order.c: which command comes after which ------------------------------------------------- */
 
-enum kind { RECORDED_COPY, RECORDED_FILL, RECORDED_BARRIER };
+enum kind {
+    RECORDED_COPY,
+    RECORDED_FILL,
+    RECORDED_BARRIER,
+    RECORDED_ACQUIRE, /* of dst, from others */
+    RECORDED_RELEASE,
+};
 
 struct recorded {
     enum kind kind;
@@ -154,6 +172,7 @@ struct recorded {
     uint32_t call;                         /* regions of one command have the same */
     VkPipelineStageFlags src_stages, dst_stages;
     VkAccessFlags src_access, dst_access;
+    uint32_t family; /* that acquires or releases */
 };
 
 /* All under the lock. */

@@ -42,6 +42,7 @@
     RULE(HOST, "host: a write to memory that the host reaches has no barrier to the host")       \
     RULE(OVERLAP, "overlap: the regions of one copy overlap")                                    \
     RULE(SHARING, "sharing: a buffer is used by a family that it is not shared with")            \
+    RULE(OWNER, "owner: memory of others, too, is not acquired from them, or not released")      \
     RULE(IN_USE, "in use: destroyed while the device may still use it")                          \
     RULE(KERNEL, "kernel: it reaches beyond a buffer, or runs on a family without compute")      \
     RULE(MAP, "map: memory that the host cannot map")                                            \

@@ -34,12 +34,12 @@ static const struct CMUnitTest tests[] = {
 };
 
 static GROUP(messages);
-extern const struct group group_order, group_kernels, group_memory, group_failures;
+extern const struct group group_order, group_kernels, group_memory, group_share, group_failures;
 
 int main(void)
 {
     const struct group *const groups[] = {&group_messages, &group_order, &group_kernels,
-                                          &group_memory, &group_failures};
+                                          &group_memory,   &group_share, &group_failures};
     int failed = 0;
     find_strictvk();
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)

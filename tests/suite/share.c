@@ -62,6 +62,23 @@ static ferry_buffer *take(ferry_device *device, struct given given, size_t size)
     return buffer;
 }
 
+/* Scattered blocks, from the host and then within the memory; bytes is what it holds. */
+static void write_blocks(ferry_buffer *one, ferry_buffer *other, unsigned char *bytes)
+{
+    enum { BLOCKS = 40, BLOCK = 77 };
+    struct ferry_block up[BLOCKS], within[BLOCKS];
+    unsigned char *host = scribbled(BLOCKS * BLOCK, 17);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        up[i] = (struct ferry_block){501 + i * 1009, i * BLOCK, BLOCK};
+        within[i] = (struct ferry_block){60003 + i * 333, 501 + i * 1009, BLOCK};
+        memcpy(bytes + up[i].dst_offset, host + up[i].src_offset, BLOCK);
+        memcpy(bytes + within[i].dst_offset, bytes + within[i].src_offset, BLOCK);
+    }
+    OK(ferry_copy_blocks_from_host(one, host, up, BLOCKS));
+    OK(ferry_copy_blocks(other, other, within, BLOCKS));
+    free(host);
+}
+
 /* Writes by one, and finds it by the other: all of it, and parts at awkward places. */
 static void expect_same_memory(ferry_buffer *one, ferry_buffer *other, unsigned seed)
 {
@@ -85,6 +102,9 @@ static void expect_same_memory(ferry_buffer *one, ferry_buffer *other, unsigned 
     memmove(bytes + 11, bytes + 3, 60001);
     OK(ferry_copy_to_host(other, got, SIZE, 0));
     expect_bytes(got, bytes, SIZE, "filled and moved");
+    write_blocks(one, other, bytes);
+    OK(ferry_copy_to_host(other, got, SIZE, 0));
+    expect_bytes(got, bytes, SIZE, "blocks");
     free(bytes);
     free(got);
 }
