@@ -60,7 +60,7 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
  * asked already. */
 static bool is_held_up(const struct ferry__op *op)
 {
-    if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op) || ferry__registers(op))
+    if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op) || op->registers)
         return true;
     for (size_t i = 0; i < op->edge_count; i++) {
         const struct ferry__op *from = ferry__op_from(op, i);

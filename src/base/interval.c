@@ -210,6 +210,20 @@ struct ferry__interval *ferry__meeting_next(const struct ferry__meeting *meeting
     return from_here(meeting, node->parent);
 }
 
+struct ferry__interval *ferry__meeting_from(const struct ferry__meeting *meeting,
+                                            const struct ferry__intervals *tree, uint64_t begin,
+                                            uint64_t end)
+{
+    struct ferry__interval *node = tree->root, *best = NULL;
+    while (node) {
+        const bool before = node->begin < begin || (node->begin == begin && node->end < end);
+        if (!before)
+            best = node;
+        node = before ? node->right : node->left;
+    }
+    return from_here(meeting, best);
+}
+
 /* --- memory for nodes ------------------------------------------------------------------------- */
 
 enum { SLAB_FIRST = 62, SLAB_MAX = 4096 };

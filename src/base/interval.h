@@ -46,6 +46,10 @@ struct ferry__interval *ferry__meeting_first(const struct ferry__meeting *meetin
                                              const struct ferry__intervals *tree);
 struct ferry__interval *ferry__meeting_next(const struct ferry__meeting *meeting,
                                             struct ferry__interval *node);
+/* The first that comes no earlier than one with these ends would. */
+struct ferry__interval *ferry__meeting_from(const struct ferry__meeting *meeting,
+                                            const struct ferry__intervals *tree, uint64_t begin,
+                                            uint64_t end);
 
 static inline bool ferry__intervals_meet(const struct ferry__intervals *tree, uint64_t begin,
                                          uint64_t end)

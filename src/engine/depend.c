@@ -275,7 +275,8 @@ static void leave_place(struct ferry__op *op)
     for (size_t i = 0; i < op->range_count; i++) {
         struct ferry__range *range = &op->ranges[i];
         if (range->entered) {
-            ferry__order_leave(range);
+            while (ferry__order_leave_some(range, FERRY__RANGES_AT_ONCE))
+                ferry__breathe(op->device);
             atomic_fetch_sub_explicit(&range->buffer->word, 1, memory_order_release);
         }
         ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);

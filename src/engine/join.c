@@ -51,6 +51,7 @@ bool ferry__join_note(struct ferry__op *op, struct ferry__op *const *follows, si
     op->queue = FERRY__NO_QUEUE;
     for (size_t i = 0; i < count && enough; i++) {
         struct ferry__op *from = follows[i];
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
         const bool external = from->type->kind == FERRY__OP_EXTERNAL;
         const unsigned queue = external ? FERRY__NO_QUEUE : from->queue;
         op->queue = !i || op->queue == queue ? queue : FERRY__NO_QUEUE;

@@ -75,6 +75,7 @@ struct ferry__op {
     /* A half that failed while the other device reads its source: until that is over it is not
      * done, nor does anything count it as submitted. */
     bool stays : 1;
+    bool registers : 1;   /* it has its ticket, and not yet all that it depends on */
     unsigned count;       /* its transfers; 0: of another type */
     unsigned range_count; /* its footprint: by buffer, kind and begin */
     unsigned edge_count;

@@ -25,6 +25,8 @@ struct ferry__order {
     /* The same of ranges that are many (spans), by what they lie in. These overlap, and may hold
      * bytes that another has written since. */
     struct ferry__intervals list_writes, list_reads;
+    uint64_t late; /* what came up to this ticket may not know of all that has entered before it */
+    struct ferry__range **walk; /* somebody's place among readers, who gave up the lock; NULL */
 };
 
 /* Bytes whose latest writer is the range's operation. Its stamp is 0 once they were overwritten,
@@ -97,6 +99,23 @@ void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t beg
 void ferry__order_ask_range(const struct ferry__range *range,
                             void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
+/* The same in parts, of a range without spans that has not entered. In between ranges may leave,
+ * and none may enter. All zero but for the range, and where it reads newer: it begins. */
+struct ferry__order_parts {
+    const struct ferry__range *range;
+    uint64_t at;         /* all from the range's begin to here was asked */
+    uint64_t begin, end; /* the read group that comes next; 0, 0: none of these bytes was asked */
+    uint64_t newer;      /* a read's: what stands for the writes up to there was followed */
+    bool begun;
+};
+
+/* Some of it: so many pieces and readers. False: that was all. */
+bool ferry__order_ask_some(struct ferry__order_parts *parts, size_t most,
+                           void (*follow)(void *arg, struct ferry__op *from), void *arg);
+
+/* Would it take that many? */
+bool ferry__order_is_much(const struct ferry__range *range, size_t most);
+
 /* Would it have to follow any? */
 bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end);
 
@@ -110,9 +129,14 @@ bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint6
 
 /* A range takes its place; its op has its ticket, and it is newer than all others. */
 void ferry__order_enter(struct ferry__range *range);
+/* The same in parts, likewise: those bytes that were not taken yet are their writers'. False: that
+ * was all. */
+bool ferry__order_enter_some(struct ferry__range *range, size_t most);
 
 /* Its op is done, and so is all that it followed. Nothing where it has not entered. */
 void ferry__order_leave(struct ferry__range *range);
+/* The same in parts: so many pieces that later writes made of it. False: that was all. */
+bool ferry__order_leave_some(struct ferry__range *range, size_t most);
 
 /* --- crowds: one operation that stands for many, so that many times many stay few ------------- */
 
@@ -120,6 +144,13 @@ void ferry__order_leave(struct ferry__range *range);
  * range would have to follow; NULL: there is none. */
 struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
                                              struct ferry__read_group *behind, size_t most);
+
+/* The group of just these bytes, without spans, and the first behind them that order_crowd would
+ * find: for who has given up the lock. NULL: there is none. */
+struct ferry__read_group *ferry__order_group(const struct ferry__order *order, uint64_t begin,
+                                             uint64_t end);
+struct ferry__read_group *ferry__order_crowd_behind(const struct ferry__range *range,
+                                                    uint64_t begin, uint64_t end, size_t most);
 
 /* The joint, a range of an operation that follows every reader of the group, stands for them. The
  * group is its own from then on. */

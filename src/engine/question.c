@@ -97,6 +97,8 @@ enum ferry_status ferry__question_ask(struct ferry_buffer *buffer, uint64_t begi
 {
     struct ferry__interval *interval = ferry__interval_equal(&buffer->questions, begin, end);
     struct ferry__op *same = interval ? question_of(interval)->op : NULL;
+    if (same && same->ticket <= buffer->order.late)
+        same = NULL;
     *out_op = NULL;
     if (!ferry__order_busy(&buffer->order, true, begin, end))
         return FERRY_OK;

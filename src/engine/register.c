@@ -66,14 +66,6 @@ void ferry__await_turn(const struct ferry__op *op)
     ferry__cancel_on(cancel);
 }
 
-bool ferry__registers(const struct ferry__op *op)
-{
-    const struct ferry__claim *claim = op->device->claims;
-    while (claim && claim->op != op)
-        claim = claim->next;
-    return claim;
-}
-
 static void claim_end(struct ferry_device *device, const struct ferry__claim *claim)
 {
     struct ferry__claim **link = &device->claims;
@@ -118,29 +110,44 @@ static void note_follows(void *arg, struct ferry__op *from)
         ferry__op_ref(from);
 }
 
-/* In the breath in which they were noted. */
-static void follows_cut(struct ferry__follows *follows, size_t first)
+/* Out of the breath in which they were noted they may be done, and nobody else's. */
+static void follows_cut(struct ferry_device *device, struct ferry__follows *follows, size_t first)
 {
+    const bool one_breath = device->in_one_breath;
+    if (!follows->held)
+        follows->count = first;
+    if (follows->count == first)
+        return;
+    if (!one_breath)
+        ferry__device_unlock(device);
     while (follows->count > first) {
-        follows->count--;
-        if (follows->held)
-            ferry__op_unref_locked(follows->list[follows->count]);
+        struct ferry__op *op = follows->list[--follows->count];
+        if (one_breath)
+            ferry__op_unref_locked(op);
+        else
+            ferry__op_unref(op);
     }
+    if (!one_breath)
+        ferry__device_lock(device);
 }
 
-/* Those of an op that registered in pieces may be done by now. */
 static void follows_finish(struct ferry_device *device, struct ferry__follows *follows)
 {
-    ferry__device_unlock(device);
-    while (follows->count)
-        ferry__op_unref(follows->list[--follows->count]);
+    follows_cut(device, follows, 0);
     ferry__free(follows->list);
-    ferry__device_lock(device);
 }
 
-static void ask_range(struct question *question, const struct ferry__range *range)
+/* Gives up the lock on the way where it is much. */
+static void ask_range(struct ferry_device *device, struct question *question,
+                      const struct ferry__range *range)
 {
-    ferry__order_ask_range(range, note_follows, question);
+    if (!question->follows->held || !ferry__order_is_much(range, FERRY__RANGES_AT_ONCE)) {
+        ferry__order_ask_range(range, note_follows, question);
+        return;
+    }
+    struct ferry__order_parts parts = {.range = range};
+    while (ferry__order_ask_some(&parts, FERRY__RANGES_AT_ONCE, note_follows, question))
+        ferry__breathe(device);
 }
 
 static void add_edge(struct ferry__op *op, struct ferry__op *from)
@@ -175,7 +182,7 @@ static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *fol
     if (follows->short_of_memory)
         return false;
     if (count > 1) {
-        struct ferry__edge *edges = ferry__alloc(count * sizeof *edges);
+        struct ferry__edge *edges = ferry__alloc_unset(count * sizeof *edges);
         if (!edges)
             return false;
         op->edges = edges;
@@ -193,6 +200,7 @@ static void come_to_life(struct ferry__op *op, const struct ferry__follows *foll
     op->ticket = ferry__ticket_next(device);
     op->deps_unsubmitted++;
     op->deps_undone++;
+    op->registers = true;
     ferry__ticket_add(device, op);
     ferry__list_push(&op->device->living, &op->live);
     ferry__op_ref(op); /* the engine's, until it is done */
@@ -210,12 +218,14 @@ static void begin(struct ferry__op *op)
 {
     op->deps_unsubmitted--;
     op->deps_undone--;
+    op->registers = false;
     if (ferry__op_is_join(op))
         ferry__join_begin(op);
 }
 
 /* A join of what there is from first on, in its place there: its range, which has taken no place
- * yet. NULL: no host memory, and nothing is done. */
+ * yet. Where the lock is given up on the way it may be done by then. NULL: no host memory, and
+ * nothing is done. */
 static struct ferry__range *join_crowd(struct ferry_device *device, struct ferry__follows *follows,
                                        size_t first, const struct ferry__range *range,
                                        enum ferry__range_kind kind)
@@ -226,16 +236,14 @@ static struct ferry__range *join_crowd(struct ferry_device *device, struct ferry
             ferry__op_unref(join);
         return NULL;
     }
-    device->in_one_breath++; /* what was asked is still so */
-    come_to_life(join, follows, first);
-    begin(join);
-    device->in_one_breath--;
     *join->ranges = *range;
     join->ranges->op = join;
     join->ranges->kind = kind;
     join->range_count = 1;
     ferry__buffer_ref(range->buffer);
-    follows_cut(follows, first);
+    come_to_life(join, follows, first);
+    begin(join);
+    follows_cut(device, follows, first);
     join->mark = (uint32_t)first;
     follows->list[follows->count++] = join;
     if (!follows->held)
@@ -243,31 +251,66 @@ static struct ferry__range *join_crowd(struct ferry_device *device, struct ferry
     return join->ranges;
 }
 
+/* The readers of a group that are not done. breathes: the lock is given up on the way. */
+static void note_readers(struct ferry_device *device, struct question *question,
+                         const struct ferry__read_group *group, bool breathes)
+{
+    struct ferry__range *reader = group->first, *next = NULL;
+    struct ferry__range ***walk = &reader->buffer->order.walk;
+    if (breathes)
+        *walk = &next;
+    for (size_t i = 0; reader; i++, reader = next) {
+        next = reader->read.next;
+        if (!atomic_load(&reader->op->done))
+            note_follows(question, reader->op);
+        if (breathes)
+            ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
+    }
+    if (breathes)
+        *walk = NULL;
+}
+
+/* The joint of a crowd, NULL where most of it is done. False: no host memory. */
+static bool join_group(struct ferry_device *device, struct ferry__follows *follows,
+                       const struct ferry__read_group *group, const struct ferry__range *bytes,
+                       bool breathes, struct ferry__range **out_joint)
+{
+    struct question question = ask_anew(follows);
+    const size_t first = follows->count;
+    *out_joint = NULL;
+    device->in_one_breath += !breathes; /* what was asked is still so */
+    note_readers(device, &question, group, breathes);
+    const bool is_crowd = follows->count - first > FERRY__CROWD;
+    if (is_crowd)
+        *out_joint = join_crowd(device, follows, first, bytes, FERRY__RANGE_READ);
+    if (!*out_joint)
+        follows_cut(device, follows, first);
+    device->in_one_breath -= !breathes;
+    return *out_joint || !is_crowd;
+}
+
 /* Each crowd of readers that a write would have to follow becomes a join: so many writes behind so
  * many readers have no more edges than there are of both. */
 static bool join_readers(struct ferry_device *device, struct ferry__follows *follows,
                          const struct ferry__range *range)
 {
-    struct ferry__read_group *group = NULL;
-    while ((group = ferry__order_crowd(range, group, FERRY__CROWD))) {
-        struct question question = ask_anew(follows);
-        for (struct ferry__range *reader = group->first; reader; reader = reader->read.next)
-            if (!atomic_load(&reader->op->done))
-                note_follows(&question, reader->op);
-        const struct ferry__range bytes = {
-            .buffer = range->buffer, .begin = group->interval.begin, .end = group->interval.end};
-        if (follows->count - question.first <= FERRY__CROWD) { /* the others are done */
-            follows_cut(follows, question.first);
-            continue;
-        }
-        struct ferry__range *joint =
-            join_crowd(device, follows, question.first, &bytes, FERRY__RANGE_READ);
-        follows_cut(follows, question.first);
-        if (!joint)
+    struct ferry__read_group *group = ferry__order_crowd(range, NULL, FERRY__CROWD);
+    while (group) {
+        const bool breathes = follows->held && !group->first->spans;
+        const uint64_t begin = group->interval.begin, end = group->interval.end;
+        const struct ferry__range bytes = {.buffer = range->buffer, .begin = begin, .end = end};
+        struct ferry__range *joint;
+        if (!join_group(device, follows, group, &bytes, breathes, &joint))
             return false;
-        ferry__order_join_reads(group, joint);
-        atomic_fetch_add(&range->buffer->word, 1);
-        group = joint->read.group;
+        if (breathes) /* the group may be gone, or lie elsewhere */
+            group = ferry__order_group(&range->buffer->order, begin, end);
+        if (group && joint && !atomic_load(&joint->op->done)) {
+            ferry__order_join_reads(group, joint);
+            atomic_fetch_add(&range->buffer->word, 1);
+            group = joint->read.group;
+        }
+        group = breathes ? ferry__order_crowd_behind(range, begin, end, FERRY__CROWD)
+                         : ferry__order_crowd(range, group, FERRY__CROWD);
     }
     return true;
 }
@@ -278,11 +321,9 @@ static bool join_writers(struct ferry_device *device, struct ferry__follows *fol
                          struct ferry__range *range)
 {
     struct question question = ask_anew(follows);
-    ask_range(&question, range);
-    if (follows->count - question.first <= FERRY__CROWD) {
-        follows_cut(follows, question.first);
+    ask_range(device, &question, range);
+    if (follows->count - question.first <= FERRY__CROWD) /* by now */
         return true;
-    }
     const struct ferry__range bytes = {.buffer = range->buffer};
     range->read.joint = join_crowd(device, follows, question.first, &bytes, FERRY__RANGE_AFTER);
     return range->read.joint;
@@ -304,10 +345,10 @@ static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, stru
         const size_t before = follows->count;
         if (range->kind == FERRY__RANGE_WRITE)
             enough = join_readers(device, follows, range);
-        ask_range(&question, range);
+        ask_range(device, &question, range);
         if (enough && range->kind == FERRY__RANGE_READ && !ferry__op_is_join(op) &&
             follows->count - before > FERRY__CROWD) {
-            follows_cut(follows, before);
+            follows_cut(device, follows, before);
             enough = join_writers(device, follows, range);
         }
         ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
@@ -348,7 +389,8 @@ static void take_place(struct ferry__op *op)
         struct ferry__range *range = &op->ranges[i];
         atomic_fetch_add(&range->buffer->word, 1);
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
-        ferry__order_enter(range);
+        while (ferry__order_enter_some(range, FERRY__RANGES_AT_ONCE))
+            ferry__breathe(op->device);
         if (joint && !atomic_load(&joint->op->done)) {
             atomic_fetch_add(&range->buffer->word, 1);
             ferry__order_join_writes(range, joint);
@@ -375,12 +417,22 @@ static enum ferry_status enter(struct ferry__op *op, struct ferry__op *follower,
     return FERRY_OK;
 }
 
-static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *follower)
+/* Who asked for a ticket of all on these bytes, before op had taken its place on them, has a larger
+ * one. */
+static void note_late(struct ferry__op *op)
+{
+    for (size_t i = 0; i < op->range_count; i++) {
+        op->ranges[i].buffer->order.late = op->device->last_ticket;
+        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
+    }
+}
+
+static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *follower,
+                                       bool pieces)
 {
     struct ferry_device *device = op->device;
     struct ferry__follows many = {.held = true};
     struct ferry__claim claim = {op, device->claims};
-    const bool pieces = in_pieces(op);
     device->follows.count = 0;
     device->follows.short_of_memory = false;
     if (pieces)
@@ -390,6 +442,8 @@ static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *f
     const enum ferry_status status = enter(op, follower, pieces ? &many : &device->follows);
     if (pieces) {
         follows_finish(device, &many);
+        if (!status)
+            note_late(op);
         claim_end(device, &claim);
     }
     if (!status)
@@ -399,12 +453,38 @@ static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *f
     return status;
 }
 
+/* Has it few ranges, and many others to follow? Then it does that by a join. */
+static bool follows_many(const struct ferry__op *op)
+{
+    if (in_pieces(op) || ferry__op_is_join(op) || op->device->in_one_breath)
+        return false;
+    for (size_t i = 0; i < op->range_count; i++) {
+        const struct ferry__range *range = &op->ranges[i];
+        const uint64_t word = atomic_load_explicit(&range->buffer->word, memory_order_relaxed);
+        if ((word & ~FERRY__BUFFER_FAILED) >= FERRY__RANGES_AT_ONCE &&
+            ferry__order_is_much(range, FERRY__RANGES_AT_ONCE))
+            return true;
+    }
+    return false;
+}
+
 enum ferry_status ferry__register(struct ferry__op *op)
 {
-    return register_both(op, op);
+    struct ferry_device *device = op->device;
+    if (!follows_many(op))
+        return register_both(op, op, in_pieces(op));
+    struct ferry__op *join = ferry__join_create(device, &ferry__join_type);
+    if (!join)
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    join->start_ns = op->start_ns;
+    const enum ferry_status status = register_both(op, join, true);
+    ferry__device_unlock(device);
+    ferry__op_unref(join);
+    ferry__device_lock(device);
+    return status;
 }
 
 enum ferry_status ferry__register_behind(struct ferry__op *join, struct ferry__op *op)
 {
-    return register_both(op, join);
+    return register_both(op, join, in_pieces(op) || follows_many(op));
 }

@@ -17,8 +17,9 @@ struct ferry__follows {
     bool held; /* with a reference to each, since the lock is given up meanwhile */
 };
 
-/* An op with many ranges registers in pieces: the lock is given up on the way. What takes its place
- * on one of the same buffers waits until it has: so each op is wholly before another, or behind. */
+/* An op with many ranges, or with many to follow, registers in pieces: the lock is given up on the
+ * way. What takes its place on one of the same buffers waits until it has: so each op is wholly
+ * before another, or behind. */
 struct ferry__claim {
     const struct ferry__op *op;
     struct ferry__claim *next;
@@ -29,9 +30,6 @@ struct ferry__claim {
  * without that. */
 void ferry__await_turn(const struct ferry__op *op);
 bool ferry__is_claimed(const struct ferry__op *op);
-
-/* Does op register just now? */
-bool ferry__registers(const struct ferry__op *op);
 
 /* Gives op its ticket, finds what it depends on, and takes its place on all its buffers. On failure
  * (OUT_OF_HOST_MEMORY) nothing has changed, but that joins may stand for some. Under

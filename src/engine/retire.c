@@ -198,8 +198,8 @@ void ferry__submission_done(struct ferry_device *device, struct ferry__submissio
             unblock(op, status);
         ferry__op_unref_locked(op); /* the engine's is left until it is done */
         ferry__op_try_done(op);
-        if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1)
-            ferry__breathe(device);
+        if (i % FERRY__AT_ONCE == FERRY__AT_ONCE - 1 || device->closing.first)
+            ferry__breathe(device); /* also where one was much by itself */
     }
     ferry__submission_give(device, sub);
 }

@@ -41,7 +41,7 @@ struct world {
     uint64_t readers[BYTES];
     /* What the order said of the operation that is entering. */
     uint64_t said, closure, range_said[RANGES], range_closure[RANGES];
-    size_t joints_made, asked;
+    size_t joints_made, asked, parted;
 };
 
 static struct ferry__op *op_of(struct node *node)
@@ -256,6 +256,57 @@ static struct node make_node(struct world *world, const struct shape *shape)
     return made;
 }
 
+/* One that is done leaves one of its places, the last one with its slot. False: there is none. */
+static bool leave_one(struct world *world)
+{
+    size_t slot = 0;
+    while (slot < LIVE && !world->nodes[slot].going)
+        slot++;
+    if (slot == LIVE)
+        return false;
+    struct node *node = &world->nodes[slot];
+    if (node->left < node->count && !ferry__order_leave_some(&node->ranges[node->left], 1))
+        node->left++;
+    if (node->left < node->count)
+        return true;
+    for (size_t r = 0; r < node->count; r++)
+        ferry__free(node->ranges[r].spans);
+    memset(node, 0x55, sizeof *node); /* whoever still looks at it is seen */
+    *node = (struct node){.live = false};
+    return true;
+}
+
+/* At once or in parts, between which those that are done leave. */
+static void ask_one(struct world *world, const struct ferry__range *range)
+{
+    const size_t most = random_next(&world->seed) % 4;
+    if (range->spans || !most) {
+        ferry__order_ask_range(range, note, world);
+        return;
+    }
+    struct ferry__order_parts parts = {.range = range};
+    const bool much = ferry__order_is_much(range, most);
+    bool parted = false;
+    while (ferry__order_ask_some(&parts, most, note, world)) {
+        parted = true;
+        (void)leave_one(world);
+    }
+    world->parted += parted;
+    assert_true(much || !parted);
+}
+
+static void enter_one(struct world *world, struct ferry__range *range)
+{
+    const size_t most = random_next(&world->seed) % 4;
+    if (!most)
+        ferry__order_enter(range);
+    else
+        while (ferry__order_enter_some(range, most)) {
+            world->parted++;
+            (void)leave_one(world);
+        }
+}
+
 /* What the order says that it follows: none is missing, and each shares a byte, or is before one
  * that does. */
 static void ask(struct world *world, const struct shape *shape, const struct node *made)
@@ -270,7 +321,7 @@ static void ask(struct world *world, const struct shape *shape, const struct nod
         const size_t asked = world->asked;
         const uint64_t said = world->said, closure = world->closure;
         world->said = world->closure = 0;
-        ferry__order_ask_range(range, note, world);
+        ask_one(world, range);
         if (!range->spans) {
             const bool busy =
                 ferry__order_busy(&world->buffer.order, write, range->begin, range->end);
@@ -314,30 +365,10 @@ static void enter(struct world *world, const struct shape *shape)
             ferry__order_splits(&world->buffer.order, range->begin, range->end))
             assert_non_null(range->write.own.next =
                                 ferry__alloc(sizeof(struct ferry__write_piece)));
-        ferry__order_enter(range);
+        enter_one(world, range);
     }
     tell_oracle(world, node);
     join_writes(world, node, shape->crowd);
-}
-
-/* One that is done leaves one of its places, the last one with its slot. False: there is none. */
-static bool leave_one(struct world *world)
-{
-    size_t slot = 0;
-    while (slot < LIVE && !world->nodes[slot].going)
-        slot++;
-    if (slot == LIVE)
-        return false;
-    struct node *node = &world->nodes[slot];
-    if (node->left < node->count)
-        ferry__order_leave(&node->ranges[node->left++]);
-    if (node->left < node->count)
-        return true;
-    for (size_t r = 0; r < node->count; r++)
-        ferry__free(node->ranges[r].spans);
-    memset(node, 0x55, sizeof *node); /* whoever still looks at it is seen */
-    *node = (struct node){.live = false};
-    return true;
 }
 
 /* Ends one that has nothing live before it, or goes on with one that has ended. */
@@ -385,6 +416,7 @@ static size_t run_shape(const struct shape *shape, uint64_t seed)
     assert_null(world->buffer.order.list_writes.root);
     assert_null(world->buffer.order.list_reads.root);
     const size_t joints = world->joints_made;
+    assert_true(world->parted || shape->longest == 1 || shape->lists == 1);
     free(world);
     return joints;
 }
