@@ -1,3 +1,4 @@
+#include "cuda.h"
 #include "internal.h"
 
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct given {
     ferry_buffer *buffer; /* NULL: plain host memory */
     void *base;
     size_t size;
+    bool is_gpu;
 };
 
 /* --- taking memory ---------------------------------------------------------------------------- */
@@ -47,14 +49,17 @@ static enum ferry_status take_buffer(struct given *given, enum ferry_storage sto
 {
     void *contents = NULL;
     ferry_buffer *buffer = NULL;
+    const bool is_gpu = storage == FERRY_STORAGE_PRIVATE;
     enum ferry_status status = ferry_buffer_create(
         given->allocator->device,
         &(struct ferry_buffer_params){.size = given->size, .storage = storage, .label = label},
         &buffer);
     if (!status && storage == FERRY_STORAGE_SHARED)
         status = ferry_buffer_contents(buffer, &contents);
+    if (!status && is_gpu)
+        contents = (void *)ferry__triton_cuda_address(buffer);
     if (!status) {
-        given->base = (void *)ferry__triton_table_add((uintptr_t)contents, buffer);
+        given->base = (void *)ferry__triton_table_add((uintptr_t)contents, buffer, is_gpu);
         if (!given->base)
             status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
@@ -62,6 +67,7 @@ static enum ferry_status take_buffer(struct given *given, enum ferry_storage sto
         ferry_buffer_destroy(buffer);
     else
         given->buffer = buffer;
+    given->is_gpu = is_gpu && !status;
     return status;
 }
 
@@ -173,7 +179,7 @@ static TRITONSERVER_Error *on_allocate(TRITONSERVER_ResponseAllocator *triton, c
         return error;
     *buffer = given->base;
     *buffer_userp = given;
-    if (ferry__triton_is_handle((uintptr_t)given->base)) {
+    if (given->is_gpu) {
         *actual_type = TRITONSERVER_MEMORY_GPU;
         *actual_type_id = allocator->id;
     }

@@ -18,3 +18,12 @@ enum ferry_status ferry__triton_cuda_wrap(ferry_device *device, uintptr_t addres
 {
     return ferry_cuda_buffer_wrap(device, address, size, NULL, NULL, out_buffer);
 }
+
+uintptr_t ferry__triton_cuda_address(ferry_buffer *buffer)
+{
+    unsigned long long pointer = 0;
+    if (ferry__triton_cuda_ordinal(ferry_buffer_device(buffer)) < 0 ||
+        ferry_buffer_wait(buffer, FERRY_FOREVER) || ferry_cuda_buffer_get(buffer, &pointer))
+        return 0;
+    return (uintptr_t)pointer;
+}

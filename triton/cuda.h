@@ -11,4 +11,8 @@ int64_t ferry__triton_cuda_ordinal(ferry_device *device);
 enum ferry_status ferry__triton_cuda_wrap(ferry_device *device, uintptr_t address, size_t size,
                                           ferry_buffer **out_buffer);
 
+/* Where the buffer is, for CUDA's other users, once nothing is under way on it; 0: it is not
+ * CUDA's. Waits. */
+uintptr_t ferry__triton_cuda_address(ferry_buffer *buffer);
+
 #endif

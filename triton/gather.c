@@ -1,4 +1,3 @@
-#include "cuda.h"
 #include "internal.h"
 
 #include <stdlib.h>
@@ -126,13 +125,13 @@ static TRITONSERVER_Error *find_source(struct gather *gather, const char *name, 
     const uintptr_t number = (uintptr_t)base;
     move->kind = FERRY_TRITON_COPY;
     move->src_offset = number;
-    if (ferry__triton_table_find(number, &range) && ferry__triton_is_handle(range.base) &&
+    if (ferry__triton_table_find(number, &range) && range.is_gpu &&
         size <= range.size - (number - range.base)) {
         move->src = range.buffer;
         move->src_offset = number - range.base;
         return NULL;
     }
-    if (!ferry__triton_is_handle(number) && ferry__triton_cuda_ordinal(gather->device) == id) {
+    if (!ferry__triton_is_handle(number) && ferry__triton_plan_is_on(&gather->plan, id)) {
         if (!gather->each)
             return NULL;
         wrap_source(gather, move);

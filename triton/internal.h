@@ -79,11 +79,12 @@ struct ferry__triton_range {
     uintptr_t base;
     size_t size;
     ferry_buffer *buffer;
+    bool is_gpu; /* base is a handle, or an address of CUDA's; else the host's */
 };
 
-/* Adds a range at base, or, if base is 0, at numbers that are no addresses; the base, or 0: no
- * memory. */
-uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer);
+/* Adds the buffer as a range at base, or, if base is 0, at numbers that are no addresses; the base,
+ * or 0: no memory. */
+uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer, bool is_gpu);
 bool ferry__triton_table_remove(uintptr_t base);
 
 /* The range that holds base; false: none does. */
@@ -118,6 +119,8 @@ enum { FERRY_TRITON_FEW_MOVES = 8 };
 /* A short plan, that of one request, takes no memory. */
 struct ferry__triton_plan {
     ferry_device *device;
+    bool is_asked; /* cuda says which of CUDA's devices it is; -1: none */
+    int64_t cuda;
     ferry_buffer **wraps; /* of CUDA's memory; the plan's own, until it is submitted */
     size_t wrap_count;
     struct ferry__triton_move *moves; /* few, or malloc'd */
@@ -130,6 +133,9 @@ void ferry__triton_plan_init(struct ferry__triton_plan *plan, ferry_device *devi
 /* NULL, or an error: no memory. Moves of 0 bytes are left out. */
 TRITONSERVER_Error *ferry__triton_plan_add(struct ferry__triton_plan *plan,
                                            const struct ferry__triton_move *move);
+
+/* Is memory of this device of CUDA's the plan's device's? */
+bool ferry__triton_plan_is_on(struct ferry__triton_plan *plan, int64_t cuda);
 
 /* Wraps a part of CUDA's memory for this plan, which keeps it. NULL: error says why. */
 ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t address,

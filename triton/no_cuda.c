@@ -15,3 +15,9 @@ enum ferry_status ferry__triton_cuda_wrap(ferry_device *device, uintptr_t addres
     (void)out_buffer;
     return FERRY_ERROR_UNSUPPORTED;
 }
+
+uintptr_t ferry__triton_cuda_address(ferry_buffer *buffer)
+{
+    (void)buffer;
+    return 0;
+}

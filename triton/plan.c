@@ -30,6 +30,7 @@ void ferry__triton_plan_init(struct ferry__triton_plan *plan, ferry_device *devi
     plan->moves = plan->few;
     plan->count = 0;
     plan->capacity = FERRY_TRITON_FEW_MOVES;
+    plan->is_asked = false;
     plan->wraps = NULL;
     plan->wrap_count = 0;
 }
@@ -70,6 +71,14 @@ void ferry__triton_plan_finish(struct ferry__triton_plan *plan)
 }
 
 /* --- memory of CUDA's ------------------------------------------------------------------------- */
+
+bool ferry__triton_plan_is_on(struct ferry__triton_plan *plan, int64_t cuda)
+{
+    if (!plan->is_asked)
+        plan->cuda = ferry__triton_cuda_ordinal(plan->device);
+    plan->is_asked = true;
+    return plan->cuda == cuda && cuda >= 0;
+}
 
 ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t address,
                                       size_t size, TRITONSERVER_Error **out_error)

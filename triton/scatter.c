@@ -1,4 +1,3 @@
-#include "cuda.h"
 #include "internal.h"
 
 #include <string.h>
@@ -58,18 +57,18 @@ static TRITONSERVER_Error *refuse(const char *name, size_t size, const void *buf
 }
 
 /* GPU memory: Ferry's by a handle, or CUDA's own, which is wrapped later. False: neither. */
-static bool find_destination(const struct scatter *scatter, uintptr_t number, int64_t id,
+static bool find_destination(struct scatter *scatter, uintptr_t number, int64_t id,
                              struct ferry__triton_move *move)
 {
     struct ferry__triton_range range;
-    if (ferry__triton_table_find(number, &range) && ferry__triton_is_handle(range.base) &&
+    if (ferry__triton_table_find(number, &range) && range.is_gpu &&
         move->size <= range.size - (number - range.base)) {
         move->dst = range.buffer;
         move->dst_offset = number - range.base;
         return true;
     }
     move->dst_offset = number;
-    return !ferry__triton_is_handle(number) && ferry__triton_cuda_ordinal(scatter->device) == id;
+    return !ferry__triton_is_handle(number) && ferry__triton_plan_is_on(&scatter->plan, id);
 }
 
 /* The move from src to what the host gave. */
@@ -117,8 +116,7 @@ static void wrap_each(struct scatter *scatter, TRITONSERVER_Error **errors_out, 
         ferry__triton_delete(error);
         if (move->dst || *kept)
             continue;
-        *kept = refuse("of a response", move->size, (void *)number,
-                       ferry__triton_cuda_ordinal(scatter->device));
+        *kept = refuse("of a response", move->size, (void *)number, plan->cuda);
         FERRY_TRITON_ADD(scatter_errors, 1);
         *going_on -= 1;
     }

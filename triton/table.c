@@ -82,7 +82,7 @@ static bool grow(void)
     return true;
 }
 
-uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer)
+uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer, bool is_gpu)
 {
     const size_t size = ferry_buffer_size(buffer);
     pthread_rwlock_wrlock(&table.lock);
@@ -94,7 +94,7 @@ uintptr_t ferry__triton_table_add(uintptr_t base, ferry_buffer *buffer)
         const size_t at = above(base);
         memmove(&table.ranges[at + 1], &table.ranges[at],
                 (table.count - at) * sizeof *table.ranges);
-        table.ranges[at] = (struct ferry__triton_range){base, size, buffer};
+        table.ranges[at] = (struct ferry__triton_range){base, size, buffer, is_gpu};
         table.count++;
     }
     pthread_rwlock_unlock(&table.lock);
@@ -137,7 +137,7 @@ TRITONSERVER_Error *ferry_triton_handle_create(ferry_buffer *buffer, void **out_
         return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
                                   "ferry_triton_handle_create: %s is NULL",
                                   buffer ? "out_base" : "buffer");
-    const uintptr_t base = ferry__triton_table_add(0, buffer);
+    const uintptr_t base = ferry__triton_table_add(0, buffer, true);
     if (!base)
         return ferry__triton_no_memory(sizeof(struct ferry__triton_range));
     *out_base = (void *)base;

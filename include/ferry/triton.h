@@ -76,8 +76,7 @@ FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_handle_create(ferry_buffer *
 FERRY_API void ferry_triton_handle_destroy(void *base);
 
 /*
- * The buffer behind a handle, or behind a pointer that the response allocator gave out as CPU
- * memory. NOT_FOUND for all other pointers. The buffer is borrowed: it lives as long as the handle
+ * The buffer behind a handle, or behind a pointer that the response allocator gave out. NOT_FOUND for all other pointers. The buffer is borrowed: it lives as long as the handle
  * or the response. Read private outputs with ferry_copy_to_host. Allowed in callbacks.
  */
 FERRY_CHECK struct TRITONSERVER_Error *
@@ -225,8 +224,10 @@ typedef struct ferry_triton_allocator ferry_triton_allocator;
 
 struct ferry_triton_allocator_params {
     ferry_device *device; /* from ferry_triton_device; must outlive the allocator */
-    /* The models whose outputs get private memory, as GPU handles: list those whose backend can
-     * handle them (ferry_triton_scatter). All others get shared memory, as CPU pointers. */
+    /* The models whose outputs get private memory, as GPU memory: on a device of CUDA's by its
+     * address, for any backend that uses CUDA; on all others as a handle: there, list those whose
+     * backend can handle it (ferry_triton_scatter). Models that are not listed get shared memory, as
+     * CPU pointers. */
     const char *const *private_models;
     size_t private_model_count;
     uint64_t limit; /* most bytes given out at a time; 0: what the device has */

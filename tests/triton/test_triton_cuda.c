@@ -440,6 +440,60 @@ static void a_model_of_cudas(void **state)
     free(bytes);
 }
 
+/* Outputs that the allocator gives out are where CUDA's other users may read and write them, and
+ * nothing is under way on them. */
+static void gives_out_addresses(void **state)
+{
+    enum { SIZE = 70001 };
+    static const char *const models[] = {"m"};
+    const struct ferry_triton_allocator_params params = {
+        .device = cuda, .private_models = models, .private_model_count = 1};
+    ferry_triton_allocator *ours = NULL;
+    struct ferry_triton_part part = {.shape = (int64_t[]){SIZE}, .dims = 1, .size = SIZE};
+    uint8_t *bytes = make_bytes(SIZE, 6), *zeros = calloc(1, SIZE);
+    ferry_buffer *src = make_buffer(cuda, SIZE), *found = NULL;
+    unsigned long long address = 0;
+    size_t offset = 0;
+    TRITONSERVER_Error *error;
+    (void)state;
+    assert_int_equal(ferry_copy_from_host(src, bytes, SIZE, 0), FERRY_OK);
+    succeed(ferry_triton_allocator_create(&params, &ours));
+    for (int i = 0; i < 3; i++) {
+        TRITONBACKEND_Response *response;
+        TRITONBACKEND_Output *output;
+        void *base = NULL;
+        TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_GPU;
+        int64_t id = 0;
+        TRITONSERVER_InferenceRequest *made = make_request();
+        for (size_t k = 0; k < 2; k++)
+            succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(made, k ? "z" : "y"));
+        succeed(TRITONSERVER_InferenceRequestSetResponseCallback(
+            made, ferry_triton_allocator_get(ours), ferry_triton_allocator_userp(ours, "m"), drop,
+            NULL));
+        TRITONBACKEND_Request *request = standin_hand_over(made);
+        succeed(TRITONBACKEND_ResponseNew(&response, request));
+        succeed(TRITONBACKEND_ResponseOutput(response, &output, "z", TRITONSERVER_TYPE_UINT8,
+                                             part.shape, 1));
+        succeed(TRITONBACKEND_OutputBuffer(output, &base, SIZE, &type, &id));
+        assert_int_equal(type, TRITONSERVER_MEMORY_GPU);
+        assert_int_equal(id, 0);
+        succeed(ferry_triton_resolve(base, &found, &offset));
+        assert_int_equal(ferry_cuda_buffer_get(found, &address), FERRY_OK);
+        assert_int_equal((uintptr_t)base, address);
+        assert_int_equal(offset, 0);
+        assert_memory_equal(strictcuda_bytes(address), zeros, SIZE);
+        memset(strictcuda_bytes(address), 0x3c, SIZE); /* what the next one must not see */
+        const struct ferry_triton_output output_y = {.name = "y", .src = src, .parts = &part};
+        succeed(ferry_triton_scatter_wait(cuda, &request, &response, 1, &output_y, 1, &error));
+        assert_null(error);
+        finish_pair(request, response);
+    }
+    succeed(ferry_triton_allocator_destroy(ours));
+    ferry_buffer_destroy(src);
+    free(bytes);
+    free(zeros);
+}
+
 static int begin(void **state)
 {
     if (begin_test(state))
@@ -467,6 +521,7 @@ int main(void)
         CUDA_TEST(passes_through),
         CUDA_TEST(scatters),
         CUDA_TEST(a_model_of_cudas),
+        CUDA_TEST(gives_out_addresses),
     };
     return cmocka_run_group_tests(tests, open_cuda, close_cuda);
 }
