@@ -142,8 +142,8 @@ ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t
                                       size_t size, TRITONSERVER_Error **out_error);
 
 /*
- * Wraps what is left to be: all that is read as one range, all that is written as another, so that
- * many parts go as one list. Only the ends of a range are checked. False: one of them is not this
+ * Wraps what is left to be: all that is read as one or two ranges, all that is written as others, so
+ * that many parts go as one list. Only the ends of a range are checked. False: one of them is not this
  * device's memory, and nothing has changed.
  */
 bool ferry__triton_plan_wrap_all(struct ferry__triton_plan *plan);

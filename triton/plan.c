@@ -70,79 +70,6 @@ void ferry__triton_plan_finish(struct ferry__triton_plan *plan)
         free(plan->moves);
 }
 
-/* --- memory of CUDA's ------------------------------------------------------------------------- */
-
-bool ferry__triton_plan_is_on(struct ferry__triton_plan *plan, int64_t cuda)
-{
-    if (!plan->is_asked)
-        plan->cuda = ferry__triton_cuda_ordinal(plan->device);
-    plan->is_asked = true;
-    return plan->cuda == cuda && cuda >= 0;
-}
-
-ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t address,
-                                      size_t size, TRITONSERVER_Error **out_error)
-{
-    ferry_buffer *buffer = NULL;
-    ferry_buffer **wraps = realloc(plan->wraps, (plan->wrap_count + 1) * sizeof(*plan->wraps));
-    if (!wraps) {
-        *out_error = ferry__triton_no_memory((plan->wrap_count + 1) * sizeof(*plan->wraps));
-        return NULL;
-    }
-    plan->wraps = wraps;
-    const enum ferry_status status = ferry__triton_cuda_wrap(plan->device, address, size, &buffer);
-    *out_error = ferry__triton_status(status, "GPU memory");
-    if (status)
-        return NULL;
-    plan->wraps[plan->wrap_count++] = buffer;
-    return buffer;
-}
-
-/* One side of a move, if that is a buffer. */
-struct side {
-    ferry_buffer **buffer;
-    size_t *offset;
-};
-
-static bool is_unwrapped(struct ferry__triton_move *move, bool written, struct side *out)
-{
-    const bool has_src = move->kind == FERRY_TRITON_COPY || move->kind == FERRY_TRITON_DOWN;
-    const bool has_dst = move->kind == FERRY_TRITON_COPY || move->kind == FERRY_TRITON_UP;
-    *out = written ? (struct side){&move->dst, &move->dst_offset}
-                   : (struct side){&move->src, &move->src_offset};
-    return (written ? has_dst : has_src) && !*out->buffer;
-}
-
-static bool wrap_side(struct ferry__triton_plan *plan, bool written)
-{
-    size_t begin = SIZE_MAX, end = 0;
-    struct side side;
-    TRITONSERVER_Error *error = NULL;
-    for (size_t i = 0; i < plan->count; i++) {
-        struct ferry__triton_move *move = &plan->moves[i];
-        if (!is_unwrapped(move, written, &side))
-            continue;
-        begin = *side.offset < begin ? *side.offset : begin;
-        end = *side.offset + move->size > end ? *side.offset + move->size : end;
-    }
-    if (begin >= end)
-        return true;
-    ferry_buffer *whole = ferry__triton_plan_wrap(plan, begin, end - begin, &error);
-    ferry__triton_delete(error);
-    for (size_t i = 0; i < plan->count && whole; i++) {
-        if (!is_unwrapped(&plan->moves[i], written, &side))
-            continue;
-        *side.buffer = whole;
-        *side.offset -= begin;
-    }
-    return whole != NULL;
-}
-
-bool ferry__triton_plan_wrap_all(struct ferry__triton_plan *plan)
-{
-    return wrap_side(plan, false) && wrap_side(plan, true);
-}
-
 /* --- one operation ---------------------------------------------------------------------------- */
 
 static enum ferry_status add_move(ferry_batch *batch, const struct ferry__triton_move *move)
@@ -250,7 +177,11 @@ static enum ferry_status submit_joined(const struct ferry__triton_plan *plan, fe
  */
 enum {
     LIST_MIN = 8,
-    LIST_MAX = 128, /* of one list, which lies on the stack */
+    COPIES_MIN = 2, /* within the device, where each command takes as long as a whole list */
+    PIECES = 256,   /* of a list within the device, so that much of the device takes part */
+    PIECE_MIN = 8 << 10,
+    CUT_MAX = 1 << 20, /* longer parts are left whole */
+    LIST_MAX = 128,    /* of a list that lies on the stack */
     LISTED_SIZE = 64 << 10,
     LISTED_BYTES = 1 << 20, /* of the whole plan */
     GROUPS_MAX = 16,        /* looked for in a plan: each is one more look at all of it */
@@ -284,8 +215,6 @@ static struct ferry_block block_of(const struct ferry__triton_move *move)
 static enum ferry_status add_list(ferry_batch *batch, const struct ferry__triton_move *move,
                                   const struct ferry_block *blocks, size_t count)
 {
-    if (!count)
-        return FERRY_OK;
     if (move->kind == FERRY_TRITON_COPY)
         return ferry_batch_copy_blocks(batch, move->dst, move->src, blocks, count);
     return move->kind == FERRY_TRITON_UP
@@ -293,23 +222,78 @@ static enum ferry_status add_list(ferry_batch *batch, const struct ferry__triton
                : ferry_batch_copy_blocks_to_host(batch, move->src, NULL, blocks, count);
 }
 
-/* All that go with the move at first, which are apart from all others in what they write. */
+static enum ferry_status carry_out_list(const struct ferry__triton_move *move,
+                                        const struct ferry_block *blocks, size_t count)
+{
+    if (move->kind == FERRY_TRITON_COPY)
+        return ferry_copy_blocks(move->dst, move->src, blocks, count);
+    return move->kind == FERRY_TRITON_UP
+               ? ferry_copy_blocks_from_host(move->dst, NULL, blocks, count)
+               : ferry_copy_blocks_to_host(move->src, NULL, blocks, count);
+}
+
+/* A group's parts in pieces of at most this: a few long ones would keep but a few of CUDA's warps
+ * busy. */
+static size_t piece_of(const struct ferry__triton_plan *plan, size_t first)
+{
+    size_t bytes = 0;
+    if (plan->moves[first].kind != FERRY_TRITON_COPY ||
+        ferry__triton_cuda_ordinal(plan->device) < 0)
+        return SIZE_MAX;
+    for (size_t i = first; i < plan->count; i++) {
+        if (!are_of_one_list(&plan->moves[first], &plan->moves[i]))
+            continue;
+        if (plan->moves[i].size > CUT_MAX)
+            return SIZE_MAX;
+        bytes += plan->moves[i].size;
+    }
+    return (bytes / PIECES / PIECE_MIN + 1) * PIECE_MIN;
+}
+
+/* How many blocks the group is; blocks has room for all, or is NULL. */
+static size_t list_group(const struct ferry__triton_plan *plan, size_t first, size_t piece,
+                         struct ferry_block *blocks)
+{
+    size_t count = 0;
+    for (size_t i = first; i < plan->count; i++) {
+        struct ferry__triton_move move = plan->moves[i];
+        size_t left = move.size;
+        if (!are_of_one_list(&plan->moves[first], &move))
+            continue;
+        for (; left; left -= move.size, count++) {
+            move.size = left < piece ? left : piece;
+            if (blocks)
+                blocks[count] = block_of(&move);
+            move.dst_offset += move.size;
+            move.src_offset += move.size;
+            if (move.host)
+                move.host = (uint8_t *)move.host + move.size;
+        }
+    }
+    return count;
+}
+
+/* All that go with the move at first, which are apart from all others in what they write: into the
+ * batch, or, without one, at once. */
 static enum ferry_status add_group(const struct ferry__triton_plan *plan, ferry_batch *batch,
                                    size_t first)
 {
-    struct ferry_block blocks[LIST_MAX];
-    size_t count = 0;
-    enum ferry_status status = FERRY_OK;
-    for (size_t i = first; i < plan->count && !status; i++) {
-        if (!are_of_one_list(&plan->moves[first], &plan->moves[i]))
-            continue;
-        blocks[count++] = block_of(&plan->moves[i]);
-        if (count < LIST_MAX)
-            continue;
-        status = add_list(batch, &plan->moves[first], blocks, count);
-        count = 0;
-    }
-    return status ? status : add_list(batch, &plan->moves[first], blocks, count);
+    struct ferry_block few[LIST_MAX], *blocks = few;
+    const struct ferry__triton_move *move = &plan->moves[first];
+    const size_t piece = piece_of(plan, first), count = list_group(plan, first, piece, NULL);
+    if (count > LIST_MAX && !(blocks = malloc(count * sizeof *blocks)))
+        return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    (void)list_group(plan, first, piece, blocks);
+    const enum ferry_status status =
+        batch ? add_list(batch, move, blocks, count) : carry_out_list(move, blocks, count);
+    if (blocks != few)
+        free(blocks);
+    return status;
+}
+
+static size_t least_of(const struct ferry__triton_move *move)
+{
+    return move->kind == FERRY_TRITON_COPY ? COPIES_MIN : LIST_MIN;
 }
 
 static size_t count_group(const struct ferry__triton_plan *plan, size_t first)
@@ -352,9 +336,18 @@ static enum ferry_status add_in_place(const struct ferry__triton_plan *plan, fer
         groups->firsts[groups->count] = at;
         groups->counts[groups->count++] = count_group(plan, at);
     }
-    if (groups->counts[group] < LIST_MIN)
+    if (groups->counts[group] < least_of(move))
         return add_move(batch, move);
     return is_first ? add_group(plan, batch, at) : FERRY_OK;
+}
+
+/* Is all from the first on one list? */
+static bool is_one_list(const struct ferry__triton_plan *plan, size_t first)
+{
+    const struct ferry__triton_move *move = &plan->moves[first];
+    const size_t count = plan->count - first;
+    return !is_between(move) && count >= least_of(move) && is_listed(move, is_short(plan, first)) &&
+           count_group(plan, first) == count;
 }
 
 /* All from the first on. */
@@ -435,6 +428,8 @@ static enum ferry_status submit_and_wait(const struct ferry__triton_plan *plan)
         return status;
     if (done + 1 == plan->count)
         return carry_out(&plan->moves[done]);
+    if (is_one_list(plan, done))
+        return add_group(plan, NULL, done);
     status = submit(plan, done, NULL, NULL, &ticket);
     return status ? status : ferry_wait(plan->device, ticket, FERRY_FOREVER);
 }

@@ -475,8 +475,12 @@ enum ferry_status ferry__cuda_memory_wrap(void *state, cu_address address, uint6
     if (status)
         return status;
     cu_result result = look_up(c, address, &first);
-    if (!result)
+    const bool is_whole =
+        address - first.start < first.size && size <= first.size - (address - first.start);
+    if (!result && !is_whole)
         result = look_up(c, address + size - 1, &last);
+    else
+        last = first;
     if (result)
         status = ferry__cuda_fail(c, result, "cuPointerGetAttributes", why);
     ferry__cuda_leave(c, &scope);

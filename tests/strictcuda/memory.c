@@ -330,6 +330,25 @@ uint64_t strictcuda_alloc(enum strictcuda_memory kind, size_t size)
     return base;
 }
 
+void strictcuda_alloc_row(size_t size, uint64_t *out_addresses, size_t count)
+{
+    char *row = size % pages(1) ? NULL : sim_map(size * count, PROT_NONE);
+    if (!row)
+        abort();
+    pthread_mutex_lock(&sim.lock);
+    for (size_t i = 0; i < count; i++) {
+        struct range *range = sim_range_add(RANGE_DEVICE, &sim.contexts[0], size);
+        range->bytes = sim_map(size, PROT_READ | PROT_WRITE);
+        range->base = (cu_address)(uintptr_t)(row + i * size);
+        range->users = true;
+        sim.contexts[0].used += size;
+        if (!range->bytes)
+            abort();
+        out_addresses[i] = range->base;
+    }
+    pthread_mutex_unlock(&sim.lock);
+}
+
 void strictcuda_free(uint64_t address)
 {
     pthread_mutex_lock(&sim.lock);

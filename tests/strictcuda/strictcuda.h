@@ -85,6 +85,9 @@ STRICTCUDA_API void strictcuda_capture_stream(void *stream, bool capture);
 /* Memory of the user's own, on the first device. Device and managed memory: by address. */
 enum strictcuda_memory { STRICTCUDA_DEVICE, STRICTCUDA_HOST, STRICTCUDA_MANAGED };
 STRICTCUDA_API uint64_t strictcuda_alloc(enum strictcuda_memory kind, size_t size);
+/* Several of the device's, which lie end to end and yet are allocations of their own, in whole pages
+ * each. */
+STRICTCUDA_API void strictcuda_alloc_row(size_t size, uint64_t *out_addresses, size_t count);
 STRICTCUDA_API void strictcuda_free(uint64_t address);
 /* The store of device memory, to look at. */
 STRICTCUDA_API unsigned char *strictcuda_bytes(uint64_t address);

@@ -208,10 +208,12 @@ static void passes_through(void **state)
     for (int i = 0; i < 2; i++) {
         TRITONBACKEND_Request *request = of_cuda(mine + 7, 4993, 0);
         const uint64_t before = submissions(cuda), passed = triton_stats().passed_through;
+        const uint64_t asked = strictcuda_calls("cuPointerGetAttributes");
         input.wrapped = i ? &wrapped : NULL;
         succeed(ferry_triton_gather_wait(cuda, &request, 1, &input, 1, &span, &error));
         assert_null(error);
         assert_int_equal(submissions(cuda) - before, !i);
+        assert_int_equal(strictcuda_calls("cuPointerGetAttributes") - asked, 1);
         assert_int_equal(triton_stats().passed_through - passed, i);
         assert_ptr_equal(span.buffer, i ? wrapped : dst);
         assert_int_equal(span.size, 4993);
@@ -380,6 +382,43 @@ static void scatters(void **state)
     free(memory);
 }
 
+/* CUDA refuses a copy that goes past the end of an allocation, also where another one follows. */
+static void end_to_end(void **state)
+{
+    enum { SIZE = 1 << 16, ROW = 12 };
+    uint64_t row[ROW];
+    struct where places[ROW];
+    TRITONBACKEND_Request *requests[ROW];
+    TRITONSERVER_Error *errors[ROW];
+    struct ferry_triton_span spans[ROW];
+    uint8_t *bytes = make_bytes((size_t)SIZE * ROW, 8);
+    ferry_buffer *dst = make_buffer(cuda, (size_t)SIZE * ROW);
+    const struct ferry_triton_input input = {.name = "x", .dst = dst};
+    (void)state;
+    strictcuda_alloc_row(SIZE, row, ROW);
+    for (size_t count = 2; count <= ROW; count++) {
+        for (size_t i = 0; i < count; i++) {
+            memcpy(strictcuda_bytes(row[i]), bytes + i * SIZE, SIZE);
+            requests[i] = of_cuda(row[i], SIZE, 0);
+        }
+        fill(dst, 0x42);
+        succeed(
+            ferry_triton_gather_wait(cuda, requests, (uint32_t)count, &input, 1, spans, errors));
+        for (size_t i = 0; i < count; i++) {
+            assert_null(errors[i]);
+            finish_request(requests[i]);
+            memset(strictcuda_bytes(row[i]), 0, SIZE);
+            places[i] = (struct where){.address = row[count % 2 ? i : count - 1 - i]};
+        }
+        expect_bytes(dst, (struct expected[]){{0, count * SIZE, bytes}}, 1, 0x42);
+        scatter_to(places, count, SIZE, SIZE_MAX, false);
+    }
+    for (size_t i = 0; i < ROW; i++)
+        strictcuda_free(row[i]);
+    ferry_buffer_destroy(dst);
+    free(bytes);
+}
+
 /* --- the backend ------------------------------------------------------------------------------ */
 
 static struct host host;
@@ -520,6 +559,7 @@ int main(void)
         CUDA_TEST(refuses_what_is_not_cudas),
         CUDA_TEST(passes_through),
         CUDA_TEST(scatters),
+        CUDA_TEST(end_to_end),
         CUDA_TEST(a_model_of_cudas),
         CUDA_TEST(gives_out_addresses),
     };

@@ -106,7 +106,8 @@ struct slot {
     ferry_ticket copied;              /* of Ferry's copy, where that is the work */
     ferry_ticket gathered, scattered; /* where both are submitted before either is waited for */
     bool is_long;                     /* it goes the long way (execute.c) */
-    bool has_work;                    /* the work was begun, and work_finish is to end it */
+    bool at_once;  /* its scatter is submitted behind its gather, before that is done */
+    bool has_work; /* the work was begun, and work_finish is to end it */
     bool has_gathered, has_scattered; /* the tickets are to be waited for */
     bool awaits_gather;               /* its callback has not come. Under the instance's lock */
     bool failed;                      /* the whole batch did, at whatever step */
@@ -121,7 +122,7 @@ struct instance {
     ferry_device *device;
     enum work work;
     bool by_cpu;       /* the CPU reaches all memory and does the work: nothing is waited for */
-    bool at_once;      /* there is no work, and the scatter is submitted behind the gather */
+    bool at_once;      /* there is no work: the scatter may be submitted right behind the gather */
     int64_t memory_id; /* what is reported of its memory */
     TRITONSERVER_MemoryType memory_type;
     struct slot *slots; /* model->in_flight */

@@ -12,8 +12,9 @@
  * is gathered while the device is busy with this one. The sender thread does the rest.
  */
 
-/* What the device moves in about the time that a thread takes to wake. */
-enum { SHORT_BYTES = 256 << 10 };
+/* What the device moves in about the time that a thread takes to wake; and, where gather and scatter
+ * are submitted together, what it does not pay to share between two threads. */
+enum { SHORT_BYTES = 256 << 10, AT_ONCE_BYTES = 4 << 20 };
 
 /* The whole batch failed, by an error of Triton's. */
 static void fail_with(struct slot *slot, TRITONSERVER_Error *error)
@@ -145,7 +146,7 @@ static TRITONSERVER_Error *gather(struct slot *slot)
             instance_note_gather(slot);
         return error;
     }
-    if (instance->at_once) {
+    if (slot->at_once) {
         error = ferry_triton_gather(instance->device, slot->requests, slot->count, slot->inputs,
                                     inputs, slot->spans, slot->fresh, NULL, NULL, &slot->gathered);
         slot->has_gathered = !error;
@@ -194,13 +195,12 @@ static TRITONSERVER_Error *scatter(struct slot *slot)
     for (uint32_t i = 0; i < slot->count; i++)
         slot->good[i] = slot->errors[i] ? NULL : slot->responses[i];
     TRITONSERVER_Error *error =
-        instance->at_once
-            ? ferry_triton_scatter(instance->device, slot->requests, slot->good, slot->count,
-                                   slot->outputs, outputs, slot->fresh, NULL, NULL,
-                                   &slot->scattered)
-            : ferry_triton_scatter_wait(instance->device, slot->requests, slot->good, slot->count,
-                                        slot->outputs, outputs, slot->fresh);
-    slot->has_scattered = instance->at_once && !error;
+        slot->at_once ? ferry_triton_scatter(instance->device, slot->requests, slot->good,
+                                             slot->count, slot->outputs, outputs, slot->fresh, NULL,
+                                             NULL, &slot->scattered)
+                      : ferry_triton_scatter_wait(instance->device, slot->requests, slot->good,
+                                                  slot->count, slot->outputs, outputs, slot->fresh);
+    slot->has_scattered = slot->at_once && !error;
     if (!error)
         (void)keep_errors(slot);
     return error;
@@ -213,7 +213,9 @@ static TRITONSERVER_Error *begin(struct slot *slot)
     const struct instance *instance = slot->instance;
     size_t needed = 0;
     TRITONSERVER_Error *error = lay_out(slot, &needed);
-    slot->is_long = !instance->by_cpu && slot->size > SHORT_BYTES;
+    slot->at_once = instance->at_once && slot->size > SHORT_BYTES;
+    slot->is_long =
+        !instance->by_cpu && slot->size > (size_t)(slot->at_once ? AT_ONCE_BYTES : SHORT_BYTES);
     if (!error)
         error = ferry_triton_error(
             slot_make_buffers(slot, needed, instance->work == WORK_NONE ? 0 : slot->size),
@@ -222,7 +224,7 @@ static TRITONSERVER_Error *begin(struct slot *slot)
         error = gather(slot);
     if (error || !keep_errors(slot))
         return error;
-    if (instance->at_once)
+    if (slot->at_once)
         return scatter(slot);
     return slot->size ? ferry_triton_error(work_begin(slot), "the device-side operation") : NULL;
 }
