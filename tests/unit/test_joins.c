@@ -7,6 +7,9 @@
 #include "engine/device.h"
 #include "engine/join.h"
 #include "engine/op.h"
+#include "engine/submission.h"
+#include "engine/ticket.h"
+#include "host.h"
 #include "host_buffer.h"
 
 #include <stdlib.h>
@@ -235,6 +238,75 @@ static void a_buffer_goes_with_its_crowd(void **state)
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
 }
 
+/* --- one of a crowd's waits cannot be noted ---------------------------------------------------- */
+
+static bool is_recorded(ferry_ticket ticket)
+{
+    const struct ferry__op *op = ferry__ticket_find(device, ticket);
+    return !op || op->state >= FERRY__STATE_RECORDED;
+}
+
+/* Two downloads behind a crowd of works are in submissions, or have failed: how many waits has the
+ * submission that has the fewest? */
+static size_t fewest_waits(const ferry_ticket tickets[2])
+{
+    size_t fewest = SIZE_MAX;
+    bool recorded = false;
+    while (!recorded) {
+        sched_yield();
+        pthread_mutex_lock(&device->lock);
+        recorded = is_recorded(tickets[0]) && is_recorded(tickets[1]);
+        for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
+            const struct ferry__submission *sub = ferry__flying_first(&device->queues[q]);
+            recorded = recorded && !device->queues[q].building;
+            if (sub && sub->wait_count < fewest)
+                fewest = sub->wait_count;
+        }
+        pthread_mutex_unlock(&device->lock);
+    }
+    return fewest;
+}
+
+/* With the n-th allocation failing. False: there were not so many. */
+static bool waits_for_all_or_fails(uint64_t n)
+{
+    struct ferry_external works[CROWD + 1];
+    unsigned char *back = malloc((size_t)2 * SIZE);
+    ferry_ticket tickets[2];
+    assert_non_null(back);
+    assert_int_equal(open_host_buffer("no_map,events,queues=3", &queues, SIZE), 0);
+    for (size_t i = 0; i <= CROWD; i++)
+        works[i] = begin_work(FERRY_ACCESS_READ | FERRY_ACCESS_WRITE, i * PIECE, PIECE);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(
+            ferry_copy_to_host_async(buffer, back + i * SIZE, SIZE, 0, NULL, NULL, &tickets[i]),
+            FERRY_OK);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(ferry_external_end(device, works[i].ticket, FERRY_OK), FERRY_OK);
+    ferry__alloc_fail_at(n);
+    assert_int_equal(ferry_external_end(device, works[CROWD].ticket, FERRY_OK), FERRY_OK);
+    const size_t fewest = fewest_waits(tickets);
+    const bool failed = ferry__alloc_fail_at(0) >= n;
+    for (size_t i = 0; i <= CROWD; i++)
+        ferry__host_event_signal(works[i].signal.event, works[i].signal.value);
+    (void)!ferry_wait_idle(device);
+    assert_true(fewest > CROWD);
+    (void)close_host_buffer(NULL);
+    free(back);
+    return failed;
+}
+
+/* Of two that follow the crowd in one submission the first fails for want of memory, when a part of
+ * its waits is noted: the second waits for all of it nevertheless. */
+static void each_waits_for_all_of_a_crowd(void **state)
+{
+    (void)state;
+    ferry_set_log(NULL, NULL, FERRY_LOG_NONE);
+    for (uint64_t n = 1; waits_for_all_or_fails(n); n++)
+        ;
+    ferry_set_log(NULL, NULL, FERRY_LOG_WARN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_submission_behind_a_crowd, set_up_one_queue,
                                         close_host_buffer),
         cmocka_unit_test_setup_teardown(a_buffer_goes_with_its_crowd, set_up, close_host_buffer),
+        cmocka_unit_test(each_waits_for_all_of_a_crowd),
     };
     return cmocka_run_group_tests_name("joins", tests, NULL, NULL);
 }
