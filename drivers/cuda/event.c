@@ -2,11 +2,15 @@
 
 #include <sched.h>
 
+/* So long a wait polls without giving its CPU up: to yield takes as long as the end of a small
+ * submission would be seen late by. */
+enum { KEEP_NS = 20 * 1000 };
+
 /* --- waking ----------------------------------------------------------------------------------- */
 
 int ferry__cuda_wake_init(struct cuda *c)
 {
-    int error = pthread_mutex_init(&c->wake.lock, NULL);
+    int error = ferry__short_lock_init(&c->wake.lock);
     if (error)
         return error;
     error = ferry__cond_init(&c->wake.cond);
@@ -139,7 +143,7 @@ static bool poll(struct wait *wait, uint64_t *out_until)
         const uint64_t now = ferry__now_ns();
         over |= now >= wait->patience.deadline_ns;
         rests = !over && ferry__rest(&wait->patience, now, out_until) != FERRY__REST_POLL;
-        if (!over && !rests)
+        if (!over && !rests && now - wait->patience.start_ns > KEEP_NS)
             sched_yield();
     }
     ferry__cuda_leave(wait->c, &scope);

@@ -80,7 +80,7 @@ enum ferry_status ferry__cuda_queue_init(struct cuda *c, struct cuda_queue *queu
 {
     queue->roles = roles;
     queue->last = &queue->first;
-    if (pthread_mutex_init(&queue->lock, NULL)) {
+    if (ferry__short_lock_init(&queue->lock)) {
         snprintf(why, FERRY__WHY_MAX, "no host memory for a queue's lock");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }

@@ -16,6 +16,7 @@
 #include "engine/op.h"
 #include "engine/question.h"
 #include "engine/submission.h"
+#include "engine/waiter.h"
 #include "memory/pool.h"
 #include "paths/direct.h"
 

@@ -93,7 +93,7 @@ static void pick_queues(struct ferry_device *device)
 
 static int init_locks(struct ferry_device *device)
 {
-    int error = pthread_mutex_init(&device->lock, NULL);
+    int error = ferry__short_lock_init(&device->lock);
     if (!error)
         error = pthread_mutex_init(&device->gpu.host_lock, NULL);
     if (!error)

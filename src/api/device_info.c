@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/op.h"
 #include "engine/ticket.h"
+#include "engine/waiter.h"
 #include "memory/pool.h"
 #include "memory/staging.h"
 #include "paths/bridge.h"

@@ -14,6 +14,7 @@
 #include "engine/op.h"
 #include "engine/register.h"
 #include "engine/ticket.h"
+#include "engine/waiter.h"
 #include "engine/work_event.h"
 
 #include <ferry/ferry.h>

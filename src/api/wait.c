@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/op.h"
 #include "engine/ticket.h"
+#include "engine/waiter.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>

@@ -35,6 +35,26 @@ bool ferry__pages_huge(void *pages, uint64_t size)
     return !madvise(pages, size, MADV_HUGEPAGE);
 }
 
+/* glibc has it; not all of Linux is that. */
+#ifdef __GLIBC__
+enum { SHORT_LOCK = PTHREAD_MUTEX_ADAPTIVE_NP };
+#else
+enum { SHORT_LOCK = PTHREAD_MUTEX_DEFAULT };
+#endif
+
+int ferry__short_lock_init(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attr;
+    int error = pthread_mutexattr_init(&attr);
+    if (error != 0)
+        return error;
+    error = pthread_mutexattr_settype(&attr, SHORT_LOCK);
+    if (error == 0)
+        error = pthread_mutex_init(lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    return error;
+}
+
 int ferry__cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attr;

@@ -33,6 +33,11 @@ bool ferry__pages_huge(void *pages, uint64_t size)
     return false;
 }
 
+int ferry__short_lock_init(pthread_mutex_t *lock)
+{
+    return pthread_mutex_init(lock, NULL);
+}
+
 int ferry__cond_init(pthread_cond_t *cond)
 {
     return pthread_cond_init(cond, NULL);

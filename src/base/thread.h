@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A lock that is held for so short a time that who waits for it spins a little before it sleeps,
+ * where the system has such. 0, or an errno. */
+int ferry__short_lock_init(pthread_mutex_t *lock);
+
 /* A condition variable on CLOCK_MONOTONIC; waiting until deadline_ns (UINT64_MAX: for ever) returns
  * false when the time is over. */
 int ferry__cond_init(pthread_cond_t *cond);

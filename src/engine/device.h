@@ -65,7 +65,9 @@ struct ferry_device {
     struct ferry__list buffers;
     pthread_t engine;
     struct ferry__start engine_start;
-    bool engine_stop, polling;
+    bool engine_stop;
+    _Atomic bool polling;         /* written under the lock */
+    _Atomic bool has_helper;      /* of the threads that wait one polls, see poll_together */
     uint32_t polled;              /* a bit for each queue that the poller waits for */
     bool (*poll_done)(void *arg); /* what it wants, NULL: the engine, to whom kick speaks */
     void *poll_arg;

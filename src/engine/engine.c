@@ -17,6 +17,7 @@
 #include "engine/retire.h"
 #include "engine/submission.h"
 #include "engine/ticket.h"
+#include "engine/waiter.h"
 
 #include <ferry/ferry.h>
 #include <pthread.h>
@@ -28,16 +29,6 @@
  * The engine: ops in, submissions out, done. Any thread that waits runs its steps; the engine's own
  * thread runs them where nobody waits. One thread at a time waits in the driver, the others for it.
  */
-
-/* Before a waiter blocks it polls: a cross-CPU wake-up costs 25 us, and a small submission as much,
- * on a CPU Vulkan. */
-static const uint64_t POLL_NS = 100 * 1000;
-
-/* How often events are looked at that are too many to wait for. */
-static const uint64_t LOOK_NS = 1000 * 1000;
-
-/* How often a driver is asked whether its device is lost, where no work of ours would tell. */
-static const uint64_t LOST_NS = UINT64_C(1000) * 1000 * 1000;
 
 /* --- the lists of what may be built ----------------------------------------------------------- */
 
@@ -107,7 +98,7 @@ void ferry__ready_first_of_all(struct ferry__op *op)
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
-static void look_for_loss(struct ferry_device *device)
+void ferry__look_for_loss(struct ferry_device *device)
 {
     if (!atomic_load(&device->dead) && device->gpu.driver->status(device->gpu.state))
         ferry__device_lose(device);
@@ -119,18 +110,10 @@ static bool has_reached(const struct ferry_device *device, const struct ferry__q
     return device->gpu.driver->completed(device->gpu.state, queue->event) >= sub->value;
 }
 
-/* Whether the first submission may be taken apart. The bytes of one op come to the host in order,
- * whichever threads bring them: a list's blocks may overlap there, and a stream is told of its
- * chunks one after the other. */
-static bool is_next(const struct ferry__queue *queue)
-{
-    const struct ferry__submission *sub = ferry__flying_first(queue);
-    return sub && !(sub->follows && queue->retiring);
-}
-
 void ferry__queue_poll(struct ferry_device *device, unsigned queue)
 {
-    if (device->polling && is_next(&device->queues[queue]) && !(device->polled & (1u << queue)))
+    if (device->polling && ferry__queue_is_next(&device->queues[queue]) &&
+        !(device->polled & (1u << queue)))
         device->gpu.driver->wake(device->gpu.state);
 }
 
@@ -140,11 +123,11 @@ static bool retire(struct ferry_device *device)
     for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
         struct ferry__queue *queue = &device->queues[q];
         struct ferry__submission *sub = ferry__flying_first(queue);
-        if (!is_next(queue))
+        if (!ferry__queue_is_next(queue))
             continue;
         bool reached = has_reached(device, queue, sub);
         if (!reached) {
-            look_for_loss(device);
+            ferry__look_for_loss(device);
             if (atomic_load(&device->dead) != FERRY__LOST)
                 continue;
             reached = has_reached(device, queue, sub); /* a loss ends what was under way */
@@ -222,69 +205,7 @@ bool ferry__step(struct ferry_device *device)
     return retire_external(device);
 }
 
-/* --- waiting ---------------------------------------------------------------------------------- */
-
-enum { EXTERNALS_MAX = 8, POINTS_MAX = FERRY__QUEUES_MAX + EXTERNALS_MAX };
-
-struct points {
-    struct ferry_sync list[POINTS_MAX];
-    size_t count;
-    size_t external_count;
-    uint32_t polled; /* queues */
-};
-
-static void list_points(struct ferry_device *device, struct points *points)
-{
-    points->count = points->external_count = 0;
-    points->polled = 0;
-    for (unsigned q = 0; q < device->gpu.limits.queue_count; q++) {
-        const struct ferry__queue *queue = &device->queues[q];
-        if (!is_next(queue))
-            continue;
-        points->list[points->count++] =
-            (struct ferry_sync){queue->event, ferry__flying_first(queue)->value};
-        points->polled |= 1u << q;
-    }
-    for (struct ferry__link *link = device->works.first;
-         link && points->external_count < EXTERNALS_MAX; link = link->next) {
-        const struct ferry__op *op = ferry__work_of(link);
-        points->list[points->count++] = (struct ferry_sync){op->event, op->value};
-        points->external_count++;
-    }
-}
-
-/* Waits in the driver, as the one thread that does. False: there is nothing to wait for. */
-static bool poll_driver(struct ferry_device *device, bool (*done)(void *arg), void *arg,
-                        uint64_t deadline_ns)
-{
-    struct points points;
-    if (device->polling)
-        return false;
-    list_points(device, &points);
-    if (!points.count && !device->open_works.first && !device->streams.first)
-        return false;
-    /* With more external work than is waited for, the rest is looked at now and then; with work
-     * that the user holds, and nothing of ours, whether the device is lost. */
-    uint64_t timeout = points.external_count == EXTERNALS_MAX ? LOOK_NS
-                       : points.count                         ? FERRY_FOREVER
-                                                              : LOST_NS;
-    if (deadline_ns != FERRY_FOREVER) {
-        const uint64_t now = ferry__now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
-        if (left < timeout)
-            timeout = left;
-    }
-    device->polling = true;
-    device->polled = points.polled;
-    device->poll_done = done;
-    device->poll_arg = arg;
-    ferry__device_unlock(device);
-    device->gpu.driver->wait_any(device->gpu.state, points.list, points.count, timeout);
-    ferry__device_lock(device);
-    device->polling = false;
-    device->look_at_all = true;
-    look_for_loss(device);
-    return true;
-}
+/* --- telling --------------------------------------------------------------------------------- */
 
 static bool can_build(const struct ferry_device *device)
 {
@@ -328,44 +249,6 @@ bool ferry__op_is_told(void *op)
     return atomic_load_explicit(&((struct ferry__op *)op)->told, memory_order_acquire);
 }
 
-bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
-                       uint64_t deadline_ns)
-{
-    uint64_t poll_until = 0;
-    bool is_done;
-    const int cancel = ferry__cancel_off();
-    device->waiters++;
-    while (!(is_done = done(arg))) {
-        bool helped = ferry__step(device);
-        if (!helped && (device->dead_ops.first || device->to_resume)) {
-            ferry__reap(device);
-            helped = true;
-        }
-        if (helped && deadline_ns == FERRY_FOREVER)
-            continue;
-        const uint64_t now = ferry__now_ns();
-        if (now >= deadline_ns)
-            break; /* also where there is always something to help with */
-        if (helped)
-            continue;
-        if (!poll_until)
-            poll_until = now + POLL_NS;
-        if (now < poll_until) {
-            ferry__device_unlock(device);
-            sched_yield();
-            ferry__device_lock(device);
-        } else if (!poll_driver(device, done, arg, deadline_ns)) {
-            (void)ferry__cond_wait_until(&device->changed, &device->lock, deadline_ns);
-        }
-    }
-    device->waiters--;
-    if (device->living.first)
-        ferry__kick(device);
-    ferry__reap(device);
-    ferry__cancel_on(cancel);
-    return is_done || done(arg); /* the lock was given up since it was asked */
-}
-
 /* --- the engine's thread ---------------------------------------------------------------------- */
 
 static void *run_engine(void *arg)
@@ -382,7 +265,7 @@ static void *run_engine(void *arg)
         /* Threads that wait do its work, one of them in the driver; the last to leave wakes it. */
         if (device->waiters)
             pthread_cond_broadcast(&device->changed);
-        if (device->waiters || !poll_driver(device, NULL, NULL, FERRY_FOREVER))
+        if (device->waiters || !ferry__poll_driver(device, NULL, NULL, FERRY_FOREVER))
             ferry__cond_wait(&device->engine_work, &device->lock);
     }
     ferry__device_unlock(device);
@@ -529,16 +412,20 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
     return status;
 }
 
+/* What the thread that polls copies for others, at most: they could do that at the same time. */
+enum { LEAVE_MAX = 16 << 10 };
+
 enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
+    const bool leaves = device->gpu.limits.polls && bytes_staged(op) <= LEAVE_MAX;
     op->has_waiter = true;
     ferry__choose_queue(op);
     ferry__device_lock(device);
     ferry__await_turn(op);
     enum ferry_status status = ferry__enqueue(op);
     if (!status) {
-        (void)ferry__wait_until(device, ferry__op_is_done, op, FERRY_FOREVER);
+        ferry__wait_for_op(device, op, leaves);
         if ((status = op->status))
             ferry__set_error(ferry__reason_text(op->why));
     }

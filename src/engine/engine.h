@@ -73,8 +73,7 @@ static inline void ferry__breathe_each(struct ferry_device *device, size_t i, si
 /* Runs one step, under device->lock, which it gives up on the way. False: nothing to do now. */
 bool ferry__step(struct ferry_device *device);
 
-/* Waits, helping, until done(arg) under device->lock. False: the deadline came first. */
-bool ferry__wait_until(struct ferry_device *device, bool (*done)(void *arg), void *arg,
-                       uint64_t deadline_ns);
+/* Asks the driver whether the device is lost. Under device->lock. */
+void ferry__look_for_loss(struct ferry_device *device);
 
 #endif

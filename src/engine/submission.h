@@ -121,6 +121,15 @@ static inline struct ferry__submission *ferry__flying_first(const struct ferry__
     return link ? FERRY__OF_LINK(link, struct ferry__submission, link) : NULL;
 }
 
+/* Whether its first submission may be taken apart. The bytes of one op come to the host in order,
+ * whichever threads bring them: a list's blocks may overlap there, and a stream is told of its
+ * chunks one after the other. */
+static inline bool ferry__queue_is_next(const struct ferry__queue *queue)
+{
+    const struct ferry__submission *sub = ferry__flying_first(queue);
+    return sub && !(sub->follows && queue->retiring);
+}
+
 /* Builds and submits one submission of a queue. Under device->lock; gives it up on the way. */
 bool ferry__build(struct ferry_device *device, unsigned queue);
 void ferry__submissions_free(struct ferry_device *device);

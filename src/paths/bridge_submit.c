@@ -15,6 +15,7 @@
 #include "engine/footprint.h"
 #include "engine/op.h"
 #include "engine/reason.h"
+#include "engine/waiter.h"
 #include "paths/bridge_memory.h"
 #include "paths/choose.h"
 #include "paths/plan.h"
