@@ -25,7 +25,7 @@ enum {
 
 static_assert(VULKAN__MAX_COPY / (BLOCK * VULKAN__KERNEL_GROUP * ROW) < GROUPS_MAX,
               "the largest copy is one dispatch");
-static_assert(sizeof(struct vulkan_kernel_arguments) == 48, "the shader sees the same layout");
+static_assert(sizeof(struct vulkan_kernel_arguments) == 64, "the shader sees the same layout");
 static_assert(sizeof(struct vulkan_blocks_arguments) == 32 &&
                   sizeof(struct ferry__block_entry) == 24,
               "the shader of lists too");
@@ -165,7 +165,8 @@ static struct vulkan_kernel_arguments arguments_of(const struct ferry__command *
         arguments.src = src - src % BLOCK;
         arguments.phase = (uint32_t)(src % BLOCK);
     }
-    memcpy(arguments.pattern, command->pattern, command->pattern_size);
+    for (size_t i = 0; command->kind == FERRY__FILL && i < sizeof arguments.pattern; i++)
+        ((unsigned char *)arguments.pattern)[i] = command->pattern[i % command->pattern_size];
     return arguments;
 }
 

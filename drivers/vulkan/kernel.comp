@@ -20,7 +20,7 @@ layout(buffer_reference, buffer_reference_align = 1, std430) buffer Bytes { uint
 layout(push_constant, std430) uniform Arguments {
     Blocks dst, src;
     uint begin, end, phase, period;
-    uvec4 pattern;
+    uvec4 pattern, pattern_on; // one after the other, without end: its bytes from any one of it on
 } args;
 
 uint pattern_byte(uint index) {
@@ -33,35 +33,26 @@ uint byte_for(uint position) {
     return uint(Bytes(args.src).at[position + args.phase]);
 }
 
-uvec4 pattern_block(uint block) {
-    uint index = (block * BLOCK - args.begin) % args.period;
-    uvec4 value = uvec4(0);
-    for (uint i = 0; i < BLOCK; i++) {
-        value[i / 4] |= pattern_byte(index) << (8 * (i % 4));
-        index = index + 1 < args.period ? index + 1 : 0;
-    }
-    return value;
-}
-
-// Of the two blocks of the source in which the bytes lie, those bytes.
-uvec4 shifted_block(uint block) {
-    uvec4 low = args.src.at[block], high = args.src.at[block + 1];
-    if ((args.phase & 4) != 0) {
+// Of two blocks that follow each other, a block's bytes from this one of the first on.
+uvec4 bytes_from(uvec4 low, uvec4 high, uint first) {
+    if ((first & 4) != 0) {
         low = uvec4(low.yzw, high.x);
         high.xyz = high.yzw;
     }
-    if ((args.phase & 8) != 0) {
+    if ((first & 8) != 0) {
         low = uvec4(low.zw, high.xy);
         high.x = high.z;
     }
-    uint bits = 8 * (args.phase & 3);
+    uint bits = 8 * (first & 3);
     return bits == 0 ? low : low >> bits | uvec4(low.yzw, high.x) << (32 - bits);
 }
 
 uvec4 block_for(uint block) {
     if (filling)
-        return pattern_block(block);
-    return args.phase == 0 ? args.src.at[block] : shifted_block(block);
+        return bytes_from(args.pattern, args.pattern_on,
+                          (block * BLOCK - args.begin) % args.period);
+    uvec4 low = args.src.at[block];
+    return args.phase == 0 ? low : bytes_from(low, args.src.at[block + 1], args.phase);
 }
 
 bool is_whole(uint block) {

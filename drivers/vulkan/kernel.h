@@ -11,7 +11,7 @@ struct vulkan_kernel_arguments {
     uint32_t begin, end; /* begin: below 16 */
     uint32_t phase;      /* of the source: below 16 */
     uint32_t period;     /* of the pattern */
-    uint32_t pattern[4];
+    uint32_t pattern[8]; /* over and over: whole words at any byte of it */
 };
 
 /* Of blocks.comp: what the entries' offsets count from, the list and its length. The driver leaves
