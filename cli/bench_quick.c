@@ -23,6 +23,7 @@ enum group {
     GROUP_ON_CUDA_DOWN_16,
     GROUP_ON_CUDA_DOWN_1,
     GROUP_ON_CUDA_DOWN_256_B,
+    GROUP_ON_CUDA_DOWN_4_KIB,
     GROUP_ON_CUDA_COPY_16,
     GROUP_ON_CUDA_FILL,
     GROUP_ON_CUDA_MANY,
@@ -48,8 +49,8 @@ enum group {
     }
 
 /* The free ones first. weight: its share of the time. The staged path of what is larger than a
- * chunk is the pipelined one. cuda: run only where CUDA is; driver: and Ferry's device is of the CUDA
- * driver. */
+ * chunk is the pipelined one. cuda: run only where CUDA is; driver: and Ferry's device is of a
+ * driver that a target of the group names. */
 static const struct {
     enum ferry_operation operation;
     size_t size;
@@ -107,6 +108,7 @@ static const struct {
     [GROUP_ON_CUDA_DOWN_16] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, 16 * MIB),
     [GROUP_ON_CUDA_DOWN_1] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, MIB),
     [GROUP_ON_CUDA_DOWN_256_B] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, 256),
+    [GROUP_ON_CUDA_DOWN_4_KIB] = ON_CUDA(FERRY_OPERATION_DOWNLOAD, 4 * KIB),
     [GROUP_ON_CUDA_COPY_16] = ON_CUDA_DEVICE(FERRY_OPERATION_COPY, 16 * MIB),
     [GROUP_ON_CUDA_FILL] = ON_CUDA_DEVICE(FERRY_OPERATION_FILL, 256 * MIB),
     [GROUP_ON_CUDA_MANY] = {FERRY_OPERATION_UPLOAD, 4 * KIB, .cuda = true, .driver = true,
@@ -133,48 +135,61 @@ static const struct target {
     double bound; /* a ratio is to be at least this, a time at most */
     enum group group;
     int way, yardstick; /* in the group's specs */
+    const char *driver; /* for Ferry's devices of this one; NULL: of any */
 } targets[] = {
-    {"direct, 256 bytes", "ns", 30, GROUP_256_B, 1, TIME},
-    {"direct, 64 KiB", "of memcpy", 0.95, GROUP_64_KIB, 1, 0},
-    {"direct, 1 MiB", "of memcpy", 0.95, GROUP_1_MIB, 1, 0},
-    {"direct, 16 MiB", "of two-thread memcpy", 0.65, GROUP_16_MIB, 2, 1},
-    {"direct, 16 MiB", "of memcpy", 1.25, GROUP_16_MIB, 2, 0},
-    {"direct, 256 MiB", "of two-thread memcpy", 0.65, GROUP_256_MIB, 2, 1},
-    {"direct, 256 MiB", "of memcpy", 1.25, GROUP_256_MIB, 2, 0},
-    {"forced import, 16 MiB", "of memcpy", 0.8, GROUP_16_MIB, 3, 0},
-    {"forced import, 256 MiB", "of memcpy", 0.8, GROUP_256_MIB, 3, 0},
-    {"forced staging, 16 MiB", "of memcpy", 0.45, GROUP_16_MIB, 4, 0},
-    {"forced staging, 256 MiB", "of memcpy", 0.5, GROUP_256_MIB, 4, 0},
-    {"batch of 1000 x 256 bytes, staged", "ns an item", 700, GROUP_BATCH, 1, TIME},
-    {"batch of 1000 x 256 bytes, staged", "times one by one", 25, GROUP_BATCH, 1, 0},
-    {"direct, 256 bytes", "times a naive upload", 1000, GROUP_256_B, 1, 2},
-    {"staged, 16 MiB", "times a naive upload", 3, GROUP_16_MIB, 4, 8},
-    {"direct, 16 MiB", "times a naive upload", 7, GROUP_16_MIB, 2, 8},
-    {"direct, 64 KiB, 2 threads", "times 1 thread", 1.6, GROUP_THREADS_DIRECT, 1, 0},
-    {"staged, 64 KiB, 8 threads", "times 1 thread", 1, GROUP_THREADS_STAGED, 2, 0},
-    {"direct, 16 MiB", "times libplacebo", 1.2, GROUP_16_MIB, 2, 5},
-    {"direct, 16 MiB", "times OpenCL", 1.2, GROUP_16_MIB, 2, 7},
-    {"direct, 256 MiB", "times libplacebo", 1.2, GROUP_256_MIB, 2, 5},
-    {"direct, 256 MiB", "times OpenCL", 1.2, GROUP_256_MIB, 2, 7},
-    {"forced staging, 16 MiB", "times libplacebo staged", 1.4, GROUP_16_MIB, 4, 6},
-    {"forced staging, 256 MiB", "times libplacebo staged", 1.4, GROUP_256_MIB, 4, 6},
-    {"upload, 256 MiB, registered", "times CUDA, page-locked", 0.95, GROUP_CUDA_UPLOAD, 1, 3},
-    {"upload, 256 MiB, pageable", "times CUDA, pageable", 2, GROUP_CUDA_UPLOAD, 0, 2},
-    {"download, 256 MiB, registered", "times CUDA, page-locked", 0.95, GROUP_CUDA_DOWNLOAD, 1, 3},
-    {"download, 256 MiB, pageable", "times CUDA, pageable", 2, GROUP_CUDA_DOWNLOAD, 0, 2},
-    {"copy, 256 MiB", "times CUDA", 0.95, GROUP_CUDA_COPY, 0, 1},
-    {"batch of 1000 x 256 bytes", "ns an item", 3000, GROUP_CUDA_BATCH, 0, TIME},
-    {"batch of 1000 x 256 bytes, staged", "ns an item", 3000, GROUP_CUDA_BATCH, 1, TIME},
-    {"upload, 16 MiB, registered", "times CUDA, page-locked", 0.98, GROUP_ON_CUDA_UP_16, 0, 1},
-    {"upload, 1 MiB, registered", "times CUDA, page-locked", 0.9, GROUP_ON_CUDA_UP_1, 0, 1},
-    {"download, 16 MiB, registered", "times CUDA, page-locked", 0.98, GROUP_ON_CUDA_DOWN_16, 0, 1},
-    {"download, 1 MiB, registered", "times CUDA, page-locked", 0.9, GROUP_ON_CUDA_DOWN_1, 0, 1},
-    {"download, 256 bytes", "times CUDA, page-locked", 0.8, GROUP_ON_CUDA_DOWN_256_B, 0, 1},
-    {"copy, 16 MiB", "times CUDA", 0.9, GROUP_ON_CUDA_COPY_16, 0, 1},
-    {"fill, 256 MiB", "times CUDA", 0.95, GROUP_ON_CUDA_FILL, 0, 1},
-    {"1000 x 4 KiB, asynchronous", "times CUDA's loop", 1.6, GROUP_ON_CUDA_MANY, 0, 2},
-    {"batch of 1000 x 4 KiB", "times CUDA's loop", 4, GROUP_ON_CUDA_MANY, 1, 2},
-    {"both ways, 64 MiB", "times CUDA, page-locked", 0.95, GROUP_ON_CUDA_BOTH, 0, 1},
+    {"direct, 256 bytes", "ns", 30, GROUP_256_B, 1, TIME, NULL},
+    {"direct, 64 KiB", "of memcpy", 0.95, GROUP_64_KIB, 1, 0, NULL},
+    {"direct, 1 MiB", "of memcpy", 0.95, GROUP_1_MIB, 1, 0, NULL},
+    {"direct, 16 MiB", "of two-thread memcpy", 0.65, GROUP_16_MIB, 2, 1, NULL},
+    {"direct, 16 MiB", "of memcpy", 1.25, GROUP_16_MIB, 2, 0, NULL},
+    {"direct, 256 MiB", "of two-thread memcpy", 0.65, GROUP_256_MIB, 2, 1, NULL},
+    {"direct, 256 MiB", "of memcpy", 1.25, GROUP_256_MIB, 2, 0, NULL},
+    {"forced import, 16 MiB", "of memcpy", 0.8, GROUP_16_MIB, 3, 0, NULL},
+    {"forced import, 256 MiB", "of memcpy", 0.8, GROUP_256_MIB, 3, 0, NULL},
+    {"forced staging, 16 MiB", "of memcpy", 0.45, GROUP_16_MIB, 4, 0, NULL},
+    {"forced staging, 256 MiB", "of memcpy", 0.5, GROUP_256_MIB, 4, 0, NULL},
+    {"batch of 1000 x 256 bytes, staged", "ns an item", 700, GROUP_BATCH, 1, TIME, NULL},
+    {"batch of 1000 x 256 bytes, staged", "times one by one", 25, GROUP_BATCH, 1, 0, NULL},
+    {"direct, 256 bytes", "times a naive upload", 1000, GROUP_256_B, 1, 2, NULL},
+    {"staged, 16 MiB", "times a naive upload", 3, GROUP_16_MIB, 4, 8, NULL},
+    {"direct, 16 MiB", "times a naive upload", 7, GROUP_16_MIB, 2, 8, NULL},
+    {"direct, 64 KiB, 2 threads", "times 1 thread", 1.6, GROUP_THREADS_DIRECT, 1, 0, NULL},
+    {"staged, 64 KiB, 8 threads", "times 1 thread", 1, GROUP_THREADS_STAGED, 2, 0, NULL},
+    {"direct, 16 MiB", "times libplacebo", 1.2, GROUP_16_MIB, 2, 5, NULL},
+    {"direct, 16 MiB", "times OpenCL", 1.2, GROUP_16_MIB, 2, 7, NULL},
+    {"direct, 256 MiB", "times libplacebo", 1.2, GROUP_256_MIB, 2, 5, NULL},
+    {"direct, 256 MiB", "times OpenCL", 1.2, GROUP_256_MIB, 2, 7, NULL},
+    {"forced staging, 16 MiB", "times libplacebo staged", 1.4, GROUP_16_MIB, 4, 6, NULL},
+    {"forced staging, 256 MiB", "times libplacebo staged", 1.4, GROUP_256_MIB, 4, 6, NULL},
+    {"upload, 256 MiB, registered", "times CUDA, page-locked", 0.95, GROUP_CUDA_UPLOAD, 1, 3, NULL},
+    {"upload, 256 MiB, pageable", "times CUDA, pageable", 2, GROUP_CUDA_UPLOAD, 0, 2, NULL},
+    {"download, 256 MiB, registered", "times CUDA, page-locked", 0.95, GROUP_CUDA_DOWNLOAD, 1, 3,
+     NULL},
+    {"download, 256 MiB, pageable", "times CUDA, pageable", 2, GROUP_CUDA_DOWNLOAD, 0, 2, NULL},
+    {"copy, 256 MiB", "times CUDA", 0.95, GROUP_CUDA_COPY, 0, 1, NULL},
+    {"batch of 1000 x 256 bytes", "ns an item", 3000, GROUP_CUDA_BATCH, 0, TIME, NULL},
+    {"batch of 1000 x 256 bytes, staged", "ns an item", 1000, GROUP_CUDA_BATCH, 1, TIME, NULL},
+    {"upload, 16 MiB, registered", "times CUDA, page-locked", 0.98, GROUP_ON_CUDA_UP_16, 0, 1,
+     "cuda"},
+    {"upload, 1 MiB, registered", "times CUDA, page-locked", 0.9, GROUP_ON_CUDA_UP_1, 0, 1, "cuda"},
+    {"download, 16 MiB, registered", "times CUDA, page-locked", 0.98, GROUP_ON_CUDA_DOWN_16, 0, 1,
+     "cuda"},
+    {"download, 1 MiB, registered", "times CUDA, page-locked", 0.9, GROUP_ON_CUDA_DOWN_1, 0, 1,
+     "cuda"},
+    {"download, 256 bytes", "times CUDA, page-locked", 0.8, GROUP_ON_CUDA_DOWN_256_B, 0, 1, "cuda"},
+    {"copy, 16 MiB", "times CUDA", 0.9, GROUP_ON_CUDA_COPY_16, 0, 1, "cuda"},
+    {"fill, 256 MiB", "times CUDA", 0.95, GROUP_ON_CUDA_FILL, 0, 1, "cuda"},
+    {"1000 x 4 KiB, asynchronous", "times CUDA's loop", 1.6, GROUP_ON_CUDA_MANY, 0, 2, "cuda"},
+    {"batch of 1000 x 4 KiB", "times CUDA's loop", 4, GROUP_ON_CUDA_MANY, 1, 2, "cuda"},
+    {"both ways, 64 MiB", "times CUDA, page-locked", 0.95, GROUP_ON_CUDA_BOTH, 0, 1, "cuda"},
+    {"upload, 1 MiB, registered", "times CUDA, page-locked", 0.8, GROUP_ON_CUDA_UP_1, 0, 1,
+     "vulkan"},
+    {"download, 1 MiB, registered", "times CUDA, page-locked", 0.7, GROUP_ON_CUDA_DOWN_1, 0, 1,
+     "vulkan"},
+    {"download, 256 bytes", "ns", 2500, GROUP_ON_CUDA_DOWN_256_B, 0, TIME, "vulkan"},
+    {"download, 4 KiB", "ns", 7000, GROUP_ON_CUDA_DOWN_4_KIB, 0, TIME, "vulkan"},
+    {"copy, 16 MiB", "times CUDA", 0.75, GROUP_ON_CUDA_COPY_16, 0, 1, "vulkan"},
+    {"fill, 256 MiB", "times CUDA", 0.95, GROUP_ON_CUDA_FILL, 0, 1, "vulkan"},
 };
 
 static bool lacks(const struct bench_session *session, const struct bench_spec *spec)
@@ -182,18 +197,24 @@ static bool lacks(const struct bench_session *session, const struct bench_spec *
     return spec->kind == BENCH_PEER && session->peer_why[spec->peer][0] != 0;
 }
 
+static bool is_meant(const struct bench_session *session, const struct target *target)
+{
+    return !target->driver || strcmp(session->info.driver, target->driver) == 0;
+}
+
 static bool runs(const struct bench_session *session, enum group group)
 {
-    if (plans[group].driver && strcmp(session->info.driver, "cuda") != 0)
-        return false;
-    return !plans[group].cuda || session->peer_why[PEER_CUDA][0] == 0;
+    bool meant = !plans[group].driver;
+    for (size_t i = 0; !meant && i < CLI_COUNT(targets); i++)
+        meant = targets[i].group == group && is_meant(session, &targets[i]);
+    return meant && (!plans[group].cuda || session->peer_why[PEER_CUDA][0] == 0);
 }
 
 /* What is a multiple of a peer that is not there, or meant for where CUDA is, is no target here. */
 static bool applies(const struct bench_session *session, const struct target *target)
 {
     const struct bench_spec *specs = plans[target->group].specs;
-    return runs(session, target->group) &&
+    return is_meant(session, target) && runs(session, target->group) &&
            (target->yardstick == TIME || !lacks(session, &specs[target->yardstick]));
 }
 

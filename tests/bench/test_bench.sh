@@ -157,8 +157,12 @@ print(next(d['uuid'] for d in json.load(sys.stdin)['devices'] if d['driver'] == 
     json 'j["peers"][3] == {"name": "cuda", "measured": True}'
     json '[t["name"] for t in j["targets"] if "CUDA" in t["unit"] and "measured" in t] == [
           "upload, 256 MiB, registered", "upload, 256 MiB, pageable",
-          "download, 256 MiB, registered", "download, 256 MiB, pageable", "copy, 256 MiB"]'
-    json 'len([t for t in j["targets"] if t.get("at_most") == 3000 and "measured" in t]) == 2'
+          "download, 256 MiB, registered", "download, 256 MiB, pageable", "copy, 256 MiB",
+          "upload, 1 MiB, registered", "download, 1 MiB, registered", "copy, 16 MiB",
+          "fill, 256 MiB"]
+    and [t["measured"] > 0 for t in j["targets"] if t["name"].startswith("download, ")
+         and t["unit"] == "ns"] == [True, True]'
+    json 'len([t for t in j["targets"] if t.get("at_most") in (1000, 3000) and "measured" in t]) == 2'
     export STRICTVK=heap=100000000
     run "table beside cuda" 0 "$ferry" bench --device vulkan --seconds 0.05 --csv
     says out "^contestant,operation,mode,n,path,memory,size,odd,pinned,rounds,ns,"
