@@ -31,7 +31,8 @@ void ferry__park(struct ferry__op *op, uint64_t count);
 void ferry__op_submitted(struct ferry__op *op);
 
 /* Completes op, and whatever that completes, if nothing is outstanding. What is much is left to
- * ferry__step. */
+ * ferry__step. It may give up the lock on the way: without a reference the caller looks at op no
+ * more. */
 void ferry__op_try_done(struct ferry__op *op);
 
 /* op, which has not begun, has failed with op->status: its user hears of it now. It keeps its place
