@@ -54,9 +54,9 @@ struct ferry__limits {
     uint64_t max_copy;       /* longest single copy or fill: a multiple of both alignments */
     uint64_t max_allocation; /* longest single allocation, as far as is known */
     uint64_t total_memory;
-    uint64_t import_granularity;    /* 0: no imports */
-    bool import_cheap;              /* importing for a single transfer pays (no page locking) */
-    bool has_kernel, kernels_later; /* kernels() is to be asked for them first */
+    uint64_t import_granularity;       /* 0: no imports */
+    bool import_cheap, import_lasting; /* pays for one transfer; for what is kept */
+    bool has_kernel, kernels_later;    /* kernels() is to be asked for them first */
     uint64_t kernel_copy_from; /* aligned copies of this many bytes go by the kernel; 0: none */
     bool kernel_decided;       /* by the user, or by the driver's measuring: the engine does not */
     uint32_t blocks_max, block_size_max; /* of a FERRY__BLOCKS; 0: none come; a power of 2 */

@@ -116,6 +116,7 @@ static void describe_limits(const struct cuda *c, const struct ferry_device_info
         .max_allocation = info->max_allocation,
         .total_memory = info->total_memory,
         .import_granularity = info->import_granularity,
+        .import_lasting = true,
         .has_kernel = has_kernel,
         .blocks_max = has_kernel ? BLOCKS_MAX : 0,
         .block_size_max = BLOCK_SIZE_MAX,

@@ -40,7 +40,8 @@ struct ferry__stream_side {
 /* Staging memory for one piece. */
 struct ferry__stream_slot {
     struct ferry__memory memory;
-    uint64_t base; /* the first byte at a multiple of FERRY__STREAM_BLOCK */
+    unsigned char *pages; /* of ours, that it is; NULL: it is the driver's */
+    uint64_t base;        /* the first byte at a multiple of FERRY__STREAM_BLOCK */
     uint64_t id;
     bool write;
     struct ferry_stream *stream; /* that has it */

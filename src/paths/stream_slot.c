@@ -2,12 +2,14 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/pages.h"
 #include "base/range.h"
 #include "base/status.h"
 #include "driver.h"
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/op.h"
+#include "memory/host_pages.h"
 #include "memory/pool.h"
 #include "paths/stream.h"
 
@@ -15,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 /*
  * Slots of staging memory for streams: a device's, apart from what other transfers use, since none
@@ -35,27 +38,72 @@ void ferry__stream_resume(struct ferry__op *op)
     ferry__ready_again(op, FERRY__STATE_SUSPENDED);
 }
 
+static void free_memory(struct ferry__gpu *gpu, struct ferry__stream_slot *slot)
+{
+    unsigned char *pages = slot->pages;
+    const uint64_t size = slot->memory.size;
+    gpu->driver->memory_free(gpu->state, &slot->memory);
+    if (pages) /* which the device has no more use for */
+        munmap(pages, size);
+}
+
+/* Huge pages of ours, where those are better than memory of the driver's own. False: they are not,
+ * or cannot be had. */
+static bool make_huge(struct ferry__gpu *gpu, struct ferry__stream_slot *slot, uint64_t size)
+{
+    char why[FERRY__WHY_MAX] = "";
+    struct ferry__pages_made made = {false, false};
+    if (!gpu->limits.import_lasting || !gpu->limits.import_granularity || size < FERRY__HUGE_PAGE)
+        return false;
+    const uint64_t whole = ferry__round_up(size, gpu->limits.import_granularity);
+    unsigned char *pages =
+        ferry__pages_make(whole, ferry__numa_node("/sys", gpu->limits.pci), &made);
+    if (!pages)
+        return false;
+    if (!made.huge ||
+        gpu->driver->host_import(gpu->state, pages, whole, false, &slot->memory, why)) {
+        munmap(pages, whole);
+        return false;
+    }
+    slot->pages = pages;
+    return true;
+}
+
+/* As the driver has it. */
+static enum ferry_status make_plain(struct ferry__gpu *gpu, struct ferry__stream_slot *slot,
+                                    uint64_t size)
+{
+    char why[FERRY__WHY_MAX] = "";
+    enum ferry_status status;
+    do
+        status = gpu->driver->memory_alloc(
+            gpu->state, slot->write ? FERRY__MEMORY_READBACK : FERRY__MEMORY_UPLOAD, size,
+            "ferry stream", &slot->memory, why);
+    while (status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(gpu));
+    if (status)
+        (void)!ferry__fail(status, "no staging memory of %llu bytes for a stream: %s",
+                           (unsigned long long)size, why);
+    return status;
+}
+
 static struct ferry__stream_slot *make_slot(struct ferry_device *device, bool write,
                                             enum ferry_status *out_status)
 {
-    char why[FERRY__WHY_MAX] = "";
-    struct ferry__stream_slot *slot = ferry__alloc(sizeof *slot);
+    struct ferry__gpu *gpu = &device->gpu;
     const uint64_t size = device->slots->slot_size + SLOT_EXTRA;
+    struct ferry__stream_slot *slot = ferry__alloc(sizeof *slot);
     *out_status = FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    for (bool again = slot; again;) {
-        *out_status = device->gpu.driver->memory_alloc(
-            device->gpu.state, write ? FERRY__MEMORY_READBACK : FERRY__MEMORY_UPLOAD, size,
-            "ferry stream", &slot->memory, why);
-        again = *out_status == FERRY_ERROR_OUT_OF_DEVICE_MEMORY && ferry__memory_trim(&device->gpu);
+    if (!slot) {
+        (void)!ferry__fail(*out_status, "no host memory for a slot of a stream");
+        return NULL;
     }
+    slot->write = write;
+    *out_status = make_huge(gpu, slot, size) ? FERRY_OK : make_plain(gpu, slot, size);
     if (*out_status) {
-        (void)!ferry__fail(*out_status, "no staging memory of %llu bytes for a stream: %s",
-                           (unsigned long long)size, why);
         ferry__free(slot);
         return NULL;
     }
-    FERRY__ADD(&device->gpu.metrics, device_allocations, 1);
-    slot->write = write;
+    FERRY__ADD(&gpu->metrics, device_allocations, 1);
     slot->id = atomic_fetch_add(&device->slots->last_id, 1) + 1;
     slot->base = -(uintptr_t)slot->memory.host & (FERRY__STREAM_BLOCK - 1);
     return slot;
@@ -246,7 +294,7 @@ void ferry__slots_trim(struct ferry_device *device)
     while (list) {
         struct ferry__stream_slot *slot = list;
         list = slot->next;
-        device->gpu.driver->memory_free(device->gpu.state, &slot->memory);
+        free_memory(&device->gpu, slot);
         ferry__staging_unhold(staging_of(device, slot->write), bytes_of(slots));
         FERRY__ADD(&device->gpu.metrics, device_frees, 1);
         ferry__free(slot);
