@@ -154,15 +154,19 @@ static uint64_t peak_of_process(void)
 void load_tell_peak(const struct load *load)
 {
     struct ferry_stats stats;
-    char staging[CLI_TEXT_MAX], process[CLI_TEXT_MAX];
+    char staging[CLI_TEXT_MAX], process[CLI_TEXT_MAX], read[CLI_TEXT_MAX], direct[CLI_TEXT_MAX];
     ferry_device_get_stats(load->device, &stats, sizeof stats);
     const uint64_t peak = stats.staging_upload_peak_bytes + stats.staging_readback_peak_bytes;
     if (load->json)
-        printf(", \"staging_peak_bytes\": %" PRIu64 ", \"process_peak_bytes\": %" PRIu64, peak,
-               peak_of_process());
+        printf(", \"staging_peak_bytes\": %" PRIu64 ", \"process_peak_bytes\": %" PRIu64
+               ", \"file_read_bytes\": %" PRIu64 ", \"file_read_direct_bytes\": %" PRIu64,
+               peak, peak_of_process(), stats.file_read_bytes, stats.file_read_direct_bytes);
     else if (!load->quiet)
-        printf("at most %s of staging; the process had %s at most\n", cli_size(staging, peak),
-               cli_size(process, peak_of_process()));
+        printf("at most %s of staging; the process had %s at most\n"
+               "read %s from files, %s of it past the system's cache\n",
+               cli_size(staging, peak), cli_size(process, peak_of_process()),
+               cli_size(read, stats.file_read_bytes),
+               cli_size(direct, stats.file_read_direct_bytes));
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */

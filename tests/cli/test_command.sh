@@ -148,8 +148,9 @@ cp "$dir/out" "$dir/transfer.json"
 run "JSON of load" 0 "$ferry" load --device host --json "$dir/small" "$dir/empty" "$odd"
 json 'j["command"] == "load"'
 json '[f["bytes"] for f in j["files"]] == [100003, 0, 100003]'
+json 'j["file_read_bytes"] == 200006 and 0 <= j["file_read_direct_bytes"] <= 200006'
 # One schema: what the one says of a run, a file and a step the other says under the same name.
-json 'set(j) - {"separate", "staging_peak_bytes", "process_peak_bytes"} == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))) - {"uploads"}'
+json 'set(j) - {"separate", "staging_peak_bytes", "process_peak_bytes", "file_read_bytes", "file_read_direct_bytes"} == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))) - {"uploads"}'
 json 'set(j["device"]) == set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["device"])'
 json 'set(j["files"][0]) >= set(json.load(open(sys.argv[1][:-3] + "transfer.json"))["files"][0])
       - {"window", "windows", "passes"}'
