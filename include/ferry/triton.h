@@ -53,9 +53,9 @@ ferry_triton_device_open(const struct ferry_device_params *params, ferry_device 
  * work. */
 FERRY_API void ferry_triton_device_release(ferry_device *device);
 
-/* The device as Triton's memory_type_id for memory of type GPU: the number that CUDA gives a device of
- * CUDA's; for all others their index in ferry_device_list. -1
- * for a device that is not from ferry_triton_device. Allowed in callbacks. */
+/* The device as Triton's memory_type_id for memory of type GPU: the number that CUDA gives a device
+ * of CUDA's; for all others their index in ferry_device_list. -1 for a device that is not from
+ * ferry_triton_device. Allowed in callbacks. */
 FERRY_API int64_t ferry_triton_device_id(const ferry_device *device);
 
 /* ---------------------------------------------------------------------------------------------
@@ -76,8 +76,9 @@ FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_handle_create(ferry_buffer *
 FERRY_API void ferry_triton_handle_destroy(void *base);
 
 /*
- * The buffer behind a handle, or behind a pointer that the response allocator gave out. NOT_FOUND for all other pointers. The buffer is borrowed: it lives as long as the handle
- * or the response. Read private outputs with ferry_copy_to_host. Allowed in callbacks.
+ * The buffer behind a handle, or behind a pointer that the response allocator gave out. NOT_FOUND
+ * for all other pointers. The buffer is borrowed: it lives as long as the handle or the response.
+ * Read private outputs with ferry_copy_to_host. Allowed in callbacks.
  */
 FERRY_CHECK struct TRITONSERVER_Error *
 ferry_triton_resolve(const void *base, ferry_buffer **out_buffer, size_t *out_offset);
@@ -134,10 +135,10 @@ ferry_triton_gather_size(struct TRITONBACKEND_Request *const *requests, uint32_t
  * spans_out[input * count + request] says where each part is. errors_out[request] is NULL, or says
  * why that request did not go on: INVALID_ARG if its buffers do not add up to its byte size, it
  * does not fit, or it lacks an input; CANCELLED; UNSUPPORTED if an input is GPU memory that is
- * neither Ferry's nor CUDA's on this device. Memory of CUDA's own must be ready to be read, as Triton
- * requires of inputs; that it is CUDA's, the server is trusted to know. A request that does not go on takes no place in any input. Both arrays are the caller's,
- * with input_count * count and count entries; the caller must delete the errors in errors_out. A
- * NULL request is skipped. If the call itself fails, all errors_out are NULL and there is neither
+ * neither Ferry's nor CUDA's on this device. Memory of CUDA's own must be ready to be read, as
+ * Triton requires of inputs; that it is CUDA's, the server is trusted to know. A request that does
+ * not go on takes no place in any input. Both arrays are the caller's, with input_count * count and
+ * count entries; the caller must delete the errors in errors_out. A NULL request is skipped. If the call itself fails, all errors_out are NULL and there is neither
  * ticket nor callback. Copies from other devices may have begun by then, in the order of their
  * buffers.
  *
@@ -191,8 +192,8 @@ struct ferry_triton_output {
  * Asks for the memory that the request's host prefers (CPU if it does not say) and accepts what it
  * is given: CPU memory, memory of CUDA's own on this device, or a Ferry handle, also on another
  * device. errors_out[response] is NULL or says why that response does not have all its outputs: the
- * error of the server's allocator, UNSUPPORTED if the allocator gave other GPU memory, INVALID_ARG for a part outside
- * src. The others go on. requests[i] belongs to responses[i]; if either is NULL, both are skipped.
+ * error of the server's allocator, UNSUPPORTED if the allocator gave other GPU memory, INVALID_ARG
+ * for a part outside src. The others go on. requests[i] belongs to responses[i]; if either is NULL, both are skipped.
  * requests itself may be NULL, for requests that were already released (a ResponseFactory made the
  * responses): then all outputs are made, in CPU memory if the host has it. If the call itself
  * fails, all errors_out are NULL and there is neither ticket nor callback; responses may already
