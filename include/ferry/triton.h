@@ -138,9 +138,9 @@ ferry_triton_gather_size(struct TRITONBACKEND_Request *const *requests, uint32_t
  * neither Ferry's nor CUDA's on this device. Memory of CUDA's own must be ready to be read, as
  * Triton requires of inputs; that it is CUDA's, the server is trusted to know. A request that does
  * not go on takes no place in any input. Both arrays are the caller's, with input_count * count and
- * count entries; the caller must delete the errors in errors_out. A NULL request is skipped. If the call itself fails, all errors_out are NULL and there is neither
- * ticket nor callback. Copies from other devices may have begun by then, in the order of their
- * buffers.
+ * count entries; the caller must delete the errors in errors_out. A NULL request is skipped. If the
+ * call itself fails, all errors_out are NULL and there is neither ticket nor callback. Copies from
+ * other devices may have begun by then, in the order of their buffers.
  *
  * Do not release the requests before the ticket is done: their memory is read until then.
  * Releasing, responding and statistics are up to the caller. cb and out_ticket may be NULL; both
@@ -193,11 +193,11 @@ struct ferry_triton_output {
  * is given: CPU memory, memory of CUDA's own on this device, or a Ferry handle, also on another
  * device. errors_out[response] is NULL or says why that response does not have all its outputs: the
  * error of the server's allocator, UNSUPPORTED if the allocator gave other GPU memory, INVALID_ARG
- * for a part outside src. The others go on. requests[i] belongs to responses[i]; if either is NULL, both are skipped.
- * requests itself may be NULL, for requests that were already released (a ResponseFactory made the
- * responses): then all outputs are made, in CPU memory if the host has it. If the call itself
- * fails, all errors_out are NULL and there is neither ticket nor callback; responses may already
- * have outputs then, and should be sent with an error.
+ * for a part outside src. The others go on. requests[i] belongs to responses[i]; if either is NULL,
+ * both are skipped. requests itself may be NULL, for requests that were already released (a
+ * ResponseFactory made the responses): then all outputs are made, in CPU memory if the host has it.
+ * If the call itself fails, all errors_out are NULL and there is neither ticket nor callback;
+ * responses may already have outputs then, and should be sent with an error.
  *
  * Sending, deleting and releasing are up to the caller. cb and out_ticket as in
  * ferry_triton_gather.
