@@ -101,7 +101,8 @@ FERRY_CHECK enum ferry_status ferry_stream_want(ferry_stream *stream, size_t siz
 
 /* The chunk is filled, or its bytes are taken: it belongs to Ferry again. moved: how many bytes
  * from its beginning on. If moved is less than chunk->size, or status is not OK, the operation
- * fails with that status (IO if it is OK) and this message. */
+ * fails with that status (IO if it is OK) and this message. The operation may be done before this
+ * returns; do not close the device until it has. */
 FERRY_API void ferry_stream_done(ferry_stream *stream, const struct ferry_stream_chunk *chunk,
                                  size_t moved, enum ferry_status status, const char *why);
 
