@@ -128,18 +128,31 @@ TRITONBACKEND_Request *simple(const void *bytes, size_t size)
     return standin_hand_over(request);
 }
 
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
+void drop_response(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
 {
     (void)flags;
     (void)userp;
     succeed(TRITONSERVER_InferenceResponseDelete(response));
 }
 
+TRITONSERVER_Error *keep_memory(TRITONSERVER_ResponseAllocator *of, void *buffer,
+                                void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
+                                int64_t id)
+{
+    (void)of;
+    (void)buffer;
+    (void)buffer_userp;
+    (void)size;
+    (void)type;
+    (void)id;
+    return NULL;
+}
+
 void finish_request(TRITONBACKEND_Request *request)
 {
     TRITONBACKEND_Response *response = NULL;
     succeed(TRITONSERVER_InferenceRequestSetResponseCallback(
-        (TRITONSERVER_InferenceRequest *)request, NULL, NULL, drop, NULL));
+        (TRITONSERVER_InferenceRequest *)request, NULL, NULL, drop_response, NULL));
     succeed(TRITONBACKEND_ResponseNew(&response, request));
     succeed(TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, NULL));
     succeed(TRITONBACKEND_RequestRelease(request, TRITONSERVER_REQUEST_RELEASE_ALL));

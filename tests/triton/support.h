@@ -58,6 +58,14 @@ void add_memory(TRITONSERVER_InferenceRequest *request, const char *name, const 
 /* A request with one input "x", in one piece, handed over. */
 TRITONBACKEND_Request *simple(const void *bytes, size_t size);
 
+/* A callback for responses that deletes them. */
+void drop_response(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp);
+
+/* An allocator's way to take back memory that is the test's own: it stays there. */
+TRITONSERVER_Error *keep_memory(TRITONSERVER_ResponseAllocator *of, void *buffer,
+                                void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
+                                int64_t id);
+
 /* Answers with an empty response and releases. */
 void finish_request(TRITONBACKEND_Request *request);
 

@@ -46,13 +46,6 @@ static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *allocator, 
     return NULL;
 }
 
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
-{
-    (void)flags;
-    (void)userp;
-    succeed(TRITONSERVER_InferenceResponseDelete(response));
-}
-
 static void make_requests(TRITONSERVER_ResponseAllocator *allocator, const uint8_t *bytes,
                           uint32_t count, size_t size)
 {
@@ -62,8 +55,8 @@ static void make_requests(TRITONSERVER_ResponseAllocator *allocator, const uint8
         add_input(made, "x");
         add_data(made, "x", bytes + i * size, size);
         succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(made, "y"));
-        succeed(TRITONSERVER_InferenceRequestSetResponseCallback(made, allocator, &places[i], drop,
-                                                                 NULL));
+        succeed(TRITONSERVER_InferenceRequestSetResponseCallback(made, allocator, &places[i],
+                                                                 drop_response, NULL));
         requests[i] = standin_hand_over(made);
         succeed(TRITONBACKEND_ResponseNew(&responses[i], requests[i]));
         parts[i] = (struct ferry_triton_part){shape, 1, i * size, size};

@@ -82,13 +82,6 @@ static TRITONSERVER_Error *prefer(TRITONSERVER_ResponseAllocator *allocator, voi
 
 static TRITONSERVER_ResponseAllocator *allocator;
 
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
-{
-    (void)flags;
-    (void)userp;
-    succeed(TRITONSERVER_InferenceResponseDelete(response));
-}
-
 /* A request that asks for these outputs, NULL the end, and its response. */
 static void make_pair(struct place *place, const char *const *outputs,
                       TRITONBACKEND_Request **out_request, TRITONBACKEND_Response **out_response)
@@ -96,7 +89,8 @@ static void make_pair(struct place *place, const char *const *outputs,
     TRITONSERVER_InferenceRequest *made = make_request();
     for (; *outputs; outputs++)
         succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(made, *outputs));
-    succeed(TRITONSERVER_InferenceRequestSetResponseCallback(made, allocator, place, drop, NULL));
+    succeed(TRITONSERVER_InferenceRequestSetResponseCallback(made, allocator, place, drop_response,
+                                                             NULL));
     *out_request = standin_hand_over(made);
     succeed(TRITONBACKEND_ResponseNew(out_response, *out_request));
 }

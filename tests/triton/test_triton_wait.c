@@ -189,26 +189,6 @@ static TRITONSERVER_Error *give(TRITONSERVER_ResponseAllocator *of, const char *
     return NULL;
 }
 
-static TRITONSERVER_Error *take_back(TRITONSERVER_ResponseAllocator *of, void *buffer,
-                                     void *buffer_userp, size_t size, TRITONSERVER_MemoryType type,
-                                     int64_t id)
-{
-    (void)of;
-    (void)buffer;
-    (void)buffer_userp;
-    (void)size;
-    (void)type;
-    (void)id;
-    return NULL;
-}
-
-static void drop(TRITONSERVER_InferenceResponse *response, const uint32_t flags, void *userp)
-{
-    (void)flags;
-    (void)userp;
-    succeed(TRITONSERVER_InferenceResponseDelete(response));
-}
-
 struct pair {
     TRITONBACKEND_Request *requests[2];
     TRITONBACKEND_Response *responses[2];
@@ -221,8 +201,8 @@ static void make_pairs(struct pair *pair)
     for (size_t i = 0; i < 2; i++) {
         TRITONSERVER_InferenceRequest *made = make_request();
         succeed(TRITONSERVER_InferenceRequestAddRequestedOutput(made, only_y[0]));
-        succeed(
-            TRITONSERVER_InferenceRequestSetResponseCallback(made, allocator, NULL, drop, NULL));
+        succeed(TRITONSERVER_InferenceRequestSetResponseCallback(made, allocator, NULL,
+                                                                 drop_response, NULL));
         pair->requests[i] = standin_hand_over(made);
         succeed(TRITONBACKEND_ResponseNew(&pair->responses[i], pair->requests[i]));
     }
@@ -373,7 +353,7 @@ static void refuses_bad_calls(void **state)
 
 static int open_all(void **state)
 {
-    succeed(TRITONSERVER_ResponseAllocatorNew(&allocator, give, take_back, NULL));
+    succeed(TRITONSERVER_ResponseAllocatorNew(&allocator, give, keep_memory, NULL));
     return open_device(state);
 }
 
