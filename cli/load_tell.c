@@ -162,7 +162,7 @@ void load_tell_peak(const struct load *load)
                ", \"file_read_bytes\": %" PRIu64 ", \"file_read_direct_bytes\": %" PRIu64,
                peak, peak_of_process(), stats.file_read_bytes, stats.file_read_direct_bytes);
     else if (!load->quiet)
-        printf("at most %s of staging; the process had %s at most\n"
+        printf("at most %s of staging; the process had %s at most; "
                "read %s from files, %s of it past the system's cache\n",
                cli_size(staging, peak), cli_size(process, peak_of_process()),
                cli_size(read, stats.file_read_bytes),
