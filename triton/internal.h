@@ -109,8 +109,9 @@ struct ferry__triton_move {
     ferry_buffer *dst, *src;
     void *host;       /* of UP and DOWN; not written by UP. HOST: the destination */
     const void *from; /* of HOST */
-    /* Of what has no buffer where its kind has one: an address of CUDA's, to be wrapped. */
-    size_t size, dst_offset, src_offset;
+    size_t size;
+    /* In the buffer; where its kind has one that is NULL, an address of CUDA's, to be wrapped. */
+    size_t dst_offset, src_offset;
     uint32_t response; /* of a scatter: whose it is */
 };
 
@@ -142,9 +143,10 @@ ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t
                                       size_t size, TRITONSERVER_Error **out_error);
 
 /*
- * Wraps what is left to be: all that is read as one or two ranges, all that is written as others, so
- * that many parts go as one list. Only the ends of a range are checked. False: one of them is not this
- * device's memory, and nothing has changed.
+ * Wraps what is left to be, many parts in one range where they have room between them, so that they
+ * go as few lists. Only the ends of a range are checked. False: there would be too many ranges, there
+ * is no memory, or an end is not this device's; then none of what is read, or of what is written, has
+ * its buffer.
  */
 bool ferry__triton_plan_wrap_all(struct ferry__triton_plan *plan);
 

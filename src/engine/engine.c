@@ -205,7 +205,7 @@ bool ferry__step(struct ferry_device *device)
     return retire_external(device);
 }
 
-/* --- telling --------------------------------------------------------------------------------- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 static bool can_build(const struct ferry_device *device)
 {

@@ -94,8 +94,8 @@ struct slot {
     struct ferry_triton_output *outputs;
     size_t *sizes;         /* of each input: the bytes of all requests */
     const void **in_place; /* of each input: where the request's own bytes are; NULL: in in */
-    ferry_buffer *
-        *wrapped; /* of each input: the buffer over the request's own CUDA memory, or NULL */
+    /* Of each input: the buffer round the request's own CUDA memory, or NULL. */
+    ferry_buffer **wrapped;
     uint32_t count, capacity;
     size_t size; /* bytes of in and out that the batch uses */
 
