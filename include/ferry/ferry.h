@@ -629,6 +629,12 @@ FERRY_CHECK enum ferry_status ferry_batch_copy_rows(ferry_batch *batch, ferry_bu
 FERRY_CHECK enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void *user,
                                                  ferry_ticket *out_ticket);
 
+/* Submits, and waits until all of it is done: the calling thread does the engine's work meanwhile, so
+ * that no other thread is woken. The status is what ferry_wait would return. The batch is empty then,
+ * also if an operation failed; it keeps its operations if it could not be submitted. In a callback:
+ * IN_CALLBACK. */
+FERRY_CHECK enum ferry_status ferry_batch_run(ferry_batch *batch);
+
 /* ---------------------------------------------------------------------------------------------
  * Files
  *

@@ -532,6 +532,12 @@ class FERRY_API Batch
             std::forward<Then>(then)...);
     }
 
+    /* Submits, and waits: faster than submit().wait(), since no other thread is woken. */
+    void run()
+    {
+        detail::Check(ferry_batch_run(handle()));
+    }
+
     ferry_batch *handle() const
     {
         return detail::NotNull(batch_.get(), "the batch");

@@ -251,48 +251,84 @@ static enum ferry_status plan(ferry_batch *batch)
     return status;
 }
 
-enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void *user,
-                                     ferry_ticket *out_ticket)
+/* The batch's transfers as an op, to which they belong then, and to the batch again if it fails. */
+static enum ferry_status make_op(ferry_batch *batch, struct ferry__op **out_op)
 {
-    enum ferry_status status = check_batch(batch, "ferry_batch_submit");
-    if (status || (status = ferry__device_dead(batch->device, "ferry_batch_submit")))
-        return status;
     struct ferry_device *device = batch->device;
-    give_back_both(batch);
-    const struct ferry__reply reply = {.callback = cb, .user = user, .out_ticket = out_ticket};
-    if (ferry__direct_try_all(device, batch->transfers, batch->count, &reply, &status)) {
-        if (!status) {
-            FERRY__ADD(&device->gpu.metrics, batches, 1);
-            empty(batch);
-        }
-        return status;
-    }
     batch->count = ferry__transfers_merge(device, batch->transfers, batch->count);
     struct ferry__op *op = ferry__op_create(device, &ferry__transfer_type, 1);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    if ((status = plan(batch))) {
+    const enum ferry_status status = plan(batch);
+    if (status) {
         ferry__op_unref(op);
         return status;
     }
     op->transfers = batch->transfers;
     op->count = batch->count;
     op->batch = true;
-    ferry__op_ref(op);
-    status = ferry__footprint_transfers(op);
-    if (!status)
-        status = ferry__submit(op, cb, user, out_ticket);
-    else
-        ferry__op_unref(op);
-    if (status) { /* the batch keeps its operations; op lets them go */
+    *out_op = op;
+    return FERRY_OK;
+}
+
+/* The transfers are the op's, or, if it has never taken its place, the batch's again. */
+static void part_with(ferry_batch *batch, struct ferry__op *op, bool is_submitted)
+{
+    struct ferry_device *device = batch->device;
+    if (is_submitted) {
+        FERRY__ADD(&device->gpu.metrics, batches, 1);
+        *batch = (struct ferry_batch){.device = device};
+    } else {
         for (size_t i = 0; i < op->count; i++)
             ferry__transfer_drop_region(device, &op->transfers[i]);
         op->transfers = NULL;
         op->count = 0;
-    } else {
-        FERRY__ADD(&device->gpu.metrics, batches, 1);
-        *batch = (struct ferry_batch){.device = device};
     }
     ferry__op_unref(op);
+}
+
+static enum ferry_status start(ferry_batch *batch, const struct ferry__reply *reply)
+{
+    struct ferry_device *device = batch->device;
+    struct ferry__op *op;
+    enum ferry_status status;
+    give_back_both(batch);
+    if (ferry__direct_try_all(device, batch->transfers, batch->count, reply, &status)) {
+        if (!status) {
+            FERRY__ADD(&device->gpu.metrics, batches, 1);
+            empty(batch);
+        }
+        return status;
+    }
+    if ((status = make_op(batch, &op)))
+        return status;
+    ferry__op_ref(op);
+    bool is_submitted = false;
+    if ((status = ferry__footprint_transfers(op)))
+        ferry__op_unref(op);
+    else if (reply->waiting)
+        status = ferry__submit_and_wait(op, &is_submitted);
+    else
+        is_submitted =
+            !(status = ferry__submit(op, reply->callback, reply->user, reply->out_ticket));
+    part_with(batch, op, is_submitted);
     return status;
+}
+
+enum ferry_status ferry_batch_submit(ferry_batch *batch, ferry_callback cb, void *user,
+                                     ferry_ticket *out_ticket)
+{
+    enum ferry_status status = check_batch(batch, "ferry_batch_submit");
+    if (status || (status = ferry__device_dead(batch->device, "ferry_batch_submit")))
+        return status;
+    return start(batch, &(struct ferry__reply){false, cb, user, out_ticket});
+}
+
+enum ferry_status ferry_batch_run(ferry_batch *batch)
+{
+    enum ferry_status status = ferry__in_callback("ferry_batch_run");
+    if (status || (status = check_batch(batch, "ferry_batch_run")) ||
+        (status = ferry__device_dead(batch->device, "ferry_batch_run")))
+        return status;
+    return start(batch, &(struct ferry__reply){.waiting = true});
 }

@@ -172,8 +172,9 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
         ferry__op_unref(op);
         return status;
     }
+    bool is_submitted;
     if (reply->waiting)
-        return ferry__submit_and_wait(op);
+        return ferry__submit_and_wait(op, &is_submitted);
     return ferry__submit(op, reply->callback, reply->user, reply->out_ticket);
 }
 

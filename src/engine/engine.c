@@ -415,15 +415,17 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
 /* What the thread that polls copies for others, at most: they could do that at the same time. */
 enum { LEAVE_MAX = 16 << 10 };
 
-enum ferry_status ferry__submit_and_wait(struct ferry__op *op)
+enum ferry_status ferry__submit_and_wait(struct ferry__op *op, bool *out_submitted)
 {
     struct ferry_device *device = op->device;
     const bool leaves = device->gpu.limits.polls && bytes_staged(op) <= LEAVE_MAX;
-    op->has_waiter = true;
+    op->keep = op->batch; /* which is as if it were submitted, and its ticket waited for */
+    op->has_waiter = !op->batch;
     ferry__choose_queue(op);
     ferry__device_lock(device);
     ferry__await_turn(op);
     enum ferry_status status = ferry__enqueue(op);
+    *out_submitted = !status;
     if (!status) {
         ferry__wait_for_op(device, op, leaves);
         if ((status = op->status))

@@ -24,8 +24,9 @@ enum ferry_status ferry__enqueue_behind(struct ferry__op *join, struct ferry__op
 enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, void *user,
                                 ferry_ticket *out_ticket);
 
-/* Submits, waits, returns the op's status, with its reason. Eats the reference. */
-enum ferry_status ferry__submit_and_wait(struct ferry__op *op);
+/* Submits, waits, returns the op's status, with its reason. Eats the reference. Not submitted: that
+ * failed. */
+enum ferry_status ferry__submit_and_wait(struct ferry__op *op, bool *out_submitted);
 enum ferry_status ferry__engine_start(struct ferry_device *device);
 void ferry__engine_finish(struct ferry_device *device); /* waits for all, stops the thread */
 

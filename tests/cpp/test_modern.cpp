@@ -246,6 +246,9 @@ void test_batches(void **)
     assert_int_equal(got[64 + 127], 127);
     assert_int_equal(got[200], 0);
     batch.zero(b).submit(ferry::use_future).get();
+    batch.fill(b, {&seven, 1}, 4).copy_to_host(b, got).run();
+    assert_int_equal(got[0], 0x07070707);
+    assert_int_equal(got[1], 0);
     std::atomic<int> calls{0};
     batch.fill(b, {&seven, 1}, 4).submit([&](enum ferry_status) { calls++; }).wait();
     device.wait_idle();

@@ -155,8 +155,9 @@ static void test_tickets(void **state)
 static struct {
     struct fixture *fixture;
     ferry_buffer *buffer;
+    ferry_batch *batch;
     void *registered;
-    _Atomic int waiting[12], waits, allowed[7];
+    _Atomic int waiting[13], waits, allowed[7];
 } inside;
 
 static void try_all(enum ferry_status status, ferry_ticket ticket, void *user)
@@ -184,6 +185,7 @@ static void try_all(enum ferry_status status, ferry_ticket ticket, void *user)
     inside.waiting[n++] = (int)ferry_device_trim(device);
     inside.waiting[n++] = (int)ferry_external_begin(
         device, &(struct ferry_use){.buffer = b, .access = FERRY_ACCESS_READ}, 1, &external);
+    inside.waiting[n++] = (int)ferry_batch_run(inside.batch);
     inside.waits = n;
     inside.allowed[0] = (int)ferry_zero_buffer_async(b, NULL, NULL, NULL);
     inside.allowed[1] = (int)ferry_wait(device, 0, 0);
@@ -204,6 +206,7 @@ static void test_in_callback(void **state)
     inside.fixture = fixture;
     inside.buffer = make_buffer(fixture->device, SIZE, FERRY_STORAGE_SHARED);
     inside.registered = registered;
+    OK(ferry_batch_create(fixture->device, &inside.batch));
     const bool can = !ferry_host_register(fixture->device, registered, sizeof registered, 0);
     OK(ferry_zero_buffer_async(inside.buffer, try_all, NULL, NULL));
     OK(ferry_wait_idle(fixture->device));
@@ -211,7 +214,8 @@ static void test_in_callback(void **state)
         assert_int_equal(inside.waiting[i], FERRY_ERROR_IN_CALLBACK);
     for (int i = 0; i < 6; i++)
         assert_int_equal(inside.allowed[i], FERRY_OK);
-    assert_int_equal(inside.waits, 12);
+    assert_int_equal(inside.waits, 13);
+    ferry_batch_destroy(inside.batch);
     if (can)
         OK(ferry_host_unregister(fixture->device, registered));
     ferry_buffer_destroy(inside.buffer);

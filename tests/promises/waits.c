@@ -57,6 +57,29 @@ static void test_buffer_wait_polled(void **state)
     ferry_buffer_destroy(other);
 }
 
+/* "Submits, and waits until all of it is done [...] The status is what ferry_wait would return. The
+ * batch is empty then, also if an operation failed" */
+static void test_batch_run(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned char byte[4];
+    require_hold(fixture->device);
+    ferry_buffer *buffer = make_buffer(fixture->device, SIZE, FERRY_STORAGE_PRIVATE);
+    ferry_batch *batch = NULL;
+    OK(ferry_batch_create(fixture->device, &batch));
+    struct ferry_external held = hold(fixture->device, buffer, FERRY_ACCESS_WRITE);
+    release_failed(fixture->device, &held);
+    OK(ferry_batch_copy_to_host(batch, buffer, byte, sizeof byte, 0));
+    IS(FERRY_ERROR_EXECUTION_FAILED, ferry_batch_run(batch));
+    OK(ferry_batch_run(batch));
+    OK(ferry_batch_fill_buffer(batch, buffer, SIZE, 0, "a", 1));
+    OK(ferry_batch_copy_to_host(batch, buffer, byte, sizeof byte, 0));
+    OK(ferry_batch_run(batch));
+    assert_memory_equal(byte, "aaaa", sizeof byte);
+    ferry_batch_destroy(batch);
+    ferry_buffer_destroy(buffer);
+}
+
 static ferry_ticket ticket_of(ferry_buffer *buffer, size_t offset, size_t size)
 {
     ferry_ticket ticket = 99;
@@ -273,6 +296,7 @@ static void test_cancel(void **state)
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_buffer_wait),
     SUITE_TEST(test_buffer_wait_polled),
+    SUITE_TEST(test_batch_run),
     SUITE_TEST(test_buffer_ticket),
     SUITE_TEST(test_buffer_ticket_fails),
     SUITE_TEST(test_buffer_ticket_again),

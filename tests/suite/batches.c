@@ -17,10 +17,15 @@ static void submit_and_wait(ferry_device *device, ferry_batch *batch)
     OK(ferry_wait(device, ticket, FERRY_FOREVER));
 }
 
-/* Each kind after each other kind on the same bytes. */
-static void test_mixed(void **state)
+static void run_batch(ferry_device *device, ferry_batch *batch)
 {
-    struct fixture *fixture = *state;
+    (void)device;
+    OK(ferry_batch_run(batch));
+}
+
+/* Each kind after each other kind on the same bytes. */
+static void mixed(struct fixture *fixture, void (*carry_out)(ferry_device *, ferry_batch *))
+{
     struct mirror a = make_mirror(fixture->device, 10000, FERRY_STORAGE_PRIVATE, 1);
     struct mirror b = make_mirror(fixture->device, 10000, FERRY_STORAGE_SHARED, 2);
     unsigned char *source = scribbled(9000, 3), *got = xmalloc(8000), *want = xmalloc(8000);
@@ -41,7 +46,7 @@ static void test_mixed(void **state)
     OK(ferry_batch_copy_buffer(batch, a.buffer, b.buffer, 4000, 7, 0));
     memcpy(a.bytes + 7, b.bytes, 4000);
 
-    submit_and_wait(fixture->device, batch);
+    carry_out(fixture->device, batch);
     expect_bytes(got, want, 8000, "the download in the batch");
     expect_mirror(&a);
     expect_mirror(&b);
@@ -51,6 +56,36 @@ static void test_mixed(void **state)
     free(want);
     drop_mirror(&a);
     drop_mirror(&b);
+}
+
+static void test_mixed(void **state)
+{
+    mixed(*state, submit_and_wait);
+}
+
+/* The waiting form: the same bytes; empty at once; again and again; refused where it cannot be
+ * submitted, with its operations. */
+static void test_run(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned char bytes[33], got[33];
+    mixed(fixture, run_batch);
+    IS(FERRY_ERROR_INVALID_ARGUMENT, ferry_batch_run(NULL));
+    ferry_batch *batch = make_batch(fixture->device);
+    struct mirror mirror = make_mirror(fixture->device, 40, FERRY_STORAGE_PRIVATE, 4);
+    OK(ferry_batch_run(batch));
+    for (unsigned i = 0; i < 100; i++) {
+        memset(bytes, (int)i, sizeof bytes);
+        OK(ferry_batch_copy_from_host(batch, mirror.buffer, bytes, sizeof bytes, i % 7));
+        OK(ferry_batch_copy_to_host(batch, mirror.buffer, got, sizeof got, i % 7));
+        memcpy(mirror.bytes + i % 7, bytes, sizeof bytes);
+        OK(ferry_batch_run(batch));
+        expect_bytes(got, bytes, sizeof got, "what went up and came down");
+    }
+    OK(ferry_batch_run(batch));
+    expect_mirror(&mirror);
+    ferry_batch_destroy(batch);
+    drop_mirror(&mirror);
 }
 
 static void test_reuse(void **state)
@@ -408,6 +443,7 @@ static void test_landings(void **state)
 
 static const struct CMUnitTest tests[] = {
     SUITE_TEST(test_mixed),
+    SUITE_TEST(test_run),
     SUITE_TEST(test_reuse),
     SUITE_TEST(test_empty),
     SUITE_TEST(test_refused),
