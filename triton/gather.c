@@ -476,6 +476,19 @@ TRITONSERVER_Error *ferry_triton_gather_wait(ferry_device *device,
     return run(device, requests, count, inputs, input_count, spans_out, errors_out, &end);
 }
 
+TRITONSERVER_Error *ferry_triton_gather_add(ferry_device *device, ferry_batch *batch,
+                                            TRITONBACKEND_Request *const *requests, uint32_t count,
+                                            const struct ferry_triton_input *inputs,
+                                            size_t input_count, struct ferry_triton_span *spans_out,
+                                            TRITONSERVER_Error **errors_out)
+{
+    const struct ferry__triton_end end = {.what = "gathering the inputs", .batch = batch};
+    if (!batch)
+        return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                                  "ferry_triton_gather_add: batch is NULL");
+    return run(device, requests, count, inputs, input_count, spans_out, errors_out, &end);
+}
+
 TRITONSERVER_Error *ferry_triton_gather_size(TRITONBACKEND_Request *const *requests, uint32_t count,
                                              const struct ferry_triton_input *input,
                                              size_t *out_size)

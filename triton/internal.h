@@ -150,16 +150,18 @@ ferry_buffer *ferry__triton_plan_wrap(struct ferry__triton_plan *plan, uintptr_t
  */
 bool ferry__triton_plan_wrap_all(struct ferry__triton_plan *plan);
 
-/* How a gather or a scatter ends: by a callback and a ticket, or by waiting. */
+/* How a gather or a scatter ends: by a callback and a ticket, by waiting, or in a batch. */
 struct ferry__triton_end {
     const char *what; /* for errors: "gathering" */
     bool wait;
+    ferry_batch *batch; /* it is put behind what is there; wait: and all of that is carried out */
     ferry_callback cb;
     void *user;
     ferry_ticket *out_ticket;
 };
 
-/* Submits all of it as one batch and one ticket; copies between devices are joined into that. */
+/* Submits all of it as one batch and one ticket; copies between devices are joined into that, and are
+ * submitted apart from the caller's batch. */
 TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan,
                                               const struct ferry__triton_end *end);
 void ferry__triton_plan_finish(struct ferry__triton_plan *plan);

@@ -350,19 +350,30 @@ static bool is_one_list(const struct ferry__triton_plan *plan, size_t first)
            count_group(plan, first) == count;
 }
 
+/* All from the first on, but for those between devices; and how many these are. */
+static enum ferry_status add_all(const struct ferry__triton_plan *plan, size_t first,
+                                 ferry_batch *batch, size_t *out_between)
+{
+    struct groups groups = {.is_short = is_short(plan, first)};
+    enum ferry_status status = FERRY_OK;
+    *out_between = 0;
+    for (size_t i = first; i < plan->count && !status; i++)
+        if (is_between(&plan->moves[i]))
+            *out_between += 1;
+        else
+            status = add_in_place(plan, batch, i, &groups);
+    return status;
+}
+
 /* All from the first on. */
 static enum ferry_status submit(const struct ferry__triton_plan *plan, size_t first,
                                 ferry_callback cb, void *user, ferry_ticket *out_ticket)
 {
     ferry_batch *batch = NULL;
     size_t between = 0;
-    struct groups groups = {.is_short = is_short(plan, first)};
     enum ferry_status status = ferry_batch_create(plan->device, &batch);
-    for (size_t i = first; i < plan->count && !status; i++)
-        if (is_between(&plan->moves[i]))
-            between++;
-        else
-            status = add_in_place(plan, batch, i, &groups);
+    if (!status)
+        status = add_all(plan, first, batch, &between);
     if (!status)
         status = between ? submit_joined(plan, batch, between, cb, user, out_ticket)
                          : ferry_batch_submit(batch, cb, user, out_ticket);
@@ -434,6 +445,35 @@ static enum ferry_status submit_and_wait(const struct ferry__triton_plan *plan)
     return status ? status : ferry_wait(plan->device, ticket, FERRY_FOREVER);
 }
 
+/* --- in the caller's batch -------------------------------------------------------------------- */
+
+static bool any_between(const struct ferry__triton_plan *plan)
+{
+    size_t i = 0;
+    while (i < plan->count && !is_between(&plan->moves[i]))
+        i++;
+    return i < plan->count;
+}
+
+/* Copies between devices go by themselves: to this one at once, since what is in the batch by then
+ * is ordered behind them, and from this one when the batch is done. */
+static enum ferry_status put_in_batch(const struct ferry__triton_plan *plan, ferry_batch *batch,
+                                      bool wait)
+{
+    ferry_ticket ticket; /* asked for: a failure is told by what reads those bytes */
+    size_t between = 0;
+    if (!any_between(plan)) {
+        const enum ferry_status status = add_all(plan, 0, batch, &between);
+        return status || !wait ? status : ferry_batch_run(batch);
+    }
+    if (!wait)
+        return submit(plan, 0, NULL, NULL, &ticket);
+    const enum ferry_status status = ferry_batch_run(batch);
+    return status ? status : submit_and_wait(plan);
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
+
 /* What is between host memory and host memory is done at once, and out of the plan. */
 static void copy_on_host(struct ferry__triton_plan *plan)
 {
@@ -453,7 +493,9 @@ TRITONSERVER_Error *ferry__triton_plan_submit(struct ferry__triton_plan *plan,
 {
     enum ferry_status status = FERRY_OK;
     copy_on_host(plan);
-    if (!end->wait)
+    if (end->batch)
+        status = put_in_batch(plan, end->batch, end->wait);
+    else if (!end->wait)
         status = submit(plan, 0, end->cb, end->user, end->out_ticket);
     else if (plan->count)
         status = submit_and_wait(plan);

@@ -279,3 +279,18 @@ TRITONSERVER_Error *ferry_triton_scatter_wait(ferry_device *device,
     const struct ferry__triton_end end = {.what = "scattering the outputs", .wait = true};
     return run(device, requests, responses, count, outputs, output_count, errors_out, &end);
 }
+
+TRITONSERVER_Error *ferry_triton_scatter_run(ferry_device *device, ferry_batch *batch,
+                                             TRITONBACKEND_Request *const *requests,
+                                             TRITONBACKEND_Response *const *responses,
+                                             uint32_t count,
+                                             const struct ferry_triton_output *outputs,
+                                             size_t output_count, TRITONSERVER_Error **errors_out)
+{
+    const struct ferry__triton_end end = {
+        .what = "scattering the outputs", .wait = true, .batch = batch};
+    if (!batch)
+        return ferry__triton_fail(TRITONSERVER_ERROR_INVALID_ARG,
+                                  "ferry_triton_scatter_run: batch is NULL");
+    return run(device, requests, responses, count, outputs, output_count, errors_out, &end);
+}

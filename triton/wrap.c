@@ -89,7 +89,8 @@ static size_t list_foreign(struct ferry__triton_plan *plan, bool written, struct
 
 /*
  * Parts that lie end to end are in different wraps: they may be of two allocations, which no copy of
- * CUDA's may cross, and copies that lie end to end in one buffer become one. False: too many wraps.
+ * CUDA's may cross, and copies that lie end to end in one buffer become one. Those that overlap are of
+ * one allocation, and share a wrap. False: too many wraps.
  */
 static bool share_out(struct foreign *parts, size_t count, struct wraps *wraps)
 {
@@ -97,13 +98,16 @@ static bool share_out(struct foreign *parts, size_t count, struct wraps *wraps)
     qsort(parts, count, sizeof *parts, compare_begins);
     for (size_t i = 0; i < count; i++) {
         size_t wrap = 0;
-        while (wrap < wraps->count && wraps->of[wrap].end >= parts[i].begin)
+        while (wrap < wraps->count && wraps->of[wrap].end == parts[i].begin)
             wrap++;
         if (wrap == WRAPS_MAX)
             return false;
-        if (wrap == wraps->count)
-            wraps->of[wraps->count++].begin = parts[i].begin;
-        wraps->of[wrap].end = parts[i].end;
+        if (wrap == wraps->count) {
+            wraps->of[wraps->count].begin = parts[i].begin;
+            wraps->of[wraps->count++].end = parts[i].end;
+        }
+        if (wraps->of[wrap].end < parts[i].end)
+            wraps->of[wrap].end = parts[i].end;
         parts[i].wrap = wrap;
     }
     return true;

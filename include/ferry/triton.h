@@ -164,6 +164,18 @@ ferry_triton_gather_wait(ferry_device *device, struct TRITONBACKEND_Request *con
                          size_t input_count, struct ferry_triton_span *spans_out,
                          struct TRITONSERVER_Error **errors_out);
 
+/*
+ * The same, but only adds the copies to batch, which belongs to device: then one submission carries
+ * them, what the caller adds behind them, and a scatter (ferry_triton_scatter_run), with one wait. The
+ * inputs are read until the batch is done. Copies from another device's buffers do not go in a batch:
+ * with them the gather is submitted at once. If the call fails, destroy the batch: it may hold part
+ * of the copies.
+ */
+FERRY_CHECK struct TRITONSERVER_Error *ferry_triton_gather_add(
+    ferry_device *device, ferry_batch *batch, struct TRITONBACKEND_Request *const *requests,
+    uint32_t count, const struct ferry_triton_input *inputs, size_t input_count,
+    struct ferry_triton_span *spans_out, struct TRITONSERVER_Error **errors_out);
+
 /* ---------------------------------------------------------------------------------------------
  * Scatter: buffers into output tensors of many responses
  * --------------------------------------------------------------------------------------------- */
@@ -216,6 +228,16 @@ ferry_triton_scatter_wait(ferry_device *device, struct TRITONBACKEND_Request *co
                           struct TRITONBACKEND_Response *const *responses, uint32_t count,
                           const struct ferry_triton_output *outputs, size_t output_count,
                           struct TRITONSERVER_Error **errors_out);
+
+/* The same, behind what is in batch (ferry_triton_gather_add, and the caller's own operations): all
+ * of it is carried out as one submission, and waited for. If anything in it fails, the call fails.
+ * Copies to another device's buffers follow when the rest is done. */
+FERRY_CHECK struct TRITONSERVER_Error *
+ferry_triton_scatter_run(ferry_device *device, ferry_batch *batch,
+                         struct TRITONBACKEND_Request *const *requests,
+                         struct TRITONBACKEND_Response *const *responses, uint32_t count,
+                         const struct ferry_triton_output *outputs, size_t output_count,
+                         struct TRITONSERVER_Error **errors_out);
 
 /* ---------------------------------------------------------------------------------------------
  * Response allocator: for hosts that run the server in their own process

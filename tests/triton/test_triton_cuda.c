@@ -249,6 +249,40 @@ static void passes_through(void **state)
     free(bytes);
 }
 
+/* The same memory in many requests, and memory that overlaps: few ranges are looked at. */
+static void overlap(void **state)
+{
+    enum { SIZE = 1000 };
+    TRITONBACKEND_Request *requests[REQUESTS];
+    TRITONSERVER_Error *errors[REQUESTS];
+    struct ferry_triton_span spans[REQUESTS];
+    struct expected parts[REQUESTS];
+    uint8_t *bytes = make_bytes(REQUESTS * SIZE, 14);
+    const uint64_t mine = place(bytes, REQUESTS * SIZE);
+    ferry_buffer *dst = make_buffer(cuda, REQUESTS * SIZE);
+    const struct ferry_triton_input input = {.name = "x", .dst = dst};
+    (void)state;
+    for (size_t step = 0; step <= SIZE; step += SIZE / 4) {
+        for (size_t i = 0; i < REQUESTS; i++) {
+            const size_t at = (REQUESTS - 1 - i) * step;
+            requests[i] = of_cuda(mine + at, SIZE, 0);
+            parts[i] = (struct expected){i * SIZE, SIZE, bytes + at};
+        }
+        fill(dst, 0x66);
+        const uint64_t asked = strictcuda_calls("cuPointerGetAttributes");
+        succeed(ferry_triton_gather_wait(cuda, requests, REQUESTS, &input, 1, spans, errors));
+        assert_true(strictcuda_calls("cuPointerGetAttributes") - asked <= 6);
+        for (size_t i = 0; i < REQUESTS; i++) {
+            assert_null(errors[i]);
+            finish_request(requests[i]);
+        }
+        expect_bytes(dst, parts, REQUESTS, 0x66);
+    }
+    ferry_buffer_destroy(dst);
+    strictcuda_free(mine);
+    free(bytes);
+}
+
 /* --- responses -------------------------------------------------------------------------------- */
 
 /* Where a response's output goes: CUDA's memory at an address, or the host's. */
@@ -539,6 +573,7 @@ int main(void)
         CUDA_TEST(mixed_in_a_request),
         CUDA_TEST(refuses_what_is_not_cudas),
         CUDA_TEST(passes_through),
+        CUDA_TEST(overlap),
         CUDA_TEST(scatters),
         CUDA_TEST(end_to_end),
         CUDA_TEST(a_model_of_cudas),

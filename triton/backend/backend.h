@@ -97,22 +97,22 @@ struct slot {
     /* Of each input: the buffer round the request's own CUDA memory, or NULL. */
     ferry_buffer **wrapped;
     uint32_t count, capacity;
-    size_t size; /* bytes of in and out that the batch uses */
+    size_t size;      /* bytes of in and out that the batch uses */
+    size_t from_host; /* bytes of the inputs that are in host memory */
 
     struct room in, out;
     uint8_t *out_bytes; /* out's contents, where the work is the CPU's */
     void *native;       /* work_vulkan.c's own; NULL: none yet */
     struct ferry_external work;
-    ferry_ticket copied;              /* of Ferry's copy, where that is the work */
-    ferry_ticket gathered, scattered; /* where both are submitted before either is waited for */
-    bool is_long;                     /* it goes the long way (execute.c) */
-    bool at_once;  /* its scatter is submitted behind its gather, before that is done */
-    bool has_work; /* the work was begun, and work_finish is to end it */
-    bool has_gathered, has_scattered; /* the tickets are to be waited for */
-    bool awaits_gather;               /* its callback has not come. Under the instance's lock */
-    bool failed;                      /* the whole batch did, at whatever step */
-    enum ferry_status status;         /* of what was under way */
-    char why[256];                    /* if it failed */
+    ferry_ticket copied;      /* of Ferry's copy, where that is the work */
+    ferry_batch *batch;       /* where gather and scatter are one submission; NULL: none yet */
+    bool is_long;             /* it goes the long way (execute.c) */
+    bool at_once;             /* its gather and its scatter are one submission */
+    bool has_work;            /* the work was begun, and work_finish is to end it */
+    bool awaits_gather;       /* its callback has not come. Under the instance's lock */
+    bool failed;              /* the whole batch did, at whatever step */
+    enum ferry_status status; /* of what was under way */
+    char why[256];            /* if it failed */
     uint64_t exec_start_ns, compute_start_ns, compute_end_ns, exec_end_ns;
 };
 
@@ -122,7 +122,7 @@ struct instance {
     ferry_device *device;
     enum work work;
     bool by_cpu;       /* the CPU reaches all memory and does the work: nothing is waited for */
-    bool at_once;      /* there is no work: the scatter may be submitted right behind the gather */
+    bool at_once;      /* there is no work: gather and scatter may be one submission */
     int64_t memory_id; /* what is reported of its memory */
     TRITONSERVER_MemoryType memory_type;
     struct slot *slots; /* model->in_flight */

@@ -6,14 +6,16 @@
  * A batch: gather, the work, scatter, and the responses.
  *
  * The short way is for a batch that is over before another thread would wake: where the CPU does
- * everything, or there is little to move. Execute's thread does all of it, and answers.
+ * everything, or there is little to move. Execute's thread does all of it, and answers. Where there
+ * is no work, the gather and the scatter of it are one submission, and waited for once.
  *
  * The long way: Execute's thread submits the gather and the work and returns, so that the next batch
  * is gathered while the device is busy with this one. The sender thread does the rest.
  */
 
 /* What the device moves in about the time that a thread takes to wake; and, where gather and scatter
- * are submitted together, what it does not pay to share between two threads. */
+ * are one submission, what it does not pay to share between two threads. What is in the device's own
+ * memory does not count there: the device copies it many times as fast. */
 enum { SHORT_BYTES = 256 << 10, AT_ONCE_BYTES = 4 << 20 };
 
 /* The whole batch failed, by an error of Triton's. */
@@ -29,10 +31,13 @@ static void fail_with(struct slot *slot, TRITONSERVER_Error *error)
 
 /* --- where the parts go ----------------------------------------------------------------------- */
 
-/* Is the input one range of host memory, in however many buffers? */
-static bool is_one_range(TRITONBACKEND_Input *input, uint32_t buffers)
+/* Is the input one range of host memory, in however many buffers? And how much of it is in host
+ * memory. */
+static bool is_one_range(TRITONBACKEND_Input *input, uint32_t buffers, size_t *out_host)
 {
     const uint8_t *next = NULL;
+    bool is_one = true;
+    *out_host = 0;
     for (uint32_t i = 0; i < buffers; i++) {
         const void *base = NULL;
         uint64_t size = 0;
@@ -42,10 +47,12 @@ static bool is_one_range(TRITONBACKEND_Input *input, uint32_t buffers)
             ferry__triton.TRITONBACKEND_InputBuffer(input, i, &base, &size, &type, &id);
         ferry__triton.TRITONSERVER_ErrorDelete(error);
         if (error || type == TRITONSERVER_MEMORY_GPU || (next && base != next))
-            return false;
+            is_one = false;
+        if (!error && type != TRITONSERVER_MEMORY_GPU)
+            *out_host += size;
         next = (const uint8_t *)base + size;
     }
-    return true;
+    return is_one;
 }
 
 /* What one request adds to input k; its shape is also that of output k. Whatever is wrong with it
@@ -58,6 +65,7 @@ static size_t look_at(struct slot *slot, size_t k, uint32_t request, bool *out_s
     struct ferry_triton_part shape = {.dims = 0};
     TRITONBACKEND_Input *input = NULL;
     uint64_t size = 0;
+    size_t host = 0;
     uint32_t buffers = 0;
     TRITONSERVER_Error *error = ferry__triton.TRITONBACKEND_RequestInput(
         slot->requests[request], model->inputs[k].name, &input);
@@ -70,8 +78,9 @@ static size_t look_at(struct slot *slot, size_t k, uint32_t request, bool *out_s
     }
     if (part)
         *part = shape;
-    *out_stays = slot->count == 1 && size && slot->instance->by_cpu && !error &&
-                 is_one_range(input, buffers);
+    const bool is_one = !error && is_one_range(input, buffers, &host);
+    *out_stays = slot->count == 1 && size && slot->instance->by_cpu && is_one;
+    slot->from_host += host;
     return (size_t)size;
 }
 
@@ -81,7 +90,7 @@ static TRITONSERVER_Error *lay_out(struct slot *slot, size_t *out_needed)
 {
     const struct model *model = slot->instance->model;
     size_t at = 0;
-    *out_needed = slot->size = 0;
+    *out_needed = slot->size = slot->from_host = 0;
     for (size_t k = 0; k < model->input_count; k++) {
         bool stays = false;
         size_t end = at;
@@ -146,12 +155,14 @@ static TRITONSERVER_Error *gather(struct slot *slot)
             instance_note_gather(slot);
         return error;
     }
-    if (slot->at_once) {
-        error = ferry_triton_gather(instance->device, slot->requests, slot->count, slot->inputs,
-                                    inputs, slot->spans, slot->fresh, NULL, NULL, &slot->gathered);
-        slot->has_gathered = !error;
-        return error;
-    }
+    if (slot->at_once && !slot->batch)
+        error = ferry_triton_error(ferry_batch_create(instance->device, &slot->batch),
+                                   "a batch of copies");
+    if (slot->at_once)
+        return error ? error
+                     : ferry_triton_gather_add(instance->device, slot->batch, slot->requests,
+                                               slot->count, slot->inputs, inputs, slot->spans,
+                                               slot->fresh);
     error = ferry_triton_gather_wait(instance->device, slot->requests, slot->count, slot->inputs,
                                      inputs, slot->spans, slot->fresh);
     slot->compute_start_ns = backend_now_ns();
@@ -185,7 +196,7 @@ static void point_output(struct slot *slot, size_t k)
     }
 }
 
-/* Does not wait where the gather was not waited for either. */
+/* And carries out the gather, where that is part of it. */
 static TRITONSERVER_Error *scatter(struct slot *slot)
 {
     const struct instance *instance = slot->instance;
@@ -195,27 +206,26 @@ static TRITONSERVER_Error *scatter(struct slot *slot)
     for (uint32_t i = 0; i < slot->count; i++)
         slot->good[i] = slot->errors[i] ? NULL : slot->responses[i];
     TRITONSERVER_Error *error =
-        slot->at_once ? ferry_triton_scatter(instance->device, slot->requests, slot->good,
-                                             slot->count, slot->outputs, outputs, slot->fresh, NULL,
-                                             NULL, &slot->scattered)
-                      : ferry_triton_scatter_wait(instance->device, slot->requests, slot->good,
-                                                  slot->count, slot->outputs, outputs, slot->fresh);
-    slot->has_scattered = slot->at_once && !error;
+        slot->at_once
+            ? ferry_triton_scatter_run(instance->device, slot->batch, slot->requests, slot->good,
+                                       slot->count, slot->outputs, outputs, slot->fresh)
+            : ferry_triton_scatter_wait(instance->device, slot->requests, slot->good, slot->count,
+                                        slot->outputs, outputs, slot->fresh);
+    if (slot->at_once)
+        slot->compute_start_ns = slot->compute_end_ns = backend_now_ns();
     if (!error)
         (void)keep_errors(slot);
     return error;
 }
 
-/* All of it up to the work; or up to the scatter, where there is no work. After an error something
- * may be under way: finish waits for that. */
+/* All of it up to the work. After an error something may be under way: finish waits for that. */
 static TRITONSERVER_Error *begin(struct slot *slot)
 {
     const struct instance *instance = slot->instance;
     size_t needed = 0;
     TRITONSERVER_Error *error = lay_out(slot, &needed);
-    slot->at_once = instance->at_once && slot->size > SHORT_BYTES;
-    slot->is_long =
-        !instance->by_cpu && slot->size > (size_t)(slot->at_once ? AT_ONCE_BYTES : SHORT_BYTES);
+    slot->at_once = instance->at_once && slot->from_host <= AT_ONCE_BYTES;
+    slot->is_long = !instance->by_cpu && !slot->at_once && slot->size > SHORT_BYTES;
     if (!error)
         error = ferry_triton_error(
             slot_make_buffers(slot, needed, instance->work == WORK_NONE ? 0 : slot->size),
@@ -224,8 +234,6 @@ static TRITONSERVER_Error *begin(struct slot *slot)
         error = gather(slot);
     if (error || !keep_errors(slot))
         return error;
-    if (slot->at_once)
-        return scatter(slot);
     return slot->size ? ferry_triton_error(work_begin(slot), "the device-side operation") : NULL;
 }
 
@@ -250,7 +258,6 @@ TRITONSERVER_Error *execute(struct instance *instance, TRITONBACKEND_Request **r
     }
     slot->status = FERRY_OK;
     slot->failed = false;
-    slot->has_gathered = slot->has_scattered = false;
     slot->exec_start_ns = start;
     slot->compute_start_ns = slot->compute_end_ns = slot->exec_end_ns = 0;
     slot->count = count;
@@ -339,14 +346,11 @@ static bool any_good(const struct slot *slot)
     return i < slot->count && !slot->status;
 }
 
-/* Of a gather without a callback. */
-static void await_gathered(struct slot *slot)
+/* It may hold what is not to be carried out. */
+static void drop_batch(struct slot *slot)
 {
-    if (!slot->has_gathered)
-        return;
-    slot_fail(slot, ferry_wait(slot->instance->device, slot->gathered, FERRY_FOREVER),
-              "gathering the inputs");
-    slot->compute_start_ns = backend_now_ns();
+    ferry_batch_destroy(slot->batch);
+    slot->batch = NULL;
 }
 
 static void drop_wrapped(struct slot *slot)
@@ -362,18 +366,17 @@ void finish(struct slot *slot)
     TRITONSERVER_Error *error = NULL;
     if (slot->is_long)
         instance_await_gather(slot);
-    await_gathered(slot);
     if (slot->has_work) {
         work_finish(slot);
         slot->compute_end_ns = backend_now_ns();
     } else {
         slot->compute_end_ns = slot->compute_start_ns;
     }
-    if (slot->has_scattered)
-        slot_fail(slot, ferry_wait(slot->instance->device, slot->scattered, FERRY_FOREVER),
-                  "scattering the outputs");
-    else if (any_good(slot))
+    const bool goes_on = any_good(slot);
+    if (goes_on)
         error = scatter(slot);
+    if (slot->at_once && (error || !goes_on))
+        drop_batch(slot);
     slot->exec_end_ns = backend_now_ns();
     if (error)
         fail_with(slot, error);

@@ -113,6 +113,7 @@ void slot_drop_buffers(struct slot *slot)
 void slot_free(struct slot *slot)
 {
     vulkan_work_finish(slot);
+    ferry_batch_destroy(slot->batch);
     ferry_buffer_destroy(slot->in.buffer);
     ferry_buffer_destroy(slot->out.buffer);
     free(slot->requests);
