@@ -40,24 +40,45 @@ enum ferry_status ferry__launch_open(struct ferry__submission *sub,
     return FERRY_OK;
 }
 
+/* What was gathered into staging, or is scattered from there, lies there end to end: where it does so
+ * on the device's side, too, it is one copy. */
+static bool is_one_copy(const struct ferry_device *device, const struct ferry__launch *launch)
+{
+    const struct ferry__launch_hull *hull = &launch->hull;
+    if (!launch->staged || device->gpu.limits.copy_alignment != 1 ||
+        hull->bytes > device->gpu.limits.max_copy ||
+        hull->dst_end - hull->dst_begin != hull->bytes ||
+        hull->src_end - hull->src_begin != hull->bytes)
+        return false;
+    for (uint32_t i = 0; i < launch->count; i++)
+        if (launch->entries[i].dst - hull->dst_begin != launch->entries[i].src - hull->src_begin)
+            return false;
+    return true;
+}
+
 void ferry__launch_close(const struct ferry_device *device, struct ferry__submission *sub)
 {
     struct ferry__launch *launch = &sub->launch;
     const struct ferry__launch_hull *hull = &launch->hull;
-    const struct ferry__command command = {.kind = FERRY__BLOCKS,
-                                           .engine = FERRY__ENGINE_KERNEL,
-                                           .dst = launch->dst,
-                                           .src = launch->src,
-                                           .dst_offset = hull->dst_begin - launch->dst_at,
-                                           .src_offset = hull->src_begin - launch->src_at,
-                                           .size = hull->bytes,
-                                           .list = {.memory = launch->memory,
-                                                    .offset = launch->offset,
-                                                    .count = launch->count,
-                                                    .dst_span = hull->dst_end - hull->dst_begin,
-                                                    .src_span = hull->src_end - hull->src_begin}};
+    struct ferry__command command = {.kind = FERRY__BLOCKS,
+                                     .engine = FERRY__ENGINE_KERNEL,
+                                     .dst = launch->dst,
+                                     .src = launch->src,
+                                     .dst_offset = hull->dst_begin - launch->dst_at,
+                                     .src_offset = hull->src_begin - launch->src_at,
+                                     .size = hull->bytes,
+                                     .list = {.memory = launch->memory,
+                                              .offset = launch->offset,
+                                              .count = launch->count,
+                                              .dst_span = hull->dst_end - hull->dst_begin,
+                                              .src_span = hull->src_end - hull->src_begin}};
     if (!launch->entries)
         return;
+    if (launch->count && is_one_copy(device, launch)) {
+        command.kind = FERRY__COPY;
+        command.engine = FERRY__ENGINE_COPY;
+        command.list = (struct ferry__block_list){0};
+    }
     if (launch->count)
         (void)ferry__add_command(device, sub, command); /* there is room: ferry__launch_open */
     launch->entries = NULL;
