@@ -177,11 +177,9 @@ static enum ferry_status submit_joined(const struct ferry__triton_plan *plan, fe
  */
 enum {
     LIST_MIN = 8,
-    COPIES_MIN = 2, /* within the device, where each command takes as long as a whole list */
-    PIECES = 256,   /* of a list within the device, so that much of the device takes part */
-    PIECE_MIN = 8 << 10,
-    CUT_MAX = 1 << 20, /* longer parts are left whole */
-    LIST_MAX = 128,    /* of a list that lies on the stack */
+    COPIES_MIN = 2,      /* within the device, where each command takes as long as a whole list */
+    PIECE_MAX = 2 << 20, /* of a list within a device of CUDA's */
+    LIST_MAX = 128,      /* of a list that lies on the stack */
     LISTED_SIZE = 64 << 10,
     LISTED_BYTES = 1 << 20, /* of the whole plan */
     GROUPS_MAX = 16,        /* looked for in a plan: each is one more look at all of it */
@@ -232,22 +230,13 @@ static enum ferry_status carry_out_list(const struct ferry__triton_move *move,
                : ferry_copy_blocks_to_host(move->src, NULL, blocks, count);
 }
 
-/* A group's parts in pieces of at most this: a few long ones would keep but a few of CUDA's warps
- * busy. */
+/* A group's parts in pieces of at most this: CUDA's kernel shares long blocks out among its warps, but
+ * does not get those that are longer still on average. */
 static size_t piece_of(const struct ferry__triton_plan *plan, size_t first)
 {
-    size_t bytes = 0;
-    if (plan->moves[first].kind != FERRY_TRITON_COPY ||
-        ferry__triton_cuda_ordinal(plan->device) < 0)
-        return SIZE_MAX;
-    for (size_t i = first; i < plan->count; i++) {
-        if (!are_of_one_list(&plan->moves[first], &plan->moves[i]))
-            continue;
-        if (plan->moves[i].size > CUT_MAX)
-            return SIZE_MAX;
-        bytes += plan->moves[i].size;
-    }
-    return (bytes / PIECES / PIECE_MIN + 1) * PIECE_MIN;
+    const bool is_cut = plan->moves[first].kind == FERRY_TRITON_COPY &&
+                        ferry__triton_cuda_ordinal(plan->device) >= 0;
+    return is_cut ? PIECE_MAX : SIZE_MAX;
 }
 
 /* How many blocks the group is; blocks has room for all, or is NULL. */

@@ -3,6 +3,7 @@
 #include "cuda_internal.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,14 +164,39 @@ static size_t run_of_lists(const struct ferry__command *commands, size_t count,
     return run;
 }
 
-static cu_result launch_list(struct cuda *c, cu_stream stream, const struct ferry__command *command,
-                             unsigned count)
+/* Within the device a few long blocks are shared among as many warps as there may be, unless a share
+ * would be shorter than what a warp has on its way at once. */
+static unsigned shares_for(const struct cuda *c, bool inside, uint64_t bytes, unsigned count)
 {
-    const unsigned groups = groups_for(c, is_inside(command), count);
+    enum { SHARE_MIN = 4096, WARPS = CUDA__LIST_GROUP / CUDA__WARP };
+    const unsigned warps = groups_for(c, inside, INT_MAX) * WARPS;
+    const uint64_t most = bytes / count / SHARE_MIN;
+    const unsigned wanted = (warps + count - 1) / count;
+    if (!inside || most < 2 || wanted < 2)
+        return 1;
+    return most < wanted ? (unsigned)most : wanted;
+}
+
+/* How many bytes the lists of a run have. */
+static uint64_t bytes_of(const struct ferry__command *commands, size_t run)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < run; i++)
+        bytes += commands[i].size;
+    return bytes;
+}
+
+static cu_result launch_list(struct cuda *c, cu_stream stream, const struct ferry__command *command,
+                             uint64_t bytes, unsigned count)
+{
+    const bool inside = is_inside(command);
+    const unsigned shares = shares_for(c, inside, bytes, count);
+    const unsigned groups = groups_for(c, inside, count * shares);
     struct cuda_list_arguments arguments = {
         .list = cuda_address(command->list.memory, command->list.offset),
         .count = count,
         .warps = groups * (CUDA__LIST_GROUP / CUDA__WARP),
+        .shares = shares,
     };
     void *parameters[] = {&arguments};
     return c->cu.LaunchKernel(c->kernels.functions[FERRY__BLOCKS], groups, 1, 1, CUDA__LIST_GROUP,
@@ -185,6 +211,7 @@ cu_result ferry__cuda_kernel_launch(struct cuda *c, cu_stream stream,
     *out_taken = 1;
     if (commands->kind != FERRY__BLOCKS)
         return launch_one(c, stream, commands);
-    *out_taken = run_of_lists(commands, count, &blocks);
-    return launch_list(c, stream, commands, blocks);
+    const size_t run = run_of_lists(commands, count, &blocks);
+    *out_taken = run;
+    return launch_list(c, stream, commands, bytes_of(commands, run), blocks);
 }

@@ -157,19 +157,34 @@ DEVICE void copy_piece(unsigned long long dst, unsigned long long src, unsigned 
     copy_bytes(dst + done, src + done, size - done, lane);
 }
 
+// The part of a piece that is a share: they have whole blocks, the last what is left, maybe nothing.
+DEVICE void copy_share(const struct cuda_list_arguments *args, struct cuda_piece piece,
+                       unsigned share, unsigned lane)
+{
+    const unsigned each =
+        ((piece.size - 1) / (args->shares * CUDA__KERNEL_BLOCK) + 1) * CUDA__KERNEL_BLOCK;
+    const unsigned long long begin = (unsigned long long)share * each;
+    if (begin >= piece.size)
+        return;
+    const unsigned left = piece.size - (unsigned)begin;
+    copy_piece(args->dst + piece.dst + begin, args->src + piece.src + begin,
+               left < each ? left : each, lane);
+}
+
 // The next piece is fetched while one is copied.
 LIST_KERNEL ferry_list(struct cuda_list_arguments args)
 {
     const unsigned thread = (unsigned)THREAD_OF(CUDA__LIST_GROUP);
     const unsigned warp = thread / CUDA__WARP, lane = thread % CUDA__WARP;
     const struct cuda_piece *list = (const struct cuda_piece *)args.list;
-    if (warp >= args.count)
+    const unsigned count = args.count * args.shares;
+    if (warp >= count)
         return;
-    struct cuda_piece next = list[warp];
-    for (unsigned i = warp; i < args.count; i += args.warps) {
+    struct cuda_piece next = list[warp / args.shares];
+    for (unsigned i = warp; i < count; i += args.warps) {
         const struct cuda_piece piece = next;
-        if (i + args.warps < args.count)
-            next = list[i + args.warps];
-        copy_piece(args.dst + piece.dst, args.src + piece.src, piece.size, lane);
+        if (i + args.warps < count)
+            next = list[(i + args.warps) / args.shares];
+        copy_share(&args, piece, i % args.shares, lane);
     }
 }

@@ -22,10 +22,10 @@ struct cuda_piece {
     unsigned size, zero;
 };
 
-/* A list of pieces, by warps: each takes every warps-th. */
+/* A list of pieces, each in shares, by warps: each takes every warps-th share. */
 struct cuda_list_arguments {
     unsigned long long dst, src, list; /* addresses */
-    unsigned count, warps;
+    unsigned count, warps, shares;
 };
 
 enum { CUDA__WARP = 32, CUDA__LIST_GROUP = 1024 };

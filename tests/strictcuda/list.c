@@ -92,7 +92,7 @@ bool sim_list_take(struct work *work, const struct cuda_list_arguments *from, un
 {
     const unsigned warps = groups * (CUDA__LIST_GROUP / CUDA__WARP);
     bool inside;
-    if (!from->count || from->warps != warps || from->list % 8)
+    if (!from->count || from->warps != warps || !from->shares || from->list % 8)
         return refuse(work, "no pieces, or not by the warps that it has");
     const size_t bytes = from->count * sizeof *work->pieces;
     if (!sim_find_span("cuLaunchKernel by a list", from->list, bytes, false, &work->listed))

@@ -21,25 +21,32 @@ enum { PHASES = 16, LENGTH_MAX = 80, ROOM = 24 << 10, WARPS = 2 };
 
 static _Alignas(16) unsigned char src[ROOM], dst[ROOM], want[ROOM];
 
-static void run(const struct cuda_piece *pieces, unsigned count, unsigned warps)
+static void run(const struct cuda_piece *pieces, unsigned count, unsigned warps, unsigned shares)
 {
-    const struct cuda_list_arguments arguments = {
-        (unsigned long long)(uintptr_t)dst, (unsigned long long)(uintptr_t)src,
-        (unsigned long long)(uintptr_t)pieces, count, warps};
+    const struct cuda_list_arguments arguments = {(unsigned long long)(uintptr_t)dst,
+                                                  (unsigned long long)(uintptr_t)src,
+                                                  (unsigned long long)(uintptr_t)pieces,
+                                                  count,
+                                                  warps,
+                                                  shares};
     for (thread_number = warps * CUDA__WARP; thread_number-- > 0;)
         ferry_list(arguments);
 }
 
+/* Whole, and in any number of shares. */
 static void check(const struct cuda_piece *pieces, unsigned count, unsigned warps)
 {
-    memset(dst, 0xEE, ROOM);
+    static const unsigned shares[] = {1, 2, 3, 64};
     memset(want, 0xEE, ROOM);
     for (unsigned i = 0; i < count; i++)
         memcpy(want + pieces[i].dst, src + pieces[i].src, pieces[i].size);
-    run(pieces, count, warps);
-    if (memcmp(dst, want, ROOM))
-        fail_msg("%u pieces, the first %u bytes from %llu to %llu", count, pieces[0].size,
-                 pieces[0].src, pieces[0].dst);
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        memset(dst, 0xEE, ROOM);
+        run(pieces, count, warps, shares[i]);
+        if (memcmp(dst, want, ROOM))
+            fail_msg("%u pieces in %u shares, the first %u bytes from %llu to %llu", count,
+                     shares[i], pieces[0].size, pieces[0].src, pieces[0].dst);
+    }
 }
 
 static void number_source(void)
@@ -96,8 +103,8 @@ static struct launch begin(const char *options)
     l.pieces = pieces;
     l.pieces[0] = (struct cuda_piece){3, 100, 50, 0};
     l.pieces[1] = (struct cuda_piece){53, 20, 33, 0};
-    l.arguments = (struct cuda_list_arguments){l.c.memory, client_address(l.c.host),
-                                               client_address(pieces), 2, 32};
+    l.arguments = (struct cuda_list_arguments){
+        l.c.memory, client_address(l.c.host), client_address(pieces), 2, 32, 1};
     return l;
 }
 
@@ -475,6 +482,80 @@ static void test_layers(void **unused)
     free(want);
 }
 
+/* Blocks of any memory that lie end to end in the buffer, in the order listed, are one copy; with a
+ * gap, or in another order, they are a launch. */
+static void test_end_to_end(void **unused)
+{
+    (void)unused;
+    enum { N = 40, EACH = 1001 };
+    static unsigned char from[2 * N * EACH], to[2 * N * EACH];
+    struct ferry_block up[N], down[N];
+    ferry_device *device = NULL;
+    ferry_buffer *buffer = NULL;
+    setenv("STRICTCUDA", "", 1);
+    assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "cuda"}, &device),
+                     FERRY_OK);
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = 2 * N * EACH}, &buffer),
+        FERRY_OK);
+    for (int how = 0; how < 3; how++) {
+        for (size_t i = 0; i < N; i++) {
+            const size_t at = (how == 2 ? N - 1 - i : i) * EACH + (how == 1 && i > 5) + 3;
+            up[i] = (struct ferry_block){at, 2 * i * EACH, EACH};
+            down[i] = (struct ferry_block){2 * i * EACH, at, EACH};
+        }
+        for (size_t i = 0; i < sizeof from; i++)
+            from[i] = (unsigned char)(i * 31 + i / 251 + (size_t)how);
+        memset(to, 0, sizeof to);
+        const uint64_t before = strictcuda_calls("cuLaunchKernel");
+        const uint64_t copies = strictcuda_calls("cuMemcpyAsync");
+        assert_int_equal(ferry_copy_blocks_from_host(buffer, from, up, N), FERRY_OK);
+        assert_int_equal(ferry_copy_blocks_to_host(buffer, to, down, N), FERRY_OK);
+        assert_int_equal(strictcuda_calls("cuLaunchKernel") - before, how ? 2 : 0);
+        assert_int_equal(strictcuda_calls("cuMemcpyAsync") - copies, how ? 0 : 2);
+        for (size_t i = 0; i < N; i++)
+            assert_memory_equal(to + 2 * i * EACH, from + 2 * i * EACH, EACH);
+    }
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+}
+
+/* Long blocks within the device, at odd places, are shared out: none of their bytes is left. */
+static void test_shares(void **unused)
+{
+    (void)unused;
+    enum { N = 5, EACH = 70001, ROW = 3 * EACH };
+    unsigned char *bytes = malloc(N * ROW), *got = calloc(1, N * ROW);
+    struct ferry_block blocks[N];
+    ferry_device *device = NULL;
+    ferry_buffer *to = NULL, *from = NULL;
+    const struct ferry_buffer_params params = {.size = N * ROW};
+    setenv("STRICTCUDA", "", 1);
+    assert_int_equal(ferry_device_open(&(struct ferry_device_params){.name = "cuda"}, &device),
+                     FERRY_OK);
+    assert_int_equal(ferry_buffer_create(device, &params, &to), FERRY_OK);
+    assert_int_equal(ferry_buffer_create(device, &params, &from), FERRY_OK);
+    for (size_t i = 0; i < N * ROW; i++)
+        bytes[i] = (unsigned char)(i * 29 + i / 253 + 1);
+    for (size_t i = 0; i < N; i++)
+        blocks[i] = (struct ferry_block){i * ROW + 3 * i, i * ROW + 7 + i, EACH + i * EACH / N};
+    assert_int_equal(ferry_copy_from_host(from, bytes, N * ROW, 0), FERRY_OK);
+    assert_int_equal(ferry_zero_buffer(to), FERRY_OK);
+    assert_int_equal(ferry_copy_blocks(to, from, blocks, N), FERRY_OK);
+    assert_int_equal(ferry_copy_to_host(to, got, N * ROW, 0), FERRY_OK);
+    for (size_t i = 0, end = 0; i < N; i++) {
+        for (; end < blocks[i].dst_offset; end++)
+            assert_int_equal(got[end], 0);
+        assert_memory_equal(got + end, bytes + blocks[i].src_offset, blocks[i].size);
+        end += blocks[i].size;
+    }
+    ferry_buffer_destroy(to);
+    ferry_buffer_destroy(from);
+    ferry_device_close(device);
+    free(bytes);
+    free(got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,7 +563,8 @@ int main(void)
         cmocka_unit_test(test_launch),           cmocka_unit_test(test_launches_that_are_wrong),
         cmocka_unit_test(test_pieces_that_race), cmocka_unit_test(test_list_that_changes),
         cmocka_unit_test(test_driver),           cmocka_unit_test(test_lists_end_to_end),
-        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_layers),           cmocka_unit_test(test_end_to_end),
+        cmocka_unit_test(test_shares),
     };
     return cmocka_run_group_tests_name("lists on strict CUDA", tests, NULL, NULL);
 }
