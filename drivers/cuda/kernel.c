@@ -164,8 +164,8 @@ static size_t run_of_lists(const struct ferry__command *commands, size_t count,
     return run;
 }
 
-/* Within the device a few long blocks are shared among as many warps as there may be, unless a share
- * would be shorter than what a warp has on its way at once. */
+/* Within the device a few long blocks are shared among as many warps as there may be, unless a
+ * share would be shorter than what a warp has on its way at once. */
 static unsigned shares_for(const struct cuda *c, bool inside, uint64_t bytes, unsigned count)
 {
     enum { SHARE_MIN = 4096, WARPS = CUDA__LIST_GROUP / CUDA__WARP };

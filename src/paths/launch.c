@@ -40,8 +40,8 @@ enum ferry_status ferry__launch_open(struct ferry__submission *sub,
     return FERRY_OK;
 }
 
-/* What was gathered into staging, or is scattered from there, lies there end to end: where it does so
- * on the device's side, too, it is one copy. */
+/* What was gathered into staging, or is scattered from there, lies there end to end: where it does
+ * so on the device's side, too, it is one copy. */
 static bool is_one_copy(const struct ferry_device *device, const struct ferry__launch *launch)
 {
     const struct ferry__launch_hull *hull = &launch->hull;
