@@ -12,9 +12,31 @@ enum {
     NAP_MAX_NS = 1000000,
 };
 
+static unsigned size_of(uint64_t bytes)
+{
+    unsigned size = 0;
+    while (size < FERRY__PACE_SIZES - 1 && bytes / RATE_FROM >> (size + 1))
+        size++;
+    return size;
+}
+
+/* Of the nearest size of which it is known; of two equally near ones, of the larger. */
+static double rate_of(const struct ferry__pace *pace, unsigned kind, uint64_t bytes)
+{
+    const double *rates = pace->ns_per_byte[kind];
+    const unsigned size = size_of(bytes);
+    for (unsigned off = 0; off < FERRY__PACE_SIZES; off++) {
+        if (size + off < FERRY__PACE_SIZES && rates[size + off] > 0)
+            return rates[size + off];
+        if (size >= off && rates[size - off] > 0)
+            return rates[size - off];
+    }
+    return 0;
+}
+
 bool ferry__pace_samples(struct ferry__pace *pace, unsigned kind, uint64_t bytes)
 {
-    const double rate = pace->ns_per_byte[kind];
+    const double rate = rate_of(pace, kind, bytes);
     const bool large = bytes >= RATE_FROM && (rate <= 0 || (double)bytes * rate >= TIMED_FROM_NS);
     return large || pace->sampled++ % SAMPLE == 0;
 }
@@ -22,7 +44,7 @@ bool ferry__pace_samples(struct ferry__pace *pace, unsigned kind, uint64_t bytes
 uint64_t ferry__pace_expect(struct ferry__pace *pace, unsigned kind, uint64_t bytes,
                             uint64_t now_ns, bool idle)
 {
-    const double rate = pace->ns_per_byte[kind];
+    const double rate = rate_of(pace, kind, bytes);
     const uint64_t start = !idle && pace->expected_ns > now_ns ? pace->expected_ns : now_ns;
     /* Behind work of which the end is not known nothing is. */
     const bool known = rate > 0 && (idle || pace->expected_ns);
@@ -36,7 +58,7 @@ void ferry__pace_learn(struct ferry__pace *pace, unsigned kind, uint64_t bytes, 
 {
     if (!ns || bytes < RATE_FROM)
         return;
-    double *known = &pace->ns_per_byte[kind];
+    double *known = &pace->ns_per_byte[kind][size_of(bytes)];
     const double rate = (double)ns / (double)bytes;
     if (*known <= 0 || rate < *known)
         *known = rate;

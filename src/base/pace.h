@@ -4,7 +4,7 @@
  * A wait that blocks in a GPU's driver wakes 40 to 90 us late; one that polls takes a CPU. So a
  * wait polls at first, sleeps until shortly before the end that is to be expected, polls round it,
  * and blocks only when that was wrong: a wrong expectation costs no more than blocking does. The
- * times are measured rates of the queue, by kind of work.
+ * times are measured rates of the queue, by kind of work and by size.
  */
 #ifndef FERRY_BASE_PACE_H
 #define FERRY_BASE_PACE_H
@@ -12,12 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { FERRY__PACE_KINDS = 4 };
+enum {
+    FERRY__PACE_KINDS = 5,
+    FERRY__PACE_SIZES = 12, /* from 1 MiB on, each twice the one before; the last is of all above */
+};
 
 /* Of one queue; its owner guards it. */
 struct ferry__pace {
-    double ns_per_byte[FERRY__PACE_KINDS]; /* the fastest of late; 0: not known */
-    uint64_t expected_ns;                  /* when the last work in flight should end */
+    /* The fastest of late; 0: not known. By size too: what fits a cache, or a bus's buffers, seems
+     * faster than a link is. */
+    double ns_per_byte[FERRY__PACE_KINDS][FERRY__PACE_SIZES];
+    uint64_t expected_ns; /* when the last work in flight should end */
     uint64_t sampled;
 };
 

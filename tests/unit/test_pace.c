@@ -25,16 +25,37 @@ static void test_rate(void **state)
     assert_int_equal(ferry__pace_expect(&pace, 0, 64 * MIB, 100, true), 0);
     ferry__pace_learn(&pace, 0, 1000, 1); /* too little to tell */
     ferry__pace_learn(&pace, 0, 64 * MIB, 0);
-    assert_true(pace.ns_per_byte[0] <= 0);
+    assert_int_equal(ferry__pace_expect(&pace, 0, 64 * MIB, 100, true), 0);
     ferry__pace_learn(&pace, 0, 64 * MIB, 4 * MS);
     const uint64_t end = ferry__pace_expect(&pace, 0, 64 * MIB, 100, true);
     assert_true(end >= 100 + 4 * MS && end <= 100 + 4 * MS + 10 * US);
-    assert_true(pace.ns_per_byte[1] <= 0); /* another kind has a rate of its own */
+    /* Another kind has a rate of its own. */
+    assert_int_equal(ferry__pace_expect(&pace, 1, 64 * MIB, 100, true), 0);
     /* Slower ones are forgotten slowly, faster ones count at once. */
     ferry__pace_learn(&pace, 0, 64 * MIB, 400 * MS);
     EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 64 * MIB, 0, true), 4 * MS, 6 * MS);
     ferry__pace_learn(&pace, 0, 64 * MIB, 2 * MS);
     EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 64 * MIB, 0, true), 2 * MS, 3 * MS);
+}
+
+/* Small work that seems faster says nothing of larger work, once that was timed. */
+static void test_sizes(void **state)
+{
+    (void)state;
+    struct ferry__pace pace = {.sampled = 0};
+    ferry__pace_learn(&pace, 0, 1 * MIB, 10 * US);
+    EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 256 * MIB, 0, true), 2560 * US, 2570 * US);
+    ferry__pace_learn(&pace, 0, 256 * MIB, 5 * MS);
+    for (unsigned i = 0; i < 100; i++)
+        ferry__pace_learn(&pace, 0, 1 * MIB, 10 * US);
+    EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 256 * MIB, 0, true), 5 * MS, 5 * MS + 10 * US);
+    EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 511 * MIB, 0, true), 9 * MS, 11 * MS);
+    EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 1 * MIB, 0, true), 10 * US, 20 * US);
+    /* The nearest size tells where none of its own is known; above the largest there is one. */
+    EXPECT_WITHIN(ferry__pace_expect(&pace, 0, 2 * MIB, 0, true), 20 * US, 30 * US);
+    ferry__pace_learn(&pace, 0, UINT64_C(1) << 40, UINT64_C(1) << 40);
+    EXPECT_WITHIN(ferry__pace_expect(&pace, 0, UINT64_C(1) << 50, 0, true), UINT64_C(1) << 50,
+                  (UINT64_C(1) << 50) + 10 * US);
 }
 
 /* Work behind other work ends after it, and is not known where that is not. */
@@ -133,8 +154,8 @@ static void test_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rate),    cmocka_unit_test(test_behind), cmocka_unit_test(test_huge),
-        cmocka_unit_test(test_samples), cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_rate), cmocka_unit_test(test_sizes),   cmocka_unit_test(test_behind),
+        cmocka_unit_test(test_huge), cmocka_unit_test(test_samples), cmocka_unit_test(test_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
