@@ -48,14 +48,21 @@ static VkResult slot_init(struct vulkan *v, const struct vulkan_queue *queue,
     return VK_SUCCESS;
 }
 
-static struct vulkan_slot *slot_take(struct vulkan *v, struct vulkan_queue *queue,
-                                     enum ferry_status *out_status, char *why)
+static struct vulkan_slot *slot_free(struct vulkan_queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
     struct vulkan_slot *slot = queue->free;
     if (slot)
         queue->free = slot->next;
     pthread_mutex_unlock(&queue->lock);
+    return slot;
+}
+
+static struct vulkan_slot *slot_take(struct vulkan *v, struct vulkan_queue *queue,
+                                     enum ferry_status *out_status, char *why)
+{
+    struct vulkan_slot *slot = queue->next ? queue->next : slot_free(queue);
+    queue->next = NULL;
     if (slot)
         return slot;
     slot = ferry__alloc(sizeof *slot);
@@ -79,6 +86,37 @@ static void slot_give(struct vulkan_queue *queue, struct vulkan_slot *slot)
     slot->next = queue->free;
     queue->free = slot;
     pthread_mutex_unlock(&queue->lock);
+}
+
+static enum ferry_status slot_begin(struct vulkan *v, struct vulkan_slot *slot, char *why)
+{
+    const VkCommandBufferBeginInfo begin = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+        .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
+    };
+    if (slot->begun)
+        return FERRY_OK;
+    VkResult result = v->vk.ResetCommandPool(v->device, slot->pool, 0);
+    if (result != VK_SUCCESS)
+        return ferry__vulkan_fail(v, result, "vkResetCommandPool", why);
+    result = v->vk.BeginCommandBuffer(slot->commands, &begin);
+    slot->begun = result == VK_SUCCESS;
+    return slot->begun ? FERRY_OK : ferry__vulkan_fail(v, result, "vkBeginCommandBuffer", why);
+}
+
+/* Begins the next slot now: who waits for this submission has the time. */
+static void slot_prepare(struct vulkan *v, struct vulkan_queue *queue)
+{
+    char why[FERRY__WHY_MAX];
+    enum ferry_status status;
+    struct vulkan_slot *slot = slot_take(v, queue, &status, why);
+    if (!slot)
+        return;
+    slot->next = NULL;
+    if (slot_begin(v, slot, why))
+        slot_give(queue, slot);
+    else
+        queue->next = slot;
 }
 
 /* --- queues ----------------------------------------------------------------------------------- */
@@ -130,6 +168,7 @@ void ferry__vulkan_queue_finish(struct vulkan *v, struct vulkan_queue *queue)
 {
     destroy_slots(v, queue->first); /* of a lost device only: all else is done */
     destroy_slots(v, queue->free);
+    destroy_slots(v, queue->next);
     v->vk.DestroySemaphore(v->device, queue->event, NULL);
     pthread_mutex_destroy(&queue->lock);
     pthread_mutex_destroy(&queue->use);
@@ -151,8 +190,8 @@ struct barrier {
     VkAccessFlags src_access, dst_access;
 };
 
-/* Before the first command: the host and earlier submissions have written. Between: what barrier
- * asks for. After the last: the host will read, where something was written that it reaches. */
+/* Before the first command, where earlier submissions may not have ended: they and the host have
+ * written. Between: what barrier asks for. After the last: the host will read, where something was written that it reaches. */
 enum barrier_place { BEFORE_FIRST, BETWEEN, AFTER_LAST };
 
 /* By whether the queue runs kernels. */
@@ -276,6 +315,12 @@ static bool is_timed(const struct vulkan *v, struct vulkan_queue *queue,
     return timed;
 }
 
+/* Has the host seen all to end that was handed over before? Asked by who submits. */
+static bool is_idle(const struct vulkan_queue *queue)
+{
+    return atomic_load_explicit(&queue->retired, memory_order_acquire) == queue->submitted;
+}
+
 static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
                                 struct vulkan_slot *slot, const struct ferry__submission_info *info,
                                 char *why)
@@ -284,21 +329,18 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
         snprintf(why, FERRY__WHY_MAX, "no host memory for what is shared with others");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
-    VkResult result = v->vk.ResetCommandPool(v->device, slot->pool, 0);
-    if (result != VK_SUCCESS)
-        return ferry__vulkan_fail(v, result, "vkResetCommandPool", why);
-    const VkCommandBufferBeginInfo begin = {
-        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-        .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
-    };
-    result = v->vk.BeginCommandBuffer(slot->commands, &begin);
-    if (result != VK_SUCCESS)
-        return ferry__vulkan_fail(v, result, "vkBeginCommandBuffer", why);
+    const enum ferry_status status = slot_begin(v, slot, why);
+    if (status)
+        return status;
+    slot->begun = false;
     weigh(slot, info);
     slot->timed = is_timed(v, queue, slot);
     if (slot->timed)
         v->vk.ResetQueryPool(v->device, slot->times, 0, 2);
-    put_barrier(v, queue, slot->commands, BEFORE_FIRST);
+    /* What the host has seen to end is there for what is handed over now, as what it wrote is:
+     * that needs no barrier. A time is taken behind one. */
+    if (slot->timed || !is_idle(queue))
+        put_barrier(v, queue, slot->commands, BEFORE_FIRST);
     ferry__vulkan_shares_acquire(v, queue->family, slot->commands, &slot->shares);
     const VkPipelineStageFlagBits work =
         queue->runs_kernels ? VK_PIPELINE_STAGE_ALL_COMMANDS_BIT : TRANSFER;
@@ -311,7 +353,7 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
     if (host_reads(info))
         put_barrier(v, queue, slot->commands, AFTER_LAST);
     ferry__vulkan_shares_release(v, queue->family, slot->commands, &slot->shares);
-    result = v->vk.EndCommandBuffer(slot->commands);
+    const VkResult result = v->vk.EndCommandBuffer(slot->commands);
     return result == VK_SUCCESS ? FERRY_OK
                                 : ferry__vulkan_fail(v, result, "vkEndCommandBuffer", why);
 }
@@ -418,6 +460,7 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
     slot->value = info->value;
     slot->result = info->result;
     slot->next = NULL;
+    const uint64_t start = ferry__now_ns();
     VkResult result = hand_over(v, queue, slot, &waits);
     waits_finish(&waits);
     if (result != VK_SUCCESS)
@@ -426,7 +469,7 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
     const uint64_t now = ferry__now_ns();
     pthread_mutex_lock(&queue->lock);
     const bool idle = !queue->first;
-    slot->alone_ns = idle ? now : 0;
+    slot->alone_ns = idle ? start : 0;
     slot->expected_ns = ferry__pace_expect(&queue->pace, slot->kind, slot->bytes, now, idle);
     *queue->last = slot;
     queue->last = &slot->next;
@@ -451,6 +494,8 @@ enum ferry_status ferry__vulkan_submit(void *state, const struct ferry__submissi
     status = submit_slot(v, queue, slot, info, why);
     if (status)
         slot_give(queue, slot);
+    else
+        slot_prepare(v, queue);
     return status;
 }
 
@@ -484,8 +529,8 @@ static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
     return (uint64_t)((double)((ticks[1] - ticks[0]) & mask) * v->physical.timestamp_period);
 }
 
-/* The queue is locked. Without a time of the device's, that until somebody saw the end will do: the
- * fastest counts. */
+/* The queue is locked. What was alone took until somebody saw the end, at most. The fastest counts,
+ * so that one time of the device's own that is too short would spoil what is foreseen. */
 static void end_slot(struct vulkan *v, struct vulkan_queue *queue, struct vulkan_slot *slot,
                      bool reached)
 {
@@ -497,7 +542,7 @@ static void end_slot(struct vulkan *v, struct vulkan_queue *queue, struct vulkan
     slot->result = NULL;
     if (result->device_ns || slot->alone_ns)
         ferry__pace_learn(&queue->pace, slot->kind, slot->bytes,
-                          result->device_ns ? result->device_ns : ferry__now_ns() - slot->alone_ns);
+                          slot->alone_ns ? ferry__now_ns() - slot->alone_ns : result->device_ns);
 }
 
 uint64_t ferry__vulkan_queue_expected(struct vulkan_queue *queue, uint64_t value)

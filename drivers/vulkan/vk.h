@@ -157,7 +157,7 @@ struct vulkan_slot {
     VkCommandPool pool;
     VkCommandBuffer commands;
     VkQueryPool times; /* VK_NULL_HANDLE: no timestamps */
-    bool timed;
+    bool timed, begun; /* begun: its command buffer is being recorded */
     uint64_t value;
     uint64_t bytes;
     unsigned kind;        /* of work, for the pace: enum ferry__command_kind of most of it */
@@ -178,6 +178,7 @@ struct vulkan_queue {
     pthread_mutex_t use;       /* vkQueueSubmit, with whoever else uses the queue */
     pthread_mutex_t lock;      /* guards the lists and the records of those in flight */
     struct vulkan_slot *free;  /* LIFO */
+    struct vulkan_slot *next;  /* begun, for the next submission: of who submits */
     struct vulkan_slot *first; /* in flight, oldest first */
     struct vulkan_slot **last;
     struct ferry__pace pace;
