@@ -124,7 +124,7 @@ static enum ferry_status add(ferry_batch *batch)
         return status;
     take_ref(&batch->dst, transfer->dst);
     take_ref(&batch->src, transfer->src);
-    if (transfer->side)
+    if (transfer->with == FERRY__WITH_STREAM)
         ferry__side_ref(transfer->side);
     batch->count++;
     return FERRY_OK;
@@ -235,9 +235,10 @@ static enum ferry_status plan(ferry_batch *batch)
     size_t i;
     for (i = 0; i < batch->count && !status; i++) {
         struct ferry__transfer *transfer = &batch->transfers[i];
-        if (transfer->blocks)
+        if (transfer->with == FERRY__WITH_BLOCKS) {
             transfer->blocks->before = blocks;
-        blocks += transfer->blocks ? transfer->blocks->count : 0;
+            blocks += transfer->blocks->count;
+        }
         status = ferry__transfer_plan(batch->device, transfer);
     }
     if (!status)

@@ -235,6 +235,7 @@ static enum ferry_status make(const struct given *given, struct ferry__transfer 
                                          .src_offset = blocks->src_begin,
                                          .size = total,
                                          .host = (unsigned char *)(uintptr_t)given->host,
+                                         .with = FERRY__WITH_BLOCKS,
                                          .blocks = blocks};
     return FERRY_OK;
 }

@@ -107,8 +107,8 @@ static enum ferry_status make_transfer(struct ferry__transfer *transfer, ferry_b
         (status = ferry__device_dead(buffer->device, range->what)) ||
         (status = check_file(range, &flags)) || (status = ferry__files_start(buffer->device)))
         return status;
-    *transfer = (struct ferry__transfer){.size = range->size, .side_offset = range->offset};
-    if (last && ferry__file_is(last->side, range->fd, flags, range->write)) {
+    *transfer = (struct ferry__transfer){.size = range->size, .with = FERRY__WITH_STREAM};
+    if (last && ferry__file_is(ferry__side_of(last), range->fd, flags, range->write)) {
         transfer->side = last->side;
         ferry__side_ref(transfer->side);
     } else if (!(transfer->side =
@@ -119,10 +119,12 @@ static enum ferry_status make_transfer(struct ferry__transfer *transfer, ferry_b
         transfer->operation = FERRY_OPERATION_DOWNLOAD;
         transfer->src = buffer;
         transfer->src_offset = offset;
+        transfer->dst_offset = range->offset;
     } else {
         transfer->operation = FERRY_OPERATION_UPLOAD;
         transfer->dst = buffer;
         transfer->dst_offset = offset;
+        transfer->src_offset = range->offset;
     }
     return FERRY_OK;
 }

@@ -84,6 +84,7 @@ static enum ferry_status submit(struct ferry__transfer *transfer, ferry_buffer *
     struct ferry__stream_side *side = make_side(methods, stream_user);
     if (!side)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
+    transfer->with = FERRY__WITH_STREAM;
     transfer->side = side;
     status = ferry__transfer_submit(transfer, cb, user, out_ticket);
     if (!status && !transfer->size && methods->end)

@@ -150,7 +150,7 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
     struct ferry__op *op =
         ferry__op_create(device, &ferry__transfer_type, transfer->dst && transfer->src ? 2 : 1);
     if (!op) {
-        ferry__blocks_free(transfer->blocks);
+        ferry__blocks_free(ferry__blocks_of(transfer));
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
     op->has_waiter = reply->waiting;
@@ -161,7 +161,7 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
         ferry__buffer_ref(transfer->dst);
     if (transfer->src)
         ferry__buffer_ref(transfer->src);
-    if (transfer->side)
+    if (transfer->with == FERRY__WITH_STREAM)
         ferry__side_ref(transfer->side);
     enum ferry_status status = ferry__stream_prepare(op);
     if (!status)
@@ -187,7 +187,7 @@ static enum ferry_status run(struct ferry__transfer *transfer, const struct ferr
         transfer->dst->device != transfer->src->device)
         return ferry__bridge_submit(transfer, reply->waiting, reply->callback, reply->user,
                                     reply->out_ticket);
-    if (transfer->blocks && !ferry__blocks_keep(transfer, !reply->waiting))
+    if (transfer->with == FERRY__WITH_BLOCKS && !ferry__blocks_keep(transfer, !reply->waiting))
         return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu blocks",
                            transfer->blocks->count);
     return submit_transfer(transfer, reply);

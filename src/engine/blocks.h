@@ -48,7 +48,7 @@ struct ferry__blocks {
  * on. */
 static inline size_t ferry__transfer_parts(const struct ferry__transfer *transfer)
 {
-    return transfer->blocks ? transfer->blocks->count : 1;
+    return transfer->with == FERRY__WITH_BLOCKS ? transfer->blocks->count : 1;
 }
 
 static inline struct ferry_block ferry__blocks_at(const struct ferry__blocks *blocks, size_t i)
@@ -63,7 +63,7 @@ static inline struct ferry_block ferry__blocks_at(const struct ferry__blocks *bl
 static inline struct ferry_block ferry__transfer_part(const struct ferry__transfer *transfer,
                                                       size_t i)
 {
-    if (transfer->blocks)
+    if (transfer->with == FERRY__WITH_BLOCKS)
         return ferry__blocks_at(transfer->blocks, i);
     return (struct ferry_block){transfer->dst_offset, transfer->src_offset, transfer->size};
 }
@@ -71,14 +71,15 @@ static inline struct ferry_block ferry__transfer_part(const struct ferry__transf
 /* How many operations of the API it is. */
 static inline size_t ferry__transfer_operations(const struct ferry__transfer *transfer)
 {
-    return transfer->blocks && transfer->blocks->merged ? transfer->blocks->merged : 1;
+    const struct ferry__blocks *blocks = ferry__blocks_of(transfer);
+    return blocks && blocks->merged ? blocks->merged : 1;
 }
 
 /* The transfer that commands are written for: where blocks go one by one, the one that is at it. */
 static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 {
     struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
-    return transfer->blocks ? &transfer->blocks->now : transfer;
+    return transfer->with == FERRY__WITH_BLOCKS ? &transfer->blocks->now : transfer;
 }
 
 /* Makes what a transfer's blocks are outlive the call, and the list too where copied says so.

@@ -107,7 +107,7 @@ uint64_t ferry__park_count(const struct ferry__op *op)
 {
     uint64_t count = op->count;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__blocks *blocks = op->transfers[i].blocks;
+        const struct ferry__blocks *blocks = ferry__blocks_of(&op->transfers[i]);
         if (blocks && blocks->list && blocks->count)
             count += blocks->count - 1;
     }

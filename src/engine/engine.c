@@ -354,7 +354,7 @@ static uint64_t bytes_staged(const struct ferry__op *op)
     uint64_t staged = 0;
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &op->transfers[i];
-        if (transfer->side)
+        if (transfer->with == FERRY__WITH_STREAM)
             continue;
         if (transfer->path == FERRY_PATH_STAGED ||
             (transfer->path == FERRY_PATH_PIPELINED && op->batch))

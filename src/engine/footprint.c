@@ -117,7 +117,7 @@ static struct ferry__spans *spans_of(const struct side *side, struct ferry__bloc
 static void collect_side(struct ferry__collect *collect, struct ferry__transfer *transfer,
                          const struct side *side, bool alone)
 {
-    struct ferry__blocks *blocks = transfer->blocks;
+    struct ferry__blocks *blocks = ferry__blocks_of(transfer);
     struct ferry__spans *spans;
     if (!side->buffer || !transfer->size)
         return;

@@ -75,7 +75,8 @@ void ferry__trace_transfer(const struct ferry_device *device,
 static void trace_batched(const struct ferry__op *op, const struct ferry__transfer *transfer,
                           bool begun, uint64_t end_ns)
 {
-    const struct ferry_block *each = transfer->blocks ? transfer->blocks->merged_as : NULL;
+    const struct ferry__blocks *blocks = ferry__blocks_of(transfer);
+    const struct ferry_block *each = blocks ? blocks->merged_as : NULL;
     const size_t count = each ? ferry__transfer_operations(transfer) : 1;
     struct ferry__event event = transfer_event(op->device, transfer);
     event.kind = begun ? FERRY__EVENT_BATCHED : FERRY__EVENT_OPERATION;

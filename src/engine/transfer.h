@@ -32,30 +32,64 @@ enum ferry__way {
     FERRY__WAY_COUNT
 };
 
+/* What a transfer has beside its buffers, of three that exclude each other. */
+enum ferry__with {
+    FERRY__WITH_REGION, /* or nothing; a fill has its pattern */
+    FERRY__WITH_BLOCKS, /* it is many ranges */
+    FERRY__WITH_STREAM, /* the host's side is a stream */
+};
+
 /* One operation of the API: an op has one, or a batch's many. Its words are few, since there
  * may be a million of them; what different threads write is never in one bit-field. */
 struct ferry__transfer {
     enum ferry_operation operation : 4;
-    enum ferry__way way : 4;
+    enum ferry__with with : 3;
+    bool internal : 1; /* the library's own: not counted among what is parked */
+    enum ferry__way way : 8;
     enum ferry_path path : 8;
     bool untouched;                 /* it failed before it could write anything */
-    bool internal;                  /* the library's own: not counted among what is parked */
     bool begun, by_words;           /* commands are in a submission; planned for whole words */
     uint8_t pattern_size;           /* of a fill: its period */
     enum ferry_status status : 8;   /* of its own device work */
     struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
-    uint64_t dst_offset, src_offset, size;
+    uint64_t dst_offset, src_offset, size; /* a stream's side has its place there, too */
     union {
         uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */
         struct {
             unsigned char *host;
-            struct ferry__region *region; /* that holds host; NULL: none */
+            union { /* by with */
+                struct ferry__region *region; /* that holds host; NULL: none */
+                struct ferry__blocks *blocks;
+                struct ferry__stream_side *side; /* referenced */
+            };
         };
     };
-    struct ferry__blocks *blocks;    /* of which there are many; NULL: it is one range */
-    struct ferry__stream_side *side; /* the host's side is a stream, referenced; NULL: memory */
-    uint64_t side_offset;            /* where in the stream */
 };
+
+/* NULL: it has none. */
+static inline struct ferry__region *ferry__region_of(const struct ferry__transfer *transfer)
+{
+    return transfer->with == FERRY__WITH_REGION && transfer->operation != FERRY_OPERATION_FILL
+               ? transfer->region
+               : NULL;
+}
+
+static inline struct ferry__blocks *ferry__blocks_of(const struct ferry__transfer *transfer)
+{
+    return transfer->with == FERRY__WITH_BLOCKS ? transfer->blocks : NULL;
+}
+
+static inline struct ferry__stream_side *ferry__side_of(const struct ferry__transfer *transfer)
+{
+    return transfer->with == FERRY__WITH_STREAM ? transfer->side : NULL;
+}
+
+/* Where in its stream a transfer that has one begins. */
+static inline uint64_t ferry__side_offset(const struct ferry__transfer *transfer)
+{
+    return transfer->operation == FERRY_OPERATION_UPLOAD ? transfer->src_offset
+                                                         : transfer->dst_offset;
+}
 
 /* What an rmw has read, and is to write. */
 struct ferry__rmw {

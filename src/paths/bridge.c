@@ -160,7 +160,7 @@ static uint64_t far_begin(const struct ferry__bridge *bridge, const struct ferry
 /* The next chunk: of blocks it is of one of them. */
 static void next_chunk(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
-    const struct ferry__blocks *blocks = bridge->read->transfers[0].blocks;
+    const struct ferry__blocks *blocks = ferry__blocks_of(&bridge->read->transfers[0]);
     const uint64_t align = bridge->destination->gpu.limits.copy_alignment;
     struct ferry_block block = {bridge->read_at, bridge->read_at, bridge->size - bridge->read_at};
     if (blocks) {

@@ -45,8 +45,9 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge,
         op->one.dst_offset = transfer->dst_offset;
     }
     op->one.by_words = read ? ferry__by_words(bridge->source) : bridge->by_words;
-    op->one.blocks = transfer->blocks;
-    if (transfer->blocks && !ferry__blocks_keep(&op->one, true)) {
+    op->one.with = transfer->with;
+    op->one.blocks = ferry__blocks_of(transfer);
+    if (op->one.blocks && !ferry__blocks_keep(&op->one, true)) {
         ferry__op_unref(op);
         return NULL;
     }
@@ -90,8 +91,9 @@ static struct ferry__bridge *make_bridge(const struct ferry__transfer *transfer)
     bridge->destination = transfer->dst->device;
     ferry__device_ref(bridge->source);
     ferry__device_ref(bridge->destination);
-    bridge->src = transfer->src->offset + (transfer->blocks ? 0 : transfer->src_offset);
-    bridge->dst = transfer->dst->offset + (transfer->blocks ? 0 : transfer->dst_offset);
+    const bool whole = transfer->with == FERRY__WITH_BLOCKS;
+    bridge->src = transfer->src->offset + (whole ? 0 : transfer->src_offset);
+    bridge->dst = transfer->dst->offset + (whole ? 0 : transfer->dst_offset);
     bridge->size = transfer->size;
     struct ferry__gpu *gpu = &bridge->destination->gpu;
     const size_t parts = ferry__transfer_parts(transfer);

@@ -22,11 +22,11 @@
 
 void ferry__transfer_drop_region(struct ferry_device *device, struct ferry__transfer *transfer)
 {
-    if (transfer->operation == FERRY_OPERATION_FILL)
-        return; /* it has a pattern there */
+    ferry__blocks_unplan(device, ferry__blocks_of(transfer));
+    if (!ferry__region_of(transfer))
+        return;
     ferry__region_unref(&device->gpu, transfer->region);
     transfer->region = NULL;
-    ferry__blocks_unplan(device, transfer->blocks);
 }
 
 /* References to one buffer that are given back together. */
@@ -54,9 +54,10 @@ static inline void put_on(struct tab *tab, struct ferry_buffer *buffer)
 static FERRY__COLD void finish_rest(struct ferry_device *device, struct ferry__transfer *transfer)
 {
     ferry__transfer_drop_region(device, transfer);
-    ferry__blocks_free(transfer->blocks);
-    transfer->blocks = NULL;
-    ferry__side_unref(transfer->side);
+    ferry__blocks_free(ferry__blocks_of(transfer));
+    ferry__side_unref(ferry__side_of(transfer));
+    transfer->with = FERRY__WITH_REGION;
+    transfer->region = NULL;
 }
 
 void ferry__transfers_finish(struct ferry_device *device, struct ferry__transfer *transfers,
@@ -67,8 +68,7 @@ void ferry__transfers_finish(struct ferry_device *device, struct ferry__transfer
         struct ferry__transfer *transfer = &transfers[i];
         put_on(&dst, transfer->dst);
         put_on(&src, transfer->src);
-        const bool region = transfer->operation != FERRY_OPERATION_FILL && transfer->region;
-        if (!FERRY__LIKELY(!region && !transfer->blocks && !transfer->side))
+        if (!FERRY__LIKELY(transfer->with == FERRY__WITH_REGION && !ferry__region_of(transfer)))
             finish_rest(device, transfer);
     }
     give_back(&dst);
@@ -217,7 +217,7 @@ void ferry__transfer_plan_block(struct ferry_device *device, struct ferry__trans
         block->path = FERRY_PATH_NONE;
     else if (copy)
         block->path = FERRY_PATH_DEVICE;
-    else if (block->region &&
+    else if (ferry__region_of(block) &&
              ferry__plan_copy_spans(ferry__limits_now(&device->gpu), buffer->offset + offset,
                                     (uint64_t)(block->host - block->region->memory_base),
                                     block->size, spans))
@@ -243,13 +243,13 @@ enum ferry_status ferry__transfer_plan(struct ferry_device *device,
                                        struct ferry__transfer *transfer)
 {
     enum ferry_status status = FERRY_OK;
-    if (transfer->blocks && transfer->size)
+    if (transfer->with == FERRY__WITH_BLOCKS && transfer->size)
         return ferry__blocks_plan(device, transfer);
     if (transfer->size == 0)
         transfer->path = FERRY_PATH_NONE;
     else if (transfer->operation >= FERRY_OPERATION_COPY)
         transfer->path = FERRY_PATH_DEVICE;
-    else if (transfer->side)
+    else if (transfer->with == FERRY__WITH_STREAM)
         transfer->path = transfer->size <= device->gpu.upload.chunk_size ? FERRY_PATH_STAGED
                                                                          : FERRY_PATH_PIPELINED;
     else

@@ -104,7 +104,7 @@ static bool bytes_idle(const struct ferry__transfer *transfer, struct ferry_buff
 {
     if (FERRY__LIKELY(!buffer || ferry__buffer_is_idle(buffer)))
         return true;
-    const struct ferry__blocks *blocks = transfer->blocks;
+    const struct ferry__blocks *blocks = ferry__blocks_of(transfer);
     const uint64_t offset = write ? transfer->dst_offset : transfer->src_offset;
     uint64_t size = transfer->size;
     if (blocks)
@@ -127,7 +127,7 @@ static bool bytes_idle(const struct ferry__transfer *transfer, struct ferry_buff
 
 bool ferry__direct_ok(const struct ferry__transfer *transfer, uint64_t max)
 {
-    return !transfer->side && transfer->size <= max && ferry__direct_reaches(transfer) &&
+    return transfer->with != FERRY__WITH_STREAM && transfer->size <= max && ferry__direct_reaches(transfer) &&
            bytes_idle(transfer, transfer->dst, true) && bytes_idle(transfer, transfer->src, false);
 }
 
@@ -140,7 +140,7 @@ static bool goes_imported(const struct ferry__transfer *transfer)
         device->path != FERRY_PATH_AUTO)
         return false;
     const bool upload = transfer->operation == FERRY_OPERATION_UPLOAD;
-    const struct ferry__blocks *blocks = transfer->blocks;
+    const struct ferry__blocks *blocks = ferry__blocks_of(transfer);
     uintptr_t host = (uintptr_t)transfer->host;
     uint64_t size = transfer->size;
     if (blocks) {
@@ -168,7 +168,7 @@ static uint64_t failures_seen(struct ferry_buffer *buffer)
 /* One after another, in the order listed. */
 static void move_blocks(const struct ferry__transfer *transfer)
 {
-    const struct ferry__blocks *blocks = transfer->blocks;
+    const struct ferry__blocks *blocks = ferry__blocks_of(transfer);
     unsigned char *dst = transfer->dst ? transfer->dst->host : transfer->host;
     const unsigned char *src = transfer->src ? transfer->src->host : transfer->host;
     for (size_t i = 0; i < blocks->count; i++) {
@@ -184,7 +184,7 @@ static void move_blocks(const struct ferry__transfer *transfer)
 
 static void move_bytes(const struct ferry__transfer *transfer)
 {
-    if (transfer->blocks) {
+    if (transfer->with == FERRY__WITH_BLOCKS) {
         move_blocks(transfer);
         return;
     }
@@ -265,8 +265,8 @@ static void run(const struct ferry__transfer *transfer, ferry_ticket ticket)
 /* Small, of a reachable, idle buffer: a copy and nothing else, as in ferry__direct_upload. */
 static inline bool is_plain(const struct ferry__transfer *transfer)
 {
-    if (transfer->size > FERRY__SMALL_DIRECT || !transfer->size || transfer->blocks ||
-        transfer->side)
+    if (transfer->size > FERRY__SMALL_DIRECT || !transfer->size ||
+        transfer->with != FERRY__WITH_REGION)
         return false;
     if (transfer->operation == FERRY_OPERATION_UPLOAD)
         return transfer->dst->direct_write && ferry__buffer_is_idle(transfer->dst);

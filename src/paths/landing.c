@@ -37,15 +37,17 @@ static struct part part_of(struct ferry_device *device, const struct ferry__tran
 {
     const struct ferry_block block = ferry__transfer_part(transfer, i);
     const uint64_t begin =
-        (uint64_t)(uintptr_t)transfer->host + (transfer->blocks ? block.dst_offset : 0);
+        (uint64_t)(uintptr_t)transfer->host + (transfer->with == FERRY__WITH_BLOCKS ? block.dst_offset : 0);
     return (struct part){begin, begin + block.size,
-                         transfer->blocks ? ferry__block_is_imported(device, transfer, i)
+                         transfer->with == FERRY__WITH_BLOCKS
+                             ? ferry__block_is_imported(device, transfer, i)
                                           : transfer->path == FERRY_PATH_IMPORTED};
 }
 
 static bool writes_host(const struct ferry__transfer *transfer)
 {
-    return transfer->operation == FERRY_OPERATION_DOWNLOAD && transfer->size && !transfer->side;
+    return transfer->operation == FERRY_OPERATION_DOWNLOAD && transfer->size &&
+           transfer->with != FERRY__WITH_STREAM;
 }
 
 /* Both ways, so that there is something to look at? */
@@ -55,7 +57,7 @@ static bool are_mixed(const struct ferry__transfer *transfers, size_t count)
     for (size_t i = 0; i < count && !(imported && staged); i++) {
         if (!writes_host(&transfers[i]))
             continue;
-        const struct ferry__blocks *blocks = transfers[i].blocks;
+        const struct ferry__blocks *blocks = ferry__blocks_of(&transfers[i]);
         const bool some = blocks ? blocks->region_count : transfers[i].path == FERRY_PATH_IMPORTED;
         imported |= some;
         staged |= blocks || !some;
@@ -99,7 +101,7 @@ static enum ferry_status stage(struct ferry_device *device, struct ferry__transf
         if (status)
             return status;
     }
-    if (transfer->blocks)
+    if (transfer->with == FERRY__WITH_BLOCKS)
         return ferry__blocks_plan_staged(device, transfer);
     ferry__transfer_drop_region(device, transfer);
     transfer->path =

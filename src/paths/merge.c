@@ -26,9 +26,11 @@ enum {
 
 static bool may_merge(const struct ferry__transfer *transfer)
 {
-    if (transfer->operation == FERRY_OPERATION_FILL || transfer->side || !transfer->size)
+    if (transfer->operation == FERRY_OPERATION_FILL ||
+        transfer->with == FERRY__WITH_STREAM || !transfer->size)
         return false;
-    return transfer->blocks ? (bool)transfer->blocks->list : transfer->size <= SMALL_MAX;
+    return transfer->with == FERRY__WITH_BLOCKS ? (bool)transfer->blocks->list
+                                                : transfer->size <= SMALL_MAX;
 }
 
 /* Some that follow each other. */
@@ -72,7 +74,7 @@ static void list_operations(const struct run *run, struct ferry_block *list)
 {
     for (size_t i = 0; i < run->count; i++) {
         const struct ferry__transfer *transfer = &run->transfers[i];
-        const struct ferry__blocks *blocks = transfer->blocks;
+        const struct ferry__blocks *blocks = ferry__blocks_of(transfer);
         const struct ferry_block one = {transfer->dst_offset, transfer->src_offset, transfer->size};
         const struct ferry_block *from = blocks && blocks->merged ? blocks->merged_as : &one;
         const size_t count = ferry__transfer_operations(transfer);
@@ -132,7 +134,7 @@ static bool merge(struct ferry_device *device, const struct run *run, uint64_t s
         return false;
     struct ferry__transfer whole = *run->transfers;
     whole.host = NULL;
-    whole.region = NULL;
+    whole.with = FERRY__WITH_BLOCKS;
     whole.blocks = blocks;
     whole.size = ferry__blocks_measure(blocks);
     whole.dst_offset = blocks->dst_begin;
@@ -141,7 +143,7 @@ static bool merge(struct ferry_device *device, const struct run *run, uint64_t s
         ferry__blocks_free(blocks);
         return false;
     }
-    ferry__blocks_free(run->transfers->blocks);
+    ferry__blocks_free(ferry__blocks_of(run->transfers));
     ferry__transfers_finish(device, run->transfers + 1, run->count - 1);
     *run->transfers = whole;
     return true;

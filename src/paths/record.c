@@ -98,7 +98,7 @@ enum ferry__emitted ferry__emit_transfer(struct ferry_device *device, struct fer
         return ferry__emit_list(device, sub, transfer, out_status);
     if (transfer->way == FERRY__WAY_EACH)
         return ferry__emit_each(device, sub, op, transfer, out_status);
-    if (transfer->side)
+    if (transfer->with == FERRY__WITH_STREAM)
         return ferry__stream_emit(device, sub, op, transfer, out_status);
     if (transfer->path == FERRY_PATH_IMPORTED)
         return ferry__emit_imported(device, sub, transfer, out_status);

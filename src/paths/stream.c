@@ -28,7 +28,7 @@
 
 static bool is_read(const struct ferry__transfer *transfer)
 {
-    return transfer->side && transfer->size && transfer->operation == FERRY_OPERATION_UPLOAD;
+    return transfer->with == FERRY__WITH_STREAM && transfer->size && transfer->operation == FERRY_OPERATION_UPLOAD;
 }
 
 static unsigned depth_of(const struct ferry__transfer *transfer)
@@ -92,11 +92,11 @@ static void read_along(struct ferry__op *op, struct ferry__stream_piece *piece, 
         const uint64_t end = piece->chunk.at + piece->chunk.size;
         if (!is_read(transfer))
             continue;
-        if (transfer->side != piece->side || transfer->side_offset < end ||
-            transfer->side_offset - end > transfer->side->gap ||
-            transfer->side_offset + transfer->size - piece->chunk.at > most)
+        if (ferry__side_of(transfer) != piece->side || ferry__side_offset(transfer) < end ||
+            ferry__side_offset(transfer) - end > transfer->side->gap ||
+            ferry__side_offset(transfer) + transfer->size - piece->chunk.at > most)
             return;
-        piece->chunk.size = transfer->side_offset + transfer->size - piece->chunk.at;
+        piece->chunk.size = ferry__side_offset(transfer) + transfer->size - piece->chunk.at;
         stream->ahead_transfer = i;
         stream->ahead_done = transfer->size;
     }
@@ -115,7 +115,7 @@ static void plan_ahead(struct ferry__op *op, struct ferry__stream_piece *piece, 
     piece->side = transfer->side;
     piece->transfer = stream->ahead_transfer;
     piece->write = piece->edge = false;
-    piece->chunk.at = transfer->side_offset + stream->ahead_done;
+    piece->chunk.at = ferry__side_offset(transfer) + stream->ahead_done;
     piece->chunk.size = cut(piece->chunk.at, left, most, block);
     if (words)
         piece->chunk.size = cut_words(dst, piece->chunk.size, align, &piece->edge);
@@ -191,7 +191,7 @@ static enum ferry__emitted emit_edge(struct ferry_device *device, struct ferry__
                                      const struct ferry__stream_piece *piece,
                                      enum ferry_status *out_status)
 {
-    const uint64_t at = piece->chunk.at - transfer->side_offset;
+    const uint64_t at = piece->chunk.at - ferry__side_offset(transfer);
     memcpy(op->stream->edge, piece->slot->memory.host + piece->skip, piece->chunk.size);
     transfer->host = (unsigned char *)((uintptr_t)op->stream->edge - at);
     return ferry__emit_rmw(device, sub, op, transfer, at + piece->chunk.size, out_status);
@@ -202,7 +202,7 @@ static enum ferry__emitted emit_piece(struct ferry_device *device, struct ferry_
                                       const struct ferry__stream_piece *piece,
                                       enum ferry_status *out_status)
 {
-    const uint64_t at = transfer->side_offset + op->transfer_done - piece->chunk.at;
+    const uint64_t at = ferry__side_offset(transfer) + op->transfer_done - piece->chunk.at;
     const uint64_t size = ferry__least(transfer->size - op->transfer_done, piece->chunk.size - at);
     if (piece->status && piece->moved < at + size) { /* its words are the op's */
         *out_status = piece->status;
@@ -275,7 +275,7 @@ static enum ferry_status emit_write_piece(struct ferry_device *device,
     piece->side = transfer->side;
     piece->transfer = op->next_transfer;
     piece->write = true;
-    piece->chunk.at = transfer->side_offset + op->transfer_done;
+    piece->chunk.at = ferry__side_offset(transfer) + op->transfer_done;
     piece->chunk.size = cut(piece->chunk.at, transfer->size - op->transfer_done, most, block);
     /* Whole words, as for downloads to host memory. */
     const struct ferry__memory *memory = transfer->src->memory;
@@ -392,7 +392,7 @@ static void plan_straight(struct ferry__op *op, const struct ferry__transfer *tr
     piece->side = transfer->side;
     piece->transfer = op->next_transfer;
     piece->write = write;
-    piece->chunk.at = transfer->side_offset + op->transfer_done;
+    piece->chunk.at = ferry__side_offset(transfer) + op->transfer_done;
     piece->chunk.size =
         cut(piece->chunk.at, transfer->size - op->transfer_done, most, FERRY__STREAM_BLOCK);
     piece->chunk.memory = memory + op->transfer_done;
@@ -441,7 +441,7 @@ static bool reaches(const struct ferry__transfer *transfer)
     const uintptr_t address =
         (uintptr_t)buffer->host + (write ? transfer->src_offset : transfer->dst_offset);
     return buffer->device->gpu.info.kind == FERRY_DEVICE_HOST &&
-           (address | transfer->side_offset | transfer->size) % FERRY__STREAM_BLOCK == 0;
+           (address | ferry__side_offset(transfer) | transfer->size) % FERRY__STREAM_BLOCK == 0;
 }
 
 /* Pieces are moved in any order then: all that op depends on must be done, and its writes be apart.
@@ -455,7 +455,7 @@ static bool may_go_straight(struct ferry__op *op)
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &transfers[i],
                                      *before = i ? &transfers[i - 1] : NULL;
-        if (!transfer->side || !transfer->size || transfer->operation != transfers[0].operation ||
+        if (transfer->with != FERRY__WITH_STREAM || !transfer->size || transfer->operation != transfers[0].operation ||
             !reaches(transfer))
             return false;
         if (before && before->dst == transfer->dst && transfer->dst &&

@@ -34,8 +34,8 @@ struct ferry_stream *ferry__stream_create(struct ferry__op *op)
 
 enum ferry_status ferry__stream_prepare(struct ferry__op *op)
 {
-    if (!op->transfers[0].side || !op->transfers[0].side->methods.cancel ||
-        ferry__stream_create(op))
+    const struct ferry__stream_side *side = ferry__side_of(&op->transfers[0]);
+    if (!side || !side->methods.cancel || ferry__stream_create(op))
         return FERRY_OK;
     return FERRY_ERROR_OUT_OF_HOST_MEMORY;
 }
@@ -55,7 +55,7 @@ void ferry__side_unref(struct ferry__stream_side *side)
 static const struct ferry__stream_side *told_side(const struct ferry_stream *stream)
 {
     const struct ferry__stream_side *side =
-        stream->op->count ? stream->op->transfers[0].side : NULL;
+        stream->op->count ? ferry__side_of(&stream->op->transfers[0]) : NULL;
     return side && side->methods.cancel ? side : NULL;
 }
 
@@ -177,7 +177,7 @@ static struct ferry__stream_side *tell_ahead(struct ferry_stream *stream)
     struct ferry__op *op = stream->op;
     if (stream->begins || op->state >= FERRY__STATE_RECORDED)
         return NULL;
-    struct ferry__stream_side *side = op->transfers[0].side;
+    struct ferry__stream_side *side = op->one.side;
     ferry__side_ref(side);
     op->status = stream->status;
     stream->ended = true;

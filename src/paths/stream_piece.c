@@ -30,7 +30,7 @@ void ferry__chunk_whole(const struct ferry_stream_chunk *chunk, uint64_t *out_si
     const struct ferry__stream_piece *piece = (const struct ferry__stream_piece *)chunk;
     const struct ferry__transfer *transfer = &piece->stream->op->transfers[piece->transfer];
     *out_size = transfer->size;
-    *out_offset = transfer->side_offset;
+    *out_offset = ferry__side_offset(transfer);
 }
 
 void ferry__piece_begin(struct ferry__stream_piece *piece)
