@@ -265,9 +265,9 @@ static enum ferry_status make_op(ferry_batch *batch, struct ferry__op **out_op)
         ferry__op_unref(op);
         return status;
     }
-    op->transfers = batch->transfers;
-    op->count = batch->count;
     op->batch = true;
+    op->many = batch->transfers;
+    op->count = batch->count;
     *out_op = op;
     return FERRY_OK;
 }
@@ -281,8 +281,8 @@ static void part_with(ferry_batch *batch, struct ferry__op *op, bool is_submitte
         *batch = (struct ferry_batch){.device = device};
     } else {
         for (size_t i = 0; i < op->count; i++)
-            ferry__transfer_drop_region(device, &op->transfers[i]);
-        op->transfers = NULL;
+            ferry__transfer_drop_region(device, &ferry__op_transfers(op)[i]);
+        op->many = NULL;
         op->count = 0;
     }
     ferry__op_unref(op);

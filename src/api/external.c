@@ -118,7 +118,7 @@ static bool list_waits(const struct ferry__op *ready, struct ferry_external *out
             fits = list_wait(out, ready->device->queues[q].event, join->latest[q]);
     for (size_t i = 0; i < join->work_count && fits; i++)
         if (!atomic_load(&join->works[i]->done))
-            fits = list_wait(out, join->works[i]->event, join->works[i]->value);
+            fits = list_wait(out, join->works[i]->event, join->works[i]->raised);
     return fits;
 }
 
@@ -138,7 +138,7 @@ static enum ferry_status enter(struct ferry__op *ready, struct ferry__op *work,
     *out = (struct ferry_external){.ready = ready->ticket, .ticket = work->ticket};
     if (!work->own_event)
         return FERRY_OK;
-    out->signal = (struct ferry_sync){work->event, work->value};
+    out->signal = (struct ferry_sync){work->event, work->raised};
     if (!list_waits(ready, out)) {
         (void)ferry__wait_until(device, is_ready, work, FERRY_FOREVER);
         out->wait_count = 0;
@@ -168,7 +168,7 @@ enum ferry_status ferry__external_begin(ferry_device *device, const struct ferry
         if ((status = ferry__work_event_take(device, &work->own_event)))
             goto release;
         work->event = work->own_event->handle;
-        work->value = work->own_event->value;
+        work->raised = work->own_event->value;
     }
     ferry__choose_queue(work);
     ferry__device_lock(device);
@@ -231,7 +231,7 @@ ferry__external_record(ferry_device *device, ferry_ticket ticket,
                              "external work %llu was begun without a stream",
                              (unsigned long long)ticket);
     if (!status) {
-        sync = (struct ferry_sync){work->event, work->value};
+        sync = (struct ferry_sync){work->event, work->raised};
         ferry__op_ref(work);
     }
     ferry__device_unlock(device);

@@ -155,7 +155,6 @@ static enum ferry_status submit_transfer(struct ferry__transfer *transfer,
     }
     op->has_waiter = reply->waiting;
     op->one = *transfer;
-    op->transfers = &op->one;
     op->count = 1;
     if (transfer->dst)
         ferry__buffer_ref(transfer->dst);

@@ -78,7 +78,7 @@ static inline size_t ferry__transfer_operations(const struct ferry__transfer *tr
 /* The transfer that commands are written for: where blocks go one by one, the one that is at it. */
 static inline struct ferry__transfer *ferry__transfer_now(struct ferry__op *op)
 {
-    struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
+    struct ferry__transfer *transfer = &ferry__op_transfers(op)[op->next_transfer];
     return transfer->with == FERRY__WITH_BLOCKS ? &transfer->blocks->now : transfer;
 }
 

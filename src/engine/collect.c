@@ -25,13 +25,12 @@ enum ferry_status ferry__collect_begin(struct ferry__collect *collect, struct fe
                                        size_t capacity)
 {
     *collect = (struct ferry__collect){.op = op, .capacity = capacity};
-    op->ranges = op->own_ranges;
-    op->range_count = 0;
     if (capacity <= op->room)
         return FERRY_OK;
     if (capacity <= FERRY__RANGES_FEW) {
         struct ferry__range *ranges = ferry__alloc(capacity * sizeof *ranges);
-        op->ranges = ranges ? ranges : op->own_ranges;
+        if (ranges)
+            ferry__op_set_ranges(op, ranges);
         return ranges ? FERRY_OK : no_memory(collect);
     }
     collect->many = true;
@@ -124,7 +123,7 @@ void ferry__collect_add(struct ferry__collect *collect, struct ferry_buffer *buf
 {
     const enum ferry__range_kind kind = write ? FERRY__RANGE_WRITE : FERRY__RANGE_READ;
     if (!collect->many) {
-        collect->op->ranges[collect->count++] = (struct ferry__range){
+        ferry__op_ranges(collect->op)[collect->count++] = (struct ferry__range){
             .buffer = buffer, .begin = span.begin, .end = span.end, .kind = kind};
         return;
     }
@@ -187,7 +186,7 @@ static void sort_few(struct ferry__range *ranges, size_t count)
 /* What touches or overlaps is one range. */
 static unsigned merge_few(struct ferry__op *op, size_t count)
 {
-    struct ferry__range *ranges = op->ranges;
+    struct ferry__range *ranges = ferry__op_ranges(op);
     unsigned kept = 0;
     sort_few(ranges, count);
     for (size_t i = 0; i < count; i++) {
@@ -226,6 +225,13 @@ static bool distribute(struct ferry__collect *collect)
     return enough;
 }
 
+static void add_range(struct ferry__op *op, struct ferry__range range)
+{
+    const size_t count = ferry__op_range_count(op);
+    ferry__op_ranges(op)[count] = range;
+    ferry__op_set_range_count(op, count + 1);
+}
+
 /* A bucket's ranges to the end of op's: one with spans, or few that are left when all that touches
  * is put together. False: no host memory. */
 static bool take_bucket(struct ferry__op *op, struct ferry__bucket *bucket,
@@ -246,13 +252,13 @@ static bool take_bucket(struct ferry__op *op, struct ferry__bucket *bucket,
         range.begin = spans->begin;
         range.end = spans->end;
         range.spans = spans;
-        op->ranges[op->range_count++] = range;
+        add_range(op, range);
         return true;
     }
     for (size_t i = 0; i < count; i++) {
         range.begin = few[i].begin;
         range.end = few[i].end;
-        op->ranges[op->range_count++] = range;
+        add_range(op, range);
     }
     ferry__free(spans);
     return true;
@@ -289,7 +295,7 @@ static bool take_buckets(struct ferry__collect *collect)
     struct ferry__range *ranges = places ? ferry__alloc(room * sizeof *ranges) : NULL;
     bool enough = ranges != NULL;
     if (enough) {
-        op->ranges = ranges;
+        ferry__op_set_ranges(op, ranges);
         qsort(places, collect->bucket_count, sizeof *places, compare_places);
     }
     for (size_t i = 0; i < collect->bucket_count && enough; i++)
@@ -302,7 +308,7 @@ enum ferry_status ferry__collect_end(struct ferry__collect *collect)
 {
     struct ferry__op *op = collect->op;
     if (!collect->many) {
-        op->range_count = merge_few(op, collect->count);
+        ferry__op_set_range_count(op, merge_few(op, collect->count));
         return FERRY_OK;
     }
     const bool enough = !collect->short_of_memory &&

@@ -27,7 +27,7 @@ struct ferry__bucket {
 struct ferry__collect {
     struct ferry__op *op;
     size_t count, capacity, run; /* run: where the latest one begins */
-    bool many;                   /* else they are in op->ranges */
+    bool many;                   /* else they are the op's own */
     struct ferry__span *spans;   /* NULL: none yet */
     uint32_t *bucket_of;         /* each span's */
     struct ferry__bucket *buckets;
@@ -74,7 +74,7 @@ static inline bool ferry__collects_spans(const struct ferry__collect *collect)
     return collect->many;
 }
 
-/* They are op->ranges, by buffer, kind and begin. On failure op has none. */
+/* They are op's, by buffer, kind and begin. On failure op has none. */
 enum ferry_status ferry__collect_end(struct ferry__collect *collect);
 
 #endif

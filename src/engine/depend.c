@@ -36,8 +36,8 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
     enum { ASKED_MAX = 16 };
     if (op->type->kind == FERRY__OP_EXTERNAL)
         return op;
-    const struct ferry__op *external = external_undone(op->device, op->behind);
-    for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind; i++) {
+    const struct ferry__op *external = external_undone(op->device, ferry__op_behind(op));
+    for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind_by; i++) {
         const struct ferry__op *from = ferry__op_from(op, i);
         if (atomic_load(&from->done))
             continue;
@@ -45,7 +45,7 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
                    : ferry__op_is_join(from)              ? ferry__join_work(from)
                                                           : NULL;
         if (!external)
-            external = external_undone(op->device, from->behind);
+            external = external_undone(op->device, ferry__op_behind(from));
     }
     return external;
 }
@@ -75,7 +75,7 @@ static void join_list(struct ferry__op *op)
 /* early: what depends on edge->from may follow in its queue, and not elsewhere. */
 static void edge_close(struct ferry__edge *edge, bool early)
 {
-    struct ferry__op *op = edge->op;
+    struct ferry__op *op = ferry__edge_op(edge);
     const bool was_open = edge->open, was_early = edge->early;
     if (!was_open && (early || !was_early))
         return;
@@ -98,16 +98,17 @@ static void edge_close(struct ferry__edge *edge, bool early)
                             *last_ = (op)->dependents;                                \
          edge; edge = edge == last_ ? NULL : edge->next)
 
-static bool may_follow(const struct ferry__edge *edge)
+static bool may_follow(struct ferry__edge *edge)
 {
-    return edge->op->queue == edge->from->queue && edge->op->type->kind != FERRY__OP_EXTERNAL;
+    const struct ferry__op *op = ferry__edge_op(edge);
+    return op->queue == edge->from->queue && op->type->kind != FERRY__OP_EXTERNAL;
 }
 
 uint64_t ferry__park_count(const struct ferry__op *op)
 {
     uint64_t count = op->count;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__blocks *blocks = ferry__blocks_of(&op->transfers[i]);
+        const struct ferry__blocks *blocks = ferry__blocks_of(&ferry__op_transfers(op)[i]);
         if (blocks && blocks->list && blocks->count)
             count += blocks->count - 1;
     }
@@ -208,7 +209,7 @@ void ferry__op_followed(struct ferry__op *op)
 /* Opens an edge again that was closed early. */
 static void edge_open(struct ferry__edge *edge, struct ferry__op **joins)
 {
-    struct ferry__op *op = edge->op;
+    struct ferry__op *op = ferry__edge_op(edge);
     if (!edge->early || op->state >= FERRY__STATE_RECORDED)
         return;
     edge->early = false;
@@ -251,6 +252,7 @@ void ferry__op_submitted(struct ferry__op *op)
         return;
     if (op->state != FERRY__STATE_SUBMITTED)
         ferry__op_become(op, FERRY__STATE_SUBMITTED);
+    op->value = op->device->queues[op->queue].value;
     unpark(op);
     op->in_flight++;
     close_edges(op, false);
@@ -272,8 +274,8 @@ static void live_remove(struct ferry__op *op)
 /* Nobody follows an op that is done: so it may leave in pieces. */
 static void leave_place(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->range_count; i++) {
-        struct ferry__range *range = &op->ranges[i];
+    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
+        struct ferry__range *range = &ferry__op_ranges(op)[i];
         if (range->entered) {
             while (ferry__order_leave_some(range, FERRY__RANGES_AT_ONCE))
                 ferry__breathe(op->device);
@@ -291,7 +293,7 @@ static void count_op(struct ferry__op *op)
     const bool counts =
         op->type->kind == FERRY__OP_TRANSFER || op->type->kind == FERRY__OP_BRIDGE_WRITE;
     for (size_t i = 0; i < op->count && counts; i++) {
-        const struct ferry__transfer *transfer = &op->transfers[i];
+        const struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
         ferry__count_timed_many(metrics, transfer->operation, transfer->path,
                                 ferry__transfer_operations(transfer), transfer->size,
                                 transfer->status, taken);
@@ -305,14 +307,13 @@ static void count_op(struct ferry__op *op)
 
 static void call_back(struct ferry__op *op)
 {
-    struct ferry__call *call = op->call;
+    struct ferry__call *call = ferry__op_take_call(op);
     if (!call) {
         if (op->status && !op->keep && !op->has_waiter)
             ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody waits for it: %s",
                        (unsigned long long)op->ticket, ferry__reason_text(op->why));
         return;
     }
-    op->call = NULL;
     call->ticket = op->ticket;
     call->status = op->status;
     call->why = ferry__reason_ref(op->why);
@@ -337,7 +338,7 @@ static void finish(struct ferry__op *op)
     unpark(op);
     count_op(op);
     op->in_flight--;
-    op->kept = op->kept || (op->status && (op->keep || op->call));
+    op->kept = op->kept || (op->status && (op->keep || op->has_call));
     if (!op->kept)
         ferry__ticket_remove(device, op);
     if (!atomic_load(&op->told))
@@ -345,7 +346,7 @@ static void finish(struct ferry__op *op)
     ferry__op_become(op, FERRY__STATE_DONE);
     set_told(op);
     atomic_store_explicit(&op->done, true, memory_order_release);
-    if (op->range_count > FERRY__RANGES_AT_ONCE)
+    if (ferry__op_range_count(op) > FERRY__RANGES_AT_ONCE)
         ferry__changed(device);
     leave_place(op);
     live_remove(op);
@@ -354,7 +355,7 @@ static void finish(struct ferry__op *op)
 
 void ferry__op_tell(struct ferry__op *op)
 {
-    op->kept = op->keep || op->call;
+    op->kept = op->keep || op->has_call;
     call_back(op);
     set_told(op);
     ferry__changed(op->device);
@@ -396,8 +397,9 @@ bool ferry__tell_some(struct ferry_device *device)
         struct ferry__edge *edge = next_to_tell(device);
         any = true;
         edge_close(edge, false);
-        if (--edge->op->deps_undone == 0)
-            (void)finish_if_over(edge->op);
+        struct ferry__op *op = ferry__edge_op(edge);
+        if (--op->deps_undone == 0)
+            (void)finish_if_over(op);
         joins_tell(device);
     }
     return any;

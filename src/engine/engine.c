@@ -162,7 +162,7 @@ static bool retire_external(struct ferry_device *device)
         struct ferry__op *op = ferry__work_of(link);
         if (!device->look_at_all && looked++ == LOOKED_MAX)
             break;
-        if (!lost && device->gpu.driver->completed(device->gpu.state, op->event) < op->value)
+        if (!lost && device->gpu.driver->completed(device->gpu.state, op->event) < op->raised)
             continue;
         if (lost && !op->status)
             op->status = FERRY_ERROR_DEVICE_LOST;
@@ -314,8 +314,8 @@ static unsigned queue_of(const struct ferry__op *op)
     unsigned seen = 0, queue = device->role_queue[COPY];
     bool lists = false;
     for (size_t i = 0; i < op->count; i++) {
-        seen |= 1u << op->transfers[i].operation;
-        lists = lists || op->transfers[i].way == FERRY__WAY_LIST;
+        seen |= 1u << ferry__op_transfers(op)[i].operation;
+        lists = lists || ferry__op_transfers(op)[i].way == FERRY__WAY_LIST;
     }
     if (seen == 1u << FERRY_OPERATION_UPLOAD)
         queue = device->role_queue[UPLOAD];
@@ -327,7 +327,7 @@ static unsigned queue_of(const struct ferry__op *op)
 
 void ferry__choose_queue(struct ferry__op *op)
 {
-    op->queue = (uint8_t)(queue_of(op) & 15);
+    op->queue = (uint8_t)queue_of(op);
 }
 
 enum ferry_status ferry__enqueue(struct ferry__op *op)
@@ -353,7 +353,7 @@ static uint64_t bytes_staged(const struct ferry__op *op)
 {
     uint64_t staged = 0;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__transfer *transfer = &op->transfers[i];
+        const struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
         if (transfer->with == FERRY__WITH_STREAM)
             continue;
         if (transfer->path == FERRY_PATH_STAGED ||
@@ -380,13 +380,13 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
     struct ferry_device *device = op->device;
     enum ferry_status status = ferry__engine_start(device);
     if (!status)
-        status = ferry__call_prepare(device, callback, user, &op->call);
+        status = ferry__op_set_call(op, callback, user);
     if (status) {
         ferry__op_unref(op);
         return status;
     }
     op->keep = out_ticket != NULL;
-    const bool counts = !(op->count == 1 && op->transfers[0].internal);
+    const bool counts = !(op->count == 1 && ferry__op_transfers(op)->internal);
     const uint64_t count = ferry__park_count(op), staged = bytes_staged(op);
     ferry__choose_queue(op);
     ferry__device_lock(device);
@@ -429,7 +429,7 @@ enum ferry_status ferry__submit_and_wait(struct ferry__op *op, bool *out_submitt
     if (!status) {
         ferry__wait_for_op(device, op, leaves);
         if ((status = op->status))
-            ferry__set_error(ferry__reason_text(op->why));
+            ferry__set_error(ferry__reason_text(ferry__op_why(op)));
     }
     ferry__device_unlock(device);
     ferry__op_unref(op);

@@ -53,7 +53,7 @@ static void judge_external(struct ferry__op *work)
     struct ferry_device *device = work->device;
     ferry__judge_uses(work);
     if (work->unsignalled)
-        device->gpu.driver->event_signal(device->gpu.state, work->event, work->value);
+        device->gpu.driver->event_signal(device->gpu.state, work->event, work->raised);
     if (!work->own_event)
         return;
     work->own_event->aside = work->status != FERRY_OK;

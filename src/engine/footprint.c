@@ -142,7 +142,7 @@ enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
     struct ferry__collect collect;
     size_t count = 0;
     for (size_t i = 0; i < op->count; i++) {
-        const struct ferry__transfer *transfer = &op->transfers[i];
+        const struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
         const size_t sides = (size_t) !!transfer->dst + !!transfer->src;
         count += transfer->size ? sides * ferry__transfer_parts(transfer) : 0;
     }
@@ -150,7 +150,7 @@ enum ferry_status ferry__footprint_transfers(struct ferry__op *op)
     if (status)
         return status;
     for (size_t i = 0; i < op->count; i++) {
-        struct ferry__transfer *transfer = &op->transfers[i];
+        struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
         const uint64_t dst_word = transfer->dst ? word_of(transfer, transfer->dst) : 1;
         const uint64_t src_word = transfer->src ? word_of(transfer, transfer->src) : 1;
         const struct side dst = {transfer->dst, dst_word, true};
@@ -228,7 +228,7 @@ bool ferry__footprint_touches(const struct ferry__op *op, const struct ferry_buf
 {
     bool touches = false;
     for (size_t i = 0; i < op->count && !touches; i++)
-        touches = transfer_touches(&op->transfers[i], buffer, begin, end);
+        touches = transfer_touches(&ferry__op_transfers(op)[i], buffer, begin, end);
     if (op->type->kind != FERRY__OP_EXTERNAL)
         return touches;
     const uint64_t word = ferry__word(op->device);
@@ -242,19 +242,21 @@ bool ferry__footprint_touches(const struct ferry__op *op, const struct ferry_buf
 
 void ferry__footprint_free(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->range_count; i++) {
-        if (op->ranges[i].kind == FERRY__RANGE_WRITE)
-            ferry__free(op->ranges[i].write.own.next);
-        ferry__free(op->ranges[i].spans);
+    struct ferry__range *ranges = ferry__op_ranges(op);
+    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
+        if (ranges[i].kind == FERRY__RANGE_WRITE)
+            ferry__free(ranges[i].write.own.next);
+        ferry__free(ranges[i].spans);
     }
-    if (op->ranges != op->own_ranges)
-        ferry__free(op->ranges);
+    if (ranges != op->own_ranges)
+        ferry__free(ranges);
 }
 
 size_t ferry__footprint_buffers(const struct ferry__op *op)
 {
+    const struct ferry__range *ranges = ferry__op_ranges(op);
     size_t count = 0;
-    for (size_t i = 0; i < op->range_count; i++)
-        count += !i || op->ranges[i].buffer != op->ranges[i - 1].buffer;
+    for (size_t i = 0; i < ferry__op_range_count(op); i++)
+        count += !i || ranges[i].buffer != ranges[i - 1].buffer;
     return count;
 }

@@ -11,8 +11,7 @@ struct ferry__transfer;
 struct ferry_buffer;
 struct ferry_device;
 
-/* What op touches, into op->ranges (footprint.c). The transfers' paths are chosen. Not under the
- * lock. */
+/* What op touches, (footprint.c). The transfers' paths are chosen. Not under the lock. */
 enum ferry_status ferry__footprint_transfers(struct ferry__op *op);
 
 /* The same of external work, by the uses that it keeps. */

@@ -112,11 +112,11 @@ void ferry__join_release(struct ferry__op *op)
 static void release_crowd(struct ferry__op *op)
 {
     ferry__join_release(op);
-    if (op->range_count)
-        ferry__buffer_unref(op->ranges->buffer);
-    ferry__free(op->ranges->spans);
-    op->ranges->spans = NULL;
-    op->range_count = 0;
+    if (op->own_count)
+        ferry__buffer_unref(op->own_ranges->buffer);
+    ferry__free(op->own_ranges->spans);
+    op->own_ranges->spans = NULL;
+    op->own_count = 0;
 }
 
 /* Nothing of its own can fail. */

@@ -40,10 +40,8 @@ static void fail_op(struct ferry__op *op, enum ferry_status status, struct ferry
     if (op->status)
         return;
     op->status = status;
-    if (why == op->why)
-        return;
-    ferry__reason_unref(op->why);
-    op->why = ferry__reason_ref(why);
+    if (why != ferry__op_why(op))
+        ferry__op_set_why(op, why);
 }
 
 /* Where the device itself has failed, what it may have touched beside the bytes is not to be
@@ -114,7 +112,8 @@ static void judge_merged(struct ferry__op *op, struct ferry__transfer *transfer)
             fail_op(op, failed->status, failed->reason);
         }
         if (failed && transfer->dst)
-            mark_failed(transfer->dst, part.dst_offset, dst_end, failed->status, op->why);
+            mark_failed(transfer->dst, part.dst_offset, dst_end, failed->status,
+                        ferry__op_why(op));
         else if (transfer->dst)
             ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, UINT64_MAX);
     }
@@ -123,8 +122,8 @@ static void judge_merged(struct ferry__op *op, struct ferry__transfer *transfer)
 void ferry__judge_transfers(struct ferry__op *op)
 {
     for (size_t i = 0; i < op->count; i++) {
-        struct ferry__transfer *transfer = &op->transfers[i];
-        struct ferry__reason *why = op->why;
+        struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
+        struct ferry__reason *why = ferry__op_why(op);
         ferry__breathe_each(op->device, i, FERRY__TRANSFERS_AT_ONCE);
         if (!transfer->size)
             continue;
@@ -140,7 +139,7 @@ void ferry__judge_transfers(struct ferry__op *op)
         if (transfer->status) {
             fail_op(op, transfer->status, why);
             if (transfer->dst && !transfer->untouched)
-                mark_transfer(transfer, !failed, op->why);
+                mark_transfer(transfer, !failed, ferry__op_why(op));
         } else {
             cover_transfer(transfer);
         }
@@ -165,7 +164,8 @@ void ferry__judge_uses(struct ferry__op *op)
         if (!(use->access & FERRY_ACCESS_WRITE))
             continue;
         if (op->status)
-            mark_failed(use->buffer, use->offset, use->offset + use->size, op->status, op->why);
+            mark_failed(use->buffer, use->offset, use->offset + use->size, op->status,
+                        ferry__op_why(op));
         else if (!(use->access & FERRY_ACCESS_READ))
             ferry__buffer_covered(use->buffer, use->offset, use->size, UINT64_MAX);
     }

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "engine/callback.h"
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/footprint.h"
@@ -30,7 +31,6 @@ struct ferry__op *ferry__op_create(struct ferry_device *device, const struct fer
     op->device = device;
     op->type = type;
     op->room = (uint8_t)(room & 15);
-    op->ranges = op->own_ranges;
     atomic_init(&op->refs, 1);
     return op;
 }
@@ -90,7 +90,7 @@ void ferry__op_unref(struct ferry__op *op)
         return;
     let_go(op);
     ferry__footprint_free(op);
-    ferry__free(op->call);
+    ferry__free(ferry__op_take_call(op));
     if (op->status && keep_failure(op))
         return;
     ferry__reason_unref(op->why);
@@ -102,17 +102,71 @@ void ferry__op_unref_locked(struct ferry__op *op)
     atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel);
 }
 
+void ferry__op_set_ranges(struct ferry__op *op, struct ferry__range *ranges)
+{
+    *op->own_ranges = (struct ferry__range){.kind = FERRY__RANGE_FAR, .far = {.list = ranges}};
+}
+
+void ferry__op_set_range_count(struct ferry__op *op, size_t count)
+{
+    if (op->own_ranges->kind == FERRY__RANGE_FAR)
+        op->own_ranges->far.count = (uint32_t)count;
+    else
+        op->own_count = (uint8_t)(count & 15);
+}
+
+/* --- its call, and why it failed: the call has the reason while it has not had its turn -------- */
+
+enum ferry_status ferry__op_set_call(struct ferry__op *op, ferry_callback callback, void *user)
+{
+    struct ferry__call *call = NULL;
+    const enum ferry_status status = ferry__call_prepare(op->device, callback, user, &call);
+    if (call) {
+        op->call = call;
+        op->has_call = true;
+    }
+    return status;
+}
+
+struct ferry__call *ferry__op_take_call(struct ferry__op *op)
+{
+    if (!op->has_call)
+        return NULL;
+    struct ferry__call *call = op->call;
+    op->has_call = false;
+    op->why = call->why;
+    call->why = NULL;
+    return call;
+}
+
+static struct ferry__reason **why_of(struct ferry__op *op)
+{
+    return op->has_call ? &op->call->why : &op->why;
+}
+
+struct ferry__reason *ferry__op_why(const struct ferry__op *op)
+{
+    return op->has_call ? op->call->why : op->why;
+}
+
+void ferry__op_set_why(struct ferry__op *op, struct ferry__reason *why)
+{
+    struct ferry__reason **place = why_of(op), *old = *place;
+    *place = ferry__reason_ref(why);
+    ferry__reason_unref(old);
+}
+
 /* Ops that fail one after another mostly fail for the same: then they share the text. */
 void ferry__op_explain(struct ferry__op *op, const char *text)
 {
     struct ferry_device *device = op->device;
-    if (op->why)
+    if (ferry__op_why(op))
         return;
     if (!device->reason || strcmp(ferry__reason_text(device->reason), text) != 0) {
         ferry__reason_unref(device->reason);
         device->reason = ferry__reason_make(text);
     }
-    op->why = ferry__reason_ref(device->reason);
+    ferry__op_set_why(op, device->reason);
 }
 
 void ferry__op_resume(struct ferry__op *op)

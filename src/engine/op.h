@@ -6,6 +6,7 @@
 #include "base/tree.h"
 #include "engine/op_type.h"
 #include "engine/order.h"
+#include "engine/ticket.h"
 #include "engine/transfer.h"
 
 #include <ferry/ferry.h>
@@ -20,13 +21,21 @@ struct ferry__work_event;
 struct ferry_device;
 struct ferry_stream;
 
-/* op depends on from. */
+/* An op depends on from. The op is found by where this lies: see ferry__edge_op. */
 struct ferry__edge {
-    struct ferry__op *op, *from;
+    struct ferry__op *from;
     struct ferry__edge *next; /* of from->dependents, by op's ticket; the last one's is the first */
+    uint32_t at;              /* which of the op's it is */
+    bool lone;                /* it lies in the op, else in its ferry__edges */
     bool open;                /* counted in op->deps_unsubmitted */
     /* Not counted, though from is not handed over: both are of one queue, and it has followed. */
     bool early;
+};
+
+/* All of an op's, where they may be more than one. */
+struct ferry__edges {
+    struct ferry__op *op;
+    struct ferry__edge list[];
 };
 
 /* Where an op is on its way. External work is OPEN instead of READY to RECORDED, joins are nothing
@@ -53,9 +62,9 @@ struct ferry__op {
     _Atomic unsigned refs; /* the engine's one until it is done, waiters', edges' */
     _Atomic bool done;
     enum ferry__op_state state : 8;
-    uint8_t queue : 4, room : 4; /* neither changes while it lives; room: of own_ranges */
+    uint8_t queue; /* does not change while it lives, nor does room */
     enum ferry_status status : 8;
-    bool keep;       /* its ticket was given out: a failure is remembered */
+    uint8_t room : 4, own_count : 4; /* of own_ranges; see ferry__op_range_count */
     bool has_waiter; /* a thread, or another op, waits for it, and tells of its failure */
     bool batch;
     bool rmw_merged; /* the chunk that was read is merged, and to be written; the builder's */
@@ -75,41 +84,42 @@ struct ferry__op {
     /* A half that failed while the other device reads its source: until that is over it is not
      * done, nor does anything count it as submitted. */
     bool stays : 1;
-    bool registers : 1;   /* it has its ticket, and not yet all that it depends on */
-    unsigned count;       /* its transfers; 0: of another type */
-    unsigned range_count; /* its footprint: by buffer, kind and begin */
+    bool registers : 1; /* it has its ticket, and not yet all that it depends on */
+    bool keep : 1;      /* its ticket was given out: a failure is remembered */
+    bool has_call : 1;  /* made with it, for its callback, which has not had its turn */
+    unsigned count;     /* its transfers; 0: of another type */
     unsigned edge_count;
     unsigned deps_unsubmitted, deps_undone;
     unsigned in_flight;  /* submissions with parts of it */
     unsigned starved_us; /* traced: it waits for staging since then, from its start on; 0: no */
-    struct ferry__range *ranges;
+    uint32_t mark;       /* where it is in the latest answer that it is in */
+    /* The latest external work that it waits for, itself or by others, came so many tickets before
+     * it; 0: none that is known. */
+    uint32_t behind_by;
+    unsigned next_transfer, moving; /* of the cursor, below; pieces that a stream has, and calls */
     union {
         struct ferry__edge one_edge;
-        struct ferry__edge *edges; /* where they may be more: see ferry__op_edges */
+        struct ferry__edges *edges; /* where they may be more: see ferry__op_edges */
     };
     struct ferry__edge *dependents; /* the last of them; NULL: none */
-    ferry_ticket behind; /* the latest external work that it waits for, itself or by others; 0 */
-    uint64_t value;      /* the queue's, or the external event's, that its last submission raises */
-    uint32_t mark;       /* where it is in the latest answer that it is in */
-    struct ferry__link live; /* of device->living */
+    struct ferry__link live;        /* of device->living */
     struct ferry__op *hash_next;
     union {
         struct ferry__node ready;       /* READY, RECORDING: in its queue's list */
+        uint64_t value;                 /* SUBMITTED: the queue's, once all of it is done */
         struct {                        /* DONE */
             struct ferry__link closing; /* of device->closing */
             struct ferry__link dead;    /* of device->dead_ops */
         };
     };
     uint64_t start_ns;
-    struct ferry__call *call;  /* made with the op, for its callback; NULL: it has none */
-    struct ferry__reason *why; /* it failed */
+    union { /* see ferry__op_why */
+        struct ferry__call *call;
+        struct ferry__reason *why;
+    };
     union {
         struct { /* transfers, and halves of copies between devices */
-            struct ferry__transfer *transfers;
-            /* The cursor: owned by whoever builds its queue. */
-            uint64_t transfer_done;
-            unsigned next_transfer;
-            unsigned moving; /* pieces that a stream has, and calls of it */
+            uint64_t transfer_done; /* the cursor: owned by whoever builds its queue */
             union {
                 struct ferry__rmw *rmw;        /* a transfer's; NULL: none yet */
                 struct ferry__op *resume_next; /* a half's */
@@ -120,7 +130,10 @@ struct ferry__op {
             };
             union {
                 struct ferry__transfer one;
-                uint64_t park_count; /* a batch's, while it is parked */
+                struct { /* a batch's */
+                    struct ferry__transfer *many;
+                    uint64_t park_count; /* while it is parked */
+                };
             };
         };
         struct {                    /* external work, and joins */
@@ -129,7 +142,7 @@ struct ferry__op {
             struct ferry__join *join; /* a join's, until it is done */
             struct ferry__op *after;  /* a join that stands for all that is older than it; NULL */
             struct ferry__work_event *own_event; /* NULL: the device has none */
-            uint64_t event;                      /* its handle */
+            uint64_t event, raised;              /* its handle, and the value that ends this */
             struct ferry__link work;             /* among those of its state */
             bool ended;                          /* by the user, or by the device's loss */
             bool unsignalled;                    /* it failed: its event is Ferry's to raise */
@@ -147,14 +160,60 @@ static inline struct ferry__op *ferry__living(struct ferry__link *link)
 /* op->edge_count of them. */
 static inline struct ferry__edge *ferry__op_edges(struct ferry__op *op)
 {
-    return op->many_edges ? op->edges : &op->one_edge;
+    return op->many_edges ? op->edges->list : &op->one_edge;
 }
 
 /* What op depends on by its edge i. */
 static inline struct ferry__op *ferry__op_from(const struct ferry__op *op, size_t i)
 {
-    return (op->many_edges ? op->edges : &op->one_edge)[i].from;
+    return (op->many_edges ? op->edges->list : &op->one_edge)[i].from;
 }
+
+static inline struct ferry__op *ferry__edge_op(struct ferry__edge *edge)
+{
+    if (edge->lone)
+        return FERRY__OF_LINK(edge, struct ferry__op, one_edge);
+    return FERRY__OF_LINK(edge - edge->at, struct ferry__edges, list)->op;
+}
+
+/* op->count of them. */
+static inline struct ferry__transfer *ferry__op_transfers(const struct ferry__op *op)
+{
+    return op->batch ? op->many : (struct ferry__transfer *)(uintptr_t)&op->one;
+}
+
+/* Its footprint: by buffer, kind and begin. */
+static inline struct ferry__range *ferry__op_ranges(const struct ferry__op *op)
+{
+    return op->own_ranges->kind == FERRY__RANGE_FAR
+               ? op->own_ranges->far.list
+               : (struct ferry__range *)(uintptr_t)op->own_ranges;
+}
+
+static inline size_t ferry__op_range_count(const struct ferry__op *op)
+{
+    return op->own_ranges->kind == FERRY__RANGE_FAR ? op->own_ranges->far.count : op->own_count;
+}
+
+/* In place of its own, with room for some; it frees them. */
+void ferry__op_set_ranges(struct ferry__op *op, struct ferry__range *ranges);
+void ferry__op_set_range_count(struct ferry__op *op, size_t count);
+
+/* The latest external work that op is known to wait for, itself or by others; 0: none. */
+static inline ferry_ticket ferry__op_behind(const struct ferry__op *op)
+{
+    return op->behind_by ? op->ticket - ((ferry_ticket)op->behind_by << FERRY__DEVICE_BITS) : 0;
+}
+
+/* Its callback, before it is registered; NULL: it has none. */
+enum ferry_status ferry__op_set_call(struct ferry__op *op, ferry_callback callback, void *user);
+
+/* The call has its turn, with the reason left to op; NULL: it had it, or there is none. */
+struct ferry__call *ferry__op_take_call(struct ferry__op *op);
+
+/* Why it failed; NULL: it has not. Under device->lock. */
+struct ferry__reason *ferry__op_why(const struct ferry__op *op);
+void ferry__op_set_why(struct ferry__op *op, struct ferry__reason *why);
 
 static inline bool ferry__op_is_half(const struct ferry__op *op)
 {

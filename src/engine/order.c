@@ -250,6 +250,7 @@ bool ferry__order_leave_some(struct ferry__range *range, size_t most)
             range->after.serves->after = NULL;
         range->after.serves = NULL;
         break;
+    case FERRY__RANGE_FAR: break;
     }
     range->entered = false;
     return false;

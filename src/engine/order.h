@@ -46,7 +46,12 @@ struct ferry__read_group {
     struct ferry__range *after;
 };
 
-enum ferry__range_kind { FERRY__RANGE_READ, FERRY__RANGE_WRITE, FERRY__RANGE_AFTER };
+enum ferry__range_kind {
+    FERRY__RANGE_READ,
+    FERRY__RANGE_WRITE,
+    FERRY__RANGE_AFTER,
+    FERRY__RANGE_FAR, /* none: the op's ranges lie elsewhere */
+};
 
 /* Bytes of a buffer that an operation uses in one way: its footprint, or a part of it. Where they
  * are many ranges they are one all the same, which takes one place. There may be a million of them:
@@ -81,6 +86,10 @@ struct ferry__range {
             uint64_t bounds[2];
             struct ferry__read_group *serves; /* whose readers ask it */
         } after;
+        struct {
+            struct ferry__range *list;
+            uint32_t count;
+        } far;
     };
 };
 

@@ -72,9 +72,9 @@ static enum ferry_status make(struct ferry_buffer *buffer, uint64_t begin, uint6
     struct ferry__op *op = ferry__join_create(buffer->device, &question_type);
     if (!op)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
-    *op->ranges = (struct ferry__range){
+    *op->own_ranges = (struct ferry__range){
         .op = op, .buffer = buffer, .begin = begin, .end = end, .kind = FERRY__RANGE_WRITE};
-    op->range_count = 1;
+    op->own_count = 1;
     op->after = same;
     op->has_waiter = true; /* its failure is the others' */
     const enum ferry_status status = ferry__enqueue(op);
@@ -115,8 +115,7 @@ static void tell(struct ferry__question *question, const struct ferry__op *faile
 {
     struct ferry__op *op = question->op;
     op->status = failed->status;
-    ferry__reason_unref(op->why);
-    op->why = ferry__reason_ref(failed->why);
+    ferry__op_set_why(op, ferry__op_why(failed));
     question->interval.stamp = failed->ticket;
 }
 
@@ -131,8 +130,8 @@ static void tell_all(struct ferry__question *question, const struct ferry__op *f
 
 void ferry__questions_tell(const struct ferry__op *failed)
 {
-    for (size_t i = 0; i < failed->range_count; i++) {
-        const struct ferry__range *range = &failed->ranges[i];
+    for (size_t i = 0; i < ferry__op_range_count(failed); i++) {
+        const struct ferry__range *range = &ferry__op_ranges(failed)[i];
         const struct ferry__meeting meeting = {range->begin, range->end, failed->ticket};
         struct ferry__interval *node = ferry__meeting_first(&meeting, &range->buffer->questions),
                                *next;

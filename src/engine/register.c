@@ -25,22 +25,22 @@
 
 static bool in_pieces(const struct ferry__op *op)
 {
-    return op->range_count > FERRY__RANGES_AT_ONCE ||
+    return ferry__op_range_count(op) > FERRY__RANGES_AT_ONCE ||
            (op->type->kind == FERRY__OP_EXTERNAL && op->use_count > FERRY__RANGES_AT_ONCE);
 }
 
 /* Has it a range of this buffer? They are sorted by buffers. */
 static bool uses_buffer(const struct ferry__op *op, const struct ferry_buffer *buffer)
 {
-    size_t low = 0, high = op->range_count;
+    size_t low = 0, high = ferry__op_range_count(op);
     while (low < high) {
         const size_t middle = (low + high) / 2;
-        if ((uintptr_t)op->ranges[middle].buffer < (uintptr_t)buffer)
+        if ((uintptr_t)ferry__op_ranges(op)[middle].buffer < (uintptr_t)buffer)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < op->range_count && op->ranges[low].buffer == buffer;
+    return low < ferry__op_range_count(op) && ferry__op_ranges(op)[low].buffer == buffer;
 }
 
 bool ferry__is_claimed(const struct ferry__op *op)
@@ -49,8 +49,8 @@ bool ferry__is_claimed(const struct ferry__op *op)
     if (!claim || in_pieces(op)) /* to compare many with many would take long itself */
         return claim;
     for (; claim; claim = claim->next)
-        for (size_t i = 0; i < op->range_count; i++)
-            if (uses_buffer(claim->op, op->ranges[i].buffer))
+        for (size_t i = 0; i < ferry__op_range_count(op); i++)
+            if (uses_buffer(claim->op, ferry__op_ranges(op)[i].buffer))
                 return true;
     return false;
 }
@@ -150,13 +150,23 @@ static void ask_range(struct ferry_device *device, struct question *question,
         ferry__breathe(device);
 }
 
+/* How many tickets before op's another one came; 0: too many. */
+static uint32_t behind_by(const struct ferry__op *op, ferry_ticket behind)
+{
+    const uint64_t by = (op->ticket - behind) >> FERRY__DEVICE_BITS;
+    return by <= UINT32_MAX ? (uint32_t)by : 0;
+}
+
 static void add_edge(struct ferry__op *op, struct ferry__op *from)
 {
-    struct ferry__edge *edge = &ferry__op_edges(op)[op->edge_count++];
+    struct ferry__edge *edge = &ferry__op_edges(op)[op->edge_count];
     const bool same_queue = from->type->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
                             op->type->kind != FERRY__OP_EXTERNAL;
     struct ferry__edge *last = from->dependents;
-    *edge = (struct ferry__edge){.op = op, .from = from, .next = last ? last->next : edge};
+    *edge = (struct ferry__edge){.from = from,
+                                 .next = last ? last->next : edge,
+                                 .at = op->edge_count++,
+                                 .lone = !op->many_edges};
     if (from->state < FERRY__STATE_SUBMITTED) {
         edge->early = from->followed && same_queue;
         edge->open = !edge->early;
@@ -165,9 +175,9 @@ static void add_edge(struct ferry__op *op, struct ferry__op *from)
         last->next = edge;
     from->dependents = edge;
     const ferry_ticket behind =
-        from->type->kind == FERRY__OP_EXTERNAL ? from->ticket : from->behind;
-    if (behind > op->behind)
-        op->behind = behind;
+        from->type->kind == FERRY__OP_EXTERNAL ? from->ticket : ferry__op_behind(from);
+    if (behind > ferry__op_behind(op))
+        op->behind_by = behind_by(op, behind);
     ferry__op_ref(from);
     op->deps_undone++;
     op->deps_unsubmitted += edge->open;
@@ -182,9 +192,11 @@ static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *fol
     if (follows->short_of_memory)
         return false;
     if (count > 1) {
-        struct ferry__edge *edges = ferry__alloc_unset(count * sizeof *edges);
+        struct ferry__edges *edges =
+            ferry__alloc_unset(sizeof *edges + count * sizeof *edges->list);
         if (!edges)
             return false;
+        edges->op = op;
         op->edges = edges;
         op->many_edges = true;
     }
@@ -236,10 +248,10 @@ static struct ferry__range *join_crowd(struct ferry_device *device, struct ferry
             ferry__op_unref(join);
         return NULL;
     }
-    *join->ranges = *range;
-    join->ranges->op = join;
-    join->ranges->kind = kind;
-    join->range_count = 1;
+    *join->own_ranges = *range;
+    join->own_ranges->op = join;
+    join->own_ranges->kind = kind;
+    join->own_count = 1;
     ferry__buffer_ref(range->buffer);
     come_to_life(join, follows, first);
     begin(join);
@@ -248,7 +260,7 @@ static struct ferry__range *join_crowd(struct ferry_device *device, struct ferry
     follows->list[follows->count++] = join;
     if (!follows->held)
         ferry__op_unref_locked(join); /* the engine's is left */
-    return join->ranges;
+    return join->own_ranges;
 }
 
 /* The readers of a group that are not done. breathes: the lock is given up on the way. */
@@ -340,8 +352,8 @@ static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, stru
         question.after = after;
         note_follows(&question, after);
     }
-    for (size_t i = 0; i < op->range_count && enough; i++) {
-        struct ferry__range *range = &op->ranges[i];
+    for (size_t i = 0; i < ferry__op_range_count(op) && enough; i++) {
+        struct ferry__range *range = &ferry__op_ranges(op)[i];
         const size_t before = follows->count;
         if (range->kind == FERRY__RANGE_WRITE)
             enough = join_readers(device, follows, range);
@@ -360,8 +372,8 @@ static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, stru
 static bool make_spares(struct ferry__op *op)
 {
     bool enough = true;
-    for (size_t i = 0; i < op->range_count && enough; i++) {
-        struct ferry__range *range = &op->ranges[i];
+    for (size_t i = 0; i < ferry__op_range_count(op) && enough; i++) {
+        struct ferry__range *range = &ferry__op_ranges(op)[i];
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&range->buffer->order, range->begin, range->end))
             enough = (range->write.own.next = ferry__alloc(sizeof *range->write.own.next)) != NULL;
@@ -385,8 +397,8 @@ static enum ferry_status prepare(struct ferry__op *op, struct ferry__op *followe
 /* From now on what touches the bytes depends on op. */
 static void take_place(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->range_count; i++) {
-        struct ferry__range *range = &op->ranges[i];
+    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
+        struct ferry__range *range = &ferry__op_ranges(op)[i];
         atomic_fetch_add(&range->buffer->word, 1);
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
         while (ferry__order_enter_some(range, FERRY__RANGES_AT_ONCE))
@@ -421,8 +433,8 @@ static enum ferry_status enter(struct ferry__op *op, struct ferry__op *follower,
  * one. */
 static void note_late(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->range_count; i++) {
-        op->ranges[i].buffer->order.late = op->device->last_ticket;
+    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
+        ferry__op_ranges(op)[i].buffer->order.late = op->device->last_ticket;
         ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
     }
 }
@@ -458,8 +470,8 @@ static bool follows_many(const struct ferry__op *op)
 {
     if (in_pieces(op) || ferry__op_is_join(op) || op->device->in_one_breath)
         return false;
-    for (size_t i = 0; i < op->range_count; i++) {
-        const struct ferry__range *range = &op->ranges[i];
+    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
+        const struct ferry__range *range = &ferry__op_ranges(op)[i];
         const uint64_t word = atomic_load_explicit(&range->buffer->word, memory_order_relaxed);
         if ((word & ~FERRY__BUFFER_FAILED) >= FERRY__RANGES_AT_ONCE &&
             ferry__order_is_much(range, FERRY__RANGES_AT_ONCE))

@@ -50,8 +50,9 @@ void ferry__op_fail_transfers(struct ferry__op *op, size_t first, size_t last,
 {
     ferry__op_explain(op, why);
     for (size_t i = first; i <= last && i < op->count; i++) {
-        if (!op->transfers[i].status)
-            op->transfers[i].status = status;
+        struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
+        if (!transfer->status)
+            transfer->status = status;
         ferry__breathe_each(op->device, i - first, FERRY__TRANSFERS_AT_ONCE);
     }
 }
@@ -60,7 +61,7 @@ void ferry__op_note_untouched(struct ferry__op *op)
 {
     if (op->type->kind != FERRY__OP_TRANSFER || !op->has_waiter || op->next_transfer == op->count)
         return;
-    struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
+    struct ferry__transfer *transfer = &ferry__op_transfers(op)[op->next_transfer];
     transfer->untouched = !transfer->begun;
 }
 

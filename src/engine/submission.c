@@ -107,7 +107,7 @@ static bool add_external_wait(struct ferry__submission *sub, const struct ferry_
     struct ferry__work_event *event = from->own_event;
     if (event->waited_by == sub->number)
         return true;
-    if (!add_wait(sub, (struct ferry_sync){from->event, from->value}, event))
+    if (!add_wait(sub, (struct ferry_sync){from->event, from->raised}, event))
         return false;
     event->waited_by = sub->number;
     event->users++;
@@ -355,7 +355,6 @@ static void note_submitted(struct ferry_device *device, struct ferry__submission
     ferry__count_submission(&device->gpu.metrics, sub->transfers, sub->command_count);
     for (size_t i = 0; i < sub->part_count; i++) {
         struct ferry__op *op = sub->parts[i].op;
-        op->value = sub->value;
         if (op->carried && op->batch)
             FERRY__ADD(&device->gpu.metrics, batch_splits, 1);
         op->carried = true;
@@ -389,8 +388,9 @@ static void note_refused(const struct ferry__submission *sub)
         const struct ferry__part *part = &sub->parts[i];
         struct ferry__op *op = part->op;
         for (size_t at = part->first + part->continued; at <= part->last && at < op->count; at++) {
-            if (op->transfers[at].path != FERRY_PATH_DIRECT && !op->transfers[at].status)
-                op->transfers[at].untouched = true;
+            struct ferry__transfer *transfer = &ferry__op_transfers(op)[at];
+            if (transfer->path != FERRY_PATH_DIRECT && !transfer->status)
+                transfer->untouched = true;
             ferry__op_fail_transfers(op, at, at, sub->result.status, sub->result.why);
             ferry__breathe_each(op->device, at - part->first, FERRY__TRANSFERS_AT_ONCE);
         }

@@ -231,7 +231,7 @@ static uint32_t keep_reason(struct ferry__tickets *tickets, struct ferry__reason
 void ferry__ticket_keep(struct ferry_device *device, struct ferry__op *op)
 {
     struct ferry__tickets *tickets = &device->tickets;
-    struct ferry__reason *reason = op->why;
+    struct ferry__reason *reason = ferry__op_why(op);
     const struct failure failure = {op->ticket, op->status, keep_reason(tickets, reason)};
     ferry__ticket_remove(device, op);
     if (!add_failure(tickets, failure, op))
@@ -247,7 +247,7 @@ enum ferry_status ferry__ticket_status(const struct ferry_device *device, ferry_
         return FERRY_PENDING;
     if (op) {
         if (op->status)
-            ferry__set_error(ferry__reason_text(op->why));
+            ferry__set_error(ferry__reason_text(ferry__op_why(op)));
         return op->status;
     }
     const struct failure *failure = find_failure(tickets, ticket);

@@ -104,13 +104,13 @@ static void trace_batch(const struct ferry__op *op, uint64_t end_ns)
                                  .end_ns = end_ns,
                                  .ticket = op->ticket};
     for (size_t i = 0; i < op->count; i++)
-        event.count += ferry__transfer_operations(&op->transfers[i]);
+        event.count += ferry__transfer_operations(&ferry__op_transfers(op)[i]);
     struct ferry__event end = event;
     end.kind = FERRY__EVENT_BATCH_END;
     ferry__trace_lock(trace);
     const bool begun = ferry__trace_add_locked(trace, &event, 1);
     for (size_t i = 0; i < op->count; i++)
-        trace_batched(op, &op->transfers[i], begun, end_ns);
+        trace_batched(op, &ferry__op_transfers(op)[i], begun, end_ns);
     if (begun)
         ferry__trace_add_locked(trace, &end, 0);
     ferry__trace_unlock(trace);
@@ -131,7 +131,7 @@ void ferry__trace_op(struct ferry__op *op, uint64_t end_ns)
     if (op->type->kind == FERRY__OP_EXTERNAL)
         event.count = op->use_count;
     if (op->type->kind == FERRY__OP_TRANSFER || op->type->kind == FERRY__OP_BRIDGE_WRITE)
-        event = transfer_event(op->device, &op->transfers[0]);
+        event = transfer_event(op->device, ferry__op_transfers(op));
     else if (op->type->kind != FERRY__OP_EXTERNAL)
         return;
     event.ticket = op->ticket;

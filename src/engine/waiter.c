@@ -57,7 +57,7 @@ static void list_points(struct ferry_device *device, struct points *points)
     for (struct ferry__link *link = device->works.first;
          link && points->external_count < EXTERNALS_MAX; link = link->next) {
         const struct ferry__op *op = ferry__work_of(link);
-        points->list[points->count++] = (struct ferry_sync){op->event, op->value};
+        points->list[points->count++] = (struct ferry_sync){op->event, op->raised};
         points->external_count++;
     }
 }

@@ -160,7 +160,7 @@ static uint64_t far_begin(const struct ferry__bridge *bridge, const struct ferry
 /* The next chunk: of blocks it is of one of them. */
 static void next_chunk(struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
-    const struct ferry__blocks *blocks = ferry__blocks_of(&bridge->read->transfers[0]);
+    const struct ferry__blocks *blocks = ferry__blocks_of(&bridge->read->one);
     const uint64_t align = bridge->destination->gpu.limits.copy_alignment;
     struct ferry_block block = {bridge->read_at, bridge->read_at, bridge->size - bridge->read_at};
     if (blocks) {
@@ -208,7 +208,7 @@ static enum ferry_status read_chunk(struct ferry_device *device, struct ferry__s
                                     struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    const struct ferry__memory *memory = bridge->read->transfers[0].src->memory;
+    const struct ferry__memory *memory = bridge->read->one.src->memory;
     const uint64_t skip = near_skip(bridge, slot), begin = slot->src - skip;
     uint64_t size = ferry__round_up(skip + slot->size, align);
     if (begin + size > memory->size)
@@ -289,7 +289,7 @@ static enum ferry_status read_ends(struct ferry_device *device, struct ferry__su
                                    const struct ends *ends)
 {
     const uint64_t align = device->gpu.limits.copy_alignment;
-    const struct ferry__memory *memory = bridge->write->transfers[0].dst->memory;
+    const struct ferry__memory *memory = bridge->write->one.dst->memory;
     enum ferry_status status = FERRY_OK;
     if (ends->head)
         status =
@@ -323,7 +323,7 @@ static enum ferry_status write_chunk(struct ferry_device *device, struct ferry__
                                      struct ferry__bridge *bridge, struct ferry__bridge_slot *slot)
 {
     const uint64_t align = device->gpu.limits.copy_alignment, begin = far_begin(bridge, slot);
-    const struct ferry__memory *memory = bridge->write->transfers[0].dst->memory;
+    const struct ferry__memory *memory = bridge->write->one.dst->memory;
     const uint64_t to = slot->dst;
     if (bridge->peer)
         return ferry__emit_copy(device, sub, memory, to, &bridge->foreign, slot->src, slot->size);
@@ -362,7 +362,7 @@ static enum ferry__emitted emit_write(struct ferry_device *device, struct ferry_
             bridge->write_at += merge ? 0 : slot->size;
         }
         /* What was not begun has changed nothing. */
-        bridge->write->transfers[0].untouched =
+        bridge->write->one.untouched =
             *out_status && !bridge->write_at && bridge->write->has_waiter;
         ferry__unlock(&bridge->lock);
         if (*out_status)
@@ -392,7 +392,7 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
                                   struct ferry__op *op, enum ferry_status *out_status)
 {
     struct ferry__bridge *bridge = op->bridge;
-    op->transfers[0].untouched = false;
+    op->one.untouched = false;
     const bool room = ferry__due_room(sub, 1);
     if (!room)
         *out_status = ferry__no_memory();
@@ -467,14 +467,13 @@ static void half_done(struct ferry__op *half)
     struct ferry__op *write = half->bridge->write;
     struct ferry_device *device = write->device;
     if (half->status) {
-        ferry__bridge_fail(half->bridge, half->status, ferry__reason_text(half->why));
+        ferry__bridge_fail(half->bridge, half->status, ferry__reason_text(ferry__op_why(half)));
         ferry__op_resume(write);
     }
     ferry__device_lock(device);
-    if (half->status && !write->transfers[0].status) {
-        write->transfers[0].status = half->status;
-        ferry__reason_unref(write->why);
-        write->why = ferry__reason_ref(half->why);
+    if (half->status && !write->one.status) {
+        write->one.status = half->status;
+        ferry__op_set_why(write, ferry__op_why(half));
     }
     write->deps_undone--;
     ferry__op_try_done(write);

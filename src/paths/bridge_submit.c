@@ -52,7 +52,6 @@ static struct ferry__op *make_half(struct ferry__bridge *bridge,
         return NULL;
     }
     ferry__buffer_ref(read ? transfer->src : transfer->dst);
-    op->transfers = &op->one;
     op->count = 1;
     op->has_waiter = read; /* its failure is told by the other half */
     op->bridge = bridge;
@@ -165,7 +164,7 @@ static enum ferry_status wait_for(struct ferry__op *write)
     (void)ferry__wait_until(device, ferry__op_is_done, write, FERRY_FOREVER);
     const enum ferry_status status = write->status;
     if (status)
-        ferry__set_error(ferry__reason_text(write->why));
+        ferry__set_error(ferry__reason_text(ferry__op_why(write)));
     ferry__device_unlock(device);
     return status;
 }
@@ -190,7 +189,7 @@ enum ferry_status ferry__bridge_submit(struct ferry__transfer *transfer, bool wa
     write->keep = out_ticket != NULL;
     if ((status = ferry__engine_start(bridge->source)) ||
         (status = ferry__engine_start(bridge->destination)) ||
-        (status = ferry__call_prepare(bridge->destination, cb, user, &write->call)))
+        (status = ferry__op_set_call(write, cb, user)))
         goto release;
     status = enter(bridge, out_ticket);
     if (!status && waiting)

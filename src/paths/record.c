@@ -121,7 +121,7 @@ static enum ferry__emitted record_all(struct ferry_device *device, struct ferry_
                                       struct ferry__op *op, enum ferry_status *out_status)
 {
     while (op->next_transfer < op->count) {
-        struct ferry__transfer *transfer = &op->transfers[op->next_transfer];
+        struct ferry__transfer *transfer = &ferry__op_transfers(op)[op->next_transfer];
         const uint64_t before = sub->added;
         const enum ferry__emitted result =
             ferry__emit_transfer(device, sub, op, transfer, out_status);
@@ -150,10 +150,10 @@ static enum ferry__emitted record(struct ferry_device *device, struct ferry__sub
 
 void ferry__transfers_release(struct ferry__op *op)
 {
-    ferry__transfers_finish(op->device, op->transfers, op->count);
-    if (op->transfers != &op->one)
-        ferry__free(op->transfers);
-    op->transfers = NULL;
+    ferry__transfers_finish(op->device, ferry__op_transfers(op), op->count);
+    if (op->batch)
+        ferry__free(op->many);
+    op->batch = false;
     op->count = 0;
 }
 

@@ -57,7 +57,7 @@ static bool find_ahead(struct ferry__op *op)
         stream->ahead_done = 0;
     }
     while (stream->ahead_transfer < op->count) {
-        const struct ferry__transfer *transfer = &op->transfers[stream->ahead_transfer];
+        const struct ferry__transfer *transfer = &ferry__op_transfers(op)[stream->ahead_transfer];
         if (is_read(transfer) && stream->ahead_done < transfer->size)
             return true;
         stream->ahead_transfer++;
@@ -88,7 +88,7 @@ static void read_along(struct ferry__op *op, struct ferry__stream_piece *piece, 
 {
     struct ferry_stream *stream = op->stream;
     for (size_t i = stream->ahead_transfer + 1; i < op->count; i++) {
-        const struct ferry__transfer *transfer = &op->transfers[i];
+        const struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
         const uint64_t end = piece->chunk.at + piece->chunk.size;
         if (!is_read(transfer))
             continue;
@@ -106,7 +106,7 @@ static void read_along(struct ferry__op *op, struct ferry__stream_piece *piece, 
 static void plan_ahead(struct ferry__op *op, struct ferry__stream_piece *piece, uint64_t most)
 {
     struct ferry_stream *stream = op->stream;
-    const struct ferry__transfer *transfer = &op->transfers[stream->ahead_transfer];
+    const struct ferry__transfer *transfer = &ferry__op_transfers(op)[stream->ahead_transfer];
     const uint64_t dst = transfer->dst->offset + transfer->dst_offset + stream->ahead_done;
     const uint64_t left = transfer->size - stream->ahead_done, block = block_of(transfer);
     const uint64_t align = op->device->gpu.limits.copy_alignment, base = piece->slot->base;
@@ -134,7 +134,7 @@ static enum ferry_status read_ahead(struct ferry__op *op)
 {
     struct ferry_stream *stream = op->stream;
     while (find_ahead(op)) {
-        const struct ferry__transfer *transfer = &op->transfers[stream->ahead_transfer];
+        const struct ferry__transfer *transfer = &ferry__op_transfers(op)[stream->ahead_transfer];
         const size_t wanted = ferry__stream_wanted(stream, transfer->side);
         if (stream->count >= depth_of(transfer) || !wanted)
             return FERRY_OK;
@@ -448,7 +448,7 @@ static bool reaches(const struct ferry__transfer *transfer)
  * That is seen where they go upwards, one buffer after another. */
 static bool may_go_straight(struct ferry__op *op)
 {
-    const struct ferry__transfer *transfers = op->transfers;
+    const struct ferry__transfer *transfers = ferry__op_transfers(op);
     size_t runs = 0;
     if (op->device->path > FERRY_PATH_DIRECT)
         return false;

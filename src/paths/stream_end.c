@@ -34,7 +34,7 @@ struct ferry_stream *ferry__stream_create(struct ferry__op *op)
 
 enum ferry_status ferry__stream_prepare(struct ferry__op *op)
 {
-    const struct ferry__stream_side *side = ferry__side_of(&op->transfers[0]);
+    const struct ferry__stream_side *side = ferry__side_of(ferry__op_transfers(op));
     if (!side || !side->methods.cancel || ferry__stream_create(op))
         return FERRY_OK;
     return FERRY_ERROR_OUT_OF_HOST_MEMORY;
@@ -55,7 +55,7 @@ void ferry__side_unref(struct ferry__stream_side *side)
 static const struct ferry__stream_side *told_side(const struct ferry_stream *stream)
 {
     const struct ferry__stream_side *side =
-        stream->op->count ? ferry__side_of(&stream->op->transfers[0]) : NULL;
+        stream->op->count ? ferry__side_of(ferry__op_transfers(stream->op)) : NULL;
     return side && side->methods.cancel ? side : NULL;
 }
 
@@ -78,8 +78,8 @@ static bool end_it(struct ferry_stream *stream, enum ferry_status status, const 
     snprintf(stream->why, sizeof stream->why, "%s", why && why[0] ? why : "the stream has failed");
     atomic_store(&stream->over, true);
     if (told_side(stream)) { /* perhaps nothing of it is to be recorded any more */
-        if (!op->transfers[0].status)
-            op->transfers[0].status = status;
+        if (!ferry__op_transfers(op)->status)
+            ferry__op_transfers(op)->status = status;
         ferry__op_explain(op, stream->why);
     }
     ferry__stream_resume(op);

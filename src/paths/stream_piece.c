@@ -28,7 +28,7 @@ void ferry__chunk_whole(const struct ferry_stream_chunk *chunk, uint64_t *out_si
                         uint64_t *out_offset)
 {
     const struct ferry__stream_piece *piece = (const struct ferry__stream_piece *)chunk;
-    const struct ferry__transfer *transfer = &piece->stream->op->transfers[piece->transfer];
+    const struct ferry__transfer *transfer = &ferry__op_transfers(piece->stream->op)[piece->transfer];
     *out_size = transfer->size;
     *out_offset = ferry__side_offset(transfer);
 }
@@ -53,7 +53,7 @@ void ferry__piece_tell(struct ferry__stream_piece *piece, enum ferry_status stat
 {
     struct ferry_stream *stream = piece->stream;
     struct ferry__op *op = stream->op;
-    struct ferry__transfer *transfer = &op->transfers[piece->transfer];
+    struct ferry__transfer *transfer = &ferry__op_transfers(op)[piece->transfer];
     ferry__device_lock(op->device);
     if (!transfer->status)
         transfer->status = status;

@@ -91,7 +91,7 @@ static unsigned places(ferry_ticket ticket, unsigned *edges)
     pthread_mutex_lock(&device->lock);
     for (struct ferry__link *link = device->living.first; link; link = link->next)
         if (ferry__living(link)->ticket == ticket) {
-            count = ferry__living(link)->range_count;
+            count = ferry__op_range_count(ferry__living(link));
             *edges = ferry__living(link)->edge_count;
         }
     pthread_mutex_unlock(&device->lock);
