@@ -63,7 +63,7 @@ static bool is_held_up(const struct ferry__op *op)
 {
     if (op->type->kind == FERRY__OP_EXTERNAL || ferry__op_is_half(op) || op->registers)
         return true;
-    for (size_t i = 0; i < op->edge_count; i++) {
+    for (size_t i = 0; i < ferry__op_edge_count(op); i++) {
         const struct ferry__op *from = ferry__op_from(op, i);
         if (!atomic_load(&from->done) && from->held_up)
             return true;
@@ -87,7 +87,7 @@ static ferry_ticket last_to_end(const struct trim_question *question)
     device->walks = &walk;
     for (size_t i = 0; walk.next && walk.next->ticket <= question->last; i++) {
         struct ferry__op *op = walk.next;
-        walk.next = ferry__living(op->live.next);
+        walk.next = ferry__living(ferry__tree_next(&op->living));
         op->held_up = is_held_up(op);
         if (!op->held_up)
             last = op->ticket;

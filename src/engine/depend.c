@@ -37,7 +37,8 @@ const struct ferry__op *ferry__external_before(const struct ferry__op *op)
     if (op->type->kind == FERRY__OP_EXTERNAL)
         return op;
     const struct ferry__op *external = external_undone(op->device, ferry__op_behind(op));
-    for (size_t i = 0; i < op->edge_count && i < ASKED_MAX && !external && op->behind_by; i++) {
+    for (size_t i = 0; i < ferry__op_edge_count(op) && i < ASKED_MAX && !external && op->behind_by;
+         i++) {
         const struct ferry__op *from = ferry__op_from(op, i);
         if (atomic_load(&from->done))
             continue;
@@ -267,15 +268,19 @@ static void live_remove(struct ferry__op *op)
     struct ferry_device *device = op->device;
     for (struct ferry__walk *walk = device->walks; walk; walk = walk->outer)
         if (walk->next == op)
-            walk->next = ferry__living(op->live.next);
-    ferry__list_remove(&device->living, &op->live);
+            walk->next = ferry__living(ferry__tree_next(&op->living));
+    ferry__tree_remove(&device->living, &op->living);
+    if (op->kept)
+        ferry__tree_add(&device->tickets.held, &op->living);
 }
 
 /* Nobody follows an op that is done: so it may leave in pieces. */
 static void leave_place(struct ferry__op *op)
 {
-    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
-        struct ferry__range *range = &ferry__op_ranges(op)[i];
+    struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
+    for (size_t i = 0; i < count; i++) {
+        struct ferry__range *range = &ranges[i];
         if (range->entered) {
             while (ferry__order_leave_some(range, FERRY__RANGES_AT_ONCE))
                 ferry__breathe(op->device);
@@ -307,7 +312,7 @@ static void count_op(struct ferry__op *op)
 
 static void call_back(struct ferry__op *op)
 {
-    struct ferry__call *call = ferry__op_take_call(op);
+    struct ferry__call *call = op->has_call ? ferry__op_take_call(op) : NULL;
     if (!call) {
         if (op->status && !op->keep && !op->has_waiter)
             ferry__log(FERRY_LOG_ERROR, "operation %llu failed, and nobody waits for it: %s",
@@ -339,8 +344,6 @@ static void finish(struct ferry__op *op)
     count_op(op);
     op->in_flight--;
     op->kept = op->kept || (op->status && (op->keep || op->has_call));
-    if (!op->kept)
-        ferry__ticket_remove(device, op);
     if (!atomic_load(&op->told))
         call_back(op);
     ferry__op_become(op, FERRY__STATE_DONE);

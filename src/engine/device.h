@@ -52,8 +52,8 @@ struct ferry_device {
     pthread_cond_t engine_work; /* wakes the engine thread */
     struct ferry__queue queues[FERRY__QUEUES_MAX];
     unsigned role_queue[4];    /* by log2 of the role */
-    struct ferry__list living; /* ops that are not done, by ticket */
-    struct ferry__walk *walks; /* through that list, in pieces */
+    struct ferry__tree living; /* ops that are not done, by ticket */
+    struct ferry__walk *walks; /* through them, in pieces */
     struct ferry__tickets tickets;
     ferry_ticket first_ticket, last_ticket;
     uint64_t awaited_done; /* operations that have ended of which somebody waited for one of many */

@@ -379,7 +379,7 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
 {
     struct ferry_device *device = op->device;
     enum ferry_status status = ferry__engine_start(device);
-    if (!status)
+    if (!status && callback)
         status = ferry__op_set_call(op, callback, user);
     if (status) {
         ferry__op_unref(op);

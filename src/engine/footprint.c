@@ -243,7 +243,8 @@ bool ferry__footprint_touches(const struct ferry__op *op, const struct ferry_buf
 void ferry__footprint_free(struct ferry__op *op)
 {
     struct ferry__range *ranges = ferry__op_ranges(op);
-    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
+    const size_t count = ferry__op_range_count(op);
+    for (size_t i = 0; i < count; i++) {
         if (ranges[i].kind == FERRY__RANGE_WRITE)
             ferry__free(ranges[i].write.own.next);
         ferry__free(ranges[i].spans);

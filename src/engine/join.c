@@ -74,7 +74,7 @@ static void note_value(uint64_t *latest, uint64_t value)
 void ferry__join_sum_up(struct ferry__op *op)
 {
     uint64_t *latest = op->join->latest;
-    for (size_t i = 0; i < op->edge_count; i++) {
+    for (size_t i = 0; i < ferry__op_edge_count(op); i++) {
         const struct ferry__op *from = ferry__op_from(op, i);
         ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
         if (atomic_load(&from->done) || from->type->kind == FERRY__OP_EXTERNAL)

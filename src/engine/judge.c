@@ -112,8 +112,7 @@ static void judge_merged(struct ferry__op *op, struct ferry__transfer *transfer)
             fail_op(op, failed->status, failed->reason);
         }
         if (failed && transfer->dst)
-            mark_failed(transfer->dst, part.dst_offset, dst_end, failed->status,
-                        ferry__op_why(op));
+            mark_failed(transfer->dst, part.dst_offset, dst_end, failed->status, ferry__op_why(op));
         else if (transfer->dst)
             ferry__buffer_covered(transfer->dst, part.dst_offset, part.size, UINT64_MAX);
     }

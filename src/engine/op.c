@@ -62,12 +62,12 @@ void ferry__op_ref(struct ferry__op *op)
 /* Lets go what only an op in flight needs. */
 static void let_go(struct ferry__op *op)
 {
-    for (size_t i = 0; i < op->edge_count; i++)
+    for (size_t i = 0; i < ferry__op_edge_count(op); i++)
         ferry__op_unref(ferry__op_from(op, i));
     if (op->many_edges)
         ferry__free(op->edges);
     op->many_edges = false;
-    op->edge_count = 0;
+    op->one_edge.from = NULL;
     if (op->type->release)
         op->type->release(op);
 }
@@ -90,7 +90,8 @@ void ferry__op_unref(struct ferry__op *op)
         return;
     let_go(op);
     ferry__footprint_free(op);
-    ferry__free(ferry__op_take_call(op));
+    if (op->has_call)
+        ferry__free(ferry__op_take_call(op));
     if (op->status && keep_failure(op))
         return;
     ferry__reason_unref(op->why);
@@ -102,20 +103,7 @@ void ferry__op_unref_locked(struct ferry__op *op)
     atomic_fetch_sub_explicit(&op->refs, 1, memory_order_acq_rel);
 }
 
-void ferry__op_set_ranges(struct ferry__op *op, struct ferry__range *ranges)
-{
-    *op->own_ranges = (struct ferry__range){.kind = FERRY__RANGE_FAR, .far = {.list = ranges}};
-}
-
-void ferry__op_set_range_count(struct ferry__op *op, size_t count)
-{
-    if (op->own_ranges->kind == FERRY__RANGE_FAR)
-        op->own_ranges->far.count = (uint32_t)count;
-    else
-        op->own_count = (uint8_t)(count & 15);
-}
-
-/* --- its call, and why it failed: the call has the reason while it has not had its turn -------- */
+/* --- why it failed: the call has the reason, while it has not had its turn ------------------- */
 
 enum ferry_status ferry__op_set_call(struct ferry__op *op, ferry_callback callback, void *user)
 {
@@ -130,8 +118,6 @@ enum ferry_status ferry__op_set_call(struct ferry__op *op, ferry_callback callba
 
 struct ferry__call *ferry__op_take_call(struct ferry__op *op)
 {
-    if (!op->has_call)
-        return NULL;
     struct ferry__call *call = op->call;
     op->has_call = false;
     op->why = call->why;

@@ -64,11 +64,14 @@ static struct ferry__write_piece *carve(const struct ferry__range *range, uint64
 
 static void group_push(struct ferry__read_group *group, struct ferry__range *range)
 {
+    struct ferry__range *next = group->first;
+    range->leads = true;
     range->read.group = group;
-    range->read.previous = NULL;
-    range->read.next = group->first;
-    if (group->first)
-        group->first->read.previous = range;
+    range->read.next = next;
+    if (next) {
+        next->leads = false;
+        next->read.previous = range;
+    }
     group->first = range;
 }
 
@@ -189,21 +192,24 @@ static void group_move(struct ferry__read_group *group, struct ferry__intervals 
 static void leave_read(struct ferry__range *range)
 {
     struct ferry__intervals *reads = reads_of(range);
-    struct ferry__read_group *own = &range->read.own, *group = range->read.group;
-    struct ferry__range *next = range->read.next, *previous = range->read.previous;
+    struct ferry__read_group *own = &range->read.own;
+    struct ferry__range *next = range->read.next;
     struct ferry__range **walk = range->buffer->order.walk;
     const bool is_home = own->first;
     if (walk && *walk == range)
         *walk = next;
-    if (next)
-        next->read.previous = previous;
-    if (previous) {
-        previous->read.next = next;
-    } else {
-        if (next)
+    if (range->leads) {
+        struct ferry__read_group *group = range->read.group;
+        if (next) {
+            next->leads = true;
             next->read.group = group;
+        }
         if (group)
             group->first = next;
+    } else {
+        range->read.previous->read.next = next;
+        if (next)
+            next->read.previous = range->read.previous;
     }
     if (!is_home)
         return;

@@ -62,6 +62,7 @@ struct ferry__range {
     struct ferry__spans *spans; /* the bytes between that count; NULL: all. The range's own */
     enum ferry__range_kind kind : 8;
     bool entered;
+    bool leads; /* readers that are a list: it is the first of them */
     union {
         struct {
             uint64_t begin, end;
@@ -73,12 +74,12 @@ struct ferry__range {
             struct ferry__write_piece own;
         } write;
         struct {
-            /* group: what the first of a list knows; NULL: a joint stands for them. */
-            struct ferry__read_group own, *group;
-            struct ferry__range *next; /* of the list; previous: NULL, it is the first */
+            struct ferry__read_group own;
+            struct ferry__range *next; /* of the list */
             union {
-                struct ferry__range *previous;
-                struct ferry__range *joint; /* it has not entered: one that is to serve later
+                struct ferry__read_group *group; /* it leads; NULL: a joint stands for them */
+                struct ferry__range *previous;   /* it does not */
+                struct ferry__range *joint;      /* it has not entered: one that is to serve later
                                                readers of the same bytes; NULL */
             };
         } read;

@@ -130,8 +130,10 @@ static void tell_all(struct ferry__question *question, const struct ferry__op *f
 
 void ferry__questions_tell(const struct ferry__op *failed)
 {
-    for (size_t i = 0; i < ferry__op_range_count(failed); i++) {
-        const struct ferry__range *range = &ferry__op_ranges(failed)[i];
+    const struct ferry__range *ranges = ferry__op_ranges(failed);
+    const size_t count = ferry__op_range_count(failed);
+    for (size_t i = 0; i < count; i++) {
+        const struct ferry__range *range = &ranges[i];
         const struct ferry__meeting meeting = {range->begin, range->end, failed->ticket};
         struct ferry__interval *node = ferry__meeting_first(&meeting, &range->buffer->questions),
                                *next;

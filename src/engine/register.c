@@ -32,15 +32,17 @@ static bool in_pieces(const struct ferry__op *op)
 /* Has it a range of this buffer? They are sorted by buffers. */
 static bool uses_buffer(const struct ferry__op *op, const struct ferry_buffer *buffer)
 {
-    size_t low = 0, high = ferry__op_range_count(op);
+    const struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
+    size_t low = 0, high = count;
     while (low < high) {
         const size_t middle = (low + high) / 2;
-        if ((uintptr_t)ferry__op_ranges(op)[middle].buffer < (uintptr_t)buffer)
+        if ((uintptr_t)ranges[middle].buffer < (uintptr_t)buffer)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < ferry__op_range_count(op) && ferry__op_ranges(op)[low].buffer == buffer;
+    return low < count && ranges[low].buffer == buffer;
 }
 
 bool ferry__is_claimed(const struct ferry__op *op)
@@ -159,14 +161,13 @@ static uint32_t behind_by(const struct ferry__op *op, ferry_ticket behind)
 
 static void add_edge(struct ferry__op *op, struct ferry__op *from)
 {
-    struct ferry__edge *edge = &ferry__op_edges(op)[op->edge_count];
+    const uint32_t at = op->many_edges ? op->edges->count++ : 0;
+    struct ferry__edge *edge = &ferry__op_edges(op)[at];
     const bool same_queue = from->type->kind != FERRY__OP_EXTERNAL && from->queue == op->queue &&
                             op->type->kind != FERRY__OP_EXTERNAL;
     struct ferry__edge *last = from->dependents;
-    *edge = (struct ferry__edge){.from = from,
-                                 .next = last ? last->next : edge,
-                                 .at = op->edge_count++,
-                                 .lone = !op->many_edges};
+    *edge = (struct ferry__edge){
+        .from = from, .next = last ? last->next : edge, .at = at, .lone = !op->many_edges};
     if (from->state < FERRY__STATE_SUBMITTED) {
         edge->early = from->followed && same_queue;
         edge->open = !edge->early;
@@ -196,7 +197,7 @@ static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *fol
             ferry__alloc_unset(sizeof *edges + count * sizeof *edges->list);
         if (!edges)
             return false;
-        edges->op = op;
+        *edges = (struct ferry__edges){.op = op};
         op->edges = edges;
         op->many_edges = true;
     }
@@ -213,8 +214,7 @@ static void come_to_life(struct ferry__op *op, const struct ferry__follows *foll
     op->deps_unsubmitted++;
     op->deps_undone++;
     op->registers = true;
-    ferry__ticket_add(device, op);
-    ferry__list_push(&op->device->living, &op->live);
+    ferry__tree_add(&device->living, &op->living);
     ferry__op_ref(op); /* the engine's, until it is done */
     device->last_ticket = op->ticket;
     if (!ferry__op_is_join(op))
@@ -347,13 +347,15 @@ static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, stru
 {
     struct ferry_device *device = op->device;
     struct question question = ask_anew(follows);
+    struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
     bool enough = true;
     if (after && !atomic_load(&after->done)) {
         question.after = after;
         note_follows(&question, after);
     }
-    for (size_t i = 0; i < ferry__op_range_count(op) && enough; i++) {
-        struct ferry__range *range = &ferry__op_ranges(op)[i];
+    for (size_t i = 0; i < count && enough; i++) {
+        struct ferry__range *range = &ranges[i];
         const size_t before = follows->count;
         if (range->kind == FERRY__RANGE_WRITE)
             enough = join_readers(device, follows, range);
@@ -371,9 +373,11 @@ static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, stru
 /* The pieces that its writes cut in two are two then. */
 static bool make_spares(struct ferry__op *op)
 {
+    struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
     bool enough = true;
-    for (size_t i = 0; i < ferry__op_range_count(op) && enough; i++) {
-        struct ferry__range *range = &ferry__op_ranges(op)[i];
+    for (size_t i = 0; i < count && enough; i++) {
+        struct ferry__range *range = &ranges[i];
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&range->buffer->order, range->begin, range->end))
             enough = (range->write.own.next = ferry__alloc(sizeof *range->write.own.next)) != NULL;
@@ -397,8 +401,10 @@ static enum ferry_status prepare(struct ferry__op *op, struct ferry__op *followe
 /* From now on what touches the bytes depends on op. */
 static void take_place(struct ferry__op *op)
 {
-    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
-        struct ferry__range *range = &ferry__op_ranges(op)[i];
+    struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
+    for (size_t i = 0; i < count; i++) {
+        struct ferry__range *range = &ranges[i];
         atomic_fetch_add(&range->buffer->word, 1);
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
         while (ferry__order_enter_some(range, FERRY__RANGES_AT_ONCE))
@@ -470,8 +476,10 @@ static bool follows_many(const struct ferry__op *op)
 {
     if (in_pieces(op) || ferry__op_is_join(op) || op->device->in_one_breath)
         return false;
-    for (size_t i = 0; i < ferry__op_range_count(op); i++) {
-        const struct ferry__range *range = &ferry__op_ranges(op)[i];
+    const struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
+    for (size_t i = 0; i < count; i++) {
+        const struct ferry__range *range = &ranges[i];
         const uint64_t word = atomic_load_explicit(&range->buffer->word, memory_order_relaxed);
         if ((word & ~FERRY__BUFFER_FAILED) >= FERRY__RANGES_AT_ONCE &&
             ferry__order_is_much(range, FERRY__RANGES_AT_ONCE))

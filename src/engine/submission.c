@@ -138,7 +138,7 @@ static bool add_join_waits(struct ferry__submission *sub, struct ferry__op *from
 static bool add_waits(struct ferry__submission *sub, struct ferry__op *op)
 {
     bool enough = true;
-    for (size_t i = 0; i < op->edge_count && enough; i++) {
+    for (size_t i = 0; i < ferry__op_edge_count(op) && enough; i++) {
         struct ferry__op *from = ferry__op_from(op, i);
         if (atomic_load(&from->done))
             continue;
@@ -180,7 +180,7 @@ static void drop_part(struct ferry__submission *sub)
 {
     struct ferry__op *op = sub->parts[--sub->part_count].op;
     ferry__submission_drop_waits(op->device, sub, sub->parts[sub->part_count].waits_before);
-    for (size_t i = 0; i < op->edge_count; i++)
+    for (size_t i = 0; i < ferry__op_edge_count(op); i++)
         if (!atomic_load(&ferry__op_from(op, i)->done) && ferry__op_is_join(ferry__op_from(op, i)))
             ferry__op_from(op, i)->join->waited_by = 0;
     op->in_flight--;

@@ -13,100 +13,24 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Tickets: numbers of ops, the table in which they are found, and what is kept of those that
- * failed. */
-
-/* --- the table -------------------------------------------------------------------------------- */
-
-/* It grows by one bucket at a time, so that no op that comes is held up by all the others: bucket n
- * takes its ops from bucket n - 2^k, the highest bit of n being 2^k. Memory comes by segments. */
-enum { SEGMENT = 1024 };
-
-static struct ferry__op **bucket_at(const struct ferry__tickets *tickets, size_t index)
-{
-    return &tickets->segments[index / SEGMENT][index % SEGMENT];
-}
-
-static size_t highest_bit(size_t n)
-{
-    return (size_t)1 << (sizeof(long) * 8 - 1 - (size_t)__builtin_clzl(n));
-}
-
-static struct ferry__op **bucket_of(const struct ferry__tickets *tickets, ferry_ticket ticket)
-{
-    const size_t number = ticket >> FERRY__DEVICE_BITS;
-    const size_t half = highest_bit(tickets->bucket_count);
-    const size_t index = number & (2 * half - 1);
-    return bucket_at(tickets, index < tickets->bucket_count ? index : index - half);
-}
-
-static bool add_segment(struct ferry__tickets *tickets)
-{
-    if (!ferry__reserve((void **)&tickets->segments, &tickets->segment_capacity,
-                        tickets->segment_count, sizeof *tickets->segments))
-        return false;
-    struct ferry__op **segment = ferry__alloc(SEGMENT * sizeof(struct ferry__op *));
-    if (segment)
-        tickets->segments[tickets->segment_count++] = segment;
-    return segment;
-}
-
-/* One more bucket, if there is memory for it; it works with too few. */
-static void grow(struct ferry__tickets *tickets)
-{
-    const size_t added = tickets->bucket_count;
-    if (added == tickets->segment_count * SEGMENT && !add_segment(tickets))
-        return;
-    const size_t half = highest_bit(added);
-    struct ferry__op **to = bucket_at(tickets, added), **link = bucket_at(tickets, added - half);
-    tickets->bucket_count++;
-    while (*link) {
-        struct ferry__op *op = *link;
-        if (((op->ticket >> FERRY__DEVICE_BITS) & (2 * half - 1)) != added) {
-            link = &op->hash_next;
-            continue;
-        }
-        *link = op->hash_next;
-        op->hash_next = *to;
-        *to = op;
-    }
-}
+/* Tickets: numbers of ops, by which they are found, and what is kept of those that failed. */
 
 bool ferry__tickets_init(struct ferry__tickets *tickets)
 {
     tickets->reasons = ferry__alloc(FERRY__REASONS_KEPT * sizeof(struct ferry__reason *));
-    if (!tickets->reasons || !add_segment(tickets))
-        return false;
-    tickets->bucket_count = SEGMENT;
-    return true;
+    return tickets->reasons;
 }
 
-void ferry__ticket_add(struct ferry_device *device, struct ferry__op *op)
+static struct ferry__op *find_in(const struct ferry__tree *tree, ferry_ticket ticket)
 {
-    struct ferry__tickets *tickets = &device->tickets;
-    if (tickets->op_count >= tickets->bucket_count)
-        grow(tickets);
-    struct ferry__op **link = bucket_of(tickets, op->ticket);
-    op->hash_next = *link;
-    *link = op;
-    tickets->op_count++;
-}
-
-void ferry__ticket_remove(struct ferry_device *device, struct ferry__op *op)
-{
-    struct ferry__op **link = bucket_of(&device->tickets, op->ticket);
-    while (*link != op)
-        link = &(*link)->hash_next;
-    *link = op->hash_next;
-    device->tickets.op_count--;
+    struct ferry__node *node = ferry__tree_floor(tree, ticket);
+    return node && node->key == ticket ? ferry__living(node) : NULL;
 }
 
 struct ferry__op *ferry__ticket_find(const struct ferry_device *device, ferry_ticket ticket)
 {
-    struct ferry__op *op = *bucket_of(&device->tickets, ticket);
-    while (op && op->ticket != ticket)
-        op = op->hash_next;
-    return op;
+    struct ferry__op *op = find_in(&device->living, ticket);
+    return op ? op : find_in(&device->tickets.held, ticket);
 }
 
 /* --- what failed ------------------------------------------------------------------------------ */
@@ -233,7 +157,7 @@ void ferry__ticket_keep(struct ferry_device *device, struct ferry__op *op)
     struct ferry__tickets *tickets = &device->tickets;
     struct ferry__reason *reason = ferry__op_why(op);
     const struct failure failure = {op->ticket, op->status, keep_reason(tickets, reason)};
-    ferry__ticket_remove(device, op);
+    ferry__tree_remove(&tickets->held, &op->living);
     if (!add_failure(tickets, failure, op))
         ferry__free(op);
     ferry__reason_unref(reason);
@@ -267,12 +191,8 @@ enum ferry_status ferry__ticket_status(const struct ferry_device *device, ferry_
 /* What failed and is still held goes with its holder. */
 void ferry__tickets_finish(struct ferry__tickets *tickets)
 {
-    for (size_t i = 0; i < tickets->bucket_count; i++)
-        for (struct ferry__op *op = *bucket_at(tickets, i); op; op = op->hash_next)
-            op->kept = false;
-    for (size_t i = 0; i < tickets->segment_count; i++)
-        ferry__free(tickets->segments[i]);
-    ferry__free(tickets->segments);
+    for (struct ferry__node *node = tickets->held.first; node; node = ferry__tree_next(node))
+        ferry__living(node)->kept = false;
     while (tickets->failed.first) {
         struct ferry__node *node = tickets->failed.first;
         ferry__tree_remove(&tickets->failed, node);

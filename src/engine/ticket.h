@@ -21,10 +21,7 @@ enum {
 
 /* A device's, under its lock. */
 struct ferry__tickets {
-    /* Ops by ticket: those in flight, and those that failed and are still held by somebody. */
-    struct ferry__op ***segments;
-    size_t segment_count, segment_capacity;
-    size_t bucket_count, op_count;
+    struct ferry__tree held; /* ops that failed and are still held by somebody */
     /* What failed and is held by nobody: pages by their first ticket. */
     struct ferry__tree failed;
     struct ferry__reason **reasons; /* a ring of FERRY__REASONS_KEPT */
@@ -43,8 +40,6 @@ bool ferry__ticket_issued(const struct ferry_device *device, ferry_ticket ticket
 /* The op of a ticket, if it is in flight or failed not long ago. One that is done is good for no
  * longer than the lock is held. */
 struct ferry__op *ferry__ticket_find(const struct ferry_device *device, ferry_ticket ticket);
-void ferry__ticket_add(struct ferry_device *device, struct ferry__op *op);
-void ferry__ticket_remove(struct ferry_device *device, struct ferry__op *op);
 
 /* What became of an issued ticket: PENDING, OK, or its failure, with its reason in
  * ferry_last_error(). */

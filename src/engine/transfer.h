@@ -57,7 +57,7 @@ struct ferry__transfer {
         uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */
         struct {
             unsigned char *host;
-            union { /* by with */
+            union {                           /* by with */
                 struct ferry__region *region; /* that holds host; NULL: none */
                 struct ferry__blocks *blocks;
                 struct ferry__stream_side *side; /* referenced */

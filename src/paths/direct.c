@@ -127,8 +127,9 @@ static bool bytes_idle(const struct ferry__transfer *transfer, struct ferry_buff
 
 bool ferry__direct_ok(const struct ferry__transfer *transfer, uint64_t max)
 {
-    return transfer->with != FERRY__WITH_STREAM && transfer->size <= max && ferry__direct_reaches(transfer) &&
-           bytes_idle(transfer, transfer->dst, true) && bytes_idle(transfer, transfer->src, false);
+    return transfer->with != FERRY__WITH_STREAM && transfer->size <= max &&
+           ferry__direct_reaches(transfer) && bytes_idle(transfer, transfer->dst, true) &&
+           bytes_idle(transfer, transfer->src, false);
 }
 
 /* Would the device read or write registered memory sooner than the CPU copies? */

@@ -36,12 +36,12 @@ static struct part part_of(struct ferry_device *device, const struct ferry__tran
                            size_t i)
 {
     const struct ferry_block block = ferry__transfer_part(transfer, i);
-    const uint64_t begin =
-        (uint64_t)(uintptr_t)transfer->host + (transfer->with == FERRY__WITH_BLOCKS ? block.dst_offset : 0);
+    const uint64_t begin = (uint64_t)(uintptr_t)transfer->host +
+                           (transfer->with == FERRY__WITH_BLOCKS ? block.dst_offset : 0);
     return (struct part){begin, begin + block.size,
                          transfer->with == FERRY__WITH_BLOCKS
                              ? ferry__block_is_imported(device, transfer, i)
-                                          : transfer->path == FERRY_PATH_IMPORTED};
+                             : transfer->path == FERRY_PATH_IMPORTED};
 }
 
 static bool writes_host(const struct ferry__transfer *transfer)

@@ -26,8 +26,8 @@ enum {
 
 static bool may_merge(const struct ferry__transfer *transfer)
 {
-    if (transfer->operation == FERRY_OPERATION_FILL ||
-        transfer->with == FERRY__WITH_STREAM || !transfer->size)
+    if (transfer->operation == FERRY_OPERATION_FILL || transfer->with == FERRY__WITH_STREAM ||
+        !transfer->size)
         return false;
     return transfer->with == FERRY__WITH_BLOCKS ? (bool)transfer->blocks->list
                                                 : transfer->size <= SMALL_MAX;

@@ -28,7 +28,8 @@
 
 static bool is_read(const struct ferry__transfer *transfer)
 {
-    return transfer->with == FERRY__WITH_STREAM && transfer->size && transfer->operation == FERRY_OPERATION_UPLOAD;
+    return transfer->with == FERRY__WITH_STREAM && transfer->size &&
+           transfer->operation == FERRY_OPERATION_UPLOAD;
 }
 
 static unsigned depth_of(const struct ferry__transfer *transfer)
@@ -455,8 +456,8 @@ static bool may_go_straight(struct ferry__op *op)
     for (size_t i = 0; i < op->count; i++) {
         const struct ferry__transfer *transfer = &transfers[i],
                                      *before = i ? &transfers[i - 1] : NULL;
-        if (transfer->with != FERRY__WITH_STREAM || !transfer->size || transfer->operation != transfers[0].operation ||
-            !reaches(transfer))
+        if (transfer->with != FERRY__WITH_STREAM || !transfer->size ||
+            transfer->operation != transfers[0].operation || !reaches(transfer))
             return false;
         if (before && before->dst == transfer->dst && transfer->dst &&
             transfer->dst_offset < before->dst_offset + before->size)

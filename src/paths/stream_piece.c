@@ -28,7 +28,8 @@ void ferry__chunk_whole(const struct ferry_stream_chunk *chunk, uint64_t *out_si
                         uint64_t *out_offset)
 {
     const struct ferry__stream_piece *piece = (const struct ferry__stream_piece *)chunk;
-    const struct ferry__transfer *transfer = &ferry__op_transfers(piece->stream->op)[piece->transfer];
+    const struct ferry__transfer *transfer =
+        &ferry__op_transfers(piece->stream->op)[piece->transfer];
     *out_size = transfer->size;
     *out_offset = ferry__side_offset(transfer);
 }

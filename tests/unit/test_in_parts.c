@@ -149,7 +149,7 @@ static bool follows(ferry_ticket later, ferry_ticket earlier)
     bool found = false;
     ferry__device_lock(device);
     const struct ferry__op *op = ferry__ticket_find(device, later);
-    for (size_t i = 0; op && i < op->edge_count && !found; i++)
+    for (size_t i = 0; op && i < ferry__op_edge_count(op) && !found; i++)
         found = ferry__op_from(op, i)->ticket == earlier;
     ferry__device_unlock(device);
     return found;
@@ -172,7 +172,7 @@ static void write_all(void (*what)(void), bool always)
     if (!ended) { /* all that it follows is still there: it follows that by one */
         ferry__device_lock(device);
         const struct ferry__op *op = ferry__ticket_find(device, ticket);
-        const unsigned edges = op ? op->edge_count : 0;
+        const unsigned edges = op ? ferry__op_edge_count(op) : 0;
         ferry__device_unlock(device);
         assert_int_equal(edges, 1);
         for (size_t i = 0; i <= asked; i++) { /* who asked in between may not know of it */

@@ -37,11 +37,11 @@ static size_t count_edges(size_t *most)
     size_t count = 0;
     *most = 0;
     pthread_mutex_lock(&device->lock);
-    for (struct ferry__link *link = device->living.first; link; link = link->next) {
-        const struct ferry__op *op = ferry__living(link);
-        count += op->edge_count;
-        if (!op->join && op->edge_count > *most)
-            *most = op->edge_count;
+    for (struct ferry__node *node = device->living.first; node; node = ferry__tree_next(node)) {
+        const struct ferry__op *op = ferry__living(node);
+        count += ferry__op_edge_count(op);
+        if (!op->join && ferry__op_edge_count(op) > *most)
+            *most = ferry__op_edge_count(op);
     }
     pthread_mutex_unlock(&device->lock);
     return count;

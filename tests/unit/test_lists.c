@@ -89,10 +89,10 @@ static unsigned places(ferry_ticket ticket, unsigned *edges)
 {
     unsigned count = 0;
     pthread_mutex_lock(&device->lock);
-    for (struct ferry__link *link = device->living.first; link; link = link->next)
-        if (ferry__living(link)->ticket == ticket) {
-            count = ferry__op_range_count(ferry__living(link));
-            *edges = ferry__living(link)->edge_count;
+    for (struct ferry__node *node = device->living.first; node; node = ferry__tree_next(node))
+        if (ferry__living(node)->ticket == ticket) {
+            count = ferry__op_range_count(ferry__living(node));
+            *edges = ferry__op_edge_count(ferry__living(node));
         }
     pthread_mutex_unlock(&device->lock);
     return count;
