@@ -1,5 +1,5 @@
-/* How an op lies in memory. There may be a million: what is never needed at the same time shares its
- * place, and what can be told from elsewhere is not kept. */
+/* How an op lies in memory. There may be a million: what is never needed at the same time shares
+ * its place, and what can be told from elsewhere is not kept. */
 #ifndef FERRY_ENGINE_OP_LAYOUT_H
 #define FERRY_ENGINE_OP_LAYOUT_H
 
