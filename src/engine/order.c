@@ -277,26 +277,40 @@ static bool is_crowd(const struct ferry__read_group *group, size_t most)
     return reader;
 }
 
+/* Is it one, and would a write of the range have to follow it? */
+static bool is_crowd_for(const struct ferry__range *range, struct ferry__interval *node,
+                         size_t most)
+{
+    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
+    const struct ferry__spans *spans = ferry__read_by(node);
+    return is_crowd(ferry__group_of(node), most) &&
+           (spans           ? ferry__meet_spans(&bytes, spans)
+            : !range->spans ? true
+                            : ferry__spans_meet_range(range->spans, node->begin, node->end));
+}
+
+/* Who read before the latest write of all these bytes is behind that. */
+static struct ferry__meeting meeting_readers(const struct ferry__range *range)
+{
+    const struct ferry__interval *node =
+        ferry__interval_after(&ferry__order_of(range)->writes, range->begin);
+    const bool covers = node && node->begin <= range->begin && node->end >= range->end;
+    return (struct ferry__meeting){range->begin, range->end, covers ? node->stamp : 0};
+}
+
 static struct ferry__read_group *crowd_among(const struct ferry__range *range,
                                              struct ferry__interval *node, size_t most)
 {
-    const struct ferry__meeting meeting = {range->begin, range->end, 0};
-    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
-    for (; node; node = ferry__meeting_next(&meeting, node)) {
-        const struct ferry__spans *spans = ferry__read_by(node);
-        if (is_crowd(ferry__group_of(node), most) &&
-            (spans           ? ferry__meet_spans(&bytes, spans)
-             : !range->spans ? true
-                             : ferry__spans_meet_range(range->spans, node->begin, node->end)))
-            return ferry__group_of(node);
-    }
-    return NULL;
+    const struct ferry__meeting meeting = meeting_readers(range);
+    while (node && !is_crowd_for(range, node, most))
+        node = ferry__meeting_next(&meeting, node);
+    return node ? ferry__group_of(node) : NULL;
 }
 
 struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
                                              struct ferry__read_group *behind, size_t most)
 {
-    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    const struct ferry__meeting meeting = meeting_readers(range);
     const struct ferry__order *order = ferry__order_of(range);
     struct ferry__read_group *found = NULL;
     if (!behind)
@@ -315,15 +329,24 @@ struct ferry__read_group *ferry__order_group(const struct ferry__order *order, u
     return node ? ferry__group_of(node) : NULL;
 }
 
-struct ferry__read_group *ferry__order_crowd_behind(const struct ferry__range *range,
-                                                    uint64_t begin, uint64_t end, size_t most)
+struct ferry__read_group *ferry__order_crowd_some(const struct ferry__range *range,
+                                                  struct ferry__order_crowds *crowds, size_t most,
+                                                  size_t tried)
 {
-    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    const struct ferry__meeting meeting = meeting_readers(range);
     const struct ferry__order *order = ferry__order_of(range);
-    struct ferry__interval *node = ferry__meeting_from(&meeting, &order->reads, begin, end + 1);
-    struct ferry__read_group *found = crowd_among(range, node, most);
-    return found ? found
-                 : crowd_among(range, ferry__meeting_first(&meeting, &order->list_reads), most);
+    struct ferry__interval *node =
+        ferry__meeting_from(&meeting, &order->reads, crowds->begin, crowds->end + 1);
+    for (size_t i = 0; i < tried && node; i++) {
+        crowds->begin = node->begin;
+        crowds->end = node->end;
+        if (is_crowd_for(range, node, most))
+            return ferry__group_of(node);
+        node = ferry__meeting_next(&meeting, node);
+    }
+    crowds->more = node;
+    return node ? NULL
+                : crowd_among(range, ferry__meeting_first(&meeting, &order->list_reads), most);
 }
 
 void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__range *joint)

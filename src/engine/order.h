@@ -155,12 +155,21 @@ bool ferry__order_leave_some(struct ferry__range *range, size_t most);
 struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
                                              struct ferry__read_group *behind, size_t most);
 
-/* The group of just these bytes, without spans, and the first behind them that order_crowd would
- * find: for who has given up the lock. NULL: there is none. */
+/* The group of just these bytes, without spans; NULL: there is none. */
 struct ferry__read_group *ferry__order_group(const struct ferry__order *order, uint64_t begin,
                                              uint64_t end);
-struct ferry__read_group *ferry__order_crowd_behind(const struct ferry__range *range,
-                                                    uint64_t begin, uint64_t end, size_t most);
+
+/* The same as order_crowd for who gives up the lock in between: the first behind a group of these
+ * bytes, without spans, or where they are 0, 0 of all. Tries so many of those without spans, and
+ * says up to where; NULL: there is none among them, and if not for more, none at all. */
+struct ferry__order_crowds {
+    uint64_t begin, end;
+    bool more;
+};
+
+struct ferry__read_group *ferry__order_crowd_some(const struct ferry__range *range,
+                                                  struct ferry__order_crowds *crowds, size_t most,
+                                                  size_t tried);
 
 /* The joint, a range of an operation that follows every reader of the group, stands for them. The
  * group is its own from then on. */

@@ -133,10 +133,28 @@ static void follows_cut(struct ferry_device *device, struct ferry__follows *foll
         ferry__device_lock(device);
 }
 
+/* A long list takes long to free. */
 static void follows_finish(struct ferry_device *device, struct ferry__follows *follows)
 {
+    const bool one_breath = device->in_one_breath;
     follows_cut(device, follows, 0);
+    if (!one_breath)
+        ferry__device_unlock(device);
     ferry__free(follows->list);
+    if (!one_breath)
+        ferry__device_lock(device);
+}
+
+/* And to grow: so it has room for what is noted until the next breath. */
+static void follows_breathe(struct ferry_device *device, struct ferry__follows *follows)
+{
+    if (!device->in_one_breath && follows->count + FERRY__RANGES_AT_ONCE >= follows->capacity) {
+        ferry__device_unlock(device);
+        (void)!ferry__reserve((void **)&follows->list, &follows->capacity, follows->capacity,
+                              sizeof(struct ferry__op *));
+        ferry__device_lock(device);
+    }
+    ferry__breathe(device);
 }
 
 /* Gives up the lock on the way where it is much. */
@@ -149,7 +167,7 @@ static void ask_range(struct ferry_device *device, struct question *question,
     }
     struct ferry__order_parts parts = {.range = range};
     while (ferry__order_ask_some(&parts, FERRY__RANGES_AT_ONCE, note_follows, question))
-        ferry__breathe(device);
+        follows_breathe(device, question->follows);
 }
 
 /* How many tickets before op's another one came; 0: too many. */
@@ -275,8 +293,8 @@ static void note_readers(struct ferry_device *device, struct question *question,
         next = reader->read.next;
         if (!atomic_load(&reader->op->done))
             note_follows(question, reader->op);
-        if (breathes)
-            ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
+        if (breathes && i % FERRY__RANGES_AT_ONCE == FERRY__RANGES_AT_ONCE - 1)
+            follows_breathe(device, question->follows);
     }
     if (breathes)
         *walk = NULL;
@@ -301,12 +319,28 @@ static bool join_group(struct ferry_device *device, struct ferry__follows *follo
     return *out_joint || !is_crowd;
 }
 
+/* The first crowd behind these bytes. Gives up the lock on the way where groups are many. */
+static struct ferry__read_group *next_crowd(struct ferry_device *device,
+                                            const struct ferry__range *range, uint64_t begin,
+                                            uint64_t end)
+{
+    struct ferry__order_crowds crowds = {.begin = begin, .end = end};
+    for (;;) {
+        struct ferry__read_group *group =
+            ferry__order_crowd_some(range, &crowds, FERRY__CROWD, FERRY__RANGES_AT_ONCE);
+        if (group || !crowds.more)
+            return group;
+        ferry__breathe(device);
+    }
+}
+
 /* Each crowd of readers that a write would have to follow becomes a join: so many writes behind so
  * many readers have no more edges than there are of both. */
 static bool join_readers(struct ferry_device *device, struct ferry__follows *follows,
                          const struct ferry__range *range)
 {
-    struct ferry__read_group *group = ferry__order_crowd(range, NULL, FERRY__CROWD);
+    struct ferry__read_group *group = follows->held ? next_crowd(device, range, 0, 0)
+                                                    : ferry__order_crowd(range, NULL, FERRY__CROWD);
     while (group) {
         const bool breathes = follows->held && !group->first->spans;
         const uint64_t begin = group->interval.begin, end = group->interval.end;
@@ -321,7 +355,7 @@ static bool join_readers(struct ferry_device *device, struct ferry__follows *fol
             atomic_fetch_add(&range->buffer->word, 1);
             group = joint->read.group;
         }
-        group = breathes ? ferry__order_crowd_behind(range, begin, end, FERRY__CROWD)
+        group = breathes ? next_crowd(device, range, begin, end)
                          : ferry__order_crowd(range, group, FERRY__CROWD);
     }
     return true;

@@ -316,6 +316,21 @@ static enum after_part apply(struct ferry_device *device, struct ferry__submissi
     return HAND_OVER;
 }
 
+/* Room for what comes next, under no lock: a long list takes long to grow. Where memory is short
+ * add_part says so. */
+static void make_room(struct ferry__submission *sub)
+{
+    if (sub->part_count < FERRY__PARTS_MAX)
+        (void)!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
+                              sizeof *sub->parts);
+    if (!sub->wait_count)
+        return;
+    (void)!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, 2 * sub->wait_count,
+                          sizeof *sub->waits);
+    (void)!ferry__reserve((void **)&sub->keeps, &sub->keep_capacity, 2 * sub->wait_count,
+                          sizeof *sub->keeps);
+}
+
 /* Fills a submission with what is ready. */
 static void fill(struct ferry_device *device, struct ferry__submission *sub)
 {
@@ -339,10 +354,11 @@ static void fill(struct ferry_device *device, struct ferry__submission *sub)
         ferry__device_unlock(device);
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = op->type->record(device, sub, op, &status);
+        make_room(sub);
         ferry__device_lock(device);
         const enum after_part after = apply(device, sub, op, result, status, returns);
         ferry__error_end(FERRY_OK);
-        if (after == HAND_OVER)
+        if (after == HAND_OVER || sub->part_count == FERRY__PARTS_MAX)
             break;
     }
 }
