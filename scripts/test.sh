@@ -36,7 +36,7 @@ cross_build() {
 # under the address sanitizer, and both run each schedule with one seed. Optimised, all run, with
 # three seeds.
 # CTest knows no more than nine pairs of parentheses, and goes on without the expression.
-same="install|package|docs|man|reference|op_memory|model_wire|mac_tools|setup|rooms|shaders|ptx|peer_ptx"
+same="install|package|docs|man|reference|op_memory|stack_use|model_wire|mac_tools|setup|rooms|shaders|ptx|peer_ptx"
 same="$same|metal_language|template_page|triton_check"
 one="json|interval|plan|spans|order|order_bitmaps|tree|arena|abi|pace|window|shown_names"
 skip_release='^$'

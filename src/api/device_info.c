@@ -34,25 +34,26 @@ enum ferry_status ferry_device_get_memory(ferry_device *device, struct ferry_mem
     const enum ferry_status status = ferry__device_dead(device, "ferry_device_get_memory");
     if (status)
         return status;
-    struct ferry_stats stats;
-    ferry__metrics_read(&device->gpu.metrics, &stats);
     ferry__lock_as(&device->gpu.pool.lock, FERRY__LOCK_POOL);
     const uint64_t allocated = device->gpu.pool.allocated, total = device->gpu.info.total_memory;
     ferry__unlock(&device->gpu.pool.lock);
     uint64_t available = allocated < total ? total - allocated : 0;
     if (device->gpu.driver->memory_available)
         available = device->gpu.driver->memory_available(device->gpu.state);
+    struct ferry__metrics *metrics = &device->gpu.metrics;
+    pthread_mutex_lock(&metrics->lock);
     *out_info = (struct ferry_memory_info){
         .total = total,
         .available = available,
-        .in_use = stats.memory_in_use_bytes,
-        .pooled = stats.memory_pooled_bytes,
-        .peak = stats.memory_peak_bytes,
-        .total_allocated = stats.memory_allocated_bytes,
-        .total_freed = stats.memory_freed_bytes,
-        .allocation_count = stats.allocations,
-        .deallocation_count = stats.deallocations,
+        .in_use = FERRY__READ(metrics, memory_in_use_bytes),
+        .pooled = FERRY__READ(metrics, memory_pooled_bytes),
+        .peak = FERRY__READ(metrics, memory_peak_bytes),
+        .total_allocated = FERRY__READ(metrics, memory_allocated_bytes),
+        .total_freed = FERRY__READ(metrics, memory_freed_bytes),
+        .allocation_count = FERRY__READ(metrics, allocations),
+        .deallocation_count = FERRY__READ(metrics, deallocations),
     };
+    pthread_mutex_unlock(&metrics->lock);
     return FERRY_OK;
 }
 
@@ -145,16 +146,12 @@ enum ferry_status ferry_device_trim(ferry_device *device)
 
 void ferry_device_get_stats(ferry_device *device, struct ferry_stats *out_stats, size_t size)
 {
-    struct ferry_stats stats;
     if (!device || !out_stats)
         return;
     if (atomic_load(&device->dead) == FERRY__FORKED)
-        memset(&stats, 0, sizeof stats);
+        memset(out_stats, 0, size);
     else
-        ferry__metrics_read(&device->gpu.metrics, &stats);
-    if (size > sizeof stats)
-        memset((char *)out_stats + sizeof stats, 0, size - sizeof stats);
-    memcpy(out_stats, &stats, size < sizeof stats ? size : sizeof stats);
+        ferry__metrics_read(&device->gpu.metrics, out_stats, size);
 }
 
 void ferry_device_reset_stats(ferry_device *device)

@@ -145,12 +145,13 @@ static void explain_each(const struct question *q, const char *refusal,
 /* What operations of this kind reached on that path so far; 0: none were timed. */
 static uint64_t rate_of(ferry_device *device, enum ferry_operation operation, enum ferry_path path)
 {
-    struct ferry_stats stats;
-    ferry_device_get_stats(device, &stats, sizeof stats);
-    const struct ferry_operation_stats *one = &stats.operations[operation][path];
-    if (!one->timed || !one->time_ns || one->timed < one->operations)
+    struct ferry_operation_stats one;
+    if (atomic_load(&device->dead) == FERRY__FORKED)
         return 0;
-    return (uint64_t)((double)one->bytes * 1e9 / (double)one->time_ns);
+    ferry__metrics_read_one(&device->gpu.metrics, operation, path, &one);
+    if (!one.timed || !one.time_ns || one.timed < one.operations)
+        return 0;
+    return (uint64_t)((double)one.bytes * 1e9 / (double)one.time_ns);
 }
 
 static void answer(struct question *q, struct ferry_explanation *out)

@@ -224,21 +224,21 @@ static_assert((int)FERRY_OPERATION_COUNT <= (int)FERRY_OPERATIONS_MAX &&
                   (int)FERRY_PATH_COUNT <= (int)FERRY_PATHS_MAX,
               "the public struct has room for all");
 
-/* Under the lock. The sums only grow, so what a reset saw is never more than what is read later. */
-static void sum_shards(struct ferry__metrics *metrics,
-                       struct ferry_operation_stats out[FERRY_OPERATIONS_MAX][FERRY_PATHS_MAX])
+/* Under the lock: so many paths of an operation, from one on. The sums only grow, so what a reset saw
+ * is never more than what is read later. */
+static void sum_shards(struct ferry__metrics *metrics, unsigned operation, unsigned path,
+                       unsigned count, struct ferry_operation_stats *out)
 {
-    enum { NUMBERS = FERRY_PATH_COUNT * FIELDS };
-    memset(out, 0, FERRY_OPERATIONS_MAX * sizeof *out);
+    memset(out, 0, count * sizeof *out);
     for (unsigned i = 0; i <= FERRY__THREADS_MAX; i++) {
         struct ferry__shard *shard =
             atomic_load_explicit(&metrics->shards[i], memory_order_acquire);
-        for (unsigned operation = 0; operation < FERRY_OPERATION_COUNT && shard; operation++) {
-            _Atomic uint64_t *numbers = (_Atomic uint64_t *)shard->counts[operation];
-            uint64_t *sums = (uint64_t *)out[operation];
-            for (unsigned n = 0; n < NUMBERS; n++)
-                sums[n] += atomic_load_explicit(&numbers[n], memory_order_relaxed);
-        }
+        if (!shard)
+            continue;
+        _Atomic uint64_t *numbers = (_Atomic uint64_t *)&shard->counts[operation][path];
+        uint64_t *sums = (uint64_t *)out;
+        for (unsigned n = 0; n < count * FIELDS; n++)
+            sums[n] += atomic_load_explicit(&numbers[n], memory_order_relaxed);
     }
 }
 
@@ -248,16 +248,44 @@ static void subtract(uint64_t *from, const uint64_t *what, size_t count)
         from[i] -= what[i];
 }
 
-void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out)
+/* Likewise, since the last reset. */
+static void read_paths(struct ferry__metrics *metrics, unsigned operation, unsigned path,
+                       unsigned count, struct ferry_operation_stats *out)
+{
+    sum_shards(metrics, operation, path, count, out);
+    subtract((uint64_t *)out, (const uint64_t *)&metrics->operations_base[operation][path],
+             (size_t)count * FIELDS);
+}
+
+/* Of what has a place in the statistics as much as lies in the first size bytes. */
+static void put_part(void *out, size_t size, size_t at, const void *part, size_t part_size)
+{
+    if (at < size)
+        memcpy((char *)out + at, part, part_size < size - at ? part_size : size - at);
+}
+
+void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out, size_t size)
+{
+    memset(out, 0, size);
+    pthread_mutex_lock(&metrics->lock);
+    for (unsigned operation = 0; operation < FERRY_OPERATION_COUNT; operation++) {
+        struct ferry_operation_stats paths[FERRY_PATH_COUNT];
+        read_paths(metrics, operation, 0, FERRY_PATH_COUNT, paths);
+        put_part(out, size, operation * sizeof *out->operations, paths, sizeof paths);
+    }
+    for (unsigned i = 0; i < SCALAR_NUMBERS; i++) {
+        const uint64_t number = atomic_load(&numbers_of(&metrics->now)[i]) -
+                                atomic_load(&numbers_of(&metrics->base)[i]);
+        put_part(out, size, sizeof out->operations + i * sizeof number, &number, sizeof number);
+    }
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+void ferry__metrics_read_one(struct ferry__metrics *metrics, enum ferry_operation operation,
+                             enum ferry_path path, struct ferry_operation_stats *out)
 {
     pthread_mutex_lock(&metrics->lock);
-    sum_shards(metrics, out->operations);
-    subtract((uint64_t *)out->operations, (const uint64_t *)metrics->operations_base,
-             sizeof out->operations / sizeof(uint64_t));
-    uint64_t *numbers = (uint64_t *)((char *)out + sizeof out->operations);
-    for (unsigned i = 0; i < SCALAR_NUMBERS; i++)
-        numbers[i] = atomic_load(&numbers_of(&metrics->now)[i]) -
-                     atomic_load(&numbers_of(&metrics->base)[i]);
+    read_paths(metrics, operation, path, 1, out);
     pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -270,7 +298,8 @@ static void rebase(struct ferry__metrics *metrics, size_t index)
 void ferry__metrics_reset(struct ferry__metrics *metrics)
 {
     pthread_mutex_lock(&metrics->lock);
-    sum_shards(metrics, metrics->operations_base);
+    for (unsigned operation = 0; operation < FERRY_OPERATION_COUNT; operation++)
+        sum_shards(metrics, operation, 0, FERRY_PATH_COUNT, metrics->operations_base[operation]);
     for (unsigned i = 0; i < SCALARS; i++)
         if (scalars[i].kind == COUNTER)
             rebase(metrics, scalars[i].index);

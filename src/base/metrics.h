@@ -57,7 +57,13 @@ void ferry__count_submission(struct ferry__metrics *metrics, uint64_t operations
 /* Raises a peak. */
 void ferry__raise(_Atomic uint64_t *peak, uint64_t value);
 const char *ferry__operation_name(enum ferry_operation operation);
-void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out);
+/* The first size bytes of the statistics: a waiter's stack may have no room for all of them. */
+void ferry__metrics_read(struct ferry__metrics *metrics, struct ferry_stats *out, size_t size);
+void ferry__metrics_read_one(struct ferry__metrics *metrics, enum ferry_operation operation,
+                             enum ferry_path path, struct ferry_operation_stats *out);
+/* One of those that follow the operations. */
+#define FERRY__READ(metrics, field) \
+    (atomic_load(&(metrics)->now.field) - atomic_load(&(metrics)->base.field))
 void ferry__metrics_reset(struct ferry__metrics *metrics); /* the peaks too */
 
 #endif

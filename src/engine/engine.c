@@ -388,13 +388,17 @@ enum ferry_status ferry__submit(struct ferry__op *op, ferry_callback callback, v
     op->keep = out_ticket != NULL;
     const bool counts = !(op->count == 1 && ferry__op_transfers(op)->internal);
     const uint64_t count = ferry__park_count(op), staged = bytes_staged(op);
+    const uint64_t room = counts ? count : 0;
     ferry__choose_queue(op);
     ferry__device_lock(device);
     ferry__await_turn(op);
     if (counts)
         status = ferry__may_park(device, count);
-    if (!status)
+    if (!status) {
+        device->parked += room; /* it is op's, also where the lock is given up on the way */
         status = ferry__enqueue(op);
+        device->parked -= room;
+    }
     if (!status) {
         if (counts)
             ferry__park(op, count);

@@ -251,17 +251,52 @@ static void a_read_behind_writes(void **state)
         assert_true(all[0][i] == 0x11 && all[1][i] == 0x11);
 }
 
+/* --- room --------------------------------------------------------------------------------------- */
+
+static ferry_buffer *apart;
+static struct ferry_external work_apart;
+static enum ferry_status status_apart;
+
+/* Where no claim makes it wait, and behind work, so that it has to be parked. */
+static void write_apart(void)
+{
+    status_apart = ferry_copy_from_host_async(apart, host, SLOT, 0, NULL, NULL, NULL);
+    assert_int_equal(ferry_external_end(device, work_apart.ticket, FERRY_OK), FERRY_OK);
+}
+
+/* The last room among what may be parked goes to the write that came first, though it takes its
+ * place later. */
+static void room_is_taken_once(void **state)
+{
+    (void)state;
+    const struct ferry_buffer_params params = {.size = SLOT};
+    assert_int_equal(ferry_buffer_create(device, &params, &apart), FERRY_OK);
+    const struct ferry_use use = {.buffer = apart, .access = FERRY_ACCESS_WRITE};
+    assert_int_equal(ferry_external_begin(device, &use, 1, &work_apart), FERRY_OK);
+    write_slots();
+    ferry__device_lock(device);
+    assert_int_equal(device->parked, MANY);
+    device->parked_max = MANY + 1;
+    ferry__device_unlock(device);
+    status_apart = FERRY_OK;
+    write_all(write_apart, false);
+    assert_int_equal(status_apart, FERRY_ERROR_POOL_EXHAUSTED);
+    ferry_buffer_destroy(apart);
+}
+
 int main(void)
 {
     enum { HAPPENS = sizeof happens / sizeof *happens, BODIES = 4 };
     static const CMUnitTestFunction bodies[BODIES] = {
         behind_writes, behind_reads, behind_writes_and_reads, a_read_behind_writes};
-    struct CMUnitTest tests[HAPPENS * BODIES];
+    struct CMUnitTest tests[HAPPENS * BODIES + 1];
     for (size_t i = 0; i < HAPPENS * BODIES; i++)
         tests[i] = (struct CMUnitTest){.name = happens[i % HAPPENS].name,
                                        .test_func = bodies[i / HAPPENS],
                                        .setup_func = set_up,
                                        .teardown_func = tear_down,
                                        .initial_state = (void *)(uintptr_t)&happens[i % HAPPENS]};
+    tests[HAPPENS * BODIES] =
+        (struct CMUnitTest)cmocka_unit_test_setup_teardown(room_is_taken_once, set_up, tear_down);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,19 +40,45 @@ static void counts_land_where_they_belong(void **state)
 {
     (void)state;
     memset(&stats, 0xA5, sizeof stats);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     assert_true(all_zero(&stats, sizeof stats));
     for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++)
         for (unsigned p = 0; p < FERRY_PATH_COUNT; p++)
             ferry__count_many(&metrics, (enum ferry_operation)o, (enum ferry_path)p, p + 1,
                               100 * o + p + 1);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     for (unsigned o = 0; o < FERRY_OPERATION_COUNT; o++) {
         for (unsigned p = 0; p < FERRY_PATH_COUNT; p++) {
             struct ferry_operation_stats expected = {.operations = p + 1, .bytes = 100 * o + p + 1};
             assert_memory_equal(&stats.operations[o][p], &expected, sizeof expected);
         }
     }
+}
+
+/* Programs built against another header have another size: they get what both know. */
+static void as_many_bytes_as_asked_for(void **state)
+{
+    (void)state;
+    enum { MORE = 24 };
+    static _Alignas(8) unsigned char out[sizeof stats + MORE];
+    ferry__count_many(&metrics, FERRY_OPERATION_COPY, FERRY_PATH_STAGED, 3, 7);
+    FERRY__ADD(&metrics, parked, 5);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
+    for (size_t size = 0; size <= sizeof stats; size += 52) {
+        memset(out, 0xA5, sizeof out);
+        ferry__metrics_read(&metrics, (struct ferry_stats *)(void *)out, size);
+        assert_memory_equal(out, &stats, size);
+        for (size_t i = 0; i < MORE; i++)
+            assert_int_equal(out[size + i], 0xA5);
+    }
+    ferry__metrics_read(&metrics, (struct ferry_stats *)(void *)out, sizeof out);
+    assert_memory_equal(out, &stats, sizeof stats);
+    assert_true(all_zero(out + sizeof stats, MORE));
+    struct ferry_operation_stats one;
+    ferry__metrics_read_one(&metrics, FERRY_OPERATION_COPY, FERRY_PATH_STAGED, &one);
+    assert_memory_equal(&one, &stats.operations[FERRY_OPERATION_COPY][FERRY_PATH_STAGED],
+                        sizeof one);
+    assert_true(one.operations >= 3);
 }
 
 static void times_land_in_their_buckets(void **state)
@@ -77,7 +103,7 @@ static void times_land_in_their_buckets(void **state)
     expected.errors++;
     expected.timed++;
     expected.buckets[0]++;
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     assert_memory_equal(&stats.operations[FERRY_OPERATION_COPY][FERRY_PATH_DEVICE], &expected,
                         sizeof expected);
 }
@@ -107,7 +133,7 @@ static void run_threads(unsigned count, void *(*run)(void *), void *arg)
 
 static void expect_many(uint64_t threads)
 {
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     const struct ferry_operation_stats *upload =
         &stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT];
     const struct ferry_operation_stats *fill =
@@ -150,7 +176,7 @@ static void no_memory_for_a_shard(void **state)
     assert_null(metrics.shards[number]);
     ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 3);
     assert_non_null(metrics.shards[number]);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations,
                      COUNTS + 1);
     assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].bytes,
@@ -176,10 +202,10 @@ static void reset(void **state)
     ferry__raise(&metrics.now.staging_readback_peak_bytes, 200);
     ferry__raise(&metrics.now.memory_peak_bytes, 300);
     ferry__raise(&metrics.now.memory_peak_bytes, 299);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     assert_int_equal(stats.memory_peak_bytes, 300);
     ferry__metrics_reset(&metrics);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     struct ferry_stats expected = {.operations_in_flight = 4,
                                    .staging_upload_bytes = 10,
                                    .staging_upload_peak_bytes = 10,
@@ -191,7 +217,7 @@ static void reset(void **state)
     FERRY__ADD(&metrics, submissions, 1);
     FERRY__ADD(&metrics, operations_in_flight, -1);
     ferry__count(&metrics, FERRY_OPERATION_UPLOAD, FERRY_PATH_DIRECT, 4);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     assert_int_equal(stats.submissions, 1);
     assert_int_equal(stats.operations_in_flight, 3);
     assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations, 1);
@@ -222,7 +248,7 @@ static void reset_while_counting(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_true(right);
     ferry__metrics_reset(&metrics);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     stats.memory_peak_bytes = 0;
     assert_true(all_zero(&stats, sizeof stats));
 }
@@ -242,7 +268,7 @@ static void submissions(void **state)
             expected.submitted_commands += 3;
             expected.submission_operations[buckets[i]]++;
         }
-        ferry__metrics_read(&metrics, &stats);
+        ferry__metrics_read(&metrics, &stats, sizeof stats);
         assert_memory_equal(&stats, &expected, sizeof stats);
         ferry__metrics_reset(&metrics);
     }
@@ -253,6 +279,7 @@ int main(void)
 #define WITH_METRICS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_METRICS(counts_land_where_they_belong),
+        WITH_METRICS(as_many_bytes_as_asked_for),
         WITH_METRICS(times_land_in_their_buckets),
         WITH_METRICS(many_threads),
         WITH_METRICS(no_memory_for_a_shard),

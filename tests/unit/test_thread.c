@@ -73,7 +73,7 @@ static void more_threads_than_numbers(void **state)
         }
         assert_int_equal(taken, FERRY__THREADS_MAX - 1);
         assert_int_equal(owners[FERRY__THREADS_MAX], CROWD - taken);
-        ferry__metrics_read(&metrics, &stats);
+        ferry__metrics_read(&metrics, &stats, sizeof stats);
         assert_int_equal(stats.operations[FERRY_OPERATION_DOWNLOAD][FERRY_PATH_STAGED].operations,
                          (uint64_t)round * (taken * COUNTS + (CROWD - taken) * COUNTS_SHARED));
     }
@@ -118,7 +118,7 @@ static void counting_at_the_end_of_a_thread(void **state)
     pthread_key_delete(late_key);
     assert_int_equal(late.rounds, 3);
     assert_true(late.number == FERRY__THREADS_MAX || late.number != late.other);
-    ferry__metrics_read(&metrics, &stats);
+    ferry__metrics_read(&metrics, &stats, sizeof stats);
     assert_int_equal(stats.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_NONE].operations, 3);
     for (unsigned i = 0; i < 2 * FERRY__THREADS_MAX; i++) /* and no number is lost by it */
         run_threads(1, take_number, &late.number);
