@@ -231,7 +231,7 @@ static void *reset_many(void *arg)
     struct ferry_stats now;
     for (unsigned i = 0; i < 200; i++) {
         ferry__metrics_reset(&metrics);
-        ferry__metrics_read(&metrics, &now);
+        ferry__metrics_read(&metrics, &now, sizeof now);
         *right = *right && now.submissions <= 4 * COUNTS * 2 &&
                  now.operations[FERRY_OPERATION_UPLOAD][FERRY_PATH_DIRECT].operations <= 4 * COUNTS;
     }
