@@ -191,7 +191,8 @@ struct barrier {
 };
 
 /* Before the first command, where earlier submissions may not have ended: they and the host have
- * written. Between: what barrier asks for. After the last: the host will read, where something was written that it reaches. */
+ * written. Between: what barrier asks for. After the last: the host will read, where something was
+ * written that it reaches. */
 enum barrier_place { BEFORE_FIRST, BETWEEN, AFTER_LAST };
 
 /* By whether the queue runs kernels. */
