@@ -530,8 +530,9 @@ static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
     return (uint64_t)((double)((ticks[1] - ticks[0]) & mask) * v->physical.timestamp_period);
 }
 
-/* The queue is locked. What was alone took until somebody saw the end, at most. The fastest counts,
- * so that one time of the device's own that is too short would spoil what is foreseen. */
+/* The queue is locked. Without a time of the device's, that until somebody saw the end will do: the
+ * fastest counts. Where there is one it counts: who sleeps until the end that is expected sees it no
+ * sooner, and would learn what he expected. */
 static void end_slot(struct vulkan *v, struct vulkan_queue *queue, struct vulkan_slot *slot,
                      bool reached)
 {
@@ -543,7 +544,7 @@ static void end_slot(struct vulkan *v, struct vulkan_queue *queue, struct vulkan
     slot->result = NULL;
     if (result->device_ns || slot->alone_ns)
         ferry__pace_learn(&queue->pace, slot->kind, slot->bytes,
-                          slot->alone_ns ? ferry__now_ns() - slot->alone_ns : result->device_ns);
+                          result->device_ns ? result->device_ns : ferry__now_ns() - slot->alone_ns);
 }
 
 uint64_t ferry__vulkan_queue_expected(struct vulkan_queue *queue, uint64_t value)
