@@ -7,6 +7,8 @@
 #include <ferry/ferry.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct ferry__shard;
 
@@ -17,6 +19,7 @@ struct ferry__scalars {
 #include <ferry/stats.inc>
 #undef FERRY_STAT
 };
+#define FERRY__SCALAR_INDEX(field) (offsetof(struct ferry__scalars, field) / sizeof(uint64_t))
 
 struct ferry__metrics {
     struct ferry__scalars now;
