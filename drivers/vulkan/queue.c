@@ -190,9 +190,8 @@ struct barrier {
     VkAccessFlags src_access, dst_access;
 };
 
-/* Before the first command, where earlier submissions may not have ended: they and the host have
- * written. Between: what barrier asks for. After the last: the host will read, where something was
- * written that it reaches. */
+/* Before the first command: the host and earlier submissions have written. Between: what barrier
+ * asks for. After the last: the host will read, where something was written that it reaches. */
 enum barrier_place { BEFORE_FIRST, BETWEEN, AFTER_LAST };
 
 /* By whether the queue runs kernels. */
@@ -316,12 +315,6 @@ static bool is_timed(const struct vulkan *v, struct vulkan_queue *queue,
     return timed;
 }
 
-/* Has the host seen all to end that was handed over before? Asked by who submits. */
-static bool is_idle(const struct vulkan_queue *queue)
-{
-    return atomic_load_explicit(&queue->retired, memory_order_acquire) == queue->submitted;
-}
-
 static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
                                 struct vulkan_slot *slot, const struct ferry__submission_info *info,
                                 char *why)
@@ -338,10 +331,7 @@ static enum ferry_status record(struct vulkan *v, struct vulkan_queue *queue,
     slot->timed = is_timed(v, queue, slot);
     if (slot->timed)
         v->vk.ResetQueryPool(v->device, slot->times, 0, 2);
-    /* What the host has seen to end is there for what is handed over now, as what it wrote is:
-     * that needs no barrier. A time is taken behind one. */
-    if (slot->timed || !is_idle(queue))
-        put_barrier(v, queue, slot->commands, BEFORE_FIRST);
+    put_barrier(v, queue, slot->commands, BEFORE_FIRST);
     ferry__vulkan_shares_acquire(v, queue->family, slot->commands, &slot->shares);
     const VkPipelineStageFlagBits work =
         queue->runs_kernels ? VK_PIPELINE_STAGE_ALL_COMMANDS_BIT : TRANSFER;
@@ -531,8 +521,8 @@ static uint64_t device_ns(struct vulkan *v, const struct vulkan_queue *queue,
 }
 
 /* The queue is locked. Without a time of the device's, that until somebody saw the end will do: the
- * fastest counts. Where there is one it counts: who sleeps until the end that is expected sees it no
- * sooner, and would learn what he expected. */
+ * fastest counts. Where there is one it counts: who sleeps until the end that is expected sees it
+ * no sooner, and would learn what was expected. */
 static void end_slot(struct vulkan *v, struct vulkan_queue *queue, struct vulkan_slot *slot,
                      bool reached)
 {
