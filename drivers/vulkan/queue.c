@@ -451,7 +451,6 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
     slot->value = info->value;
     slot->result = info->result;
     slot->next = NULL;
-    const uint64_t start = ferry__now_ns();
     VkResult result = hand_over(v, queue, slot, &waits);
     waits_finish(&waits);
     if (result != VK_SUCCESS)
@@ -460,7 +459,7 @@ static enum ferry_status submit_slot(struct vulkan *v, struct vulkan_queue *queu
     const uint64_t now = ferry__now_ns();
     pthread_mutex_lock(&queue->lock);
     const bool idle = !queue->first;
-    slot->alone_ns = idle ? start : 0;
+    slot->alone_ns = idle ? now : 0;
     slot->expected_ns = ferry__pace_expect(&queue->pace, slot->kind, slot->bytes, now, idle);
     *queue->last = slot;
     queue->last = &slot->next;
