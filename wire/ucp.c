@@ -4,17 +4,15 @@
 #include "ucp_library.h"
 #include "words.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ucp ferry__wire_ucp
 
 enum {
-    PIECE_MESSAGE = 0,              /* the active message that pieces are */
-    EAGER_MAX = 8 << 10,            /* bytes of a piece that go with its header */
-    SETTLING_NS = 50 * 1000 * 1000, /* until a worker is destroyed that has words to send */
-    KNOWN_MAX = 64,                 /* allocations that stay known when they are not in use */
+    PIECE_MESSAGE = 0,     /* the active message that pieces are */
+    EAGER_MAX = 8 << 10,   /* bytes of a piece that go with its header */
+    KNOWN_MAX = 64,        /* allocations that stay known when they are not in use */
     CLOSING_ROUNDS = 1000, /* of progress, until an endpoint is taken from UCX with the worker */
 };
 
@@ -54,7 +52,10 @@ static enum ferry_status configure(ucp_config *config,
          * bytes go straight from the caller's memory, UCX ends that send twice and aborts the
          * process (uct_tcp_ep_sendv; 1.13 to 1.19, at least). */
         {"ZCOPY_THRESH", sockets ? "inf" : NULL, true},
-        /* TCP's own, by their names to 1.16 and from 1.17 on. */
+        /* TCP's own, by their names to 1.16 and from 1.17 on. A connection is waited for where all
+         * else is, not by the wire's thread inside connect(). */
+        {"CONN_NB", "y", false},
+        {"TCP_CONN_NB", "y", false},
         {"TX_SEG_SIZE", segment, false},
         {"TCP_TX_SEG_SIZE", segment, false},
         {"RX_SEG_SIZE", segment, false},
@@ -299,8 +300,6 @@ static ucs_status begin_worker(struct ferry__wire_link *link, void **out_address
         return ucs;
     ucs = ucp.ucp_worker_set_am_recv_handler(link->worker, &handler);
     if (!ucs)
-        ucs = ucp.ucp_worker_get_efd(link->worker, &link->fd);
-    if (!ucs)
         ucs = ucp.ucp_worker_get_address(link->worker, out_address, out_size);
     if (ucs) {
         ucp.ucp_worker_destroy(link->worker);
@@ -337,12 +336,16 @@ enum ferry_status ferry__wire_link_connect(struct ferry__wire_link *link, const 
                                          .err_mode = UCP_ERR_HANDLING_MODE_PEER,
                                          .err_handler = {.cb = when_failed, .arg = link}};
     const struct ucp_request_param param = {.op_attr_mask = 0};
-    const ucs_status ucs = ucp.ucp_ep_create(link->worker, &params, &link->ep);
+    int fd = -1;
+    ucs_status ucs = ucp.ucp_worker_get_efd(link->worker, &fd);
+    if (!ucs)
+        ucs = ucp.ucp_ep_create(link->worker, &params, &link->ep);
     if (ucs)
         return ferry__wire_fail(
             FERRY_ERROR_IO, "UCX finds no transport among \"%s\" on \"%s\": %s",
             link->context->settings.transports ? link->context->settings.transports : "all",
             link->context->settings.devices, ucp.ucs_status_string(ucs));
+    link->fd = fd;
     link->flush = ucp.ucp_ep_flush_nbx(link->ep, &param);
     return FERRY_OK;
 }
@@ -401,8 +404,13 @@ const char *ferry__wire_link_why(const struct ferry__wire_link *link)
 
 unsigned ferry__wire_link_progress(struct ferry__wire_link *link)
 {
+    if (link->error)
+        return 0;
     link->armed = false;
-    return ucp.ucp_worker_progress(link->worker);
+    const unsigned progress = ucp.ucp_worker_progress(link->worker);
+    if (link->error)
+        link->fd = -1;
+    return progress;
 }
 
 bool ferry__wire_link_arm(struct ferry__wire_link *link)
@@ -412,21 +420,7 @@ bool ferry__wire_link_arm(struct ferry__wire_link *link)
     return link->armed;
 }
 
-/* UCX aborts the process where a worker is destroyed while words of a connection that the other side
- * began wait to be sent (1.13.1, ucp_request_send_state_ff): they get some time to go. */
-static void settle(ucp_worker *worker)
-{
-    const struct ucp_request_param param = {0};
-    ucs_pointer flushing = ucp.ucp_worker_flush_nbx(worker, &param);
-    const uint64_t until = ferry__wire_now_ns() + SETTLING_NS;
-    if (!flushing || ucs_is_error(flushing))
-        return;
-    while (ucp.ucp_request_check_status(flushing) == UCS_INPROGRESS && ferry__wire_now_ns() < until)
-        if (!ucp.ucp_worker_progress(worker))
-            sched_yield();
-    ucp.ucp_request_free(flushing);
-}
-
+/* Without progress where nothing is on its way: see ferry__wire_link_connect. */
 void ferry__wire_link_close(struct ferry__wire_link *link)
 {
     const struct ucp_request_param param = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
@@ -435,19 +429,13 @@ void ferry__wire_link_close(struct ferry__wire_link *link)
         return;
     if (link->ep) {
         ucs_pointer closing = ucp.ucp_ep_close_nbx(link->ep, &param);
-        for (int i = 0; i < CLOSING_ROUNDS; i++) {
+        for (int i = 0; link->requests && i < CLOSING_ROUNDS; i++)
             ucp.ucp_worker_progress(link->worker);
-            if ((!closing || ucs_is_error(closing) ||
-                 ucp.ucp_request_check_status(closing) != UCS_INPROGRESS) &&
-                !link->requests)
-                break;
-        }
         if (closing && !ucs_is_error(closing))
             ucp.ucp_request_free(closing);
     }
     if (link->flush && !ucs_is_error(link->flush))
         ucp.ucp_request_free(link->flush);
-    settle(link->worker);
     ucp.ucp_worker_destroy(link->worker);
     link->context->links--;
     *link = (struct ferry__wire_link){.fd = -1};

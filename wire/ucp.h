@@ -66,7 +66,8 @@ struct ferry__wire_link {
     void *user;
     ucp_worker *worker;
     ucp_ep *ep;
-    int fd;         /* readable when there is something to progress, once it is armed */
+    int fd;         /* readable when there is something to progress, once it is armed; -1: nothing
+                       is progressed, see ferry__wire_link_connect */
     bool armed;     /* and nothing was progressed since */
     bool registers; /* what carries the bytes registers memory, as RDMA does */
     ucs_status error;
@@ -91,7 +92,12 @@ enum ferry_status ferry__wire_link_open(struct ferry__wire_link *link,
                                         void **out_address, size_t *out_size);
 void ferry__wire_link_address_free(struct ferry__wire_link *link, void *address);
 
-/* Begins to connect with the worker of this address. */
+/*
+ * Begins to connect with the worker of this address. Nothing of a link is progressed before, nor after
+ * it has failed or was closed: a connection that the other side began, and that comes when UCX has no
+ * endpoint of ours, gets one of UCX's own. Where the other side is gone by then, that one fails in the
+ * middle of connecting, and UCX aborts the process (uct_tcp_ep_connect; 1.13 to 1.19, at least).
+ */
 enum ferry_status ferry__wire_link_connect(struct ferry__wire_link *link, const void *address);
 /* 1: connected, and link->transports say how; 0: not yet; -1: it failed. */
 int ferry__wire_link_connected(struct ferry__wire_link *link);
