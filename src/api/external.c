@@ -104,6 +104,12 @@ static bool list_wait(struct ferry_external *out, uint64_t event, uint64_t value
     return true;
 }
 
+/* out: a struct ferry_external. */
+static bool list_work(void *out, struct ferry__op *work)
+{
+    return list_wait(out, work->event, work->raised);
+}
+
 /* What the user's queue has to wait for, as the join of all before the work knows. False: more
  * events than fit. */
 static bool list_waits(const struct ferry__op *ready, struct ferry_external *out)
@@ -116,10 +122,7 @@ static bool list_waits(const struct ferry__op *ready, struct ferry_external *out
     for (size_t q = 0; q < FERRY__QUEUES_MAX && fits; q++)
         if (join->latest[q])
             fits = list_wait(out, ready->device->queues[q].event, join->latest[q]);
-    for (size_t i = 0; i < join->work_count && fits; i++)
-        if (!atomic_load(&join->works[i]->done))
-            fits = list_wait(out, join->works[i]->event, join->works[i]->raised);
-    return fits;
+    return fits && ferry__join_each_work(ready, list_work, out);
 }
 
 /* Registers both in one step: ready first, so that it has the smaller ticket. */

@@ -74,7 +74,7 @@ struct ferry_device {
     unsigned waiters; /* threads in ferry__wait_until, which do the engine's work meanwhile */
     struct ferry__list open_works; /* external work that was not ended */
     struct ferry__list works;      /* was ended, and not done: their events are waited for */
-    bool look_at_all;              /* of those */
+    struct ferry__link *look_at;   /* the next of those to look at; NULL: the first alone */
     struct ferry__work_event *events, *events_free; /* all, and those that are to be used again */
     struct ferry__list dead_ops;                    /* done, to be let go without the lock */
     struct ferry__list closing; /* ops that are done, with dependents that have not heard of it */

@@ -151,27 +151,51 @@ static bool retire(struct ferry_device *device)
     return false;
 }
 
-/* External work that was ended, and whose event has now been signalled. Of many works only the
- * first are looked at, and all of them after each wait in the driver. */
+/* False: the event of the work of this link has not been signalled. */
+static bool retire_work(struct ferry_device *device, struct ferry__link *link, bool lost)
+{
+    struct ferry__op *op = ferry__work_of(link);
+    if (!lost && device->gpu.driver->completed(device->gpu.state, op->event) < op->raised)
+        return false;
+    if (lost && !op->status)
+        op->status = FERRY_ERROR_DEVICE_LOST;
+    op->in_flight--;
+    if (device->look_at == link)
+        device->look_at = link->next;
+    ferry__list_remove(&device->works, link);
+    ferry__op_try_done(op);
+    return true;
+}
+
+/* One work that was ended, and whose event has now been signalled. Of many works the first are looked
+ * at, and after each wait in the driver all of them, some at a time. */
+static bool retire_one(struct ferry_device *device, bool lost)
+{
+    enum { FIRST_ONES = 16 };
+    unsigned looked = 0;
+    for (struct ferry__link *link = device->works.first; link && looked++ < FIRST_ONES;
+         link = link->next)
+        if (retire_work(device, link, lost))
+            return true;
+    for (looked = 0; device->look_at && looked < FERRY__AT_ONCE; looked++) {
+        struct ferry__link *link = device->look_at;
+        device->look_at = link->next;
+        if (retire_work(device, link, lost))
+            return true;
+    }
+    return false;
+}
+
 static bool retire_external(struct ferry_device *device)
 {
-    enum { LOOKED_MAX = 16 };
     const bool lost = atomic_load(&device->dead) == FERRY__LOST;
-    unsigned looked = 0;
-    for (struct ferry__link *link = device->works.first; link; link = link->next) {
-        struct ferry__op *op = ferry__work_of(link);
-        if (!device->look_at_all && looked++ == LOOKED_MAX)
-            break;
-        if (!lost && device->gpu.driver->completed(device->gpu.state, op->event) < op->raised)
-            continue;
-        if (lost && !op->status)
-            op->status = FERRY_ERROR_DEVICE_LOST;
-        op->in_flight--;
-        ferry__list_remove(&device->works, link);
-        ferry__op_try_done(op);
+    unsigned retired = 0;
+    while (retired < FERRY__AT_ONCE && retire_one(device, lost))
+        retired++;
+    if (retired == FERRY__AT_ONCE || device->look_at)
+        ferry__breathe(device);
+    if (retired || device->look_at)
         return true;
-    }
-    device->look_at_all = false;
     if (!lost || !device->open_works.first)
         return false;
     ferry__external_end(ferry__work_of(device->open_works.first), FERRY_ERROR_DEVICE_LOST,

@@ -25,24 +25,40 @@ struct ferry__op *ferry__join_create(struct ferry_device *device, const struct f
     return NULL;
 }
 
-static bool note_work(struct ferry__join *join, struct ferry__op *work)
+/* of_join: a struct ferry__join. */
+static bool note_work(void *of_join, struct ferry__op *work)
 {
-    if (!ferry__reserve((void **)&join->works, &join->work_capacity, join->work_count,
-                        sizeof(struct ferry__op *)))
-        return false;
-    join->works[join->work_count++] = work;
+    struct ferry__join *join = of_join;
+    if (!join->works || join->works->count == FERRY__WORKS_EACH) {
+        struct ferry__works *works = ferry__alloc_unset(sizeof *works);
+        if (!works)
+            return false;
+        works->next = join->works;
+        works->count = 0;
+        join->works = works;
+    }
+    join->works->list[join->works->count++] = work;
+    join->work_count++;
     ferry__op_ref(work);
     return true;
 }
 
-/* Those of another join, which is not done: what it stands for may be. */
-static bool note_works(struct ferry__join *join, const struct ferry__join *other)
+bool ferry__join_each_work(const struct ferry__op *op,
+                           bool (*call)(void *arg, struct ferry__op *work), void *arg)
 {
-    bool enough = true;
-    for (size_t i = 0; i < other->work_count && enough; i++)
-        if (!atomic_load(&other->works[i]->done))
-            enough = note_work(join, other->works[i]);
-    return enough;
+    const struct ferry__works *works = op->join->works;
+    while (works) {
+        for (size_t i = 0; i < works->count; i++)
+            if (!atomic_load(&works->list[i]->done) && !call(arg, works->list[i]))
+                return false;
+        if (!works->next)
+            break;
+        ferry__breathe(op->device);
+        if (atomic_load(&op->done)) /* it has let them go, or is about to */
+            break;
+        works = works->next;
+    }
+    return true;
 }
 
 bool ferry__join_note(struct ferry__op *op, struct ferry__op *const *follows, size_t count)
@@ -60,7 +76,7 @@ bool ferry__join_note(struct ferry__op *op, struct ferry__op *const *follows, si
         if (external)
             enough = note_work(op->join, from);
         else if (ferry__op_is_join(from))
-            enough = note_works(op->join, from->join);
+            enough = ferry__join_each_work(from, note_work, op->join);
     }
     return enough;
 }
@@ -90,20 +106,22 @@ void ferry__join_sum_up(struct ferry__op *op)
 const struct ferry__op *ferry__join_work(const struct ferry__op *op)
 {
     enum { ASKED_MAX = 16 };
-    const struct ferry__join *join = op->join;
-    for (size_t i = 0; i < join->work_count && i < ASKED_MAX; i++)
-        if (!atomic_load(&join->works[i]->done))
-            return join->works[i];
+    const struct ferry__works *works = op->join->works;
+    for (size_t i = 0; works && i < works->count && i < ASKED_MAX; i++)
+        if (!atomic_load(&works->list[i]->done))
+            return works->list[i];
     return NULL;
 }
 
 void ferry__join_release(struct ferry__op *op)
 {
     struct ferry__join *join = op->join;
-    while (join && join->work_count)
-        ferry__op_unref(join->works[--join->work_count]);
-    if (join)
-        ferry__free(join->works);
+    for (struct ferry__works *works; join && (works = join->works);) {
+        join->works = works->next;
+        while (works->count)
+            ferry__op_unref(works->list[--works->count]);
+        ferry__free(works);
+    }
     ferry__free(join);
     op->join = NULL;
 }

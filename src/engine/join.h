@@ -17,13 +17,22 @@ struct ferry_device;
 /* An op that follows more than this many others in one way hangs on one join. */
 enum { FERRY__CROWD = 16, FERRY__NO_QUEUE = FERRY__QUEUES_MAX };
 
+enum { FERRY__WORKS_EACH = 64 };
+
+/* A part of a list of external work, so that none is moved where it grows. */
+struct ferry__works {
+    struct ferry__works *next;
+    size_t count;
+    struct ferry__op *list[FERRY__WORKS_EACH];
+};
+
 struct ferry__join {
     /* Once it is handed over: of each queue the latest value that what it stands for raises; 0:
      * none. So nobody looks at all those again, and the device waits for each queue once. */
     uint64_t latest[FERRY__QUEUES_MAX];
     /* External work that it stands for, by itself or by other joins, with references. */
-    struct ferry__op **works;
-    size_t work_count, work_capacity;
+    struct ferry__works *works;
+    size_t work_count;
     unsigned early;     /* edges that are closed within its queue only */
     bool listed;        /* in device->joins */
     uint64_t waited_by; /* the number of the submission that waits for it */
@@ -44,6 +53,11 @@ void ferry__join_sum_up(struct ferry__op *op);
 
 /* External work that it stands for and that is not done; NULL: none is known. */
 const struct ferry__op *ferry__join_work(const struct ferry__op *op);
+
+/* Calls back with each external work that a join stands for and that is not done, until one returns
+ * false: then it does, too. Gives up the lock on the way; a join that is done meanwhile has none. */
+bool ferry__join_each_work(const struct ferry__op *op,
+                           bool (*call)(void *arg, struct ferry__op *work), void *arg);
 
 void ferry__join_release(struct ferry__op *op);
 

@@ -39,6 +39,8 @@ void ferry__submission_drop_waits(struct ferry_device *device, struct ferry__sub
 
 void ferry__submission_give(struct ferry_device *device, struct ferry__submission *sub)
 {
+    for (; sub->wait_count > FERRY__RANGES_AT_ONCE; ferry__breathe(device))
+        ferry__submission_drop_waits(device, sub, sub->wait_count - FERRY__RANGES_AT_ONCE);
     ferry__submission_drop_waits(device, sub, 0);
     ferry__list_insert(&device->free_subs, NULL, &sub->link);
 }

@@ -102,8 +102,9 @@ static bool add_queue_wait(struct ferry_device *device, struct ferry__submission
 
 /* External work goes with its event: the submission keeps it, since what stands between the two may
  * be done and gone before the device comes to wait. */
-static bool add_external_wait(struct ferry__submission *sub, const struct ferry__op *from)
+static bool add_external_wait(void *to_sub, struct ferry__op *from)
 {
+    struct ferry__submission *sub = to_sub;
     struct ferry__work_event *event = from->own_event;
     if (event->waited_by == sub->number)
         return true;
@@ -114,21 +115,42 @@ static bool add_external_wait(struct ferry__submission *sub, const struct ferry_
     return true;
 }
 
-/* All that a join stands for. */
+/* For so many more waits, under no lock: long lists take long to grow. Where memory is short add_wait
+ * says so. */
+static void make_room_for_waits(struct ferry__submission *sub, size_t count)
+{
+    const size_t all = sub->wait_count + count;
+    while (sub->wait_capacity < all && ferry__reserve((void **)&sub->waits, &sub->wait_capacity,
+                                                      sub->wait_capacity, sizeof *sub->waits))
+        ;
+    while (sub->keep_capacity < all && ferry__reserve((void **)&sub->keeps, &sub->keep_capacity,
+                                                      sub->keep_capacity, sizeof *sub->keeps))
+        ;
+}
+
+/* All that a join stands for. Gives up the lock on the way where it is much. */
 static bool add_join_waits(struct ferry__submission *sub, struct ferry__op *from)
 {
-    struct ferry__join *join = from->join;
+    const struct ferry__join *join = from->join;
     bool enough = true;
     if (join->waited_by == sub->number)
         return true;
+    if (sub->wait_count + join->work_count > sub->wait_capacity &&
+        join->work_count > FERRY__WORKS_EACH) {
+        const size_t count = join->work_count;
+        ferry__device_unlock(from->device);
+        make_room_for_waits(sub, count);
+        ferry__device_lock(from->device);
+        if (atomic_load(&from->done))
+            return true;
+    }
     for (unsigned q = 0; q < FERRY__QUEUES_MAX && enough; q++)
         if (join->latest[q] && q != sub->queue)
             enough = add_queue_wait(from->device, sub, q, join->latest[q]);
-    for (size_t i = 0; i < join->work_count && enough; i++)
-        if (!atomic_load(&join->works[i]->done))
-            enough = add_external_wait(sub, join->works[i]);
-    if (enough) /* else the next that follows it would wait for a part of it */
-        join->waited_by = sub->number;
+    enough = enough && ferry__join_each_work(from, add_external_wait, sub);
+    if (enough &&
+        !atomic_load(&from->done)) /* else the next that follows it would wait for a part */
+        from->join->waited_by = sub->number;
     return enough;
 }
 
@@ -316,19 +338,14 @@ static enum after_part apply(struct ferry_device *device, struct ferry__submissi
     return HAND_OVER;
 }
 
-/* Room for what comes next, under no lock: a long list takes long to grow. Where memory is short
- * add_part says so. */
+/* Room for what comes next, under no lock. Where memory is short add_part says so. */
 static void make_room(struct ferry__submission *sub)
 {
     if (sub->part_count < FERRY__PARTS_MAX)
         (void)!ferry__reserve((void **)&sub->parts, &sub->part_capacity, sub->part_count,
                               sizeof *sub->parts);
-    if (!sub->wait_count)
-        return;
-    (void)!ferry__reserve((void **)&sub->waits, &sub->wait_capacity, 2 * sub->wait_count,
-                          sizeof *sub->waits);
-    (void)!ferry__reserve((void **)&sub->keeps, &sub->keep_capacity, 2 * sub->wait_count,
-                          sizeof *sub->keeps);
+    if (sub->wait_count)
+        make_room_for_waits(sub, sub->wait_count);
 }
 
 /* Fills a submission with what is ready. */
@@ -342,6 +359,8 @@ static void fill(struct ferry_device *device, struct ferry__submission *sub)
             continue;
         }
         const bool again = sub->part_count && sub->parts[sub->part_count - 1].op == op;
+        op->resumed = false;
+        ferry__op_become(op, FERRY__STATE_RECORDING);
         if (!again && !add_part(sub, op)) {
             ferry__op_give_up(op, FERRY_ERROR_OUT_OF_HOST_MEMORY,
                               "no host memory for a submission");
@@ -349,8 +368,6 @@ static void fill(struct ferry_device *device, struct ferry__submission *sub)
         }
         enum ferry_status status = FERRY_OK;
         const uint64_t returns = device->staging_returns;
-        op->resumed = false;
-        ferry__op_become(op, FERRY__STATE_RECORDING);
         ferry__device_unlock(device);
         ferry__error_begin(); /* of op, not of the thread that happens to build it */
         const enum ferry__emitted result = op->type->record(device, sub, op, &status);

@@ -89,7 +89,7 @@ bool ferry__poll_driver(struct ferry_device *device, bool (*done)(void *arg), vo
     device->gpu.driver->wait_any(device->gpu.state, points.list, points.count, timeout);
     ferry__device_lock(device);
     device->polling = false;
-    device->look_at_all = true;
+    device->look_at = device->works.first;
     ferry__look_for_loss(device);
     return true;
 }

@@ -7,6 +7,7 @@
 #include "base/lock_record.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "host.h"
 
 #include <malloc.h>
 #include <setjmp.h>
@@ -141,27 +142,6 @@ static ferry_buffer *buffer;
 static struct ferry_external work; /* on all of the buffer, before all else */
 static unsigned char host[SIZE];
 
-static int set_up(void **state)
-{
-    (void)state;
-    const struct ferry_buffer_params params = {.size = SIZE, .zeroed = true};
-    const struct ferry_device_params staged = {.name = "host", .path = FERRY_PATH_STAGED};
-    if (ferry_device_open(&staged, &device) || ferry_buffer_create(device, &params, &buffer))
-        return -1;
-    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE};
-    atomic_store(&longest, 0);
-    atomic_store(&largest, 0);
-    return ferry_external_begin(device, &use, 1, &work) ? -1 : 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    ferry_buffer_destroy(buffer);
-    ferry_device_close(device);
-    return 0;
-}
-
 static void upload(size_t at)
 {
     assert_int_equal(
@@ -223,14 +203,86 @@ static void one_batch(size_t n)
     ferry_batch_destroy(batch);
 }
 
-static void (*const bodies[])(size_t n) = {writes_and_one_of_all, reads_of_a_range, reads_of_all,
-                                           a_chain, one_batch};
+static void end_work(const struct ferry_external *ended)
+{
+    assert_int_equal(ferry_external_end(device, ended->ticket, FERRY_OK), FERRY_OK);
+}
+
+/* Each on bytes of its own; all of them are followed, by what the device waits with where they have
+ * events. */
+static void external_works(size_t n)
+{
+    struct ferry_external *works = calloc(n, sizeof *works);
+    assert_non_null(works);
+    const bool by_event = work.signal.event;
+    end_work(&work);
+    if (by_event)
+        ferry__host_event_signal(work.signal.event, work.signal.value);
+    for (size_t i = 0; i < n; i++) {
+        const struct ferry_use use = {buffer, FERRY_ACCESS_WRITE, i * SLOT, SLOT};
+        assert_int_equal(ferry_external_begin(device, &use, 1, &works[i]), FERRY_OK);
+    }
+    assert_int_equal(ferry_copy_to_host_async(buffer, host, n * SLOT, 0, NULL, NULL, NULL),
+                     FERRY_OK);
+    write_all();
+    for (size_t i = 1; i < n; i++)
+        end_work(&works[i]);
+    work = works[0];
+    if (by_event) { /* the device waits for all of them at once */
+        end_work(&work);
+        struct ferry_stats stats;
+        do
+            ferry_device_get_stats(device, &stats, sizeof stats);
+        while (!stats.submissions);
+        for (size_t i = 0; i < n; i++)
+            ferry__host_event_signal(works[i].signal.event, works[i].signal.value);
+        const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE};
+        assert_int_equal(ferry_external_begin(device, &use, 1, &work), FERRY_OK);
+        ferry__host_event_signal(work.signal.event, work.signal.value);
+    }
+    free(works);
+}
+
+static const struct body {
+    const char *name;
+    void (*run)(size_t n);
+    const char *knobs; /* the host driver's */
+} bodies[] = {
+    {"a write of all behind many", writes_and_one_of_all, ""},
+    {"behind reads of a range", reads_of_a_range, ""},
+    {"behind reads", reads_of_all, ""},
+    {"a chain", a_chain, ""},
+    {"a batch", one_batch, ""},
+    {"external works", external_works, ""},
+    {"external works by events", external_works, "events,delay_us=1"},
+};
+
+static int set_up(void **state)
+{
+    if (setenv("FERRY_HOST", bodies[(uintptr_t)*state / 2].knobs, 1))
+        return -1;
+    const struct ferry_buffer_params params = {.size = SIZE, .zeroed = true};
+    const struct ferry_device_params staged = {.name = "host", .path = FERRY_PATH_STAGED};
+    if (ferry_device_open(&staged, &device) || ferry_buffer_create(device, &params, &buffer))
+        return -1;
+    const struct ferry_use use = {.buffer = buffer, .access = FERRY_ACCESS_WRITE};
+    atomic_store(&longest, 0);
+    atomic_store(&largest, 0);
+    return ferry_external_begin(device, &use, 1, &work) ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+    return 0;
+}
 
 static void run(void **state)
 {
-    void (*const body)(size_t n) = bodies[(uintptr_t)*state / 2];
-    body((uintptr_t)*state % 2 ? MANY : FEW);
-    assert_int_equal(ferry_external_end(device, work.ticket, FERRY_OK), FERRY_OK);
+    bodies[(uintptr_t)*state / 2].run((uintptr_t)*state % 2 ? MANY : FEW);
+    end_work(&work);
     assert_int_equal(ferry_wait_idle(device), FERRY_OK);
     const uint64_t held_for = atomic_load(&longest);
     const size_t memory = atomic_load(&largest);
@@ -243,12 +295,9 @@ static void run(void **state)
 int main(void)
 {
     enum { BODIES = sizeof bodies / sizeof *bodies };
-    static const char *const names[BODIES] = {"a write of all behind many",
-                                              "behind reads of a range", "behind reads", "a chain",
-                                              "a batch"};
     struct CMUnitTest tests[BODIES * 2];
     for (size_t i = 0; i < BODIES * 2; i++)
-        tests[i] = (struct CMUnitTest){.name = names[i / 2],
+        tests[i] = (struct CMUnitTest){.name = bodies[i / 2].name,
                                        .test_func = run,
                                        .setup_func = set_up,
                                        .teardown_func = tear_down,
