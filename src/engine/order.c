@@ -83,10 +83,7 @@ static struct ferry__intervals *reads_of(const struct ferry__range *range)
 static void enter_read(struct ferry__range *range, uint64_t stamp)
 {
     struct ferry__intervals *reads = reads_of(range);
-    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
-    struct ferry__interval *equal = range->spans
-                                        ? ferry__order_equal_list(ferry__order_of(range), &bytes)
-                                        : ferry__interval_equal(reads, range->begin, range->end);
+    struct ferry__interval *equal = ferry__order_equal(range);
     if (equal) {
         if (equal->stamp < stamp)
             equal->stamp = stamp;

@@ -109,13 +109,14 @@ void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t beg
 void ferry__order_ask_range(const struct ferry__range *range,
                             void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
-/* The same in parts, of a range without spans that has not entered. In between ranges may leave,
- * and none may enter. All zero but for the range, and where it reads newer: it begins. */
+/* The same in parts, of a range that has not entered; all lists of spans that it meets are the last
+ * part. In between ranges may leave, and none may enter. All zero but for the range, and where it reads newer: it begins. */
 struct ferry__order_parts {
     const struct ferry__range *range;
     uint64_t at;         /* all from the range's begin to here was asked */
     uint64_t begin, end; /* the read group that comes next; 0, 0: none of these bytes was asked */
     uint64_t newer;      /* a read's: what stands for the writes up to there was followed */
+    size_t hint;         /* of the range's spans: ferry__spans_next */
     bool begun;
 };
 

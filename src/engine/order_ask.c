@@ -126,8 +126,9 @@ static void ask_pieces(const struct ferry__order *order, const struct ferry__byt
     }
 }
 
-struct ferry__interval *ferry__order_equal_list(const struct ferry__order *order,
-                                                const struct ferry__bytes *bytes)
+/* Few others begin and end where they do. */
+static struct ferry__interval *equal_list(const struct ferry__order *order,
+                                          const struct ferry__bytes *bytes)
 {
     enum { TRIED_MAX = 8 };
     struct ferry__interval *node =
@@ -142,11 +143,19 @@ struct ferry__interval *ferry__order_equal_list(const struct ferry__order *order
     return NULL;
 }
 
+struct ferry__interval *ferry__order_equal(const struct ferry__range *range)
+{
+    const struct ferry__order *order = ferry__order_of(range);
+    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
+    return range->spans ? equal_list(order, &bytes)
+                        : ferry__interval_equal(&order->reads, range->begin, range->end);
+}
+
 static void ask_spans(const struct ferry__order *order, bool write,
                       const struct ferry__bytes *bytes, const struct answer *answer)
 {
     const struct ferry__meeting meeting = {bytes->begin, bytes->end, 0};
-    const uint64_t newer = write ? 0 : ask_joint(ferry__order_equal_list(order, bytes), answer);
+    const uint64_t newer = write ? 0 : ask_joint(equal_list(order, bytes), answer);
     ask_pieces(order, bytes, newer, answer);
     if (write)
         FERRY__FOR_MEETING(node, &meeting, &order->reads)
@@ -246,6 +255,43 @@ static bool some_of_read(struct ferry__order_parts *parts, size_t *room,
     return true;
 }
 
+/* Goes on as ask_spans does, up to the lists. False: there is more. */
+static bool some_of_spans(struct ferry__order_parts *parts, size_t *room,
+                          const struct answer *answer)
+{
+    const struct ferry__range *range = parts->range;
+    const struct ferry__order *order = ferry__order_of(range);
+    struct ferry__span span;
+    while (ferry__spans_next(range->spans, parts->at, &parts->hint, &span)) {
+        struct ferry__interval *piece = ferry__interval_after(&order->writes, span.begin);
+        if (!piece || piece->begin >= range->end)
+            break;
+        if (!*room)
+            return false;
+        --*room;
+        const bool meets = piece->begin < span.end;
+        if (meets && piece->stamp > parts->newer && answer)
+            say(answer, ferry__piece_of(piece)->range->op);
+        parts->at = meets ? piece->end : piece->begin;
+    }
+    parts->at = range->end;
+    if (range->kind == FERRY__RANGE_READ)
+        return true;
+    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    struct ferry__interval *node =
+        ferry__meeting_from(&meeting, &order->reads, parts->begin, parts->end);
+    for (; node; node = ferry__meeting_next(&meeting, node)) {
+        parts->begin = node->begin;
+        parts->end = node->end;
+        if (!*room)
+            return false;
+        --*room;
+        if (answer && ferry__spans_meet_range(range->spans, node->begin, node->end))
+            say_readers(ferry__group_of(node), 0, answer);
+    }
+    return true;
+}
+
 static bool some(struct ferry__order_parts *parts, size_t *room, const struct answer *answer)
 {
     const struct ferry__range *range = parts->range;
@@ -253,6 +299,8 @@ static bool some(struct ferry__order_parts *parts, size_t *room, const struct an
         parts->begun = true;
         parts->at = range->begin;
     }
+    if (range->spans)
+        return some_of_spans(parts, room, answer);
     return range->kind == FERRY__RANGE_WRITE ? some_of_write(parts, room, answer)
                                              : some_of_read(parts, room, answer);
 }
@@ -262,13 +310,11 @@ bool ferry__order_ask_some(struct ferry__order_parts *parts, size_t most,
 {
     const struct ferry__range *range = parts->range;
     const struct answer answer = {follow, arg};
-    const struct ferry__bytes bytes = {range->begin, range->end, NULL};
+    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
     const bool write = range->kind == FERRY__RANGE_WRITE;
     size_t room = most;
     if (!parts->begun && !write)
-        parts->newer = ask_joint(
-            ferry__interval_equal(&ferry__order_of(range)->reads, range->begin, range->end),
-            &answer);
+        parts->newer = ask_joint(ferry__order_equal(range), &answer);
     if (!some(parts, &room, &answer))
         return true;
     ask_lists(ferry__order_of(range), write, &bytes, parts->newer, &answer);
@@ -279,11 +325,10 @@ bool ferry__order_is_much(const struct ferry__range *range, size_t most)
 {
     struct ferry__order_parts parts = {.range = range};
     size_t room = most;
-    if (range->spans || range->kind == FERRY__RANGE_AFTER)
+    if (range->kind == FERRY__RANGE_AFTER)
         return false;
     if (range->kind == FERRY__RANGE_READ)
-        parts.newer = joint_ticket(
-            ferry__interval_equal(&ferry__order_of(range)->reads, range->begin, range->end));
+        parts.newer = joint_ticket(ferry__order_equal(range));
     return !some(&parts, &room, NULL) || !room;
 }
 

@@ -48,9 +48,8 @@ static inline struct ferry__spans *ferry__read_by(struct ferry__interval *node)
     return ferry__group_of(node)->first->spans;
 }
 
-/* Those that read just these bytes, which are spans. Few others begin and end where they do. */
-struct ferry__interval *ferry__order_equal_list(const struct ferry__order *order,
-                                                const struct ferry__bytes *bytes);
+/* Those that read just a range's bytes; NULL: there are none, or it would take long to find them. */
+struct ferry__interval *ferry__order_equal(const struct ferry__range *range);
 
 #define FERRY__FOR_MEETING(node, meeting, tree)                                        \
     for (struct ferry__interval *node = ferry__meeting_first((meeting), (tree)); node; \

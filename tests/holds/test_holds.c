@@ -203,6 +203,25 @@ static void one_batch(size_t n)
     ferry_batch_destroy(batch);
 }
 
+/* One list of all blocks behind as many uploads, and as many behind that. */
+static void blocks(size_t n)
+{
+    struct ferry_block *list = calloc(n, sizeof *list);
+    assert_non_null(list);
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = i * 7919 % n * SLOT;
+        list[i] = (struct ferry_block){at, at, SLOT / 2};
+        upload(i);
+    }
+    assert_int_equal(ferry_copy_blocks_to_host_async(buffer, host, list, n, NULL, NULL, NULL),
+                     FERRY_OK);
+    assert_int_equal(ferry_copy_blocks_from_host_async(buffer, host, list, n, NULL, NULL, NULL),
+                     FERRY_OK);
+    for (size_t i = 0; i < n; i++)
+        upload(i);
+    free(list);
+}
+
 static void end_work(const struct ferry_external *ended)
 {
     assert_int_equal(ferry_external_end(device, ended->ticket, FERRY_OK), FERRY_OK);
@@ -253,6 +272,7 @@ static const struct body {
     {"behind reads", reads_of_all, ""},
     {"a chain", a_chain, ""},
     {"a batch", one_batch, ""},
+    {"blocks", blocks, ""},
     {"external works", external_works, ""},
     {"external works by events", external_works, "events,delay_us=1"},
 };
