@@ -280,7 +280,7 @@ static bool leave_one(struct world *world)
 static void ask_one(struct world *world, const struct ferry__range *range)
 {
     const size_t most = random_next(&world->seed) % 4;
-    if (range->spans || !most) {
+    if (!most) {
         ferry__order_ask_range(range, note, world);
         return;
     }
