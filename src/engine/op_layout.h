@@ -75,14 +75,15 @@ struct ferry__op {
     enum ferry__op_state state : 8;
     uint8_t queue; /* does not change while it lives, nor does room */
     enum ferry_status status : 8;
-    uint8_t room : 4, own_count : 4; /* of own_ranges; see ferry__op_range_count */
     bool has_waiter; /* a thread, or another op, waits for it, and tells of its failure */
+    uint8_t room : 4, own_count : 4; /* of own_ranges; see ferry__op_range_count */
     bool batch;
     bool rmw_merged; /* the chunk that was read is merged, and to be written; the builder's */
     bool many_edges; /* room for more than one was made */
     /* Done; or it has failed, and is known to, ahead of its place in the order. */
     _Atomic bool told;
-    /* Read and written under the lock only, also the first time. */
+    /* One place to the threads, as bit-fields side by side are: read and written under the lock only,
+     * also the first time. */
     bool kept : 1;    /* done, and so it is: it is found until the last reference goes */
     bool parked : 1;  /* counted in device->parked */
     bool held_up : 1; /* behind external work: set and read within ferry_device_trim */

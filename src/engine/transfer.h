@@ -40,18 +40,21 @@ enum ferry__with {
 };
 
 /* One operation of the API: an op has one, or a batch's many. Its words are few, since there
- * may be a million of them; what different threads write is never in one bit-field. */
+ * may be a million of them. Bit-fields side by side are one place to the threads that read and write
+ * them: those that change have others between them. */
 struct ferry__transfer {
+    /* They do not change while it is in flight: also files' threads read them. */
     enum ferry_operation operation : 4;
     enum ferry__with with : 3;
     bool internal : 1; /* the library's own: not counted among what is parked */
+    bool untouched;    /* it failed before it could write anything */
     enum ferry__way way : 8;
+    bool begun; /* commands are in a submission */
     enum ferry_path path : 8;
-    bool untouched;                 /* it failed before it could write anything */
-    bool begun, by_words;           /* commands are in a submission; planned for whole words */
-    uint8_t pattern_size;           /* of a fill: its period */
-    enum ferry_status status : 8;   /* of its own device work */
-    struct ferry_buffer *dst, *src; /* NULL: the host, or nothing */
+    bool by_words;                         /* planned for whole words */
+    enum ferry_status status : 8;          /* of its own device work */
+    uint8_t pattern_size;                  /* of a fill: its period */
+    struct ferry_buffer *dst, *src;        /* NULL: the host, or nothing */
     uint64_t dst_offset, src_offset, size; /* a stream's side has its place there, too */
     union {
         uint8_t pattern[FERRY__PATTERN_MAX]; /* a fill's */

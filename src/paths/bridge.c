@@ -466,14 +466,16 @@ static void half_done(struct ferry__op *half)
         return;
     struct ferry__op *write = half->bridge->write;
     struct ferry_device *device = write->device;
+    struct ferry__reason *why =
+        half->why; /* it has no callback, as the other may, and no lock here */
     if (half->status) {
-        ferry__bridge_fail(half->bridge, half->status, ferry__reason_text(ferry__op_why(half)));
+        ferry__bridge_fail(half->bridge, half->status, ferry__reason_text(why));
         ferry__op_resume(write);
     }
     ferry__device_lock(device);
     if (half->status && !write->one.status) {
         write->one.status = half->status;
-        ferry__op_set_why(write, ferry__op_why(half));
+        ferry__op_set_why(write, why);
     }
     write->deps_undone--;
     ferry__op_try_done(write);
