@@ -167,8 +167,8 @@ static bool retire_work(struct ferry_device *device, struct ferry__link *link, b
     return true;
 }
 
-/* One work that was ended, and whose event has now been signalled. Of many works the first are looked
- * at, and after each wait in the driver all of them, some at a time. */
+/* One work that was ended, and whose event has now been signalled. Of many works the first are
+ * looked at, and after each wait in the driver all of them, some at a time. */
 static bool retire_one(struct ferry_device *device, bool lost)
 {
     enum { FIRST_ONES = 16 };

@@ -54,8 +54,9 @@ void ferry__join_sum_up(struct ferry__op *op);
 /* External work that it stands for and that is not done; NULL: none is known. */
 const struct ferry__op *ferry__join_work(const struct ferry__op *op);
 
-/* Calls back with each external work that a join stands for and that is not done, until one returns
- * false: then it does, too. Gives up the lock on the way; a join that is done meanwhile has none. */
+/* Calls back with each external work that a join stands for and that is not done, until one
+ * returns false: then it does, too. Gives up the lock on the way; a join that is done meanwhile has
+ * none. */
 bool ferry__join_each_work(const struct ferry__op *op,
                            bool (*call)(void *arg, struct ferry__op *work), void *arg);
 

@@ -82,8 +82,8 @@ struct ferry__op {
     bool many_edges; /* room for more than one was made */
     /* Done; or it has failed, and is known to, ahead of its place in the order. */
     _Atomic bool told;
-    /* One place to the threads, as bit-fields side by side are: read and written under the lock only,
-     * also the first time. */
+    /* One place to the threads, as bit-fields side by side are: read and written under the lock
+     * only, also the first time. */
     bool kept : 1;    /* done, and so it is: it is found until the last reference goes */
     bool parked : 1;  /* counted in device->parked */
     bool held_up : 1; /* behind external work: set and read within ferry_device_trim */

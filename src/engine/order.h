@@ -110,7 +110,8 @@ void ferry__order_ask_range(const struct ferry__range *range,
                             void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
 /* The same in parts, of a range that has not entered; all lists of spans that it meets are the last
- * part. In between ranges may leave, and none may enter. All zero but for the range, and where it reads newer: it begins. */
+ * part. In between ranges may leave, and none may enter. All zero but for the range, and where it
+ * reads newer: it begins. */
 struct ferry__order_parts {
     const struct ferry__range *range;
     uint64_t at;         /* all from the range's begin to here was asked */

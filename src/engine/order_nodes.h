@@ -48,7 +48,8 @@ static inline struct ferry__spans *ferry__read_by(struct ferry__interval *node)
     return ferry__group_of(node)->first->spans;
 }
 
-/* Those that read just a range's bytes; NULL: there are none, or it would take long to find them. */
+/* Those that read just a range's bytes; NULL: there are none, or it would take long to find
+ * them. */
 struct ferry__interval *ferry__order_equal(const struct ferry__range *range);
 
 #define FERRY__FOR_MEETING(node, meeting, tree)                                        \

@@ -115,8 +115,8 @@ static bool add_external_wait(void *to_sub, struct ferry__op *from)
     return true;
 }
 
-/* For so many more waits, under no lock: long lists take long to grow. Where memory is short add_wait
- * says so. */
+/* For so many more waits, under no lock: long lists take long to grow. Where memory is short
+ * add_wait says so. */
 static void make_room_for_waits(struct ferry__submission *sub, size_t count)
 {
     const size_t all = sub->wait_count + count;

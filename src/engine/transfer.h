@@ -40,8 +40,8 @@ enum ferry__with {
 };
 
 /* One operation of the API: an op has one, or a batch's many. Its words are few, since there
- * may be a million of them. Bit-fields side by side are one place to the threads that read and write
- * them: those that change have others between them. */
+ * may be a million of them. Bit-fields side by side are one place to the threads that read and
+ * write them: those that change have others between them. */
 struct ferry__transfer {
     /* They do not change while it is in flight: also files' threads read them. */
     enum ferry_operation operation : 4;
