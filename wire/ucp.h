@@ -93,10 +93,11 @@ enum ferry_status ferry__wire_link_open(struct ferry__wire_link *link,
 void ferry__wire_link_address_free(struct ferry__wire_link *link, void *address);
 
 /*
- * Begins to connect with the worker of this address. Nothing of a link is progressed before, nor after
- * it has failed or was closed: a connection that the other side began, and that comes when UCX has no
- * endpoint of ours, gets one of UCX's own. Where the other side is gone by then, that one fails in the
- * middle of connecting, and UCX aborts the process (uct_tcp_ep_connect; 1.13 to 1.19, at least).
+ * Begins to connect with the worker of this address. Nothing of a link is progressed before, nor
+ * after it has failed, and while it is closed only until UCX has let go of all requests: a
+ * connection that the other side began, and that comes when UCX has no endpoint of ours, gets one of
+ * UCX's own. Where the other side is gone by then, that one fails in the middle of connecting, and
+ * UCX aborts the process (uct_tcp_ep_connect; 1.13 to 1.19, at least).
  */
 enum ferry_status ferry__wire_link_connect(struct ferry__wire_link *link, const void *address);
 /* 1: connected, and link->transports say how; 0: not yet; -1: it failed. */
