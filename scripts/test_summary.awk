@@ -1,6 +1,7 @@
 # Reads the log of a verbose ctest; prints how many tests ran for each CTest test, skipped ones
 # apart, and fails if one ran none, or none ran at all. cmocka's closing lines are the counts: tests
-# that print none of them (scripts) count as one each, or as skipped where CTest says so.
+# that print none of them (scripts) count as one each, or as skipped where CTest says so. Last comes
+# what the tests that failed had printed: a log is long, and often only its end is kept.
 #
 #      Start  3: suite.host
 #   3: [  PASSED  ] 20 test(s).
@@ -16,6 +17,14 @@ function counted(word) {
     return text + 0
 }
 
+# What a test printed since its last "[ RUN ]": its last 40 lines.
+function tell(id,   i) {
+    for (i = lines[id] > 40 ? lines[id] - 40 : 0; i < lines[id]; i++) told = told line_of[id, i] "\n"
+    lines[id] = 0
+    line_of[id, 0] = ""
+    tells[id] = 1
+}
+
 /^ *Start +[0-9]+: / {
     line = $0
     sub(/^ *Start +/, "", line)
@@ -27,6 +36,9 @@ function counted(word) {
 
 /^[0-9]+: / {
     id = $0 + 0
+    if (/\[ RUN +\] /) lines[id] = 0
+    line_of[id, lines[id]++] = $0
+    if (/\[  FAILED  \] [^0-9]/ && line_of[id, 0] ~ /\[ RUN +\] /) tell(id)
     if (/\[==========\].*Running/) cmocka[id] = 1
     if (counted("PASSED") > 0) ran[id] += counted("PASSED")
     if (counted("FAILED") > 0) ran[id] += counted("FAILED")
@@ -39,6 +51,14 @@ function counted(word) {
     sub(/^[^#]*#/, "", line)
     skipped[line + 0] = 1
     whole[line + 0] = 1
+}
+
+# One that failed without a word of cmocka's.
+/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: .*\*\*\*/ && !/\*\*\*Skipped/ {
+    line = $0
+    sub(/^[^#]*#/, "", line)
+    if (!(line + 0 in tells)) tell(line + 0)
+    told = told $0 "\n"
 }
 
 END {
@@ -54,5 +74,6 @@ END {
         }
     }
     printf "%-8s  %-40s %6d\n", preset, "together", total
+    if (told != "") printf "\nWhat failed:\n%s", told
     exit bad || total == 0
 }
