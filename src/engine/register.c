@@ -204,6 +204,21 @@ static void add_edge(struct ferry__op *op, struct ferry__op *from)
         op->join->early += edge->early;
 }
 
+/* Much memory may take the allocator long: so it is made out of the lock, where that may be given
+ * up. */
+static struct ferry__edges *edges_make(struct ferry_device *device,
+                                       const struct ferry__follows *follows, size_t count)
+{
+    struct ferry__edges *edges;
+    const bool breathes = follows->held && !device->in_one_breath && count > FERRY__RANGES_AT_ONCE;
+    if (breathes)
+        ferry__device_unlock(device);
+    edges = ferry__alloc_unset(sizeof *edges + count * sizeof *edges->list);
+    if (breathes)
+        ferry__device_lock(device);
+    return edges;
+}
+
 /* op is to follow what there is from first on: all that can fail in that. */
 static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *follows, size_t first)
 {
@@ -211,8 +226,7 @@ static bool edges_reserve(struct ferry__op *op, const struct ferry__follows *fol
     if (follows->short_of_memory)
         return false;
     if (count > 1) {
-        struct ferry__edges *edges =
-            ferry__alloc_unset(sizeof *edges + count * sizeof *edges->list);
+        struct ferry__edges *edges = edges_make(op->device, follows, count);
         if (!edges)
             return false;
         *edges = (struct ferry__edges){.op = op};

@@ -49,11 +49,18 @@ void ferry__submissions_free(struct ferry_device *device)
             FERRY__OF_LINK(ferry__list_pop(&device->free_subs), struct ferry__submission, link));
 }
 
+/* Gives up the lock where one has to be made. */
 static struct ferry__submission *sub_take(struct ferry_device *device, unsigned queue)
 {
     struct ferry__link *link = ferry__list_pop(&device->free_subs);
-    struct ferry__submission *sub =
-        link ? FERRY__OF_LINK(link, struct ferry__submission, link) : ferry__alloc(sizeof *sub);
+    struct ferry__submission *sub = NULL;
+    if (link) {
+        sub = FERRY__OF_LINK(link, struct ferry__submission, link);
+    } else {
+        ferry__device_unlock(device);
+        sub = ferry__alloc(sizeof *sub);
+        ferry__device_lock(device);
+    }
     if (!sub)
         return NULL;
     sub->queue = queue;
@@ -467,20 +474,22 @@ bool ferry__build(struct ferry_device *device, unsigned q)
         return refuse_behind(device, queue);
     if (queue->in_flight >= FERRY__IN_FLIGHT_MAX)
         return false;
-    struct ferry__submission *sub = sub_take(device, q);
-    if (!sub) {
-        ferry__op_give_up(ferry__ready_first(queue), FERRY_ERROR_OUT_OF_HOST_MEMORY,
-                          "no host memory for a submission");
-        return true;
-    }
     const int cancel = ferry__cancel_off();
     queue->building = true;
-    fill(device, sub);
-    if (sub->command_count) {
-        submit(device, sub);
-    } else { /* all that was recorded needs nothing of the device */
-        note_what_was_submitted(sub);
-        ferry__submission_done(device, sub);
+    struct ferry__submission *sub = sub_take(device, q);
+    if (!sub) {
+        struct ferry__op *op = ferry__ready_first(queue);
+        if (op)
+            ferry__op_give_up(op, FERRY_ERROR_OUT_OF_HOST_MEMORY,
+                              "no host memory for a submission");
+    } else {
+        fill(device, sub);
+        if (sub->command_count) {
+            submit(device, sub);
+        } else { /* all that was recorded needs nothing of the device, or is ready no more */
+            note_what_was_submitted(sub);
+            ferry__submission_done(device, sub);
+        }
     }
     queue->building = false;
     ferry__cancel_on(cancel);

@@ -25,7 +25,7 @@
 enum { FEW = 2000, MANY = 20000, SLOT = 64, SIZE = MANY * SLOT };
 
 /* What walks take at once needs 3,000 to 16,000 steps, and the most of it, 512 transfers, 25,000. */
-enum { STEPS_MAX = 32000, MEMORY_MAX = 64 << 10 };
+enum { STEPS_MAX = 32000, MEMORY_MAX = 8 << 10 };
 
 /* --- what is counted -------------------------------------------------------------------------- */
 
@@ -67,6 +67,7 @@ void __real_ferry__lock_as(pthread_mutex_t *mutex, unsigned rank);
 void __real_ferry__unlock(pthread_mutex_t *mutex);
 void __real_ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
 bool __real_ferry__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t until_ns);
+void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
 void __real_free(void *memory);
@@ -74,6 +75,7 @@ void __wrap_ferry__lock_as(pthread_mutex_t *mutex, unsigned rank);
 void __wrap_ferry__unlock(pthread_mutex_t *mutex);
 void __wrap_ferry__cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
 bool __wrap_ferry__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t until_ns);
+void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 void __wrap_free(void *memory);
@@ -114,6 +116,12 @@ static void note_memory(size_t size)
 {
     if (held)
         most_u64(&largest, size);
+}
+
+void *__wrap_malloc(size_t size)
+{
+    note_memory(size);
+    return __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
