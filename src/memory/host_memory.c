@@ -134,6 +134,7 @@ enum ferry_status ferry__region_import(struct ferry__gpu *gpu, const void *host,
     region->base = (unsigned char *)(uintptr_t)host;
     region->size = size;
     region->read_only = read_only;
+    region->for_call = true;
     atomic_init(&region->refs, 1);
     const enum ferry_status status = ferry__region_import_pages(gpu, region, host, size, why);
     if (status) {

@@ -18,6 +18,7 @@ struct ferry__region {
     unsigned char *base;
     uint64_t size;
     bool imported, read_only, allocated;
+    bool for_call;               /* imported for one transfer */
     bool pages;                  /* of the system, mapped by us */
     struct ferry__region *more;  /* the next piece of the same allocation; NULL: none */
     struct ferry__node node;     /* of the device's table, if it is in that */

@@ -83,6 +83,13 @@ bool buffer_host_reaches(VkBuffer buffer)
     return a && (a->imported || a->seen);
 }
 
+uint64_t buffer_imported(VkBuffer buffer)
+{
+    struct buffer *b = find_buffer(buffer);
+    struct allocation *a = b ? find_allocation(b->memory) : NULL;
+    return a ? (uint64_t)(uintptr_t)a->imported : 0;
+}
+
 bool buffer_shared_with(VkBuffer buffer, uint32_t family)
 {
     struct buffer *b = find_buffer(buffer);

@@ -24,6 +24,7 @@ struct commands {
 struct access {
     VkBuffer buffer;
     uint64_t begin, end;
+    uint64_t imported; /* buffer_imported */
     bool write, kernel;
     unsigned queue; /* its id */
     uint64_t submission;
@@ -312,10 +313,23 @@ static bool conflict(const struct access *a, const struct access *b)
            (a->write || b->write);
 }
 
+/* The same pages, imported twice: a barrier is not known to order what goes there by both. */
+static bool is_alias(const struct access *a, const struct access *b)
+{
+    return a->imported && b->imported && a->buffer != b->buffer && (a->write || b->write) &&
+           a->imported + a->begin < b->imported + b->end &&
+           b->imported + b->begin < a->imported + a->end;
+}
+
 static void judge(const struct queue *queue, const struct access *now)
 {
     for (size_t i = 0; i < access_count; i++) {
         const struct access *before = &accesses[i];
+        if (is_alias(before, now) && queue->waited[before->queue] < before->submission)
+            report(STRICTVK_ALIAS,
+                   "bytes %llu to %llu of an import, by submission %llu of queue %u",
+                   (unsigned long long)now->begin, (unsigned long long)now->end,
+                   (unsigned long long)now->submission, queue->id);
         if (!conflict(before, now))
             continue;
         bool same = before->queue == queue->id;
@@ -401,6 +415,7 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
     for (size_t i = 0; i < regions; i++) {
         const struct recorded *r = &list[i];
         struct access write = {.buffer = r->dst,
+                               .imported = buffer_imported(r->dst),
                                .begin = r->dst_offset,
                                .end = r->dst_offset + r->size,
                                .write = true,
@@ -409,6 +424,7 @@ static size_t judge_call(const struct queue *queue, const struct recorded *list,
                                .submission = queue->submitted};
         struct access read = write;
         read.buffer = r->src;
+        read.imported = buffer_imported(r->src);
         read.begin = r->src_offset;
         read.end = r->src_offset + r->size;
         read.write = false;

@@ -67,6 +67,39 @@ static void test_overlap(void **unused)
     driver->close(f.v);
 }
 
+/* Pages imported twice: written through one import, then touched through the other. */
+static void alias_case(bool down, uint64_t to, unsigned expected)
+{
+    struct fixture f;
+    open_with(&f, "collect=1");
+    unsigned char *host = aligned_alloc(SIZE, SIZE);
+    struct ferry__memory device = alloc(&f, FERRY__MEMORY_PRIVATE, SIZE), first, second;
+    assert_int_equal(driver->host_import(f.v, host, SIZE, false, &first, f.why), FERRY_OK);
+    assert_int_equal(driver->host_import(f.v, host, SIZE, false, &second, f.why), FERRY_OK);
+    struct ferry__command commands[] = {copy(&first, 0, &device, 0, 100),
+                                        down ? copy(&second, to, &device, 200, 100)
+                                             : copy(&device, 200, &second, to, 100)};
+    commands[1].barrier = true;
+    wait_for(&f, submit(&f, FERRY__ROLE_COPY, commands, 2, NULL));
+    assert_int_equal(only(STRICTVK_ALIAS), expected);
+    wait_for(&f, submit(&f, FERRY__ROLE_COPY, commands + 1, 1, NULL)); /* seen to be done */
+    assert_int_equal(only(STRICTVK_ALIAS), expected);
+    driver->memory_free(f.v, &first);
+    driver->memory_free(f.v, &second);
+    driver->memory_free(f.v, &device);
+    driver->close(f.v);
+    free(host);
+}
+
+static void test_alias(void **unused)
+{
+    (void)unused;
+    alias_case(true, 99, 1);
+    alias_case(true, 100, 0);
+    alias_case(false, 99, 1);
+    alias_case(false, 100, 0);
+}
+
 /* --- queues ----------------------------------------------------------------------------------- */
 
 static void queue_case(bool wait, unsigned expected)
@@ -205,7 +238,7 @@ static void test_value(void **unused)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_barrier), cmocka_unit_test(test_host),  cmocka_unit_test(test_overlap),
     cmocka_unit_test(test_queue),   cmocka_unit_test(test_delay), cmocka_unit_test(test_sharing),
-    cmocka_unit_test(test_in_use),  cmocka_unit_test(test_value),
+    cmocka_unit_test(test_in_use),  cmocka_unit_test(test_value), cmocka_unit_test(test_alias),
 };
 
 GROUP(order);

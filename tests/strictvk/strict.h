@@ -64,6 +64,8 @@ void order_reset(void);
 /* --- memory.c --------------------------------------------------------------------------------- */
 
 bool buffer_host_reaches(VkBuffer buffer);
+/* Where the host has the pages that the buffer's memory was imported from; 0: it was not. */
+uint64_t buffer_imported(VkBuffer buffer);
 bool buffer_shared_with(VkBuffer buffer, uint32_t family);
 /* Made for memory that others have too? Then: which family takes it over from them, on a queue of this
  * one. */

@@ -40,6 +40,7 @@
     RULE(BARRIER, "barrier: a command touches what one before it wrote, or writes what it read") \
     RULE(QUEUE, "queue: a command of another queue is not waited for")                           \
     RULE(HOST, "host: a write to memory that the host reaches has no barrier to the host")       \
+    RULE(ALIAS, "alias: what is written through one import is touched through another")          \
     RULE(OVERLAP, "overlap: the regions of one copy overlap")                                    \
     RULE(SHARING, "sharing: a buffer is used by a family that it is not shared with")            \
     RULE(OWNER, "owner: memory of others, too, is not acquired from them, or not released")      \
