@@ -94,6 +94,7 @@ struct making {
     uint32_t type;
     uint64_t size;    /* of the device memory */
     const void *next; /* of VkMemoryAllocateInfo */
+    bool given;       /* the memory is imported by its descriptor */
     bool *taken;      /* as in vulkan_wanted */
 };
 
@@ -145,7 +146,7 @@ static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why)
     if (m->size > heap) {
         snprintf(why, FERRY__WHY_MAX, "%llu bytes exceed the heap of %llu",
                  (unsigned long long)m->size, (unsigned long long)heap);
-        return FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
+        return m->given ? FERRY_ERROR_INVALID_ARGUMENT : FERRY_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     if (atomic_fetch_add(&v->allocation_count, 1) >= v->physical.max_allocation_count) {
         atomic_fetch_sub(&v->allocation_count, 1);
@@ -164,10 +165,18 @@ static enum ferry_status allocate(struct vulkan *v, struct making *m, char *why)
         m->native->memory = VK_NULL_HANDLE;
         atomic_fetch_sub(&v->allocation_count, 1);
         enum ferry_status status = ferry__vulkan_fail(v, result, "vkAllocateMemory", why);
-        if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY && m->given) {
+            /* So says NVIDIA's driver (580.159.04). */
+            snprintf(why, FERRY__WHY_MAX,
+                     "the descriptor is of no memory of %llu bytes: vkAllocateMemory: "
+                     "VK_ERROR_OUT_OF_DEVICE_MEMORY",
+                     (unsigned long long)m->size);
+            status = FERRY_ERROR_INVALID_ARGUMENT;
+        } else if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY) {
             snprintf(why, FERRY__WHY_MAX,
                      "the device has no %llu bytes of memory type %u left (its heap has %llu)",
                      (unsigned long long)m->size, m->type, (unsigned long long)heap);
+        }
         return status;
     }
     if (m->taken)
@@ -265,7 +274,9 @@ enum ferry_status ferry__vulkan_memory_make(struct vulkan *v, const struct vulka
         .pNext = wanted->of_memory,
         .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
     };
-    struct making m = {.next = v->address ? &flags : wanted->of_memory, .taken = wanted->taken};
+    struct making m = {.next = v->address ? &flags : wanted->of_memory,
+                       .given = wanted->given,
+                       .taken = wanted->taken};
     enum ferry_status status =
         make_buffer(v, wanted->size, ferry__vulkan_usage(v->address), wanted->of_buffer, &m, why);
     if (status)

@@ -3,6 +3,8 @@
 
 #include "base/sharing.h"
 
+#include <unistd.h>
+
 static struct ferry__memory share(struct fixture *f)
 {
     struct ferry__memory memory;
@@ -96,9 +98,29 @@ static void test_driver_passes_on(void **unused)
     driver_case(TWO_FAMILIES);
 }
 
+/* NVIDIA's driver has no device memory where a descriptor is not of so many bytes. */
+static void test_import_of_too_much(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    open_with(&f, "collect=1,memory=private,fail=vkAllocateMemory:2:device");
+    struct ferry__memory ours = share(&f), none;
+    int fd;
+    uint64_t size;
+    assert_int_equal(driver->sharing->give(f.v, &ours, FERRY_HANDLE_OPAQUE_FD, &fd, &size, f.why),
+                     FERRY_OK);
+    assert_int_equal(driver->sharing->take(f.v, FERRY_HANDLE_OPAQUE_FD, fd, SIZE, &none, f.why),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(f.why, "65536 bytes: vkAllocateMemory: VK_ERROR_OUT_OF_DEVICE_MEMORY"));
+    close(fd);
+    driver->memory_free(f.v, &ours);
+    driver->close(f.v);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_owner),
     cmocka_unit_test(test_driver_passes_on),
+    cmocka_unit_test(test_import_of_too_much),
 };
 
 GROUP(share);
