@@ -31,10 +31,10 @@ cross_build() {
 # What is the same in every build, or counts the allocator's bytes, runs optimised only. What has one
 # thread, calls Ferry where a fault is handled, or measures its own memory is not run under the thread
 # sanitizer; nor are failures in turn, but for copies between peers, where one was a race. Many
-# configurations are another one but for a detail. Unless ALL=1 is given, those that differ in threads,
-# queues or order run under the thread sanitizer, those that differ in paths, alignments or memory
-# under the address sanitizer, and both run each schedule with one seed. Optimised, all run, with
-# three seeds.
+# configurations of the suite are another one but for a detail. Unless ALL=1 is given, those that differ
+# in threads, queues or order run under the thread sanitizer, those that differ in paths, alignments or
+# memory under the address sanitizer, the others optimised, and each schedule has one seed. With ALL=1
+# each build runs them all, with three seeds.
 # CTest knows no more than nine pairs of parentheses, and goes on without the expression.
 same="install|package|docs|man|reference|op_memory|stack_use|model_wire|mac_tools|setup|rooms|shaders|ptx|peer_ptx"
 same="$same|metal_language|template_page|triton_check"
@@ -44,16 +44,17 @@ skip_asan="^test_($same)$"
 skip_tsan="^test_($same|$one|command|bench|load|python.*|failed_meanwhile|metal_loading)$|^fuzz_"
 skip_tsan="$skip_tsan|schedule.inject|joins.inject|cuda.inject|metal.inject|amd.inject|inject.fail|inject.lose"
 if [ "${ALL:-0}" = 0 ]; then
-    skip_asan="$skip_asan|^schedule\.(.*-)?threads-|^schedule\.(cuda|metal|vulkan)-threads|^schedule_joins\.threads"
+    threads="^suite\.(host-(disorder|events)|vulkan-two-devices|cuda-(late|and-host)|metal-(apple-queue.*|amd-queues))$"
+    paths="^suite\.(path-|no-import|tiny-|host-(nofill|nomap|noncoherent|metal)"
+    paths="$paths|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete|one-queue|and-host)"
+    paths="$paths|cuda-(staged|pipelined|imported|kernel|no-jit|no-batch|no-peers|12|one-queue|two-queues|tiny)"
+    paths="$paths|metal-(apple-mapped|apple-no-kernels|intel|amd$|paravirtual))"
+    skip_release="$threads|$paths"
+    skip_asan="$skip_asan|$threads|^suite\.metal-apple$|^test_bench$|^schedule\.(.*-)?threads-"
+    skip_asan="$skip_asan|^schedule\.(cuda|metal|vulkan)-threads|^schedule_joins\.threads"
     skip_asan="$skip_asan|^schedule\.backlog-(events|arena-kernel)$"
-    skip_asan="$skip_asan|^suite\.(host-(disorder|events)|vulkan-two-devices"
-    skip_asan="$skip_asan|cuda-(late|and-host)|metal-(apple|apple-queue.*|amd-queues))$"
-    skip_tsan="$skip_tsan|^suite\.vulkan-kernel$|^suite\.cuda$|^suite\.metal-apple$"
+    skip_tsan="$skip_tsan|$paths|^suite\.vulkan-kernel$|^suite\.cuda$|^suite\.metal-apple$"
     skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$|^test_cuda_failures$|\.staged$"
-    skip_tsan="$skip_tsan|^suite\.(path-|no-import|tiny-.*align|host-(nofill|nomap|noncoherent|metal)"
-    skip_tsan="$skip_tsan|vulkan-(direct|staged|pipelined|imported|validated|noncoherent|bar|integrated|discrete|one-queue|and-host)"
-    skip_tsan="$skip_tsan|cuda-(staged|pipelined|imported|kernel|no-jit|no-batch|no-peers|12|one-queue|two-queues|tiny)"
-    skip_tsan="$skip_tsan|metal-(apple-mapped|apple-no-kernels|intel|amd\$|paravirtual))"
 fi
 
 for preset in $presets; do
@@ -62,7 +63,7 @@ for preset in $presets; do
         continue
     fi
     skip=skip_$preset
-    [ "$preset" = release ] || [ "${ALL:-0}" != 0 ] && seeds=3 || seeds=1
+    [ "${ALL:-0}" != 0 ] && seeds=3 || seeds=1
     cmake --preset "$preset" -DFERRY_WERROR=ON -DFERRY_TESTS=ON -DFERRY_TEST_SEEDS=$seeds
     cmake --build --preset "$preset" --parallel "$jobs"
     # The sources by themselves, where they are a checkout: once, in a configured build.
