@@ -98,8 +98,8 @@ static const struct {
     const char *call;
     unsigned host, device; /* a request, in and out of host memory, and CUDA's */
 } costs[] = {
-    {"cuMemcpyAsync", 2, 1},     {"cuMemcpyBatchAsync", 0, 0},
-    {"cuLaunchKernel", 0, 0},    {"cuEventRecord", 1, 1},
+    {"cuMemcpyAsync", 2, 0},     {"cuMemcpyBatchAsync", 0, 0},
+    {"cuLaunchKernel", 0, 1},    {"cuEventRecord", 1, 1},
     {"cuStreamWaitEvent", 0, 0}, {"cuStreamSynchronize", 0, 0},
     {"cuMemAlloc", 0, 0},        {"cuMemHostAlloc", 0, 0},
     {"cuEventCreate", 0, 0},     {"cuPointerGetAttributes", 2, 2},
