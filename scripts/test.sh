@@ -37,8 +37,8 @@ cross_build() {
 # each build runs them all, with three seeds.
 # CTest knows no more than nine pairs of parentheses, and goes on without the expression.
 same="install|package|docs|man|reference|op_memory|stack_use|model_wire|mac_tools|setup|rooms|shaders|ptx|peer_ptx"
-same="$same|metal_language|template_page|triton_check"
-one="json|interval|plan|spans|order|order_bitmaps|tree|arena|abi|pace|window|shown_names"
+same="$same|metal_language|template_page|triton_check|shown_names"
+one="json|interval|plan|spans|order|order_bitmaps|tree|arena|abi|pace|window"
 skip_release='^$'
 skip_asan="^test_($same)$"
 skip_tsan="^test_($same|$one|command|bench|load|python.*|failed_meanwhile|metal_loading)$|^fuzz_"
@@ -52,7 +52,7 @@ if [ "${ALL:-0}" = 0 ]; then
     skip_release="$threads|$paths"
     skip_asan="$skip_asan|$threads|^suite\.metal-apple$|^test_bench$|^schedule\.(.*-)?threads-"
     skip_asan="$skip_asan|^schedule\.(cuda|metal|vulkan)-threads|^schedule_joins\.threads"
-    skip_asan="$skip_asan|^schedule\.backlog-(events|arena-kernel)$"
+    skip_asan="$skip_asan|^schedule\.backlog(-[^f].*)?$"
     skip_tsan="$skip_tsan|$paths|^suite\.vulkan-kernel$|^suite\.cuda$|^suite\.metal-apple$"
     skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$|^test_cuda_failures$|\.staged$"
 fi
