@@ -126,8 +126,9 @@ static bool is_inside(const struct ferry__command *command)
     return is_on_device(command->dst) && is_on_device(command->src);
 }
 
-/* Within the device CUDA copies by kernels, too: ours ends 1 to 2 us sooner up to 64 KiB, is no slower
- * from there on, and 1.2 to 1.6 times as fast where the two sides have different phases (H200). */
+/* Within the device CUDA copies by kernels, too: ours ends 1 to 2 us sooner up to 64 KiB, is no
+ * slower from there on, and 1.2 to 1.6 times as fast where the two sides have different phases (on
+ * an H200). */
 bool ferry__cuda_kernel_copies(const struct cuda *c, const struct ferry__command *command)
 {
     return c->kernels.module && c->kernels.copies && is_inside(command);
