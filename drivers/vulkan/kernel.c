@@ -16,11 +16,11 @@ static const uint32_t blocks_code[] = {
 };
 
 enum {
-    LIST_RUN = 16,      /* entries that a group takes at a time: RUN in blocks.comp */
-    LIST_GROUPS = 32,   /* reach the link's rate, and leave most of the device to others */
-    BLOCK = 16,         /* bytes that an invocation writes */
-    ROW = 32 << 10,     /* groups, of which there are as many rows as needed */
-    GROUPS_MAX = 65535, /* what every device can dispatch, in each dimension */
+    LIST_RUN = 16,    /* entries that a group takes at a time: RUN in blocks.comp */
+    LIST_GROUPS = 32, /* reach the link's rate, and leave most of the device to others */
+    BLOCK = VULKAN__KERNEL_ALIGNMENT, /* bytes that an invocation writes */
+    ROW = 32 << 10,                   /* groups, of which there are as many rows as needed */
+    GROUPS_MAX = 65535,               /* what every device can dispatch, in each dimension */
 };
 
 static_assert(VULKAN__MAX_COPY / (BLOCK * VULKAN__KERNEL_GROUP * ROW) < GROUPS_MAX,

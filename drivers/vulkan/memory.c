@@ -45,10 +45,17 @@ static bool sees_all(const struct vulkan *v)
     return false;
 }
 
-static struct choice choice_for(const struct vulkan *v, enum ferry__memory_kind use)
+/* Mapping takes 28 ms a GiB on an H200, and small uploads mostly go to small buffers. */
+static bool pays(const struct vulkan *v, uint64_t size)
+{
+    enum { MAPPED_MAX = 1 << 30 };
+    return size <= MAPPED_MAX || v->physical.unified;
+}
+
+static struct choice choice_for(const struct vulkan *v, enum ferry__memory_kind use, uint64_t size)
 {
     if (use == FERRY__MEMORY_PRIVATE && v->map_private != FERRY_MAP_NEVER &&
-        (v->map_private == FERRY_MAP_ALWAYS || sees_all(v)))
+        (v->map_private == FERRY_MAP_ALWAYS || (sees_all(v) && pays(v, size))))
         return mapped_private;
     struct choice choice = choices[use];
     if (use == FERRY__MEMORY_SHARED && v->physical.unified)
@@ -256,7 +263,7 @@ static enum ferry_status get_memory(struct vulkan *v, const struct vulkan_wanted
         return FERRY_ERROR_UNSUPPORTED;
     }
     if (!wanted->one_type) {
-        const struct choice choice = choice_for(v, wanted->use);
+        const struct choice choice = choice_for(v, wanted->use, wanted->size);
         return allocate_best(v, &choice, bits, m, why);
     }
     uint32_t left = bits;
@@ -329,7 +336,8 @@ void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory)
     unmake(state, memory->native);
 }
 
-enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, uint64_t size,
+enum ferry_status ferry__vulkan_memory_wrap(const struct vulkan *v,
+                                            const struct ferry_vulkan_buffer *wrapped,
                                             struct ferry__memory *out_memory, char *why)
 {
     struct vulkan_memory *native = ferry__alloc(sizeof *native);
@@ -337,9 +345,18 @@ enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, ui
         snprintf(why, FERRY__WHY_MAX, "no host memory for a wrapped buffer");
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     }
-    *native = (struct vulkan_memory){.buffer = buffer, .borrowed = true};
-    *out_memory =
-        (struct ferry__memory){.native = native, .offset = offset, .size = size, .no_kernel = true};
+    *native = (struct vulkan_memory){
+        .buffer = wrapped->buffer,
+        .borrowed = true,
+        .address = v->kernel_layout ? wrapped->address : 0,
+    };
+    *out_memory = (struct ferry__memory){
+        .native = native,
+        .offset = wrapped->offset,
+        .size = wrapped->size,
+        .no_kernel = !native->address,
+        .by_list = native->address != 0,
+    };
     return FERRY_OK;
 }
 

@@ -34,6 +34,7 @@ enum {
     VULKAN__BLOCKS_MAX = 1 << 20,
     VULKAN__BLOCK_SIZE_MAX = 32 << 10, /* the longest is a team's work: a tail of a launch */
     VULKAN__KERNEL_GROUP = 256,        /* invocations */
+    VULKAN__KERNEL_ALIGNMENT = 16,     /* they load and store words of it */
 };
 
 /* What a buffer is used for that kernels reach by its address. */
@@ -274,7 +275,8 @@ enum ferry_status ferry__vulkan_memory_alloc(void *state, enum ferry__memory_kin
                                              struct ferry__memory *out_memory, char *why);
 void ferry__vulkan_memory_free(void *state, struct ferry__memory *memory);
 /* A part of the user's own buffer, for ferry__vulkan_memory_free. */
-enum ferry_status ferry__vulkan_memory_wrap(VkBuffer buffer, uint64_t offset, uint64_t size,
+enum ferry_status ferry__vulkan_memory_wrap(const struct vulkan *v,
+                                            const struct ferry_vulkan_buffer *wrapped,
                                             struct ferry__memory *out_memory, char *why);
 enum ferry_status ferry__vulkan_host_import(void *state, void *host, uint64_t size, bool read_only,
                                             struct ferry__memory *out_memory, char *why);

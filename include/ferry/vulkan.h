@@ -78,7 +78,8 @@ struct ferry_vulkan_buffer {
     VkBuffer buffer;
     VkDeviceSize offset; /* handed out: a multiple of FERRY_BUFFER_ALIGNMENT */
     VkDeviceSize size;
-    uint64_t reserved[4];
+    VkDeviceAddress address; /* of the whole VkBuffer; 0: none */
+    uint64_t reserved[3];
 };
 
 /*
@@ -94,9 +95,12 @@ FERRY_CHECK enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
 /*
  * Makes a private Ferry buffer from a part of your own VkBuffer, which must be bound to memory,
  * have both transfer usages, and be shared concurrently by the families used, or belong to Ferry's
- * family alone. offset must be a multiple of FERRY_BUFFER_ALIGNMENT. The VkBuffer is borrowed until
- * the Ferry buffer is destroyed and idle. Then release, if given, is called once, with user; it
- * must not call Ferry.
+ * family alone. offset must be a multiple of FERRY_BUFFER_ALIGNMENT. Where address is not 0, Ferry's
+ * kernels copy and fill it, too: the buffer has the usage SHADER_DEVICE_ADDRESS, address is what
+ * vkGetBufferDeviceAddress gives, a multiple of 16, and of the memory that it is bound to kernels may
+ * read up to the next multiple of 16 behind its end. Vulkan's commands alone do it else, and where
+ * the device has no kernels. The VkBuffer is borrowed until the Ferry buffer is destroyed and idle.
+ * Then release, if given, is called once, with user; it must not call Ferry.
  */
 FERRY_CHECK enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
                                                        const struct ferry_vulkan_buffer *wrapped,

@@ -127,6 +127,7 @@ enum ferry_status ferry_vulkan_buffer_get(ferry_buffer *buffer,
         .buffer = native->buffer,
         .offset = buffer->memory->offset + buffer->offset,
         .size = buffer->size,
+        .address = native->address,
     };
     return FERRY_OK;
 }
@@ -141,13 +142,14 @@ static enum ferry_status check_wrap(ferry_device *device, const struct ferry_vul
     if (status)
         return status;
     if (!wrapped->buffer || !wrapped->size || wrapped->size > SIZE_MAX / 2 ||
-        wrapped->offset % FERRY_BUFFER_ALIGNMENT)
+        wrapped->offset % FERRY_BUFFER_ALIGNMENT || wrapped->address % VULKAN__KERNEL_ALIGNMENT)
         return ferry__fail(FERRY_ERROR_INVALID_ARGUMENT,
                            "%s: one of these is not valid: VkBuffer%s, offset %llu (a multiple of "
-                           "%d is), size %llu",
+                           "%d is), size %llu, address 0x%llx (a multiple of %d is)",
                            function, wrapped->buffer ? "" : " VK_NULL_HANDLE",
                            (unsigned long long)wrapped->offset, FERRY_BUFFER_ALIGNMENT,
-                           (unsigned long long)wrapped->size);
+                           (unsigned long long)wrapped->size, (unsigned long long)wrapped->address,
+                           VULKAN__KERNEL_ALIGNMENT);
     return FERRY_OK;
 }
 
@@ -161,8 +163,7 @@ enum ferry_status ferry_vulkan_buffer_wrap(ferry_device *device,
     if (status)
         return status;
     struct ferry__memory memory;
-    status =
-        ferry__vulkan_memory_wrap(wrapped->buffer, wrapped->offset, wrapped->size, &memory, why);
+    status = ferry__vulkan_memory_wrap(device->gpu.state, wrapped, &memory, why);
     return status ? ferry__fail(status, "ferry_vulkan_buffer_wrap: %s", why)
                   : ferry__wrap_native(device, &memory, wrapped->size, release, user, out_buffer);
 }

@@ -69,6 +69,9 @@ static void test_types_by_use(void **unused)
     assert_true(memory.coherent);
     assert_false(memory.cached);
     driver->memory_free(f.v, &memory);
+    memory = alloc(&f, FERRY__MEMORY_PRIVATE, (1 << 30) + SIZE); /* mapping it takes too long */
+    assert_null(memory.host);
+    driver->memory_free(f.v, &memory);
     memory = alloc(&f, FERRY__MEMORY_SHARED, SIZE);
     assert_true(memory.coherent && memory.cached);
     driver->memory_free(f.v, &memory);

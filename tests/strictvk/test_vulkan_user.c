@@ -224,13 +224,18 @@ static void test_refusals(void **unused)
     user_finish(&u);
 }
 
-/* The user's own VkBuffer, and its memory. */
-static VkBuffer user_buffer(struct user *u, VkDeviceMemory *out_memory)
+/* The user's own VkBuffer, and its memory; that kernels reach by an address? */
+static VkBuffer user_buffer(struct user *u, VkDeviceMemory *out_memory, bool addressed)
 {
     const VkBufferCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = SIZE + 4096,
-        .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+        .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                 (addressed ? VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : 0),
+    };
+    const VkMemoryAllocateFlagsInfo flags = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
     };
     VkBuffer buffer;
     assert_int_equal(u->vk.CreateBuffer(u->device, &create, NULL, &buffer), VK_SUCCESS);
@@ -238,6 +243,7 @@ static VkBuffer user_buffer(struct user *u, VkDeviceMemory *out_memory)
     u->vk.GetBufferMemoryRequirements(u->device, buffer, &needs);
     const VkMemoryAllocateInfo allocate = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .pNext = addressed ? &flags : NULL,
         .allocationSize = needs.size,
     };
     assert_int_equal(u->vk.AllocateMemory(u->device, &allocate, NULL, out_memory), VK_SUCCESS);
@@ -253,7 +259,7 @@ static void test_buffer(void **unused)
     ferry_device *device = wrap(&u);
     VkDeviceMemory memory;
     struct ferry_vulkan_buffer mine = {
-        .buffer = user_buffer(&u, &memory), .offset = 512, .size = SIZE};
+        .buffer = user_buffer(&u, &memory, false), .offset = 512, .size = SIZE};
     ferry_buffer *buffer = NULL, *other = make_buffer(device);
     OK(ferry_vulkan_buffer_wrap(device, &mine, released, &u, &buffer));
     assert_int_equal(ferry_buffer_size(buffer), SIZE);
@@ -282,6 +288,11 @@ static void test_buffer(void **unused)
     assert_int_equal(ferry_vulkan_buffer_wrap(device, &mine, released, &u, &buffer),
                      FERRY_ERROR_INVALID_ARGUMENT);
     assert_non_null(strstr(ferry_last_error(), "128"));
+    mine.offset = 512;
+    mine.address = 8;
+    assert_int_equal(ferry_vulkan_buffer_wrap(device, &mine, released, &u, &buffer),
+                     FERRY_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(ferry_last_error(), "0x8 (a multiple of 16 is)"));
     assert_int_equal(u.releases, 1);
     free(up);
     free(down);
@@ -292,34 +303,49 @@ static void test_buffer(void **unused)
     user_finish(&u);
 }
 
-/* Kernels where the user enabled what they need; they keep away from the user's own buffers, which
- * need not have an address. */
-static void test_kernels(void **unused)
+static uint64_t commands_of(ferry_device *device)
 {
-    (void)unused;
-    struct user u;
-    setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
-    user_init(&u, PLAIN);
-    struct ferry_vulkan_device mine = description(&u);
-    refused(&u, &mine, FERRY_ERROR_UNSUPPORTED, "bufferDeviceAddress");
-    user_finish(&u);
+    struct ferry_stats stats;
+    ferry_device_get_stats(device, &stats, sizeof stats);
+    return stats.submitted_commands;
+}
 
+/* Copies and fills of the user's own buffer, whose kernels have its address if that is given. */
+static void kernels_case(bool addressed)
+{
+    struct user u;
     user_init_with(&u, PLAIN ",collect=1", true);
     ferry_device *device = wrap(&u);
     VkDeviceMemory memory;
-    struct ferry_vulkan_buffer own = {.buffer = user_buffer(&u, &memory), .size = SIZE};
+    struct ferry_vulkan_buffer own = {
+        .buffer = user_buffer(&u, &memory, addressed), .offset = 256, .size = SIZE - 3};
+    const VkBufferDeviceAddressInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+                                            .buffer = own.buffer};
+    if (addressed)
+        own.address = u.vk.GetBufferDeviceAddress(u.device, &info);
     ferry_buffer *wrapped, *a = make_buffer(device), *b = make_buffer(device);
     OK(ferry_vulkan_buffer_wrap(device, &own, NULL, NULL, &wrapped));
+    struct ferry_vulkan_buffer got;
+    OK(ferry_vulkan_buffer_get(wrapped, &got));
+    assert_true(got.address == own.address && !got.address == !addressed);
     unsigned char *model = malloc(SIZE), *down = malloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)
         model[i] = (unsigned char)("abc"[i % 3]);
     OK(ferry_fill_buffer(a, SIZE, 0, "abc", 3));
     OK(ferry_copy_buffer(b, a, SIZE, 0, 0));
-    OK(ferry_copy_buffer(wrapped, b, SIZE, 0, 0));
-    OK(ferry_fill_buffer(wrapped, 7, 5, "xyzxy", 5));
-    memcpy(model + 5, "xyzxyxy", 7);
-    OK(ferry_copy_to_host(wrapped, down, SIZE, 0));
-    assert_memory_equal(down, model, SIZE);
+    OK(ferry_copy_buffer(wrapped, b, SIZE - 3, 0, 0));
+    const uint64_t before = commands_of(device);
+    OK(ferry_fill_buffer(wrapped, 5001, 5, "xyzxy", 5));
+    const uint64_t commands = commands_of(device) - before;
+    if ((commands == 1) != addressed) /* else by a tile's copies */
+        fail_msg("%llu commands", (unsigned long long)commands);
+    for (size_t i = 0; i < 5001; i++)
+        model[5 + i] = (unsigned char)("xyzxy"[i % 5]);
+    OK(ferry_copy_buffer(a, wrapped, SIZE - 3 - 4, 1, 4));
+    OK(ferry_copy_to_host(wrapped, down, SIZE - 3, 0));
+    assert_memory_equal(down, model, SIZE - 3);
+    OK(ferry_copy_to_host(a, down, SIZE - 3 - 4, 1));
+    assert_memory_equal(down, model + 4, SIZE - 3 - 4);
     for (int i = 0; i < STRICTVK_RULE_COUNT; i++)
         assert_int_equal(reports((enum strictvk_rule)i), 0);
     free(model);
@@ -331,6 +357,20 @@ static void test_kernels(void **unused)
     u.vk.DestroyBuffer(u.device, own.buffer, NULL);
     u.vk.FreeMemory(u.device, memory, NULL);
     user_finish(&u);
+}
+
+/* Kernels where the user enabled what they need. */
+static void test_kernels(void **unused)
+{
+    (void)unused;
+    struct user u;
+    setenv("FERRY_VULKAN_ENGINE", "kernel", 1);
+    user_init(&u, PLAIN);
+    struct ferry_vulkan_device mine = description(&u);
+    refused(&u, &mine, FERRY_ERROR_UNSUPPORTED, "bufferDeviceAddress");
+    user_finish(&u);
+    kernels_case(false);
+    kernels_case(true);
     unsetenv("FERRY_VULKAN_ENGINE");
 }
 
