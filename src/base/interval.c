@@ -25,6 +25,8 @@ static uint64_t priority(const struct ferry__interval *node)
 struct ferry__interval *ferry__interval_after(const struct ferry__intervals *tree, uint64_t at)
 {
     struct ferry__interval *best = NULL;
+    if (!tree->root || tree->root->reach <= at)
+        return NULL; /* behind all, as in address order */
     for (struct ferry__interval *node = tree->root; node;) {
         if (node->end > at) {
             best = node;

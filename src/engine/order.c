@@ -159,6 +159,17 @@ void ferry__order_enter(struct ferry__range *range)
     }
 }
 
+void ferry__order_enter_alone(struct ferry__range *range)
+{
+    range->entered = true;
+    if (range->kind == FERRY__RANGE_READ)
+        enter_read(range, range->op->ticket);
+    else if (range->spans)
+        enter_list(range);
+    else
+        link_piece(&range->write.own, range, range->begin, range->end);
+}
+
 bool ferry__order_enter_some(struct ferry__range *range, size_t most)
 {
     const struct ferry__interval *own = &range->write.own.interval;

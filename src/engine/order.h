@@ -131,6 +131,10 @@ bool ferry__order_is_much(const struct ferry__range *range, size_t most);
 /* Would it have to follow any? */
 bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t begin, uint64_t end);
 
+/* Does it, which has not entered, meet none that it would have to follow, not even a done one that
+ * is still there? Then there is nothing to ask for, and nothing to split. */
+bool ferry__order_alone(const struct ferry__range *range);
+
 /* Has any come since a ticket that it, a write, would have to follow? */
 bool ferry__order_newer(const struct ferry__order *order, uint64_t begin, uint64_t end,
                         uint64_t ticket);
@@ -141,6 +145,8 @@ bool ferry__order_splits(const struct ferry__order *order, uint64_t begin, uint6
 
 /* A range takes its place; its op has its ticket, and it is newer than all others. */
 void ferry__order_enter(struct ferry__range *range);
+/* The same of one that is alone. */
+void ferry__order_enter_alone(struct ferry__range *range);
 /* The same in parts, likewise: those bytes that were not taken yet are their writers'. False: that
  * was all. */
 bool ferry__order_enter_some(struct ferry__range *range, size_t most);

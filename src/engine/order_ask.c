@@ -379,6 +379,17 @@ bool ferry__order_busy(const struct ferry__order *order, bool write, uint64_t be
     return busy(order, write, &bytes, 0);
 }
 
+bool ferry__order_alone(const struct ferry__range *range)
+{
+    const struct ferry__order *order = ferry__order_of(range);
+    const struct ferry__meeting meeting = {range->begin, range->end, 0};
+    return !ferry__intervals_meet(&order->writes, range->begin, range->end) &&
+           !ferry__meeting_first(&meeting, &order->list_writes) &&
+           (range->kind == FERRY__RANGE_READ ||
+            (!ferry__meeting_first(&meeting, &order->reads) &&
+             !ferry__meeting_first(&meeting, &order->list_reads)));
+}
+
 bool ferry__order_newer(const struct ferry__order *order, uint64_t begin, uint64_t end,
                         uint64_t ticket)
 {

@@ -434,6 +434,19 @@ static bool make_spares(struct ferry__op *op)
     return enough;
 }
 
+/* Are its ranges few, and none of them is in anybody's way? */
+static bool is_alone(const struct ferry__op *op)
+{
+    if (in_pieces(op) || ferry__op_is_join(op))
+        return false;
+    const struct ferry__range *ranges = ferry__op_ranges(op);
+    const size_t count = ferry__op_range_count(op);
+    for (size_t i = 0; i < count; i++)
+        if (!ferry__order_alone(&ranges[i]))
+            return false;
+    return true;
+}
+
 /* All that can fail in taking a place, of op and of who follows what it must. */
 static enum ferry_status prepare(struct ferry__op *op, struct ferry__op *follower,
                                  struct ferry__follows *follows)
@@ -447,13 +460,17 @@ static enum ferry_status prepare(struct ferry__op *op, struct ferry__op *followe
 }
 
 /* From now on what touches the bytes depends on op. */
-static void take_place(struct ferry__op *op)
+static void take_place(struct ferry__op *op, bool alone)
 {
     struct ferry__range *ranges = ferry__op_ranges(op);
     const size_t count = ferry__op_range_count(op);
     for (size_t i = 0; i < count; i++) {
         struct ferry__range *range = &ranges[i];
         atomic_fetch_add(&range->buffer->word, 1);
+        if (alone) {
+            ferry__order_enter_alone(range);
+            continue;
+        }
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
         while (ferry__order_enter_some(range, FERRY__RANGES_AT_ONCE))
             ferry__breathe(op->device);
@@ -467,9 +484,9 @@ static void take_place(struct ferry__op *op)
 
 /* op takes its place; follower, which is op or comes just before it, follows all that op must. */
 static enum ferry_status enter(struct ferry__op *op, struct ferry__op *follower,
-                               struct ferry__follows *follows)
+                               struct ferry__follows *follows, bool alone)
 {
-    const enum ferry_status status = prepare(op, follower, follows);
+    const enum ferry_status status = alone ? FERRY_OK : prepare(op, follower, follows);
     if (status)
         return status;
     come_to_life(follower, follows, 0);
@@ -479,7 +496,7 @@ static enum ferry_status enter(struct ferry__op *op, struct ferry__op *follower,
         come_to_life(op, &one, 0);
     }
     if (!ferry__op_is_join(op))
-        take_place(op);
+        take_place(op, alone);
     return FERRY_OK;
 }
 
@@ -493,8 +510,9 @@ static void note_late(struct ferry__op *op)
     }
 }
 
+/* alone: as is_alone says, of an op that is its own follower. */
 static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *follower,
-                                       bool pieces)
+                                       bool pieces, bool alone)
 {
     struct ferry_device *device = op->device;
     struct ferry__follows many = {.held = true};
@@ -505,7 +523,7 @@ static enum ferry_status register_both(struct ferry__op *op, struct ferry__op *f
         device->claims = &claim;
     else
         device->in_one_breath++;
-    const enum ferry_status status = enter(op, follower, pieces ? &many : &device->follows);
+    const enum ferry_status status = enter(op, follower, pieces ? &many : &device->follows, alone);
     if (pieces) {
         follows_finish(device, &many);
         if (!status)
@@ -539,13 +557,14 @@ static bool follows_many(const struct ferry__op *op)
 enum ferry_status ferry__register(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    if (!follows_many(op))
-        return register_both(op, op, in_pieces(op));
+    const bool alone = is_alone(op);
+    if (alone || !follows_many(op))
+        return register_both(op, op, in_pieces(op), alone);
     struct ferry__op *join = ferry__join_create(device, &ferry__join_type);
     if (!join)
         return FERRY_ERROR_OUT_OF_HOST_MEMORY;
     join->start_ns = op->start_ns;
-    const enum ferry_status status = register_both(op, join, true);
+    const enum ferry_status status = register_both(op, join, true, false);
     ferry__device_unlock(device);
     ferry__op_unref(join);
     ferry__device_lock(device);
@@ -554,5 +573,5 @@ enum ferry_status ferry__register(struct ferry__op *op)
 
 enum ferry_status ferry__register_behind(struct ferry__op *join, struct ferry__op *op)
 {
-    return register_both(op, join, in_pieces(op) || follows_many(op));
+    return register_both(op, join, in_pieces(op) || follows_many(op), false);
 }

@@ -40,8 +40,8 @@ struct world {
     uint64_t writer[BYTES]; /* a bit, or 0 */
     uint64_t readers[BYTES];
     /* What the order said of the operation that is entering. */
-    uint64_t said, closure, range_said[RANGES], range_closure[RANGES];
-    size_t joints_made, asked, parted;
+    uint64_t said, closure, must, range_said[RANGES], range_closure[RANGES];
+    size_t joints_made, asked, parted, alone;
 };
 
 static struct ferry__op *op_of(struct node *node)
@@ -335,12 +335,23 @@ static void ask(struct world *world, const struct shape *shape, const struct nod
         world->closure |= closure;
     }
     must &= live_mask(world);
+    world->must = must;
     assert_int_equal(must & ~world->closure, 0);
     uint64_t allowed = may;
     for (size_t i = 0; i < LIVE; i++)
         if (may >> i & 1)
             allowed |= world->nodes[i].after;
     assert_int_equal(world->said & ~allowed, 0);
+}
+
+/* None of its ranges has anything to follow, and the order sees that at a glance. */
+static bool is_alone(const struct world *world, const struct node *made)
+{
+    for (size_t r = 0; r < made->count; r++)
+        if (!ferry__order_alone(&made->ranges[r]))
+            return false;
+    assert_int_equal(world->must, 0);
+    return true;
 }
 
 static void enter(struct world *world, const struct shape *shape)
@@ -354,12 +365,18 @@ static void enter(struct world *world, const struct shape *shape)
         return;
     }
     struct node *node = &world->nodes[slot];
+    const bool alone = is_alone(world, &made);
+    world->alone += alone;
     *node = made;
     op_of(node)->ticket = world->ticket += 2; /* the one between is a joint's */
     node->after = world->closure;
     for (size_t r = 0; r < node->count; r++) {
         struct ferry__range *range = &node->ranges[r];
         range->op = op_of(node);
+        if (alone) {
+            ferry__order_enter_alone(range);
+            continue;
+        }
         /* Without need there is no spare: a use of it would crash. */
         if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
             ferry__order_splits(&world->buffer.order, range->begin, range->end))
@@ -416,6 +433,7 @@ static size_t run_shape(const struct shape *shape, uint64_t seed)
     assert_null(world->buffer.order.list_writes.root);
     assert_null(world->buffer.order.list_reads.root);
     const size_t joints = world->joints_made;
+    assert_true(world->alone);
     assert_true(world->parted || shape->longest == 1 || shape->lists == 1);
     free(world);
     return joints;
