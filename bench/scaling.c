@@ -1,7 +1,7 @@
 /*
  * scaling [device] [path] [most] [row]: what an operation costs beside many others of its kind. Wall time
  * from the first call until all is idle, divided by how many there were: 1000, 10,000 and so on up to
- * `most` (100,000). Flat is right: an operation's cost does not grow with what is in flight. Pin it
+ * `most` (100,000); the median of three runs, each on a device of its own. Flat is right: an operation's cost does not grow with what is in flight. Pin it
  * to one CPU (taskset -c 0) for figures that can be compared.
  */
 #include "base/lock_record.h"
@@ -9,14 +9,18 @@
 
 #include <ferry/ferry.h>
 #include <ferry/model.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
-enum { PIECE = 64, BLOCK = 4096, PAGE = 4096, FILE_BLOCKS = 256 };
+enum { PIECE = 64, BLOCK = 4096, PAGE = 4096, FILE_BLOCKS = 256, RUNS = 3 };
 
 struct bench {
     ferry_device *device;
@@ -265,6 +269,32 @@ static uint64_t measure(const struct row *row, const struct ferry_device_params 
     return taken;
 }
 
+/* glibc gives the end of its heap back to the system when it is free: then each run would measure how
+ * long the system takes to map it again. */
+static void keep_heap(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, 4 << 20);
+#endif
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* ns for each of n. */
+static double median(const struct row *row, const struct ferry_device_params *params, size_t n)
+{
+    uint64_t taken[RUNS];
+    for (size_t i = 0; i < RUNS; i++)
+        taken[i] = measure(row, params, n);
+    qsort(taken, RUNS, sizeof *taken, by_value);
+    return (double)taken[RUNS / 2] / (double)n;
+}
+
 int main(int argc, char **argv)
 {
     struct ferry_device_params params = {.name = argc > 1 ? argv[1] : "host"};
@@ -278,6 +308,7 @@ int main(int argc, char **argv)
                 "usage: scaling [device] [path] [most, from 1000 on] [part of a row's name]\n");
         return 2;
     }
+    keep_heap();
     ferry_set_log(NULL, NULL, FERRY_LOG_NONE); /* work that is ended as failed says so */
     printf("%s, %s: ns for each of n\n%-34s", params.name, path, "");
     for (size_t n = 1000; n <= most; n *= 10)
@@ -292,7 +323,7 @@ int main(int argc, char **argv)
         printf("%-34s", rows[i].name);
         for (size_t n = 1000; n <= most; n *= 10) {
             (void)ferry__lock_holds(&holds);
-            last = (double)measure(&rows[i], &params, n) / (double)n;
+            last = median(&rows[i], &params, n);
             first = first > 0 ? first : last;
             printf("%10.0f", last);
             fflush(stdout);

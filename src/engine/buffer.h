@@ -16,29 +16,31 @@ struct ferry_device;
 
 #define FERRY__BUFFER_FAILED (UINT64_C(1) << 62)
 
+/* What each operation looks at comes first: of many buffers few are in the caches. */
 struct ferry_buffer {
     /* Operations in flight, plus FERRY__BUFFER_FAILED. Zero: the direct path may be taken. Written
      * under device->lock. */
     _Atomic uint64_t word;
-    unsigned char *host;            /* where the CPU reaches it, NULL: nowhere */
+    struct ferry_device *device;
+    size_t size;
+    unsigned char *host; /* where the CPU reaches it, NULL: nowhere */
+    _Atomic unsigned refs;
+    enum ferry_storage storage : 8;
     bool direct_write, direct_read; /* transfers may take the direct path */
     bool window; /* downloads may up to direct_read_max: the CPU reads uncached memory */
     bool cpu;    /* copies and fills may */
-    size_t size;
-    struct ferry_device *device;
+    /* Under device->lock: */
+    bool zombie;                       /* the device is closed: good for destroy only */
+    struct ferry__order order;         /* of the operations in flight */
+    struct ferry__intervals questions; /* who asked for a ticket of all that is in flight */
+    struct ferry__failures failures;
+    struct ferry__link of_device; /* of device->buffers */
+    /* They do not change, but for the label. */
     const struct ferry__memory *memory;
     uint64_t offset; /* in memory */
-    enum ferry_storage storage;
-    _Atomic unsigned refs;
     struct ferry__place place;
     char *label;
-    /* Under device->lock: */
-    struct ferry__order order; /* of the operations in flight */
-    struct ferry__failures failures;
-    struct ferry__intervals questions; /* who asked for a ticket of all that is in flight */
-    struct ferry__link of_device;      /* of device->buffers */
-    bool zombie;                       /* the device is closed: good for destroy only */
-    void (*release)(void *user);       /* of a wrapped native buffer */
+    void (*release)(void *user); /* of a wrapped native buffer */
     void *release_user;
 };
 

@@ -237,12 +237,18 @@ static void add_range(struct ferry__op *op, struct ferry__range range)
 static bool take_bucket(struct ferry__op *op, struct ferry__bucket *bucket,
                         struct ferry__span *from)
 {
+    struct ferry__range range = {.op = op, .buffer = bucket->buffer, .kind = bucket->kind};
+    if (!bucket->made && bucket->count == 1) {
+        range.begin = from->begin;
+        range.end = from->end;
+        add_range(op, range);
+        return true;
+    }
     struct ferry__spans *spans =
         bucket->made ? bucket->made : ferry__spans_make(from, bucket->count);
     bucket->made = NULL;
     if (!spans)
         return false;
-    struct ferry__range range = {.op = op, .buffer = bucket->buffer, .kind = bucket->kind};
     struct ferry__span few[FERRY__RANGES_FEW + 1] = {{0, 0}};
     size_t count = 0, hint = 0;
     for (uint64_t at = 0; count <= FERRY__RANGES_FEW; at = few[count++].end)
@@ -265,16 +271,17 @@ static bool take_bucket(struct ferry__op *op, struct ferry__bucket *bucket,
 }
 
 struct place {
-    struct ferry__bucket *bucket;
+    uintptr_t buffer; /* the bucket's, and its kind: many are sorted by them */
+    enum ferry__range_kind kind;
+    uint32_t bucket;
     struct ferry__span *spans;
 };
 
 static int compare_places(const void *a, const void *b)
 {
-    const struct ferry__bucket *x = ((const struct place *)a)->bucket;
-    const struct ferry__bucket *y = ((const struct place *)b)->bucket;
+    const struct place *x = a, *y = b;
     if (x->buffer != y->buffer)
-        return (uintptr_t)x->buffer < (uintptr_t)y->buffer ? -1 : 1;
+        return x->buffer < y->buffer ? -1 : 1;
     return (x->kind > y->kind) - (x->kind < y->kind);
 }
 
@@ -285,8 +292,8 @@ static bool take_buckets(struct ferry__collect *collect)
     struct place *places = ferry__alloc(collect->bucket_count * sizeof *places);
     struct ferry__span *spans = collect->spans;
     for (size_t i = 0; i < collect->bucket_count && places; i++) {
-        struct ferry__bucket *bucket = &collect->buckets[i];
-        places[i] = (struct place){bucket, spans};
+        const struct ferry__bucket *bucket = &collect->buckets[i];
+        places[i] = (struct place){(uintptr_t)bucket->buffer, bucket->kind, (uint32_t)i, spans};
         if (bucket->count)
             spans += bucket->count;
         room +=
@@ -299,7 +306,7 @@ static bool take_buckets(struct ferry__collect *collect)
         qsort(places, collect->bucket_count, sizeof *places, compare_places);
     }
     for (size_t i = 0; i < collect->bucket_count && enough; i++)
-        enough = take_bucket(op, places[i].bucket, places[i].spans);
+        enough = take_bucket(op, &collect->buckets[places[i].bucket], places[i].spans);
     ferry__free(places);
     return enough;
 }

@@ -389,6 +389,16 @@ static bool join_writers(struct ferry_device *device, struct ferry__follows *fol
     return range->read.joint;
 }
 
+/* The piece that a write cuts in two, if one is, is two then. Also of one that has left when it
+ * does. */
+static bool make_spare(struct ferry__range *range)
+{
+    if (range->kind != FERRY__RANGE_WRITE || range->spans ||
+        !ferry__order_splits(&range->buffer->order, range->begin, range->end))
+        return true;
+    return (range->write.own.next = ferry__alloc(sizeof *range->write.own.next)) != NULL;
+}
+
 /* Finds what op's ranges must follow. Crowds of it are joined on the way, which changes nothing
  * else: also where op comes to nothing then. after: NULL, or what stands for all that is older. */
 static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, struct ferry__op *after)
@@ -413,25 +423,11 @@ static bool ask_order(struct ferry__op *op, struct ferry__follows *follows, stru
             follows_cut(device, follows, before);
             enough = join_writers(device, follows, range);
         }
+        if (enough && !ferry__op_is_join(op))
+            enough = make_spare(range);
         ferry__breathe_each(device, i, FERRY__RANGES_AT_ONCE);
     }
     return enough && !follows->short_of_memory;
-}
-
-/* The pieces that its writes cut in two are two then. */
-static bool make_spares(struct ferry__op *op)
-{
-    struct ferry__range *ranges = ferry__op_ranges(op);
-    const size_t count = ferry__op_range_count(op);
-    bool enough = true;
-    for (size_t i = 0; i < count && enough; i++) {
-        struct ferry__range *range = &ranges[i];
-        if (range->kind == FERRY__RANGE_WRITE && !range->spans &&
-            ferry__order_splits(&range->buffer->order, range->begin, range->end))
-            enough = (range->write.own.next = ferry__alloc(sizeof *range->write.own.next)) != NULL;
-        ferry__breathe_each(op->device, i, FERRY__RANGES_AT_ONCE);
-    }
-    return enough;
 }
 
 /* Are its ranges few, and none of them is in anybody's way? */
@@ -451,8 +447,7 @@ static bool is_alone(const struct ferry__op *op)
 static enum ferry_status prepare(struct ferry__op *op, struct ferry__op *follower,
                                  struct ferry__follows *follows)
 {
-    const bool join = ferry__op_is_join(op);
-    if (ask_order(op, follows, join ? op->after : NULL) && (join || make_spares(op)) &&
+    if (ask_order(op, follows, ferry__op_is_join(op) ? op->after : NULL) &&
         edges_reserve(follower, follows, 0))
         return FERRY_OK;
     return ferry__fail(FERRY_ERROR_OUT_OF_HOST_MEMORY, "no host memory for %zu dependencies",
