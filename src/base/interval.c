@@ -176,9 +176,8 @@ static struct ferry__interval *leftmost(const struct ferry__meeting *meeting,
     return node;
 }
 
-/* Node, or the first one after it that meets. */
-static struct ferry__interval *from_here(const struct ferry__meeting *meeting,
-                                         struct ferry__interval *node)
+struct ferry__interval *ferry__meeting_at(const struct ferry__meeting *meeting,
+                                          struct ferry__interval *node)
 {
     while (node && node->begin < meeting->end) {
         if (node->end > meeting->begin && node->stamp > meeting->newer)
@@ -199,17 +198,17 @@ struct ferry__interval *ferry__meeting_first(const struct ferry__meeting *meetin
 {
     if (!may_meet(meeting, tree->root))
         return NULL;
-    return from_here(meeting, leftmost(meeting, tree->root));
+    return ferry__meeting_at(meeting, leftmost(meeting, tree->root));
 }
 
 struct ferry__interval *ferry__meeting_next(const struct ferry__meeting *meeting,
                                             struct ferry__interval *node)
 {
     if (may_meet(meeting, node->right))
-        return from_here(meeting, leftmost(meeting, node->right));
+        return ferry__meeting_at(meeting, leftmost(meeting, node->right));
     while (node->parent && node->parent->right == node)
         node = node->parent;
-    return from_here(meeting, node->parent);
+    return ferry__meeting_at(meeting, node->parent);
 }
 
 struct ferry__interval *ferry__meeting_from(const struct ferry__meeting *meeting,
@@ -223,7 +222,7 @@ struct ferry__interval *ferry__meeting_from(const struct ferry__meeting *meeting
             best = node;
         node = before ? node->right : node->left;
     }
-    return from_here(meeting, best);
+    return ferry__meeting_at(meeting, best);
 }
 
 /* --- memory for nodes ------------------------------------------------------------------------- */

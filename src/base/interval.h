@@ -46,6 +46,9 @@ struct ferry__interval *ferry__meeting_first(const struct ferry__meeting *meetin
                                              const struct ferry__intervals *tree);
 struct ferry__interval *ferry__meeting_next(const struct ferry__meeting *meeting,
                                             struct ferry__interval *node);
+/* Node, or the first after it that meets; NULL: there is none. */
+struct ferry__interval *ferry__meeting_at(const struct ferry__meeting *meeting,
+                                          struct ferry__interval *node);
 /* The first that comes no earlier than one with these ends would. */
 struct ferry__interval *ferry__meeting_from(const struct ferry__meeting *meeting,
                                             const struct ferry__intervals *tree, uint64_t begin,

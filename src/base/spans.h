@@ -59,6 +59,12 @@ bool ferry__spans_next(const struct ferry__spans *spans, uint64_t at, size_t *hi
 bool ferry__spans_meet(const struct ferry__spans *a, const struct ferry__spans *b);
 bool ferry__spans_meet_range(const struct ferry__spans *spans, uint64_t begin, uint64_t end);
 
+/* So many steps it takes to go through all of it. */
+static inline size_t ferry__spans_steps(const struct ferry__spans *spans)
+{
+    return spans->words ? spans->word_count : spans->count;
+}
+
 /* The same bytes? False also where that would take long to find out. */
 bool ferry__spans_equal(const struct ferry__spans *a, const struct ferry__spans *b);
 

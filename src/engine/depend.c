@@ -145,20 +145,25 @@ static void unpark(struct ferry__op *op)
     op->parked = false;
 }
 
+/* Of many edges and joins, whosever they are: so many ops with few each are many, too. */
+static void breathe_at_times(struct ferry_device *device)
+{
+    if (++device->closed % FERRY__AT_ONCE == 0)
+        ferry__breathe(device);
+}
+
 /* Gives up the lock on the way where they are many: op, which is pending, is not done meanwhile,
  * and who comes to depend on it finds its state. Nor does it go on where meanwhile it was told that
  * nothing follows. */
 static void close_edges(struct ferry__op *op, bool early)
 {
-    unsigned seen = 0;
     FOR_DEPENDENTS(edge, op)
     {
         if (early && !op->followed)
             break;
         if (!early || may_follow(edge))
             edge_close(edge, early);
-        if (++seen % FERRY__AT_ONCE == 0)
-            ferry__breathe(op->device);
+        breathe_at_times(op->device);
     }
 }
 
@@ -193,6 +198,7 @@ static void joins_tell(struct ferry_device *device)
         join_advance(op);
         op->in_flight--; /* of join_list */
         (void)finish_if_over(op);
+        breathe_at_times(device);
     }
 }
 

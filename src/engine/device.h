@@ -79,6 +79,7 @@ struct ferry_device {
     struct ferry__list dead_ops;                    /* done, to be let go without the lock */
     struct ferry__list closing; /* ops that are done, with dependents that have not heard of it */
     struct ferry__op *joins;    /* whose dependents are to hear how far they are */
+    unsigned closed;            /* edges and joins, ever: see breathe_at_times */
     struct ferry__follows follows; /* what an op that registers depends on */
     struct ferry__claim *claims;   /* buffers of those that register in pieces */
     pthread_cond_t turn;           /* one has, or a thread was started */

@@ -26,6 +26,23 @@ static void unlink_piece(struct ferry__intervals *writes, struct ferry__interval
     node->stamp = 0;
 }
 
+/* Whoever is at node in the lists, which leaves them, is at the next one. Was anybody? */
+static bool walk_past(const struct ferry__order *order, const struct ferry__interval *node)
+{
+    const bool there = order->list_walk && *order->list_walk == node;
+    if (there)
+        *order->list_walk = ferry__interval_next(node);
+    return there;
+}
+
+/* It was node: which has come back as the last of all that have its ends. */
+static void walk_to(const struct ferry__order *order, struct ferry__interval *node)
+{
+    const struct ferry__interval *next = *order->list_walk;
+    if (!next || next->begin != node->begin || next->end != node->end)
+        *order->list_walk = node;
+}
+
 /* What lies behind a range that was cut out of another one's piece. */
 static void add_piece(struct ferry__write_piece *piece, struct ferry__range *range, uint64_t begin,
                       uint64_t end)
@@ -97,21 +114,37 @@ static void enter_read(struct ferry__range *range, uint64_t stamp)
     ferry__interval_insert(reads, &range->read.own.interval);
 }
 
-/* What a write has covered of the lists: who comes later follows that write instead. */
-static void carve_lists(const struct ferry__range *range)
+/* What a write has covered of a list: who comes later follows that write instead. */
+static void carve_list(const struct ferry__range *range, struct ferry__interval *node)
 {
-    struct ferry__intervals *lists = &ferry__order_of(range)->list_writes;
+    struct ferry__spans *spans = ferry__written(node);
+    const bool left = range->spans ? ferry__spans_remove(spans, range->spans)
+                                   : ferry__spans_remove_range(spans, range->begin, range->end);
+    if (!left)
+        unlink_piece(&ferry__order_of(range)->list_writes, node);
+}
+
+bool ferry__order_cover_some(struct ferry__order_parts *parts, size_t most)
+{
+    const struct ferry__range *range = parts->range;
+    struct ferry__order *order = ferry__order_of(range);
     const struct ferry__meeting meeting = {range->begin, range->end, 0};
-    struct ferry__interval *node = ferry__meeting_first(&meeting, lists), *next;
-    for (; node; node = next) {
-        next = ferry__meeting_next(&meeting, node);
-        struct ferry__spans *spans = ferry__written(node);
-        const bool left = range->spans ? ferry__spans_remove(spans, range->spans)
-                                       : ferry__spans_remove_range(spans, range->begin, range->end);
-        if (left)
-            continue;
-        unlink_piece(lists, node);
+    if (range->kind != FERRY__RANGE_WRITE)
+        return false;
+    struct ferry__interval *node = parts->listed
+                                       ? ferry__meeting_at(&meeting, parts->list)
+                                       : ferry__meeting_first(&meeting, &order->list_writes);
+    for (size_t taken = 0; taken < most && node;) {
+        struct ferry__interval *next = ferry__meeting_next(&meeting, node);
+        taken += 1 + ferry__spans_steps(ferry__written(node)) / FERRY__SPANS_A_STEP;
+        if (node != &range->write.own.interval)
+            carve_list(range, node);
+        node = next;
     }
+    parts->list = node;
+    parts->listed = node;
+    order->list_walk = node ? &parts->list : NULL;
+    return node;
 }
 
 static void enter_list(struct ferry__range *range)
@@ -141,22 +174,15 @@ static void enter_write(struct ferry__range *range, uint64_t end)
         ferry__interval_changed(&own->interval);
         return;
     }
-    carve_lists(range);
     ferry__free(carve(range, range->begin, end, own->next));
     link_piece(own, range, range->begin, end);
 }
 
 void ferry__order_enter(struct ferry__range *range)
 {
-    range->entered = true;
-    if (range->kind == FERRY__RANGE_READ) {
-        enter_read(range, range->op->ticket);
-    } else if (range->spans) {
-        carve_lists(range);
-        enter_list(range);
-    } else {
-        enter_write(range, range->end);
-    }
+    struct ferry__order_parts parts = {.range = range};
+    (void)ferry__order_enter_some(range, SIZE_MAX);
+    (void)ferry__order_cover_some(&parts, SIZE_MAX);
 }
 
 void ferry__order_enter_alone(struct ferry__range *range)
@@ -173,11 +199,14 @@ void ferry__order_enter_alone(struct ferry__range *range)
 bool ferry__order_enter_some(struct ferry__range *range, size_t most)
 {
     const struct ferry__interval *own = &range->write.own.interval;
+    range->entered = true;
     if (range->kind == FERRY__RANGE_READ || range->spans) {
-        ferry__order_enter(range);
+        if (range->spans && range->kind == FERRY__RANGE_WRITE)
+            enter_list(range);
+        else
+            enter_read(range, range->op->ticket);
         return false;
     }
-    range->entered = true;
     enter_write(range, end_of_part(range, own->stamp ? own->end : range->begin, most));
     return own->end < range->end;
 }
@@ -187,7 +216,9 @@ bool ferry__order_enter_some(struct ferry__range *range, size_t most)
 /* The group's memory is that of a range that leaves: the first gives it a place. */
 static void group_move(struct ferry__read_group *group, struct ferry__intervals *reads)
 {
+    const struct ferry__order *order = ferry__order_of(group->first);
     struct ferry__read_group *home = &group->first->read.own;
+    const bool there = walk_past(order, &group->interval);
     ferry__interval_remove(reads, &group->interval);
     *home = *group;
     group->first = NULL;
@@ -195,6 +226,8 @@ static void group_move(struct ferry__read_group *group, struct ferry__intervals 
     if (home->after)
         home->after->after.serves = home;
     ferry__interval_insert(reads, &home->interval);
+    if (there)
+        walk_to(order, &home->interval);
 }
 
 static void leave_read(struct ferry__range *range)
@@ -225,6 +258,7 @@ static void leave_read(struct ferry__range *range)
         group_move(own, reads);
         return;
     }
+    (void)walk_past(ferry__order_of(range), &own->interval);
     ferry__interval_remove(reads, &own->interval);
     if (own->after)
         own->after->after.serves = NULL;
@@ -244,8 +278,10 @@ static bool leave_write(struct ferry__range *range, size_t most)
     }
     if (own->next)
         return true;
-    if (own->interval.stamp)
+    if (own->interval.stamp) {
+        (void)walk_past(ferry__order_of(range), &own->interval);
         unlink_piece(writes, &own->interval);
+    }
     return false;
 }
 
@@ -342,19 +378,29 @@ struct ferry__read_group *ferry__order_crowd_some(const struct ferry__range *ran
                                                   size_t tried)
 {
     const struct ferry__meeting meeting = meeting_readers(range);
-    const struct ferry__order *order = ferry__order_of(range);
+    struct ferry__order *order = ferry__order_of(range);
     struct ferry__interval *node =
-        ferry__meeting_from(&meeting, &order->reads, crowds->begin, crowds->end + 1);
-    for (size_t i = 0; i < tried && node; i++) {
-        crowds->begin = node->begin;
-        crowds->end = node->end;
-        if (is_crowd_for(range, node, most))
-            return ferry__group_of(node);
+        crowds->listed
+            ? ferry__meeting_at(&meeting, crowds->list)
+            : ferry__meeting_from(&meeting, &order->reads, crowds->begin, crowds->end + 1);
+    struct ferry__read_group *found = NULL;
+    for (size_t i = 0; i < tried && !found && (node || !crowds->listed); i++) {
+        if (!node) {
+            crowds->listed = true;
+            node = ferry__meeting_first(&meeting, &order->list_reads);
+            continue;
+        }
+        if (!crowds->listed) {
+            crowds->begin = node->begin;
+            crowds->end = node->end;
+        }
+        found = is_crowd_for(range, node, most) ? ferry__group_of(node) : NULL;
         node = ferry__meeting_next(&meeting, node);
     }
-    crowds->more = node;
-    return node ? NULL
-                : crowd_among(range, ferry__meeting_first(&meeting, &order->list_reads), most);
+    crowds->list = node;
+    crowds->more = node || !crowds->listed;
+    order->list_walk = crowds->listed ? &crowds->list : NULL;
+    return found;
 }
 
 void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__range *joint)
@@ -363,6 +409,8 @@ void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__rang
     joint->spans = group->first->spans;
     group->first->spans = NULL;
     struct ferry__intervals *reads = reads_of(joint);
+    const struct ferry__order *order = ferry__order_of(joint);
+    const bool there = walk_past(order, &group->interval);
     ferry__interval_remove(reads, &group->interval);
     group->first->read.group = NULL; /* they stay a list, of no group */
     *home = *group;
@@ -372,6 +420,8 @@ void ferry__order_join_reads(struct ferry__read_group *group, struct ferry__rang
     group_push(home, joint);
     joint->entered = true;
     ferry__interval_insert(reads, &home->interval);
+    if (there)
+        walk_to(order, &home->interval);
 }
 
 void ferry__order_join_writes(struct ferry__range *reader, struct ferry__range *joint)

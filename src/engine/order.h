@@ -26,7 +26,9 @@ struct ferry__order {
      * bytes that another has written since. */
     struct ferry__intervals list_writes, list_reads;
     uint64_t late; /* what came up to this ticket may not know of all that has entered before it */
-    struct ferry__range **walk; /* somebody's place among readers, who gave up the lock; NULL */
+    /* Somebody's place among readers, and among lists, who gave up the lock; NULL. */
+    struct ferry__range **walk;
+    struct ferry__interval **list_walk;
 };
 
 /* Bytes whose latest writer is the range's operation. Its stamp is 0 once they were overwritten,
@@ -109,11 +111,14 @@ void ferry__order_ask(const struct ferry__order *order, bool write, uint64_t beg
 void ferry__order_ask_range(const struct ferry__range *range,
                             void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
-/* The same in parts, of a range that has not entered; all lists of spans that it meets are the last
- * part. In between ranges may leave, and none may enter. All zero but for the range, and where it
- * reads newer: it begins. */
+/* The same in parts, of a range that has not entered. In between ranges may leave, and none may
+ * enter. All zero but for the range: it begins. It goes on to the end: meanwhile the order knows
+ * where it is. */
 struct ferry__order_parts {
     const struct ferry__range *range;
+    enum { FERRY__PART_BYTES, FERRY__PART_LIST_WRITES, FERRY__PART_LIST_READS, FERRY__PARTS } part;
+    struct ferry__interval *list; /* of the part's lists the next one, where listed */
+    bool listed;
     uint64_t at;         /* all from the range's begin to here was asked */
     uint64_t begin, end; /* the read group that comes next; 0, 0: none of these bytes was asked */
     uint64_t newer;      /* a read's: what stands for the writes up to there was followed */
@@ -121,7 +126,7 @@ struct ferry__order_parts {
     bool begun;
 };
 
-/* Some of it: so many pieces and readers. False: that was all. */
+/* Some of it: so many pieces and readers, or as much of lists. False: that was all. */
 bool ferry__order_ask_some(struct ferry__order_parts *parts, size_t most,
                            void (*follow)(void *arg, struct ferry__op *from), void *arg);
 
@@ -148,8 +153,9 @@ void ferry__order_enter(struct ferry__range *range);
 /* The same of one that is alone. */
 void ferry__order_enter_alone(struct ferry__range *range);
 /* The same in parts, likewise: those bytes that were not taken yet are their writers'. False: that
- * was all. */
+ * was all, but for the lists: what is a write's of them is taken by cover_some, in parts. */
 bool ferry__order_enter_some(struct ferry__range *range, size_t most);
+bool ferry__order_cover_some(struct ferry__order_parts *parts, size_t most);
 
 /* Its op is done, and so is all that it followed. Nothing where it has not entered. */
 void ferry__order_leave(struct ferry__range *range);
@@ -167,12 +173,14 @@ struct ferry__read_group *ferry__order_crowd(const struct ferry__range *range,
 struct ferry__read_group *ferry__order_group(const struct ferry__order *order, uint64_t begin,
                                              uint64_t end);
 
-/* The same as order_crowd for who gives up the lock in between: the first behind a group of these
- * bytes, without spans, or where they are 0, 0 of all. Tries so many of those without spans, and
- * says up to where; NULL: there is none among them, and if not for more, none at all. */
+/* The same as order_crowd for who gives up the lock in between: the next one, first those without
+ * spans. All zero: the first. Tries so many groups; NULL: there is none among them, and if not for
+ * more, none at all. Whoever is through, or stops, sets the order's list_walk to NULL. */
 struct ferry__order_crowds {
-    uint64_t begin, end;
+    uint64_t begin, end; /* of the latest without spans */
     bool more;
+    bool listed;                  /* all of those were tried */
+    struct ferry__interval *list; /* of the others the next */
 };
 
 struct ferry__read_group *ferry__order_crowd_some(const struct ferry__range *range,

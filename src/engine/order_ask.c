@@ -292,7 +292,44 @@ static bool some_of_spans(struct ferry__order_parts *parts, size_t *room,
     return true;
 }
 
-static bool some(struct ferry__order_parts *parts, size_t *room, const struct answer *answer)
+/* What it takes to find out whether they share a byte, in pieces that are walked over. */
+static size_t steps(const struct ferry__bytes *bytes, const struct ferry__spans *spans)
+{
+    if (!bytes->spans)
+        return 1;
+    const size_t mine = ferry__spans_steps(bytes->spans), other = ferry__spans_steps(spans);
+    return 1 + (mine < other ? mine : other) / FERRY__SPANS_A_STEP;
+}
+
+/* Of the lists those of this part. False: there are more. */
+static bool some_lists(struct ferry__order_parts *parts, size_t *room, const struct answer *answer)
+{
+    const struct ferry__range *range = parts->range;
+    struct ferry__order *order = ferry__order_of(range);
+    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
+    const struct ferry__meeting meeting = {range->begin, range->end, parts->newer};
+    const bool writes = parts->part == FERRY__PART_LIST_WRITES;
+    struct ferry__interval *node =
+        parts->listed
+            ? ferry__meeting_at(&meeting, parts->list)
+            : ferry__meeting_first(&meeting, writes ? &order->list_writes : &order->list_reads);
+    for (; node && *room; node = ferry__meeting_next(&meeting, node)) {
+        const struct ferry__spans *spans = writes ? ferry__written(node) : ferry__read_by(node);
+        const size_t taken = steps(&bytes, spans);
+        *room -= taken < *room ? taken : *room;
+        if (!answer || !ferry__meet_spans(&bytes, spans))
+            continue;
+        if (writes)
+            say(answer, ferry__piece_of(node)->range->op);
+        else
+            say_readers(ferry__group_of(node), parts->newer, answer);
+    }
+    parts->list = node;
+    parts->listed = node;
+    return !node;
+}
+
+static bool some_bytes(struct ferry__order_parts *parts, size_t *room, const struct answer *answer)
 {
     const struct ferry__range *range = parts->range;
     if (!parts->begun) {
@@ -305,20 +342,29 @@ static bool some(struct ferry__order_parts *parts, size_t *room, const struct an
                                              : some_of_read(parts, room, answer);
 }
 
+/* From where it was left. False: there is more. */
+static bool some(struct ferry__order_parts *parts, size_t *room, const struct answer *answer)
+{
+    const bool write = parts->range->kind == FERRY__RANGE_WRITE;
+    for (; parts->part < FERRY__PARTS; parts->part++)
+        if (parts->part == FERRY__PART_BYTES                  ? !some_bytes(parts, room, answer)
+            : parts->part == FERRY__PART_LIST_WRITES || write ? !some_lists(parts, room, answer)
+                                                              : false)
+            return false;
+    return true;
+}
+
 bool ferry__order_ask_some(struct ferry__order_parts *parts, size_t most,
                            void (*follow)(void *arg, struct ferry__op *from), void *arg)
 {
     const struct ferry__range *range = parts->range;
     const struct answer answer = {follow, arg};
-    const struct ferry__bytes bytes = {range->begin, range->end, range->spans};
-    const bool write = range->kind == FERRY__RANGE_WRITE;
     size_t room = most;
-    if (!parts->begun && !write)
+    if (!parts->begun && range->kind != FERRY__RANGE_WRITE)
         parts->newer = ask_joint(ferry__order_equal(range), &answer);
-    if (!some(parts, &room, &answer))
-        return true;
-    ask_lists(ferry__order_of(range), write, &bytes, parts->newer, &answer);
-    return false;
+    const bool all = some(parts, &room, &answer);
+    ferry__order_of(range)->list_walk = parts->listed ? &parts->list : NULL;
+    return !all;
 }
 
 bool ferry__order_is_much(const struct ferry__range *range, size_t most)

@@ -333,16 +333,15 @@ static bool join_group(struct ferry_device *device, struct ferry__follows *follo
     return *out_joint || !is_crowd;
 }
 
-/* The first crowd behind these bytes. Gives up the lock on the way where groups are many. */
+/* Gives up the lock on the way where groups are many. */
 static struct ferry__read_group *next_crowd(struct ferry_device *device,
-                                            const struct ferry__range *range, uint64_t begin,
-                                            uint64_t end)
+                                            const struct ferry__range *range,
+                                            struct ferry__order_crowds *crowds)
 {
-    struct ferry__order_crowds crowds = {.begin = begin, .end = end};
     for (;;) {
         struct ferry__read_group *group =
-            ferry__order_crowd_some(range, &crowds, FERRY__CROWD, FERRY__RANGES_AT_ONCE);
-        if (group || !crowds.more)
+            ferry__order_crowd_some(range, crowds, FERRY__CROWD, FERRY__RANGES_AT_ONCE);
+        if (group || !crowds->more)
             return group;
         ferry__breathe(device);
     }
@@ -353,15 +352,16 @@ static struct ferry__read_group *next_crowd(struct ferry_device *device,
 static bool join_readers(struct ferry_device *device, struct ferry__follows *follows,
                          const struct ferry__range *range)
 {
-    struct ferry__read_group *group = follows->held ? next_crowd(device, range, 0, 0)
+    struct ferry__order_crowds crowds = {0};
+    struct ferry__read_group *group = follows->held ? next_crowd(device, range, &crowds)
                                                     : ferry__order_crowd(range, NULL, FERRY__CROWD);
-    while (group) {
+    bool enough = true;
+    while (group && enough) {
         const bool breathes = follows->held && !group->first->spans;
         const uint64_t begin = group->interval.begin, end = group->interval.end;
         const struct ferry__range bytes = {.buffer = range->buffer, .begin = begin, .end = end};
         struct ferry__range *joint;
-        if (!join_group(device, follows, group, &bytes, breathes, &joint))
-            return false;
+        enough = join_group(device, follows, group, &bytes, breathes, &joint);
         if (breathes) /* the group may be gone, or lie elsewhere */
             group = ferry__order_group(&range->buffer->order, begin, end);
         if (group && joint && !atomic_load(&joint->op->done)) {
@@ -369,10 +369,12 @@ static bool join_readers(struct ferry_device *device, struct ferry__follows *fol
             atomic_fetch_add(&range->buffer->word, 1);
             group = joint->read.group;
         }
-        group = breathes ? next_crowd(device, range, begin, end)
-                         : ferry__order_crowd(range, group, FERRY__CROWD);
+        group = follows->held ? next_crowd(device, range, &crowds)
+                              : ferry__order_crowd(range, group, FERRY__CROWD);
     }
-    return true;
+    if (follows->held)
+        range->buffer->order.list_walk = NULL;
+    return enough;
 }
 
 /* The writes that a read has to follow become a join, if they are many: later readers of the same
@@ -467,7 +469,10 @@ static void take_place(struct ferry__op *op, bool alone)
             continue;
         }
         struct ferry__range *joint = range->kind == FERRY__RANGE_READ ? range->read.joint : NULL;
+        struct ferry__order_parts lists = {.range = range};
         while (ferry__order_enter_some(range, FERRY__RANGES_AT_ONCE))
+            ferry__breathe(op->device);
+        while (ferry__order_cover_some(&lists, FERRY__RANGES_AT_ONCE))
             ferry__breathe(op->device);
         if (joint && !atomic_load(&joint->op->done)) {
             atomic_fetch_add(&range->buffer->word, 1);
@@ -541,8 +546,10 @@ static bool follows_many(const struct ferry__op *op)
     const size_t count = ferry__op_range_count(op);
     for (size_t i = 0; i < count; i++) {
         const struct ferry__range *range = &ranges[i];
+        const struct ferry__order *order = &range->buffer->order;
         const uint64_t word = atomic_load_explicit(&range->buffer->word, memory_order_relaxed);
-        if ((word & ~FERRY__BUFFER_FAILED) >= FERRY__RANGES_AT_ONCE &&
+        const bool many = (word & ~FERRY__BUFFER_FAILED) >= FERRY__RANGES_AT_ONCE;
+        if ((many || order->list_writes.root || order->list_reads.root) &&
             ferry__order_is_much(range, FERRY__RANGES_AT_ONCE))
             return true;
     }

@@ -230,6 +230,29 @@ static void blocks(size_t n)
     free(list);
 }
 
+/* Lists that lie across each other, and behind them what is behind many writes. */
+static void lists_among_lists(size_t n)
+{
+    enum { EACH = 32 };
+    const size_t lists = n / EACH;
+    for (size_t i = 0; i < 2 * lists; i++) {
+        struct ferry_block list[EACH];
+        for (size_t k = 0; k < EACH; k++) {
+            const size_t at = (k * lists + i % lists) * SLOT;
+            list[k] = (struct ferry_block){at, at, SLOT / 2};
+        }
+        if (i < lists)
+            assert_int_equal(
+                ferry_copy_blocks_from_host_async(buffer, host, list, EACH, NULL, NULL, NULL),
+                FERRY_OK);
+        else
+            assert_int_equal(
+                ferry_copy_blocks_to_host_async(buffer, host, list, EACH, NULL, NULL, NULL),
+                FERRY_OK);
+    }
+    blocks(n);
+}
+
 static void end_work(const struct ferry_external *ended)
 {
     assert_int_equal(ferry_external_end(device, ended->ticket, FERRY_OK), FERRY_OK);
@@ -281,6 +304,7 @@ static const struct body {
     {"a chain", a_chain, ""},
     {"a batch", one_batch, ""},
     {"blocks", blocks, ""},
+    {"lists among lists", lists_among_lists, ""},
     {"external works", external_works, ""},
     {"external works by events", external_works, "events,delay_us=1"},
 };

@@ -127,17 +127,36 @@ static void tell_oracle(struct world *world, const struct node *node)
         }
 }
 
+static bool leave_one(struct world *world);
+
+/* In parts, between which those that are done leave. */
+static struct ferry__read_group *find_crowd(struct world *world, const struct ferry__range *range,
+                                            struct ferry__order_crowds *crowds, size_t most)
+{
+    for (;;) {
+        struct ferry__read_group *group =
+            ferry__order_crowd_some(range, crowds, most, 1 + random_next(&world->seed) % 3);
+        if (group || !crowds->more)
+            return group;
+        (void)leave_one(world);
+    }
+}
+
 /* A joint of all readers in a crowd, as a write does it that would follow them all. */
 static void join_crowds(struct world *world, const struct ferry__range *range, size_t most)
 {
+    struct ferry__order_crowds crowds = {0};
     struct ferry__read_group *group = NULL;
-    while (range->kind == FERRY__RANGE_WRITE && (group = ferry__order_crowd(range, group, most))) {
+    const bool parts = random_next(&world->seed) % 2;
+    while (range->kind == FERRY__RANGE_WRITE &&
+           (group = parts ? find_crowd(world, range, &crowds, most)
+                          : ferry__order_crowd(range, group, most))) {
         const size_t slot = free_slot(world);
         size_t live = 0;
         for (struct ferry__range *reader = group->first; reader; reader = reader->read.next)
             live += node_of(reader->op)->live;
         if (slot == LIVE)
-            return;
+            break;
         if (live <= most)
             continue;
         struct node *joint = &world->nodes[slot];
@@ -157,6 +176,7 @@ static void join_crowds(struct world *world, const struct ferry__range *range, s
         group = joint->ranges[0].read.group;
         world->joints_made++;
     }
+    world->buffer.order.list_walk = NULL;
 }
 
 /* Also where the reader writes the same bytes besides: that write the joint does not stand for. */
@@ -298,13 +318,19 @@ static void ask_one(struct world *world, const struct ferry__range *range)
 static void enter_one(struct world *world, struct ferry__range *range)
 {
     const size_t most = random_next(&world->seed) % 4;
-    if (!most)
+    struct ferry__order_parts lists = {.range = range};
+    if (!most) {
         ferry__order_enter(range);
-    else
-        while (ferry__order_enter_some(range, most)) {
-            world->parted++;
-            (void)leave_one(world);
-        }
+        return;
+    }
+    while (ferry__order_enter_some(range, most)) {
+        world->parted++;
+        (void)leave_one(world);
+    }
+    while (ferry__order_cover_some(&lists, most)) {
+        world->parted++;
+        (void)leave_one(world);
+    }
 }
 
 /* What the order says that it follows: none is missing, and each shares a byte, or is before one
@@ -432,6 +458,7 @@ static size_t run_shape(const struct shape *shape, uint64_t seed)
     assert_null(world->buffer.order.reads.root);
     assert_null(world->buffer.order.list_writes.root);
     assert_null(world->buffer.order.list_reads.root);
+    assert_null(world->buffer.order.list_walk);
     const size_t joints = world->joints_made;
     assert_true(world->alone);
     assert_true(world->parted || shape->longest == 1 || shape->lists == 1);
