@@ -59,10 +59,11 @@ bool ferry__spans_next(const struct ferry__spans *spans, uint64_t at, size_t *hi
 bool ferry__spans_meet(const struct ferry__spans *a, const struct ferry__spans *b);
 bool ferry__spans_meet_range(const struct ferry__spans *spans, uint64_t begin, uint64_t end);
 
-/* So many steps it takes to go through all of it. */
+/* So many steps it takes to go through all of it: a range of a list is one, or many words. */
 static inline size_t ferry__spans_steps(const struct ferry__spans *spans)
 {
-    return spans->words ? spans->word_count : spans->count;
+    enum { WORDS_A_STEP = 16 };
+    return spans->words ? spans->word_count / WORDS_A_STEP + 1 : spans->count;
 }
 
 /* The same bytes? False also where that would take long to find out. */
