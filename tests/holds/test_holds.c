@@ -233,7 +233,8 @@ static void blocks(size_t n)
 /* Lists that lie across each other, and behind them what is behind many writes. */
 static void lists_among_lists(size_t n)
 {
-    enum { EACH = 32 };
+    enum { EACH = 32, ENOUGH = 2 * FEW }; /* of which each follows many */
+    n = n < ENOUGH ? n : ENOUGH;
     const size_t lists = n / EACH;
     for (size_t i = 0; i < 2 * lists; i++) {
         struct ferry_block list[EACH];
