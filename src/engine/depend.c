@@ -18,6 +18,7 @@
 #include "engine/submission.h"
 #include "engine/ticket.h"
 #include "engine/traced.h"
+#include "memory/host_memory.h"
 
 #include <ferry/ferry.h>
 #include <stdatomic.h>
@@ -338,11 +339,30 @@ static void set_told(struct ferry__op *op)
     op->awaited = false;
 }
 
+/* Imports for one transfer end before it does: once it is done its user may unmap the memory. Gives
+ * up the lock for them. */
+static void end_imports(struct ferry__op *op)
+{
+    struct ferry_device *device = op->device;
+    for (size_t i = 0; i < op->count && op->type->kind == FERRY__OP_TRANSFER; i++) {
+        struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
+        struct ferry__region *region = ferry__region_of(transfer);
+        ferry__breathe_each(device, i, FERRY__TRANSFERS_AT_ONCE);
+        if (!region || !region->for_call)
+            continue;
+        transfer->region = NULL;
+        ferry__device_unlock(device);
+        ferry__region_unref(&device->gpu, region);
+        ferry__device_lock(device);
+    }
+}
+
 /* What walks over many gives up the lock on the way. All see op become done at once. */
 static void finish(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
     op->in_flight++; /* it is done once */
+    end_imports(op);
     op->type->judge(op);
     if (op->status)
         ferry__questions_tell(op);

@@ -125,6 +125,38 @@ static void test_residency(void **unused)
     unsetenv("FERRY_METAL_RESIDENCY");
 }
 
+/* Memory that an operation imported is its user's again once it is done: unmapped at once, though
+ * it is another thread that ended it. The simulator ends a process whose buffers outlive their
+ * pages. */
+static void test_unmapped_when_done(void **unused)
+{
+    (void)unused;
+    enum { TIMES = 300, SIZE = 1 << 20 };
+    start_machine(&(struct metalsim_config){0});
+    ferry_device *device = NULL;
+    ferry_buffer *buffer = NULL;
+    const struct ferry_device_params params = {.name = "metal", .path = FERRY_PATH_IMPORTED};
+    assert_int_equal(ferry_device_open(&params, &device), FERRY_OK);
+    assert_int_equal(
+        ferry_buffer_create(device, &(struct ferry_buffer_params){.size = SIZE}, &buffer),
+        FERRY_OK);
+    const uint64_t before = counts().imports;
+    for (int i = 0; i < TIMES; i++) {
+        void *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(memory != MAP_FAILED);
+        ferry_ticket ticket = 0;
+        assert_int_equal(ferry_copy_from_host_async(buffer, memory, SIZE, 0, NULL, NULL, &ticket),
+                         FERRY_OK);
+        while (ferry_poll(device, ticket) == FERRY_PENDING)
+            ;
+        assert_int_equal(munmap(memory, SIZE), 0);
+    }
+    assert_true(counts().imports >= before + TIMES);
+    ferry_buffer_destroy(buffer);
+    ferry_device_close(device);
+    assert_int_equal(metalsim_reset(&(struct metalsim_config){0}), 0);
+}
+
 /* --- the compiler ----------------------------------------------------------------------------- */
 
 /* What the GPU has been given: blits, and kernels. */
@@ -271,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_unknown_macos),
         cmocka_unit_test(test_residency),
         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_unmapped_when_done),
         cmocka_unit_test(test_kernels_when_needed),
         cmocka_unit_test(test_kernels_for_any_work),
         cmocka_unit_test(test_compiler_that_hangs),
