@@ -1,8 +1,9 @@
 /*
- * scaling [device] [path] [most] [row]: what an operation costs beside many others of its kind. Wall time
- * from the first call until all is idle, divided by how many there were: 1000, 10,000 and so on up to
- * `most` (100,000); the median of three runs, each on a device of its own. Flat is right: an operation's cost does not grow with what is in flight. Pin it
- * to one CPU (taskset -c 0) for figures that can be compared.
+ * scaling [device] [path] [most] [row]: what an operation costs beside many others of its kind. Wall
+ * time from the first call until all is idle, divided by how many there were: 1000, 10,000 and so on
+ * up to `most` (100,000); the median of three runs, each on a device of its own. Flat is right: an
+ * operation's cost does not grow with what is in flight. Pin it to one CPU (taskset -c 0) for figures
+ * that can be compared.
  */
 #include "base/lock_record.h"
 #include "program.h"
@@ -269,8 +270,8 @@ static uint64_t measure(const struct row *row, const struct ferry_device_params 
     return taken;
 }
 
-/* glibc gives the end of its heap back to the system when it is free: then each run would measure how
- * long the system takes to map it again. */
+/* glibc gives the end of its heap back to the system when it is free: then each run would measure
+ * how long the system takes to map it again. */
 static void keep_heap(void)
 {
 #ifdef __GLIBC__

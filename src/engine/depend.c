@@ -344,7 +344,9 @@ static void set_told(struct ferry__op *op)
 static void end_imports(struct ferry__op *op)
 {
     struct ferry_device *device = op->device;
-    for (size_t i = 0; i < op->count && op->type->kind == FERRY__OP_TRANSFER; i++) {
+    if (op->type->kind != FERRY__OP_TRANSFER)
+        return;
+    for (size_t i = 0; i < op->count; i++) {
         struct ferry__transfer *transfer = &ferry__op_transfers(op)[i];
         struct ferry__region *region = ferry__region_of(transfer);
         ferry__breathe_each(device, i, FERRY__TRANSFERS_AT_ONCE);
