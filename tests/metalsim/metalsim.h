@@ -33,24 +33,23 @@ enum metalsim_rule {
     METALSIM_OVERLAP = 4,     /* source and destination of a copy overlap */
     METALSIM_STORAGE = 5,     /* contents of private, or synchronising what is not managed */
     METALSIM_MANAGED = 6,     /* two stores for managed memory: imitated; what is lost by that */
-    METALSIM_PRIVATE = 7,     /* private memory has no access but while commands run: imitated */
-    METALSIM_IMPORT = 8,      /* imports in whole pages, mapped for as long as the buffer lives */
-    METALSIM_OBJECTS = 9,     /* retain counts, pools on every thread, no message to the dead */
-    METALSIM_STATE = 10,      /* the order of calls on command buffers and encoders */
-    METALSIM_QUEUE_FULL = 11, /* all command buffers of a queue are out and none is committed */
-    METALSIM_ORDER = 12,      /* late, completed in any order; untracked unordered: imitated */
-    METALSIM_LIFETIME = 13,   /* a buffer of an unretained command buffer died before its work */
-    METALSIM_FAILURE = 14,    /* failed command buffers: partial work, no signal: injected */
-    METALSIM_NIL = 15,        /* constructors that give nil: injected */
-    METALSIM_DEVICE = 16,     /* objects of another device, methods that this Metal does not have */
-    METALSIM_TYPES = 17,      /* encodings, and garbage in the unused part of registers: imitated */
-    METALSIM_BLOCK = 18,      /* flags, description and signature of a block */
-    METALSIM_COUNTS = 19,     /* how many of what: metalsim_counts */
-    METALSIM_THREADS = 20,    /* one thread at a time in a command buffer and its encoders */
-    METALSIM_FORK = 21,       /* nothing in a child of the process that loaded Metal */
-    METALSIM_BLIT_ONLY = 22,  /* Apple GPUs: no command buffer of blits alone between kernels' */
-    METALSIM_RESIDENCY = 23,  /* what a residency set is told takes effect at its commit */
-    METALSIM_UNSIGNALLED = 24, /* an MTLEvent is waited for after its signal was committed: else a
+    METALSIM_IMPORT = 7,      /* imports in whole pages, mapped for as long as the buffer lives */
+    METALSIM_OBJECTS = 8,     /* retain counts, pools on every thread, no message to the dead */
+    METALSIM_STATE = 9,       /* the order of calls on command buffers and encoders */
+    METALSIM_QUEUE_FULL = 10, /* all command buffers of a queue are out and none is committed */
+    METALSIM_ORDER = 11,      /* late, completed in any order; untracked unordered: imitated */
+    METALSIM_LIFETIME = 12,   /* a buffer of an unretained command buffer died before its work */
+    METALSIM_FAILURE = 13,    /* failed command buffers: partial work, no signal: injected */
+    METALSIM_NIL = 14,        /* constructors that give nil: injected */
+    METALSIM_DEVICE = 15,     /* objects of another device, methods that this Metal does not have */
+    METALSIM_TYPES = 16,      /* encodings, and garbage in the unused part of registers: imitated */
+    METALSIM_BLOCK = 17,      /* flags, description and signature of a block */
+    METALSIM_COUNTS = 18,     /* how many of what: metalsim_counts */
+    METALSIM_THREADS = 19,    /* one thread at a time in a command buffer and its encoders */
+    METALSIM_FORK = 20,       /* nothing in a child of the process that loaded Metal */
+    METALSIM_BLIT_ONLY = 21,  /* Apple GPUs: no command buffer of blits alone between kernels' */
+    METALSIM_RESIDENCY = 22,  /* what a residency set is told takes effect at its commit */
+    METALSIM_UNSIGNALLED = 23, /* an MTLEvent is waited for after its signal was committed: else a
                                   command buffer waits for what the host does, or reads, before */
     METALSIM_RULES
 };

@@ -1,4 +1,4 @@
-/* Rules 10 to 12, 14, 15 and 20: queues and command buffers. */
+/* Rules 9 to 11, 13, 14 and 19: queues and command buffers. */
 #include "rules.h"
 
 /* --- 10, 11: states --------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* Rules 1 to 4, 17 and 19: copies and fills. */
+/* Rules 1 to 4, 16 and 18: copies and fills. */
 #include "rules.h"
 
 static void fill_once(struct client *c, mtl_id dst, uint64_t offset, uint64_t length)

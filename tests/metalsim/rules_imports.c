@@ -1,4 +1,4 @@
-/* Rule 8, imports that are accepted and wrong. */
+/* Rule 7, imports that are accepted and wrong. */
 #include "rules.h"
 
 #include <sys/mman.h>

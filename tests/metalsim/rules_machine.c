@@ -1,4 +1,4 @@
-/* Rules 13, 16, 21 to 24: listeners, events, children, blits on Apple GPUs, residency sets. */
+/* Rules 12, 15, 20 to 23: listeners, events, children, blits on Apple GPUs, residency sets. */
 #include "rules.h"
 
 #include <sys/wait.h>

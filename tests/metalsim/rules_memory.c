@@ -1,4 +1,4 @@
-/* Rules 5 to 8: memory. */
+/* Rules 5 to 7: memory. */
 #include "rules.h"
 
 #include <sys/mman.h>
@@ -108,22 +108,6 @@ void rule_managed_queues(void **unused)
     assert_broken(METALSIM_MANAGED, now.breaches[METALSIM_MANAGED]);
     mtl_release(managed);
     mtl_release(queue);
-    client_end(&c);
-}
-
-/* Private memory has no access while nothing runs on it: a system call finds that out. */
-void rule_private(void **unused)
-{
-    (void)unused;
-    struct client c = client_begin((struct metalsim_config){0});
-    unsigned char *bytes = metalsim_open(c.priv);
-    int pipes[2];
-    assert_int_equal(pipe(pipes), 0);
-    assert_int_equal(write(pipes[1], bytes, 1), 1);
-    metalsim_close(c.priv);
-    assert_int_equal(write(pipes[1], bytes, 1), -1); /* EFAULT */
-    close(pipes[0]);
-    close(pipes[1]);
     client_end(&c);
 }
 

@@ -1,4 +1,4 @@
-/* Rules 9, 13, 16 and 18: objects, their lives, their devices, blocks. */
+/* Rules 8, 12, 15 and 17: objects, their lives, their devices, blocks. */
 #include "rules.h"
 
 static void *release_without_pool(void *buffer)

@@ -188,7 +188,7 @@ struct sim_buffer {
     unsigned char
         *then; /* imports that are stale: what was there; that are lost: what is written */
     bool imported, lost, seen;
-    int opened;  /* commands that run on it: private memory is accessible while over 0 */
+    int opened;  /* commands that run on it */
     int writers; /* commands that write it now */
     int synchronizing;
     mtl_block deallocator;

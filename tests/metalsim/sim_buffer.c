@@ -1,4 +1,4 @@
-/* Buffers: shared, managed with two stores, private without access, imports of whole pages. */
+/* Buffers: shared, managed with two stores, private whose bytes have no address, imports of whole pages. */
 #include "sim.h"
 
 #include <errno.h>
@@ -66,10 +66,8 @@ static bool back(struct sim_buffer *buffer, uint64_t length)
         if (length <= POISONED)
             memset(buffer->told, 0x5c, length);
     }
-    if (buffer->storage == MTL_STORAGE_PRIVATE) {
-        buffer->cpu = NULL;
-        mprotect(buffer->gpu, buffer->mapped, PROT_NONE);
-    }
+    if (buffer->storage == MTL_STORAGE_PRIVATE)
+        buffer->cpu = NULL; /* and nothing tells where the bytes are */
     return true;
 }
 
@@ -254,8 +252,6 @@ unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
         return NULL;
     }
     sim_lock();
-    if (buffer->opened++ == 0 && buffer->storage == MTL_STORAGE_PRIVATE)
-        mprotect(buffer->gpu, buffer->mapped, PROT_READ | PROT_WRITE);
     buffer->writers += to_write;
     if (buffer->then && !buffer->lost && !to_write && !buffer->seen) {
         memcpy(buffer->then, buffer->cpu, buffer->length);
@@ -273,8 +269,6 @@ unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
 void sim_buffer_close(struct sim_buffer *buffer, bool to_write)
 {
     sim_lock();
-    if (--buffer->opened == 0 && buffer->storage == MTL_STORAGE_PRIVATE)
-        mprotect(buffer->gpu, buffer->mapped, PROT_NONE);
     buffer->writers -= to_write;
     sim_unlock();
 }

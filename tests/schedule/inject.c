@@ -103,7 +103,7 @@ static bool one_knob(struct run *run, const char *knob, uint64_t n, size_t steps
     return reached >= n;
 }
 
-bool inject(const char *what, uint64_t seed, size_t steps)
+bool inject(const char *what, uint64_t every, uint64_t seed, size_t steps)
 {
     size_t at = 0;
     while (strncmp(what, scenarios[at].prefix, strlen(scenarios[at].prefix)) != 0)
@@ -115,11 +115,9 @@ bool inject(const char *what, uint64_t seed, size_t steps)
             knob = knobs[i];
     if (!allocations && knob == NULL)
         return false;
-    uint64_t n = 0;
-    bool failed = true;
+    uint64_t n = 1, tried = 0;
     setenv("FERRY_FILE_IO", "threads", 1); /* an io_uring for each device would take its time */
-    while (failed) {
-        n++;
+    for (bool failed = true; failed; n += every, tried++) {
         bool loses = strcmp(name, "lose_at") == 0;
         struct run run = {.config = scenarios[at].configs[loses],
                           .seed = seed,
@@ -129,6 +127,6 @@ bool inject(const char *what, uint64_t seed, size_t steps)
                           .injected_at = n};
         failed = allocations ? one_allocation(&run, n, steps) : one_knob(&run, knob, n, steps);
     }
-    printf("schedule: %s: %llu failed in turn\n", what, (unsigned long long)n - 1);
+    printf("schedule: %s: %llu failed in turn\n", what, (unsigned long long)tried - 1);
     return true;
 }

@@ -1,5 +1,6 @@
-/* schedule [--config NAME] [--seed N] [--seeds N] [--steps N] [--inject WHAT]: random schedules of
- * operations against a model. Whatever goes wrong is told with the arguments that show it again. */
+/* schedule [--config NAME] [--seed N] [--seeds N] [--steps N] [--inject WHAT [--every N]]: random
+ * schedules of operations against a model. Whatever goes wrong is told with the arguments that show it
+ * again. */
 #include "schedule.h"
 
 #include <signal.h>
@@ -9,14 +10,14 @@
 
 struct options {
     const char *config, *inject;
-    uint64_t seed, seeds;
+    uint64_t seed, seeds, every;
     size_t steps;
 };
 
 static int usage(void)
 {
     fprintf(stderr, "usage: schedule [--config NAME] [--seed N] [--seeds N] [--steps N]\n"
-                    "       schedule --inject allocations|KNOB [--seed N] [--steps N]\n"
+                    "       schedule --inject allocations|KNOB [--every N] [--seed N] [--steps N]\n"
                     "configurations:\n");
     for (size_t i = 0; i < config_count; i++)
         fprintf(stderr, "  %s\n", configs[i].name);
@@ -32,6 +33,8 @@ static bool parse(int argc, char **argv, struct options *options)
             options->config = argv[i + 1];
         else if (strcmp(argv[i], "--inject") == 0)
             options->inject = argv[i + 1];
+        else if (strcmp(argv[i], "--every") == 0)
+            options->every = strtoull(argv[i + 1], NULL, 0);
         else if (strcmp(argv[i], "--seed") == 0)
             options->seed = strtoull(argv[i + 1], NULL, 0);
         else if (strcmp(argv[i], "--seeds") == 0)
@@ -41,7 +44,7 @@ static bool parse(int argc, char **argv, struct options *options)
         else
             return false;
     }
-    return true;
+    return options->every > 0;
 }
 
 /* What the host driver says of its contract is always wrong; that operations fail is not. */
@@ -54,7 +57,7 @@ static void contract_broken(enum ferry_log_level level, const char *message, voi
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seed = 1, .seeds = 1, .steps = 400};
+    struct options options = {.seed = 1, .seeds = 1, .every = 1, .steps = 400};
     bool found = false;
     if (!parse(argc, argv, &options))
         return usage();
@@ -63,7 +66,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IONBF, 0);
     ferry_set_log(contract_broken, NULL, FERRY_LOG_ERROR);
     if (options.inject != NULL)
-        return inject(options.inject, options.seed, options.steps) ? 0 : usage();
+        return inject(options.inject, options.every, options.seed, options.steps) ? 0 : usage();
     for (size_t i = 0; i < config_count; i++) {
         if (options.config != NULL && strcmp(options.config, configs[i].name) != 0)
             continue;

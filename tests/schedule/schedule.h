@@ -102,8 +102,9 @@ void lanes_destroy(struct run *run, struct lanes *lanes);
 
 /* --- failures in turn (inject.c) -------------------------------------------------------------- */
 
-/* what: "allocations", or a knob that counts: "fail_exec". false: no such thing. */
-bool inject(const char *what, uint64_t seed, size_t steps);
+/* what: "allocations", or a knob that counts: "fail_exec"; the first fails, then each every-th.
+ * false: no such thing. */
+bool inject(const char *what, uint64_t every, uint64_t seed, size_t steps);
 
 /* --- the model (model.c) ---------------------------------------------------------------------- */
 
