@@ -57,7 +57,8 @@ if [ "${ALL:-0}" = 0 ]; then
     skip_asan="$skip_asan|^schedule\..*-threads|^schedule\.threads-|^schedule_joins\.threads"
     skip_asan="$skip_asan|^schedule\.backlog$|^schedule\.backlog-[^f]"
     skip_tsan="$skip_tsan|$rare|$host|$gpu|^suite\.vulkan-kernel$|^suite\.cuda$|^suite\.metal-a(pple|md)$"
-    skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$|^test_cuda_failures$|\.staged$"
+    skip_tsan="$skip_tsan|^schedule\.backlog-(tiny|failing|align4|arena)$|^test_(cuda_failures|strictvk)$|\.staged$"
+    skip_tsan="$skip_tsan|^test_vulkan_driver\.vulkan-|^promises\.(path-|no-import|tiny-|host-non|vulkan)|^schedule\.backlog-arena"
 fi
 
 for preset in $presets; do

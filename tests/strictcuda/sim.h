@@ -131,6 +131,7 @@ enum { UNITS = 40 };                                     /* of a device */
 struct work {
     struct work *next;
     enum work_kind kind;
+    bool races; /* without order beside another stream's: told, and not carried out */
     struct span dst, src;
     unsigned char *copied; /* pageable memory that was read at the call */
     unsigned word, word_size;
