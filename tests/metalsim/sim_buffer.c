@@ -1,4 +1,5 @@
-/* Buffers: shared, managed with two stores, private whose bytes have no address, imports of whole pages. */
+/* Buffers: shared, managed with two stores, private at an address that nothing tells, imports of whole
+ * pages. */
 #include "sim.h"
 
 #include <errno.h>
@@ -252,6 +253,7 @@ unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
         return NULL;
     }
     sim_lock();
+    buffer->opened++;
     buffer->writers += to_write;
     if (buffer->then && !buffer->lost && !to_write && !buffer->seen) {
         memcpy(buffer->then, buffer->cpu, buffer->length);
@@ -269,6 +271,7 @@ unsigned char *sim_buffer_open(struct sim_buffer *buffer, bool to_write)
 void sim_buffer_close(struct sim_buffer *buffer, bool to_write)
 {
     sim_lock();
+    buffer->opened--;
     buffer->writers -= to_write;
     sim_unlock();
 }
