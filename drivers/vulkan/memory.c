@@ -276,22 +276,26 @@ static enum ferry_status get_memory(struct vulkan *v, const struct vulkan_wanted
 enum ferry_status ferry__vulkan_memory_make(struct vulkan *v, const struct vulkan_wanted *wanted,
                                             struct ferry__memory *out_memory, char *why)
 {
-    const VkMemoryAllocateFlagsInfo flags = {
-        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
-        .pNext = wanted->of_memory,
-        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
-    };
-    struct making m = {.next = v->address ? &flags : wanted->of_memory,
-                       .given = wanted->given,
-                       .taken = wanted->taken};
+    struct making m = {.given = wanted->given, .taken = wanted->taken};
+    /* Whole atoms, so that flushing the last bytes stays inside. */
+    const uint64_t atom = v->physical.atom;
+    const uint64_t size = wanted->given ? wanted->size : (wanted->size + atom - 1) / atom * atom;
     enum ferry_status status =
-        make_buffer(v, wanted->size, ferry__vulkan_usage(v->address), wanted->of_buffer, &m, why);
+        make_buffer(v, size, ferry__vulkan_usage(v->address), wanted->of_buffer, &m, why);
     if (status)
         return status;
-    /* Whole atoms, so that flushing the last bytes stays inside. */
-    m.size = wanted->given
-                 ? wanted->given
-                 : (m.needs.size + v->physical.atom - 1) / v->physical.atom * v->physical.atom;
+    /* Memory that may be another buffer's, too, takes an H200 20 ms a GiB, and this 1. */
+    const VkMemoryDedicatedAllocateInfo dedicated = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO,
+        .buffer = m.native->buffer,
+    };
+    const VkMemoryAllocateFlagsInfo flags = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+        .pNext = wanted->of_memory ? wanted->of_memory : &dedicated,
+        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
+    };
+    m.next = v->address ? &flags : flags.pNext;
+    m.size = wanted->given ? wanted->given : m.needs.size;
     status = get_memory(v, wanted, &m, why);
     const VkMemoryPropertyFlags has = v->physical.memory.memoryTypes[m.type].propertyFlags;
     const bool mapped = !status && (has & VISIBLE) &&
