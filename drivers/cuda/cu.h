@@ -7,6 +7,7 @@
 #define FERRY_DRIVERS_CUDA_CU_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef unsigned cu_result;
 typedef int cu_device;
@@ -150,6 +151,7 @@ enum {
     NUMBER(CU_ATTRIBUTE_VIRTUAL_RDMA, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED, \
            110)                                                                                    \
     NUMBER(CU_ATTRIBUTE_DMA_BUF, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED, 124)                       \
+    NUMBER(CU_ATTRIBUTE_WRITE_VALUE, CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS, 122)       \
     NUMBER(CU_MEMORY_PINNED, CU_MEM_ALLOCATION_TYPE_PINNED, 1)                                     \
     NUMBER(CU_LOCATION_DEVICE, CU_MEM_LOCATION_TYPE_DEVICE, 1)                                     \
     NUMBER(CU_HANDLE_FD, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 1)                              \

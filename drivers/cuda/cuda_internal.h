@@ -69,6 +69,7 @@ struct cuda_slot {
     cu_event begin, end, done; /* begin and end have times, done has none and costs less */
     cu_event mark;             /* end or done: recorded last; NULL: the stream itself is asked */
     bool timed;
+    bool written;  /* the device writes its value to the queue's word */
     unsigned kind; /* for the pace: of its first command */
     uint64_t value;
     uint64_t bytes;
@@ -101,6 +102,8 @@ struct cuda_queue {
     struct cuda_slot **last;
     struct ferry__pace pace;    /* by kinds of command, kernels apart */
     unsigned query_errors;      /* in a row */
+    uint64_t asked_ns;          /* when CUDA was last asked for an end */
+    _Atomic uint64_t *word;     /* that the device writes values to; NULL: it does not */
     _Atomic uint64_t submitted; /* the last value handed to the device */
     _Atomic uint64_t retired;   /* records up to this value are written */
     struct cuda_batch *batch;   /* of the thread that submits; NULL: not needed so far */
@@ -117,6 +120,7 @@ struct cuda {
     bool shares, shares_rdma; /* memory has descriptors; that others' devices reach directly */
     uint32_t queue_count;
     struct cuda_queue queues[CUDA__QUEUES_MAX];
+    struct cuda_word *words; /* of the queues: page-locked; NULL: the device writes none */
 
     struct {
         pthread_t thread; /* that compiles */
@@ -240,6 +244,9 @@ bool ferry__cuda_reaches(void *state, void *other);
 /* Within enter and leave, like all below. */
 enum ferry_status ferry__cuda_queue_init(struct cuda *c, struct cuda_queue *queue, unsigned roles,
                                          char *why);
+/* Words for the queues, where the device can write them; without, CUDA is asked for each end. */
+void ferry__cuda_words_init(struct cuda *c);
+void ferry__cuda_words_finish(struct cuda *c);
 void ferry__cuda_queue_finish(struct cuda *c, struct cuda_queue *queue);
 /* Writes the records of what has ended; returns the value up to which they are written. */
 uint64_t ferry__cuda_queue_retire(struct cuda *c, struct cuda_queue *queue);
@@ -264,7 +271,10 @@ void ferry__cuda_kernels_start(struct cuda *c);
 bool ferry__cuda_kernels_join(struct cuda *c);
 void ferry__cuda_kernels_free(struct cuda *c);
 /* Does this copy command go by the kernel, where none of another device's is in it? */
-bool ferry__cuda_kernel_copies(const struct cuda *c, const struct ferry__command *command);
+bool ferry__cuda_kernel_copies(const struct cuda *c, const struct ferry__command *command,
+                               bool changes);
+/* Do commands of one submission go different ways: up, down, within the device? */
+bool ferry__cuda_changes_engines(const struct ferry__command *commands, size_t count);
 uint64_t ferry__cuda_kernel_address(const struct ferry__memory *memory);
 /* Launches the first of the commands, and those behind it that are one launch with it: how many,
  * all ENGINE_KERNEL. */

@@ -95,6 +95,7 @@ static const unsigned roles[CUDA__QUEUES_MAX][CUDA__QUEUES_MAX] = {
 static enum ferry_status make_queues(struct cuda *c, uint32_t limit, char *why)
 {
     const uint32_t count = limit && limit < CUDA__QUEUES_MAX ? limit : CUDA__QUEUES_MAX;
+    ferry__cuda_words_init(c);
     for (uint32_t i = 0; i < count; i++) {
         const enum ferry_status status =
             ferry__cuda_queue_init(c, &c->queues[i], roles[count - 1][i], why);
@@ -251,6 +252,7 @@ static void take_down(struct cuda *c)
     const bool inside = !ferry__cuda_enter(c, &scope, NULL);
     for (uint32_t i = 0; i < c->queue_count; i++)
         ferry__cuda_queue_finish(c, &c->queues[i]);
+    ferry__cuda_words_finish(c);
     ferry__cuda_kernels_free(c);
     if (inside)
         ferry__cuda_leave(c, &scope);

@@ -145,7 +145,7 @@ FERRY_API const char *ferry_path_name(enum ferry_path path);
 /* May Ferry reach private memory by the CPU, where the device lets it? */
 enum ferry_map {
     /* Coherent memory to write; cached memory, or a little, to read. On a discrete GPU of Vulkan no
-     * allocation of more than 1 GiB, which takes long to map. */
+     * allocation of more than 16 GiB, which takes long to map. */
     FERRY_MAP_AUTO = 0,
     FERRY_MAP_NEVER,  /* private buffers are reached through the device only */
     FERRY_MAP_ALWAYS, /* wherever it can be had; on Metal private buffers get shared storage */

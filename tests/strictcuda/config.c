@@ -24,6 +24,7 @@ static const struct {
     OPTION(version, 13000),     /* of the driver */
     OPTION(seed, 1),
     OPTION(nobatch, 0),     /* no cuMemcpyBatchAsync */
+    OPTION(nowrite, 0),     /* streams write no values */
     OPTION(nojit, 0),       /* no compiler for PTX */
     OPTION(noregister, 0),  /* host memory cannot be registered */
     OPTION(noreadonly, 0),  /* nor for reading only */

@@ -156,6 +156,7 @@ cu_result sim_DeviceGetAttribute_2000(int *value, cu_attribute attribute, cu_dev
     case CU_ATTRIBUTE_FD_HANDLES:
     case CU_ATTRIBUTE_VIRTUAL_RDMA:
     case CU_ATTRIBUTE_DMA_BUF: *value = !options.noshare; break;
+    case CU_ATTRIBUTE_WRITE_VALUE: *value = !options.nowrite; break;
     case CU_ATTRIBUTE_COMPUTE_MODE:
         *value = device - FIRST_DEVICE < (int)options.prohibited ? CU_MODE_PROHIBITED : 0;
         break;

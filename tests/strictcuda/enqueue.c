@@ -167,6 +167,33 @@ cu_result sim_MemsetD32Async_3020(cu_address dst, unsigned value, size_t count, 
     return sim_end(enqueue_fill("cuMemsetD32Async", dst, value, 4, count, stream));
 }
 
+/* --- values ------------------------------------------------------------------------------------ */
+
+cu_result sim_StreamWriteValue64_11070(cu_stream in, cu_address address, uint64_t value,
+                                       unsigned flags)
+{
+    static const char function[] = "cuStreamWriteValue64";
+    const cu_result result = sim_begin(function, NEEDS_INIT | NEEDS_CONTEXT | TELLS_FAULT);
+    if (result)
+        return result;
+    cu_stream stream = sim_stream(in, function);
+    if (!stream)
+        return sim_end(CU_ERROR_INVALID_HANDLE);
+    if (sim.options.nowrite || flags)
+        return sim_end(CU_ERROR_NOT_SUPPORTED);
+    if (address % sizeof value)
+        sim_breach(STRICTCUDA_ALIGNMENT, "%s: address %p", function, (void *)(uintptr_t)address);
+    struct work *work = new_work(WORK_WRITE);
+    work->value = value;
+    if (address % sizeof value ||
+        !sim_find_span(function, address, sizeof value, true, &work->dst)) {
+        free(work);
+        return sim_end(CU_ERROR_INVALID_VALUE);
+    }
+    sim_append_mark(stream, work);
+    return sim_end(CU_SUCCESS);
+}
+
 /* --- batches ----------------------------------------------------------------------------------- */
 
 struct batch {

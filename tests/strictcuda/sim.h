@@ -28,8 +28,8 @@ enum { DEVICES_MAX = 4, STREAMS_MAX = 64, STACK_MAX = 8, BATCH_LIMIT = 4096 };
 
 struct options {
     uint64_t devices, delay, memory, version, seed;
-    uint64_t nobatch, nojit, noregister, noreadonly, noshare, nopeers, badpeers, prohibited,
-        pageable;
+    uint64_t nobatch, nowrite, nojit, noregister, noreadonly, noshare, nopeers, badpeers,
+        prohibited, pageable;
     uint64_t fail_alloc, import_fail, fail_submit, fail_exec, fail_every, lose_at;
 };
 
@@ -121,6 +121,7 @@ enum work_kind {
     WORK_KERNEL,
     WORK_USERS_KERNEL,
     WORK_RECORD,
+    WORK_WRITE,
     WORK_WAIT,
     WORK_FAULT
 };
@@ -135,7 +136,8 @@ struct work {
     struct span dst, src;
     unsigned char *copied; /* pageable memory that was read at the call */
     unsigned word, word_size;
-    int kernel; /* its number; arguments with addresses of the store */
+    uint64_t value; /* written to dst */
+    int kernel;     /* its number; arguments with addresses of the store */
     struct cuda_kernel_arguments arguments;
     struct cuda_list_arguments list;
     struct span listed;        /* where the list lies */
@@ -225,6 +227,8 @@ cu_context sim_current(void);
 
 /* work.c: appends to a stream; checks order against all other work. The work is its own from then on. */
 cu_result sim_append(cu_stream stream, struct work *work);
+/* What says how far the stream is: no part of a submission, so that no luck is tried. */
+void sim_append_mark(cu_stream stream, struct work *work);
 cu_stream sim_stream(cu_stream stream, const char *function); /* NULL: a breach was told */
 /* Likewise, and the legacy stream is one. */
 cu_stream sim_any_stream(cu_stream stream, const char *function);

@@ -238,7 +238,7 @@ static void test_failures(void **unused)
 static void test_failures_of_old_drivers(void **unused)
 {
     (void)unused;
-    in_turn("delay=0,nobatch,nojit,noreadonly");
+    in_turn("delay=0,nobatch,nowrite,nojit,noreadonly");
 }
 
 int main(void)

@@ -445,6 +445,31 @@ static void test_batch(void **unused)
     client_end(&c);
 }
 
+/* A value comes to page-locked memory once all before it is done. */
+static void test_write(void **unused)
+{
+    (void)unused;
+    struct client c = client_begin("");
+    _Atomic uint64_t *word = (_Atomic uint64_t *)(void *)(c.host + 1024);
+    const cu_address at = client_address(c.host + 1024);
+    uint64_t pageable = 0;
+    *word = 0;
+    memset(c.host, 5, 64);
+    GOOD(c.cu.MemcpyAsync(c.memory, client_address(c.host), 64, c.stream));
+    GOOD(c.cu.StreamWriteValue64(c.stream, at, UINT64_MAX - 1, 0));
+    while (*word != UINT64_MAX - 1)
+        usleep(100);
+    assert_int_equal(strictcuda_bytes(c.memory)[63], 5);
+    GOOD(c.cu.StreamQuery(c.stream)); /* all of it is over, and can be given back */
+    assert_broken(0, 0);
+    assert_int_equal(c.cu.StreamWriteValue64(c.stream, at + 4, 1, 0), CU_ERROR_INVALID_VALUE);
+    assert_broken(STRICTCUDA_ALIGNMENT, 1);
+    assert_int_equal(c.cu.StreamWriteValue64(c.stream, client_address(&pageable), 1, 0),
+                     CU_ERROR_INVALID_VALUE);
+    assert_broken(STRICTCUDA_PAGEABLE, 1);
+    client_end(&c);
+}
+
 /* The two forms of the batch call are found by their versions. */
 static void test_versions(void **unused)
 {
@@ -551,10 +576,10 @@ int main(void)
         cmocka_unit_test(test_free_waits), cmocka_unit_test(test_empty),
         cmocka_unit_test(test_alignment),  cmocka_unit_test(test_leak),
         cmocka_unit_test(test_race),       cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_versions),   cmocka_unit_test(test_launch),
-        cmocka_unit_test(test_sticky),     cmocka_unit_test(test_virtual),
-        cmocka_unit_test(test_descriptor), cmocka_unit_test(test_peer),
-        cmocka_unit_test(test_all_rules),
+        cmocka_unit_test(test_write),      cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_launch),     cmocka_unit_test(test_sticky),
+        cmocka_unit_test(test_virtual),    cmocka_unit_test(test_descriptor),
+        cmocka_unit_test(test_peer),       cmocka_unit_test(test_all_rules),
     };
     return cmocka_run_group_tests_name("strict CUDA", tests, NULL, NULL);
 }

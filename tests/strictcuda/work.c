@@ -1,6 +1,7 @@
 /* Streams and their threads, events, and the order of work. */
 #include "sim.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -43,6 +44,7 @@ static void carry_out(const struct work *work)
     case WORK_KERNEL: sim_kernel_run(work); break;
     case WORK_USERS_KERNEL: sim_kernel_add_one(work->dst.bytes, work->dst.size); break;
     case WORK_RECORD:
+    case WORK_WRITE:
     case WORK_WAIT:
     case WORK_FAULT: break;
     }
@@ -79,6 +81,9 @@ static void finish(cu_stream stream, struct work *work)
     stream->first = work->next;
     if (!stream->first)
         stream->last = &stream->first;
+    /* Who sees it asks nobody, and finds all before it over. */
+    if (work->kind == WORK_WRITE)
+        atomic_store((_Atomic uint64_t *)(void *)work->dst.bytes, work->value);
     let_go(work);
     pthread_cond_broadcast(&sim.changed);
 }
@@ -109,7 +114,8 @@ static void *run(void *arg)
             break;
         struct work *work = stream->first;
         const uint64_t most = sim.options.delay;
-        uint64_t delay = work->kind == WORK_RECORD || !most ? 0 : sim_random() % (most + 1);
+        const bool marks = work->kind == WORK_RECORD || work->kind == WORK_WRITE;
+        uint64_t delay = marks || !most ? 0 : sim_random() % (most + 1);
         if (delay && sim_random() % LONG_PAUSE == 0)
             delay *= 10;
         pthread_mutex_unlock(&sim.lock);
@@ -233,6 +239,11 @@ cu_result sim_append(cu_stream stream, struct work *work)
     stream->fresh = false;
     append(stream, work);
     return CU_SUCCESS;
+}
+
+void sim_append_mark(cu_stream stream, struct work *work)
+{
+    append(stream, work);
 }
 
 /* --- streams ----------------------------------------------------------------------------------- */
