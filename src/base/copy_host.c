@@ -25,6 +25,9 @@
  * smaller pieces, and stay awake for the next one. */
 #define CHUNK_PARALLEL_MIN (MIB / 2)
 #define CHUNK_PIECE (MIB / 8)
+/* Of several transfers in a row the helper that the first one wakes is there for the others. */
+#define ROW_PARALLEL_MIN (2 * CHUNK_PIECE)
+#define ROW_MIN MIB
 #define PAGE ((size_t)4096)
 #define WINDOW ((size_t)32 << 10)
 
@@ -112,7 +115,8 @@ static struct {
     pthread_mutex_t lock; /* guards sleeping, and that no wake-up is lost */
     pthread_cond_t wake;
     unsigned sleeping;
-    _Atomic unsigned helpers; /* 0: none, or the child of a fork */
+    _Atomic unsigned lingering; /* helpers that are awake, with nothing to do */
+    _Atomic unsigned helpers;   /* 0: none, or the child of a fork */
     struct job jobs[JOBS];
 } pool = {
     .once = PTHREAD_ONCE_INIT,
@@ -145,9 +149,12 @@ static struct job *open_job(void)
     return NULL;
 }
 
-/* Wakes one helper: it wakes the next, so that the caller pays for one at most. */
-static void wake_one(void)
+/* Wakes one helper for so many parts, unless enough are awake: it wakes the next, so that the caller
+ * pays for one at most. */
+static void wake_one(uint32_t parts)
 {
+    if (parts <= atomic_load_explicit(&pool.lingering, memory_order_relaxed))
+        return;
     pthread_mutex_lock(&pool.lock);
     bool wake = pool.sleeping > 0;
     pthread_mutex_unlock(&pool.lock);
@@ -160,8 +167,10 @@ static struct job *linger(void)
 {
     const uint64_t end = ferry__now_ns() + LINGER_NS;
     struct job *job;
+    atomic_fetch_add_explicit(&pool.lingering, 1, memory_order_relaxed);
     while (!(job = open_job()) && ferry__now_ns() < end)
         sched_yield();
+    atomic_fetch_sub_explicit(&pool.lingering, 1, memory_order_relaxed);
     return job;
 }
 
@@ -247,7 +256,7 @@ static void publish(struct job *job, const struct work *work)
     atomic_store_explicit(&job->done, 0, memory_order_relaxed);
     atomic_store_explicit(&job->work, work, memory_order_relaxed);
     atomic_store_explicit(&job->claim, generation << 32 | work->count, memory_order_release);
-    wake_one();
+    wake_one(work->count - 1); /* the caller does one */
 }
 
 /* Yields, and naps when that does not help, as when a helper has a lower priority. */
@@ -312,8 +321,10 @@ void ferry__copy_host(void *dst, const void *src, size_t size)
     run(&work, true);
 }
 
-void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole, unsigned cpus_taken)
+void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole, uint64_t next,
+                       unsigned cpus_taken)
 {
+    const size_t enough = next >= ROW_MIN ? ROW_PARALLEL_MIN : CHUNK_PARALLEL_MIN;
     struct work work = {.run = copy_part,
                         .copy = whole < STREAM_MIN ? copy_cached : copy_stream,
                         .dst = dst,
@@ -321,7 +332,7 @@ void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole, 
                         .size = size,
                         .part = CHUNK_PIECE,
                         .more = true};
-    run(&work, size >= CHUNK_PARALLEL_MIN && helper_count() > cpus_taken);
+    run(&work, size >= enough && helper_count() > cpus_taken);
 }
 
 void ferry__move_host(void *dst, const void *src, size_t size)

@@ -155,9 +155,10 @@ void ferry__due_upload(struct ferry_device *device, struct ferry__submission *su
 void ferry__due_readback(struct ferry_device *device, struct ferry__submission *sub,
                          const struct ferry__due *due)
 {
+    const uint64_t others = (uint64_t)(&sub->dues[sub->due_count] - due) - 1;
     if (!sub->result.status && due->size)
         ferry__copy_chunk(due->dst, ferry__slice_host(&due->slice) + due->skip, due->size,
-                          due->whole, device->cpus_taken);
+                          due->whole, due->size * others, device->cpus_taken);
     ferry__staging_give(&device->gpu, &device->gpu.readback, &due->slice);
 }
 

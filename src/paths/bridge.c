@@ -260,7 +260,7 @@ static enum ferry_status carry_over(struct ferry__bridge *bridge, struct ferry__
         ferry__memory_invalidate(&bridge->source->gpu, &slot->near, skip, slot->size);
     if (status || bridge->shared)
         return status;
-    ferry__copy_chunk(slot->far.host + begin, slot->near.host + skip, slot->size, 0,
+    ferry__copy_chunk(slot->far.host + begin, slot->near.host + skip, slot->size, 0, 0,
                       bridge->source->cpus_taken + bridge->destination->cpus_taken);
     return ferry__memory_flush(&bridge->destination->gpu, &slot->far, begin, slot->size);
 }

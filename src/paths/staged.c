@@ -81,7 +81,7 @@ enum ferry__emitted ferry__emit_staged_upload(struct ferry_device *device,
             return ferry__emit_result(status, out_status);
         const uint64_t n = aligned_part(offset, slice.size, left, align);
         ferry__copy_chunk(ferry__slice_host(&slice), transfer->host + op->transfer_done, n, 0,
-                          device->cpus_taken);
+                          n * (op->count - 1 - op->next_transfer), device->cpus_taken);
         status = ferry__flush_slice(device, &slice, n);
         if (!status)
             status = ferry__emit_copy(device, sub, transfer->dst->memory, offset,

@@ -137,8 +137,8 @@ static void test_changes(void **unused)
     static const struct {
         size_t size;
         bool by_kernel;
-    } sizes[] = {{256, false},           {16 * KIB, false},       {16 * KIB + 1, true},
-                 {32 * KIB + 5, true},   {256 * KIB, true},       {256 * KIB + 1, false}};
+    } sizes[] = {{256, false},         {16 * KIB, false}, {16 * KIB + 1, true},
+                 {32 * KIB + 5, true}, {256 * KIB, true}, {256 * KIB + 1, false}};
     for (int no_kernel = 0; no_kernel < 2; no_kernel++) {
         ferry_device *device = open_with("", no_kernel);
         ferry_buffer *buffer = make(device);
