@@ -11,8 +11,8 @@ void ferry__copy_host(void *dst, const void *src, size_t size);
 
 /* The same for a chunk of a transfer through staging: by several threads sooner, since more chunks
  * follow at once. whole: bytes of the transfer, where dst is the user's; 0: dst is staging, and
- * read again soon. next: about how many bytes of other transfers follow, so that helpers are awake
- * for shorter ones. cpus_taken: CPUs that are left to the device. */
+ * read again soon. next: about how many bytes of other transfers follow: a helper that is woken is
+ * there for them. cpus_taken: CPUs that are left to the device. */
 void ferry__copy_chunk(void *dst, const void *src, size_t size, uint64_t whole, uint64_t next,
                        unsigned cpus_taken);
 

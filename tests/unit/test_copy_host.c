@@ -98,7 +98,7 @@ static void chunks(void **state)
     (void)state;
     static const size_t chunk_sizes[] = {0,           1,       65537,      MIB / 4 - 1, MIB / 4,
                                          MIB / 2 - 1, MIB / 2, MIB + 4097, 2 * MIB};
-    static const uint64_t wholes[] = {0, (uint64_t)1 << 30}, nexts[] = {0, 1 << 20, UINT64_MAX};
+    static const uint64_t wholes[] = {0, (uint64_t)1 << 30}, nexts[] = {0, 8 << 20, UINT64_MAX};
     for (size_t s = 0; s < COUNT(chunk_sizes); s++) {
         for (size_t i = 0; i < 2 * COUNT(offsets) * COUNT(wholes); i++) {
             struct guarded src = guarded_new(chunk_sizes[s], 3);
