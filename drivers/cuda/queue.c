@@ -504,8 +504,8 @@ bool ferry__cuda_query_tells(struct cuda *c, cu_result result, unsigned *errors,
     return result == CU_SUCCESS;
 }
 
-/* To read a word takes a fraction of a query's 1.3 us (on an H200), which is still made now and then:
- * it alone tells that the device is lost. */
+/* To read a word takes a fraction of a query's 1.3 us (on an H200), which is still made now and
+ * then: it alone tells that the device is lost. */
 static bool is_written(struct cuda_queue *queue, const struct cuda_slot *slot, bool *out_ask)
 {
     *out_ask = true;

@@ -25,8 +25,9 @@
  * smaller pieces, and stay awake for the next one. */
 #define CHUNK_PARALLEL_MIN (MIB / 2)
 #define CHUNK_PIECE (MIB / 8)
-/* Shorter ones are shared with a helper that is awake; and one is woken where many follow in a row
- * (on 16 CPUs beside an H200 2 MiB of 256 KiB each took a fifth longer so, and 16 MiB a third less). */
+/* Shorter ones are shared with a helper that is awake; and one is woken where many follow in a row:
+ * on 16 CPUs beside an H200 2 MiB of 256 KiB each took a fifth longer so, and 16 MiB a third
+ * less. */
 #define ROW_PARALLEL_MIN (2 * CHUNK_PIECE)
 #define ROW_MIN (8 * MIB)
 #define PAGE ((size_t)4096)
@@ -150,8 +151,8 @@ static struct job *open_job(void)
     return NULL;
 }
 
-/* Wakes one helper for so many parts, unless enough are awake: it wakes the next, so that the caller
- * pays for one at most. */
+/* Wakes one helper for so many parts, unless enough are awake: it wakes the next, so that the
+ * caller pays for one at most. */
 static void wake_one(uint32_t parts)
 {
     if (parts <= atomic_load_explicit(&pool.lingering, memory_order_relaxed))
