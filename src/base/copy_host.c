@@ -26,7 +26,7 @@
 #define CHUNK_PARALLEL_MIN (MIB / 2)
 #define CHUNK_PIECE (MIB / 8)
 /* Shorter ones are shared with a helper that is awake; and one is woken where many follow in a row:
- * on 16 CPUs beside an H200 2 MiB of 256 KiB each took a fifth longer so, and 16 MiB a third
+ * on 16 CPUs beside an H200 2 MiB of 256 KiB each took a fifth longer so, and 16 MiB a quarter
  * less. */
 #define ROW_PARALLEL_MIN (2 * CHUNK_PIECE)
 #define ROW_MIN (8 * MIB)
