@@ -45,18 +45,11 @@ static bool sees_all(const struct vulkan *v)
     return false;
 }
 
-/* On an H200 8 GiB are made in 34 ms, and in 12 where the host does not reach them: more than 50 ms
- * small transfers are not to cost. */
-static bool pays(const struct vulkan *v, uint64_t size)
-{
-    const uint64_t mapped_max = UINT64_C(16) << 30;
-    return size <= mapped_max || v->physical.unified;
-}
-
 static struct choice choice_for(const struct vulkan *v, enum ferry__memory_kind use, uint64_t size)
 {
     if (use == FERRY__MEMORY_PRIVATE && v->map_private != FERRY_MAP_NEVER &&
-        (v->map_private == FERRY_MAP_ALWAYS || (sees_all(v) && pays(v, size))))
+        (v->map_private == FERRY_MAP_ALWAYS ||
+         (sees_all(v) && (size <= v->mapped_max || v->physical.unified))))
         return mapped_private;
     struct choice choice = choices[use];
     if (use == FERRY__MEMORY_SHARED && v->physical.unified)

@@ -196,7 +196,8 @@ struct vulkan {
     struct ferry_vulkan_device user; /* a wrapped device's functions and user, else zero */
 
     enum ferry_map map_private;
-    bool address; /* buffers have device addresses */
+    uint64_t mapped_max; /* with AUTO, of an allocation on a discrete device */
+    bool address;        /* buffers have device addresses */
     bool byte_storage;
     bool query_reset;
     uint64_t timed_from;   /* submissions of this many bytes get timestamps */

@@ -381,6 +381,15 @@ static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo *info,
     return VK_SUCCESS;
 }
 
+/* Neither dedicated nor imported nor exported. */
+static bool is_for_any(const VkMemoryAllocateInfo *info)
+{
+    for (const VkBaseInStructure *next = info->pNext; next; next = next->pNext)
+        if (next->sType != VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO)
+            return false;
+    return true;
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL strict_AllocateMemory(VkDevice device,
                                                      const VkMemoryAllocateInfo *info,
                                                      const VkAllocationCallbacks *allocator,
@@ -389,6 +398,8 @@ VKAPI_ATTR VkResult VKAPI_CALL strict_AllocateMemory(VkDevice device,
     VkResult result;
     if (fails("vkAllocateMemory", &result))
         return result;
+    if (info->allocationSize >= 1 << 20 && is_for_any(info))
+        report(STRICTVK_ALONE, "%llu bytes", (unsigned long long)info->allocationSize);
     struct allocation *a = calloc(1, sizeof *a);
     const VkImportMemoryHostPointerInfoEXT *import = import_of(info);
     a->imported = import ? import->pHostPointer : NULL;

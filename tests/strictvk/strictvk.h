@@ -47,6 +47,7 @@
     RULE(IN_USE, "in use: destroyed while the device may still use it")                          \
     RULE(KERNEL, "kernel: it reaches beyond a buffer, or runs on a family without compute")      \
     RULE(MAP, "map: memory that the host cannot map")                                            \
+    RULE(ALONE, "alone: memory of 1 MiB and more for any buffer, which a card makes slowly")     \
     RULE(READ, "read: the host reads memory of the device that is not cached")                   \
     RULE(ATOM, "atom: a flush or invalidate of no whole atoms")                                  \
     RULE(VALUE, "value: a timeline semaphore is raised to a value it has passed")                \
