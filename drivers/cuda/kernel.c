@@ -143,6 +143,13 @@ bool ferry__cuda_changes_engines(const struct ferry__command *commands, size_t c
     return i < count;
 }
 
+/* The kernel may read whole words round the bytes, which is for memory of Ferry's alone. */
+static bool is_users(const struct ferry__memory *memory)
+{
+    const enum cuda_kind kind = ((const struct cuda_memory *)memory->native)->kind;
+    return kind == CUDA_REGISTERED || kind == CUDA_OTHERS;
+}
+
 /* Within the device CUDA copies by kernels, too: ours ends 1 to 2 us sooner up to 64 KiB, is no
  * slower from there on, and 1.2 to 1.6 times as fast where the two sides have different phases (on
  * an H200). Between two copy engines, or one and a kernel, the device loses up to 8 us: 32 KiB up
@@ -155,7 +162,8 @@ bool ferry__cuda_kernel_copies(const struct cuda *c, const struct ferry__command
     if (!c->kernels.module || !c->kernels.copies)
         return false;
     return way_of(command) == INSIDE ||
-           (changes && command->size > CHANGE_MIN && command->size <= CHANGE_MAX);
+           (changes && command->size > CHANGE_MIN && command->size <= CHANGE_MAX &&
+            !is_users(command->dst) && !is_users(command->src));
 }
 
 /* As few units as reach the rate, since they are taken from the user's own work: what crosses the

@@ -148,6 +148,10 @@ static void test_changes(void **unused)
             assert_int_equal(calls.launches, by_kernel ? 2 : 0);
             assert_int_equal(calls.copies, by_kernel ? 0 : 2);
         }
+        /* Nor is the user's own memory touched by kernels that read more than its bytes. */
+        OK(ferry_host_register(device, bytes, MOST, 0));
+        assert_int_equal(turn(device, buffer, 32 * KIB).launches, no_kernel ? 0 : 1);
+        OK(ferry_host_unregister(device, bytes));
         /* One way alone changes nothing. */
         const struct calls before = calls_now();
         OK(ferry_copy_from_host(buffer, bytes, 32 * KIB, 1));
