@@ -4,7 +4,8 @@ import os
 import re
 
 TOP_PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
-LEFT_OUT = {"build", "dist", ".git", "__pycache__"}
+LEFT_OUT = {"build", "dist", "__pycache__"}
+HIDDEN = {".ci", ".github"}  # of the tree; others are a developer's own, and may be large
 
 
 class Tree:
@@ -16,7 +17,8 @@ class Tree:
         self.planted = planted or {}
         self.files = []
         for folder, folders, names in os.walk(root):
-            folders[:] = sorted(set(folders) - LEFT_OUT)
+            folders[:] = sorted(name for name in set(folders) - LEFT_OUT
+                                if name[0] != "." or name in HIDDEN)
             self.files += [os.path.relpath(os.path.join(folder, name), root) for name in names]
         self.pages = TOP_PAGES + sorted(
             path for path in self.files if re.fullmatch(r"docs/[^/]+\.md", path))
