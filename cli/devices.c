@@ -117,12 +117,18 @@ static enum ferry_status open_info(const char *name, struct ferry_device_info *o
     return FERRY_OK;
 }
 
+enum { ROLES = 3 }; /* of role_queues, the first */
+
 static void print_open(const struct ferry_device_info *info)
 {
+    static const char *const roles[ROLES] = {"uploads", "downloads", "copies and fills"};
     printf("\n%s: %u %s in use; paths ", info->name, info->queues,
            info->queues == 1 ? "queue" : "queues");
     print_paths(stdout, info->paths, "", ", ", "");
     putchar('\n');
+    for (size_t i = 0; i < ROLES && info->queues > 1; i++)
+        printf("%s%s by queue %u%s", i == 0 ? "  " : ", ", roles[i], info->role_queues[i],
+               i == ROLES - 1 ? "\n" : "");
     struct threshold thresholds[THRESHOLD_COUNT];
     read_thresholds(info, thresholds);
     for (size_t i = 0; i < THRESHOLD_COUNT; i++) {
@@ -140,7 +146,9 @@ static void print_open(const struct ferry_device_info *info)
 
 static void print_json_open(const struct ferry_device_info *info)
 {
-    printf(",\n   \"open\": {\"queues\": %u, \"paths\": [", info->queues);
+    printf(",\n   \"open\": {\"queues\": %u, \"upload_queue\": %u, \"download_queue\": %u, "
+           "\"copy_queue\": %u, \"paths\": [",
+           info->queues, info->role_queues[0], info->role_queues[1], info->role_queues[2]);
     print_paths(stdout, info->paths, "\"", ", ", "\"");
     fputs("],\n    \"thresholds\": {", stdout);
     struct threshold thresholds[THRESHOLD_COUNT];

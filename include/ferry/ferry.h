@@ -225,9 +225,11 @@ struct ferry_device_info {
     uint32_t queues;             /* queues in use (open device), queues there are (list) */
     /* Of an open device: */
     struct ferry_thresholds thresholds;
-    uint64_t measured;     /* bit i: the i-th threshold was measured */
-    uint64_t measuring_ns; /* how long that took; 0: nothing was measured */
-    uint64_t reserved[1];
+    uint64_t measured;      /* bit i: the i-th threshold was measured */
+    uint64_t measuring_ns;  /* how long that took; 0: nothing was measured */
+    uint8_t role_queues[4]; /* which of the queues has uploads, downloads, copies and fills on the
+                               device, lists of blocks by kernels */
+    uint32_t reserved[1];
 };
 
 struct ferry_memory_info {

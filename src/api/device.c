@@ -86,6 +86,7 @@ static void pick_queues(struct ferry_device *device)
         if (q < 0)
             q = find_queue(limits, kernel ? kernel : roles[role]);
         device->role_queue[role] = q < 0 ? 0 : (unsigned)q;
+        device->gpu.info.role_queues[role] = (uint8_t)device->role_queue[role];
     }
     for (unsigned q = 0; q < limits->queue_count; q++)
         device->queues[q].event = limits->queues[q].event;

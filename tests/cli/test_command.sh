@@ -230,6 +230,11 @@ says out "direct_write_max +max"
 run "devices opened, as JSON" 0 "$ferry" devices --verbose --json
 json 'all("direct_write_max" in d["open"]["thresholds"] for d in j["devices"])'
 json 'all(d["open"]["paths"] and d["open"]["queues"] > 0 for d in j["devices"])'
+run "devices and their queues" 0 env FERRY_HOST=queues=3 "$ferry" devices --verbose
+says out "^  uploads by queue 0, downloads by queue 1, copies and fills by queue 2$"
+run "devices and their queues, as JSON" 0 env FERRY_HOST=queues=3 "$ferry" devices --verbose --json
+json '[(o["upload_queue"], o["download_queue"], o["copy_queue"])
+       for o in (d["open"] for d in j["devices"]) if o["queues"] == 3][:1] == [(0, 1, 2)]'
 run "devices as JSON open none" 0 "$ferry" devices --json
 json 'not any("open" in d for d in j["devices"])'
 # A device that cannot be opened says why, and those after it are opened all the same. Listing

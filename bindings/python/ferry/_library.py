@@ -82,7 +82,8 @@ class DeviceInfoStruct(_c.Structure):
         ("thresholds", _c.c_uint64 * 6),
         ("measured", _c.c_uint64),
         ("measuring_ns", _c.c_uint64),
-        ("reserved", _c.c_uint64 * 1),
+        ("role_queues", _c.c_uint8 * 4),
+        ("reserved", _c.c_uint32 * 1),
     ]
 
 
