@@ -163,6 +163,8 @@ static enum ferry_status set_up(struct cuda *c, const struct ferry__open_params 
     const bool has_kernel = ferry__cuda_kernels_join(c);
     if (!status && !has_kernel)
         ferry__log(FERRY_LOG_INFO, "cuda: no kernels: %s", c->kernels.why);
+    if (!status && !c->words)
+        ferry__log(FERRY_LOG_INFO, "cuda: the device writes no values: each end is asked for");
     if (status)
         return status;
     describe_limits(c, info, has_kernel, out_limits);

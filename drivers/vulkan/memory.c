@@ -278,7 +278,7 @@ enum ferry_status ferry__vulkan_memory_make(struct vulkan *v, const struct vulka
         make_buffer(v, size, ferry__vulkan_usage(v->address), wanted->of_buffer, &m, why);
     if (status)
         return status;
-    /* Memory that may be another buffer's, too, takes an H200 20 ms a GiB, and this 1. */
+    /* Memory that may be another buffer's, too, takes an H200 20 ms a GiB; this 1, or 4 mapped. */
     const VkMemoryDedicatedAllocateInfo dedicated = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO,
         .buffer = m.native->buffer,
