@@ -91,15 +91,6 @@ struct ferry__command {
     struct ferry__block_list list;
 };
 
-/* Lies next end to end with the blocks that lists have from first on, so that they may be one? */
-static inline bool ferry__list_follows(const struct ferry__command *first, uint64_t blocks,
-                                       const struct ferry__command *next)
-{
-    return next->kind == FERRY__BLOCKS && !next->barrier &&
-           next->list.memory == first->list.memory &&
-           next->list.offset == first->list.offset + blocks * sizeof(struct ferry__block_entry);
-}
-
 /* How a submission ended. The driver writes it before completed() reports the value. */
 struct ferry__result {
     enum ferry_status status; /* OK, OUT_OF_*_MEMORY, DEVICE_LOST, EXECUTION_FAILED, INTERNAL */
@@ -147,6 +138,11 @@ struct ferry__driver {
                                       char *why);
     /* Imports too. What may wait for the device is left to a thread of the driver's. */
     void (*memory_free)(void *state, struct ferry__memory *memory);
+
+    /* As memory_free for an import of pages that Ferry mapped, which are unmapped once the device
+     * knows them no more. Optional: NULL where that is when memory_free returns. */
+    void (*memory_free_pages)(void *state, struct ferry__memory *memory, void *pages,
+                              uint64_t size);
 
     /* Waits until all that memory_free was given is given back. Optional: where that is at once. */
     void (*memory_settle)(void *state);

@@ -198,6 +198,8 @@ struct cuda_memory {
     struct cuda_memory *next;            /* to be freed */
     struct cuda_memory *registered_next; /* of what the driver has registered */
     uint64_t leaving;                    /* 0: it is not to be unregistered yet */
+    void *pages;                         /* of Ferry's, to be unmapped then; NULL: none */
+    uint64_t pages_size;
     enum cuda_kind kind;
     cu_context context; /* that it is of */
     cu_address address; /* for copies, fills and kernels */
@@ -212,7 +214,11 @@ enum ferry_status ferry__cuda_memory_alloc(void *state, enum ferry__memory_kind 
                                            const char *label, struct ferry__memory *out_memory,
                                            char *why);
 void ferry__cuda_memory_free(void *state, struct ferry__memory *memory);
+void ferry__cuda_memory_free_pages(void *state, struct ferry__memory *memory, void *pages,
+                                   uint64_t size);
 void ferry__cuda_memory_settle(void *state);
+/* Before an address is had of CUDA: nothing else may be registered there still. */
+void ferry__cuda_registered_settle(void);
 enum ferry_status ferry__cuda_host_import(void *state, void *host, uint64_t size, bool read_only,
                                           struct ferry__memory *out_memory, char *why);
 enum ferry_status ferry__cuda_host_find(void *state, const void *host, uint64_t size,

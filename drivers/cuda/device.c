@@ -283,6 +283,7 @@ const struct ferry__driver ferry__cuda_driver = {
     .status = ferry__cuda_status,
     .memory_alloc = ferry__cuda_memory_alloc,
     .memory_free = ferry__cuda_memory_free,
+    .memory_free_pages = ferry__cuda_memory_free_pages,
     .memory_settle = ferry__cuda_memory_settle,
     .host_import = ferry__cuda_host_import,
     .host_find = ferry__cuda_host_find,

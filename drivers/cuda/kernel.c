@@ -188,7 +188,8 @@ static size_t run_of_lists(const struct ferry__command *commands, size_t count,
     const bool inside = is_inside(commands);
     uint64_t blocks = commands->list.count;
     size_t run = 1;
-    while (run < count && ferry__list_follows(commands, blocks, &commands[run]) &&
+    while (run < count && commands[run].kind == FERRY__BLOCKS && !commands[run].barrier &&
+           ferry__list_follows(&commands->list, blocks, &commands[run].list) &&
            is_inside(&commands[run]) == inside)
         blocks += commands[run++].list.count;
     *out_blocks = (unsigned)blocks; /* no more than one list may have, all of a submission's */

@@ -1,6 +1,7 @@
 #include "cuda_internal.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* --- what the driver has registered ----------------------------------------------------------- */
@@ -36,6 +37,7 @@ static void forget_registered(struct cuda_memory *memory)
     pthread_mutex_unlock(&registered.lock);
 }
 
+/* Of the user's memory only: Ferry's own stays mapped until it is unregistered. */
 static void leave_registered(struct cuda_memory *memory)
 {
     pthread_mutex_lock(&registered.lock);
@@ -54,7 +56,7 @@ static bool any_leaving(uint64_t until)
 
 /* The user may have unmapped what is still to be unregistered, on whichever device: new memory may
  * lie at its address. */
-static void settle_registered(void)
+void ferry__cuda_registered_settle(void)
 {
     pthread_mutex_lock(&registered.lock);
     const uint64_t until = registered.leaving;
@@ -79,6 +81,14 @@ static bool is_registered(cu_address start)
  * user's own kernels too. So a thread of ours calls them, and whoever needs what they give back
  * waits for it (memory_settle).
  */
+
+/* What remains of it once CUDA does not know it. */
+static void drop(struct cuda_memory *memory)
+{
+    if (memory->pages)
+        munmap(memory->pages, memory->pages_size);
+    ferry__free(memory);
+}
 
 static void give_back(struct cuda *c, struct cuda_memory *memory)
 {
@@ -106,7 +116,7 @@ static void give_back(struct cuda *c, struct cuda_memory *memory)
     char why[FERRY__WHY_MAX];
     if (result && ferry__cuda_fail(c, result, call, why) != FERRY_ERROR_DEVICE_LOST)
         ferry__log(FERRY_LOG_ERROR, "cuda: memory is not given back: %s", why);
-    ferry__free(memory);
+    drop(memory);
     atomic_fetch_add(&c->freeing.given_back, 1);
 }
 
@@ -121,7 +131,7 @@ static void give_back_all(struct cuda *c, struct cuda_memory *memory)
         } else {
             if (memory->kind == CUDA_REGISTERED)
                 forget_registered(memory);
-            ferry__free(memory);
+            drop(memory);
         }
         memory = next;
     }
@@ -188,11 +198,11 @@ void ferry__cuda_memory_free(void *state, struct ferry__memory *memory)
     if (native->kept)
         close(native->kept - 1);
     if (native->kind == CUDA_OTHERS || ferry__cuda_forked(c)) {
-        ferry__free(native);
+        drop(native);
         return;
     }
     native->next = NULL;
-    if (native->kind == CUDA_REGISTERED)
+    if (native->kind == CUDA_REGISTERED && !native->pages)
         leave_registered(native);
     pthread_mutex_lock(&c->freeing.lock);
     if (!c->freeing.started)
@@ -207,6 +217,15 @@ void ferry__cuda_memory_free(void *state, struct ferry__memory *memory)
     pthread_mutex_unlock(&c->freeing.lock);
     if (!theirs) /* no thread is to be had: waiting is better than a leak */
         give_back_all(c, native);
+}
+
+void ferry__cuda_memory_free_pages(void *state, struct ferry__memory *memory, void *pages,
+                                   uint64_t size)
+{
+    struct cuda_memory *native = memory->native;
+    native->pages = pages;
+    native->pages_size = size;
+    ferry__cuda_memory_free(state, memory);
 }
 
 void ferry__cuda_memory_settle(void *state)
@@ -275,8 +294,7 @@ static enum ferry_status make(struct cuda *c, const struct cuda_memory *wanted, 
     enum ferry_status status = ferry__cuda_enter(c, &scope, why);
     if (status)
         goto fail;
-    if (native->kind != CUDA_DEVICE)
-        settle_registered();
+    ferry__cuda_registered_settle();
     if (native->kind == CUDA_REGISTERED)
         note_registered(native);
     const cu_result result = ask_again(c, native, size, flags, &call);

@@ -56,6 +56,7 @@ static cu_result map(struct cuda *c, struct cuda_memory *memory, const char **ou
     };
     const char *ignored;
     *out_call = "cuMemAddressReserve";
+    ferry__cuda_registered_settle();
     cu_result result = c->cu.MemAddressReserve(&memory->address, memory->size, 0, 0, 0);
     if (result)
         return result;
@@ -254,6 +255,7 @@ static cu_result take_external(struct cuda *c, struct cuda_memory *memory, int f
         .type = CU_EXTERNAL_OPAQUE_FD, .handle.fd = fd, .size = memory->size};
     const struct cu_external_buffer all = {.size = memory->size};
     memory->kind = CUDA_EXTERNAL;
+    ferry__cuda_registered_settle();
     *out_call = "cuImportExternalMemory";
     cu_result result = c->cu.ImportExternalMemory(&memory->external, &from);
     *out_taken = !result;

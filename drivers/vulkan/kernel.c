@@ -182,8 +182,9 @@ static size_t run_of_lists(const struct ferry__command *commands, size_t count,
 {
     uint64_t blocks = commands->list.count;
     size_t run = 1;
-    for (; run < count && ferry__list_follows(commands, blocks, &commands[run]); run++)
-        blocks += commands[run].list.count;
+    while (run < count && commands[run].kind == FERRY__BLOCKS && !commands[run].barrier &&
+           ferry__list_follows(&commands->list, blocks, &commands[run].list))
+        blocks += commands[run++].list.count;
     *out_blocks = (uint32_t)blocks; /* no more than one list may have, all of a submission's */
     return run;
 }

@@ -325,7 +325,8 @@ enum ferry_buffer_flag { FERRY_BUFFER_EXPORTABLE = 1 };
 
 /*
  * Makes a buffer. Size 0 is INVALID_ARGUMENT; a size above the device's largest, or above what is
- * free, is OUT_OF_DEVICE_MEMORY and names both. Does not wait for the device.
+ * free, is OUT_OF_DEVICE_MEMORY and names both. Does not wait for the device, but on CUDA after
+ * transfers on FERRY_PATH_IMPORTED: no memory is had while theirs is not unregistered.
  */
 FERRY_CHECK enum ferry_status ferry_buffer_create(ferry_device *device,
                                                   const struct ferry_buffer_params *params,

@@ -139,8 +139,7 @@ enum ferry_status ferry_device_trim(ferry_device *device)
     ferry__staging_trim(&device->gpu, &device->gpu.readback);
     ferry__slots_trim(device);
     ferry__bridge_trim(device);
-    if (device->gpu.driver->memory_settle)
-        device->gpu.driver->memory_settle(device->gpu.state);
+    ferry__memory_settle(&device->gpu);
     return FERRY_OK;
 }
 

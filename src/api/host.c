@@ -120,6 +120,7 @@ static bool import_pieces(struct ferry_device *device, struct ferry__region *reg
             device->gpu.driver->memory_free(device->gpu.state, &region->memory);
         region->imported = false;
         region->memory = (struct ferry__memory){0};
+        ferry__memory_settle(&device->gpu); /* the pages may be unmapped now */
         return false;
     }
     region->size = ferry__least(most, size);
@@ -312,7 +313,6 @@ enum ferry_status ferry_host_unregister(ferry_device *device, void *memory)
     ferry__cancel_on(cancel);
     ferry__region_unref(&device->gpu, region);
     /* From here on the user may free it, or register it with others. */
-    if (device->gpu.driver->memory_settle)
-        device->gpu.driver->memory_settle(device->gpu.state);
+    ferry__memory_settle(&device->gpu);
     return FERRY_OK;
 }

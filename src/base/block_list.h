@@ -2,6 +2,7 @@
 #ifndef FERRY_BASE_BLOCK_LIST_H
 #define FERRY_BASE_BLOCK_LIST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ferry__memory;
@@ -19,5 +20,13 @@ struct ferry__block_list {
     uint32_t count;
     uint64_t dst_span, src_span; /* the blocks lie within so much from the two offsets on */
 };
+
+/* Lies next end to end with the blocks that lists have from first on, so that they may be one? */
+static inline bool ferry__list_follows(const struct ferry__block_list *first, uint64_t blocks,
+                                       const struct ferry__block_list *next)
+{
+    return next->memory == first->memory &&
+           next->offset == first->offset + blocks * sizeof(struct ferry__block_entry);
+}
 
 #endif

@@ -51,6 +51,13 @@ bool ferry__kernels_needed(struct ferry__gpu *gpu, bool waits);
 enum ferry_status ferry__fallback(struct ferry__gpu *gpu, _Atomic uint64_t *count,
                                   const char *format, ...) FERRY__PRINTF(3, 4) FERRY__COLD;
 
+/* Waits until all that was freed is given back to the device's driver. */
+static inline void ferry__memory_settle(struct ferry__gpu *gpu)
+{
+    if (gpu->driver->memory_settle)
+        gpu->driver->memory_settle(gpu->state);
+}
+
 /* Shows the device what the host wrote there, and the host what the device wrote, in whole atoms;
  * nothing to do for coherent memory. */
 enum ferry_status ferry__memory_flush(struct ferry__gpu *gpu, const struct ferry__memory *memory,

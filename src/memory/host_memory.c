@@ -60,11 +60,26 @@ bool ferry__regions_meet(struct ferry__gpu *gpu, const void *host, uint64_t size
     return meet;
 }
 
+void ferry__pages_free(struct ferry__gpu *gpu, struct ferry__memory *memory, void *pages,
+                       uint64_t size)
+{
+    if (gpu->driver->memory_free_pages) {
+        gpu->driver->memory_free_pages(gpu->state, memory, pages, size);
+        return;
+    }
+    gpu->driver->memory_free(gpu->state, memory);
+    munmap(pages, size);
+}
+
 static void region_release(struct ferry__gpu *gpu, struct ferry__region *region)
 {
-    if (region->imported || region->allocated)
-        if (region->memory.size)
-            gpu->driver->memory_free(gpu->state, &region->memory);
+    const bool known = (region->imported || region->allocated) && region->memory.size;
+    if (known && region->pages)
+        ferry__pages_free(gpu, &region->memory, region->base, region->size);
+    else if (known)
+        gpu->driver->memory_free(gpu->state, &region->memory);
+    else if (region->pages)
+        munmap(region->base, region->size);
     ferry__free(region);
 }
 
@@ -74,11 +89,7 @@ void ferry__region_unref(struct ferry__gpu *gpu, struct ferry__region *region)
         return;
     const unsigned before = atomic_fetch_sub(&region->refs, 1);
     if (before == 1) {
-        unsigned char *pages = region->pages ? region->base : NULL;
-        const uint64_t size = region->size;
         region_release(gpu, region);
-        if (pages) /* which the device knows no more */
-            munmap(pages, size);
     } else if (before == 2) {
         /* host_unregister may wait for the table's reference to be the only one. */
         ferry__lock(&gpu->host_lock);

@@ -43,6 +43,10 @@ enum ferry_status ferry__region_import(struct ferry__gpu *gpu, const void *host,
 void ferry__region_unref(struct ferry__gpu *gpu, struct ferry__region *region);
 void ferry__host_finish(struct ferry__gpu *gpu);
 
+/* Gives back an import of pages that we mapped, and unmaps them. */
+void ferry__pages_free(struct ferry__gpu *gpu, struct ferry__memory *memory, void *pages,
+                       uint64_t size);
+
 /* Imports the pages around a range. */
 enum ferry_status ferry__region_import_pages(struct ferry__gpu *gpu, struct ferry__region *region,
                                              const void *host, uint64_t size, char *why);

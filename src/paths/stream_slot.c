@@ -9,6 +9,7 @@
 #include "engine/device.h"
 #include "engine/engine.h"
 #include "engine/op.h"
+#include "memory/host_memory.h"
 #include "memory/host_pages.h"
 #include "memory/pool.h"
 #include "paths/stream.h"
@@ -40,11 +41,10 @@ void ferry__stream_resume(struct ferry__op *op)
 
 static void free_memory(struct ferry__gpu *gpu, struct ferry__stream_slot *slot)
 {
-    unsigned char *pages = slot->pages;
-    const uint64_t size = slot->memory.size;
-    gpu->driver->memory_free(gpu->state, &slot->memory);
-    if (pages) /* which the device has no more use for */
-        munmap(pages, size);
+    if (slot->pages)
+        ferry__pages_free(gpu, &slot->memory, slot->pages, slot->memory.size);
+    else
+        gpu->driver->memory_free(gpu->state, &slot->memory);
 }
 
 /* Huge pages of ours, where those are better than memory of the driver's own. False: they are not,

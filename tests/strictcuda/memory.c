@@ -143,6 +143,28 @@ cu_result sim_MemHostAlloc_2020(void **host, size_t size, unsigned flags)
     return sim_end(CU_SUCCESS);
 }
 
+/* Are all the pages there, and, but for reading only, may they be written? */
+static bool can_lock(const unsigned char *host, size_t size, bool read_only)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t at = (uint64_t)(uintptr_t)host / page * page;
+    const uint64_t end = (uint64_t)(uintptr_t)host + size;
+    uint64_t from, to;
+    char line[256], rights[5];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    if (!maps)
+        abort();
+    while (at < end && fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &from, &to, rights) != 3 || to <= at)
+            continue;
+        if (from > at || rights[0] != 'r' || (!read_only && rights[1] != 'w'))
+            break;
+        at = to;
+    }
+    fclose(maps);
+    return at >= end;
+}
+
 /* --- freeing ----------------------------------------------------------------------------------- */
 
 /* After waiting the range is looked for once more: others may have freed it meanwhile. */
@@ -164,8 +186,18 @@ static cu_result give_back(const char *function, cu_address address, enum range_
         return unknown;
     if (range->context->sticky)
         return range->context->sticky;
+    if (kind == RANGE_REGISTERED && !can_lock(range->bytes, range->size, true))
+        sim.unmapped++;
     sim_range_drop(range);
     return CU_SUCCESS;
+}
+
+uint64_t strictcuda_unmapped(void)
+{
+    pthread_mutex_lock(&sim.lock);
+    const uint64_t unmapped = sim.unmapped;
+    pthread_mutex_unlock(&sim.lock);
+    return unmapped;
 }
 
 cu_result sim_MemFree_3020(cu_address address)
@@ -196,28 +228,6 @@ static bool overlaps_known(const unsigned char *host, size_t size)
         if (begin < range->base + range->size && range->base < begin + size)
             return true;
     return false;
-}
-
-/* Are all the pages there, and, but for reading only, may they be written? */
-static bool can_lock(const unsigned char *host, size_t size, bool read_only)
-{
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t at = (uint64_t)(uintptr_t)host / page * page;
-    const uint64_t end = (uint64_t)(uintptr_t)host + size;
-    uint64_t from, to;
-    char line[256], rights[5];
-    FILE *maps = fopen("/proc/self/maps", "r");
-    if (!maps)
-        abort();
-    while (at < end && fgets(line, sizeof line, maps)) {
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &from, &to, rights) != 3 || to <= at)
-            continue;
-        if (from > at || rights[0] != 'r' || (!read_only && rights[1] != 'w'))
-            break;
-        at = to;
-    }
-    fclose(maps);
-    return at >= end;
 }
 
 static cu_result check_register(void *host, size_t size, unsigned flags)

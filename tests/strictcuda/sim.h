@@ -186,6 +186,7 @@ struct sim {
     uint64_t random;
     struct CUctx_st contexts[DEVICES_MAX];
     struct range *ranges;
+    uint64_t unmapped; /* registrations that ended after their memory */
     cu_event events;
     cu_stream streams;
     cu_module modules;

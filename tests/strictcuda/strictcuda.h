@@ -66,6 +66,9 @@ STRICTCUDA_API bool strictcuda_failed(void);
 /* How often it was called, all in all. */
 STRICTCUDA_API uint64_t strictcuda_calls(const char *function);
 
+/* Registrations that ended when their memory, or a part of it, was unmapped already. */
+STRICTCUDA_API uint64_t strictcuda_unmapped(void);
+
 /* The current context's work faults now: this error sticks. */
 STRICTCUDA_API void strictcuda_fault(unsigned error);
 

@@ -149,31 +149,81 @@ static void *release_later(void *arg)
     return NULL;
 }
 
+static void take_host_memory(ferry_device *device)
+{
+    void *memory = NULL;
+    OK(ferry_host_alloc(device, MIB, &memory));
+    ferry_host_free(device, memory);
+}
+
+static void take_private(ferry_device *device)
+{
+    ferry_buffer_destroy(make(device, MIB, FERRY_STORAGE_PRIVATE));
+}
+
+static void take_exportable(ferry_device *device)
+{
+    const struct ferry_buffer_params params = {.size = MIB, .flags = FERRY_BUFFER_EXPORTABLE};
+    ferry_buffer *buffer = NULL;
+    OK(ferry_buffer_create(device, &params, &buffer));
+    ferry_buffer_destroy(buffer);
+}
+
 /* Memory that was used once may be unmapped before it is unregistered: no device may be given new
  * memory there until it is. */
 static void test_unmapped(void **unused)
 {
     (void)unused;
-    ferry_device *device =
-        open_with("devices=2", (struct ferry_device_params){.path = FERRY_PATH_IMPORTED});
-    ferry_device *second = NULL;
-    OK(ferry_device_open(&(struct ferry_device_params){.name = "cuda:1"}, &second));
-    struct release release = {false};
-    ferry_buffer *buffer = make(device, MIB, FERRY_STORAGE_PRIVATE);
-    void *bytes = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void (*const takes[])(ferry_device *) = {take_host_memory, take_private, take_exportable};
+    for (size_t i = 0; i < sizeof takes / sizeof *takes; i++) {
+        ferry_device *device =
+            open_with("devices=2", (struct ferry_device_params){.path = FERRY_PATH_IMPORTED});
+        ferry_device *second = NULL;
+        OK(ferry_device_open(&(struct ferry_device_params){.name = "cuda:1", .pool_budget = 1},
+                             &second));
+        struct release release = {false};
+        ferry_buffer *buffer = make(device, MIB, FERRY_STORAGE_PRIVATE);
+        void *bytes = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        pthread_t thread;
+        assert_ptr_not_equal(bytes, MAP_FAILED);
+        strictcuda_hold(true);
+        OK(ferry_copy_from_host(buffer, bytes, MIB, 0));
+        assert_int_equal(munmap(bytes, MIB), 0);
+        assert_int_equal(pthread_create(&thread, NULL, release_later, &release), 0);
+        takes[i](second);
+        assert_true(release.released);
+        pthread_join(thread, NULL);
+        ferry_buffer_destroy(buffer);
+        ferry_device_close(second);
+        ferry_device_close(device);
+        assert_int_equal(strictcuda_live(), 0);
+    }
+}
+
+static bool is_mapped(void *memory)
+{
+    return !msync(memory, 1, MS_ASYNC);
+}
+
+/* Ferry's own pages stay where they are until CUDA knows them no more, and nobody waits for that. */
+static void test_pages_stay(void **unused)
+{
+    (void)unused;
+    ferry_device *device = open_cuda("");
+    const uint64_t unmapped = strictcuda_unmapped();
     void *memory = NULL;
-    pthread_t thread;
-    assert_ptr_not_equal(bytes, MAP_FAILED);
+    OK(ferry_host_alloc(device, 32 * MIB, &memory));
+    memset(memory, 1, 32 * MIB);
     strictcuda_hold(true);
-    OK(ferry_copy_from_host(buffer, bytes, MIB, 0));
-    assert_int_equal(munmap(bytes, MIB), 0);
-    assert_int_equal(pthread_create(&thread, NULL, release_later, &release), 0);
-    OK(ferry_host_alloc(second, MIB, &memory));
-    assert_true(release.released);
-    pthread_join(thread, NULL);
-    ferry_host_free(second, memory);
-    ferry_buffer_destroy(buffer);
-    ferry_device_close(second);
+    ferry_host_free(device, memory);
+    while (!strictcuda_waiting())
+        usleep(100);
+    assert_true(is_mapped(memory));
+    take_private(device);
+    strictcuda_hold(false);
+    OK(ferry_device_trim(device));
+    assert_false(is_mapped(memory));
+    assert_int_equal(strictcuda_unmapped(), unmapped);
     ferry_device_close(device);
     assert_int_equal(strictcuda_live(), 0);
 }
@@ -460,13 +510,14 @@ static void test_loss(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_capture),          cmocka_unit_test(test_context),
-        cmocka_unit_test(test_free_elsewhere),   cmocka_unit_test(test_unmapped),
-        cmocka_unit_test(test_page_locked),      cmocka_unit_test(test_two_ranges),
-        cmocka_unit_test(test_device_memory),    cmocka_unit_test(test_managed),
-        cmocka_unit_test(test_batches),          cmocka_unit_test(test_times),
-        cmocka_unit_test(test_copies_by_kernel), cmocka_unit_test(test_fills),
-        cmocka_unit_test(test_memory_info),      cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_capture),        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_free_elsewhere), cmocka_unit_test(test_unmapped),
+        cmocka_unit_test(test_pages_stay),     cmocka_unit_test(test_page_locked),
+        cmocka_unit_test(test_two_ranges),     cmocka_unit_test(test_device_memory),
+        cmocka_unit_test(test_managed),        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_times),          cmocka_unit_test(test_copies_by_kernel),
+        cmocka_unit_test(test_fills),          cmocka_unit_test(test_memory_info),
+        cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests_name("CUDA driver", tests, NULL, NULL);
 }

@@ -70,6 +70,7 @@ static enum ferry_status move(ferry_device *device, int fd)
 static void test_registered(void **state)
 {
     const int fd = make_file();
+    const uint64_t unmapped = strictcuda_unmapped();
     (void)state;
     for (int round = 0; round < ROUNDS; round++) {
         ferry_device *device = open_device();
@@ -83,6 +84,7 @@ static void test_registered(void **state)
         ferry_device_close(device);
         assert_int_equal(strictcuda_live(), 0);
     }
+    assert_int_equal(strictcuda_unmapped(), unmapped);
     close(fd);
 }
 
