@@ -279,6 +279,12 @@ static uint64_t time_of(void *arg, bool second, uint64_t size)
     return status ? 0 : ferry__now_ns() - start + 1;
 }
 
+/* An import that is given back after the transfer's end is not seen whole. */
+static bool imports_in_time(const struct ferry__gpu *gpu)
+{
+    return gpu->limits.import_granularity && !gpu->driver->memory_settle;
+}
+
 static bool can_measure(const struct probe *probe, enum threshold threshold)
 {
     const struct ferry__limits *limits = &probe->device->gpu.limits;
@@ -288,7 +294,7 @@ static bool can_measure(const struct probe *probe, enum threshold threshold)
     case THRESHOLD_direct_write_max: return writes;
     case THRESHOLD_direct_copy_max: return writes && near->memory->cached;
     case THRESHOLD_direct_registered_max: return writes && probe->registered;
-    case THRESHOLD_import_from: return limits->import_granularity != 0;
+    case THRESHOLD_import_from: return imports_in_time(&probe->device->gpu);
     case THRESHOLD_kernel_copy_from: return limits->has_kernel && !limits->kernel_decided;
     case THRESHOLD_direct_read_max:
         return writes && !near->memory->cached && ferry__window_is_fast();
