@@ -228,6 +228,37 @@ static void test_pages_stay(void **unused)
     assert_int_equal(strictcuda_live(), 0);
 }
 
+/* A copy by the kernel loads whole blocks, and so bytes beside its own, while an upload writes them:
+ * the upload is the longer one, and begins with those. */
+static void test_beside(void **unused)
+{
+    (void)unused;
+    enum { ROUNDS = 8, COPY = 64 * KIB + 8, LONG = 4 * MIB };
+    ferry_device *device = open_cuda("delay=0");
+    ferry_buffer *from = make(device, COPY + LONG, FERRY_STORAGE_PRIVATE);
+    ferry_buffer *to = make(device, COPY, FERRY_STORAGE_PRIVATE);
+    unsigned char *bytes = scribbled(COPY), *got = malloc(COPY);
+    void *upload = NULL;
+    OK(ferry_host_alloc(device, LONG, &upload));
+    memset(upload, 9, LONG);
+    OK(ferry_copy_from_host(from, bytes, COPY, 0));
+    for (int round = 0; round < ROUNDS; round++) {
+        strictcuda_pause(true);
+        OK(ferry_copy_buffer_async(to, from, COPY - 3, 0, 3, NULL, NULL, NULL));
+        OK(ferry_copy_from_host_async(from, upload, LONG, COPY, NULL, NULL, NULL));
+        strictcuda_pause(false);
+        OK(ferry_wait_idle(device));
+        OK(ferry_copy_to_host(to, got, COPY - 3, 0));
+        assert_memory_equal(got, bytes + 3, COPY - 3);
+    }
+    ferry_host_free(device, upload);
+    ferry_buffer_destroy(from);
+    ferry_buffer_destroy(to);
+    ferry_device_close(device);
+    free(got);
+    free(bytes);
+}
+
 /* --- others' memory ---------------------------------------------------------------------------- */
 
 static uint64_t imported(ferry_device *device)
@@ -465,6 +496,7 @@ static void test_memory_info(void **unused)
     (void)unused;
     ferry_device *device = open_cuda("memory=1G");
     struct ferry_memory_info before, with;
+    OK(ferry_device_trim(device)); /* what opening it measured with is given back */
     OK(ferry_device_get_memory(device, &before));
     assert_int_equal(before.total, 1u << 30);
     ferry_buffer *buffer = make(device, 512u << 20, FERRY_STORAGE_PRIVATE);
@@ -510,14 +542,14 @@ static void test_loss(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_capture),        cmocka_unit_test(test_context),
-        cmocka_unit_test(test_free_elsewhere), cmocka_unit_test(test_unmapped),
-        cmocka_unit_test(test_pages_stay),     cmocka_unit_test(test_page_locked),
-        cmocka_unit_test(test_two_ranges),     cmocka_unit_test(test_device_memory),
-        cmocka_unit_test(test_managed),        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_times),          cmocka_unit_test(test_copies_by_kernel),
-        cmocka_unit_test(test_fills),          cmocka_unit_test(test_memory_info),
-        cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_capture),          cmocka_unit_test(test_context),
+        cmocka_unit_test(test_free_elsewhere),   cmocka_unit_test(test_unmapped),
+        cmocka_unit_test(test_pages_stay),       cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_page_locked),      cmocka_unit_test(test_two_ranges),
+        cmocka_unit_test(test_device_memory),    cmocka_unit_test(test_managed),
+        cmocka_unit_test(test_batches),          cmocka_unit_test(test_times),
+        cmocka_unit_test(test_copies_by_kernel), cmocka_unit_test(test_fills),
+        cmocka_unit_test(test_memory_info),      cmocka_unit_test(test_loss),
     };
     return cmocka_run_group_tests_name("CUDA driver", tests, NULL, NULL);
 }
