@@ -1,6 +1,7 @@
 /* Libraries and pipelines: the text of the kernels, run as C. */
 #include "sim.h"
 
+#include "../seen.h"
 #include "sim_kernel.h"
 
 #include <stdlib.h>
@@ -119,6 +120,8 @@ static void run_copy(const struct sim_dispatch *dispatch)
                                      .read_end = src + args.src + args.size,
                                      .write = dst + args.dst,
                                      .write_end = dst + args.dst + args.size};
+    seen_reading(src + args.src, args.size);
+    seen_writing(dst + args.dst, args.size);
     for (uint64_t i = 0; i < dispatch->threads; i++)
         ferry_copy(dst, src, &args, (uint)i);
 }
@@ -132,6 +135,7 @@ static void run_fill(const struct sim_dispatch *dispatch)
     uchar *dst = bound(dispatch, 0);
     sim_bounds =
         (struct sim_bounds){.write = dst + args.dst, .write_end = dst + args.dst + args.size};
+    seen_writing(dst + args.dst, args.size);
     for (uint64_t i = 0; i < dispatch->threads; i++)
         ferry_fill(dst, &args, (uint)i);
 }
@@ -198,6 +202,10 @@ static void run_list(const struct sim_dispatch *dispatch)
     };
     uchar *dst = bound(dispatch, 0);
     const uchar *src = bound(dispatch, 1);
+    for (uint i = 0; i < args.count; i++) {
+        seen_reading(src + args.src + list[i].src, list[i].size);
+        seen_writing(dst + args.dst + list[i].dst, list[i].size);
+    }
     for (uint64_t i = 0; i < dispatch->threads; i++)
         ferry_list(dst, src, list, &args, (uint)i);
     free(spans);

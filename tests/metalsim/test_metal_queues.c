@@ -236,6 +236,41 @@ static void test_queues(void **unused)
     close_world(&world);
 }
 
+/* A copy by the kernel loads whole words, and so bytes beside its own, while another queue writes
+ * them. */
+static void test_beside(void **unused)
+{
+    (void)unused;
+    enum { BESIDE = 64 * 1024 + 3, SIZE = 256 * 1024 };
+    struct world world;
+    struct ferry__result records[2] = {{0}};
+    uint64_t event = 0;
+    start_machine(&(struct metalsim_config){0});
+    open_with(&world, (struct ferry__open_params){.queues = 2});
+    struct ferry__memory from = alloc(&world, FERRY__MEMORY_SHARED, BESIDE + SIZE);
+    struct ferry__memory to = alloc(&world, FERRY__MEMORY_SHARED, SIZE);
+    number_bytes(from.host, BESIDE + SIZE);
+    assert_int_equal(driver->event_create(world.state, &event, world.why), FERRY_OK);
+    for (uint64_t round = 1; round <= 8; round++) {
+        const struct ferry__command commands[] = {
+            by_kernel(copy(&to, 0, &from, BESIDE, SIZE)),
+            by_kernel(fill(&from, 0, BESIDE, 1)),
+        };
+        const struct ferry_sync begin = {event, round};
+        for (unsigned q = 0; q < 2; q++)
+            assert_int_equal(submit(&world, q, &commands[q], 1, &begin, 1, &records[q]), FERRY_OK);
+        driver->event_signal(world.state, event, round);
+        wait_value(&world, 0, round);
+        wait_value(&world, 1, round);
+        assert_memory_equal(to.host, from.host + BESIDE, SIZE);
+        assert_int_equal(from.host[BESIDE - 1], commands[1].pattern[0]);
+    }
+    driver->event_destroy(world.state, event);
+    give(&world, &from);
+    give(&world, &to);
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_waiting_for_events),
         cmocka_unit_test(test_wake),
         cmocka_unit_test(test_queues),
+        cmocka_unit_test(test_beside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,12 @@
 /* The driver's kernels, compiled for the CPU from the text that its PTX is made of. */
 #include "sim.h"
 
+#include "tests/seen.h"
+
 #include <string.h>
 
 static _Thread_local unsigned long long thread_number;
 
-/* Kernels load whole blocks of the source, and take what is theirs: others may write the bytes beside
- * meanwhile. So the thread sanitizer looks at the bytes that are copied, not at the loads. */
 #define UNSEEN __attribute__((no_sanitize("thread")))
 #define KERNEL UNSEEN static void
 #define LIST_KERNEL UNSEEN static void
@@ -60,20 +60,9 @@ int sim_kernel_number(const char *name)
     return -1;
 }
 
-/* The thread sanitizer's, where the program has it. */
-extern void __tsan_read_range(void *bytes, long size) __attribute__((weak));
-extern void __tsan_write_range(void *bytes, long size) __attribute__((weak));
-
-static void show_read(unsigned long long address, unsigned long long size)
+static void *at(unsigned long long address)
 {
-    if (__tsan_read_range)
-        __tsan_read_range((void *)(uintptr_t)address, (long)size);
-}
-
-static void show_written(unsigned long long address, unsigned long long size)
-{
-    if (__tsan_write_range)
-        __tsan_write_range((void *)(uintptr_t)address, (long)size);
+    return (void *)(uintptr_t)address;
 }
 
 static void run_list(const struct work *work)
@@ -82,8 +71,8 @@ static void run_list(const struct work *work)
     const struct cuda_piece *pieces = work->stored;
     arguments.list = (unsigned long long)(uintptr_t)work->stored;
     for (unsigned i = 0; i < arguments.count; i++) {
-        show_read(arguments.src + pieces[i].src, pieces[i].size);
-        show_written(arguments.dst + pieces[i].dst, pieces[i].size);
+        seen_reading(at(arguments.src + pieces[i].src), pieces[i].size);
+        seen_writing(at(arguments.dst + pieces[i].dst), pieces[i].size);
     }
     const unsigned long long threads = (unsigned long long)arguments.warps * CUDA__WARP;
     for (unsigned long long i = 0; i < threads; i++) {
@@ -101,8 +90,8 @@ void sim_kernel_run(const struct work *work)
     }
     const uint64_t size = arguments->end - arguments->begin;
     if (work->kernel == KERNEL_COPY)
-        show_read(arguments->src + arguments->begin + arguments->phase, size);
-    show_written(arguments->dst + arguments->begin, size);
+        seen_reading(at(arguments->src + arguments->begin + arguments->phase), size);
+    seen_writing(at(arguments->dst + arguments->begin), size);
     const uint64_t blocks = (arguments->end + CUDA__KERNEL_BLOCK - 1) / CUDA__KERNEL_BLOCK;
     const uint64_t groups = (blocks + CUDA__KERNEL_GROUP - 1) / CUDA__KERNEL_GROUP;
     for (uint64_t i = 0; i < groups * CUDA__KERNEL_GROUP; i++) {
